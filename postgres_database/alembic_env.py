@@ -1,0 +1,58 @@
+"""What `migration/env.py` does: run migrations for our commands and for plain `alembic`.
+
+Our commands hand over a connection in `config.attributes` (Alembic cookbook, "Sharing a
+Connection"); plain `alembic` finds its target by the same settings as they do.
+"""
+
+import logging.config
+from typing import Any
+
+import sqlalchemy as sa
+from alembic.util import CommandError
+
+from postgres_database import (
+    connection,
+    operations,  # noqa: F401 - registers op.execute_file
+    scratch,
+    server,
+)
+from postgres_database import settings as settings_module
+from postgres_database.errors import ExpectedError
+from postgres_database.settings import Settings
+
+def run(context: Any) -> None:
+    """Run the migrations that Alembic's `context` asks for."""
+    attributes = context.config.attributes
+    if "settings" in attributes:
+        _run(context, attributes["settings"])
+        return
+    logging.config.fileConfig(context.config.config_file_name, disable_existing_loggers=False)
+    try:
+        settings = settings_module.load()
+        attributes["target_metadata"] = scratch.load_metadata(settings)
+        _run(context, settings)
+    except ExpectedError as error:
+        raise CommandError(str(error)) from error  # alembic shows it without a traceback
+
+
+def _run(context: Any, settings: Settings) -> None:
+    if context.is_offline_mode():
+        # The pyformat style of psycopg2 would double every % in the script that is printed.
+        _migrate(context, dialect_name="postgresql", literal_binds=True, dialect_opts={"paramstyle": "named"})
+    elif connected := context.config.attributes.get("connection"):
+        _migrate(context, connection=connected)
+    else:
+        with server.target(settings).connect() as connected:
+            connection.limit_waits(connected, settings)
+            _migrate(context, connection=connected)
+
+
+def _migrate(context: Any, **how: Any) -> None:
+    attributes = context.config.attributes
+    context.configure(
+        target_metadata=attributes.get("target_metadata") or sa.MetaData(),
+        transaction_per_migration=True,
+        **{"compare_server_default": True, **attributes.get("configure", {}), **how},
+    )
+    with context.begin_transaction():
+        context.run_migrations()

@@ -1,0 +1,138 @@
+"""Adopt a database that is online: its schema becomes the first revision, its data stays."""
+
+from dataclasses import dataclass
+from pathlib import Path
+
+import sqlalchemy as sa
+from alembic.script import ScriptDirectory
+from alembic.util import rev_id
+
+from postgres_database import comparison, history, runner, scratch, snapshot
+from postgres_database.connection import Database
+from postgres_database.errors import ExpectedError
+from postgres_database.scratch import Scratch
+from postgres_database.settings import Settings
+from postgres_database.upgrade import Confirm
+
+# Owners are left out: the baseline says nothing about them.
+ROLES = sa.text(
+    """
+    SELECT DISTINCT r.rolname
+    FROM pg_shdepend d
+    JOIN pg_database b ON b.oid = d.dbid AND b.datname = current_database()
+    JOIN pg_roles r ON r.oid = d.refobjid
+    WHERE d.refclassid = 'pg_authid'::regclass AND NOT r.rolsuper AND r.rolname !~ '^pg_'
+      AND (d.deptype <> 'o' OR d.classid = 'pg_default_acl'::regclass)
+    ORDER BY 1
+    """
+)
+
+UPGRADE = 'op.execute_file(Path(__file__).with_suffix(".sql"))'
+DOWNGRADE = """raise RuntimeError(
+        "this revision is the database as it was before it had scripts; undoing it would drop its data"
+    )"""
+
+
+@dataclass(frozen=True)
+class BaselineResult:
+    """What was adopted."""
+
+    revision: str
+    path: Path
+    objects: int
+    """How many objects the schema has; every one was found equal in a database made by the script."""
+    differences: comparison.Comparison
+    """What the models say differently; empty if models and database agree."""
+
+
+def baseline(settings: Settings, database: Database, message: str, confirm: Confirm) -> BaselineResult:
+    """Write the target's schema as the first revision, prove it, and stamp the target with it.
+
+    The only write to the target is the table alembic_version, after the proof.
+
+    Args:
+        settings: Where the scripts, the models and the scratch server are.
+        database: The target; it is only read until the stamp.
+        message: What the revision is called.
+        confirm: Asked before the stamp if the environment is protected.
+
+    Raises:
+        ExpectedError: The target is not stamped and no script is left behind.
+    """
+    _refuse_if_there_is_history(settings)
+    metadata = scratch.load_metadata(settings)
+    roles = _look_at(settings, database)
+    dumped = snapshot.dump(database)
+    path, revision_id = _write(settings, message, snapshot.restorable(dumped), roles)
+    try:
+        with scratch.session(settings) as session:
+            scripts = history.read(settings)
+            rebuilt = session.at(scripts, scripts.heads)
+            _require_equal(database, rebuilt, session)
+            differences = comparison.compare(rebuilt, session.from_models(metadata), metadata)
+        if settings.protected and not confirm(
+            f"stamp {database.dsn}", [f"{revision_id}  {message}  (runs nothing; writes the table alembic_version)"]
+        ):
+            raise ExpectedError("not confirmed: nothing was written")
+        with database.connect() as connected:
+            runner.stamp(connected, settings, revision_id)
+    except BaseException:
+        path.unlink(missing_ok=True)
+        path.with_suffix(".sql").unlink(missing_ok=True)
+        raise
+    return BaselineResult(revision_id, path, len(snapshot.parse(dumped).objects), differences)
+
+
+def _refuse_if_there_is_history(settings: Settings) -> None:
+    scripts = history.read(settings)
+    if scripts.revisions:
+        raise ExpectedError(
+            f"migration/versions already holds {len(scripts.revisions)} revisions",
+            cause="a baseline is the first revision of a history",
+            hint=f"invoke init --fresh   (to start a history of your own), or invoke upgrade{settings.env_option}",
+        )
+
+
+def _look_at(settings: Settings, database: Database) -> tuple[str, ...]:
+    """Refuse a target that has a revision; return the roles that its grants and policies name."""
+    with database.connect() as connected:
+        stamped = runner.current(connected)
+        if stamped:
+            raise ExpectedError(
+                f"{database.dsn} already is at revision {', '.join(stamped)}",
+                cause="a database with a revision has a history elsewhere: in the repository of its scripts",
+                hint=f"invoke upgrade{settings.env_option}   (with those scripts in migration/versions)",
+            )
+        with connected.begin():
+            return tuple(connected.execute(ROLES).scalars())
+
+
+def _write(settings: Settings, message: str, sql: str, roles: tuple[str, ...]) -> tuple[Path, str]:
+    imports = ["from pathlib import Path"]
+    if roles:
+        imports += ["", "# Scratch servers create these without login; grants and policies name them.", f"roles = {roles!r}"]
+    with history.script_errors(settings):
+        directory = ScriptDirectory.from_config(history.alembic_config(settings))
+        script = directory.generate_revision(
+            rev_id(),
+            message,
+            head="base",
+            upgrades=UPGRADE,
+            downgrades=DOWNGRADE,
+            imports="\n".join(imports),
+        )
+    if script is None:
+        raise ExpectedError("Alembic wrote no script", hint="invoke history")
+    path = Path(script.path)
+    path.with_suffix(".sql").write_bytes(sql.encode())
+    return path, script.revision
+
+
+def _require_equal(database: Database, rebuilt: Database, session: Scratch) -> None:
+    different = snapshot.compare(database, rebuilt, session)
+    if different:
+        raise ExpectedError(
+            "a database made by the baseline would not equal the online one; nothing was written",
+            cause="\n".join(str(difference.key) for difference in different),
+            hint=f"invoke psql{database.env_option}   (look at these objects)",
+        )

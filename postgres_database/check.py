@@ -1,0 +1,95 @@
+"""Where things stand: models against history, and every environment against its head."""
+
+from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+
+import sqlalchemy as sa
+
+from postgres_database import comparison, history, runner, scratch, server
+from postgres_database import settings as settings_module
+from postgres_database.comparison import Comparison
+from postgres_database.errors import ExpectedError
+from postgres_database.history import History
+from postgres_database.settings import Settings
+
+
+@dataclass(frozen=True)
+class CheckResult:
+    """Whether the history has one head and leads to the models."""
+
+    heads: tuple[str, ...]
+    differences: Comparison | None
+    """None if there are several heads: then there is nothing to compare with."""
+
+    @property
+    def clean(self) -> bool:
+        """Whether there is nothing to do."""
+        return self.differences is not None and not self.differences.objects
+
+
+@dataclass(frozen=True)
+class EnvironmentStatus:
+    """Where the target of an environment stands."""
+
+    environment: str
+    target: str = ""
+    version: str = ""
+    """The server's version."""
+    size: str = ""
+    revision: tuple[str, ...] = ()
+    pending: tuple[str, ...] = ()
+    fault: str = ""
+    """Why there is nothing to tell."""
+
+
+def check(settings: Settings) -> CheckResult:
+    """Compare the models with the history on scratch databases; no target is needed."""
+    scripts = history.read(settings)
+    if len(scripts.heads) > 1:
+        return CheckResult(scripts.heads, None)
+    metadata = scratch.load_metadata(settings)
+    with scratch.session(settings) as session:
+        at_head = session.at(scripts, scripts.heads)
+        return CheckResult(scripts.heads, comparison.compare(at_head, session.from_models(metadata), metadata))
+
+
+def status(settings: Settings, environments: Sequence[str]) -> tuple[EnvironmentStatus, ...]:
+    """Look at the given environments and, where there is none, at the default one, in parallel."""
+    scripts = history.read(settings)
+
+    def look(environment: str) -> EnvironmentStatus:
+        try:
+            return _look(settings_module.load(environment, root=settings.root), scripts)
+        except ExpectedError as error:
+            return EnvironmentStatus(environment or "default", fault=error.cause or error.what)
+
+    with ThreadPoolExecutor() as pool:
+        return tuple(pool.map(look, environments))
+
+
+def _look(settings: Settings, scripts: History) -> EnvironmentStatus:
+    database = server.target(settings)
+    facts = {"environment": settings.label, "target": str(database.dsn)}
+    try:
+        with database.connect() as connected:
+            current = runner.current(connected)
+            with connected.begin():
+                version, size = connected.execute(
+                    sa.text(
+                        "SELECT split_part(current_setting('server_version'), ' ', 1),"
+                        " pg_size_pretty(pg_database_size(current_database()))"
+                    )
+                ).one()
+    except ExpectedError as error:
+        return EnvironmentStatus(**facts, fault=error.cause)
+    unknown = [revision for revision in current if revision not in scripts]
+    pending = () if unknown else scripts.pending(current, "heads")
+    return EnvironmentStatus(
+        **facts,
+        version=version,
+        size=size,
+        revision=current,
+        pending=tuple(str(revision) for revision in pending),
+        fault=f"revision {', '.join(unknown)} is not in migration/versions" if unknown else "",
+    )

@@ -1,0 +1,108 @@
+"""From a DSN to a connection, with errors that say what to do."""
+
+import os
+import shlex
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+
+import sqlalchemy as sa
+from sqlalchemy.exc import DBAPIError
+from sqlalchemy.pool import NullPool
+
+from postgres_database.dsn import Dsn
+from postgres_database.errors import ExpectedError
+from postgres_database.settings import Settings
+
+CONNECT_DEFAULTS = {
+    "connect_timeout": os.environ.get("PGCONNECT_TIMEOUT") or "10",
+    "fallback_application_name": "postgres-database",
+}
+
+WRONG_PARTS = {
+    "password authentication failed": "user and password are right",
+    "no password supplied": "there is a password",
+    "invalid response": "the port is right: what answers there is not PostgreSQL",
+    "but received": "the port is right: what answers there is not PostgreSQL",
+    "could not translate host name": "the host name is right",
+    "does not support SSL": "sslmode is right",
+    "pg_hba.conf": "the server lets this user in",
+}
+"""What must be put right, by a piece of the message of libpq or the server."""
+
+
+@dataclass(frozen=True)
+class Database:
+    """One database: the target of a command, or a scratch database."""
+
+    dsn: Dsn
+    label: str
+    """`production`, `embedded`, `scratch`: the first word of the line that names it."""
+    source: str = ""
+    """Where its DSN comes from, in words."""
+    env_option: str = ""
+    """What to add to a command so that it works on this database."""
+
+    def __str__(self) -> str:
+        """Name the database as the first line of a command does."""
+        return f"{self.label}  {self.dsn}" + (f"  ({self.source})" if self.source else "")
+
+    def engine(self) -> sa.Engine:
+        """Return an engine that pools nothing; its repr and URL hold no secret."""
+        return sa.create_engine(
+            "postgresql+psycopg2://",
+            connect_args={**CONNECT_DEFAULTS, **self.dsn.parts},
+            poolclass=NullPool,
+        )
+
+    @contextmanager
+    def connect(self, *, autocommit: bool = False) -> Iterator[sa.Connection]:
+        """Connect; raises ExpectedError if that fails."""
+        engine = self.engine()
+        try:
+            connection = engine.connect()
+        except DBAPIError as error:
+            raise self._refused(error) from error
+        with connection:
+            if autocommit:
+                connection.execution_options(isolation_level="AUTOCOMMIT")
+            yield connection
+
+    def words(self, error: BaseException) -> str:
+        """Return what the server or driver said, without secrets."""
+        original = getattr(error, "orig", None) or error
+        return self.dsn.scrub(str(original)).strip()
+
+    def _refused(self, error: DBAPIError) -> ExpectedError:
+        words = self.words(error)
+        return ExpectedError(f"cannot connect to {self.dsn}", cause=words, hint=self._advice(words))
+
+    def _advice(self, words: str) -> str:
+        """Find what helps; a failed connection has no SQLSTATE, so there is only its text to go by."""
+        psql = f"invoke psql{self.env_option}"
+        if f'database "{self.dsn.database}" does not exist' in words:
+            create = f"CREATE DATABASE {quoted(self.dsn.database)}"
+            return f"{psql} --database postgres --command {shlex.quote(create)}"
+        wrong = next((wrong for sign, wrong in WRONG_PARTS.items() if sign in words), "host and port are right and the server runs")
+        return f"{psql}   (once {wrong}; the DSN comes {self.source})"
+
+
+def quoted(identifier: str) -> str:
+    """Quote an identifier for SQL."""
+    return '"' + identifier.replace('"', '""') + '"'
+
+
+def limit_waits(connection: sa.Connection, settings: Settings) -> None:
+    """Let every transaction of this connection begin with the time limits of the settings.
+
+    They are set by SET LOCAL, so that they end with the transaction and do not reach what runs
+    outside one: a lock limit on CREATE INDEX CONCURRENTLY leaves an INVALID index behind
+    (PostgreSQL manual, CREATE INDEX, "Building Indexes Concurrently").
+    """
+
+    @sa.event.listens_for(connection, "begin")
+    def set_limits(connection: sa.Connection) -> None:
+        if connection.get_isolation_level() != "AUTOCOMMIT":
+            with connection.connection.cursor() as cursor:
+                cursor.execute(f"SET LOCAL lock_timeout = {settings.lock_timeout}")
+                cursor.execute(f"SET LOCAL statement_timeout = {settings.statement_timeout}")

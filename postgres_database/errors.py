@@ -1,0 +1,26 @@
+"""The one error that people are meant to see."""
+
+
+class ExpectedError(Exception):
+    """Something went wrong that we can explain.
+
+    Args:
+        what: What happened, in one sentence, with the name of the thing it happened to.
+        cause: Why, in the words of whoever knows (server, parser, operating system), without secrets.
+        hint: What to type next.
+    """
+
+    def __init__(self, what: str, *, cause: str = "", hint: str = "") -> None:
+        super().__init__(what)
+        self.what = what
+        self.cause = cause
+        self.hint = hint
+
+    def __str__(self) -> str:
+        """Return the lines that have something to say; continuation lines are indented."""
+        lines = [("error", self.what), ("cause", self.cause), ("try", self.hint)]
+        return "\n".join(
+            f"{label + ':':<7}" + text.strip().replace("\n", "\n       ")
+            for label, text in lines
+            if text
+        )

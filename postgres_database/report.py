@@ -1,0 +1,54 @@
+"""Results as data for other programs. Pure functions; the keys are a promise."""
+
+import json
+from collections.abc import Iterable
+from typing import Any
+
+from postgres_database.check import CheckResult, EnvironmentStatus
+from postgres_database.revision import RevisionResult
+from postgres_database.snapshot import Difference
+
+
+def revision_json(result: RevisionResult) -> str:
+    """Return the outcome of `revision` as one JSON object."""
+    return _json(
+        {
+            "path": str(result.path) if result.path else None,
+            "revision": result.revision or None,
+            "detected": result.detected,
+            "losses": result.losses,
+            "proved": result.proved,
+            "failure": result.failure or None,
+            "not_upgraded": _objects(result.not_upgraded, "history", "models"),
+            "not_downgraded": _objects(result.not_downgraded, "after", "before"),
+        }
+    )
+
+
+def check_json(result: CheckResult) -> str:
+    """Return the outcome of `check` as one JSON object."""
+    differences = result.differences
+    return _json(
+        {
+            "clean": result.clean,
+            "heads": result.heads,
+            "detected": differences.detected if differences else [],
+            "objects": _objects(differences.objects if differences else (), "history", "models"),
+        }
+    )
+
+
+def status_json(environments: Iterable[EnvironmentStatus]) -> str:
+    """Return the outcome of `status` as one JSON object."""
+    return _json({"environments": [vars(environment) for environment in environments]})
+
+
+def _objects(differences: Iterable[Difference], left: str, right: str) -> list[dict[str, Any]]:
+    return [
+        {**vars(difference.key), left: difference.left or None, right: difference.right or None}
+        for difference in differences
+    ]
+
+
+def _json(value: dict[str, Any]) -> str:
+    return json.dumps(value, indent=2, ensure_ascii=False)

