@@ -156,7 +156,7 @@ class EmbeddedServer:
         self._forget_stale_pid()
         if (self.data / "postmaster.pid").exists():  # alive, but its socket was cleaned away
             self._run("pg_ctl", "stop", "--wait", "--mode=fast", f"--pgdata={self.data}")
-        options = f"-k {shlex.quote(str(self.socket_directory))} -p {PORT}"
+        options = f"-k {shlex.quote(str(self.socket_directory))}"
         self._run(
             "pg_ctl", "start", "--wait", "--silent", f"--pgdata={self.data}", f"--log={self.log}", f"--options={options}"
         )

@@ -1,0 +1,229 @@
+"""One PostgreSQL for the whole test run, a database of its own for each test."""
+
+import dataclasses
+import os
+import secrets
+import shutil
+import socket
+import subprocess
+import sys
+import tempfile
+import textwrap
+import threading
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+import sqlalchemy as sa
+
+from postgres_database.connection import Database
+from postgres_database.dsn import Dsn
+from postgres_database.server import EmbeddedServer
+from postgres_database.settings import ROOT, Settings
+
+HOME_VARIABLE = "POSTGRES_DATABASE_TEST_HOME"
+PASSWORD = "p@ss/w%rd#$1"  # holds what URLs, env files and configparser trip over
+
+# Whoever runs the tests has settings of their own; none of them may reach a test.
+for name in [*os.environ]:
+    if name.startswith("PG") or name in {"ENV", "POSTGRES_DSN", "DATABASE_URL", "SCRATCH_DSN", "DEBUG", "MSG"}:
+        del os.environ[name]
+
+
+def test_server() -> EmbeddedServer:
+    """Return the server of this test run, which all workers share."""
+    return EmbeddedServer(Path(os.environ[HOME_VARIABLE]) / "server", durable=False)
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    if not hasattr(config, "workerinput"):
+        home = Path(tempfile.mkdtemp(prefix="pgdb-"))
+        home.chmod(0o755)  # as root the server runs under another account
+        os.environ[HOME_VARIABLE] = str(home)
+
+
+def pytest_unconfigure(config: pytest.Config) -> None:
+    if not hasattr(config, "workerinput"):
+        test_server().stop()
+        shutil.rmtree(os.environ.pop(HOME_VARIABLE))
+
+
+@pytest.fixture(scope="session")
+def server() -> Database:
+    """The maintenance database of the test server."""
+    running = test_server()
+    dsn = running.ensure_running()
+    hba = running.data / "pg_hba.conf"
+    maintenance = Database(dsn, "test")
+    with maintenance.connect(autocommit=True) as connection:
+        connection.exec_driver_sql("SELECT pg_advisory_lock(1)")
+        roles = connection.exec_driver_sql("SELECT rolname FROM pg_roles").scalars().all()
+        if "app" not in roles:
+            text = hba.read_text()
+            hba.write_text("local all app scram-sha-256\nlocal replication all peer map=owner\n" + text)
+            connection.exec_driver_sql(f"CREATE ROLE app LOGIN PASSWORD '{PASSWORD.replace('%', '%%')}'")
+            connection.exec_driver_sql("SELECT pg_reload_conf()")
+    return maintenance
+
+
+@pytest.fixture
+def database(server: Database) -> Iterator[Database]:
+    """A fresh empty database."""
+    name = f"test_{secrets.token_hex(6)}"
+    with server.connect(autocommit=True) as connection:
+        connection.exec_driver_sql(f"CREATE DATABASE {name} TEMPLATE template0")
+    yield Database(server.dsn.with_parts(dbname=name), "test", "from the test")
+    with server.connect(autocommit=True) as connection:
+        connection.exec_driver_sql(f"DROP DATABASE IF EXISTS {name} WITH (FORCE)")
+
+
+@pytest.fixture
+def engine(database: Database) -> sa.Engine:
+    """An engine on a fresh empty database."""
+    return database.engine()
+
+
+def run_sql(database: Database, *statements: str) -> list[tuple[object, ...]]:
+    """Run statements as they are and return the rows of the last one."""
+    with database.connect() as connection, connection.begin():
+        cursor = connection.connection.cursor()
+        for statement in statements:
+            cursor.execute(statement)
+        return list(cursor.fetchall()) if cursor.description else []
+
+
+class Project:
+    """A repository of its own: alembic.ini, migration/ without scripts, models of the test's making."""
+
+    def __init__(self, root: Path, server: Database, database: Database) -> None:
+        self.root = root
+        self.database = database
+        shutil.copy(ROOT / "alembic.ini", root)
+        shutil.copytree(
+            ROOT / "migration", root / "migration", ignore=shutil.ignore_patterns("20*", "__pycache__")
+        )
+        self.versions = root / "migration" / "versions"
+        self.settings = Settings(
+            root=root,
+            environment="",
+            source="from the test",
+            target=database.dsn,
+            target_metadata="postgres_database.models:metadata",
+            scratch=server.dsn,
+        )
+
+    def models(self, text: str) -> None:
+        """Make these the models: the body of a module in which `metadata` is an empty MetaData."""
+        module = f"models_{secrets.token_hex(6)}"
+        head = "import sqlalchemy as sa\nfrom postgres_database.models.base import Base\n"
+        head += "metadata = sa.MetaData(naming_convention=Base.metadata.naming_convention)\n"
+        (self.root / f"{module}.py").write_text(head + textwrap.dedent(text))
+        self.settings = dataclasses.replace(self.settings, target_metadata=f"{module}:metadata")
+
+    def script(self, revision: str, parents: str = "", upgrade: str = "pass", downgrade: str = "pass") -> Path:
+        """Write a revision by hand; several parents are separated by commas."""
+        path = self.versions / f"{revision}.py"
+        down = tuple(parents.split(",")) if "," in parents else parents or None
+        path.write_text(
+            f'"""Message of {revision}"""\n\nimport sqlalchemy as sa\nfrom alembic import op\n\n'
+            f"revision = {revision!r}\ndown_revision = {down!r}\n\n\n"
+            f"def upgrade():\n{textwrap.indent(textwrap.dedent(upgrade).strip(), '    ')}\n\n\n"
+            f"def downgrade():\n{textwrap.indent(textwrap.dedent(downgrade).strip(), '    ')}\n"
+        )
+        return path
+
+    def scripts(self) -> list[str]:
+        """Return the names of all files of the history."""
+        return sorted(path.name for path in self.versions.iterdir() if path.suffix in {".py", ".sql"})
+
+
+@pytest.fixture
+def project(
+    tmp_path: Path, server: Database, database: Database, monkeypatch: pytest.MonkeyPatch
+) -> Project:
+    """A repository whose target is a fresh database."""
+    monkeypatch.syspath_prepend(tmp_path)
+    return Project(tmp_path, server, database)
+
+
+class Checkout:
+    """A copy of this repository, with a terminal to type commands into."""
+
+    def __init__(self, root: Path, server: Database) -> None:
+        self.root = root
+        self.environ = {
+            "PATH": os.environ["PATH"],
+            "HOME": str(root),
+            "SCRATCH_DSN": as_text(server.dsn),
+            "COLUMNS": "200",
+        }
+        ignored = shutil.ignore_patterns("__pycache__", ".venv", ".git", ".postgres", ".env*", ".*_cache")
+        shutil.copytree(ROOT, root, ignore=ignored, dirs_exist_ok=True)
+
+    def invoke(self, *arguments: str, **environ: str) -> subprocess.CompletedProcess[str]:
+        """Run a command as a person without a terminal would."""
+        return self.run(sys.executable, "-m", "invoke", *arguments, **environ)
+
+    def run(self, *command: str, **environ: str) -> subprocess.CompletedProcess[str]:
+        """Run any program in the checkout."""
+        return subprocess.run(
+            command,
+            cwd=self.root,
+            env=self.environ | environ,
+            stdin=subprocess.DEVNULL,
+            capture_output=True,
+            text=True,
+            check=False,
+        )
+
+    def env_file(self, name: str, **values: str) -> None:
+        """Write the file of an environment, readable by us alone."""
+        path = self.root / (f".env.{name}" if name else ".env")
+        path.write_text("".join(f"{key}={value}\n" for key, value in values.items()))
+        path.chmod(0o600)
+
+
+@pytest.fixture
+def checkout(tmp_path: Path, server: Database) -> Checkout:
+    """A copy of this repository."""
+    return Checkout(tmp_path / "checkout", server)
+
+
+def as_text(dsn: Dsn) -> str:
+    """Return a DSN as people would write it into a file: key=value pairs."""
+    escaped = {key: value.replace("\\", "\\\\").replace("'", "\\'") for key, value in dsn.parts.items()}
+    return " ".join(f"{key}='{value}'" for key, value in escaped.items())
+
+
+@pytest.fixture
+def port(server: Database) -> Iterator[int]:
+    """A TCP port of 127.0.0.1 behind which the test server asks for the password of `app`."""
+    path = f"{server.dsn.parts['host']}/.s.PGSQL.{server.dsn.parts['port']}"
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        threading.Thread(target=_forward_all, args=(listener, path), daemon=True).start()
+        yield listener.getsockname()[1]
+        listener.shutdown(socket.SHUT_RDWR)
+
+
+def _forward_all(listener: socket.socket, path: str) -> None:
+    while True:
+        try:
+            client, _ = listener.accept()
+        except OSError:
+            return
+        backend = socket.socket(socket.AF_UNIX)
+        backend.connect(path)
+        for source, sink in ((client, backend), (backend, client)):
+            threading.Thread(target=_forward, args=(source, sink), daemon=True).start()
+
+
+def _forward(source: socket.socket, sink: socket.socket) -> None:
+    try:
+        while data := source.recv(65536):
+            sink.sendall(data)
+        sink.shutdown(socket.SHUT_WR)
+    except OSError:
+        pass
+    finally:
+        if source.fileno() != -1 and sink.fileno() == -1:
+            source.close()
