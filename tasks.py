@@ -7,6 +7,7 @@ import os
 import subprocess
 import sys
 from functools import partial
+from pathlib import Path
 from typing import Any
 
 from invoke import Context, Exit, Task, task
@@ -43,7 +44,9 @@ class Command(Task[Any]):
 # invoke takes --help for the value of a required parameter and hands out short flags by itself.
 command = partial(task, klass=Command, positional=[], auto_shortflags=False)
 
-ENV = "environment: reads .env.NAME (default: the variable ENV, else .env, else the embedded server)"
+ENV = (
+    "environment: reads .env.NAME (default: the variable ENV, else .env, else the embedded server)"
+)
 YES = "answer every question with yes"
 JSON = "print one JSON object"
 DRY_RUN = "show the plan and change nothing"
@@ -77,7 +80,9 @@ def init(c: Context, fresh: bool = False, yes: bool = False) -> None:
         "json": JSON,
     },
 )
-def revision(c: Context, msg: str = "", empty: bool = False, sql: bool = False, json: bool = False) -> None:
+def revision(
+    c: Context, msg: str = "", empty: bool = False, sql: bool = False, json: bool = False
+) -> None:
     """Write the next script from the models and try it on scratch databases."""
     from postgres_database import console, report
     from postgres_database import revision as workflow
@@ -103,7 +108,12 @@ def revision(c: Context, msg: str = "", empty: bool = False, sql: bool = False, 
     }
 )
 def upgrade(
-    c: Context, env: str = "", target: str = "head", dry_run: bool = False, sql: bool = False, yes: bool = False
+    c: Context,
+    env: str = "",
+    target: str = "head",
+    dry_run: bool = False,
+    sql: bool = False,
+    yes: bool = False,
 ) -> None:
     """Bring the target to --target, revision by revision."""
     _move("upgrade", env, target, dry_run=dry_run, sql=sql, yes=yes)
@@ -119,7 +129,12 @@ def upgrade(
     }
 )
 def downgrade(
-    c: Context, env: str = "", target: str = "-1", dry_run: bool = False, sql: bool = False, yes: bool = False
+    c: Context,
+    env: str = "",
+    target: str = "-1",
+    dry_run: bool = False,
+    sql: bool = False,
+    yes: bool = False,
 ) -> None:
     """Undo revisions on the target, down to --target; asks first."""
     _move("downgrade", env, target, dry_run=dry_run, sql=sql, yes=yes)
@@ -150,7 +165,9 @@ def _move(verb: str, env: str, target: str, *, dry_run: bool, sql: bool, yes: bo
 
 
 @command(help={"env": ENV, "msg": "what the revision is called (default: Init tables)", "yes": YES})
-def baseline_existing(c: Context, env: str = "", msg: str = "Init tables", yes: bool = False) -> None:
+def baseline_existing(
+    c: Context, env: str = "", msg: str = "Init tables", yes: bool = False
+) -> None:
     """Adopt a database that is online: its schema becomes the first revision, its data stays."""
     from postgres_database import baseline, console
 
@@ -175,7 +192,12 @@ def check(c: Context, json: bool = False) -> None:
         raise Exit(code=DIFFERENT)
 
 
-@command(help={"env": "only this environment (default: all that have a file, and the default one)", "json": JSON})
+@command(
+    help={
+        "env": "only this environment (default: all that have a file, and the default one)",
+        "json": JSON,
+    }
+)
 def status(c: Context, env: str = "", json: bool = False) -> None:
     """Show where the target of each environment stands and what is pending."""
     from postgres_database import check as workflow
@@ -197,8 +219,8 @@ def current(c: Context, env: str = "") -> None:
 
     settings = _settings(env)
     scripts = history.read(settings)
-    with console.open_target(settings).connect() as connected:
-        ids = runner.current(connected)
+    with runner.open_runner(settings, console.open_target(settings)) as run:
+        ids = run.current()
     scripts.require(ids)
     console.show_current([scripts[revision_id] for revision_id in ids], scripts.heads)
 
@@ -240,7 +262,12 @@ def edit(c: Context, target: str = "head") -> None:
     _alembic("edit", target)
 
 
-@command(help={"msg": "what is merged (default: Merge the heads)", "target": "revisions, with commas (default heads)"})
+@command(
+    help={
+        "msg": "what is merged (default: Merge the heads)",
+        "target": "revisions, with commas (default heads)",
+    }
+)
 def merge(c: Context, msg: str = "Merge the heads", target: str = "heads") -> None:
     """Join several heads by a revision that runs nothing."""
     from postgres_database import console, runner
@@ -256,14 +283,18 @@ def merge(c: Context, msg: str = "Merge the heads", target: str = "heads") -> No
         "yes": YES,
     }
 )
-def stamp(c: Context, env: str = "", target: str = "head", purge: bool = False, yes: bool = False) -> None:
+def stamp(
+    c: Context, env: str = "", target: str = "head", purge: bool = False, yes: bool = False
+) -> None:
     """Write a revision into the target without running anything."""
-    from postgres_database import console, runner, upgrade
+    from postgres_database import console, upgrade
 
     settings = _settings(env)
     database = console.open_target(settings)
     confirm = console.confirmation(settings, "stamp", yes=yes)
-    console.say(f"stamped   {upgrade.stamp(settings, database, target, purge=purge, confirm=confirm)}")
+    console.say(
+        f"stamped   {upgrade.stamp(settings, database, target, purge=purge, confirm=confirm)}"
+    )
 
 
 @command()
@@ -283,7 +314,9 @@ def stop(c: Context) -> None:
     settings = _settings()
     servers = [server.embedded(settings.root, durable=durable) for durable in (True, False)]
     stopped = [one for one in servers if one.stop()]
-    console.show_servers([("stopped", one.home) for one in stopped] or [("stopped", "nothing was running")])
+    console.show_servers(
+        [("stopped", one.home) for one in stopped] or [("stopped", "nothing was running")]
+    )
 
 
 @command(
@@ -297,12 +330,11 @@ def psql(c: Context, env: str = "", command: str = "", database: str = "") -> No
     """Open psql on the target."""
     from postgres_database import console, server
 
-    target = console.open_target(_settings(env), quiet=True)
-    dsn = target.dsn.with_parts(dbname=database) if database else target.dsn
+    target = console.open_target(_settings(env), quiet=True, name=database)
     program = str(server.BINARIES / "psql")
     arguments = ["--set=ON_ERROR_STOP=1", f"--command={command}"] if command else []
     sys.stdout.flush()
-    os.execve(program, [program, *arguments], dsn.child_environment())
+    os.execve(program, [program, *arguments], target.dsn.child_environment())  # noqa: S606
 
 
 @command(help={"slow": "also the slow tests", "only": "an expression of pytest -k"})
@@ -321,7 +353,7 @@ def lint(c: Context) -> None:
 
 
 def _tool(name: str, *arguments: str) -> None:
-    root = os.path.dirname(os.path.abspath(__file__))
+    root = Path(__file__).resolve().parent
     done = subprocess.run([sys.executable, "-m", name, *arguments], check=False, cwd=root)
     if done.returncode:
         raise Exit(code=done.returncode)

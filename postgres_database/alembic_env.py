@@ -20,6 +20,7 @@ from postgres_database import settings as settings_module
 from postgres_database.errors import ExpectedError
 from postgres_database.settings import Settings
 
+
 def run(context: Any) -> None:
     """Run the migrations that Alembic's `context` asks for."""
     attributes = context.config.attributes
@@ -38,7 +39,12 @@ def run(context: Any) -> None:
 def _run(context: Any, settings: Settings) -> None:
     if context.is_offline_mode():
         # The pyformat style of psycopg2 would double every % in the script that is printed.
-        _migrate(context, dialect_name="postgresql", literal_binds=True, dialect_opts={"paramstyle": "named"})
+        _migrate(
+            context,
+            dialect_name="postgresql",
+            literal_binds=True,
+            dialect_opts={"paramstyle": "named"},
+        )
     elif connected := context.config.attributes.get("connection"):
         _migrate(context, connection=connected)
     else:

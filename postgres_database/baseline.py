@@ -27,7 +27,7 @@ ROLES = sa.text(
     """
 )
 
-UPGRADE = 'op.execute_file(Path(__file__).with_suffix(".sql"))'
+UPGRADE = 'op.execute_file(__file__.removesuffix(".py") + ".sql")'
 DOWNGRADE = """raise RuntimeError(
         "this revision is the database as it was before it had scripts; undoing it would drop its data"
     )"""
@@ -45,7 +45,9 @@ class BaselineResult:
     """What the models say differently; empty if models and database agree."""
 
 
-def baseline(settings: Settings, database: Database, message: str, confirm: Confirm) -> BaselineResult:
+def baseline(
+    settings: Settings, database: Database, message: str, confirm: Confirm
+) -> BaselineResult:
     """Write the target's schema as the first revision, prove it, and stamp the target with it.
 
     The only write to the target is the table alembic_version, after the proof.
@@ -59,9 +61,9 @@ def baseline(settings: Settings, database: Database, message: str, confirm: Conf
     Raises:
         ExpectedError: The target is not stamped and no script is left behind.
     """
+    roles = _look_at(settings, database)
     _refuse_if_there_is_history(settings)
     metadata = scratch.load_metadata(settings)
-    roles = _look_at(settings, database)
     dumped = snapshot.dump(database)
     path, revision_id = _write(settings, message, snapshot.restorable(dumped), roles)
     try:
@@ -71,11 +73,12 @@ def baseline(settings: Settings, database: Database, message: str, confirm: Conf
             _require_equal(database, rebuilt, session)
             differences = comparison.compare(rebuilt, session.from_models(metadata), metadata)
         if settings.protected and not confirm(
-            f"stamp {database.dsn}", [f"{revision_id}  {message}  (runs nothing; writes the table alembic_version)"]
+            f"stamp {database.dsn}",
+            [f"{revision_id}  {message}  (runs nothing; writes the table alembic_version)"],
         ):
             raise ExpectedError("not confirmed: nothing was written")
-        with database.connect() as connected:
-            runner.stamp(connected, settings, revision_id)
+        with runner.open_runner(settings, database) as run:
+            run.stamp(revision_id)
     except BaseException:
         path.unlink(missing_ok=True)
         path.with_suffix(".sql").unlink(missing_ok=True)
@@ -87,30 +90,30 @@ def _refuse_if_there_is_history(settings: Settings) -> None:
     scripts = history.read(settings)
     if scripts.revisions:
         raise ExpectedError(
-            f"migration/versions already holds {len(scripts.revisions)} revisions",
+            f"migration/versions is not empty: its head is {', '.join(scripts.heads)}",
             cause="a baseline is the first revision of a history",
-            hint=f"invoke init --fresh   (to start a history of your own), or invoke upgrade{settings.env_option}",
+            hint=f"invoke init --fresh   (to start a history of your own; or invoke upgrade{settings.env_option})",
         )
 
 
 def _look_at(settings: Settings, database: Database) -> tuple[str, ...]:
     """Refuse a target that has a revision; return the roles that its grants and policies name."""
-    with database.connect() as connected:
-        stamped = runner.current(connected)
+    with runner.open_runner(settings, database) as run:
+        stamped = run.current()
         if stamped:
             raise ExpectedError(
                 f"{database.dsn} already is at revision {', '.join(stamped)}",
                 cause="a database with a revision has a history elsewhere: in the repository of its scripts",
                 hint=f"invoke upgrade{settings.env_option}   (with those scripts in migration/versions)",
             )
-        with connected.begin():
-            return tuple(connected.execute(ROLES).scalars())
+        with run.connection.begin():
+            return tuple(run.connection.execute(ROLES).scalars())
 
 
 def _write(settings: Settings, message: str, sql: str, roles: tuple[str, ...]) -> tuple[Path, str]:
-    imports = ["from pathlib import Path"]
+    imports = ""
     if roles:
-        imports += ["", "# Scratch servers create these without login; grants and policies name them.", f"roles = {roles!r}"]
+        imports = f"\n# Grants and policies name these; scratch servers create them without login.\nroles = {roles!r}"
     with history.script_errors(settings):
         directory = ScriptDirectory.from_config(history.alembic_config(settings))
         script = directory.generate_revision(
@@ -119,7 +122,7 @@ def _write(settings: Settings, message: str, sql: str, roles: tuple[str, ...]) -
             head="base",
             upgrades=UPGRADE,
             downgrades=DOWNGRADE,
-            imports="\n".join(imports),
+            imports=imports,
         )
     if script is None:
         raise ExpectedError("Alembic wrote no script", hint="invoke history")

@@ -51,7 +51,9 @@ def check(settings: Settings) -> CheckResult:
     metadata = scratch.load_metadata(settings)
     with scratch.session(settings) as session:
         at_head = session.at(scripts, scripts.heads)
-        return CheckResult(scripts.heads, comparison.compare(at_head, session.from_models(metadata), metadata))
+        return CheckResult(
+            scripts.heads, comparison.compare(at_head, session.from_models(metadata), metadata)
+        )
 
 
 def status(settings: Settings, environments: Sequence[str]) -> tuple[EnvironmentStatus, ...]:
@@ -70,26 +72,27 @@ def status(settings: Settings, environments: Sequence[str]) -> tuple[Environment
 
 def _look(settings: Settings, scripts: History) -> EnvironmentStatus:
     database = server.target(settings)
-    facts = {"environment": settings.label, "target": str(database.dsn)}
+    label, target = settings.label, str(database.dsn)
     try:
-        with database.connect() as connected:
-            current = runner.current(connected)
-            with connected.begin():
-                version, size = connected.execute(
+        with runner.open_runner(settings, database) as run:
+            current = run.current()
+            with run.connection.begin():
+                version, size = run.connection.execute(
                     sa.text(
                         "SELECT split_part(current_setting('server_version'), ' ', 1),"
                         " pg_size_pretty(pg_database_size(current_database()))"
                     )
                 ).one()
     except ExpectedError as error:
-        return EnvironmentStatus(**facts, fault=error.cause)
+        return EnvironmentStatus(label, target, fault=error.cause)
     unknown = [revision for revision in current if revision not in scripts]
     pending = () if unknown else scripts.pending(current, "heads")
     return EnvironmentStatus(
-        **facts,
-        version=version,
-        size=size,
-        revision=current,
+        label,
+        target,
+        version,
+        size,
+        current,
         pending=tuple(str(revision) for revision in pending),
         fault=f"revision {', '.join(unknown)} is not in migration/versions" if unknown else "",
     )

@@ -12,6 +12,8 @@ from alembic.operations.ops import AlterColumnOp
 from alembic.runtime.migration import MigrationContext
 from alembic.runtime.plugins import Plugin
 from alembic.util import DispatchPriority, PriorityDispatchResult
+from sqlalchemy.dialects import postgresql
+from sqlalchemy.types import TypeEngine
 
 from postgres_database import snapshot
 from postgres_database.connection import Database
@@ -80,7 +82,9 @@ def _compare_default(  # noqa: PLR0913, PLR0917 - the signature is Alembic's
     Its own hook for this (`compare_server_default` as a function) fails for identity columns.
     """
     plain = (sa.DefaultClause, NoneType)
-    if not (isinstance(inspected.server_default, plain) and isinstance(wanted.server_default, plain)):
+    if not (
+        isinstance(inspected.server_default, plain) and isinstance(wanted.server_default, plain)
+    ):
         return PriorityDispatchResult.CONTINUE
     default_schema, defaults = autogen.opts[PLUGIN]
     there = str(inspected.server_default.arg) if inspected.server_default is not None else None
@@ -108,10 +112,12 @@ def _line(diff: tuple[Any, ...]) -> str:
     verb, _, kind = action.partition("_")
     if verb == "modify":
         _schema, table, column, _existing, old, new = rest
+        if kind == "nullable":
+            return f"change column {table}.{column} to {'NULL' if new else 'NOT NULL'}"
         return f"change {kind} of column {table}.{column}: {_shown(old)} -> {_shown(new)}"
     if kind == "column":
         _schema, table, column = rest
-        return f"{verb} column {table}.{column.name} ({column.type})"
+        return f"{verb} column {table}.{column.name} ({_shown(column.type)})"
     item = rest[0]
     if kind == "table_comment":
         return f"{verb} comment of table {item.name}"
@@ -122,6 +128,8 @@ def _line(diff: tuple[Any, ...]) -> str:
 def _shown(value: Any) -> str:
     if value is None or value is False:
         return "none"
+    if isinstance(value, TypeEngine):
+        return value.compile(dialect=postgresql.dialect())  # type: ignore[no-untyped-call]
     argument = getattr(value, "arg", value)
     return str(getattr(argument, "text", argument))
 
@@ -136,11 +144,21 @@ def losses(diffs: Iterable[Any]) -> tuple[str, ...]:
         if diff[0] == "remove_column":
             table, column = diff[2], diff[3].name
             renamed = [name for other, name in added if other == table]
-            meant = f"; if {' or '.join(renamed)} is its new name, use op.alter_column(new_column_name=…)" if renamed else ""
+            meant = (
+                f"; if {' or '.join(renamed)} is its new name, use op.alter_column(new_column_name=…)"
+                if renamed
+                else ""
+            )
             lines.append(f"the values of column {table}.{column} are dropped{meant}")
         elif diff[0] == "remove_table":
-            meant = f"; if {' or '.join(new_tables)} is its new name, use op.rename_table" if new_tables else ""
+            meant = (
+                f"; if {' or '.join(new_tables)} is its new name, use op.rename_table"
+                if new_tables
+                else ""
+            )
             lines.append(f"the rows of table {diff[1].name} are dropped{meant}")
         elif diff[0] == "modify_type":
-            lines.append(f"the values of column {diff[2]}.{diff[3]} are cast to {diff[6]}: look for what is lost")
+            lines.append(
+                f"the values of column {diff[2]}.{diff[3]} are cast to {diff[6]}: look for what is lost"
+            )
     return tuple(lines)

@@ -83,7 +83,10 @@ class Database:
         if f'database "{self.dsn.database}" does not exist' in words:
             create = f"CREATE DATABASE {quoted(self.dsn.database)}"
             return f"{psql} --database postgres --command {shlex.quote(create)}"
-        wrong = next((wrong for sign, wrong in WRONG_PARTS.items() if sign in words), "host and port are right and the server runs")
+        wrong = next(
+            (wrong for sign, wrong in WRONG_PARTS.items() if sign in words),
+            "host and port are right and the server runs",
+        )
         return f"{psql}   (once {wrong}; the DSN comes {self.source})"
 
 

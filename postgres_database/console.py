@@ -1,6 +1,7 @@
 """The only module that prints and asks."""
 
 import os
+import dataclasses
 import sys
 from collections.abc import Iterable, Sequence
 from typing import Any
@@ -22,7 +23,8 @@ from postgres_database.snapshot import Difference
 from postgres_database.upgrade import Confirm, UpgradeResult
 
 # Results are lines of their own length: nothing is wrapped, marked up or highlighted by itself.
-OUT = Console(soft_wrap=True, markup=False, highlight=False, emoji=False)
+WIDTH = None if sys.stdout.isatty() else 400
+OUT = Console(soft_wrap=True, markup=False, highlight=False, emoji=False, width=WIDTH)
 ERR = Console(soft_wrap=True, markup=False, highlight=False, emoji=False, stderr=True)
 
 
@@ -42,16 +44,19 @@ def warn(settings: Settings) -> None:
         ERR.print(f"warning: {warning}", style="yellow")
 
 
-def open_target(settings: Settings, *, quiet: bool = False) -> Database:
+def open_target(settings: Settings, *, quiet: bool = False, name: str = "") -> Database:
     """Print the line that names the target and return it; the embedded server is started for it.
 
     Args:
         settings: Of the environment.
         quiet: Print the line to stderr, because stdout is for a program.
+        name: Another database of the same server.
     """
     if settings.target is None and not server.embedded(settings.root).is_running():
         ERR.print("starting the embedded PostgreSQL …", style="dim")
     database = server.target(settings)
+    if name:
+        database = dataclasses.replace(database, dsn=database.dsn.with_parts(dbname=name))
     (ERR if quiet else OUT).print(str(database), style="bold")
     return database
 
@@ -69,14 +74,17 @@ def confirmation(settings: Settings, verb: str, *, yes: bool) -> Confirm:
         if not (sys.stdin.isatty() and sys.stdout.isatty()):
             raise ExpectedError(
                 f"confirmation needed to {question}",
-                cause="there is no terminal to ask on" + ("; PROTECTED=1 is set" if settings.protected else ""),
+                cause="there is no terminal to ask on"
+                + ("; PROTECTED=1 is set" if settings.protected else ""),
                 hint=f"invoke {verb}{settings.env_option} --yes",
             )
         for detail in details:
             say(f"  {detail}")
         if settings.protected and settings.target:
             name = settings.target.database
-            return OUT.input(f"{question}?\ntype the name of the database ({name}) to go on: ") == name
+            return (
+                OUT.input(f"{question}?\ntype the name of the database ({name}) to go on: ") == name
+            )
         return OUT.input(f"{question}? [y/N] ").strip().lower() in ("y", "yes")
 
     return confirm
@@ -90,7 +98,9 @@ def show_init(result: InitResult) -> None:
         say(f"created  {path}")
     if not (result.created or result.removed):
         say("migration/ is already set up")
-    say('next: invoke revision --msg "…", or invoke baseline-existing --env … for a database that is online')
+    say(
+        'next: invoke revision --msg "…", or invoke baseline-existing --env … for a database that is online'
+    )
 
 
 def show_plan(result: UpgradeResult, verb: str) -> None:
@@ -116,11 +126,16 @@ class Progress:
 
 def show_upgrade(result: UpgradeResult, verb: str) -> None:
     """Show where the target stands now."""
-    say(f"now at {_places(result.after)}" if result.steps else _nothing(result, verb), style="green")
+    at_head = "head: " if result.at_head else ""
+    say(
+        f"now at {at_head}{_places(result.after)}" if result.after != result.before else _nothing(result, verb),
+        style="green",
+    )
 
 
 def _nothing(result: UpgradeResult, verb: str) -> str:
-    return f"already at {_places(result.before)}: nothing to {verb}"
+    at_head = "head: " if result.at_head else ""
+    return f"already at {at_head}{_places(result.before)}; nothing to {verb}"
 
 
 def _places(revisions: Sequence[str]) -> str:
@@ -135,7 +150,9 @@ def show_revision(result: RevisionResult, *, empty: bool) -> None:
             return
         say("nothing written: what differs is nothing that Alembic can write", style="yellow")
         _show_objects("only by hand", result.not_upgraded, "history", "models")
-        say("next: invoke revision --empty --msg '…'   (and write the SQL of these objects with op.execute)")
+        say(
+            "next: invoke revision --empty --msg '…'   (and write the SQL of these objects with op.execute)"
+        )
         return
     for line in result.detected:
         say(f"detected  {line}")
@@ -149,7 +166,10 @@ def show_revision(result: RevisionResult, *, empty: bool) -> None:
     if empty:
         say("next: write upgrade() and downgrade(), then invoke upgrade")
     elif result.proved:
-        say("proved    up, down and up again on a scratch database; the result equals the models", style="green")
+        say(
+            "proved    up, down and up again on a scratch database; the result equals the models",
+            style="green",
+        )
         say("next: review the script, then invoke upgrade")
     else:
         say("next: edit the script; invoke check tells whether history and models agree")
@@ -187,9 +207,10 @@ def show_status(environments: Iterable[EnvironmentStatus], heads: Sequence[str])
         where = row.fault.splitlines()[0] if row.fault else _places(row.revision)
         pending = "" if row.fault else str(len(row.pending) or "none")
         style = "red" if row.fault else "yellow" if row.pending else ""
-        table.add_row(row.environment, row.target, row.version, row.size, where, pending, style=style)
-    width = None if OUT.is_terminal else 400
-    OUT.print(table, soft_wrap=False, width=width)
+        table.add_row(
+            row.environment, row.target, row.version, row.size, where, pending, style=style
+        )
+    OUT.print(table, soft_wrap=False)
     say(f"head: {_places(heads)}")
     behind = [row for row in rows if row.pending and not row.fault]
     for row in behind:
@@ -209,12 +230,19 @@ def show_baseline(result: BaselineResult, settings: Settings) -> None:
     """Show what was adopted and what comes next."""
     say(f"wrote     {_relative(result.path)}")
     say(f"wrote     {_relative(result.path.with_suffix('.sql'))}")
-    say(f"proved    an empty database upgraded with it has the same {result.objects} objects", style="green")
+    say(
+        f"proved    an empty database upgraded with it has the same {result.objects} objects",
+        style="green",
+    )
     say(f"stamped   {result.revision}  (no statement of the script was run)")
     differing = len(result.differences.objects)
     if differing:
-        say(f"look at   the models differ from the database in {differing} objects:", style="yellow")
-        for line in result.differences.detected or [str(item.key) for item in result.differences.objects]:
+        say(
+            f"look at   the models differ from the database in {differing} objects:", style="yellow"
+        )
+        for line in result.differences.detected or [
+            str(item.key) for item in result.differences.objects
+        ]:
             say(f"            {line}")
         say(f"next: invoke revision --msg '…', review it, then invoke upgrade{settings.env_option}")
     else:

@@ -70,7 +70,9 @@ class Dsn:
     def __str__(self) -> str:
         """Name the database as user@host:port/database, from parts that never held a secret."""
         if service := self.parts.get("service"):
-            shown = [f"{part}={self.parts[part]}" for part in ("host", "dbname") if part in self.parts]
+            shown = [
+                f"{part}={self.parts[part]}" for part in ("host", "dbname") if part in self.parts
+            ]
             return " ".join([f"service={service}", *shown])
         user = self._part("user") or _login_name()
         hosts = (self._part("host") or self._part("hostaddr") or "[local]").split(",")
@@ -103,12 +105,16 @@ class Dsn:
                 f"{unsafe[0]} cannot be handed to pg_dump or psql without showing it to other users",
                 hint="use a key file without a passphrase that only you can read (chmod 600)",
             )
-        given = {PG_VARIABLES[name]: value for name, value in self.parts.items() if name in PG_VARIABLES}
+        given = {
+            PG_VARIABLES[name]: value for name, value in self.parts.items() if name in PG_VARIABLES
+        }
         return {**os.environ, **given}
 
     def scrub(self, text: str) -> str:
         """Return `text`, usually a driver's message, without any spelling of a secret."""
-        secrets = [self.parts.get(name, "") for name in SECRET_PARTS] + [os.environ.get("PGPASSWORD", "")]
+        secrets = [self.parts.get(name, "") for name in SECRET_PARTS] + [
+            os.environ.get("PGPASSWORD", "")
+        ]
         spellings = {
             spelling
             for secret in secrets
@@ -159,7 +165,9 @@ def parse(text: str) -> tuple[Dsn, list[str]]:
         or ("@" in parts.get("dbname", "") and "@" in text.split("://", 1)[-1].partition("/")[2])
     )
     if is_uri and misread:
-        message = f"user or password hold a character that is read as part of the address; {ENCODE_HINT}"
+        message = (
+            f"user or password hold a character that is read as part of the address; {ENCODE_HINT}"
+        )
         raise ValueError(message)
     if not re.fullmatch(r"[\d,]*", ports):
         message = "the port is no number"

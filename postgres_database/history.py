@@ -97,13 +97,18 @@ class History:
         found = [
             revision.id
             for revision in self.revisions
-            if revision.id == text or text in revision.labels or (len(text) > 2 and revision.id.startswith(text))
+            if revision.id == text
+            or text in revision.labels
+            or (len(text) > 2 and revision.id.startswith(text))
         ]
         found = [text] if text in found else found
         if len(found) != 1:
             raise ExpectedError(
-                f"there is no revision {text!r}" if not found else f"{text!r} is the beginning of several revisions",
-                cause=", ".join(found) or f"the head is {', '.join(self.heads) or 'base: there is no script yet'}",
+                f"there is no revision {text!r}"
+                if not found
+                else f"{text!r} is the beginning of several revisions",
+                cause=", ".join(found)
+                or f"the head is {', '.join(self.heads) or 'base: there is no script yet'}",
                 hint="invoke history",
             )
         return found[0]
@@ -151,7 +156,9 @@ class History:
             if revision.id != goal and self[goal] in self.upto([revision.id])
         ), goal
 
-    def _steps_back(self, applied: tuple[Revision, ...], steps: int) -> tuple[tuple[Revision, ...], str]:
+    def _steps_back(
+        self, applied: tuple[Revision, ...], steps: int
+    ) -> tuple[tuple[Revision, ...], str]:
         undone: list[Revision] = []
         for _ in range(steps):
             heads = tips(applied)
@@ -183,14 +190,19 @@ def tips(revisions: Iterable[Revision]) -> tuple[str, ...]:
     return tuple(revision.id for revision in revisions if revision.id not in inner)
 
 
-def fingerprint(revisions: Iterable[Revision], *more: str) -> str:
-    """Return a hash of these scripts, with the SQL files beside them: same hash, same schema."""
+def fingerprints(revisions: Iterable[Revision], *more: str) -> list[str]:
+    """Return a hash for none, one, two, … of these scripts with the SQL files beside them.
+
+    Same hash, same schema. `more` is what else the schema depends on.
+    """
     digest = hashlib.sha256("\0".join(more).encode())
+    hashes = [digest.hexdigest()[:32]]
     for revision in revisions:
         digest.update(f"\0{revision.id}\0".encode())
         for path in (revision.path, revision.path.with_suffix(".sql")):
             digest.update(path.read_bytes() if path.exists() else b"")
-    return digest.hexdigest()[:32]
+        hashes.append(digest.hexdigest()[:32])
+    return hashes
 
 
 def alembic_config(settings: Settings, **attributes: Any) -> Config:
@@ -202,7 +214,9 @@ def alembic_config(settings: Settings, **attributes: Any) -> Config:
     """
     ini = settings.root / "alembic.ini"
     if not ini.exists():
-        raise ExpectedError("there is no alembic.ini", cause=f"looked for {ini}", hint="git checkout alembic.ini")
+        raise ExpectedError(
+            "there is no alembic.ini", cause=f"looked for {ini}", hint="git checkout alembic.ini"
+        )
     quiet = argparse.Namespace(quiet=True, x=None)  # what Alembic would say, our commands say
     config = Config(ini, stdout=io.StringIO(), cmd_opts=quiet)
     config.attributes.update(attributes, settings=settings)
@@ -217,14 +231,16 @@ def read(settings: Settings) -> History:
     """
     with script_errors(settings):
         directory = ScriptDirectory.from_config(alembic_config(settings))
-        scripts = [script for script in directory.walk_revisions()][::-1]
+        scripts = list(directory.walk_revisions())[::-1]
         return History(
             tuple(
                 Revision(
                     id=script.revision,
                     message=script.doc,
                     path=Path(script.path),
-                    parents=tuple(sorted({*_as_tuple(script.down_revision), *_as_tuple(script.dependencies)})),
+                    parents=tuple(
+                        sorted({*_as_tuple(script.down_revision), *_as_tuple(script.dependencies)})
+                    ),
                     labels=frozenset(script.branch_labels),
                     roles=tuple(getattr(script.module, "roles", ())),
                 )
@@ -266,10 +282,14 @@ def script_errors(settings: Settings) -> Iterator[None]:
 def script_place(error: BaseException, root: Path) -> str:
     """Return the file and line of a script under migration/ where an error arose, or nothing."""
     versions = root / "migration"
-    if isinstance(error, SyntaxError) and error.filename and Path(error.filename).is_relative_to(versions):
-        return f"{Path(error.filename).relative_to(root)}, line {error.lineno},"
+    if (
+        isinstance(error, SyntaxError)
+        and error.filename
+        and Path(error.filename).is_relative_to(versions)
+    ):
+        return f"{Path(error.filename).relative_to(root)}, line {error.lineno}"
     for frame in reversed(traceback.extract_tb(error.__traceback__)):
         path = Path(frame.filename)
         if path.is_relative_to(versions) and path.name != "env.py":
-            return f"{path.relative_to(root)}, line {frame.lineno},"
+            return f"{path.relative_to(root)}, line {frame.lineno}"
     return ""

@@ -33,7 +33,11 @@ def init(settings: Settings, confirm: Confirm, *, fresh: bool = False) -> InitRe
     """
     migration = settings.root / "migration"
     versions = migration / "versions"
-    scripts = tuple(sorted(path for pattern in SCRIPTS for path in versions.glob(pattern))) if fresh else ()
+    scripts = (
+        tuple(sorted(path for pattern in SCRIPTS for path in versions.glob(pattern)))
+        if fresh
+        else ()
+    )
     if scripts and not confirm(
         "remove the whole history of this repository (databases stay as they are)",
         [str(path.relative_to(settings.root)) for path in scripts],

@@ -30,5 +30,4 @@ def _execute_file(operations: Operations, operation: ExecuteFile) -> None:
     if context.as_sql:
         context.impl.static_output(text)
         return
-    with operations.get_bind().connection.cursor() as cursor:
-        cursor.execute(text)
+    operations.get_bind().connection.cursor().execute(text)

@@ -41,7 +41,9 @@ class RevisionResult:
         return not (self.failure or self.not_upgraded or self.not_downgraded)
 
 
-def revision(settings: Settings, message: str, *, empty: bool = False, sql: bool = False) -> RevisionResult:
+def revision(
+    settings: Settings, message: str, *, empty: bool = False, sql: bool = False
+) -> RevisionResult:
     """Write a script that brings the history to the models; no target is needed or touched.
 
     Args:
@@ -61,7 +63,9 @@ def revision(settings: Settings, message: str, *, empty: bool = False, sql: bool
     before = history.read(settings)
     head = before.head
     if empty:
-        return _with_sql(settings, head, RevisionResult(*_write_empty(settings, message)), wanted=sql)
+        return _with_sql(
+            settings, head, RevisionResult(*_write_empty(settings, message)), wanted=sql
+        )
     metadata = scratch.load_metadata(settings)
     with scratch.session(settings) as session:
         at_head = session.at(before, before.heads)
@@ -90,7 +94,12 @@ class _Draft:
         self.diffs: list[Any] = []
 
     def write(
-        self, settings: Settings, message: str, at_head: Database, from_models: Database, metadata: Any
+        self,
+        settings: Settings,
+        message: str,
+        at_head: Database,
+        from_models: Database,
+        metadata: Any,
     ) -> None:
         """Let Alembic compare and write; a comparison that finds nothing writes nothing."""
 
@@ -136,18 +145,22 @@ def _prove(
     plan: tuple[Revision, ...] = (after[draft.revision],)
     before = snapshot.take(at_head)
     try:
-        with at_head.connect() as connection:
-            runner.upgrade(connection, settings, at_head, plan)
+        with runner.open_runner(settings, at_head) as run:
+            run.upgrade(plan)
             facts["not_upgraded"] = snapshot.take(at_head).difference(snapshot.take(from_models))
-            runner.downgrade(connection, settings, at_head, plan, head)
+            run.downgrade(plan, head)
             facts["not_downgraded"] = snapshot.take(at_head).difference(before)
-            runner.upgrade(connection, settings, at_head, plan)
+            run.upgrade(plan)
     except ExpectedError as error:
         facts["failure"] = f"{error.what}\n{error.cause}"
     return RevisionResult(**facts)
 
 
-def _with_sql(settings: Settings, head: str, result: RevisionResult, *, wanted: bool) -> RevisionResult:
+def _with_sql(
+    settings: Settings, head: str, result: RevisionResult, *, wanted: bool
+) -> RevisionResult:
     if not wanted:
         return result
-    return RevisionResult(**{**vars(result), "sql": runner.offline(settings, "upgrade", head, result.revision)})
+    return RevisionResult(
+        **{**vars(result), "sql": runner.offline(settings, "upgrade", head, result.revision)}
+    )

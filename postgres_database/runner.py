@@ -2,8 +2,8 @@
 
 import io
 import time
-from collections.abc import Callable, Iterable, Sequence
-from contextlib import redirect_stdout
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import contextmanager, redirect_stdout
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -31,54 +31,107 @@ class Step:
 
 OnStep = Callable[[Step], None]
 
+COMMANDS: dict[str, Callable[..., None]] = {
+    "upgrade": command.upgrade,
+    "downgrade": command.downgrade,
+}
+MENDED = "invoke {verb}{env}   (once the script is mended)"
 ADVICE = {
-    "25006": "invoke status   (the server is a standby or read-only: the DSN must name the primary)",
-    "42501": "invoke psql --command '\\du'   (the user of the DSN lacks a privilege)",
+    "25006": "invoke status{env}   (the server is a standby or read-only: the DSN must name the primary)",
+    "42501": "invoke psql{env} --command '\\du'   (the user of the DSN lacks a privilege)",
     "55P03": "invoke {verb}{env}   (when the table is less busy, or with a longer LOCK_TIMEOUT)",
     "57014": "invoke {verb}{env}   (with a longer STATEMENT_TIMEOUT)",
 }
 """What to type next, by SQLSTATE: PostgreSQL manual, appendix A."""
 
 
-def current(connection: sa.Connection) -> tuple[str, ...]:
-    """Return the revisions that a database is stamped with."""
-    with connection.begin():
-        return tuple(sorted(MigrationContext.configure(connection).get_current_heads()))
+@dataclass(frozen=True)
+class Runner:
+    """Alembic on one connection to one database. Use `runner.open_runner`."""
+
+    settings: Settings
+    database: Database
+    connection: sa.Connection
+
+    def current(self) -> tuple[str, ...]:
+        """Return the revisions that the database is stamped with."""
+        with self.connection.begin():
+            return tuple(sorted(MigrationContext.configure(self.connection).get_current_heads()))
+
+    def upgrade(self, plan: Sequence[Revision], on_step: OnStep = lambda _: None) -> None:
+        """Run the upgrades of `plan`, each in a transaction of its own together with its stamp.
+
+        Raises:
+            ExpectedError: A revision failed and was rolled back; those before it stay.
+        """
+        for goal in history.tips(plan):
+            self._run("upgrade", goal, plan, on_step)
+
+    def downgrade(
+        self, plan: Sequence[Revision], target: str, on_step: OnStep = lambda _: None
+    ) -> None:
+        """Run the downgrades of `plan`, which end at `target`; otherwise like `upgrade`."""
+        self._run("downgrade", target, plan, on_step)
+
+    def stamp(self, target: str, *, purge: bool = False) -> None:
+        """Write `target` into the version table and run nothing."""
+        config = history.alembic_config(self.settings, connection=self.connection)
+        with history.script_errors(self.settings):
+            command.stamp(config, target, purge=purge)
+
+    def create_roles(self, revisions: Iterable[Revision]) -> None:
+        """Create the roles that scripts name, where they are missing: for servers of our own only."""
+        names = {role for revision in revisions for role in revision.roles}
+        if not names:
+            return
+        present = self.connection.execute(sa.text("SELECT rolname FROM pg_roles")).scalars().all()
+        for name in sorted(names.difference(present)):
+            create = f"CREATE ROLE {quoted(name)} NOLOGIN"
+            self.connection.exec_driver_sql(create.replace("%", "%%"))
+
+    def _run(self, verb: str, goal: str, plan: Sequence[Revision], on_step: OnStep) -> None:
+        by_id = {revision.id: revision for revision in plan}
+        left = list(plan)
+        started = time.monotonic()
+
+        def applied(*, step: Any, **_: Any) -> None:
+            nonlocal started
+            revision = by_id[step.up_revision_id]
+            left.remove(revision)
+            on_step(Step(revision, time.monotonic() - started))
+            started = time.monotonic()
+
+        configure = {"on_version_apply": applied}
+        config = history.alembic_config(
+            self.settings, connection=self.connection, configure=configure
+        )
+        try:
+            COMMANDS[verb](config, goal)
+        except (ExpectedError, KeyboardInterrupt):
+            raise
+        except Exception as error:
+            raise self._failure(error, verb, left) from error
+
+    def _failure(self, error: Exception, verb: str, left: Sequence[Revision]) -> ExpectedError:
+        original = error.orig if isinstance(error, DBAPIError) else error
+        words = self.database.words(error)
+        if not isinstance(original, psycopg2.Error):
+            words = f"{type(error).__name__}: {words}"
+        if place := history.script_place(error, self.settings.root):
+            words += f"\n(in {place})"
+        advice = ADVICE.get(getattr(original, "pgcode", None) or "", MENDED)
+        return ExpectedError(
+            f"{verb} stopped at revision {left[0]}; its transaction was rolled back",
+            cause=words,
+            hint=advice.format(verb=verb, env=self.database.env_option),
+        )
 
 
-def upgrade(
-    connection: sa.Connection,
-    settings: Settings,
-    database: Database,
-    plan: Sequence[Revision],
-    on_step: OnStep = lambda _: None,
-) -> None:
-    """Run the upgrades of `plan`, each in a transaction of its own together with its stamp.
-
-    Raises:
-        ExpectedError: A revision failed and was rolled back; those before it stay.
-    """
-    for goal in history.tips(plan):
-        _run(command.upgrade, "upgrade", connection, settings, database, plan, goal, on_step)
-
-
-def downgrade(
-    connection: sa.Connection,
-    settings: Settings,
-    database: Database,
-    plan: Sequence[Revision],
-    target: str,
-    on_step: OnStep = lambda _: None,
-) -> None:
-    """Run the downgrades of `plan`, which end at `target`; otherwise like `upgrade`."""
-    _run(command.downgrade, "downgrade", connection, settings, database, plan, target, on_step)
-
-
-def stamp(connection: sa.Connection, settings: Settings, target: str, *, purge: bool = False) -> None:
-    """Write `target` into the version table and run nothing."""
-    config = history.alembic_config(settings, connection=connection)
-    with history.script_errors(settings):
-        command.stamp(config, target, purge=purge)
+@contextmanager
+def open_runner(settings: Settings, database: Database) -> Iterator[Runner]:
+    """Connect to a database and run Alembic there."""
+    with database.connect() as connection:
+        yield Runner(settings, database, connection)
 
 
 def offline(settings: Settings, verb: str, start: str, end: str) -> str:
@@ -89,13 +142,14 @@ def offline(settings: Settings, verb: str, start: str, end: str) -> str:
     """
     config = history.alembic_config(settings)
     config.output_buffer = output = io.StringIO()
-    run = {"upgrade": command.upgrade, "downgrade": command.downgrade}[verb]
     said = io.StringIO()  # what scripts print is no part of the SQL
     try:
         with history.script_errors(settings), redirect_stdout(said):
-            run(config, f"{start}:{end}", sql=True)
+            COMMANDS[verb](config, f"{start}:{end}", sql=True)
     except ExpectedError as error:
-        error.hint = f"invoke {verb}{settings.env_option}   (a script that reads rows cannot be printed)"
+        error.hint = (
+            f"invoke {verb}{settings.env_option}   (a script that reads rows cannot be printed)"
+        )
         raise
     # The table is there already in a database that was brought back to base.
     return output.getvalue().replace(
@@ -121,7 +175,7 @@ def merge(settings: Settings, message: str, revisions: Sequence[str]) -> Path:
     scripts = history.read(settings)
     if list(revisions) == ["heads"]:
         revisions = scripts.heads
-    if len(revisions) < 2:
+    if len(revisions) <= 1:
         raise ExpectedError(
             "there is nothing to merge",
             cause=f"the history has one head: {', '.join(scripts.heads) or 'base'}",
@@ -129,66 +183,10 @@ def merge(settings: Settings, message: str, revisions: Sequence[str]) -> Path:
         )
     with history.script_errors(settings):
         script = command.merge(
-            history.alembic_config(settings), [scripts.resolve(revision) for revision in revisions], message
+            history.alembic_config(settings),
+            [scripts.resolve(revision) for revision in revisions],
+            message,
         )
     if script is None:
         raise ExpectedError("Alembic wrote no script", hint="invoke history")
     return Path(script.path).relative_to(settings.root)
-
-
-def create_roles(connection: sa.Connection, revisions: Iterable[Revision]) -> None:
-    """Create the roles that scripts name, where they are missing: for servers of our own only."""
-    names = {role for revision in revisions for role in revision.roles}
-    present = set(connection.execute(sa.text("SELECT rolname FROM pg_roles")).scalars()) if names else set()
-    for name in sorted(names - present):
-        connection.exec_driver_sql(f"CREATE ROLE {quoted(name)} NOLOGIN".replace("%", "%%"))
-
-
-def _run(  # noqa: PLR0913 - one outline for both directions
-    run: Callable[..., None],
-    verb: str,
-    connection: sa.Connection,
-    settings: Settings,
-    database: Database,
-    plan: Sequence[Revision],
-    goal: str,
-    on_step: OnStep,
-) -> None:
-    by_id = {revision.id: revision for revision in plan}
-    left = list(plan)
-    started = time.monotonic()
-
-    def applied(*, step: Any, **_: Any) -> None:
-        nonlocal started
-        revision = by_id.get(step.up_revision_id)
-        if revision is None or step.is_stamp:
-            return
-        left.remove(revision)
-        on_step(Step(revision, time.monotonic() - started))
-        started = time.monotonic()
-
-    config = history.alembic_config(settings, connection=connection, configure={"on_version_apply": applied})
-    try:
-        run(config, goal)
-    except (ExpectedError, KeyboardInterrupt):
-        raise
-    except Exception as error:
-        raise _failure(error, verb, settings, database, left) from error
-
-
-def _failure(
-    error: Exception, verb: str, settings: Settings, database: Database, left: Sequence[Revision]
-) -> ExpectedError:
-    place = history.script_place(error, settings.root)
-    original = error.orig if isinstance(error, DBAPIError) else error
-    words = database.words(error)
-    if not isinstance(original, psycopg2.Error):
-        words = f"{type(error).__name__}: {words}"
-    code = getattr(original, "pgcode", None) or ""
-    hint = ADVICE.get(code, "invoke {verb}{env}   (once the script is mended)").format(verb=verb, env=database.env_option)
-    name = str(left[0]) if left else verb
-    return ExpectedError(
-        f"{verb} stopped at revision {name}; that revision was rolled back",
-        cause=f"{words}\n(in {place.rstrip(',')})" if place else words,
-        hint=hint,
-    )

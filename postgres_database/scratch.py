@@ -15,7 +15,8 @@ from sqlalchemy.exc import SQLAlchemyError
 from postgres_database import __version__, runner, server
 from postgres_database.connection import Database, quoted
 from postgres_database.errors import ExpectedError
-from postgres_database.history import History, fingerprint
+from postgres_database.history import History, fingerprints
+from postgres_database.runner import Runner
 from postgres_database.settings import Settings
 
 PREFIX = "postgres_database_scratch_"
@@ -44,7 +45,9 @@ def load_metadata(settings: Settings) -> sa.MetaData:
     metadata = found if isinstance(found, sa.MetaData) else getattr(found, "metadata", None)
     if not isinstance(metadata, sa.MetaData):
         raise ExpectedError(
-            what, cause=f"it is a {type(found).__name__}, not a MetaData or a declarative base", hint=hint
+            what,
+            cause=f"it is a {type(found).__name__}, not a MetaData or a declarative base",
+            hint=hint,
         )
     return metadata
 
@@ -52,7 +55,9 @@ def load_metadata(settings: Settings) -> sa.MetaData:
 class Scratch:
     """Makes scratch databases on one server. Use `scratch.session`."""
 
-    def __init__(self, settings: Settings, maintenance: Database, connection: sa.Connection) -> None:
+    def __init__(
+        self, settings: Settings, maintenance: Database, connection: sa.Connection
+    ) -> None:
         """Work through a connection to the server's maintenance database, in autocommit."""
         self._settings = settings
         self._maintenance = maintenance
@@ -70,14 +75,14 @@ class Scratch:
             ExpectedError: A script fails.
         """
         revisions = history.upto(ids)
-        names = [TEMPLATE_PREFIX + fingerprint(revisions[:count], __version__) for count in range(len(revisions) + 1)]
+        names = [TEMPLATE_PREFIX + hash_ for hash_ in fingerprints(revisions, __version__)]
         known = set(self._databases(TEMPLATE_PREFIX))
         done = next((count for count in range(len(revisions), 0, -1) if names[count] in known), 0)
-        runner.create_roles(self._connection, revisions)
+        Runner(self._settings, self._maintenance, self._connection).create_roles(revisions)
         if done < len(revisions):
             database = self._clone(names[done] if done else "template0")
-            with database.connect() as connection:
-                runner.upgrade(connection, self._settings, database, revisions[done:])
+            with runner.open_runner(self._settings, database) as run:
+                run.upgrade(revisions[done:])
             self._keep_as_template(database, names[-1])
         return self._clone(names[-1] if revisions else "template0")
 
@@ -91,7 +96,9 @@ class Scratch:
         with database.connect() as connection:
             try:
                 with connection.begin():
-                    for schema in sorted({table.schema for table in metadata.tables.values() if table.schema}):
+                    for schema in sorted(
+                        {table.schema for table in metadata.tables.values() if table.schema}
+                    ):
                         connection.execute(sa.schema.CreateSchema(schema, if_not_exists=True))
                     metadata.create_all(connection)
             except SQLAlchemyError as error:
@@ -117,7 +124,9 @@ class Scratch:
         name = PREFIX + secrets.token_hex(8)
         self._scalar("SELECT pg_advisory_lock(hashtextextended(%s, 0))", name)
         self._made.append(name)
-        self._connection.exec_driver_sql(f"CREATE DATABASE {quoted(name)} TEMPLATE {quoted(template)}")
+        self._connection.exec_driver_sql(
+            f"CREATE DATABASE {quoted(name)} TEMPLATE {quoted(template)}"
+        )
         return Database(self._maintenance.dsn.with_parts(dbname=name), "scratch")
 
     def _keep_as_template(self, database: Database, template: str) -> None:

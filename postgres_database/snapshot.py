@@ -74,7 +74,9 @@ class Snapshot:
         keys = sorted(self.objects.keys() | other.objects.keys())
         pairs = ((key, self.objects.get(key, ()), other.objects.get(key, ())) for key in keys)
         return tuple(
-            Difference(key, "\n".join(left), "\n".join(right)) for key, left, right in pairs if left != right
+            Difference(key, "\n".join(left), "\n".join(right))
+            for key, left, right in pairs
+            if left != right
         )
 
 
@@ -197,7 +199,9 @@ def _sections(text: str) -> list[tuple[str, str]]:
         elif text.startswith(TRAILER, token.start()):
             end = token.start()
     ends = [header.start() for header in starts[1:]] + [end]
-    return [(header[0], text[header.end() : stop]) for header, stop in zip(starts, ends, strict=False)]
+    return [
+        (header[0], text[header.end() : stop]) for header, stop in zip(starts, ends, strict=False)
+    ]
 
 
 def _canonical(kind: str, body: str) -> str:
@@ -247,6 +251,10 @@ def _first_parentheses(text: str) -> tuple[int, int] | None:
 
 def _split(text: str, separator: str) -> list[str]:
     """Split at a separator outside quotes and brackets; pieces without content are left out."""
-    cuts = [-1, *(position for mark, position, depth in _marks(text) if mark == separator and depth == 0), len(text)]
+    cuts = [
+        -1,
+        *(position for mark, position, depth in _marks(text) if mark == separator and depth == 0),
+        len(text),
+    ]
     pieces = [text[cut + 1 : next_cut] for cut, next_cut in zip(cuts, cuts[1:], strict=False)]
     return [piece for piece in pieces if piece.strip()]

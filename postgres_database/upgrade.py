@@ -9,7 +9,7 @@ from postgres_database import connection, history, runner
 from postgres_database.connection import Database
 from postgres_database.errors import ExpectedError
 from postgres_database.history import Revision
-from postgres_database.runner import OnStep, Step
+from postgres_database.runner import OnStep, Runner
 from postgres_database.settings import Settings
 
 Confirm = Callable[[str, Sequence[str]], bool]
@@ -23,8 +23,10 @@ class UpgradeResult:
     before: tuple[str, ...]
     """Where the target stood."""
     plan: tuple[Revision, ...]
-    steps: tuple[Step, ...] = ()
-    after: tuple[str, ...] = ()
+    after: tuple[str, ...]
+    """Where the target stands now."""
+    at_head: bool
+    """Whether that is the end of the history."""
 
 
 def upgrade(  # noqa: PLR0913
@@ -50,21 +52,21 @@ def upgrade(  # noqa: PLR0913
         ExpectedError: Nobody confirmed, or a revision failed and was rolled back.
     """
     scripts = history.read(settings)
-    with database.connect() as connected:
-        before = runner.current(connected)
+    with runner.open_runner(settings, database) as run:
+        before = run.current()
         plan = scripts.pending(before, target)
         if dry_run or not plan:
-            return UpgradeResult(before, plan, after=before)
-        _require_writable(connected, database)
+            return UpgradeResult(before, plan, before, before == scripts.heads)
+        _require_writable(run)
         if settings.protected:
             _ask(confirm, f"upgrade {database.dsn}", plan)
         if settings.target is None:
-            with connected.begin():
-                runner.create_roles(connected, plan)
-        connection.limit_waits(connected, settings)
-        steps: list[Step] = []
-        runner.upgrade(connected, settings, database, plan, _both(steps.append, on_step))
-        return UpgradeResult(before, plan, tuple(steps), runner.current(connected))
+            with run.connection.begin():
+                run.create_roles(plan)
+        connection.limit_waits(run.connection, settings)
+        run.upgrade(plan, on_step)
+        after = run.current()
+        return UpgradeResult(before, plan, after, after == scripts.heads)
 
 
 def downgrade(  # noqa: PLR0913
@@ -81,20 +83,22 @@ def downgrade(  # noqa: PLR0913
     It always asks: a downgrade drops what its revisions added, with the rows in it.
     """
     scripts = history.read(settings)
-    with database.connect() as connected:
-        before = runner.current(connected)
+    with runner.open_runner(settings, database) as run:
+        before = run.current()
         plan, goal = scripts.undone(before, target)
         if dry_run or not plan:
-            return UpgradeResult(before, plan, after=before)
-        _require_writable(connected, database)
+            return UpgradeResult(before, plan, before, before == scripts.heads)
+        _require_writable(run)
         _ask(confirm, f"undo on {database.dsn}, with the data that these revisions added", plan)
-        connection.limit_waits(connected, settings)
-        steps: list[Step] = []
-        runner.downgrade(connected, settings, database, plan, goal, _both(steps.append, on_step))
-        return UpgradeResult(before, plan, tuple(steps), runner.current(connected))
+        connection.limit_waits(run.connection, settings)
+        run.downgrade(plan, goal, on_step)
+        after = run.current()
+        return UpgradeResult(before, plan, after, after == scripts.heads)
 
 
-def offline(settings: Settings, open_target: Callable[[], Database], *, verb: str, target: str) -> str:
+def offline(
+    settings: Settings, open_target: Callable[[], Database], *, verb: str, target: str
+) -> str:
     """Return the SQL of an upgrade or downgrade instead of running it.
 
     Args:
@@ -109,8 +113,8 @@ def offline(settings: Settings, open_target: Callable[[], Database], *, verb: st
         before: tuple[str, ...] = (scripts.resolve(start),)
         before = () if before == ("base",) else before
     else:
-        with open_target().connect() as connected:
-            before = runner.current(connected)
+        with runner.open_runner(settings, open_target()) as run:
+            before = run.current()
     if len(before) > 1:
         raise ExpectedError(
             f"the database is at {len(before)} revisions: {', '.join(before)}",
@@ -139,13 +143,13 @@ def stamp(
     """
     scripts = history.read(settings)
     goal = scripts.resolve(target)
-    with database.connect() as connected:
+    with runner.open_runner(settings, database) as run:
         if not purge:
-            scripts.require(runner.current(connected))
-        _require_writable(connected, database)
+            scripts.require(run.current())
+        _require_writable(run)
         if settings.protected:
             _ask(confirm, f"stamp {database.dsn}", [scripts[goal]] if goal in scripts else [])
-        runner.stamp(connected, settings, goal, purge=purge)
+        run.stamp(goal, purge=purge)
     return goal
 
 
@@ -154,22 +158,16 @@ def _ask(confirm: Confirm, question: str, plan: Sequence[Revision]) -> None:
         raise ExpectedError("not confirmed: nothing was changed")
 
 
-def _require_writable(connected: sa.Connection, database: Database) -> None:
-    with connected.begin():
-        read_only = connected.execute(sa.text("SHOW transaction_read_only")).scalar_one() == "on"
-        standby = connected.execute(sa.text("SELECT pg_is_in_recovery()")).scalar_one()
+def _require_writable(run: Runner) -> None:
+    with run.connection.begin():
+        read_only = (
+            run.connection.execute(sa.text("SHOW transaction_read_only")).scalar_one() == "on"
+        )
+        standby = run.connection.execute(sa.text("SELECT pg_is_in_recovery()")).scalar_one()
     if read_only:
         raise ExpectedError(
-            f"{database.dsn} only lets itself be read",
+            f"{run.database.dsn} only lets itself be read",
             cause="it is a standby" if standby else "default_transaction_read_only is on",
-            hint=f"invoke status{database.env_option}   (once the DSN names the primary;"
+            hint=f"invoke status{run.database.env_option}   (once the DSN names the primary;"
             " with several hosts, add target_session_attrs=read-write)",
         )
-
-
-def _both(first: OnStep, second: OnStep) -> OnStep:
-    def step(done: Step) -> None:
-        first(done)
-        second(done)
-
-    return step

@@ -26,7 +26,14 @@ PASSWORD = "p@ss/w%rd#$1"  # holds what URLs, env files and configparser trip ov
 
 # Whoever runs the tests has settings of their own; none of them may reach a test.
 for name in [*os.environ]:
-    if name.startswith("PG") or name in {"ENV", "POSTGRES_DSN", "DATABASE_URL", "SCRATCH_DSN", "DEBUG", "MSG"}:
+    if name.startswith("PG") or name in {
+        "ENV",
+        "POSTGRES_DSN",
+        "DATABASE_URL",
+        "SCRATCH_DSN",
+        "DEBUG",
+        "MSG",
+    }:
         del os.environ[name]
 
 
@@ -60,8 +67,12 @@ def server() -> Database:
         roles = connection.exec_driver_sql("SELECT rolname FROM pg_roles").scalars().all()
         if "app" not in roles:
             text = hba.read_text()
-            hba.write_text("local all app scram-sha-256\nlocal replication all peer map=owner\n" + text)
-            connection.exec_driver_sql(f"CREATE ROLE app LOGIN PASSWORD '{PASSWORD.replace('%', '%%')}'")
+            hba.write_text(
+                "local all app scram-sha-256\nlocal replication all peer map=owner\n" + text
+            )
+            connection.exec_driver_sql(
+                f"CREATE ROLE app LOGIN PASSWORD '{PASSWORD.replace('%', '%%')}'"
+            )
             connection.exec_driver_sql("SELECT pg_reload_conf()")
     return maintenance
 
@@ -100,7 +111,9 @@ class Project:
         self.database = database
         shutil.copy(ROOT / "alembic.ini", root)
         shutil.copytree(
-            ROOT / "migration", root / "migration", ignore=shutil.ignore_patterns("20*", "__pycache__")
+            ROOT / "migration",
+            root / "migration",
+            ignore=shutil.ignore_patterns("20*", "__pycache__"),
         )
         self.versions = root / "migration" / "versions"
         self.settings = Settings(
@@ -120,7 +133,9 @@ class Project:
         (self.root / f"{module}.py").write_text(head + textwrap.dedent(text))
         self.settings = dataclasses.replace(self.settings, target_metadata=f"{module}:metadata")
 
-    def script(self, revision: str, parents: str = "", upgrade: str = "pass", downgrade: str = "pass") -> Path:
+    def script(
+        self, revision: str, parents: str = "", upgrade: str = "pass", downgrade: str = "pass"
+    ) -> Path:
         """Write a revision by hand; several parents are separated by commas."""
         path = self.versions / f"{revision}.py"
         down = tuple(parents.split(",")) if "," in parents else parents or None
@@ -134,7 +149,9 @@ class Project:
 
     def scripts(self) -> list[str]:
         """Return the names of all files of the history."""
-        return sorted(path.name for path in self.versions.iterdir() if path.suffix in {".py", ".sql"})
+        return sorted(
+            path.name for path in self.versions.iterdir() if path.suffix in {".py", ".sql"}
+        )
 
 
 @pytest.fixture
@@ -157,7 +174,9 @@ class Checkout:
             "SCRATCH_DSN": as_text(server.dsn),
             "COLUMNS": "200",
         }
-        ignored = shutil.ignore_patterns("__pycache__", ".venv", ".git", ".postgres", ".env*", ".*_cache")
+        ignored = shutil.ignore_patterns(
+            "__pycache__", ".venv", ".git", ".postgres", ".env*", ".*_cache"
+        )
         shutil.copytree(ROOT, root, ignore=ignored, dirs_exist_ok=True)
 
     def invoke(self, *arguments: str, **environ: str) -> subprocess.CompletedProcess[str]:
@@ -191,7 +210,9 @@ def checkout(tmp_path: Path, server: Database) -> Checkout:
 
 def as_text(dsn: Dsn) -> str:
     """Return a DSN as people would write it into a file: key=value pairs."""
-    escaped = {key: value.replace("\\", "\\\\").replace("'", "\\'") for key, value in dsn.parts.items()}
+    escaped = {
+        key: value.replace("\\", "\\\\").replace("'", "\\'") for key, value in dsn.parts.items()
+    }
     return " ".join(f"{key}='{value}'" for key, value in escaped.items())
 
 

@@ -36,7 +36,7 @@ def checks(*conditions: str) -> Items:
     return [sa.CheckConstraint(condition) for condition in conditions]
 
 
-def index(*keys: str | sa.ColumnElement[Any], **options: Any) -> sa.Index:  # noqa: ANN401
+def index(*keys: str | sa.ColumnElement[Any], **options: Any) -> sa.Index:
     expressions = (sa.text(key) if isinstance(key, str) else key for key in keys)
     return sa.Index(None, *expressions, **options)
 
@@ -115,7 +115,7 @@ CASES: dict[str, Tables] = {
     "column named within a literal": {
         "t": lambda: [
             *texts("a", "b", "c"),
-            *checks("a <> 'b'", "a <> 'it''s b'", r"a <> E'it\'s b'", "a = 'b' OR c = 'b'"),
+            *checks("a <> 'b'", "a <> 'it''s b'", r"a <> E'it\'s b or c'", "a = 'b' OR c = 'b'"),
         ]
     },
     "column named like a function": {
@@ -220,6 +220,15 @@ CASES: dict[str, Tables] = {
         "t_a_check": lambda: integers("a"),
         "t": lambda: [*integers("a"), index("a"), unique("a"), *checks("a > 0")],
     },
+    "check with the name of an index": {
+        "t": lambda: [
+            *integers("a"),
+            sa.CheckConstraint("a > 0", name="t_a_idx"),
+            sa.CheckConstraint("a > 1", name="t_a_key"),
+            index("a"),
+            unique("a"),
+        ]
+    },
     "table named like a keyword": {
         "exclude": lambda: [
             sa.Column("order", pg.INT4RANGE),
@@ -289,7 +298,8 @@ def catalog(connection: sa.Connection) -> list[tuple[str, str]]:
 def named_by_convention(engine: sa.Engine, tables: Tables) -> list[tuple[str, str]]:
     models = sa.MetaData(naming_convention=metadata.naming_convention)
     for name, items in tables.items():
-        sa.Table(name, models, *items())
+        table = sa.Table(name, models, *items())
+        assert all(each.name is not None for each in table.constraints)  # or PostgreSQL names it
     with engine.connect() as connection:  # and nothing is committed
         models.create_all(connection)
         return catalog(connection)
