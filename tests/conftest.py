@@ -1,8 +1,10 @@
 """One PostgreSQL for the whole test run, a database of its own for each test."""
 
+import contextlib
 import dataclasses
 import os
 import secrets
+import select
 import shutil
 import socket
 import subprocess
@@ -232,19 +234,17 @@ def _forward_all(listener: socket.socket, path: str) -> None:
             client, _ = listener.accept()
         except OSError:
             return
-        backend = socket.socket(socket.AF_UNIX)
+        threading.Thread(target=_forward, args=(client, path), daemon=True).start()
+
+
+def _forward(client: socket.socket, path: str) -> None:
+    """Carry what either side says to the other until one of them is done."""
+    with client, socket.socket(socket.AF_UNIX) as backend, contextlib.suppress(OSError):
         backend.connect(path)
-        for source, sink in ((client, backend), (backend, client)):
-            threading.Thread(target=_forward, args=(source, sink), daemon=True).start()
-
-
-def _forward(source: socket.socket, sink: socket.socket) -> None:
-    try:
-        while data := source.recv(65536):
-            sink.sendall(data)
-        sink.shutdown(socket.SHUT_WR)
-    except OSError:
-        pass
-    finally:
-        if source.fileno() != -1 and sink.fileno() == -1:
-            source.close()
+        other = {client: backend, backend: client}
+        while True:
+            for source in select.select([client, backend], [], [])[0]:
+                data = source.recv(65536)
+                if not data:
+                    return
+                other[source].sendall(data)

@@ -1,29 +1,278 @@
-"""Upgrade and downgrade of a target."""
+"""Upgrade, downgrade and stamp of a target, and their SQL."""
+
+import dataclasses
+import subprocess
+from collections.abc import Sequence
 
 import pytest
 from conftest import Project, run_sql
 
-from postgres_database import upgrade
+from postgres_database import server, snapshot, upgrade
+from postgres_database.connection import Database
 from postgres_database.errors import ExpectedError
+from postgres_database.runner import Step
 
 
-def yes(_question: str, _details: object) -> bool:
+def yes(_question: str, _details: Sequence[str]) -> bool:
     return True
 
 
-def test_smoke(project: Project) -> None:
-    """Every revision is applied in order."""
+def no(_question: str, _details: Sequence[str]) -> bool:
+    return False
+
+
+def never(question: str, _details: Sequence[str]) -> bool:
+    pytest.fail(f"nobody should be asked: {question}")
+
+
+@pytest.fixture
+def three(project: Project) -> Project:
+    """A history of three revisions that make a table and two columns."""
     project.script(
         "aaaa", "", "op.execute('CREATE TABLE t (id int)')", "op.execute('DROP TABLE t')"
     )
-    project.script(
-        "bbbb",
-        "aaaa",
-        "op.execute('ALTER TABLE t ADD x int')",
-        "op.execute('ALTER TABLE t DROP x')",
+    for revision, parent in (("bbbb", "aaaa"), ("cccc", "bbbb")):
+        project.script(
+            revision,
+            parent,
+            f"op.execute('ALTER TABLE t ADD {revision} int')",
+            f"op.execute('ALTER TABLE t DROP {revision}')",
+        )
+    return project
+
+
+def columns(database: Database) -> list[object]:
+    query = "SELECT attname FROM pg_attribute WHERE attrelid = to_regclass('t') AND attnum > 0"
+    return [name for (name,) in run_sql(database, query + " AND NOT attisdropped ORDER BY attnum")]
+
+
+@pytest.mark.parametrize(
+    ("target", "after", "expected"),
+    [
+        ("head", ("cccc",), ["id", "bbbb", "cccc"]),
+        ("heads", ("cccc",), ["id", "bbbb", "cccc"]),
+        ("bbbb", ("bbbb",), ["id", "bbbb"]),
+        ("bbb", ("bbbb",), ["id", "bbbb"]),
+        ("+1", ("aaaa",), ["id"]),
+        ("+3", ("cccc",), ["id", "bbbb", "cccc"]),
+        ("base", (), []),
+    ],
+)
+def test_upgrade_reaches_its_target(
+    three: Project, target: str, after: tuple[str, ...], expected: list[str]
+) -> None:
+    """An upgrade runs what is pending below its target and nothing else."""
+    result = upgrade.upgrade(three.settings, three.database, target=target, confirm=never)
+    assert result.after == after
+    assert columns(three.database) == expected
+
+
+@pytest.mark.parametrize(
+    ("target", "after", "expected"),
+    [
+        ("-1", ("bbbb",), ["id", "bbbb"]),
+        ("-3", (), []),
+        ("base", (), []),
+        ("aaaa", ("aaaa",), ["id"]),
+    ],
+)
+def test_downgrade_reaches_its_target(
+    three: Project, target: str, after: tuple[str, ...], expected: list[str]
+) -> None:
+    """A downgrade undoes what stands above its target and nothing else."""
+    upgrade.upgrade(three.settings, three.database, confirm=never)
+    result = upgrade.downgrade(three.settings, three.database, target=target, confirm=yes)
+    assert result.after == after
+    assert columns(three.database) == expected
+
+
+def test_steps_are_told_one_by_one(three: Project) -> None:
+    """After every revision its step is told, when the revision is there for others to see."""
+    seen = []
+
+    def look(step: Step) -> None:
+        seen.append((step.revision.id, step.seconds >= 0))
+
+    upgrade.upgrade(three.settings, three.database, confirm=never, on_step=look)
+    upgrade.downgrade(three.settings, three.database, target="aaaa", confirm=yes, on_step=look)
+    assert [revision for revision, _ in seen] == ["aaaa", "bbbb", "cccc", "cccc", "bbbb"]
+    assert all(positive for _, positive in seen)
+
+
+def test_dry_run_touches_nothing(three: Project) -> None:
+    """A dry run returns the plan, asks nobody, and leaves not even the version table."""
+    before = snapshot.dump(three.database)
+    result = upgrade.upgrade(three.settings, three.database, dry_run=True, confirm=never)
+    assert [revision.id for revision in result.plan] == ["aaaa", "bbbb", "cccc"]
+    assert snapshot.dump(three.database) == before
+    assert run_sql(three.database, "SELECT to_regclass('alembic_version')") == [(None,)]
+
+
+def test_nothing_pending_asks_nobody(three: Project) -> None:
+    """A protected environment at its head is told so without a question."""
+    upgrade.upgrade(three.settings, three.database, confirm=never)
+    protected = dataclasses.replace(three.settings, protected=True)
+    result = upgrade.upgrade(protected, three.database, confirm=never)
+    assert result.plan == ()
+    assert result.at_head
+
+
+def test_protected_upgrade_needs_a_yes(three: Project) -> None:
+    """Without a yes a protected environment stays as it was."""
+    protected = dataclasses.replace(three.settings, protected=True)
+    with pytest.raises(ExpectedError, match="not confirmed"):
+        upgrade.upgrade(protected, three.database, confirm=no)
+    assert columns(three.database) == []
+
+
+def test_downgrade_always_needs_a_yes(three: Project) -> None:
+    """A downgrade asks in every environment, and shows what it would undo."""
+    upgrade.upgrade(three.settings, three.database, confirm=never)
+    asked: list[str] = []
+
+    def refuse(_question: str, details: Sequence[str]) -> bool:
+        asked.extend(details)
+        return False
+
+    with pytest.raises(ExpectedError, match="not confirmed"):
+        upgrade.downgrade(three.settings, three.database, target="aaaa", confirm=refuse)
+    assert asked == ["cccc  Message of cccc", "bbbb  Message of bbbb"]
+    assert columns(three.database) == ["id", "bbbb", "cccc"]
+
+
+def test_failed_revision_is_rolled_back_alone(three: Project) -> None:
+    """What was done before a failure stays; the failed revision leaves nothing."""
+    three.script("cccc", "bbbb", "op.execute('ALTER TABLE t ADD c int'); op.execute('SELECT 1/0')")
+    with pytest.raises(ExpectedError) as caught:
+        upgrade.upgrade(three.settings, three.database, confirm=never)
+    assert "cccc" in caught.value.what
+    assert "division by zero" in caught.value.cause
+    assert "migration/versions/cccc.py, line" in caught.value.cause
+    assert columns(three.database) == ["id", "bbbb"]
+    assert run_sql(three.database, "SELECT version_num FROM alembic_version") == [("bbbb",)]
+
+
+def test_python_error_in_a_script_names_the_line(three: Project) -> None:
+    """A script that fails in Python is told like one that fails in SQL."""
+    three.script("cccc", "bbbb", "undefined_name()")
+    with pytest.raises(ExpectedError) as caught:
+        upgrade.upgrade(three.settings, three.database, confirm=never)
+    assert "NameError: name 'undefined_name' is not defined" in caught.value.cause
+    assert "cccc.py, line 11" in caught.value.cause
+
+
+def test_revision_that_this_checkout_does_not_have(three: Project) -> None:
+    """A database that is ahead of the scripts is left alone, with the advice to pull."""
+    upgrade.upgrade(three.settings, three.database, confirm=never)
+    run_sql(three.database, "UPDATE alembic_version SET version_num = 'from_a_colleague'")
+    for verb in (upgrade.upgrade, upgrade.downgrade):
+        with pytest.raises(ExpectedError, match="from_a_colleague") as caught:
+            verb(three.settings, three.database, confirm=never)
+        assert caught.value.hint.startswith("git pull")
+
+
+def test_lock_that_is_not_to_be_had(three: Project) -> None:
+    """A revision that waits longer than LOCK_TIMEOUT for a lock is rolled back and says so."""
+    upgrade.upgrade(three.settings, three.database, target="aaaa", confirm=never)
+    hurried = dataclasses.replace(three.settings, lock_timeout=100)
+    with three.database.connect() as other, other.begin():
+        other.exec_driver_sql("LOCK TABLE t IN ACCESS SHARE MODE")
+        with pytest.raises(ExpectedError, match="bbbb") as caught:
+            upgrade.upgrade(hurried, three.database, confirm=never)
+    assert "lock timeout" in caught.value.cause
+    assert "LOCK_TIMEOUT" in caught.value.hint
+    assert columns(three.database) == ["id"]
+
+
+def test_read_only_target_is_refused_before_the_first_statement(three: Project) -> None:
+    """A target that only lets itself be read is refused with the reason, and unchanged."""
+    name = three.database.dsn.database
+    run_sql(three.database, f"ALTER DATABASE {name} SET default_transaction_read_only = on")
+    with pytest.raises(ExpectedError, match="only lets itself be read") as caught:
+        upgrade.upgrade(three.settings, three.database, confirm=never)
+    assert caught.value.cause == "default_transaction_read_only is on"
+    assert columns(three.database) == []
+
+
+def test_branches_are_upgraded_to_all_heads(three: Project) -> None:
+    """`heads` reaches every head; `head` refuses and names the merge command."""
+    three.script("dddd", "bbbb", "op.execute('ALTER TABLE t ADD dddd int')")
+    with pytest.raises(ExpectedError, match="2 heads") as caught:
+        upgrade.upgrade(three.settings, three.database, confirm=never)
+    assert caught.value.hint.startswith("invoke merge")
+    result = upgrade.upgrade(three.settings, three.database, target="heads", confirm=never)
+    assert result.after == ("cccc", "dddd")
+    assert set(columns(three.database)) == {"id", "bbbb", "cccc", "dddd"}
+
+
+def psql(database: Database, sql: str) -> None:
+    """Apply a script as an operator would."""
+    subprocess.run(
+        [server.BINARIES / "psql", "--set=ON_ERROR_STOP=1", "--quiet", "--no-psqlrc"],
+        input=sql,
+        text=True,
+        env=database.dsn.child_environment(),
+        check=True,
+        capture_output=True,
     )
-    result = upgrade.upgrade(project.settings, project.database, confirm=yes)
-    assert result.after == ("bbbb",)
-    run_sql(project.database, "INSERT INTO t VALUES (1, 2)")
-    result = upgrade.downgrade(project.settings, project.database, confirm=yes)
-    assert result.after == ("aaaa",)
+
+
+@pytest.mark.parametrize("target", ["head", "base:head", "+2"])
+def test_upgrade_as_sql(three: Project, target: str) -> None:
+    """The SQL of an upgrade, applied by psql, does what the upgrade does."""
+    sql = upgrade.offline(three.settings, lambda: three.database, verb="upgrade", target=target)
+    assert columns(three.database) == []
+    psql(three.database, sql)
+    assert columns(three.database)[:2] == ["id", "bbbb"]
+    result = upgrade.upgrade(three.settings, three.database, confirm=never)
+    assert [revision.id for revision in result.plan] == (["cccc"] if target == "+2" else [])
+
+
+def test_downgrade_as_sql_and_up_again(three: Project) -> None:
+    """SQL leads down to base and, over the version table that stays behind, up again."""
+    upgrade.upgrade(three.settings, three.database, confirm=never)
+    for verb, target, expected in (
+        ("downgrade", "-1", ["id", "bbbb"]),
+        ("downgrade", "base", []),
+        ("upgrade", "head", ["id", "bbbb", "cccc"]),
+    ):
+        sql = upgrade.offline(three.settings, lambda: three.database, verb=verb, target=target)
+        psql(three.database, sql)
+        assert columns(three.database) == expected
+
+
+def test_sql_keeps_percent_signs_and_colons(project: Project) -> None:
+    """What a script executes is printed with its % and its :: as they are."""
+    project.script(
+        "aaaa", "", r"""op.execute("CREATE VIEW v AS SELECT '100%' AS p, 'a\\:b'::text AS q")"""
+    )
+    sql = upgrade.offline(
+        project.settings, lambda: project.database, verb="upgrade", target="base:head"
+    )
+    psql(project.database, sql)
+    assert run_sql(project.database, "SELECT p, q FROM v") == [("100%", "a:b")]
+
+
+def test_script_that_reads_rows_cannot_be_printed(three: Project) -> None:
+    """Where SQL cannot be printed, the error says which command runs the script instead."""
+    three.script("dddd", "cccc", "op.get_bind().execute(sa.text('SELECT 1')).scalar_one()")
+    with pytest.raises(ExpectedError) as caught:
+        upgrade.offline(three.settings, lambda: three.database, verb="upgrade", target="base:head")
+    assert caught.value.hint.startswith("invoke upgrade")
+
+
+def test_stamp_runs_nothing(three: Project) -> None:
+    """A stamp writes the version table and runs no script."""
+    assert upgrade.stamp(three.settings, three.database, "head", confirm=never) == "cccc"
+    assert columns(three.database) == []
+    assert run_sql(three.database, "SELECT version_num FROM alembic_version") == [("cccc",)]
+
+
+def test_stamp_with_purge_forgets_a_lost_revision(three: Project) -> None:
+    """A revision whose script is lost is replaced only when that is asked for."""
+    upgrade.stamp(three.settings, three.database, "head", confirm=never)
+    run_sql(three.database, "UPDATE alembic_version SET version_num = 'lost'")
+    with pytest.raises(ExpectedError, match="lost"):
+        upgrade.stamp(three.settings, three.database, "aaaa", confirm=never)
+    upgrade.stamp(three.settings, three.database, "aaaa", purge=True, confirm=never)
+    assert run_sql(three.database, "SELECT version_num FROM alembic_version") == [("aaaa",)]

@@ -1,0 +1,249 @@
+"""Scripts that are written from the models, and what is said of them."""
+
+import ast
+
+import pytest
+from conftest import Project, run_sql
+
+from postgres_database import revision, upgrade
+from postgres_database.errors import ExpectedError
+
+USERS = """
+users = sa.Table(
+    "users", metadata,
+    sa.Column("id", sa.BigInteger, sa.Identity(), primary_key=True),
+    sa.Column("email", sa.Text, unique=True),
+)
+"""
+ORDERS = """
+sa.Table(
+    "orders", metadata,
+    sa.Column("id", sa.BigInteger, sa.Identity(), primary_key=True),
+    sa.Column("user_id", sa.ForeignKey("users.id"), index=True, nullable=False),
+)
+"""
+
+
+def yes(_question: str, _details: object) -> bool:
+    return True
+
+
+def test_first_revision_and_the_next(project: Project) -> None:
+    """Each script leads from the history to the models; a third call finds nothing to do."""
+    project.models(USERS)
+    first = revision.revision(project.settings, "Init tables")
+    project.models(USERS + ORDERS)
+    second = revision.revision(project.settings, "Add orders")
+    nothing = revision.revision(project.settings, "Nothing")
+    assert (first.proved, second.proved, nothing.proved) == (True, True, True)
+    assert second.detected == ("add table orders", "add index orders_user_id_idx on orders")
+    assert nothing.path is None
+    assert len(project.scripts()) == 2
+    upgrade.upgrade(project.settings, project.database, confirm=yes)
+    assert run_sql(project.database, "SELECT to_regclass('orders_user_id_idx') IS NOT NULL") == [
+        (True,)
+    ]
+
+
+def test_target_is_not_looked_at(project: Project) -> None:
+    """A development database that drifted, or is not there, cannot leak into a script."""
+    run_sql(project.database, "CREATE TABLE users (id int)", "CREATE TABLE left_over (x int)")
+    project.models(USERS)
+    result = revision.revision(project.settings, "Init tables")
+    assert result.detected == ("add table users",)
+    assert result.proved
+
+
+@pytest.mark.parametrize("message", ["", "   ", "\n"])
+def test_empty_message_is_refused(project: Project, message: str) -> None:
+    """Without a message nothing is written."""
+    project.models(USERS)
+    with pytest.raises(ExpectedError, match="needs a message"):
+        revision.revision(project.settings, message)
+    assert project.scripts() == []
+
+
+@pytest.mark.parametrize(
+    "message",
+    [
+        'it\'s "quoted"',
+        '"""triple"""',
+        'ends with a quote"',
+        "C:\\new\\table\\",
+        "100% of $HOME `id` $(id) ${x}",
+        "größer 日本語 🎉",
+        "## % if mako: ${1/0} <%doc>",
+        "--msg",
+        "two\nlines",
+    ],
+)
+def test_message_arrives_intact(project: Project, message: str) -> None:
+    """Whatever the message holds, the script says it literally and can be read."""
+    result = revision.revision(project.settings, message, empty=True)
+    assert result.path is not None
+    docstring = ast.get_docstring(ast.parse(result.path.read_text()), clean=False)
+    assert docstring is not None
+    assert docstring.startswith(f"{message}\n\nRevision: {result.revision}")
+
+
+def test_file_name_is_dated(project: Project) -> None:
+    """A script is called by date, revision and message, so that files sort by age."""
+    result = revision.revision(project.settings, "Added column: to file_meta_data!", empty=True)
+    assert result.path is not None
+    assert result.path.name[16:] == f"{result.revision}_added_column_to_file_meta_data.py"
+    assert result.path.name[:16].replace("_", "").replace("-", "").isdigit()
+
+
+def test_several_heads_are_refused(project: Project) -> None:
+    """With several heads nothing is written; the error names the merge command."""
+    project.script("aaaa")
+    project.script("bbbb")
+    project.models(USERS)
+    for empty in (False, True):
+        with pytest.raises(ExpectedError, match="2 heads: aaaa, bbbb") as caught:
+            revision.revision(project.settings, "Third", empty=empty)
+        assert caught.value.hint.startswith("invoke merge")
+    assert len(project.scripts()) == 2
+
+
+@pytest.mark.parametrize(
+    ("models", "what"),
+    [
+        ("raise RuntimeError('no models today')", "no models today"),
+        ("import a_module_that_does_not_exist", "a_module_that_does_not_exist"),
+        ("sa.Table('t', metadata, sa.Column('x', sa.ForeignKey('nowhere.id')))", "nowhere"),
+    ],
+    ids=["raises", "import", "foreign key"],
+)
+def test_broken_models_write_nothing(project: Project, models: str, what: str) -> None:
+    """Models that cannot be loaded or created are an error with their own words, and no file."""
+    project.models(models)
+    with pytest.raises(ExpectedError) as caught:
+        revision.revision(project.settings, "Broken")
+    assert what in caught.value.cause
+    assert project.scripts() == []
+
+
+def test_broken_history_writes_nothing(project: Project) -> None:
+    """A history that does not run on a scratch database is told before anything is written."""
+    project.script("aaaa", "", "op.execute('SELECT no_such_function()')")
+    project.models(USERS)
+    with pytest.raises(ExpectedError, match="aaaa") as caught:
+        revision.revision(project.settings, "Next")
+    assert "no_such_function" in caught.value.cause
+    assert project.scripts() == ["aaaa.py"]
+
+
+def test_interrupted_revision_leaves_no_file(
+    project: Project, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Ctrl-C while the script is tried removes it again."""
+    project.models(USERS)
+
+    def interrupt(*_: object) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(revision, "_prove", interrupt)
+    with pytest.raises(KeyboardInterrupt):
+        revision.revision(project.settings, "Interrupted")
+    assert project.scripts() == []
+
+
+def test_what_alembic_does_not_write_is_named(project: Project) -> None:
+    """An object that the script does not make is named with its text; so is what stays behind."""
+    project.models(
+        USERS
+        + """
+        sa.event.listen(metadata, "after_create", sa.DDL("CREATE FUNCTION f() RETURNS int RETURN 1"))
+        """.strip()
+    )
+    result = revision.revision(project.settings, "With a function")
+    assert not result.proved
+    assert [str(difference.key) for difference in result.not_upgraded] == ["FUNCTION f()"]
+    assert "RETURN 1" in result.not_upgraded[0].right
+
+
+def test_nothing_that_alembic_can_write(project: Project) -> None:
+    """If only such objects differ, no script is written, and they are named."""
+    project.models(
+        """sa.event.listen(metadata, "after_create", sa.DDL("CREATE VIEW v AS SELECT 1 AS x"))"""
+    )
+    result = revision.revision(project.settings, "Only a view")
+    assert result.path is None
+    assert not result.proved
+    assert [str(difference.key) for difference in result.not_upgraded] == ["VIEW v"]
+    assert project.scripts() == []
+
+
+def test_script_that_fails_is_kept_and_told(project: Project) -> None:
+    """A script that does not run yet stays for its author, with the server's words."""
+    project.models(USERS)
+    revision.revision(project.settings, "Init tables")
+    project.models(USERS.replace("sa.Text, unique=True", "sa.Integer, unique=True"))
+    result = revision.revision(project.settings, "Text to integer")
+    assert not result.proved
+    assert "cannot be cast automatically to type integer" in result.failure
+    assert result.losses == (
+        "the values of column users.email are cast to INTEGER: look for what is lost",
+    )
+    assert len(project.scripts()) == 2
+
+
+def test_losses_are_told(project: Project) -> None:
+    """Dropped columns and tables are told as what they lose, with the rename that may be meant."""
+    project.models(USERS + ORDERS)
+    revision.revision(project.settings, "Init tables")
+    project.models(USERS.replace('"email"', '"mail"'))
+    result = revision.revision(project.settings, "Rename")
+    assert result.losses == (
+        "the rows of table orders are dropped",
+        "the values of column users.email are dropped; if mail is its new name, use"
+        " op.alter_column(new_column_name=…)",
+    )
+
+
+def test_enum_is_brought_back_by_no_downgrade(project: Project) -> None:
+    """The type that Alembic leaves behind on the way down is named."""
+    project.models(USERS.replace("sa.Text, unique=True", "sa.Enum('a', 'b', name='letter')"))
+    result = revision.revision(project.settings, "With an enum")
+    assert [str(difference.key) for difference in result.not_downgraded] == ["TYPE letter"]
+
+
+@pytest.mark.parametrize(
+    "column",
+    [
+        'sa.Column("x", sa.JSON, server_default="{}")',
+        """sa.Column("x", sa.Text, server_default="it's")""",
+        'sa.Column("x", sa.Float, server_default=sa.text("random() * 2"))',
+        'sa.Column("x", sa.DateTime(timezone=True), server_default=sa.func.now())',
+        'sa.Column("x", sa.Text, server_default=sa.null())',
+        """sa.Column("x", sa.Text), sa.CheckConstraint("x IN ('a', 'b')")""",
+        'sa.Column("x", sa.Integer, sa.Computed("id * 2"))',
+    ],
+    ids=["json", "quote", "volatile", "now", "null", "check", "computed"],
+)
+def test_second_revision_finds_nothing(project: Project, column: str) -> None:
+    """What was written once is no difference the second time, however it is spelled."""
+    project.models(
+        f'sa.Table("t", metadata, sa.Column("id", sa.Integer, primary_key=True), {column})'
+    )
+    assert revision.revision(project.settings, "First").proved
+    assert revision.revision(project.settings, "Second").path is None
+
+
+def test_default_that_changed_is_written(project: Project) -> None:
+    """A new server default is seen and written, also on a column of a type without equality."""
+    project.models(USERS.replace("sa.Text, unique=True", "sa.JSON, server_default='{}'"))
+    revision.revision(project.settings, "Init tables")
+    project.models(USERS.replace("sa.Text, unique=True", "sa.JSON, server_default='[]'"))
+    result = revision.revision(project.settings, "Another default")
+    assert result.proved
+    assert len(result.detected) == 1
+
+
+def test_sql_of_the_new_script(project: Project) -> None:
+    """The new script can be had as SQL, from its parent to itself."""
+    project.models(USERS)
+    result = revision.revision(project.settings, "Init tables", sql=True)
+    assert "CREATE TABLE users" in result.sql
+    assert f"VALUES ('{result.revision}')" in result.sql
