@@ -86,6 +86,8 @@ def _compare_default(  # noqa: PLR0913, PLR0917 - the signature is Alembic's
         isinstance(inspected.server_default, plain) and isinstance(wanted.server_default, plain)
     ):
         return PriorityDispatchResult.CONTINUE
+    if inspected.server_default is None and wanted.server_default is None:
+        return PriorityDispatchResult.CONTINUE  # a serial's default is not reflected
     default_schema, defaults = autogen.opts[PLUGIN]
     there = str(inspected.server_default.arg) if inspected.server_default is not None else None
     alter.existing_server_default = inspected.server_default

@@ -5,7 +5,7 @@ import os
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from urllib.parse import quote, quote_plus
+from pathlib import Path
 
 import psycopg2
 from psycopg2.extensions import parse_dsn
@@ -54,11 +54,13 @@ PG_VARIABLES = {
     "load_balance_hosts": "PGLOADBALANCEHOSTS",
 }
 
+SYSTEM = "/etc/postgresql-common"  # where the libpq of psycopg2-binary looks last
 ENCODE_HINT = (
     "percent-encode user and password (@ is %40, / is %2F, : is %3A, % is %25):"
     " python3 -c 'from getpass import getpass; from urllib.parse import quote;"
     ' print(quote(getpass(), safe=""))\''
 )
+QUOTE_HINT = "a value with spaces or quotes is written '…', with \\' for ' and \\\\ for \\ in it"
 
 
 @dataclass(frozen=True)
@@ -69,23 +71,21 @@ class Dsn:
 
     def __str__(self) -> str:
         """Name the database as user@host:port/database, from parts that never held a secret."""
-        if service := self.parts.get("service"):
-            shown = [
-                f"{part}={self.parts[part]}" for part in ("host", "dbname") if part in self.parts
-            ]
-            return " ".join([f"service={service}", *shown])
         user = self._part("user") or _login_name()
         hosts = (self._part("host") or self._part("hostaddr") or "[local]").split(",")
         ports = (self._part("port") or "5432").split(",")
         if len(ports) < len(hosts):
             ports *= len(hosts)
-        where = ",".join(f"{host}:{port or 5432}" for host, port in zip(hosts, ports, strict=False))
-        return f"{user}@{where}/{self.database or user}"
+        where = ",".join(
+            (f"[{host}]" if host.count(":") > 1 else host) + f":{port or 5432}"
+            for host, port in zip(hosts, ports, strict=False)
+        )
+        return f"{user}@{where}/{self.database}"
 
     @property
     def database(self) -> str:
         """The database's name as far as it is known before connecting."""
-        return self._part("dbname") or self._part("user")
+        return self._part("dbname") or self._part("user") or _login_name()
 
     def _part(self, name: str) -> str:
         return self.parts.get(name) or os.environ.get(PG_VARIABLES[name], "")
@@ -93,6 +93,10 @@ class Dsn:
     def with_parts(self, **parts: str) -> "Dsn":
         """Return a copy with these parts replaced."""
         return Dsn({**self.parts, **parts})
+
+    def parameters(self) -> dict[str, str]:
+        """Return the parts for libpq, closed against PGHOSTADDR, which would beat their host."""
+        return {**({"hostaddr": ""} if "host" in self.parts else {}), **self.parts}
 
     def child_environment(self) -> dict[str, str]:
         """Return the environment for a child process such as pg_dump: this one, plus the parts.
@@ -106,24 +110,33 @@ class Dsn:
                 hint="use a key file without a passphrase that only you can read (chmod 600)",
             )
         given = {
-            PG_VARIABLES[name]: value for name, value in self.parts.items() if name in PG_VARIABLES
+            PG_VARIABLES[name]: value
+            for name, value in self.parameters().items()
+            if name in PG_VARIABLES
         }
-        return {**os.environ, **given}
+        # A service beats all other variables; here it is among the parts, see `with_service`.
+        inherited = {key: value for key, value in os.environ.items() if key != "PGSERVICE"}
+        return inherited | given
 
     def scrub(self, text: str) -> str:
         """Return `text`, usually a driver's message, without any spelling of a secret."""
-        secrets = [self.parts.get(name, "") for name in SECRET_PARTS] + [
-            os.environ.get("PGPASSWORD", "")
-        ]
-        spellings = {
-            spelling
-            for secret in secrets
-            if secret
-            for spelling in (secret, quote(secret), quote(secret, safe=""), quote_plus(secret))
-        }
-        for spelling in sorted(spellings, key=len, reverse=True):
-            text = re.sub(re.escape(spelling), "***", text, flags=re.IGNORECASE)
+        secrets = {self.parts.get(name, "") for name in SECRET_PARTS}
+        for secret in sorted(secrets | {os.environ.get("PGPASSWORD", "")}, key=len, reverse=True):
+            if secret:
+                text = re.sub(_spellings(secret), "***", text, flags=re.IGNORECASE)
         return text
+
+
+def _spellings(secret: str) -> str:
+    """Return a pattern for a text in which any character may be percent-encoded."""
+    return "".join(
+        f"(?:{re.escape(character)}{'|[+]' if character == ' ' else ''}|{_encoded(character)})"
+        for character in secret
+    )
+
+
+def _encoded(character: str) -> str:
+    return "".join(f"%{byte:02x}" for byte in character.encode(errors="surrogateescape"))
 
 
 def _login_name() -> str:
@@ -154,22 +167,79 @@ def parse(text: str) -> tuple[Dsn, list[str]]:
         message = "it must start with postgresql:// (or be key=value pairs)"
         raise ValueError(message)
     try:
-        parts = parse_dsn(text)
+        parts = parse_dsn(_utf8(text))
     except psycopg2.ProgrammingError as error:
-        words = re.sub(r'"[^"]*"?', '"…"', str(error)).strip()
-        raise ValueError(f"{words}; {ENCODE_HINT}" if is_uri and "%" in text else words) from None
-    ports = parts.get("port", "")
-    misread = (
-        "@" in parts.get("host", "")
-        or not re.fullmatch(r"[\d,]*", ports)
-        or ("@" in parts.get("dbname", "") and "@" in text.split("://", 1)[-1].partition("/")[2])
-    )
-    if is_uri and misread:
+        words = re.sub(r'".*"', '"…"', str(error), flags=re.DOTALL).strip()
+        hint = ENCODE_HINT if is_uri else QUOTE_HINT
+        raise ValueError(f"{words.removeprefix('invalid dsn: ')}; {hint}") from None
+    numeric = re.fullmatch(r"[0-9,]*", parts.get("port", ""))
+    # libpq ends user and password at the first @, and both may be absent.
+    address = re.sub(r"^[^@/]*@", "", text.partition("://")[2]).partition("?")[0]
+    if is_uri and ("@" in address or not numeric):
         message = (
             f"user or password hold a character that is read as part of the address; {ENCODE_HINT}"
         )
         raise ValueError(message)
-    if not re.fullmatch(r"[\d,]*", ports):
+    if not numeric:
         message = "the port is no number"
         raise ValueError(message)
     return Dsn(parts), warnings
+
+
+def _utf8(text: str) -> str:
+    """Return the text if libpq can take it as it is."""
+    try:
+        text.encode()
+    except UnicodeEncodeError:
+        message = "it is not UTF-8"
+        raise ValueError(message) from None
+    if "\0" in text:
+        message = "there is a zero byte in it"
+        raise ValueError(message)
+    return text
+
+
+def with_service(dsn: Dsn, environ: Mapping[str, str] = os.environ) -> Dsn:
+    """Return a DSN that has the parts of its service, or of PGSERVICE, instead of the name.
+
+    As a name it would beat the host and database that a child process is told by variables.
+    PostgreSQL manual, "The Connection Service File".
+
+    Raises:
+        ValueError: There is no such service.
+    """
+    name = dsn.parts.get("service") or environ.get("PGSERVICE", "")
+    if not name:
+        return dsn
+    personal = environ.get("PGSERVICEFILE") or Path.home() / ".pg_service.conf"
+    files = [Path(personal), Path(environ.get("PGSYSCONFDIR") or SYSTEM) / "pg_service.conf"]
+    try:
+        found = next((parts for file in files if (parts := _service(name, file)) is not None), None)
+    except OSError as error:
+        raise ValueError(str(error)) from error
+    if found is None:
+        message = f"the service {name} is in none of {', '.join(map(str, files))}"
+        raise ValueError(message)
+    if "host" in dsn.parts:
+        found.pop("hostaddr", None)
+    explicit = {key: value for key, value in dsn.parts.items() if key != "service"}
+    return Dsn(found | explicit)
+
+
+def _service(name: str, file: Path) -> dict[str, str] | None:
+    """Return the parts of a service, or None where the file has no such service."""
+    if not file.is_file():
+        return None
+    parts: dict[str, str] | None = None
+    for number, line in enumerate(map(str.strip, file.read_text().splitlines()), start=1):
+        if line.startswith("["):
+            if parts is not None:
+                break
+            parts = {} if line == f"[{name}]" else None
+        elif parts is not None and line and not line.startswith("#"):
+            key, equals, value = line.partition("=")
+            if not equals or key == "service" or key.startswith("ldap"):
+                message = f"{file}, line {number} is not key=value"
+                raise ValueError(message)
+            parts.setdefault(key, value)
+    return parts

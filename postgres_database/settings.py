@@ -2,6 +2,7 @@
 
 import configparser
 import difflib
+import io
 import os
 import re
 import stat
@@ -9,10 +10,10 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from dotenv import dotenv_values
+from dotenv.parser import parse_stream
 
 from postgres_database import dsn
-from postgres_database.dsn import Dsn
+from postgres_database.dsn import SECRET_PARTS, Dsn
 from postgres_database.errors import ExpectedError
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -26,10 +27,13 @@ KEYS = (
     "SCRATCH_DSN",
     "TARGET_METADATA",
 )
+SHIPPED_METADATA = "postgres_database.models:metadata"
+PROCESS = "the process environment"
 LIBPQ_TARGET = ("PGHOST", "PGHOSTADDR", "PGSERVICE")
 
 TRUE, FALSE = ("1", "true", "yes", "on"), ("", "0", "false", "no", "off")
 MILLISECONDS = {"": 1, "ms": 1, "s": 1000, "min": 60_000, "h": 3_600_000}
+LONGEST = 2**31 - 1  # milliseconds that PostgreSQL can count, 24 days
 
 
 @dataclass(frozen=True)
@@ -93,14 +97,14 @@ def load(
         raise ExpectedError(
             f"{name!r} is no name of an environment",
             cause="names are made of a-z, 0-9, _ and -"
-            + ("" if environment else "; this one comes from the variable ENV"),
+            + ("" if environment else "; this one is ENV, which shells use for a file of theirs"),
             hint="--env production"
             if environment
             else "unset ENV   (or name the environment by --env)",
         )
     path = root / (f".env.{name}" if name else ".env")
-    in_process = {key: environ[key] for key in KEYS if key in environ}
-    if name and not path.is_file() and not any(in_process.get(key) for key in DSN_KEYS):
+    in_process = {key: value for key in KEYS if (value := environ.get(key, "").strip())}
+    if name and not path.is_file() and not any(key in in_process for key in DSN_KEYS):
         known = ", ".join(env_files(root)) or "none yet"
         raise ExpectedError(
             f"the environment {name!r} has no file {path.name}",
@@ -132,7 +136,7 @@ class _Reader:
 
     def read(self) -> Settings:
         target, source = self._target()
-        scratch = self._dsn("SCRATCH_DSN", self._value("SCRATCH_DSN"))
+        scratch = self._dsn(self._origin("SCRATCH_DSN"), self._value("SCRATCH_DSN"))
         settings = Settings(
             root=self.root,
             environment=self.name,
@@ -154,88 +158,104 @@ class _Reader:
         return settings
 
     def _read_file(self) -> dict[str, str]:
+        """Read the file with the parser of python-dotenv; what it would skip is a fault.
+
+        No fault quotes the file: a piece of a password may stand wherever something is wrong.
+        """
         if not self.path.is_file():
             return {}
         try:
-            read = dotenv_values(self.path, interpolate=False)
+            text = self.path.read_text(encoding="utf-8-sig")
         except (OSError, UnicodeDecodeError) as error:
             raise ExpectedError(
                 f"{self.path.name} cannot be read",
                 cause=str(error),
                 hint=f"ls -l {self.path}   (it must be a UTF-8 text that you may read)",
             ) from error
+        read: dict[str, str] = {}
+        for line in parse_stream(io.StringIO(text)):
+            if line.key and line.value is not None and line.key.isidentifier():
+                read[line.key] = line.value.strip()
+            elif line.key or line.error:
+                written = line.original.string
+                blank = written[: len(written) - len(written.lstrip())].count("\n")
+                self.faults.append(
+                    f"{self.path.name}, line {line.original.line + blank} is not KEY=value"
+                    " or KEY='value'"
+                )
         for key in read:
             if key not in KEYS:
-                near = difflib.get_close_matches(key, KEYS, n=1)
+                near = difflib.get_close_matches(key.upper(), KEYS, n=1)
                 meant = f"; did you mean {near[0]}?" if near else ""
                 self.warnings.append(f"{self.path.name}: unknown setting {key}{meant}")
-        return {key: value for key, value in read.items() if key in KEYS and value is not None}
+        return {key: value for key, value in read.items() if key in KEYS and value}
 
     def _value(self, key: str) -> str:
-        return self.in_process.get(key, self.in_file.get(key, "")).strip()
+        return self.in_process.get(key, self.in_file.get(key, ""))
 
     def _origin(self, key: str) -> str:
-        return (
-            f"{key} in the process environment"
-            if key in self.in_process
-            else f"{key} in {self.path.name}"
-        )
+        return f"{key} in {PROCESS if key in self.in_process else self.path.name}"
 
     def _target(self) -> tuple[Dsn | None, str]:
         """Choose the DSN: the process beats the file, but may not redirect a named environment."""
-        process_key, process_dsn = self._layer(self.in_process, "the process environment")
-        file_key, file_dsn = self._layer(self.in_file, self.path.name)
-        if self.name and process_dsn and file_dsn and process_dsn != file_dsn:
+        in_process, from_process = self._layer(self.in_process, PROCESS)
+        if in_process and not self.name:
+            return in_process, f"from {from_process}"
+        in_file, from_file = self._layer(self.in_file, self.path.name)
+        if in_process and in_file and in_process != in_file:
             self.faults.append(
-                f"{process_key} in the process environment ({self._shown(process_dsn)}) contradicts"
-                f" {file_key} in {self.path.name} ({self._shown(file_dsn)}); unset {process_key}"
-                " or make them equal"
+                f"{from_process} ({in_process}) contradicts {from_file} ({in_file});"
+                f" they differ in {_differing(in_process, in_file)};"
+                f" unset {from_process.partition(' ')[0]} or make them equal"
             )
-            return None, ""
-        if process_dsn:
-            return self._dsn(
-                process_key, process_dsn
-            ), f"from {process_key} in the process environment"
-        if file_dsn:
-            target = self._dsn(file_key, file_dsn)
-            self._warn_if_readable_by_others(target)
-            return target, f"from {self.path.name}"
+        if in_process:
+            return in_process, f"from {from_process}"
+        if in_file:
+            return in_file, f"from {self.path.name}"
         if named := [key for key in LIBPQ_TARGET if self.environ.get(key)]:
-            return Dsn({}), f"from {named[0]} in the process environment"
-        if self.name:
+            return self._with_service(
+                f"{named[0]} in {PROCESS}", Dsn({})
+            ), f"from {named[0]} in {PROCESS}"
+        if self.name and not from_file:
             self.faults.append(f"{self.path.name} has no POSTGRES_DSN")
         return None, "no DSN given: the embedded server"
 
-    def _layer(self, values: Mapping[str, str], where: str) -> tuple[str, str]:
-        """Return the DSN of one layer and the key that holds it."""
-        found = [(key, values[key].strip()) for key in DSN_KEYS if values.get(key, "").strip()]
-        if len({value for _, value in found}) > 1:
+    def _layer(self, values: Mapping[str, str], where: str) -> tuple[Dsn | None, str]:
+        """Return the DSN of one layer, and in words where it stands."""
+        given = [f"{key} in {where}" for key in DSN_KEYS if key in values]
+        found = [self._dsn(f"{key} in {where}", values[key]) for key in DSN_KEYS if key in values]
+        if None not in found and found[1:] and found[0] != found[1]:
             self.faults.append(f"POSTGRES_DSN and DATABASE_URL differ in {where}; keep one of them")
-        return found[0] if found else ("POSTGRES_DSN", "")
+        return (found or [None])[0], (given or [""])[0]
 
-    def _dsn(self, key: str, text: str) -> Dsn | None:
+    def _dsn(self, origin: str, text: str) -> Dsn | None:
         if not text:
             return None
         try:
             parsed, warnings = dsn.parse(text)
         except ValueError as error:
-            self.faults.append(f"{self._origin(key)}: {error}")
+            self.faults.append(f"{origin}: {error}")
             return None
-        self.warnings += [f"{self._origin(key)}: {warning}" for warning in warnings]
-        return parsed
+        self.warnings += [f"{origin}: {warning}" for warning in warnings]
+        if origin.endswith(f" in {self.path.name}"):
+            self._warn_if_readable_by_others(parsed)
+        return self._with_service(origin, parsed)
 
-    def _shown(self, text: str) -> str:
+    def _with_service(self, origin: str, parsed: Dsn) -> Dsn | None:
         try:
-            return str(dsn.parse(text)[0])
-        except ValueError:
-            return "not readable"
+            return dsn.with_service(parsed, self.environ)
+        except ValueError as error:
+            self.faults.append(f"{origin}: {error}")
+            return None
 
-    def _warn_if_readable_by_others(self, target: Dsn | None) -> None:
-        others = stat.S_IRGRP | stat.S_IROTH
-        if target and "password" in target.parts and self.path.stat().st_mode & others:
-            self.warnings.append(
-                f"{self.path.name} holds a password and others can read it: chmod 600 {self.path.name}"
+    def _warn_if_readable_by_others(self, parsed: Dsn) -> None:
+        secret = any(part in parsed.parts for part in SECRET_PARTS)
+        if secret and self.path.stat().st_mode & (stat.S_IRGRP | stat.S_IROTH):
+            warning = (
+                f"{self.path.name} holds a password and others can read it:"
+                f" chmod 600 {self.path.name}"
             )
+            self.warnings += [warning] if warning not in self.warnings else []
 
     def _flag(self, key: str) -> bool:
         value = self._value(key).lower()
@@ -245,24 +265,29 @@ class _Reader:
 
     def _milliseconds(self, key: str, default: str) -> int:
         value = self._value(key) or default
-        match = re.fullmatch(r"(\d+)\s*(ms|s|min|h)?", value)
-        if not match:
+        match = re.fullmatch(r"([0-9]{1,15})\s*(ms|s|min|h)?", value)
+        time = int(match[1]) * MILLISECONDS[match[2] or ""] if match else LONGEST + 1
+        if time > LONGEST:
             self.faults.append(
                 f"{self._origin(key)}: {value!r} is no time such as 500ms, 2s or 1min"
             )
-            return 0
-        return int(match[1]) * MILLISECONDS[match[2] or ""]
+        return time
 
     def _target_metadata(self) -> str:
-        value = self._value("TARGET_METADATA") or _default_metadata(self.root)
+        value = self._value("TARGET_METADATA") or self._default_metadata()
         if not re.fullmatch(r"[\w.]+:[\w.]+", value):
             self.faults.append(f"TARGET_METADATA: {value!r} is not of the form package.module:name")
         return value
 
+    def _default_metadata(self) -> str:
+        ini = configparser.ConfigParser(interpolation=None)
+        try:
+            ini.read(self.root / "alembic.ini", encoding="utf-8")
+        except (configparser.Error, UnicodeDecodeError) as error:
+            self.faults.append(f"alembic.ini cannot be read: {error}")
+        return ini.get("postgres_database", "target_metadata", fallback=SHIPPED_METADATA)
 
-def _default_metadata(root: Path) -> str:
-    ini = configparser.ConfigParser(interpolation=None)
-    ini.read(root / "alembic.ini", encoding="utf-8")
-    return ini.get(
-        "postgres_database", "target_metadata", fallback="postgres_database.models:metadata"
-    )
+
+def _differing(one: Dsn, other: Dsn) -> str:
+    names = one.parts.keys() | other.parts.keys()
+    return ", ".join(sorted(n for n in names if one.parts.get(n) != other.parts.get(n)))

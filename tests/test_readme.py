@@ -20,7 +20,9 @@ from postgres_database.connection import Database
 from postgres_database.settings import ROOT
 
 README = ROOT / "README.md"
-BLOCK = re.compile(r"(?P<first><!-- first: [^\n]*\n)?```(?P<kind>console|diff)\n(?P<text>.*?)```", re.DOTALL)
+BLOCK = re.compile(
+    r"(?P<first><!-- first: [^\n]*\n)?```(?P<kind>console|diff)\n(?P<text>.*?)```", re.DOTALL
+)
 SHOWN_ROOT = "/home/you/postgres-database"
 
 # What differs from run to run, and what stands for it in the comparison.
@@ -53,7 +55,11 @@ def ready_venv(checkout: Checkout) -> None:
     programs = checkout.root / ".venv" / "bin"
     programs.mkdir(parents=True)
     python = shlex.quote(sys.executable)
-    for name, command in {"python": python, "invoke": f"{python} -m invoke", "alembic": f"{python} -m alembic"}.items():
+    for name, command in {
+        "python": python,
+        "invoke": f"{python} -m invoke",
+        "alembic": f"{python} -m alembic",
+    }.items():
         (programs / name).write_text(f'#!/bin/sh\nexec {command} "$@"\n')
         (programs / name).chmod(0o755)
     for stamp in (".installed", ".installed-dev"):
@@ -80,7 +86,9 @@ def test_readme_prints_what_it_says(newcomer: Checkout) -> None:
 def run_block(checkout: Checkout, block: re.Match[str]) -> str:
     """Run a block and return it with what its commands print."""
     if block["kind"] == "diff":
-        subprocess.run(["git", "apply"], input=block["text"], text=True, cwd=checkout.root, check=True)
+        subprocess.run(
+            ["git", "apply"], input=block["text"], text=True, cwd=checkout.root, check=True
+        )
         return block[0]
     lines = []
     for command in re.findall(r"^\$ (.*)$", block["text"], re.MULTILINE):
@@ -89,5 +97,7 @@ def run_block(checkout: Checkout, block: re.Match[str]) -> str:
         output = done.stdout.replace(str(checkout.root), SHOWN_ROOT)
         lines += [f"$ {command}", *([output.rstrip()] if output.strip() else [])]
     if block["first"]:  # .venv is there already in the test
-        lines[1:1] = re.findall(r"^(?:building|installing into) .venv.*$", block["text"], re.MULTILINE)
+        lines[1:1] = re.findall(
+            r"^(?:building|installing into) .venv.*$", block["text"], re.MULTILINE
+        )
     return f"{block['first'] or ''}```console\n" + "\n".join(lines) + "\n```"

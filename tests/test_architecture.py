@@ -1,0 +1,117 @@
+"""The rules that the shape of the repository keeps."""
+
+import ast
+import re
+import subprocess
+from pathlib import Path
+
+import pytest
+
+from postgres_database import settings
+from postgres_database.settings import ROOT
+
+PACKAGE = ROOT / "postgres_database"
+ARCHITECTURE = ROOT / "docs" / "architecture.md"
+MODULES = re.findall(r"^\| `(\w+)\.py` \|", ARCHITECTURE.read_text(), re.MULTILINE)
+LONGEST_MODULE = 350
+
+
+def imports(path: Path) -> set[str]:
+    """Return the modules of the package that a module imports anywhere in it."""
+    found = set()
+    for node in ast.walk(ast.parse(path.read_text())):
+        if isinstance(node, ast.ImportFrom) and node.module == "postgres_database":
+            found |= {alias.name for alias in node.names}
+        elif isinstance(node, ast.ImportFrom) and (node.module or "").startswith(
+            "postgres_database."
+        ):
+            found.add(str(node.module).split(".")[1])
+    return found
+
+
+def test_every_module_is_in_the_architecture() -> None:
+    """docs/architecture.md lists the modules of the package, each once."""
+    there = sorted(path.stem for path in PACKAGE.glob("*.py") if path.stem != "__init__")
+    assert sorted(MODULES) == there
+
+
+@pytest.mark.parametrize("module", MODULES)
+def test_modules_import_only_what_stands_above_them(module: str) -> None:
+    """Data flows one way: a module imports only modules above it in docs/architecture.md."""
+    above = {*MODULES[: MODULES.index(module)], "__version__"}
+    assert imports(PACKAGE / f"{module}.py") <= above
+
+
+def test_models_stand_apart() -> None:
+    """Models import nothing of the package but each other; only scratch loads them, by name."""
+    for path in (PACKAGE / "models").glob("*.py"):
+        assert imports(path) <= {"models"}
+    for path in PACKAGE.glob("*.py"):
+        assert "models" not in imports(path)
+
+
+@pytest.mark.parametrize("path", sorted(PACKAGE.rglob("*.py")), ids=lambda path: str(path.relative_to(PACKAGE)))
+def test_modules_are_read_at_one_sitting(path: Path) -> None:
+    """No module is longer than a sitting."""
+    assert len(path.read_text().splitlines()) <= LONGEST_MODULE
+
+
+def test_only_the_console_prints() -> None:
+    """print and input are in no other module."""
+    for path in PACKAGE.rglob("*.py"):
+        names = {
+            node.id for node in ast.walk(ast.parse(path.read_text())) if isinstance(node, ast.Name)
+        }
+        assert not names & {"print", "input"}, path
+
+
+def test_no_private_names_of_libraries() -> None:
+    """Only public interfaces of other packages are imported."""
+    for path in [*PACKAGE.rglob("*.py"), ROOT / "tasks.py"]:
+        for node in ast.walk(ast.parse(path.read_text())):
+            if isinstance(node, ast.ImportFrom) and not str(node.module).startswith(
+                "postgres_database"
+            ):
+                parts = [*str(node.module).split("."), *(alias.name for alias in node.names)]
+                assert not [part for part in parts if re.match("_[^_]", part)], path
+
+
+@pytest.mark.parametrize("name", [".env", ".env.production", ".env.local", "sub/.env.x"])
+def test_git_ignores_env_files(name: str) -> None:
+    """No env file but the example can be committed by accident."""
+    if not (ROOT / ".git").exists():
+        pytest.skip("not a git checkout")
+    ignored = subprocess.run(
+        ["git", "check-ignore", "--no-index", "--quiet", name], cwd=ROOT, check=False
+    )
+    example = subprocess.run(
+        ["git", "check-ignore", "--no-index", "--quiet", ".env.example"], cwd=ROOT, check=False
+    )
+    assert (ignored.returncode, example.returncode) == (0, 1)
+
+
+def test_no_env_file_is_tracked() -> None:
+    """Git knows no env file but the example."""
+    if not (ROOT / ".git").exists():
+        pytest.skip("not a git checkout")
+    tracked = subprocess.run(
+        ["git", "ls-files", ".env*", "**/.env*"],
+        cwd=ROOT,
+        check=True,
+        capture_output=True,
+        text=True,
+    )
+    assert tracked.stdout.split() == [".env.example"]
+
+
+def test_example_of_an_env_file(tmp_path: Path) -> None:
+    """.env.example explains every setting, and with its comments taken off it is read without a fault."""
+    text = (ROOT / ".env.example").read_text()
+    keys = re.findall(r"^#([A-Z_]+)=", text, re.MULTILINE)
+    assert sorted([*keys, "DATABASE_URL"]) == sorted(settings.KEYS)
+    assert "DATABASE_URL" in text
+    (tmp_path / ".env.trial").write_text(re.sub(r"^#([A-Z_]+=)", r"\1", text, flags=re.MULTILINE))
+    loaded = settings.load("trial", root=tmp_path, environ={})
+    assert loaded.warnings == ()
+    assert loaded.protected
+    assert str(loaded.target) == "app@localhost:5432/shop"
