@@ -1,9 +1,10 @@
 """From a DSN to a connection, with errors that say what to do."""
 
 import os
+import re
 import shlex
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from dataclasses import dataclass
 
 import sqlalchemy as sa
@@ -20,7 +21,8 @@ CONNECT_DEFAULTS = {
 }
 
 WRONG_PARTS = {
-    "password authentication failed": "user and password are right",
+    "authentication failed": "user and password are right",
+    'role "': "the user exists and may log in",
     "no password supplied": "there is a password",
     "invalid response": "the port is right: what answers there is not PostgreSQL",
     "but received": "the port is right: what answers there is not PostgreSQL",
@@ -51,7 +53,7 @@ class Database:
         """Return an engine that pools nothing; its repr and URL hold no secret."""
         return sa.create_engine(
             "postgresql+psycopg2://",
-            connect_args={**CONNECT_DEFAULTS, **self.dsn.parts},
+            connect_args={**CONNECT_DEFAULTS, **self.dsn.parameters()},
             poolclass=NullPool,
         )
 
@@ -70,24 +72,34 @@ class Database:
 
     def words(self, error: BaseException) -> str:
         """Return what the server or driver said, without secrets."""
-        original = getattr(error, "orig", None) or error
-        return self.dsn.scrub(str(original)).strip()
+        return self.dsn.scrub(_said(error))
 
     def _refused(self, error: DBAPIError) -> ExpectedError:
-        words = self.words(error)
-        return ExpectedError(f"cannot connect to {self.dsn}", cause=words, hint=self._advice(words))
+        return ExpectedError(
+            f"cannot connect to {self.dsn}",
+            cause=re.sub(r"\n\s+", " ", self.words(error)),
+            hint=self._advice(_said(error)),
+        )
 
-    def _advice(self, words: str) -> str:
+    def _advice(self, said: str) -> str:
         """Find what helps; a failed connection has no SQLSTATE, so there is only its text to go by."""
-        psql = f"invoke psql{self.env_option}"
-        if f'database "{self.dsn.database}" does not exist' in words:
-            create = f"CREATE DATABASE {quoted(self.dsn.database)}"
-            return f"{psql} --database postgres --command {shlex.quote(create)}"
+        scratch = self.label == "scratch"
+        retry = "invoke check" if scratch else f"invoke psql{self.env_option}"
         wrong = next(
-            (wrong for sign, wrong in WRONG_PARTS.items() if sign in words),
+            (wrong for sign, wrong in WRONG_PARTS.items() if sign in said),
             "host and port are right and the server runs",
         )
-        return f"{psql}   (once {wrong}; the DSN comes {self.source})"
+        if f'database "{self.dsn.database}" does not exist' in said:
+            if not scratch:
+                create = f"CREATE DATABASE {quoted(self.dsn.database)}"
+                return f"{retry} --database postgres --command {shlex.quote(create)}"
+            wrong = "it names a database that exists, such as postgres"
+        source = f"; the DSN comes {self.source}" if self.source.startswith("from ") else ""
+        return f"{retry}   (once {wrong}{source})"
+
+
+def _said(error: BaseException) -> str:
+    return str(getattr(error, "orig", None) or error).strip()
 
 
 def quoted(identifier: str) -> str:
@@ -106,6 +118,6 @@ def limit_waits(connection: sa.Connection, settings: Settings) -> None:
     @sa.event.listens_for(connection, "begin")
     def set_limits(connection: sa.Connection) -> None:
         if connection.get_isolation_level() != "AUTOCOMMIT":
-            with connection.connection.cursor() as cursor:
+            with closing(connection.connection.cursor()) as cursor:
                 cursor.execute(f"SET LOCAL lock_timeout = {settings.lock_timeout}")
                 cursor.execute(f"SET LOCAL statement_timeout = {settings.statement_timeout}")

@@ -82,12 +82,18 @@ def confirmation(settings: Settings, verb: str, *, yes: bool) -> Confirm:
             say(f"  {detail}")
         if settings.protected and settings.target:
             name = settings.target.database
-            return (
-                OUT.input(f"{question}?\ntype the name of the database ({name}) to go on: ") == name
-            )
-        return OUT.input(f"{question}? [y/N] ").strip().lower() in ("y", "yes")
+            return _ask(f"{question}?\ntype the name of the database ({name}) to go on: ") == name
+        return _ask(f"{question}? [y/N] ").strip().lower() in {"y", "yes"}
 
     return confirm
+
+
+def _ask(question: str) -> str:
+    """Return what is typed; an end of the input is no answer."""
+    try:
+        return OUT.input(question, markup=False, emoji=False)
+    except EOFError:
+        return ""
 
 
 def show_init(result: InitResult) -> None:
@@ -128,7 +134,9 @@ def show_upgrade(result: UpgradeResult, verb: str) -> None:
     """Show where the target stands now."""
     at_head = "head: " if result.at_head else ""
     say(
-        f"now at {at_head}{_places(result.after)}" if result.after != result.before else _nothing(result, verb),
+        f"now at {at_head}{_places(result.after)}"
+        if result.after != result.before
+        else _nothing(result, verb),
         style="green",
     )
 

@@ -5,7 +5,8 @@ import hashlib
 import io
 import re
 import traceback
-from collections.abc import Collection, Iterable, Iterator
+import warnings
+from collections.abc import Collection, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -19,6 +20,8 @@ from alembic.util import CommandError
 from postgres_database.errors import ExpectedError
 from postgres_database.settings import Settings
 
+SHORTEST = 3  # characters of an id that may stand for it
+
 
 @dataclass(frozen=True)
 class Revision:
@@ -28,7 +31,9 @@ class Revision:
     message: str
     path: Path
     parents: tuple[str, ...] = ()
-    """What must be applied before: down revisions and dependencies."""
+    """What it follows: its down revisions."""
+    dependencies: tuple[str, ...] = ()
+    """What else must be applied before, on other branches."""
     labels: frozenset[str] = frozenset()
     roles: tuple[str, ...] = ()
     """Roles that the script names in grants or policies (`roles = (...)` in the script)."""
@@ -36,6 +41,11 @@ class Revision:
     def __str__(self) -> str:
         """Name the revision for people."""
         return f"{self.id}  {self.message}"
+
+    @property
+    def needed(self) -> tuple[str, ...]:
+        """All that must be applied before."""
+        return self.parents + self.dependencies
 
 
 @dataclass(frozen=True)
@@ -81,7 +91,7 @@ class History:
             revision_id = waiting.pop()
             if revision_id not in wanted:
                 wanted.add(revision_id)
-                waiting += self[revision_id].parents
+                waiting += self[revision_id].needed
         return tuple(revision for revision in self.revisions if revision.id in wanted)
 
     def resolve(self, text: str) -> str:
@@ -99,7 +109,7 @@ class History:
             for revision in self.revisions
             if revision.id == text
             or text in revision.labels
-            or (len(text) > 2 and revision.id.startswith(text))
+            or (len(text) >= SHORTEST and revision.id.startswith(text))
         ]
         found = [text] if text in found else found
         if len(found) != 1:
@@ -150,11 +160,11 @@ class History:
                 cause=f"the database is at {', '.join(current) or 'base'}",
                 hint=f"invoke upgrade --target {goal}",
             )
-        return tuple(
-            revision
-            for revision in applied[::-1]
-            if revision.id != goal and self[goal] in self.upto([revision.id])
-        ), goal
+        undone: set[str] = set()  # what follows the goal, and what needs any of that
+        for revision in applied:
+            if goal in revision.parents or undone.intersection(revision.needed):
+                undone.add(revision.id)
+        return tuple(revision for revision in applied[::-1] if revision.id in undone), goal
 
     def _steps_back(
         self, applied: tuple[Revision, ...], steps: int
@@ -163,14 +173,14 @@ class History:
         for _ in range(steps):
             heads = tips(applied)
             if len(heads) != 1:
-                raise ExpectedError(
-                    f"{steps} steps back from here is not one place",
-                    cause=f"after {len(undone)} steps the database is at {' and '.join(heads) or 'base'}",
-                    hint="invoke downgrade --target=…   (name the revision; invoke history shows them)",
-                )
+                raise _ambiguous(steps, f"after {len(undone)} steps", heads)
             undone.append(self[heads[0]])
             applied = tuple(revision for revision in applied if revision.id != heads[0])
-        return tuple(undone), next(iter(tips(applied)), "base")
+        left = tips(applied)
+        goals = [*left, "base"] if not undone else [i for i in left if i in undone[-1].parents]
+        if left and not goals:  # only a dependency leads there, and Alembic goes down by parents
+            raise _ambiguous(steps, "then", left)
+        return tuple(undone), (goals or ["base"])[0]
 
     def require(self, current: Collection[str]) -> None:
         """Raise ExpectedError if a database is at a revision that is not among the scripts."""
@@ -183,10 +193,18 @@ class History:
             )
 
 
+def _ambiguous(steps: int, when: str, heads: Sequence[str]) -> ExpectedError:
+    return ExpectedError(
+        f"{steps} steps back from here is not one place",
+        cause=f"{when} the database is at {' and '.join(heads) or 'base'}",
+        hint="invoke downgrade --target=…   (name the revision; invoke history shows them)",
+    )
+
+
 def tips(revisions: Iterable[Revision]) -> tuple[str, ...]:
     """Return the revisions that no other of these stands on."""
     revisions = tuple(revisions)
-    inner = {parent for revision in revisions for parent in revision.parents}
+    inner = {parent for revision in revisions for parent in revision.needed}
     return tuple(revision.id for revision in revisions if revision.id not in inner)
 
 
@@ -238,10 +256,13 @@ def read(settings: Settings) -> History:
                     id=script.revision,
                     message=script.doc,
                     path=Path(script.path),
-                    parents=tuple(
-                        sorted({*_as_tuple(script.down_revision), *_as_tuple(script.dependencies)})
+                    parents=_as_tuple(script.down_revision),
+                    dependencies=tuple(
+                        needed.revision
+                        for name in _as_tuple(script.dependencies)
+                        for needed in directory.get_revisions(name)
                     ),
-                    labels=frozenset(script.branch_labels),
+                    labels=frozenset(_as_tuple(getattr(script.module, "branch_labels", None))),
                     roles=tuple(getattr(script.module, "roles", ())),
                 )
                 for script in scripts
@@ -257,39 +278,64 @@ def _as_tuple(value: Any) -> tuple[str, ...]:
 @contextmanager
 def script_errors(settings: Settings) -> Iterator[None]:
     """Turn what goes wrong while scripts are read into an ExpectedError that names the place."""
+    mended = "invoke history   (once the script is mended)"
     try:
-        yield
+        with warnings.catch_warnings():
+            # Alembic goes on with one of the scripts, or with a KeyError.
+            warnings.filterwarnings("error", r"Revision \S+ is present more", UserWarning)
+            warnings.filterwarnings("ignore", r"Revision \S+ referenced from", UserWarning)
+            yield
     except (CommandError, RevisionError) as error:
         missing = not (settings.root / "migration" / "env.py").exists()
         raise ExpectedError(
             "the scripts under migration/ cannot be read",
             cause=str(error),
-            hint="invoke init" if missing else "invoke history",
+            hint="invoke init" if missing else mended,
         ) from error
     except ExpectedError:
         raise
+    except UserWarning as warning:
+        if not (match := re.match(r"Revision (\S+) is present more", str(warning))):
+            raise
+        places = _naming(match[1], settings.root, r"revision\b.*")
+        raise ExpectedError(
+            f"two scripts are revision {match[1]}", cause="\n".join(places), hint=mended
+        ) from warning
     except Exception as error:
-        place = script_place(error, settings.root)
-        if not place:
+        if place := script_place(error, settings.root):
+            raise ExpectedError(
+                f"{place} cannot be read", cause=f"{type(error).__name__}: {error}", hint=mended
+            ) from error
+        if not (isinstance(error, KeyError) and (places := _naming(error.args[0], settings.root))):
             raise
         raise ExpectedError(
-            f"{place} cannot be read",
-            cause=f"{type(error).__name__}: {error}",
-            hint="invoke history   (once the script is mended)",
+            f"there is no script for revision {error.args[0]}",
+            cause=f"it is named in {', '.join(places)}",
+            hint="git pull   (or name a revision there is; invoke history tells whether all fit)",
         ) from error
+
+
+def _naming(revision_id: object, root: Path, before: str = ".*") -> list[str]:
+    """Return file and line of each place in the scripts where this id stands in quotes."""
+    quoted = re.compile(rf"{before}['\"]{re.escape(str(revision_id))}['\"]")
+    return [
+        f"{path.relative_to(root)}, line {number}"
+        for path in sorted((root / "migration" / "versions").glob("*.py"))
+        for number, line in enumerate(path.read_text(errors="replace").splitlines(), start=1)
+        if quoted.match(line)
+    ]
 
 
 def script_place(error: BaseException, root: Path) -> str:
     """Return the file and line of a script under migration/ where an error arose, or nothing."""
-    versions = root / "migration"
-    if (
-        isinstance(error, SyntaxError)
-        and error.filename
-        and Path(error.filename).is_relative_to(versions)
-    ):
-        return f"{Path(error.filename).relative_to(root)}, line {error.lineno}"
-    for frame in reversed(traceback.extract_tb(error.__traceback__)):
-        path = Path(frame.filename)
-        if path.is_relative_to(versions) and path.name != "env.py":
-            return f"{path.relative_to(root)}, line {frame.lineno}"
+    frames = traceback.extract_tb(error.__traceback__)
+    places = [(frame.filename, frame.lineno) for frame in reversed(frames)]
+    if isinstance(error, SyntaxError):
+        places.insert(0, (error.filename or "", error.lineno))
+    # A script without down_revision: Alembic asks the module for it.
+    places.append((getattr(getattr(error, "obj", None), "__file__", None) or "", None))
+    for filename, line in places:
+        path = Path(filename)
+        if path.is_relative_to(root / "migration") and path.name != "env.py":
+            return str(path.relative_to(root)) + (f", line {line}" if line else "")
     return ""

@@ -160,10 +160,12 @@ def offline(settings: Settings, verb: str, start: str, end: str) -> str:
 def alembic(settings: Settings, name: str, *args: Any, **options: Any) -> str:
     """Run a command of Alembic that needs no database and return what it prints."""
     config = history.alembic_config(settings)
-    config.stdout = printed = io.StringIO()
+    printed = io.BytesIO()
+    config.stdout = io.TextIOWrapper(printed, encoding="utf-8", write_through=True)
+    config.cmd_opts = None  # not quiet: what it says is what was asked for
     with history.script_errors(settings):
         getattr(command, name)(config, *args, **options)
-    return printed.getvalue()
+    return printed.getvalue().decode()
 
 
 def merge(settings: Settings, message: str, revisions: Sequence[str]) -> Path:

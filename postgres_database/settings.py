@@ -150,10 +150,11 @@ class _Reader:
             warnings=tuple(self.warnings),
         )
         if self.faults:
+            place = self.path.name if self.path.is_file() else PROCESS
             raise ExpectedError(
                 f"the settings of {self.name or 'the default environment'} are not usable",
                 cause="\n".join(self.faults),
-                hint=f"edit {self.path.name}   (every setting is explained in .env.example)",
+                hint=f"edit {place}   (every setting is explained in .env.example)",
             )
         return settings
 
@@ -216,7 +217,7 @@ class _Reader:
             return self._with_service(
                 f"{named[0]} in {PROCESS}", Dsn({})
             ), f"from {named[0]} in {PROCESS}"
-        if self.name and not from_file:
+        if self.name and not (from_process or from_file):
             self.faults.append(f"{self.path.name} has no POSTGRES_DSN")
         return None, "no DSN given: the embedded server"
 
@@ -284,7 +285,8 @@ class _Reader:
         try:
             ini.read(self.root / "alembic.ini", encoding="utf-8")
         except (configparser.Error, UnicodeDecodeError) as error:
-            self.faults.append(f"alembic.ini cannot be read: {error}")
+            words = str(error).partition("\n")[0]  # what follows quotes the file
+            self.faults.append(f"alembic.ini cannot be read: {words}")
         return ini.get("postgres_database", "target_metadata", fallback=SHIPPED_METADATA)
 
 

@@ -5,6 +5,7 @@ import dataclasses
 import os
 import secrets
 import select
+import shlex
 import shutil
 import socket
 import subprocess
@@ -69,9 +70,7 @@ def server() -> Database:
         roles = connection.exec_driver_sql("SELECT rolname FROM pg_roles").scalars().all()
         if "app" not in roles:
             text = hba.read_text()
-            hba.write_text(
-                "local all app scram-sha-256\nlocal replication all peer map=owner\n" + text
-            )
+            hba.write_text("local all app scram-sha-256\nlocal replication all trust\n" + text)
             connection.exec_driver_sql(
                 f"CREATE ROLE app LOGIN PASSWORD '{PASSWORD.replace('%', '%%')}'"
             )
@@ -208,6 +207,36 @@ class Checkout:
 def checkout(tmp_path: Path, server: Database) -> Checkout:
     """A copy of this repository."""
     return Checkout(tmp_path / "checkout", server)
+
+
+@pytest.fixture
+def newcomer(server: Database) -> Iterator[Checkout]:
+    """A checkout where the embedded server may live as well, with a .venv that is ready."""
+    home = Path(tempfile.mkdtemp(prefix="pgdb-readme-"))
+    home.chmod(0o755)
+    checkout = Checkout(home / "c", server)
+    ready_venv(checkout)
+    del checkout.environ["SCRATCH_DSN"]
+    yield checkout
+    checkout.invoke("stop")
+    shutil.rmtree(home)
+
+
+def ready_venv(checkout: Checkout) -> None:
+    """Let the interpreter of the test be the checkout's .venv."""
+    programs = checkout.root / ".venv" / "bin"
+    programs.mkdir(parents=True)
+    python = shlex.quote(sys.executable)
+    for name, command in {
+        "python": python,
+        "invoke": f"{python} -m invoke",
+        "alembic": f"{python} -m alembic",
+    }.items():
+        (programs / name).write_text(f'#!/bin/sh\nexec {command} "$@"\n')
+        (programs / name).chmod(0o755)
+    for stamp in (".installed", ".installed-dev"):
+        (checkout.root / ".venv" / stamp).touch()
+    checkout.environ["PATH"] = f"{programs}:{checkout.environ['PATH']}"
 
 
 def as_text(dsn: Dsn) -> str:

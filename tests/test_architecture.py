@@ -50,7 +50,9 @@ def test_models_stand_apart() -> None:
         assert "models" not in imports(path)
 
 
-@pytest.mark.parametrize("path", sorted(PACKAGE.rglob("*.py")), ids=lambda path: str(path.relative_to(PACKAGE)))
+@pytest.mark.parametrize(
+    "path", sorted(PACKAGE.rglob("*.py")), ids=lambda path: str(path.relative_to(PACKAGE))
+)
 def test_modules_are_read_at_one_sitting(path: Path) -> None:
     """No module is longer than a sitting."""
     assert len(path.read_text().splitlines()) <= LONGEST_MODULE

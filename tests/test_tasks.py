@@ -1,0 +1,373 @@
+"""The commands, typed as a person would type them."""
+
+import json
+import os
+import pty
+import re
+import shutil
+import socket
+import subprocess
+import sys
+import threading
+from pathlib import Path
+
+import pytest
+from conftest import PASSWORD, Checkout, as_text, run_sql
+from invoke import Collection
+
+import tasks
+from postgres_database.connection import Database
+from postgres_database.dsn import Dsn
+from postgres_database.server import EmbeddedServer
+
+COMMANDS = Collection.from_module(tasks).tasks
+CORE_NAMES = {"help", "list", "echo", "dry", "config", "hide", "version", "complete", "debug"}
+HINTED = re.compile(r"^try:   (.*?)(?:   \(|$)", re.MULTILINE)
+
+
+@pytest.fixture
+def trial(checkout: Checkout, database: Database) -> Checkout:
+    """A checkout with an environment `trial` whose database is empty."""
+    checkout.env_file("trial", POSTGRES_DSN=as_text(database.dsn))
+    return checkout
+
+
+def three_lines(done: subprocess.CompletedProcess[str]) -> str:
+    """Return what a failed command says, which starts with its three lines and is no traceback."""
+    assert done.returncode == 1, done.stdout
+    assert "Traceback" not in done.stderr
+    assert re.search(r"^error: .+\ncause: (.+\n)( .*\n)*try:   .+$", done.stderr, re.MULTILINE), (
+        done.stderr
+    )
+    return done.stderr
+
+
+@pytest.mark.parametrize("name", COMMANDS)
+def test_every_option_is_long_and_has_help(name: str) -> None:
+    """Every command says what it does and every option what it is for; all have a default."""
+    task = COMMANDS[name]
+    assert task.__doc__
+    for argument in task.get_arguments():
+        assert not argument.positional
+        assert argument.help, f"{name} --{argument.name}"
+        assert all(len(spelling) > 1 for spelling in argument.names)
+        assert not set(argument.names) & CORE_NAMES
+
+
+@pytest.mark.parametrize("name", COMMANDS)
+def test_help_runs_nothing(checkout: Checkout, name: str) -> None:
+    """--help after a command shows its options and does nothing else."""
+    done = checkout.invoke(name, "--help")
+    assert done.returncode == 0
+    assert "Usage:" in done.stdout
+    assert not (checkout.root / ".postgres").exists()
+
+
+def test_upgrade_names_its_target_first(trial: Checkout) -> None:
+    """The first line names the target without its secrets, then comes a line for each revision."""
+    done = trial.invoke("upgrade", "--env", "trial")
+    assert done.returncode == 0, done.stderr
+    first, *steps, last = done.stdout.splitlines()
+    assert re.fullmatch(r"trial  postgres@\S+/test_\w+  \(from \.env\.trial\)", first)
+    assert [step.split()[0] for step in steps] == ["1", "2", "3"]
+    assert last.startswith("now at head: ")
+    again = trial.invoke("upgrade", ENV="trial")
+    assert re.search(r"^already at head: \w+; nothing to upgrade$", again.stdout, re.MULTILINE)
+
+
+def test_dry_run_of_invoke_is_ours(trial: Checkout, database: Database) -> None:
+    """invoke's own --dry shows the plan and changes nothing; a command without a dry run refuses."""
+    done = trial.invoke("--dry", "upgrade", "--env", "trial")
+    assert done.stdout.count("would upgrade") == 3
+    assert run_sql(database, "SELECT to_regclass('users')") == [(None,)]
+    refused = trial.invoke("--dry", "stamp", "--env", "trial")
+    assert refused.returncode == 1
+    assert "has no dry run" in refused.stderr
+
+
+def test_protected_environment_without_a_terminal(trial: Checkout, database: Database) -> None:
+    """Without a terminal a protected environment wants --yes, and the hint is the whole command."""
+    trial.env_file("trial", POSTGRES_DSN=as_text(database.dsn), PROTECTED="1")
+    said = three_lines(trial.invoke("upgrade", "--env", "trial"))
+    assert run_sql(database, "SELECT to_regclass('users')") == [(None,)]
+    assert "try:   invoke upgrade --env trial --yes" in said
+    assert trial.invoke("upgrade", "--env", "trial", "--yes").returncode == 0
+
+
+@pytest.mark.parametrize(("typed", "code"), [("the name", 0), ("", 1), ("yes", 1), ("y", 1)])
+def test_protected_environment_on_a_terminal(
+    trial: Checkout, database: Database, typed: str, code: int
+) -> None:
+    """On a terminal the plan is shown and only the database's name, typed, lets it go on."""
+    trial.env_file("trial", POSTGRES_DSN=as_text(database.dsn), PROTECTED="1")
+    answer = database.dsn.database if typed == "the name" else typed
+    shown, returned = on_a_terminal(trial, answer, "upgrade", "--env", "trial")
+    assert "Init tables" in shown
+    assert database.dsn.database in shown
+    assert returned == code
+    assert (run_sql(database, "SELECT to_regclass('users')") == [(None,)]) is (code == 1)
+
+
+def on_a_terminal(checkout: Checkout, answer: str, *arguments: str) -> tuple[str, int]:
+    """Run a command on a pseudo-terminal, answer its question, and return what was shown."""
+    master, slave = pty.openpty()
+    process = subprocess.Popen(
+        [sys.executable, "-m", "invoke", *arguments],
+        cwd=checkout.root,
+        env=checkout.environ | {"TERM": "dumb"},
+        stdin=slave,
+        stdout=slave,
+        stderr=slave,
+        start_new_session=True,
+    )
+    os.close(slave)
+    shown = b""
+    answered = False
+    while True:
+        try:
+            data = os.read(master, 4096)
+        except OSError:  # the other end is closed
+            break
+        if not data:
+            break
+        shown += data
+        if not answered and re.search(rb"(to go on: |\[y/N\] )", shown):
+            os.write(master, answer.encode() + b"\n")
+            answered = True
+    os.close(master)
+    return shown.decode(), process.wait()
+
+
+def test_downgrade_asks_on_a_terminal(trial: Checkout, database: Database) -> None:
+    """A downgrade asks everywhere; the answer is no unless somebody types y."""
+    trial.invoke("upgrade", "--env", "trial")
+    shown, code = on_a_terminal(trial, "", "downgrade", "--env", "trial")
+    assert "[y/N]" in shown
+    assert code == 1
+    shown, code = on_a_terminal(trial, "y", "downgrade", "--env", "trial")
+    assert code == 0
+    assert run_sql(
+        database, "SELECT count(*) FROM information_schema.columns WHERE column_name = 'entity_tag'"
+    ) == [(0,)]
+
+
+def test_debug_shows_the_traceback(checkout: Checkout) -> None:
+    """DEBUG=1 shows where an expected failure comes from."""
+    done = checkout.invoke("upgrade", "--env", "nowhere", DEBUG="1")
+    assert "Traceback" in done.stderr
+
+
+def test_json_is_one_object(trial: Checkout) -> None:
+    """With --json stdout is one object, whatever else is said on stderr."""
+    status = json.loads(trial.invoke("status", "--env", "trial", "--json").stdout)
+    assert status["environments"][0]["environment"] == "trial"
+    assert len(status["environments"][0]["pending"]) == 3
+    assert json.loads(trial.invoke("check", "--json").stdout)["clean"] is True
+    nothing = json.loads(trial.invoke("revision", "--msg", "x", "--json").stdout)
+    assert (nothing["path"], nothing["proved"]) == (None, True)
+
+
+def test_check_exits_with_2_on_a_difference(checkout: Checkout) -> None:
+    """A model without its script is exit code 2 and the next command."""
+    path = checkout.root / "postgres_database" / "models" / "storage.py"
+    path.write_text(path.read_text() + "    more: Mapped[str | None]\n")
+    done = checkout.invoke("check")
+    assert done.returncode == 2
+    assert "detected  add column file_meta_data.more (TEXT)" in done.stdout
+    assert "next: invoke revision" in done.stdout
+
+
+def test_message_arrives_intact(checkout: Checkout) -> None:
+    """A message arrives as it was typed."""
+    message = 'it\'s `id` $(id) 100% "größer" --yes'
+    done = checkout.invoke("revision", "--empty", f"--msg={message}")
+    assert done.returncode == 0, done.stderr
+    assert message in checkout.invoke("history").stdout
+
+
+@pytest.mark.parametrize("verb", ["history", "heads", "branches", "show", "current"])
+def test_commands_as_in_alembic(trial: Checkout, verb: str) -> None:
+    """What Alembic shows can be seen here under the same name."""
+    done = trial.invoke(verb, *(["--env", "trial"] if verb == "current" else []))
+    assert done.returncode == 0, done.stderr
+    shown = {"branches": "", "current": "base: no revision is applied"}.get(verb, "d92233541b7a")
+    assert shown in done.stdout
+
+
+def test_merge_joins_two_heads(trial: Checkout, database: Database) -> None:
+    """Two branches are told with the merge command, which makes one head of them."""
+    versions = trial.root / "migration" / "versions"
+    for name in ("left", "right"):
+        (versions / f"{name}.py").write_text(
+            f'"""{name}"""\nrevision = "{name}"\ndown_revision = "d92233541b7a"\n'
+            "def upgrade():\n    pass\ndef downgrade():\n    pass\n"
+        )
+    said = three_lines(trial.invoke("upgrade", "--env", "trial"))
+    hinted = HINTED.search(said)
+    assert hinted
+    merged = trial.run("sh", "-c", hinted[1].replace("invoke", f"{sys.executable} -m invoke"))
+    assert merged.returncode == 0, merged.stderr
+    assert trial.invoke("upgrade", "--env", "trial").returncode == 0
+    nothing = three_lines(trial.invoke("merge"))
+    assert "nothing to merge" in nothing
+    assert run_sql(database, "SELECT count(*) FROM alembic_version") == [(1,)]
+
+
+def test_edit_opens_the_script(checkout: Checkout) -> None:
+    """The editor gets the script's path."""
+    done = checkout.invoke("edit", "--target", "d922", EDITOR="echo edited")
+    assert done.returncode == 0, done.stderr
+
+
+def test_psql_runs_on_the_target(trial: Checkout, database: Database) -> None:
+    """psql --command prints what the target answers, and its failure is the exit code."""
+    done = trial.invoke("psql", "--env", "trial", "--command", "SELECT current_database()")
+    assert database.dsn.database in done.stdout
+    assert trial.invoke("psql", "--env", "trial", "--command", "SELECT nonsense").returncode != 0
+
+
+def test_plain_alembic_works(trial: Checkout, database: Database) -> None:
+    """`alembic` at the root finds the same target by the same env files."""
+    for arguments, shown in (
+        (["upgrade", "head"], ""),
+        (["current"], "d92233541b7a (head)"),
+        (["check"], "No new upgrade operations detected"),
+        (["revision", "--autogenerate", "-m", "by hand"], "by_hand.py"),
+    ):
+        done = trial.run(sys.executable, "-m", "alembic", *arguments, ENV="trial")
+        assert done.returncode == 0, done.stderr
+        assert shown in done.stdout
+    assert run_sql(database, "SELECT to_regclass('users') IS NOT NULL") == [(True,)]
+
+
+def test_plain_alembic_without_a_traceback(checkout: Checkout) -> None:
+    """A missing env file is an error of a few lines in plain `alembic`, too."""
+    done = checkout.run(sys.executable, "-m", "alembic", "current", ENV="nowhere")
+    assert done.returncode != 0
+    assert "Traceback" not in done.stdout + done.stderr
+    assert "has no file .env.nowhere" in done.stdout + done.stderr
+
+
+def broken(checkout: Checkout, database: Database, port: int, case: str) -> None:
+    """Break one thing."""
+    over_tcp = {
+        "host": "127.0.0.1",
+        "port": str(port),
+        "user": "app",
+        "password": PASSWORD,
+        "dbname": "postgres",
+    }
+    dsn = {
+        "wrong password": {**over_tcp, "password": "S3cret-but-wrong"},
+        "unknown database": dict(database.dsn.with_parts(dbname="not yet there").parts),
+        "closed port": {**over_tcp, "port": "1"},
+        "unknown host": {**over_tcp, "host": "no.such.host.invalid"},
+    }.get(case, dict(database.dsn.parts))
+    text = as_text(Dsn(dsn))
+    if case == "bad DSN":
+        text = f"postgresql://app:{PASSWORD}@127.0.0.1/x"
+    if case != "missing env file":
+        checkout.env_file("trial", POSTGRES_DSN=text)
+    script = checkout.root / "migration" / "versions" / "broken.py"
+    if case == "syntax error":
+        script.write_text('revision = "broken"\ndown_revision = "d92233541b7a"\ndef upgrade(:\n')
+
+
+MISTAKES = {
+    "missing env file": "has no file .env.trial",
+    "wrong password": "password authentication failed",
+    "unknown database": "does not exist",
+    "closed port": "Connection refused",
+    "unknown host": "no.such.host.invalid",
+    "bad DSN": "percent-encode",
+    "unknown revision": "there is no revision 'zzz'",
+    "syntax error": "migration/versions/broken.py, line 3",
+}
+
+
+@pytest.mark.parametrize("case", MISTAKES)
+def test_mistakes(checkout: Checkout, database: Database, port: int, case: str) -> None:
+    """Each mistake is three lines without a secret; nothing is left in database or repository."""
+    broken(checkout, database, port, case)
+    versions = sorted((checkout.root / "migration" / "versions").glob("*.py"))
+    target = ["--target", "zzz"] if case == "unknown revision" else []
+    said = three_lines(checkout.invoke("upgrade", "--env", "trial", *target))
+    assert MISTAKES[case] in said
+    assert PASSWORD not in said
+    assert "S3cret" not in said
+    hinted = HINTED.search(said)
+    assert hinted
+    assert hinted[1].startswith(("invoke ", "cp ", "edit "))
+    assert sorted((checkout.root / "migration" / "versions").glob("*.py")) == versions
+    assert run_sql(database, "SELECT count(*) FROM pg_tables WHERE schemaname = 'public'") == [(0,)]
+
+
+def test_hint_for_an_unknown_database_creates_it(trial: Checkout, database: Database) -> None:
+    """The command that is advised for a database that does not exist creates it."""
+    name = f"{database.dsn.database} new's"
+    trial.env_file("trial", POSTGRES_DSN=as_text(database.dsn.with_parts(dbname=name)))
+    hinted = HINTED.search(three_lines(trial.invoke("upgrade", "--env", "trial")))
+    assert hinted
+    try:
+        done = trial.run("sh", "-c", hinted[1].replace("invoke", f"{sys.executable} -m invoke", 1))
+        assert done.returncode == 0, done.stderr
+        assert trial.invoke("upgrade", "--env", "trial").returncode == 0
+    finally:
+        maintenance = Database(database.dsn.with_parts(dbname="postgres"), "test")
+        with maintenance.connect(autocommit=True) as connection:
+            connection.exec_driver_sql(f'DROP DATABASE "{name}"')
+
+
+def test_port_where_something_else_answers(checkout: Checkout) -> None:
+    """A port that belongs to another program is told as that."""
+
+    def answer(listener: socket.socket) -> None:
+        client, _ = listener.accept()
+        with client:
+            client.recv(100)
+            client.sendall(b"HTTP/1.1 400 Bad Request\r\n\r\n")
+
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        threading.Thread(target=answer, args=(listener,), daemon=True).start()
+        port = listener.getsockname()[1]
+        checkout.env_file("trial", POSTGRES_DSN=f"host=127.0.0.1 port={port} user=x dbname=x")
+        said = three_lines(checkout.invoke("current", "--env", "trial"))
+    assert "what answers there is not PostgreSQL" in said
+
+
+def test_standby_is_refused(checkout: Checkout, server: Database, tmp_path: Path) -> None:
+    """On a hot standby an upgrade is refused before its first statement, in a sentence."""
+    home = Path(server.dsn.parts["host"]).parent / f"standby-{tmp_path.name[:20]}"
+    standby = EmbeddedServer(home, durable=False)
+    standby._make_private(home)
+    primary = as_text(server.dsn.with_parts(dbname="replication"))
+    backup = ["--write-recovery-conf", "--checkpoint=fast", f"--dbname={primary}"]
+    standby._run("pg_basebackup", f"--pgdata={standby.data}", *backup)
+    try:
+        checkout.env_file("trial", POSTGRES_DSN=as_text(standby.ensure_running()))
+        said = three_lines(checkout.invoke("upgrade", "--env", "trial"))
+        assert "it is a standby" in said
+        assert "primary" in said
+        assert "it is a standby" not in checkout.invoke("current", "--env", "trial").stderr
+    finally:
+        standby.stop()
+        shutil.rmtree(home)
+
+
+def test_data_directory_without_permission(newcomer: Checkout) -> None:
+    """A data directory that cannot be used is told with what to look at."""
+    (newcomer.root / ".postgres").write_text("in the way\n")
+    said = three_lines(newcomer.invoke("upgrade"))
+    assert "the directory of the embedded PostgreSQL cannot be used" in said
+
+
+def test_failed_revision_leaves_nothing(checkout: Checkout) -> None:
+    """A revision that fails leaves no file behind."""
+    before = sorted(path.name for path in (checkout.root / "migration" / "versions").iterdir())
+    (checkout.root / "postgres_database" / "models" / "users.py").write_text("import nonsense\n")
+    said = three_lines(checkout.invoke("revision", "--msg", "x"))
+    assert "nonsense" in said
+    after = sorted(path.name for path in (checkout.root / "migration" / "versions").iterdir())
+    assert [name for name in after if name != "__pycache__"] == [
+        name for name in before if name != "__pycache__"
+    ]
