@@ -10,6 +10,7 @@ from alembic.util import rev_id
 from postgres_database import comparison, history, runner, scratch, snapshot
 from postgres_database.connection import Database
 from postgres_database.errors import ExpectedError
+from postgres_database.history import Revision
 from postgres_database.scratch import Scratch
 from postgres_database.settings import Settings
 from postgres_database.upgrade import Confirm
@@ -72,13 +73,7 @@ def baseline(
             rebuilt = session.at(scripts, scripts.heads)
             _require_equal(database, rebuilt, session)
             differences = comparison.compare(rebuilt, session.from_models(metadata), metadata)
-        if settings.protected and not confirm(
-            f"stamp {database.dsn}",
-            [f"{revision_id}  {message}  (runs nothing; writes the table alembic_version)"],
-        ):
-            raise ExpectedError("not confirmed: nothing was written")
-        with runner.open_runner(settings, database) as run:
-            run.stamp(revision_id)
+        _stamp(settings, database, scripts[revision_id], confirm)
     except BaseException:
         path.unlink(missing_ok=True)
         path.with_suffix(".sql").unlink(missing_ok=True)
@@ -129,6 +124,14 @@ def _write(settings: Settings, message: str, sql: str, roles: tuple[str, ...]) -
     path = Path(script.path)
     path.with_suffix(".sql").write_bytes(sql.encode())
     return path, script.revision
+
+
+def _stamp(settings: Settings, database: Database, revision: Revision, confirm: Confirm) -> None:
+    what = f"{revision}  (runs nothing; writes the table alembic_version)"
+    if settings.protected and not confirm(f"stamp {database.dsn}", [what]):
+        raise ExpectedError("not confirmed: nothing was written")
+    with runner.open_runner(settings, database) as run:
+        run.stamp(revision.id)
 
 
 def _require_equal(database: Database, rebuilt: Database, session: Scratch) -> None:

@@ -1,7 +1,7 @@
 """The only module that prints and asks."""
 
-import os
 import dataclasses
+import os
 import sys
 from collections.abc import Iterable, Sequence
 from typing import Any
@@ -24,8 +24,16 @@ from postgres_database.upgrade import Confirm, UpgradeResult
 
 # Results are lines of their own length: nothing is wrapped, marked up or highlighted by itself.
 WIDTH = None if sys.stdout.isatty() else 400
-OUT = Console(soft_wrap=True, markup=False, highlight=False, emoji=False, width=WIDTH)
-ERR = Console(soft_wrap=True, markup=False, highlight=False, emoji=False, stderr=True)
+# With NO_COLOR nothing is bold either.
+LOOK: dict[str, Any] = {
+    "soft_wrap": True,
+    "markup": False,
+    "highlight": False,
+    "emoji": False,
+    "color_system": None if os.environ.get("NO_COLOR") else "auto",
+}
+OUT = Console(**LOOK, width=WIDTH)
+ERR = Console(**LOOK, stderr=True)
 
 
 def say(text: str = "", style: str = "") -> None:
@@ -76,14 +84,14 @@ def confirmation(settings: Settings, verb: str, *, yes: bool) -> Confirm:
                 f"confirmation needed to {question}",
                 cause="there is no terminal to ask on"
                 + ("; PROTECTED=1 is set" if settings.protected else ""),
-                hint=f"invoke {verb}{settings.env_option} --yes",
+                hint=f"invoke {verb}{settings.env_option} --yes   (and what else you typed)",
             )
         for detail in details:
             say(f"  {detail}")
-        if settings.protected and settings.target:
-            name = settings.target.database
+        if settings.protected:
+            name = settings.target.database if settings.target else server.DATABASE
             return _ask(f"{question}?\ntype the name of the database ({name}) to go on: ") == name
-        return _ask(f"{question}? [y/N] ").strip().lower() in {"y", "yes"}
+        return _ask(f"{question}? [y/N] ").lower() in {"y", "yes"}
 
     return confirm
 
@@ -91,8 +99,9 @@ def confirmation(settings: Settings, verb: str, *, yes: bool) -> Confirm:
 def _ask(question: str) -> str:
     """Return what is typed; an end of the input is no answer."""
     try:
-        return OUT.input(question, markup=False, emoji=False)
+        return OUT.input(question, markup=False, emoji=False).strip()
     except EOFError:
+        say()
         return ""
 
 

@@ -12,8 +12,7 @@ from postgres_database import baseline, revision, server, snapshot, upgrade
 from postgres_database.connection import Database
 from postgres_database.errors import ExpectedError
 
-ONLINE = (
-    r'''
+ONLINE = r'''
 CREATE SCHEMA audit;
 CREATE EXTENSION hstore;
 CREATE DOMAIN positive AS integer CHECK (VALUE > 0);
@@ -38,22 +37,17 @@ CREATE FUNCTION note() RETURNS trigger LANGUAGE plpgsql AS $body$
 BEGIN
     -- Name: fake; Type: TABLE; Schema: public; Owner: -
     INSERT INTO audit.log (what, day) VALUES (format('%s :name {} """ \n', NEW.email), '2026-05-05');
-	RETURN NEW; -- a tab before, and a carriage return behind'''
-    + "\r"
-    + r'''
+	RETURN NEW; -- a tab before, and a carriage return behind<CR>
 END
 $body$;
 CREATE TRIGGER note AFTER INSERT ON users FOR EACH ROW EXECUTE FUNCTION note();
 ALTER TABLE users ENABLE ROW LEVEL SECURITY;
 CREATE POLICY adults ON users TO app USING (age >= 18);
 GRANT SELECT ON users TO app;
-COMMENT ON TABLE users IS E'100%% :sure \\ $$ """ '''
-    + "\u2028"
-    + r"""';
+COMMENT ON TABLE users IS E'100%% :sure \\ $$ """ <SEPARATOR>';
 INSERT INTO users (email, age, status, tags)
 SELECT g || '@example.com', g, 'new', 'a=>1' FROM generate_series(20, 99) g;
-"""
-)
+'''.replace("<CR>", "\r").replace("<SEPARATOR>", "\u2028")
 MODELS = """
 sa.Table("users", metadata, sa.Column("id", sa.BigInteger, sa.Identity(), primary_key=True))
 """
@@ -144,7 +138,8 @@ def test_plain_alembic_falls_into_the_trap(online: Project) -> None:
     (online.root / "migration" / "env.py").write_text(
         "import sqlalchemy as sa\nfrom alembic import context\nfrom models import metadata\n"
         f"parts = {dict(online.database.dsn.parts)!r}\n"
-        "engine = sa.create_engine('postgresql+psycopg2://', connect_args={**parts, 'options': '-c search_path=plain'})\n"
+        "parts['options'] = '-c search_path=plain'\n"
+        "engine = sa.create_engine('postgresql+psycopg2://', connect_args=parts)\n"
         "with engine.connect() as connection:\n"
         "    context.configure(connection=connection, target_metadata=metadata)\n"
         "    with context.begin_transaction():\n"

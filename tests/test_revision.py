@@ -197,8 +197,10 @@ def test_losses_are_told(project: Project) -> None:
     result = revision.revision(project.settings, "Rename")
     assert result.losses == (
         "the rows of table orders are dropped",
-        "the values of column users.email are dropped; if mail is its new name, use"
-        " op.alter_column(new_column_name=…)",
+        (
+            "the values of column users.email are dropped; if mail is its new name, use"
+            " op.alter_column(new_column_name=…)"
+        ),
     )
 
 

@@ -12,8 +12,10 @@ import tempfile
 import textwrap
 import time
 from collections.abc import Callable, Iterator
+from contextlib import suppress
 from pathlib import Path
 from statistics import median
+from typing import Any
 
 import psutil
 import psycopg2
@@ -59,10 +61,10 @@ def place(monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
     directory = Path(tempfile.mkdtemp(prefix="pgdb-"))
     directory.chmod(0o755)
     monkeypatch.setattr(server_module, "ROOTS_HOME", directory / "var" / "lib")
+    monkeypatch.setattr(server_module, "SHORT_PLACE", directory)
     yield directory
     for home in [path.parent.parent for path in directory.rglob("data/postmaster.pid")]:
         EmbeddedServer(home).stop()
-        shutil.rmtree(EmbeddedServer(home).socket_directory, ignore_errors=True)
     shutil.rmtree(directory)
 
 
@@ -142,6 +144,21 @@ def postmaster(running: EmbeddedServer) -> psutil.Process:
     return psutil.Process(int((running.data / "postmaster.pid").read_text().split()[0]))
 
 
+def sockets(process: psutil.Process, kind: str) -> list[object]:
+    """Return the open sockets of a process and its children."""
+    found: list[object] = []
+    for each in (process, *process.children(recursive=True)):
+        with suppress(psutil.NoSuchProcess):  # workers come and go
+            found += each.net_connections(kind=kind)
+    return found
+
+
+def session(running: EmbeddedServer, **options: Any) -> psycopg2.extensions.connection:
+    """Open a session that stays."""
+    parts: dict[str, Any] = {**running.dsn.parts, **options}
+    return psycopg2.connect(**parts)
+
+
 def kill_9(running: EmbeddedServer) -> None:
     """Kill the server's process and wait until it is gone."""
     process = postmaster(running)
@@ -179,10 +196,8 @@ def test_first_start(place: Path, durable: bool) -> None:  # noqa: FBT001
     )
     shown = [run_sql(database, f"SHOW {name}")[0][0] for name in names]
     assert shown == [*(["on"] * 3 if durable else ["off"] * 3), "UTF8", ""]
-    process = postmaster(running)
-    everyone = [process, *process.children(recursive=True)]
-    assert [one.net_connections(kind="inet") for one in everyone] == [[] for _ in everyone]
-    assert len(process.net_connections(kind="unix")) > 0  # what we look for would be seen
+    assert sockets(postmaster(running), "inet") == []
+    assert len(sockets(postmaster(running), "unix")) > 0  # what we look for would be seen
     assert stat.S_IMODE(running.home.stat().st_mode) == 0o700
 
 
@@ -201,14 +216,11 @@ def test_an_interrupted_first_start_is_begun_anew(make: Make) -> None:
 def test_the_database_is_there_as_soon_as_the_data_directory_is(place: Path) -> None:
     """A command that is killed right after the server was started leaves nothing half-done."""
     code = """
-    def killed(*_arguments):
-        os.kill(os.getpid(), 9)
-    server.EmbeddedServer._create_database = killed
     run = server.EmbeddedServer._run
     def run_and_die(self, program, *arguments, **options):
         run(self, program, *arguments, **options)
         if program == "pg_ctl":
-            killed()
+            os.kill(os.getpid(), 9)
     server.EmbeddedServer._run = run_and_die
     server.EmbeddedServer(Path(os.environ["HOME_UNDER_TEST"]), True, "shop").ensure_running()
     """
@@ -278,7 +290,7 @@ def test_stop(make: Make) -> None:
     running = make()
     running.ensure_running()
     process = postmaster(running)
-    session = psycopg2.connect(None, **running.dsn.parts)  # an open session does not keep it alive
+    opened = session(running)  # does not keep the server alive
 
     assert running.stop() is True
 
@@ -286,7 +298,7 @@ def test_stop(make: Make) -> None:
     assert not (running.home / SOCKET).exists()
     assert running.is_running() is False
     assert running.stop() is False
-    session.close()
+    opened.close()
 
 
 @pytest.mark.parametrize("other", ["sleep", "other server", "ourselves"])
@@ -345,7 +357,7 @@ def test_a_killed_server_starts_again(make: Make, work: str) -> None:
     running.ensure_running()
     database = Database(running.dsn, "test")
     run_sql(database, "CREATE TABLE kept AS SELECT 42 AS x")
-    busy = psycopg2.connect(None, **running.dsn.parts, async_=True)
+    busy = session(running, async_=True)
     wait_for(lambda: busy.poll() == psycopg2.extensions.POLL_OK)
     busy.cursor().execute(work)
     wait_for(
@@ -709,4 +721,3 @@ def test_a_moved_repository_with_a_long_path(make: Make, place: Path) -> None:
 
     assert run_sql(Database(moved.dsn, "test"), "SELECT x FROM kept") == [(42,)]
     wait_for(lambda: not process.is_running() or process.status() == psutil.STATUS_ZOMBIE)
-    shutil.rmtree(before.socket_directory, ignore_errors=True)
