@@ -10,7 +10,7 @@ from alembic.util import rev_id
 from postgres_database import comparison, history, runner, scratch, snapshot
 from postgres_database.connection import Database
 from postgres_database.errors import ExpectedError
-from postgres_database.history import Revision
+from postgres_database.history import History, Revision
 from postgres_database.scratch import Scratch
 from postgres_database.settings import Settings
 from postgres_database.upgrade import Confirm
@@ -62,8 +62,10 @@ def baseline(
     Raises:
         ExpectedError: The target is not stamped and no script is left behind.
     """
-    roles = _look_at(settings, database)
-    _refuse_if_there_is_history(settings)
+    with runner.open_runner(settings, database) as run:
+        _refuse(settings, database, run.current(), history.read(settings))
+        with run.connection.begin():
+            roles = tuple(run.connection.execute(ROLES).scalars())
     metadata = scratch.load_metadata(settings)
     dumped = snapshot.dump(database)
     path, revision_id = _write(settings, message, snapshot.restorable(dumped), roles)
@@ -81,28 +83,29 @@ def baseline(
     return BaselineResult(revision_id, path, len(snapshot.parse(dumped).objects), differences)
 
 
-def _refuse_if_there_is_history(settings: Settings) -> None:
-    scripts = history.read(settings)
+def _refuse(
+    settings: Settings, database: Database, stamped: tuple[str, ...], scripts: History
+) -> None:
+    """Refuse what has a revision or a history already; name the command that was probably meant."""
+    upgrade = f"invoke upgrade{settings.env_option}"
+    if any(revision in scripts for revision in stamped):
+        raise ExpectedError(
+            f"{database.dsn} already is at revision {', '.join(stamped)} of this history",
+            cause="it was adopted or upgraded before",
+            hint=upgrade,
+        )
+    if stamped:
+        raise ExpectedError(
+            f"{database.dsn} already is at revision {', '.join(stamped)}",
+            cause="the scripts of a database with a revision are in some repository, but not in this one",
+            hint=f"{upgrade}   (with those scripts in migration/versions)",
+        )
     if scripts.revisions:
         raise ExpectedError(
             f"migration/versions is not empty: its head is {', '.join(scripts.heads)}",
             cause="a baseline is the first revision of a history",
-            hint=f"invoke init --fresh   (to start a history of your own; or invoke upgrade{settings.env_option})",
+            hint=f"invoke init --fresh   (to start a history of your own; or {upgrade})",
         )
-
-
-def _look_at(settings: Settings, database: Database) -> tuple[str, ...]:
-    """Refuse a target that has a revision; return the roles that its grants and policies name."""
-    with runner.open_runner(settings, database) as run:
-        stamped = run.current()
-        if stamped:
-            raise ExpectedError(
-                f"{database.dsn} already is at revision {', '.join(stamped)}",
-                cause="a database with a revision has a history elsewhere: in the repository of its scripts",
-                hint=f"invoke upgrade{settings.env_option}   (with those scripts in migration/versions)",
-            )
-        with run.connection.begin():
-            return tuple(run.connection.execute(ROLES).scalars())
 
 
 def _write(settings: Settings, message: str, sql: str, roles: tuple[str, ...]) -> tuple[Path, str]:

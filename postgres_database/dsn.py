@@ -130,7 +130,7 @@ class Dsn:
 def _spellings(secret: str) -> str:
     """Return a pattern for a text in which any character may be percent-encoded."""
     return "".join(
-        f"(?:{re.escape(character)}{'|[+]' if character == ' ' else ''}|{_encoded(character)})"
+        f"(?:{_encoded(character)}|{'[ +]' if character == ' ' else re.escape(character)})"
         for character in secret
     )
 
@@ -166,8 +166,14 @@ def parse(text: str) -> tuple[Dsn, list[str]]:
     if not is_uri and re.match(r"[a-zA-Z][\w+.-]*://", text):
         message = "it must start with postgresql:// (or be key=value pairs)"
         raise ValueError(message)
+    if "\0" in text:
+        message = "there is a zero byte in it"
+        raise ValueError(message)
     try:
-        parts = parse_dsn(_utf8(text))
+        parts = parse_dsn(text)
+    except UnicodeError:
+        message = "it is not UTF-8"
+        raise ValueError(message) from None
     except psycopg2.ProgrammingError as error:
         words = re.sub(r'".*"', '"…"', str(error), flags=re.DOTALL).strip()
         hint = ENCODE_HINT if is_uri else QUOTE_HINT
@@ -184,19 +190,6 @@ def parse(text: str) -> tuple[Dsn, list[str]]:
         message = "the port is no number"
         raise ValueError(message)
     return Dsn(parts), warnings
-
-
-def _utf8(text: str) -> str:
-    """Return the text if libpq can take it as it is."""
-    try:
-        text.encode()
-    except UnicodeEncodeError:
-        message = "it is not UTF-8"
-        raise ValueError(message) from None
-    if "\0" in text:
-        message = "there is a zero byte in it"
-        raise ValueError(message)
-    return text
 
 
 def with_service(dsn: Dsn, environ: Mapping[str, str] = os.environ) -> Dsn:

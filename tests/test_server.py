@@ -156,7 +156,8 @@ def sockets(process: psutil.Process, kind: str) -> list[object]:
 def session(running: EmbeddedServer, **options: Any) -> psycopg2.extensions.connection:
     """Open a session that stays."""
     parts: dict[str, Any] = {**running.dsn.parts, **options}
-    return psycopg2.connect(**parts)
+    opened: psycopg2.extensions.connection = psycopg2.connect(**parts)
+    return opened
 
 
 def kill_9(running: EmbeddedServer) -> None:

@@ -1,19 +1,22 @@
-"""The README is a promise: its commands are run in their order, and print what it says.
+"""Documentation is a promise: its commands are run in their order, and print what it says.
 
-UPDATE_README=1 writes what they print into the README instead.
+UPDATE_DOCS=1 writes what they print into the pages. A comment before a block says what is run first,
+unseen (`setup`), or that the block's first lines are about .venv, which a test has already (`first`).
 """
 
 import os
 import re
 import subprocess
 
+import pytest
 from conftest import Checkout
 
 from postgres_database.settings import ROOT
 
-README = ROOT / "README.md"
+PAGES = ["README.md", "docs/when-it-goes-wrong.md"]
 BLOCK = re.compile(
-    r"(?P<first><!-- first: [^\n]*\n)?```(?P<kind>console|diff)\n(?P<text>.*?)```", re.DOTALL
+    r"(?P<note><!-- (?P<when>first|setup): (?P<run>[^\n]*) -->\n)?```(?P<kind>console|diff)\n(?P<text>.*?)```",
+    re.DOTALL,
 )
 SHOWN_ROOT = "/home/you/postgres-database"
 
@@ -36,12 +39,14 @@ def normal(text: str) -> str:
     return "\n".join(line.rstrip() for line in text.strip().splitlines())
 
 
-def test_readme_prints_what_it_says(newcomer: Checkout) -> None:
-    """Every console block of the README runs as it stands there and prints what stands there."""
-    text = README.read_text()
+@pytest.mark.parametrize("page", PAGES)
+def test_pages_print_what_they_say(newcomer: Checkout, page: str) -> None:
+    """Every console block of a page runs as it stands there and prints what stands there."""
+    path = ROOT / page
+    text = path.read_text()
     real = BLOCK.sub(lambda block: run_block(newcomer, block), text)
-    if os.environ.get("UPDATE_README"):
-        README.write_text(real)
+    if os.environ.get("UPDATE_DOCS"):
+        path.write_text(real)
     assert normal(real) == normal(text)
 
 
@@ -52,14 +57,14 @@ def run_block(checkout: Checkout, block: re.Match[str]) -> str:
             ["git", "apply"], input=block["text"], text=True, cwd=checkout.root, check=True
         )
         return block[0]
+    if block["when"] == "setup":
+        checkout.run("sh", "-c", block["run"])
     lines = []
     for command in re.findall(r"^\$ (.*)$", block["text"], re.MULTILINE):
-        done = checkout.run("sh", "-c", f"{command} 2>&1")
-        # A revision's id is not known before it is made: later commands see what the README shows.
+        done = checkout.run("sh", "-c", f"{{ {command}\n}} 2>&1")
         output = done.stdout.replace(str(checkout.root), SHOWN_ROOT)
         lines += [f"$ {command}", *([output.rstrip()] if output.strip() else [])]
-    if block["first"]:  # .venv is there already in the test
-        lines[1:1] = re.findall(
-            r"^(?:building|installing into) .venv.*$", block["text"], re.MULTILINE
-        )
-    return f"{block['first'] or ''}```console\n" + "\n".join(lines) + "\n```"
+    if block["when"] == "first":
+        venv = r"^(?:building|installing into) .venv.*$"
+        lines[1:1] = re.findall(venv, block["text"], re.MULTILINE)
+    return f"{block['note'] or ''}```console\n" + "\n".join(lines) + "\n```"
