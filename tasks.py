@@ -328,10 +328,10 @@ def stop(c: Context) -> None:
 )
 def psql(c: Context, env: str = "", command: str = "", database: str = "") -> None:
     """Open psql on the target."""
-    from postgres_database import console, server
+    from postgres_database import binaries, console
 
     target = console.open_target(_settings(env), quiet=True, name=database)
-    program = str(server.BINARIES / "psql")
+    program = str(binaries.BINARIES / "psql")
     arguments = ["--set=ON_ERROR_STOP=1", f"--command={command}"] if command else []
     sys.stdout.flush()
     os.execve(program, [program, *arguments], target.dsn.child_environment())  # noqa: S606

