@@ -1,8 +1,8 @@
 """Models against history: the objects that differ, and Alembic's words for them."""
 
+import re
 from collections.abc import Iterable
-from dataclasses import dataclass
-from types import NoneType
+from dataclasses import dataclass, replace
 from typing import Any
 
 import sqlalchemy as sa
@@ -17,7 +17,7 @@ from sqlalchemy.types import TypeEngine
 
 from postgres_database import snapshot
 from postgres_database.connection import Database
-from postgres_database.snapshot import Difference
+from postgres_database.snapshot import Difference, Key, Snapshot
 
 PLUGIN = "postgres_database.defaults"
 
@@ -33,38 +33,104 @@ DEFAULTS = sa.text(
 )
 
 
+# Partitions may be made by another process, and what an extension owns comes with the extension.
+UNMANAGED = sa.text(
+    """
+    SELECT quote_ident(n.nspname) || '.' || quote_ident(c.relname) AS quoted, n.nspname, c.relname
+    FROM pg_class c
+    JOIN pg_namespace n ON n.oid = c.relnamespace
+    WHERE c.relkind IN ('r', 'p', 'f') AND (c.relispartition OR EXISTS (
+        SELECT FROM pg_depend d
+        WHERE d.classid = 'pg_class'::regclass AND d.objid = c.oid AND d.deptype = 'e'
+    ))
+    """
+)
+
+QUALIFIED = r'(?:"(?:[^"]|"")*"|[\w$]+)\.(?:"(?:[^"]|"")*"|[\w$]+)'
+OWNER = re.compile(
+    rf"CREATE (?:UNLOGGED |FOREIGN )*TABLE (?P<table>{QUALIFIED})"
+    rf"|ALTER TABLE (?:ONLY )?(?P<altered>{QUALIFIED})"
+    rf"|CREATE (?:UNIQUE )?INDEX .*? ON (?:ONLY )?(?P<indexed>{QUALIFIED}) USING"
+    rf"|COMMENT ON (?:TABLE|COLUMN) (?P<commented>{QUALIFIED})",
+    re.DOTALL,
+)
+ALEMBICS = ("TABLE", "FOREIGN TABLE", "SEQUENCE", "DEFAULT", "INDEX", "COMMENT")
+"""The kinds that Alembic drops when the models do not know them; besides all constraints."""
+
+
 @dataclass(frozen=True)
 class Comparison:
     """What must change in the history's schema (left) to be the models' (right)."""
 
     objects: tuple[Difference, ...]
     """Objects whose definitions differ, as PostgreSQL prints them. Empty: nothing to do."""
-    detected: tuple[str, ...]
+    kept: tuple[Key, ...] = ()
+    """Objects that only the history has and nobody would drop for that: views, functions, …"""
+    detected: tuple[str, ...] = ()
     """What Alembic finds, a line each."""
 
 
 def compare(at_head: Database, from_models: Database, metadata: sa.MetaData) -> Comparison:
     """Compare a database at head with one that the models made."""
-    objects = snapshot.take(at_head).difference(snapshot.take(from_models))
-    if not objects:
-        return Comparison((), ())
+    found = differences(at_head, snapshot.take(at_head), snapshot.take(from_models))
+    if not found.objects:
+        return found
     with at_head.connect() as connection:
-        context = MigrationContext.configure(connection, opts=options(from_models))
+        context = MigrationContext.configure(connection, opts=options(at_head, from_models))
         diffs = compare_metadata(context, metadata)
-    return Comparison(objects, describe(diffs))
+    return replace(found, detected=describe(diffs))
 
 
-def options(from_models: Database) -> dict[str, Any]:
+def differences(at_head: Database, left: Snapshot, right: Snapshot) -> Comparison:
+    """Compare the history's schema, which `at_head` has, with the models'.
+
+    Models often do not know everything: views and functions of hand-written scripts, partitions.
+    What only the history has is therefore kept, unless Alembic itself would drop it.
+    """
+    unmanaged = {name for name, _, _ in _unmanaged(at_head)}
+    tables = {_owner(text) for texts in right.objects.values() for text in texts}
+    objects, kept = [], []
+    for difference in left.difference(right):
+        owner = _owner(difference.left)
+        alembics = difference.key.kind in ALEMBICS or difference.key.kind.endswith("CONSTRAINT")
+        managed = owner in tables or (difference.key.kind == "TABLE" and owner not in unmanaged)
+        if difference.right or (alembics and managed):
+            objects.append(difference)
+        else:
+            kept.append(difference.key)
+    return Comparison(tuple(objects), tuple(kept))
+
+
+def _owner(text: str) -> str:
+    """Return the table that a statement of a dump makes or belongs to."""
+    match = OWNER.match(text)
+    return next(filter(None, match.groups()), "") if match else ""
+
+
+def _unmanaged(database: Database) -> list[tuple[str, str, str]]:
+    with database.connect() as connection:
+        rows = connection.execute(UNMANAGED)
+        return [(row.quoted, row.nspname, row.relname) for row in rows]
+
+
+def options(at_head: Database, from_models: Database) -> dict[str, Any]:
     """Return Alembic's options for a comparison with what the models made on a scratch database."""
     with from_models.connect() as connection:
-        schema = connection.execute(sa.text("SELECT current_schema()")).scalar_one()
+        default = connection.execute(sa.text("SELECT current_schema()")).scalar_one()
         defaults = {tuple(row)[:3]: row[3] for row in connection.execute(DEFAULTS)}
+    unmanaged = {(schema, table) for _, schema, table in _unmanaged(at_head)}
+
+    def include_object(item: Any, name: str, kind: str, reflected: bool, other: Any) -> bool:  # noqa: FBT001
+        alone = kind == "table" and reflected and other is None
+        return not (alone and (item.schema or default, name) in unmanaged)
+
     return {
         "compare_type": True,
         "compare_server_default": True,
         "include_schemas": True,
+        "include_object": include_object,
         "autogenerate_plugins": ["alembic.autogenerate.*", PLUGIN],
-        PLUGIN: (schema, defaults),
+        PLUGIN: (default, defaults),
     }
 
 
@@ -81,18 +147,18 @@ def _compare_default(  # noqa: PLR0913, PLR0917 - the signature is Alembic's
 
     Its own hook for this (`compare_server_default` as a function) fails for identity columns.
     """
-    plain = (sa.DefaultClause, NoneType)
-    if not (
-        isinstance(inspected.server_default, plain) and isinstance(wanted.server_default, plain)
-    ):
-        return PriorityDispatchResult.CONTINUE
-    if inspected.server_default is None and wanted.server_default is None:
-        return PriorityDispatchResult.CONTINUE  # a serial's default is not reflected
+    old, new = inspected.server_default, wanted.server_default
+    if isinstance(old, sa.Computed) or isinstance(new, sa.Computed):
+        return PriorityDispatchResult.STOP  # nothing alters such a column; the snapshots differ
+    if not isinstance(old, sa.DefaultClause) and not isinstance(new, sa.DefaultClause):
+        return (
+            PriorityDispatchResult.CONTINUE
+        )  # identity; or serial, whose default is not reflected
     default_schema, defaults = autogen.opts[PLUGIN]
-    there = str(inspected.server_default.arg) if inspected.server_default is not None else None
-    alter.existing_server_default = inspected.server_default
+    there = str(old.arg) if isinstance(old, sa.DefaultClause) else None
+    alter.existing_server_default = old
     if there != defaults.get((schema or default_schema, table, column)):
-        alter.modify_server_default = wanted.server_default
+        alter.modify_server_default = new
     return PriorityDispatchResult.STOP
 
 
@@ -113,18 +179,24 @@ def _line(diff: tuple[Any, ...]) -> str:
     action, *rest = diff
     verb, _, kind = action.partition("_")
     if verb == "modify":
-        _schema, table, column, _existing, old, new = rest
+        schema, table, column, _existing, old, new = rest
+        column = f"{_qualified(schema, table)}.{column}"
         if kind == "nullable":
-            return f"change column {table}.{column} to {'NULL' if new else 'NOT NULL'}"
-        return f"change {kind} of column {table}.{column}: {_shown(old)} -> {_shown(new)}"
+            return f"change column {column} to {'NULL' if new else 'NOT NULL'}"
+        return f"change {kind} of column {column}: {_shown(old)} -> {_shown(new)}"
     if kind == "column":
-        _schema, table, column = rest
-        return f"{verb} column {table}.{column.name} ({_shown(column.type)})"
+        schema, table, column = rest
+        return f"{verb} column {_qualified(schema, table)}.{column.name} ({_shown(column.type)})"
     item = rest[0]
     if kind == "table_comment":
-        return f"{verb} comment of table {item.name}"
-    where = f" on {item.table.name}" if kind != "table" else ""
-    return f"{verb} {kind.replace('fk', 'foreign key')} {item.name}{where}"
+        return f"{verb} comment of table {item.fullname}"
+    if kind == "table":
+        return f"{verb} table {item.fullname}"
+    return f"{verb} {kind.replace('fk', 'foreign key')} {item.name} on {item.table.fullname}"
+
+
+def _qualified(schema: str | None, table: str) -> str:
+    return f"{schema}.{table}" if schema else table
 
 
 def _shown(value: Any) -> str:
@@ -161,6 +233,6 @@ def losses(diffs: Iterable[Any]) -> tuple[str, ...]:
             lines.append(f"the rows of table {diff[1].name} are dropped{meant}")
         elif diff[0] == "modify_type":
             lines.append(
-                f"the values of column {diff[2]}.{diff[3]} are cast to {diff[6]}: look for what is lost"
+                f"the values of column {diff[2]}.{diff[3]} are cast to {_shown(diff[6])}: look for what is lost"
             )
     return tuple(lines)

@@ -173,6 +173,8 @@ def show_revision(result: RevisionResult, *, empty: bool) -> None:
         return
     for line in result.detected:
         say(f"detected  {line}")
+    for line in result.completed:
+        say(f"completed {line}")
     say(f"wrote     {_relative(result.path)}")
     for line in result.losses:
         say(f"look at   {line}", style="yellow")

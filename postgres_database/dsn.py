@@ -206,10 +206,7 @@ def with_service(dsn: Dsn, environ: Mapping[str, str] = os.environ) -> Dsn:
         return dsn
     personal = environ.get("PGSERVICEFILE") or Path.home() / ".pg_service.conf"
     files = [Path(personal), Path(environ.get("PGSYSCONFDIR") or SYSTEM) / "pg_service.conf"]
-    try:
-        found = next((parts for file in files if (parts := _service(name, file)) is not None), None)
-    except OSError as error:
-        raise ValueError(str(error)) from error
+    found = next((parts for file in files if (parts := _service(name, file)) is not None), None)
     if found is None:
         message = f"the service {name} is in none of {', '.join(map(str, files))}"
         raise ValueError(message)
@@ -223,8 +220,13 @@ def _service(name: str, file: Path) -> dict[str, str] | None:
     """Return the parts of a service, or None where the file has no such service."""
     if not file.is_file():
         return None
+    try:
+        lines = file.read_text(encoding="utf-8").splitlines()
+    except (OSError, UnicodeError):
+        message = f"{file} cannot be read"
+        raise ValueError(message) from None
     parts: dict[str, str] | None = None
-    for number, line in enumerate(map(str.strip, file.read_text().splitlines()), start=1):
+    for number, line in enumerate(map(str.strip, lines), start=1):
         if line.startswith("["):
             if parts is not None:
                 break

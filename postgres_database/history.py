@@ -306,18 +306,20 @@ def script_errors(settings: Settings) -> Iterator[None]:
             raise ExpectedError(
                 f"{place} cannot be read", cause=f"{type(error).__name__}: {error}", hint=mended
             ) from error
-        if not (isinstance(error, KeyError) and (places := _naming(error.args[0], settings.root))):
+        name = str(error.args[0]) if isinstance(error, KeyError) and error.args else ""
+        places = _naming(name, settings.root) if name else []
+        if not places:
             raise
         raise ExpectedError(
-            f"there is no script for revision {error.args[0]}",
+            f"there is no script for revision {name}",
             cause=f"it is named in {', '.join(places)}",
             hint="git pull   (or name a revision there is; invoke history tells whether all fit)",
         ) from error
 
 
-def _naming(revision_id: object, root: Path, before: str = ".*") -> list[str]:
+def _naming(revision_id: str, root: Path, before: str = ".*") -> list[str]:
     """Return file and line of each place in the scripts where this id stands in quotes."""
-    quoted = re.compile(rf"{before}['\"]{re.escape(str(revision_id))}['\"]")
+    quoted = re.compile(rf"{before}['\"]{re.escape(revision_id)}['\"]")
     return [
         f"{path.relative_to(root)}, line {number}"
         for path in sorted((root / "migration" / "versions").glob("*.py"))

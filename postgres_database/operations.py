@@ -2,6 +2,8 @@
 
 from pathlib import Path
 
+from alembic.autogenerate import renderers
+from alembic.autogenerate.api import AutogenContext
 from alembic.operations import MigrateOperation, Operations
 
 
@@ -23,11 +25,43 @@ class ExecuteFile(MigrateOperation):
         operations.invoke(cls(Path(path)))
 
 
+@Operations.register_operation("run_sql")
+class RunSql(MigrateOperation):
+    """Run SQL exactly as it stands in the script."""
+
+    def __init__(self, text: str) -> None:
+        """Remember the text."""
+        self.text = text
+
+    @classmethod
+    def run_sql(cls, operations: Operations, text: str) -> None:
+        """Run SQL, in which `:name` and % mean nothing; otherwise like `op.execute`."""
+        operations.invoke(cls(text))
+
+
 @Operations.implementation_for(ExecuteFile)
 def _execute_file(operations: Operations, operation: ExecuteFile) -> None:
+    _run(operations, operation.path.read_bytes().decode())
+
+
+@Operations.implementation_for(RunSql)
+def _run_sql(operations: Operations, operation: RunSql) -> None:
+    _run(operations, operation.text)
+
+
+def _run(operations: Operations, text: str) -> None:
     context = operations.get_context()
-    text = operation.path.read_bytes().decode()
     if context.as_sql:
         context.impl.static_output(text)
-        return
-    operations.get_bind().connection.cursor().execute(text)
+    else:
+        operations.get_bind().connection.cursor().execute(text)
+
+
+@renderers.dispatch_for(RunSql)
+def _render(_autogen: AutogenContext, operation: RunSql) -> str:
+    text = operation.text
+    plain = all(character.isprintable() or character in "\n\t" for character in text)
+    if plain and '"""' not in text and not text.endswith('"'):
+        prefix = "r" if "\\" in text else ""
+        return f'op.run_sql({prefix}"""{text}""")' if "\n" in text else f"op.run_sql({text!r})"
+    return f"op.run_sql({text!r})"

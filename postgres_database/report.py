@@ -16,6 +16,7 @@ def revision_json(result: RevisionResult) -> str:
             "path": str(result.path) if result.path else None,
             "revision": result.revision or None,
             "detected": result.detected,
+            "completed": result.completed,
             "losses": result.losses,
             "proved": result.proved,
             "failure": result.failure or None,

@@ -4,18 +4,19 @@ A database at a revision is cloned from a template that is named by a hash of th
 it, so that the history is replayed once for each new script and not once for each command.
 """
 
+import hashlib
 import importlib
 import secrets
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 
 import sqlalchemy as sa
-from sqlalchemy.exc import SQLAlchemyError
+from sqlalchemy.exc import DBAPIError, SQLAlchemyError
 
 from postgres_database import __version__, runner, server
 from postgres_database.connection import Database, quoted
 from postgres_database.errors import ExpectedError
-from postgres_database.history import History, fingerprints
+from postgres_database.history import History, Revision, fingerprints
 from postgres_database.runner import Runner
 from postgres_database.settings import Settings
 
@@ -40,7 +41,7 @@ def load_metadata(settings: Settings) -> sa.MetaData:
         found = importlib.import_module(module_name)
         for name in attribute.split("."):
             found = getattr(found, name)
-    except Exception as error:
+    except (Exception, SystemExit) as error:
         raise ExpectedError(what, cause=f"{type(error).__name__}: {error}", hint=hint) from error
     metadata = found if isinstance(found, sa.MetaData) else getattr(found, "metadata", None)
     if not isinstance(metadata, sa.MetaData):
@@ -58,7 +59,13 @@ class Scratch:
     def __init__(
         self, settings: Settings, maintenance: Database, connection: sa.Connection
     ) -> None:
-        """Work through a connection to the server's maintenance database, in autocommit."""
+        """Work through a connection to the server's maintenance database, in autocommit.
+
+        Names tell sessions apart that could not drop each other's databases, or not see each
+        other's locks: an advisory lock holds in one database.
+        """
+        me = connection.exec_driver_sql("SELECT current_database(), current_user").one()
+        self._me = hashlib.sha256("\0".join(me).encode()).hexdigest()[:8]
         self._settings = settings
         self._maintenance = maintenance
         self._connection = connection
@@ -75,16 +82,17 @@ class Scratch:
             ExpectedError: A script fails.
         """
         revisions = history.upto(ids)
-        names = [TEMPLATE_PREFIX + hash_ for hash_ in fingerprints(revisions, __version__)]
-        known = set(self._databases(TEMPLATE_PREFIX))
-        done = next((count for count in range(len(revisions), 0, -1) if names[count] in known), 0)
-        Runner(self._settings, self._maintenance, self._connection).create_roles(revisions)
-        if done < len(revisions):
-            database = self._clone(names[done] if done else "template0")
-            with runner.open_runner(self._settings, database) as run:
-                run.upgrade(revisions[done:])
-            self._keep_as_template(database, names[-1])
-        return self._clone(names[-1] if revisions else "template0")
+        if not revisions:
+            return self.empty()
+        self._create_roles(revisions)
+        hashes = fingerprints(revisions, __version__)
+        names = [f"{TEMPLATE_PREFIX}{self._me}_{hash_[:24]}" for hash_ in hashes]
+        with self._lock(names[-1]):  # another command may be making the same
+            if names[-1] not in self._databases(TEMPLATE_PREFIX):
+                self._make_template(names, revisions)
+            made = self._clone(names[-1])
+        self._drop_unused(self._databases(TEMPLATE_PREFIX)[:-KEPT_TEMPLATES])
+        return made
 
     def from_models(self, metadata: sa.MetaData) -> Database:
         """Make a database with all that the models create.
@@ -96,9 +104,7 @@ class Scratch:
         with database.connect() as connection:
             try:
                 with connection.begin():
-                    for schema in sorted(
-                        {table.schema for table in metadata.tables.values() if table.schema}
-                    ):
+                    for schema in _schemas(metadata):
                         connection.execute(sa.schema.CreateSchema(schema, if_not_exists=True))
                     metadata.create_all(connection)
             except SQLAlchemyError as error:
@@ -116,38 +122,86 @@ class Scratch:
 
     def drop_orphans(self) -> None:
         """Drop scratch databases whose makers died: nobody holds their lock any more."""
-        for name in self._databases(PREFIX):
+        self._drop_unused(self._databases(PREFIX))
+
+    def _create_roles(self, revisions: Sequence[Revision]) -> None:
+        with self._lock("roles"), self._refusals("CREATEROLE"):
+            Runner(self._settings, self._maintenance, self._connection).create_roles(revisions)
+
+    def _make_template(self, names: Sequence[str], revisions: Sequence[Revision]) -> None:
+        """Make the last of these templates; names[n] is that of the first n revisions."""
+        done, database = self._longest(names[:-1])
+        with runner.open_runner(self._settings, database) as run:
+            run.upgrade(revisions[done:])
+        rename = f"ALTER DATABASE {quoted(database.dsn.database)} RENAME TO {quoted(names[-1])}"
+        self._connection.exec_driver_sql(rename)
+
+    def _longest(self, names: Sequence[str]) -> tuple[int, Database]:
+        """Clone the longest part of a history that there is a template of."""
+        for done in range(len(names) - 1, 0, -1):
+            with self._lock(names[done]):  # so that nobody drops it meanwhile
+                if names[done] in self._databases(TEMPLATE_PREFIX):
+                    return done, self._clone(names[done])
+        return 0, self.empty()
+
+    def _clone(self, template: str) -> Database:
+        name = f"{PREFIX}{self._me}_{secrets.token_hex(8)}"
+        self._scalar("SELECT pg_advisory_lock(hashtextextended(%s, 0))", name)
+        self._made.append(name)
+        with self._refusals("CREATEDB"):
+            self._connection.exec_driver_sql(
+                f"CREATE DATABASE {quoted(name)} TEMPLATE {quoted(template)}"
+            )
+        return Database(self._maintenance.dsn.with_parts(dbname=name), "scratch")
+
+    def _databases(self, prefix: str) -> Sequence[str]:
+        """Return our databases with this prefix, oldest first."""
+        query = "SELECT datname FROM pg_database WHERE starts_with(datname, %s) ORDER BY oid"
+        return self._connection.exec_driver_sql(query, (f"{prefix}{self._me}_",)).scalars().all()
+
+    def _drop_unused(self, names: Sequence[str]) -> None:
+        """Drop databases that no session holds the lock of."""
+        for name in names:
             if self._scalar("SELECT pg_try_advisory_lock(hashtextextended(%s, 0))", name):
                 self._drop(name)
 
-    def _clone(self, template: str) -> Database:
-        name = PREFIX + secrets.token_hex(8)
-        self._scalar("SELECT pg_advisory_lock(hashtextextended(%s, 0))", name)
-        self._made.append(name)
-        self._connection.exec_driver_sql(
-            f"CREATE DATABASE {quoted(name)} TEMPLATE {quoted(template)}"
-        )
-        return Database(self._maintenance.dsn.with_parts(dbname=name), "scratch")
-
-    def _keep_as_template(self, database: Database, template: str) -> None:
-        """Give a finished database the template's name, unless another command was faster."""
-        if template not in self._databases(TEMPLATE_PREFIX):
-            rename = f"ALTER DATABASE {quoted(database.dsn.database)} RENAME TO {quoted(template)}"
-            self._connection.exec_driver_sql(rename)
-        for old in self._databases(TEMPLATE_PREFIX)[:-KEPT_TEMPLATES]:
-            self._drop(old)
-
-    def _databases(self, prefix: str) -> Sequence[str]:
-        """Return the databases with this prefix, oldest first."""
-        query = "SELECT datname FROM pg_database WHERE starts_with(datname, %s) ORDER BY oid"
-        return self._connection.exec_driver_sql(query, (prefix,)).scalars().all()
-
     def _drop(self, name: str) -> None:
+        """Drop a database whose lock we hold."""
         self._connection.exec_driver_sql(f"DROP DATABASE IF EXISTS {quoted(name)} WITH (FORCE)")
         self._scalar("SELECT pg_advisory_unlock(hashtextextended(%s, 0))", name)
 
+    @contextmanager
+    def _lock(self, name: str) -> Iterator[None]:
+        self._scalar("SELECT pg_advisory_lock(hashtextextended(%s, 0))", name)
+        try:
+            yield
+        finally:
+            self._scalar("SELECT pg_advisory_unlock(hashtextextended(%s, 0))", name)
+
+    @contextmanager
+    def _refusals(self, attribute: str) -> Iterator[None]:
+        """Say what to do where the server does not let us make what we need."""
+        try:
+            yield
+        except DBAPIError as error:
+            raise ExpectedError(
+                f"nothing can be made for scratch databases on {self._maintenance.dsn}",
+                cause=self._maintenance.words(error),
+                hint=f"ALTER ROLE … {attribute}"
+                "   (in psql, as a superuser of that server; or unset SCRATCH_DSN)",
+            ) from error
+
     def _scalar(self, query: str, argument: str) -> object:
         return self._connection.exec_driver_sql(query, (argument,)).scalar()
+
+
+def _schemas(metadata: sa.MetaData) -> list[str]:
+    """Return the schemas of tables and of their columns' types."""
+    tables = metadata.tables.values()
+    types = [column.type for table in tables for column in table.columns]
+    owned = [getattr(type_, "item_type", type_) for type_ in types]  # an array's type is inside
+    schemas = [getattr(item, "schema", None) for item in (*tables, *owned)]
+    return sorted({schema for schema in schemas if schema})
 
 
 @contextmanager

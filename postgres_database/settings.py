@@ -150,11 +150,11 @@ class _Reader:
             warnings=tuple(self.warnings),
         )
         if self.faults:
-            place = self.path.name if self.path.is_file() else PROCESS
+            editor = f"${{EDITOR:-vi}} {self.path.name}" if self.path.is_file() else "env | sort"
             raise ExpectedError(
                 f"the settings of {self.name or 'the default environment'} are not usable",
-                cause="\n".join(self.faults),
-                hint=f"edit {place}   (every setting is explained in .env.example)",
+                cause="\n".join([*self.faults, *self.warnings]),
+                hint=f"{editor}   (every setting is explained in .env.example)",
             )
         return settings
 
@@ -189,7 +189,7 @@ class _Reader:
                 near = difflib.get_close_matches(key.upper(), KEYS, n=1)
                 meant = f"; did you mean {near[0]}?" if near else ""
                 self.warnings.append(f"{self.path.name}: unknown setting {key}{meant}")
-        return {key: value for key, value in read.items() if key in KEYS and value}
+        return {key: value for key, value in read.items() if value}
 
     def _value(self, key: str) -> str:
         return self.in_process.get(key, self.in_file.get(key, ""))

@@ -9,10 +9,11 @@ different.
 import re
 import subprocess
 from collections import defaultdict
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
+from itertools import pairwise
 
-from postgres_database import server
+from postgres_database import binaries
 from postgres_database.connection import Database
 from postgres_database.errors import ExpectedError
 from postgres_database.scratch import Scratch
@@ -20,6 +21,11 @@ from postgres_database.scratch import Scratch
 VERSION_TABLE = "alembic_version"
 LOCK_WAIT = "5s"
 RESTRICT_KEY = "snapshot"
+SESSION = (
+    "default_transaction_read_only=on",
+    "standard_conforming_strings=on",  # as TOKEN reads strings; databases may have their own
+    "quote_all_identifiers=off",
+)
 
 # Lexical structure: PostgreSQL manual, chapter 4. Quoted text comes first, so that nothing in it counts.
 TOKEN = re.compile(
@@ -32,12 +38,25 @@ TOKEN = re.compile(
       | (?P<mark>[()\[\],;])""",
     re.DOTALL | re.VERBOSE,
 )
+# Before the header stand the settings that changed since the object before; a table has those then in force.
 HEADER = re.compile(
-    r"--\n-- Name: (?P<name>.*); Type: (?P<kind>[^;\n]*); Schema: (?P<schema>[^;\n]*); Owner: [^\n]*?"
-    r"(?:; Tablespace: (?P<tablespace>[^\n]*))?\n--\n"
+    r"(?P<settings>(?:^SET default_(?:tablespace|table_access_method) = .*;\n+)*)"
+    r"^--\n-- Name: (?P<name>.*); Type: (?P<kind>[^;\n]*); Schema: (?P<schema>.*); Owner: -"
+    r"(?:; Tablespace: (?P<tablespace>.*))?\n--\n",
+    re.MULTILINE,
 )
 TRAILER = "--\n-- PostgreSQL database dump complete\n"
-ASIDES = re.compile(r"^SET default_(?:tablespace|table_access_method) = .*;\n", re.MULTILINE)
+METHOD = re.compile(r"^SET default_table_access_method = (.*);$", re.MULTILINE)
+USUAL_METHOD = "heap"
+
+RESETTABLE = {
+    "search_path": "''",
+    "standard_conforming_strings": "on",
+    "check_function_bodies": "false",
+    "xmloption": "content",
+    "row_security": "off",
+}
+SET_BY_OBJECTS = ("default_tablespace", "default_table_access_method")
 
 
 @dataclass(frozen=True, order=True)
@@ -89,7 +108,7 @@ def dump(database: Database) -> str:
         ExpectedError: pg_dump refuses, for example because the server is newer than it.
     """
     environment = database.dsn.child_environment()
-    options = environment.get("PGOPTIONS", "") + " -c default_transaction_read_only=on"
+    options = " ".join([environment.get("PGOPTIONS", ""), *(f"-c {each}" for each in SESSION)])
     arguments = [
         "--schema-only",
         "--no-owner",
@@ -100,7 +119,7 @@ def dump(database: Database) -> str:
         "--no-password",
     ]
     done = subprocess.run(
-        [server.BINARIES / "pg_dump", *arguments],
+        [binaries.BINARIES / "pg_dump", *arguments],
         env={**environment, "PGOPTIONS": options.strip()},
         capture_output=True,
         check=False,
@@ -152,64 +171,92 @@ def _restored(text: str, scratch: Scratch) -> Database:
 
 def restorable(text: str) -> str:
     """Return a dump as SQL that runs inside any transaction and leaves no setting behind."""
-    objects = "".join(header + body for header, body in _sections(text))
-    return (
-        "SET search_path = '';\n"
-        "SET check_function_bodies = false;\n"
-        "SET xmloption = content;\n"
-        "SET row_security = off;\n\n"
-        f"{objects.rstrip()}\n\n"
-        "RESET search_path;\n"
-        "RESET check_function_bodies;\n"
-        "RESET xmloption;\n"
-        "RESET row_security;\n"
-        "RESET default_tablespace;\n"
-        "RESET default_table_access_method;\n"
-    )
+    objects = "".join(header[0] + body for header, body in _sections(text))
+    before = "".join(f"SET {name} = {value};\n" for name, value in RESETTABLE.items())
+    after = "".join(f"RESET {name};\n" for name in (*RESETTABLE, *SET_BY_OBJECTS))
+    return f"{before}\n{objects.rstrip()}\n\n{after}"
 
 
 def parse(text: str) -> Snapshot:
     """Split a dump into its objects, each in canonical form."""
     objects: defaultdict[Key, list[str]] = defaultdict(list)
+    method = USUAL_METHOD
     for header, body in _sections(text):
-        match = HEADER.fullmatch(header)
-        if match is None:
-            message = f"not a header of pg_dump: {header!r}"
-            raise ValueError(message)
-        method = re.findall(r"^SET default_table_access_method = (.*);$", body, re.MULTILINE)
-        body = ASIDES.sub("", body).strip("\n")
-        canonical = _canonical(match["kind"], body)
-        if match["tablespace"]:
-            canonical += f"\n-- tablespace {match['tablespace']}"
-        if method and method[-1] != "heap":
-            canonical += f"\n-- access method {method[-1]}"
-        objects[Key(match["kind"], match["schema"], match["name"])].append(canonical)
+        method = (METHOD.findall(header["settings"]) or [method])[-1]
+        if all(token["comment"] for token in TOKEN.finditer(body)):
+            continue  # only the owner of the schema public differs from a new database's
+        kind = header["kind"]
+        canonical = _canonical(kind, body.strip("\n"))
+        if header["tablespace"]:
+            canonical += f"\n-- tablespace {header['tablespace']}"
+        stores = kind in ("TABLE", "MATERIALIZED VIEW") and "\n)\nPARTITION BY " not in canonical
+        if stores and method != USUAL_METHOD:
+            canonical += f"\n-- access method {method}"
+        objects[Key(kind, header["schema"], header["name"])].append(canonical)
     return Snapshot({key: tuple(sorted(bodies)) for key, bodies in objects.items()})
 
 
-def _sections(text: str) -> list[tuple[str, str]]:
+def _sections(text: str) -> list[tuple[re.Match[str], str]]:
     """Return pairs of header and body; what looks like a header inside a quoted text is none."""
-    starts = []
+    headers: list[re.Match[str]] = []
     end = len(text)
     for token in TOKEN.finditer(text):
-        if token["comment"] is None or not text.startswith("--\n", token.start()):
+        if headers and token.start() < headers[-1].end():
             continue
-        if header := HEADER.match(text, token.start()):
-            starts.append(header)
-        elif text.startswith(TRAILER, token.start()):
-            end = token.start()
-    ends = [header.start() for header in starts[1:]] + [end]
+        if token["comment"] == "--" or token["word"] == "SET":
+            if header := HEADER.match(text, token.start()):
+                headers.append(header)
+            elif text.startswith(TRAILER, token.start()):
+                end = token.start()
+    stops = [header.start() for header in headers[1:]] + [end]
     return [
-        (header[0], text[header.end() : stop]) for header, stop in zip(starts, ends, strict=False)
+        (header, text[header.end() : stop]) for header, stop in zip(headers, stops, strict=False)
     ]
 
 
 def _canonical(kind: str, body: str) -> str:
     if kind in ("TABLE", "FOREIGN TABLE"):
-        return "\n".join(sorted(_sorted_elements(statement) for statement in _split(body, ";")))
-    if kind in ("ACL", "DEFAULT ACL", "SEQUENCE", "TYPE ACL"):
-        return "\n".join(sorted(statement.strip() for statement in _split(body, ";")))
+        statements = [_sorted_elements(statement) for statement in _split(body, ";")]
+        return _sorted_options("\n".join(sorted(statements)))
+    if kind in ("INDEX", "CONSTRAINT", "VIEW", "MATERIALIZED VIEW"):
+        return _sorted_options(body)
+    if kind in ("ACL", "DEFAULT ACL", "SEQUENCE"):
+        return "\n".join(sorted(_by_grantor(_split(body, ";"))))
     return body
+
+
+def _by_grantor(statements: Iterable[str]) -> Iterator[str]:
+    """Put before every grant of somebody other than the owner who that is."""
+    grantor = ""
+    for statement in (statement.strip() for statement in statements):
+        if statement.startswith("SET SESSION AUTHORIZATION "):
+            grantor = f"{statement}; "
+        elif statement == "RESET SESSION AUTHORIZATION":
+            grantor = ""
+        else:
+            yield grantor + statement
+
+
+def _sorted_options(text: str) -> str:
+    """Sort what stands in WITH (…)."""
+    word = ""
+    for token in TOKEN.finditer(text):
+        if (
+            word == "WITH"
+            and token["mark"] == "("
+            and (span := _first_parentheses(text, token.start()))
+        ):
+            start, stop = span
+            options = sorted(option.strip() for option in _split(text[start:stop], ","))
+            return text[:start] + ", ".join(options) + _sorted_options(text[stop:])
+        word = token["word"] or ""
+    return text
+
+
+def elements(text: str) -> list[str]:
+    """Return what stands in the first parentheses of a statement, split at its commas."""
+    span = _first_parentheses(text)
+    return [element.strip() for element in _split(text[span[0] : span[1]], ",")] if span else []
 
 
 def _sorted_elements(statement: str) -> str:
@@ -225,10 +272,10 @@ def _sorted_elements(statement: str) -> str:
     return statement[:start] + "\n    " + ",\n    ".join(elements) + "\n" + statement[stop:]
 
 
-def _marks(text: str) -> Iterator[tuple[str, int, int]]:
+def _marks(text: str, start: int = 0) -> Iterator[tuple[str, int, int]]:
     """Yield brackets and separators outside quotes: the mark, its position and the depth around it."""
     depth = 0
-    for token in TOKEN.finditer(text):
+    for token in TOKEN.finditer(text, start):
         mark = token["mark"]
         if mark is None:
             continue
@@ -239,9 +286,9 @@ def _marks(text: str) -> Iterator[tuple[str, int, int]]:
             depth += 1
 
 
-def _first_parentheses(text: str) -> tuple[int, int] | None:
+def _first_parentheses(text: str, start: int = 0) -> tuple[int, int] | None:
     opened = None
-    for mark, position, depth in _marks(text):
+    for mark, position, depth in _marks(text, start):
         if depth == 0 and mark == "(" and opened is None:
             opened = position + 1
         elif depth == 0 and mark == ")" and opened is not None:
@@ -256,5 +303,5 @@ def _split(text: str, separator: str) -> list[str]:
         *(position for mark, position, depth in _marks(text) if mark == separator and depth == 0),
         len(text),
     ]
-    pieces = [text[cut + 1 : next_cut] for cut, next_cut in zip(cuts, cuts[1:], strict=False)]
+    pieces = [text[cut + 1 : next_cut] for cut, next_cut in pairwise(cuts)]
     return [piece for piece in pieces if piece.strip()]

@@ -5,7 +5,7 @@ import ast
 import pytest
 from conftest import Project, run_sql
 
-from postgres_database import revision, upgrade
+from postgres_database import history, revision, upgrade
 from postgres_database.errors import ExpectedError
 
 USERS = """
@@ -149,30 +149,17 @@ def test_interrupted_revision_leaves_no_file(
     assert project.scripts() == []
 
 
-def test_what_alembic_does_not_write_is_named(project: Project) -> None:
-    """An object that the script does not make is named with its text; so is what stays behind."""
-    project.models(
-        USERS
-        + """
-        sa.event.listen(metadata, "after_create", sa.DDL("CREATE FUNCTION f() RETURNS int RETURN 1"))
-        """.strip()
-    )
-    result = revision.revision(project.settings, "With a function")
+def test_what_nobody_can_write_is_named(project: Project) -> None:
+    """An object that the script does not make is named with both texts."""
+    grant = """sa.event.listen(metadata, "after_create", sa.DDL("GRANT UPDATE ON users TO app"))"""
+    project.models(USERS + grant.replace("UPDATE", "SELECT"))
+    assert revision.revision(project.settings, "With a grant").proved
+    project.models(USERS + grant)
+    result = revision.revision(project.settings, "With another grant")
     assert not result.proved
-    assert [str(difference.key) for difference in result.not_upgraded] == ["FUNCTION f()"]
-    assert "RETURN 1" in result.not_upgraded[0].right
-
-
-def test_nothing_that_alembic_can_write(project: Project) -> None:
-    """If only such objects differ, no script is written, and they are named."""
-    project.models(
-        """sa.event.listen(metadata, "after_create", sa.DDL("CREATE VIEW v AS SELECT 1 AS x"))"""
-    )
-    result = revision.revision(project.settings, "Only a view")
-    assert result.path is None
-    assert not result.proved
-    assert [str(difference.key) for difference in result.not_upgraded] == ["VIEW v"]
-    assert project.scripts() == []
+    assert [str(difference.key) for difference in result.not_upgraded] == ["ACL TABLE users"]
+    assert "GRANT SELECT" in result.not_upgraded[0].left
+    assert "GRANT UPDATE" in result.not_upgraded[0].right
 
 
 def test_script_that_fails_is_kept_and_told(project: Project) -> None:
@@ -204,11 +191,176 @@ def test_losses_are_told(project: Project) -> None:
     )
 
 
-def test_enum_is_brought_back_by_no_downgrade(project: Project) -> None:
-    """The type that Alembic leaves behind on the way down is named."""
-    project.models(USERS.replace("sa.Text, unique=True", "sa.Enum('a', 'b', name='letter')"))
-    result = revision.revision(project.settings, "With an enum")
-    assert [str(difference.key) for difference in result.not_downgraded] == ["TYPE letter"]
+ORDER_TABLE = USERS + ORDERS
+BY_SQL = """
+def made(*statements):
+    for statement in statements:
+        sa.event.listen(metadata, "after_create", sa.DDL(statement.replace("%", "%%")))
+"""
+FUNCTION = "CREATE FUNCTION f(a int) RETURNS {} LANGUAGE sql AS $$ SELECT {} $$"
+TRIGGER = (
+    "CREATE FUNCTION t() RETURNS trigger LANGUAGE plpgsql AS $$BEGIN NEW.email := '%:x'; RETURN NEW; END$$",
+    "CREATE TRIGGER t BEFORE INSERT {} ON users FOR EACH ROW EXECUTE FUNCTION t()",
+)
+ENUM = "sa.Enum({}, name='letter')"
+CHANGES = {
+    "enum in a new table": ("", USERS.replace("sa.Text, unique=True", ENUM.format("'a', 'b'"))),
+    "enum in two new tables": (
+        "",
+        USERS.replace("sa.Text", ENUM.format("'a'"))
+        + ORDERS.replace("index=True", "index=True)").replace(
+            ", nullable=False),", f", sa.Column('letter', {ENUM.format(repr('a'))}),"
+        ),
+    ),
+    "enum in a new column": (
+        USERS,
+        USERS.replace("unique=True),", f"unique=True), sa.Column('l', {ENUM.format(repr('a'))}),"),
+    ),
+    "enum with another value": (
+        USERS.replace("sa.Text, unique=True", ENUM.format("'a', 'c'")),
+        USERS.replace("sa.Text, unique=True", ENUM.format("'a', 'b', 'c', 'd'")),
+    ),
+    "schema": ("", USERS.replace("unique=True),", "unique=True), schema='audit',")),
+    "view": (USERS, USERS + "made('CREATE VIEW v AS SELECT id FROM users')"),
+    "view with another column": (
+        USERS + "made('CREATE VIEW v AS SELECT id FROM users')",
+        USERS + "made('CREATE VIEW v AS SELECT email, id FROM users')",
+    ),
+    "view over a new column": (
+        USERS + "made('CREATE VIEW v AS SELECT id FROM users')",
+        USERS.replace("unique=True),", "unique=True), sa.Column('x', sa.Text),")
+        + "made('CREATE VIEW v AS SELECT id, x FROM users')",
+    ),
+    "type under a view": (
+        USERS
+        + "made('CREATE VIEW v AS SELECT id, email FROM users', 'CREATE VIEW w AS SELECT * FROM v')",
+        USERS.replace("sa.Text", "sa.String(80)")
+        + "made('CREATE VIEW v AS SELECT id, email FROM users', 'CREATE VIEW w AS SELECT * FROM v')",
+    ),
+    "materialised view with an index": (
+        USERS,
+        USERS
+        + "made('CREATE MATERIALIZED VIEW m AS SELECT id FROM users', 'CREATE UNIQUE INDEX m_id ON m (id)')",
+    ),
+    "function": (USERS, USERS + f"made({FUNCTION.format('int', 'a + 1')!r})"),
+    "function with another body": (
+        USERS + f"made({FUNCTION.format('int', 'a + 1')!r})",
+        USERS + f"made({FUNCTION.format('int', 'a + 2')!r})",
+    ),
+    "function with another return type": (
+        USERS + f"made({FUNCTION.format('int', 'a + 1')!r})",
+        USERS + f"made({FUNCTION.format('bigint', 'a + 1')!r})",
+    ),
+    "trigger": (USERS, USERS + f"made(*{tuple(part.format('') for part in TRIGGER)!r})"),
+    "trigger on other events": (
+        USERS + f"made(*{tuple(part.format('') for part in TRIGGER)!r})",
+        USERS + f"made(*{tuple(part.format('OR UPDATE') for part in TRIGGER)!r})",
+    ),
+    "policy": (
+        USERS,
+        USERS
+        + "made('ALTER TABLE users ENABLE ROW LEVEL SECURITY', 'CREATE POLICY p ON users USING (id > 1)')",
+    ),
+    "policy with another expression": (
+        USERS + "made('CREATE POLICY p ON users USING (id > 1)')",
+        USERS + "made('CREATE POLICY p ON users USING (id > 2)')",
+    ),
+    "check": (USERS, USERS.replace("unique=True),", "unique=True), sa.CheckConstraint('id > 0'),")),
+    "check with another expression": (
+        USERS.replace("unique=True),", "unique=True), sa.CheckConstraint('id > 0'),"),
+        USERS.replace("unique=True),", "unique=True), sa.CheckConstraint('id > 1'),"),
+    ),
+    "check at a new column": (
+        USERS,
+        USERS.replace(
+            "unique=True),",
+            "unique=True), sa.Column('x', sa.Integer, sa.CheckConstraint('x > 0')),",
+        ),
+    ),
+    "exclusion": (
+        USERS,
+        USERS + "made('ALTER TABLE users ADD CONSTRAINT e EXCLUDE USING btree (id WITH =)')",
+    ),
+    "index with another predicate": (
+        USERS + "sa.Index('i', users.c.email, postgresql_where=users.c.id > 1)",
+        USERS + "sa.Index('i', users.c.email, postgresql_where=users.c.id > 2)",
+    ),
+    "index with another method": (
+        USERS + "sa.Index('i', users.c.email)",
+        USERS + "sa.Index('i', users.c.email, postgresql_using='hash')",
+    ),
+    "domain": (
+        USERS,
+        "made_early = sa.event.listen(metadata, 'before_create', sa.DDL('CREATE DOMAIN d AS int CHECK (VALUE > 0)'))"
+        + USERS,
+    ),
+    "extension": (USERS, USERS + "made('CREATE EXTENSION hstore')"),
+    "statistics": (USERS, USERS + "made('CREATE STATISTICS s ON id, email FROM users')"),
+    "comment on an index": (
+        USERS,
+        USERS + "made($$COMMENT ON INDEX users_pkey IS 'it''s'$$)".replace("$$", '"'),
+    ),
+    "rule": (USERS, USERS + "made('CREATE RULE r AS ON DELETE TO users DO INSTEAD NOTHING')"),
+    "deferrable unique": (
+        USERS,
+        USERS.replace(
+            "unique=True),", "unique=True), sa.UniqueConstraint('id', 'email', deferrable=True),"
+        ),
+    ),
+    "unique that becomes deferrable": (
+        USERS.replace("unique=True),", "), sa.UniqueConstraint('email'),"),
+        USERS.replace("unique=True),", "), sa.UniqueConstraint('email', deferrable=True),"),
+    ),
+}
+
+
+@pytest.mark.parametrize("change", CHANGES)
+def test_changes_are_written_and_proved(project: Project, change: str) -> None:
+    """What Alembic alone does not write is written, up and down, and found done the next time."""
+    before, after = CHANGES[change]
+    if before:
+        project.models(BY_SQL + before)
+        assert revision.revision(project.settings, "Before").proved
+    project.models(BY_SQL + after)
+    result = revision.revision(project.settings, "After")
+    assert result.proved, result
+    assert revision.revision(project.settings, "Nothing").path is None
+    upgrade.upgrade(project.settings, project.database, confirm=yes)
+    sql = upgrade.offline(
+        project.settings, lambda: project.database, verb="upgrade", target="base:head"
+    )
+    assert "CREATE TABLE" in sql
+
+
+def test_what_the_models_do_not_know_is_kept(project: Project) -> None:
+    """Views, functions and partitions that only the history has are left alone, and named."""
+    project.models(USERS)
+    revision.revision(project.settings, "Init tables")
+    head = history.read(project.settings).head
+    project.script(
+        "by_hand",
+        head,
+        """
+        op.execute("CREATE VIEW v AS SELECT id FROM users")
+        op.execute("CREATE TABLE log (day date) PARTITION BY LIST (day)")
+        op.execute("CREATE TABLE log_2026 PARTITION OF log FOR VALUES IN ('2026-01-01')")
+        """,
+    )
+    log = (
+        "sa.Table('log', metadata, sa.Column('day', sa.Date), postgresql_partition_by='LIST (day)')"
+    )
+    project.models(USERS + log)
+    nothing = revision.revision(project.settings, "Nothing")
+    assert nothing.path is None
+    assert [str(key) for key in nothing.kept] == [
+        "TABLE log_2026",
+        "TABLE ATTACH log_2026",
+        "VIEW v",
+    ]
+    project.models(USERS + ORDERS + log)
+    result = revision.revision(project.settings, "Add orders")
+    assert result.proved
+    assert result.detected == ("add table orders", "add index orders_user_id_idx on orders")
 
 
 @pytest.mark.parametrize(

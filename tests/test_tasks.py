@@ -297,7 +297,7 @@ def test_mistakes(checkout: Checkout, database: Database, port: int, case: str) 
     assert "S3cret" not in said
     hinted = HINTED.search(said)
     assert hinted
-    assert hinted[1].startswith(("invoke ", "cp ", "edit "))
+    assert hinted[1].startswith(("invoke ", "cp ", "${EDITOR:-vi} "))
     assert sorted((checkout.root / "migration" / "versions").glob("*.py")) == versions
     assert run_sql(database, "SELECT count(*) FROM pg_tables WHERE schemaname = 'public'") == [(0,)]
 
