@@ -91,9 +91,7 @@ def revision(
     if json:
         console.raw(report.revision_json(result))
     else:
-        console.show_revision(result, empty=empty)
-    if result.sql:
-        console.raw(result.sql)
+        console.show_revision(result)
     if not result.proved:
         raise Exit(code=DIFFERENT)
 
@@ -157,6 +155,7 @@ def _move(verb: str, env: str, target: str, *, dry_run: bool, sql: bool, yes: bo
         dry_run=dry_run,
         confirm=console.confirmation(settings, verb, yes=yes),
         on_step=console.Progress(),
+        on_wait=console.show_waiting,
     )
     if dry_run:
         console.show_plan(result, verb)
@@ -203,13 +202,15 @@ def status(c: Context, env: str = "", json: bool = False) -> None:
     from postgres_database import check as workflow
     from postgres_database import console, history, report, settings
 
-    loaded = settings.load(env)
-    environments = [env] if env else ["", *settings.env_files()]
-    result = workflow.status(loaded, environments)
+    named = env or os.environ.get("ENV", "")
+    environments = [env] if env else list(dict.fromkeys([named, *settings.env_files()]))
+    # The history is in the repository: no environment's faults keep us from reading it.
+    scripts = history.read(settings.Settings(settings.ROOT, "", "", None, ""))
+    result = workflow.status(scripts, environments, settings.ROOT)
     if json:
         console.raw(report.status_json(result))
     else:
-        console.show_status(result, history.read(loaded).heads)
+        console.show_status(result, scripts.heads)
 
 
 @command(help={"env": ENV})
@@ -292,9 +293,9 @@ def stamp(
     settings = _settings(env)
     database = console.open_target(settings)
     confirm = console.confirmation(settings, "stamp", yes=yes)
-    console.say(
-        f"stamped   {upgrade.stamp(settings, database, target, purge=purge, confirm=confirm)}"
-    )
+    waiting = console.show_waiting
+    done = upgrade.stamp(settings, database, target, purge=purge, confirm=confirm, on_wait=waiting)
+    console.say(f"stamped   {done}")
 
 
 @command()

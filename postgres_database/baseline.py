@@ -29,8 +29,10 @@ ROLES = sa.text(
 )
 
 UPGRADE = 'op.execute_file(__file__.removesuffix(".py") + ".sql")'
-DOWNGRADE = """raise RuntimeError(
-        "this revision is the database as it was before it had scripts; undoing it would drop its data"
+DOWNGRADE = """raise ExpectedError(
+        "the first revision of an adopted database is not undone",
+        cause="it is the database as it was before it had scripts; undoing it would drop its data",
+        hint="invoke current",
     )"""
 
 
@@ -64,6 +66,7 @@ def baseline(
     """
     with runner.open_runner(settings, database) as run:
         _refuse(settings, database, run.current(), history.read(settings))
+        run.require_writable()
         with run.connection.begin():
             roles = tuple(run.connection.execute(ROLES).scalars())
     metadata = scratch.load_metadata(settings)
@@ -72,7 +75,7 @@ def baseline(
     try:
         with scratch.session(settings) as session:
             scripts = history.read(settings)
-            rebuilt = session.at(scripts, scripts.heads)
+            rebuilt = _rebuild(settings, scripts, session)
             _require_equal(database, rebuilt, session)
             differences = comparison.compare(rebuilt, session.from_models(metadata), metadata)
         _stamp(settings, database, scripts[revision_id], confirm)
@@ -109,9 +112,12 @@ def _refuse(
 
 
 def _write(settings: Settings, message: str, sql: str, roles: tuple[str, ...]) -> tuple[Path, str]:
-    imports = ""
+    imports = "\nfrom postgres_database.errors import ExpectedError"
     if roles:
-        imports = f"\n# Grants and policies name these; scratch servers create them without login.\nroles = {roles!r}"
+        imports += (
+            "\n\n# Grants and policies name these; scratch servers create them without login."
+        )
+        imports += f"\nroles = {roles!r}"
     with history.script_errors(settings):
         directory = ScriptDirectory.from_config(history.alembic_config(settings))
         script = directory.generate_revision(
@@ -135,6 +141,18 @@ def _stamp(settings: Settings, database: Database, revision: Revision, confirm: 
         raise ExpectedError("not confirmed: nothing was written")
     with runner.open_runner(settings, database) as run:
         run.stamp(revision.id)
+
+
+def _rebuild(settings: Settings, scripts: History, session: Scratch) -> Database:
+    try:
+        return session.at(scripts, scripts.heads)
+    except ExpectedError as error:
+        raise ExpectedError(
+            "the online schema cannot be rebuilt on the scratch server; nothing was written",
+            cause=error.cause,
+            hint=f"SCRATCH_DSN=… invoke baseline-existing{settings.env_option}"
+            "   (a server of the same version with the same extensions and locales)",
+        ) from error
 
 
 def _require_equal(database: Database, rebuilt: Database, session: Scratch) -> None:

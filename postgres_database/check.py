@@ -3,6 +3,7 @@
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
+from pathlib import Path
 
 import sqlalchemy as sa
 
@@ -41,6 +42,8 @@ class EnvironmentStatus:
     pending: tuple[str, ...] = ()
     fault: str = ""
     """Why there is nothing to tell."""
+    env_option: str = ""
+    """What to add to a command so that it works on this environment."""
 
 
 def check(settings: Settings) -> CheckResult:
@@ -56,13 +59,14 @@ def check(settings: Settings) -> CheckResult:
         )
 
 
-def status(settings: Settings, environments: Sequence[str]) -> tuple[EnvironmentStatus, ...]:
-    """Look at the given environments and, where there is none, at the default one, in parallel."""
-    scripts = history.read(settings)
+def status(
+    scripts: History, environments: Sequence[str], root: Path
+) -> tuple[EnvironmentStatus, ...]:
+    """Look at the environments of a repository in parallel; the empty name is the default one."""
 
     def look(environment: str) -> EnvironmentStatus:
         try:
-            return _look(settings_module.load(environment, root=settings.root), scripts)
+            return _look(settings_module.load(environment, root=root), scripts)
         except ExpectedError as error:
             return EnvironmentStatus(environment or "default", fault=error.cause or error.what)
 
@@ -95,4 +99,5 @@ def _look(settings: Settings, scripts: History) -> EnvironmentStatus:
         current,
         pending=tuple(str(revision) for revision in pending),
         fault=f"revision {', '.join(unknown)} is not in migration/versions" if unknown else "",
+        env_option=settings.env_option,
     )

@@ -208,31 +208,41 @@ def _shown(value: Any) -> str:
     return str(getattr(argument, "text", argument))
 
 
-def losses(diffs: Iterable[Any]) -> tuple[str, ...]:
-    """Say which rows or values the changes throw away, and what may have been meant instead."""
+def cautions(diffs: Iterable[Any]) -> tuple[str, ...]:
+    """Say what the changes throw away and what rows may stand in their way, a line each."""
     flat = [part for diff in diffs for part in (diff if isinstance(diff, list) else [diff])]
+    added = [(diff[1], diff[2], diff[3].name) for diff in flat if diff[0] == "add_column"]
+    new_tables = [diff[1].fullname for diff in flat if diff[0] == "add_table"]
     lines = []
-    added = [(diff[2], diff[3].name) for diff in flat if diff[0] == "add_column"]
-    new_tables = [diff[1].name for diff in flat if diff[0] == "add_table"]
-    for diff in flat:
-        if diff[0] == "remove_column":
-            table, column = diff[2], diff[3].name
-            renamed = [name for other, name in added if other == table]
-            meant = (
-                f"; if {' or '.join(renamed)} is its new name, use op.alter_column(new_column_name=…)"
-                if renamed
-                else ""
-            )
-            lines.append(f"the values of column {table}.{column} are dropped{meant}")
-        elif diff[0] == "remove_table":
-            meant = (
-                f"; if {' or '.join(new_tables)} is its new name, use op.rename_table"
-                if new_tables
-                else ""
-            )
-            lines.append(f"the rows of table {diff[1].name} are dropped{meant}")
-        elif diff[0] == "modify_type":
-            lines.append(
-                f"the values of column {diff[2]}.{diff[3]} are cast to {_shown(diff[6])}: look for what is lost"
-            )
-    return tuple(lines)
+    for action, *rest in flat:
+        match action, rest:
+            case "remove_column", [schema, table, column]:
+                near = [name for *place, name in added if place == [schema, table]]
+                meant = _meant(near, "op.alter_column(new_column_name=...)")
+                lines.append(
+                    f"the values of column {_qualified(schema, table)}.{column.name} are dropped{meant}"
+                )
+            case "remove_table", [table]:
+                meant = _meant(new_tables, "op.rename_table")
+                lines.append(f"the rows of table {table.fullname} are dropped{meant}")
+            case "modify_type", [schema, table, column, _, _, new]:
+                column = f"{_qualified(schema, table)}.{column}"
+                lines.append(f"the values of column {column} are cast to {_shown(new)}")
+            case "add_column", [schema, table, column] if not (
+                column.nullable or column.server_default or column.identity
+            ):
+                column = f"{_qualified(schema, table)}.{column.name}"
+                lines.append(f"column {column} is NOT NULL without a default: fails on rows")
+            case "modify_nullable", [schema, table, column, _, _, False]:
+                column = f"{_qualified(schema, table)}.{column}"
+                lines.append(f"column {column} becomes NOT NULL: fails on rows without a value")
+            case (("add_constraint" | "add_fk"), [constraint]):
+                where = constraint.table.fullname
+                lines.append(f"{constraint.name} on {where} fails on rows that break it")
+            case "add_index", [index] if index.unique:
+                lines.append(f"{index.name} on {index.table.fullname} fails on rows that are equal")
+    return tuple(line for line in lines if not any(f" on {table} " in line for table in new_tables))
+
+
+def _meant(candidates: list[str], operation: str) -> str:
+    return f"; if {candidates[0]} is the new name, use {operation}" if len(candidates) == 1 else ""

@@ -3,6 +3,9 @@
 import os
 import re
 import shlex
+import signal
+import socket
+import threading
 from collections.abc import Iterator
 from contextlib import closing, contextmanager
 from dataclasses import dataclass
@@ -11,12 +14,12 @@ import sqlalchemy as sa
 from sqlalchemy.exc import DBAPIError
 from sqlalchemy.pool import NullPool
 
-from postgres_database.dsn import Dsn
+from postgres_database.dsn import CONNECT_TIMEOUT, Dsn
 from postgres_database.errors import ExpectedError
 from postgres_database.settings import Settings
 
 CONNECT_DEFAULTS = {
-    "connect_timeout": os.environ.get("PGCONNECT_TIMEOUT") or "10",
+    "connect_timeout": os.environ.get("PGCONNECT_TIMEOUT") or CONNECT_TIMEOUT,
     "fallback_application_name": "postgres-database",
 }
 
@@ -120,4 +123,36 @@ def limit_waits(connection: sa.Connection, settings: Settings) -> None:
         if connection.get_isolation_level() != "AUTOCOMMIT":
             with closing(connection.connection.cursor()) as cursor:
                 cursor.execute(f"SET LOCAL lock_timeout = {settings.lock_timeout}")
-                cursor.execute(f"SET LOCAL statement_timeout = {settings.statement_timeout}")
+                if settings.statement_timeout:  # else what the role or the DSN says holds
+                    cursor.execute(f"SET LOCAL statement_timeout = {settings.statement_timeout}")
+
+
+@contextmanager
+def cancelled_by_ctrl_c(connection: sa.Connection) -> Iterator[None]:
+    """Let Ctrl-C end the statement that is running, not only what comes after it.
+
+    While the driver waits for the server, Python's handler of the signal waits, too; but the
+    signal's number is written to a file at once (Python manual, signal.set_wakeup_fd).
+    """
+    driver = connection.connection.driver_connection
+    if driver is None or threading.current_thread() is not threading.main_thread():
+        yield
+        return
+    reader, writer = socket.socketpair()
+    writer.setblocking(False)  # noqa: FBT003
+
+    def watch() -> None:
+        while number := reader.recv(1):
+            if number[0] == signal.SIGINT:
+                driver.cancel()
+
+    watcher = threading.Thread(target=watch, daemon=True)
+    watcher.start()
+    before = signal.set_wakeup_fd(writer.fileno(), warn_on_full_buffer=False)
+    try:
+        yield
+    finally:
+        signal.set_wakeup_fd(before)
+        writer.close()
+        watcher.join()
+        reader.close()

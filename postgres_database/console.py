@@ -4,6 +4,7 @@ import dataclasses
 import os
 import sys
 from collections.abc import Iterable, Sequence
+from io import TextIOWrapper
 from typing import Any
 
 from rich.console import Console
@@ -19,7 +20,7 @@ from postgres_database.initialise import InitResult
 from postgres_database.revision import RevisionResult
 from postgres_database.runner import Step
 from postgres_database.settings import ROOT, Settings
-from postgres_database.snapshot import Difference
+from postgres_database.snapshot import Difference, Key
 from postgres_database.upgrade import Confirm, UpgradeResult
 
 # Results are lines of their own length: nothing is wrapped, marked up or highlighted by itself.
@@ -36,9 +37,17 @@ OUT = Console(**LOOK, width=WIDTH)
 ERR = Console(**LOOK, stderr=True)
 
 
+SHOWN_KEPT = 5
+
+
 def say(text: str = "", style: str = "") -> None:
     """Print a line of the result."""
     OUT.print(text, style=style or None)
+
+
+for stream in (sys.stdout, sys.stderr):
+    if isinstance(stream, TextIOWrapper):  # a message may hold what the terminal cannot show
+        stream.reconfigure(errors="backslashreplace")
 
 
 def raw(text: str) -> None:
@@ -77,6 +86,8 @@ def confirmation(settings: Settings, verb: str, *, yes: bool) -> Confirm:
     """
 
     def confirm(question: str, details: Sequence[str]) -> bool:
+        for detail in details:
+            say(f"  {detail}")
         if yes:
             return True
         if not (sys.stdin.isatty() and sys.stdout.isatty()):
@@ -86,8 +97,6 @@ def confirmation(settings: Settings, verb: str, *, yes: bool) -> Confirm:
                 + ("; PROTECTED=1 is set" if settings.protected else ""),
                 hint=f"invoke {verb}{settings.env_option} --yes   (and what else you typed)",
             )
-        for detail in details:
-            say(f"  {detail}")
         if settings.protected:
             name = settings.target.database if settings.target else server.DATABASE
             return _ask(f"{question}?\ntype the name of the database ({name}) to go on: ") == name
@@ -107,8 +116,8 @@ def _ask(question: str) -> str:
 
 def show_init(result: InitResult) -> None:
     """Show what `init` did."""
-    for path in result.removed:
-        say(f"removed  {path}")
+    if result.removed:
+        say(f"removed  {len(result.removed)} scripts")
     for path in result.created:
         say(f"created  {path}")
     if not (result.created or result.removed):
@@ -125,6 +134,11 @@ def show_plan(result: UpgradeResult, verb: str) -> None:
         say(f"  would {verb}  {revision}")
     if not result.plan:
         say(_nothing(result, verb))
+
+
+def show_waiting(who: str) -> None:
+    """Say that another command works on the target."""
+    ERR.print(f"waiting for another command: {who} …", style="dim")
 
 
 class Progress:
@@ -159,45 +173,58 @@ def _places(revisions: Sequence[str]) -> str:
     return ", ".join(revisions) or "base"
 
 
-def show_revision(result: RevisionResult, *, empty: bool) -> None:
-    """Show what was written and what a human must still look at."""
-    if result.path is None:
-        if not result.not_upgraded:
-            say("nothing to do: models and history agree", style="green")
-            return
-        say("nothing written: what differs is nothing that Alembic can write", style="yellow")
-        _show_objects("only by hand", result.not_upgraded, "history", "models")
-        say(
-            "next: invoke revision --empty --msg '…'   (and write the SQL of these objects with op.execute)"
-        )
-        return
+def show_revision(result: RevisionResult) -> None:
+    """Show what was written, what a human must still look at, and what to type next."""
     for line in result.detected:
         say(f"detected  {line}")
     for line in result.completed:
         say(f"completed {line}")
-    say(f"wrote     {_relative(result.path)}")
-    for line in result.losses:
+    if result.path:
+        say(f"wrote     {_relative(result.path)}")
+    for line in result.cautions:
         say(f"look at   {line}", style="yellow")
     if result.failure:
         say(f"look at   on a scratch database: {result.failure}", style="yellow")
     _show_objects("the upgrade does not make", result.not_upgraded, "history", "models")
     _show_objects("the downgrade does not bring back", result.not_downgraded, "after", "before")
-    if empty:
+    _show_kept(result.kept)
+    _show_next(result)
+    if result.sql:
+        raw(result.sql)
+
+
+def _show_next(result: RevisionResult) -> None:
+    if result.path is None and result.proved:
+        say("nothing to do: models and history agree", style="green")
+    elif result.path is None:
+        say("nothing written: what differs must be written by hand", style="yellow")
+        say("next: invoke revision --empty --msg '…'   (and op.run_sql for these objects)")
+    elif not result.tried:
         say("next: write upgrade() and downgrade(), then invoke upgrade")
     elif result.proved:
-        say(
-            "proved    up, down and up again on a scratch database; the result equals the models",
-            style="green",
+        proved = (
+            "proved    up, down and up again on a scratch database; the result equals the models"
         )
+        say(proved, style="green")
         say("next: review the script, then invoke upgrade")
     else:
         say("next: edit the script; invoke check tells whether history and models agree")
+
+
+def _show_kept(kept: Sequence[Key]) -> None:
+    if kept:
+        more = ", …" if len(kept) > SHOWN_KEPT else ""
+        names = ", ".join(map(str, kept[:SHOWN_KEPT]))
+        say(
+            f"kept      {len(kept)} objects that the models do not know: {names}{more}", style="dim"
+        )
 
 
 def show_check(result: CheckResult) -> None:
     """Show what `check` found; nothing that needs attention is one line."""
     if result.clean:
         say("models and history agree", style="green")
+        _show_kept(result.differences.kept if result.differences else ())
     elif result.differences is None:
         say(f"the history has {len(result.heads)} heads: {', '.join(result.heads)}", style="yellow")
         say('next: invoke merge --msg "Merge the heads"')
@@ -223,7 +250,7 @@ def show_status(environments: Iterable[EnvironmentStatus], heads: Sequence[str])
         table.add_column(title, overflow="fold")
     rows = list(environments)
     for row in rows:
-        where = row.fault.splitlines()[0] if row.fault else _places(row.revision)
+        where = "see below" if row.fault else _places(row.revision)
         pending = "" if row.fault else str(len(row.pending) or "none")
         style = "red" if row.fault else "yellow" if row.pending else ""
         table.add_row(
@@ -231,10 +258,15 @@ def show_status(environments: Iterable[EnvironmentStatus], heads: Sequence[str])
         )
     OUT.print(table, soft_wrap=False)
     say(f"head: {_places(heads)}")
-    behind = [row for row in rows if row.pending and not row.fault]
-    for row in behind:
-        named = "" if row.environment in ("default", "embedded") else f" --env {row.environment}"
-        say(f"next: invoke upgrade{named}")
+    for row in rows:
+        if row.fault:
+            say(f"{row.environment}: {' '.join(row.fault.split())}", style="red")
+    if len(heads) > 1:
+        say('next: invoke merge --msg "Merge the heads"')
+        return
+    for row in rows:
+        if row.pending and not row.fault:
+            say(f"next: invoke upgrade{row.env_option}")
 
 
 def show_current(revisions: Sequence[Revision], heads: Sequence[str]) -> None:

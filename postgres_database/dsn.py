@@ -55,6 +55,8 @@ PG_VARIABLES = {
 }
 
 SYSTEM = "/etc/postgresql-common"  # where the libpq of psycopg2-binary looks last
+CONNECT_TIMEOUT = "10"
+"""Seconds, unless the DSN or PGCONNECT_TIMEOUT says otherwise."""
 ENCODE_HINT = (
     "percent-encode user and password (@ is %40, / is %2F, : is %3A, % is %25):"
     " python3 -c 'from getpass import getpass; from urllib.parse import quote;"
@@ -116,7 +118,7 @@ class Dsn:
         }
         # A service beats all other variables; here it is among the parts, see `with_service`.
         inherited = {key: value for key, value in os.environ.items() if key != "PGSERVICE"}
-        return inherited | given
+        return {"PGCONNECT_TIMEOUT": CONNECT_TIMEOUT} | inherited | given
 
     def scrub(self, text: str) -> str:
         """Return `text`, usually a driver's message, without any spelling of a secret."""

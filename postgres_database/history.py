@@ -172,6 +172,12 @@ class History:
         undone: list[Revision] = []
         for _ in range(steps):
             heads = tips(applied)
+            if not heads:
+                raise ExpectedError(
+                    f"there are not {steps} revisions to undo",
+                    cause=f"after {len(undone)} steps the database is at base",
+                    hint="invoke current",
+                )
             if len(heads) != 1:
                 raise _ambiguous(steps, f"after {len(undone)} steps", heads)
             undone.append(self[heads[0]])

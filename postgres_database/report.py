@@ -17,10 +17,12 @@ def revision_json(result: RevisionResult) -> str:
             "revision": result.revision or None,
             "detected": result.detected,
             "completed": result.completed,
-            "losses": result.losses,
-            "proved": result.proved,
+            "cautions": result.cautions,
+            "proved": result.proved if result.tried else None,
             "failure": result.failure or None,
             "not_upgraded": _objects(result.not_upgraded, "history", "models"),
+            "kept": [str(key) for key in result.kept],
+            "sql": result.sql or None,
             "not_downgraded": _objects(result.not_downgraded, "after", "before"),
         }
     )
@@ -41,7 +43,10 @@ def check_json(result: CheckResult) -> str:
 
 def status_json(environments: Iterable[EnvironmentStatus]) -> str:
     """Return the outcome of `status` as one JSON object."""
-    return _json({"environments": [vars(environment) for environment in environments]})
+    rows = [dict(vars(environment)) for environment in environments]
+    for row in rows:
+        del row["env_option"]  # for people who type
+    return _json({"environments": rows})
 
 
 def _objects(differences: Iterable[Difference], left: str, right: str) -> list[dict[str, Any]]:

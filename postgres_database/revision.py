@@ -1,6 +1,6 @@
 """Write the next script from the models, and try it on scratch databases."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Literal
 
@@ -34,8 +34,8 @@ class RevisionResult:
     """What Alembic found and wrote, a line each."""
     completed: tuple[str, ...] = ()
     """What was written besides, from PostgreSQL's own text: the first lines of the statements."""
-    losses: tuple[str, ...] = ()
-    """What the script throws away, a line each."""
+    cautions: tuple[str, ...] = ()
+    """What the script throws away and what rows may stand in its way, a line each."""
     failure: str = ""
     """Why the script does not run on a scratch database."""
     not_upgraded: tuple[Difference, ...] = ()
@@ -44,6 +44,8 @@ class RevisionResult:
     """Objects that the downgrade does not bring back."""
     kept: tuple[Key, ...] = ()
     """Objects that only the history has and that stay: views, functions, partitions, …"""
+    tried: bool = True
+    """Whether the script was run at all: an empty one is not."""
     sql: str = ""
     """The script as SQL, if it was asked for."""
 
@@ -76,7 +78,10 @@ def revision(
     head = before.head
     if empty:
         return _with_sql(
-            settings, head, RevisionResult(*_write_empty(settings, message)), wanted=sql
+            settings,
+            head,
+            RevisionResult(*_write_empty(settings, message), tried=False),
+            wanted=sql,
         )
     metadata = scratch.load_metadata(settings)
     with scratch.session(settings) as session:
@@ -219,9 +224,12 @@ def _prove(settings: Settings, head: str, draft: _Draft, at_head: Database) -> R
         "revision": draft.revision,
         "detected": comparison.describe(draft.diffs),
         "completed": tuple(statement.partition("\n")[0] for statement in draft.completed),
-        "losses": comparison.losses(draft.diffs),
+        "cautions": comparison.cautions(draft.diffs),
     }
-    plan: tuple[Revision, ...] = (history.read(settings)[draft.revision],)
+    scripts = history.read(settings)
+    if len(scripts.heads) > 1:
+        facts["cautions"] += ("another script was written meanwhile: invoke merge joins the heads",)
+    plan: tuple[Revision, ...] = (scripts[draft.revision],)
     try:
         with runner.open_runner(settings, at_head) as run:
             run.upgrade(plan)
@@ -240,6 +248,4 @@ def _with_sql(
 ) -> RevisionResult:
     if not wanted:
         return result
-    return RevisionResult(
-        **{**vars(result), "sql": runner.offline(settings, "upgrade", head, result.revision)}
-    )
+    return replace(result, sql=runner.offline(settings, "upgrade", head, result.revision))

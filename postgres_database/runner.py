@@ -15,7 +15,7 @@ from alembic.runtime.migration import MigrationContext
 from sqlalchemy.exc import DBAPIError
 
 from postgres_database import history
-from postgres_database.connection import Database, quoted
+from postgres_database.connection import Database, cancelled_by_ctrl_c, quoted
 from postgres_database.errors import ExpectedError
 from postgres_database.history import Revision
 from postgres_database.settings import Settings
@@ -36,6 +36,20 @@ COMMANDS: dict[str, Callable[..., None]] = {
     "downgrade": command.downgrade,
 }
 MENDED = "invoke {verb}{env}   (once the script is mended)"
+LOOK = "invoke status{env}"
+LOCK = "postgres-database: one runner"
+TRY_LOCK = sa.text("SELECT pg_try_advisory_lock(hashtextextended(:name, 0))")
+WHO_LOCKS = sa.text(
+    """
+    SELECT format('pid %s (%s%s) since %s', a.pid, a.usename, ' at ' || host(a.client_addr),
+                  to_char(a.backend_start, 'HH24:MI:SS'))
+    FROM pg_locks l
+    JOIN pg_stat_activity a USING (pid)
+    WHERE l.locktype = 'advisory' AND l.granted AND l.objsubid = 1
+      AND l.database = (SELECT oid FROM pg_database WHERE datname = current_database())
+      AND (l.classid::bigint << 32 | l.objid::bigint) = hashtextextended(:name, 0)
+    """
+)
 ADVICE = {
     "25006": "invoke status{env}   (the server is a standby or read-only: the DSN must name the primary)",
     "42501": "invoke psql{env} --command '\\du'   (the user of the DSN lacks a privilege)",
@@ -76,8 +90,43 @@ class Runner:
     def stamp(self, target: str, *, purge: bool = False) -> None:
         """Write `target` into the version table and run nothing."""
         config = history.alembic_config(self.settings, connection=self.connection)
-        with history.script_errors(self.settings):
+        try:
             command.stamp(config, target, purge=purge)
+        except DBAPIError as error:
+            raise self.failure(error, "stamp", f"{self.database.dsn} cannot be stamped") from error
+
+    def require_writable(self) -> None:
+        """Raise ExpectedError if the database only lets itself be read."""
+        with self.connection.begin():
+            show = sa.text("SELECT current_setting('transaction_read_only'), pg_is_in_recovery()")
+            read_only, standby = self.connection.execute(show).one()
+        if read_only == "on":
+            raise ExpectedError(
+                f"{self.database.dsn} only lets itself be read",
+                cause="it is a standby" if standby else "default_transaction_read_only is on",
+                hint=f"invoke status{self.database.env_option}   (once the DSN names the primary;"
+                " with several hosts, add target_session_attrs=read-write)",
+            )
+
+    @contextmanager
+    def alone(self, on_wait: Callable[[str], None]) -> Iterator[None]:
+        """Wait until nobody else changes this database by this history, and keep others out.
+
+        The lock is polled on a connection of its own: whoever waits inside the server for an
+        advisory lock stands in the way of CREATE INDEX CONCURRENTLY, which waits for all others
+        (PostgreSQL manual, CREATE INDEX, "Building Indexes Concurrently").
+
+        Args:
+            on_wait: Told once, if there is somebody to wait for, who that is.
+        """
+        with self.database.connect(autocommit=True) as connection:
+            told = False
+            while not connection.execute(TRY_LOCK, {"name": LOCK}).scalar_one():
+                if not told:
+                    on_wait(connection.execute(WHO_LOCKS, {"name": LOCK}).scalar() or "somebody")
+                    told = True
+                time.sleep(0.2)
+            yield  # the lock ends with the connection, also if we are killed
 
     def create_roles(self, revisions: Iterable[Revision]) -> None:
         """Create the roles that scripts name, where they are missing: for servers of our own only."""
@@ -92,46 +141,69 @@ class Runner:
     def _run(self, verb: str, goal: str, plan: Sequence[Revision], on_step: OnStep) -> None:
         by_id = {revision.id: revision for revision in plan}
         left = list(plan)
+        uncommitted: list[Step] = []
         started = time.monotonic()
 
         def applied(*, step: Any, **_: Any) -> None:
             nonlocal started
             revision = by_id[step.up_revision_id]
-            left.remove(revision)
-            on_step(Step(revision, time.monotonic() - started))
+            uncommitted.append(Step(revision, time.monotonic() - started))
             started = time.monotonic()
+
+        def committed(_connection: object = None) -> None:
+            """Tell a step when the next transaction begins: only then it is certain."""
+            while uncommitted:
+                step = uncommitted.pop(0)
+                left.remove(step.revision)
+                on_step(step)
 
         configure = {"on_version_apply": applied}
         config = history.alembic_config(
             self.settings, connection=self.connection, configure=configure
         )
+        sa.event.listen(self.connection, "begin", committed)
         try:
-            COMMANDS[verb](config, goal)
+            with cancelled_by_ctrl_c(self.connection):
+                COMMANDS[verb](config, goal)
         except (ExpectedError, KeyboardInterrupt):
             raise
         except Exception as error:
-            raise self._failure(error, verb, left) from error
+            raise self.failure(error, verb, self._stopped(verb, left[0])) from error
+        finally:
+            sa.event.remove(self.connection, "begin", committed)
+        committed()
 
-    def _failure(self, error: Exception, verb: str, left: Sequence[Revision]) -> ExpectedError:
+    def _stopped(self, verb: str, revision: Revision) -> str:
+        if self.database.label == "scratch":
+            return f"the history does not run on a scratch database: {verb} of revision {revision}"
+        parts = f"{verb} stopped at revision {revision}; its transaction was rolled back"
+        blocks = "autocommit_block" in revision.path.read_text(encoding="utf-8")
+        return parts + (", but not what it ran in an autocommit block" if blocks else "")
+
+    def failure(self, error: Exception, verb: str, what: str) -> ExpectedError:
+        """Turn what a driver or script raised into an error that says what to type next."""
         original = error.orig if isinstance(error, DBAPIError) else error
         words = self.database.words(error)
         if not isinstance(original, psycopg2.Error):
             words = f"{type(error).__name__}: {words}"
         if place := history.script_place(error, self.settings.root):
             words += f"\n(in {place})"
-        advice = ADVICE.get(getattr(original, "pgcode", None) or "", MENDED)
-        return ExpectedError(
-            f"{verb} stopped at revision {left[0]}; its transaction was rolled back",
-            cause=words,
-            hint=advice.format(verb=verb, env=self.database.env_option),
-        )
+        advice = ADVICE.get(getattr(original, "pgcode", None) or "", MENDED if place else LOOK)
+        if self.database.label == "scratch":
+            advice = "invoke check   (once the script is mended; or SCRATCH_DSN names a server that has what it needs)"
+        hint = advice.format(verb=verb, env=self.database.env_option)
+        return ExpectedError(what, cause=words, hint=hint)
 
 
 @contextmanager
 def open_runner(settings: Settings, database: Database) -> Iterator[Runner]:
     """Connect to a database and run Alembic there."""
     with database.connect() as connection:
-        yield Runner(settings, database, connection)
+        runner = Runner(settings, database, connection)
+        try:
+            yield runner
+        except DBAPIError as error:
+            raise runner.failure(error, "status", f"{database.dsn} refused a statement") from error
 
 
 def offline(settings: Settings, verb: str, start: str, end: str) -> str:
@@ -152,9 +224,11 @@ def offline(settings: Settings, verb: str, start: str, end: str) -> str:
         )
         raise
     # The table is there already in a database that was brought back to base.
-    return output.getvalue().replace(
-        "CREATE TABLE alembic_version (", "CREATE TABLE IF NOT EXISTS alembic_version (", 1
+    create, tolerant = (
+        "CREATE TABLE alembic_version (",
+        "CREATE TABLE IF NOT EXISTS alembic_version (",
     )
+    return output.getvalue().replace(create, tolerant, 1)
 
 
 def alembic(settings: Settings, name: str, *args: Any, **options: Any) -> str:

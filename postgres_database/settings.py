@@ -93,7 +93,7 @@ def load(
         ExpectedError: Something in the settings is wrong; all faults are told at once.
     """
     name = environment or environ.get("ENV", "")
-    if name and not re.fullmatch(r"[a-z0-9_-]+", name):
+    if name and (name == "example" or not re.fullmatch(r"[a-z0-9_-]+", name)):
         raise ExpectedError(
             f"{name!r} is no name of an environment",
             cause="names are made of a-z, 0-9, _ and -"

@@ -1,9 +1,8 @@
 """Bring a target to a revision, up or down, one revision after the other."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass
-
-import sqlalchemy as sa
 
 from postgres_database import connection, history, runner
 from postgres_database.connection import Database
@@ -14,6 +13,9 @@ from postgres_database.settings import Settings
 
 Confirm = Callable[[str, Sequence[str]], bool]
 """Ask a question after showing some lines; the answer is no unless somebody says yes."""
+
+
+OnWait = Callable[[str], None]
 
 
 @dataclass(frozen=True)
@@ -37,6 +39,7 @@ def upgrade(  # noqa: PLR0913
     dry_run: bool = False,
     confirm: Confirm,
     on_step: OnStep = lambda _: None,
+    on_wait: OnWait = lambda _: None,
 ) -> UpgradeResult:
     """Run the pending revisions, each in a transaction of its own: what is done stays done.
 
@@ -47,17 +50,18 @@ def upgrade(  # noqa: PLR0913
         dry_run: Return the plan and touch nothing.
         confirm: Asked before anything is changed in a protected environment.
         on_step: Called after every revision.
+        on_wait: Called once if another command must be waited for: with who that is.
 
     Raises:
         ExpectedError: Nobody confirmed, or a revision failed and was rolled back.
     """
     scripts = history.read(settings)
-    with runner.open_runner(settings, database) as run:
+    with runner.open_runner(settings, database) as run, _alone(run, on_wait, unless=dry_run):
         before = run.current()
         plan = scripts.pending(before, target)
         if dry_run or not plan:
             return UpgradeResult(before, plan, before, before == scripts.heads)
-        _require_writable(run)
+        run.require_writable()
         if settings.protected:
             _ask(confirm, f"upgrade {database.dsn}", plan)
         if settings.target is None:
@@ -77,18 +81,19 @@ def downgrade(  # noqa: PLR0913
     dry_run: bool = False,
     confirm: Confirm,
     on_step: OnStep = lambda _: None,
+    on_wait: OnWait = lambda _: None,
 ) -> UpgradeResult:
     """Undo revisions down to `target` (a revision, `base`, or `-1`); otherwise like `upgrade`.
 
     It always asks: a downgrade drops what its revisions added, with the rows in it.
     """
     scripts = history.read(settings)
-    with runner.open_runner(settings, database) as run:
+    with runner.open_runner(settings, database) as run, _alone(run, on_wait, unless=dry_run):
         before = run.current()
         plan, goal = scripts.undone(before, target)
         if dry_run or not plan:
             return UpgradeResult(before, plan, before, before == scripts.heads)
-        _require_writable(run)
+        run.require_writable()
         _ask(confirm, f"undo on {database.dsn}, with the data that these revisions added", plan)
         connection.limit_waits(run.connection, settings)
         run.downgrade(plan, goal, on_step)
@@ -110,8 +115,8 @@ def offline(
     scripts = history.read(settings)
     start, colon, end = target.rpartition(":")
     if colon:
-        before: tuple[str, ...] = (scripts.resolve(start),)
-        before = () if before == ("base",) else before
+        known = scripts.resolve(start or "base")
+        before: tuple[str, ...] = () if known == "base" else (known,)
     else:
         with runner.open_runner(settings, open_target()) as run:
             before = run.current()
@@ -126,11 +131,23 @@ def offline(
         goal = plan[-1].id if plan else ""
     else:
         plan, goal = scripts.undone(before, end)
+    if not plan and colon:
+        raise ExpectedError(
+            f"there is nothing to {verb} from {start or 'base'} to {end}",
+            cause="an upgrade leads from an older revision to a newer one, a downgrade back",
+            hint="invoke history",
+        )
     return runner.offline(settings, verb, before[0] if before else "base", goal) if plan else ""
 
 
-def stamp(
-    settings: Settings, database: Database, target: str, *, purge: bool = False, confirm: Confirm
+def stamp(  # noqa: PLR0913
+    settings: Settings,
+    database: Database,
+    target: str,
+    *,
+    purge: bool = False,
+    confirm: Confirm,
+    on_wait: OnWait = lambda _: None,
 ) -> str:
     """Write a revision into the target without running anything; return its id.
 
@@ -140,34 +157,30 @@ def stamp(
         target: A revision, `head` or `base`.
         purge: Forget what was stamped before, also a revision whose script is lost.
         confirm: Asked in a protected environment.
+        on_wait: As of `upgrade`.
     """
     scripts = history.read(settings)
     goal = scripts.resolve(target)
-    with runner.open_runner(settings, database) as run:
+    with runner.open_runner(settings, database) as run, run.alone(on_wait):
         if not purge:
             scripts.require(run.current())
-        _require_writable(run)
+        run.require_writable()
         if settings.protected:
             _ask(confirm, f"stamp {database.dsn}", [scripts[goal]] if goal in scripts else [])
         run.stamp(goal, purge=purge)
     return goal
 
 
+@contextmanager
+def _alone(run: Runner, on_wait: OnWait, *, unless: bool) -> Iterator[None]:
+    with nullcontext() if unless else run.alone(on_wait):
+        yield
+
+
 def _ask(confirm: Confirm, question: str, plan: Sequence[Revision]) -> None:
     if not confirm(question, [str(revision) for revision in plan]):
-        raise ExpectedError("not confirmed: nothing was changed")
-
-
-def _require_writable(run: Runner) -> None:
-    with run.connection.begin():
-        read_only = (
-            run.connection.execute(sa.text("SHOW transaction_read_only")).scalar_one() == "on"
-        )
-        standby = run.connection.execute(sa.text("SELECT pg_is_in_recovery()")).scalar_one()
-    if read_only:
         raise ExpectedError(
-            f"{run.database.dsn} only lets itself be read",
-            cause="it is a standby" if standby else "default_transaction_read_only is on",
-            hint=f"invoke status{run.database.env_option}   (once the DSN names the primary;"
-            " with several hosts, add target_session_attrs=read-write)",
+            "not confirmed: nothing was changed",
+            cause="the answer was not the one that was asked for",
+            hint="the same command again; --yes answers every question",
         )

@@ -1,10 +1,8 @@
 """Whether models and history agree, and where every environment stands."""
 
-import dataclasses
-
 from conftest import Project, as_text, run_sql
 
-from postgres_database import check, settings, upgrade
+from postgres_database import check, history, settings, upgrade
 
 TABLE = "sa.Table('t', metadata, sa.Column('id', sa.Integer, primary_key=True))"
 CREATE = "op.create_table('t', sa.Column('id', sa.Integer, primary_key=True))"
@@ -67,10 +65,9 @@ def test_status_of_every_environment(project: Project) -> None:
     }.items():
         (project.root / f".env.{name}").write_text(line + "\n")
     upgrade.upgrade(project.settings, project.database, target="aaaa", confirm=yes)
-    loaded = dataclasses.replace(project.settings, environment="good")
-    rows = {
-        row.environment: row for row in check.status(loaded, [*settings.env_files(project.root)])
-    }
+    scripts = history.read(project.settings)
+    found = check.status(scripts, [*settings.env_files(project.root)], project.root)
+    rows = {row.environment: row for row in found}
     assert sorted(rows) == ["empty", "gone", "good", "odd"]
     assert rows["good"].revision == ("aaaa",)
     assert rows["good"].pending == ("bbbb  Message of bbbb",)
@@ -86,5 +83,5 @@ def test_status_of_an_unknown_revision(project: Project) -> None:
     upgrade.upgrade(project.settings, project.database, confirm=yes)
     run_sql(project.database, "UPDATE alembic_version SET version_num = 'other'")
     (project.root / ".env.x").write_text(f"POSTGRES_DSN={as_text(project.database.dsn)}\n")
-    (row,) = check.status(project.settings, ["x"])
+    (row,) = check.status(history.read(project.settings), ["x"], project.root)
     assert row.fault == "revision other is not in migration/versions"

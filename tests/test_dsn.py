@@ -271,6 +271,11 @@ def test_the_child_is_told_by_variables(monkeypatch: pytest.MonkeyPatch) -> None
         PG_VARIABLES[name]: value for name, value in PARTS.items()
     }.items() <= environment.items()
     assert environment["PGSSLMODE"] == "require"
+    assert environment["PGCONNECT_TIMEOUT"] == dsn.CONNECT_TIMEOUT
+    monkeypatch.setenv("PGCONNECT_TIMEOUT", "3")
+    assert Dsn(PARTS).child_environment()["PGCONNECT_TIMEOUT"] == "3"
+    chosen = Dsn({"connect_timeout": "4"})
+    assert chosen.child_environment()["PGCONNECT_TIMEOUT"] == "4"
     assert environment["PATH"] == os.environ["PATH"]
 
 

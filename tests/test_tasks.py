@@ -4,7 +4,7 @@ import json
 import os
 import pty
 import re
-import shutil
+import signal
 import socket
 import subprocess
 import sys
@@ -335,23 +335,80 @@ def test_port_where_something_else_answers(checkout: Checkout) -> None:
     assert "what answers there is not PostgreSQL" in said
 
 
-def test_standby_is_refused(checkout: Checkout, server: Database, tmp_path: Path) -> None:
-    """On a hot standby an upgrade is refused before its first statement, in a sentence."""
-    home = Path(server.dsn.parts["host"]).parent / f"standby-{tmp_path.name[:20]}"
-    standby = EmbeddedServer(home, durable=False)
-    standby._make_private(home)
-    primary = as_text(server.dsn.with_parts(dbname="replication"))
-    backup = ["--write-recovery-conf", "--checkpoint=fast", f"--dbname={primary}"]
-    standby._run("pg_basebackup", f"--pgdata={standby.data}", *backup)
+def test_standby_is_refused(newcomer: Checkout) -> None:
+    """On a hot standby what would write is refused before its first statement."""
+    primary, standby = (EmbeddedServer(newcomer.root / name, durable=False) for name in ("p", "s"))
+    dsn = primary.ensure_running()
+    hba = "local all all peer map=owner\nlocal replication all trust\n"
+    (primary.data / "pg_hba.conf").write_text(hba)
+    run_sql(Database(dsn, "primary"), "SELECT pg_reload_conf()")
+    standby._make_private(standby.home)
+    replication = as_text(dsn.with_parts(dbname="replication"))
+    backup = ["--write-recovery-conf", "--checkpoint=fast", f"--dbname={replication}"]
     try:
-        checkout.env_file("trial", POSTGRES_DSN=as_text(standby.ensure_running()))
-        said = three_lines(checkout.invoke("upgrade", "--env", "trial"))
-        assert "it is a standby" in said
-        assert "primary" in said
-        assert "it is a standby" not in checkout.invoke("current", "--env", "trial").stderr
+        standby._run("pg_basebackup", f"--pgdata={standby.data}", *backup)
+        newcomer.env_file("trial", POSTGRES_DSN=as_text(standby.ensure_running()))
+        for command in ("upgrade", "stamp"):
+            said = three_lines(newcomer.invoke(command, "--env", "trial"))
+            assert "it is a standby" in said
+            assert "primary" in said
+        assert newcomer.invoke("current", "--env", "trial").returncode == 0
     finally:
         standby.stop()
-        shutil.rmtree(home)
+        primary.stop()
+
+
+SLOW = (
+    '"""Slow"""\nfrom alembic import op\nrevision = "slow"\ndown_revision = "d92233541b7a"\n'
+    "def upgrade():\n"
+)
+
+
+def test_two_upgrades_at_once(trial: Checkout, database: Database) -> None:
+    """Of two commands one waits for the other and finds nothing left to do."""
+    (trial.root / "migration" / "versions" / "slow.py").write_text(
+        f"{SLOW}    with op.get_context().autocommit_block():\n"
+        "        op.execute('CREATE TABLE IF NOT EXISTS once (x int); INSERT INTO once VALUES (1)')\n"
+        "        op.execute('SELECT pg_sleep(2)')\n"
+    )
+    command = [sys.executable, "-m", "invoke", "upgrade", "--env", "trial"]
+    pipe = subprocess.PIPE
+    both = [
+        subprocess.Popen(
+            command, cwd=trial.root, env=trial.environ, stdout=pipe, stderr=pipe, text=True
+        )
+        for _ in range(2)
+    ]
+    said = [process.communicate() for process in both]
+    assert [process.returncode for process in both] == [0, 0], said
+    assert sum("already at head: slow" in out for out, _ in said) == 1
+    assert sum("waiting for another command: pid" in error for _, error in said) == 1
+    assert run_sql(database, "SELECT count(*) FROM once") == [(1,)]
+
+
+def test_ctrl_c_ends_the_statement(trial: Checkout, database: Database) -> None:
+    """Ctrl-C ends the statement that runs; its revision is rolled back, the exit code is 130."""
+    (trial.root / "migration" / "versions" / "slow.py").write_text(
+        f"{SLOW}    op.execute('CREATE TABLE t (x int)')\n    op.execute('SELECT pg_sleep(100)')\n"
+    )
+    command = [sys.executable, "-m", "invoke", "upgrade", "--env", "trial"]
+    process = subprocess.Popen(
+        command,
+        cwd=trial.root,
+        env=trial.environ,
+        stderr=subprocess.PIPE,
+        stdout=subprocess.DEVNULL,
+    )
+    sleeping = (
+        "SELECT count(*) FROM pg_stat_activity WHERE query LIKE 'SELECT pg_sleep%' AND datname = "
+    )
+    while run_sql(database, sleeping + "current_database()") == [(0,)]:
+        assert process.poll() is None
+    process.send_signal(signal.SIGINT)
+    _, said = process.communicate(timeout=30)
+    assert process.returncode == 130, said
+    found = run_sql(database, "SELECT to_regclass('t'), version_num FROM alembic_version")
+    assert found == [(None, "d92233541b7a")]
 
 
 def test_data_directory_without_permission(newcomer: Checkout) -> None:

@@ -1,0 +1,343 @@
+"""What people see and are asked."""
+
+import os
+import re
+import subprocess
+import sys
+import termios
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager, suppress
+from dataclasses import fields, replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+from conftest import Checkout, as_text
+
+from postgres_database import console
+from postgres_database.baseline import BaselineResult
+from postgres_database.check import CheckResult, EnvironmentStatus
+from postgres_database.comparison import Comparison
+from postgres_database.connection import Database
+from postgres_database.dsn import Dsn
+from postgres_database.errors import ExpectedError
+from postgres_database.history import Revision
+from postgres_database.initialise import InitResult
+from postgres_database.revision import RevisionResult
+from postgres_database.runner import Step
+from postgres_database.settings import Settings
+from postgres_database.snapshot import Difference, Key
+from postgres_database.upgrade import UpgradeResult
+
+SHOP = Dsn({"user": "app", "host": "db", "dbname": "shop"})
+PLAIN = Settings(Path(), "x", "from .env.x", SHOP, "models:metadata")
+PROTECTED = replace(PLAIN, protected=True)
+
+
+@contextmanager
+def terminal(monkeypatch: pytest.MonkeyPatch, typed: str) -> Iterator[list[str]]:
+    """Put a pseudo-terminal, on which this is typed, in the place of stdin and stdout.
+
+    Afterwards the list has what was to be seen.
+    """
+    master, slave = _typed_on(typed)
+    shown: list[str] = []
+    with (
+        monkeypatch.context() as patch,
+        os.fdopen(slave) as stdin,
+        os.fdopen(os.dup(slave), "w") as stdout,
+    ):
+        patch.setattr(sys, "stdin", stdin)
+        patch.setattr(sys, "stdout", stdout)
+        yield shown
+    shown.append(_rest(master))
+
+
+def _typed_on(text: str) -> tuple[int, int]:
+    """Open a terminal on which this is typed, unseen: when it is echoed is left to chance."""
+    master, slave = os.openpty()
+    attributes = termios.tcgetattr(slave)
+    attributes[3] &= ~termios.ECHO
+    termios.tcsetattr(slave, termios.TCSANOW, attributes)
+    os.write(master, text.encode())
+    return master, slave
+
+
+def _rest(master: int) -> str:
+    """Return all that was shown on a terminal, once its other end is closed."""
+    shown = b""
+    with os.fdopen(master, "rb", buffering=0) as reader, suppress(OSError):
+        while data := reader.read(65536):
+            shown += data
+    return shown.decode().replace("\r\n", "\n")
+
+
+CTRL_D = "\x04"
+UNNAMED = replace(PROTECTED, target=Dsn({"host": "db"}))
+EMBEDDED = replace(PROTECTED, target=None)
+ANSWERS = {
+    "y": (PLAIN, "y\n", True),
+    "yes": (PLAIN, "yes\n", True),
+    "with blanks, in capitals": (PLAIN, " Yes \n", True),
+    "no": (PLAIN, "n\n", False),
+    "return": (PLAIN, "\n", False),
+    "another word": (PLAIN, "yep\n", False),
+    "end of input": (PLAIN, CTRL_D, False),
+    "name of the database, unprotected": (PLAIN, "shop\n", False),
+    "name": (PROTECTED, "shop\n", True),
+    "name with a blank": (PROTECTED, "shop \n", True),
+    "yes, protected": (PROTECTED, "yes\n", False),
+    "return, protected": (PROTECTED, "\n", False),
+    "beginning of the name": (PROTECTED, "sho\n", False),
+    "name in capitals": (PROTECTED, "SHOP\n", False),
+    "end of input, protected": (PROTECTED, CTRL_D, False),
+    "return where the DSN names no database": (UNNAMED, "\n", False),
+    "login where the DSN names no database": (UNNAMED, "ada\n", True),
+    "yes on the embedded server": (EMBEDDED, "y\n", False),
+    "name on the embedded server": (EMBEDDED, "postgres_database\n", True),
+}
+
+
+@pytest.mark.parametrize(("settings", "typed", "answer"), ANSWERS.values(), ids=ANSWERS)
+def test_answers(
+    monkeypatch: pytest.MonkeyPatch,
+    settings: Settings,
+    typed: str,
+    answer: bool,  # noqa: FBT001
+) -> None:
+    """Only y or yes is a yes, in a protected environment only its database's name; all else is no."""
+    monkeypatch.setenv("LOGNAME", "ada")
+    with terminal(monkeypatch, typed) as seen:
+        confirm = console.confirmation(settings, "stamp", yes=False)
+        assert confirm("stamp [bold] %s :x:", ["aaaa  [red] 100%", "bbbb"]) is answer
+    (shown,) = seen
+    assert "  aaaa  [red] 100%\n  bbbb\nstamp [bold] %s :x:?" in shown
+    assert ("type the name of the database" in shown) is settings.protected
+    assert ("? [y/N] " in shown) is not settings.protected
+
+
+def test_yes_answers_without_asking(monkeypatch: pytest.MonkeyPatch) -> None:
+    """--yes is the answer also in a protected environment: the plan is shown and nothing is asked."""
+    with terminal(monkeypatch, "") as seen:
+        assert console.confirmation(PROTECTED, "stamp", yes=True)("stamp", ["aaaa"])
+    assert seen == ["  aaaa\n"]
+
+
+@pytest.mark.parametrize("absent", ["stdin", "stdout"])
+@pytest.mark.parametrize("settings", [PLAIN, PROTECTED], ids=["plain", "protected"])
+def test_without_a_terminal_nobody_is_asked(
+    monkeypatch: pytest.MonkeyPatch, settings: Settings, absent: str
+) -> None:
+    """Where input or output is no terminal, --yes is required, whatever is on the input."""
+    with terminal(monkeypatch, "yes\n"), Path(os.devnull).open("r+") as nothing:
+        monkeypatch.setattr(sys, absent, nothing)
+        with pytest.raises(ExpectedError) as caught:
+            console.confirmation(settings, "stamp", yes=False)("stamp app@db", [])
+    assert caught.value.what == "confirmation needed to stamp app@db"
+    assert caught.value.hint.startswith("invoke stamp --env x --yes")
+    assert ("PROTECTED=1" in caught.value.cause) is settings.protected
+
+
+def on_a_terminal(
+    checkout: Checkout, typed: str, *arguments: str, **environ: str
+) -> tuple[int, str]:
+    """Run a command on a pseudo-terminal of its own; return its exit code and what is to be seen."""
+    master, slave = _typed_on(typed)
+    with subprocess.Popen(
+        [sys.executable, "-m", "invoke", *arguments],
+        cwd=checkout.root,
+        env=checkout.environ | {"TERM": "xterm-256color"} | environ,
+        stdin=slave,
+        stdout=slave,
+        stderr=slave,
+        start_new_session=True,
+    ) as process:
+        os.close(slave)
+        shown = _rest(master)
+    return process.returncode, shown
+
+
+@pytest.mark.parametrize(
+    ("typed", "removed"), [("y\n", True), ("\n", False), (CTRL_D, False)], ids=repr
+)
+def test_a_command_that_asks(checkout: Checkout, typed: str, removed: bool) -> None:  # noqa: FBT001
+    """On a real terminal the choice of answers is to be seen, and no answer changes nothing."""
+    code, shown = on_a_terminal(checkout, typed, "init", "--fresh")
+    assert "[y/N]" in shown
+    assert "Traceback" not in shown
+    assert code == (0 if removed else 1)
+    assert ("nothing was changed" in shown) is not removed
+    assert bool(list((checkout.root / "migration" / "versions").glob("*.py"))) is not removed
+
+
+@pytest.mark.parametrize(
+    ("environ", "coloured"),
+    [({}, True), ({"NO_COLOR": "1"}, False), ({"NO_COLOR": ""}, True), ({"TERM": "dumb"}, False)],
+    ids=str,
+)
+def test_colours(
+    checkout: Checkout,
+    database: Database,
+    environ: dict[str, str],
+    coloured: bool,  # noqa: FBT001
+) -> None:
+    """A terminal gets colours; with NO_COLOR, or where it has none, not a single control sequence."""
+    checkout.env_file("x", POSTGRES_DSN=as_text(database.dsn))
+    code, shown = on_a_terminal(checkout, "", "current", "--env", "x", **environ)
+    assert code == 0
+    assert ("\x1b[" in shown) is coloured
+    assert f"x  {database.dsn}  (from .env.x)" in re.sub(r"\x1b\[[0-9;]*m", "", shown)
+
+
+# --- what is shown, is shown as it is -----------------------------------------------------------
+
+ODD = [
+    "[bold]x[/bold]",
+    "[/]",
+    "[y/N] [link=http:x]",
+    "%s %(x)d 100%",
+    "{x} {} {0}",
+    ":smile: :warning:",
+    "\\[x]",
+    "größer 🔑",
+    "1.5 'quoted' \"x\" True http:x/?a=b",
+    "long " + "word " * 100 + "end",
+]
+
+
+def shows(text: str) -> dict[str, Callable[[], None]]:
+    """Return a call of every function that shows something, with this text wherever text can be."""
+    revision = Revision("aaaa", text, Path("x.py"))
+    difference = Difference(Key("TABLE", "public", text), text, f"first\n{text}")
+    values: dict[Any, Any] = {
+        str: text,
+        int: 1,
+        bool: True,
+        Path: Path(text),
+        Path | None: Path("x.py"),
+        tuple[str, ...]: (text,),
+        tuple[Key, ...]: (difference.key,),
+        tuple[Revision, ...]: (revision,),
+        tuple[Difference, ...]: (difference,),
+    }
+
+    def filled(kind: Any, **given: Any) -> Any:
+        rest = {field.name: values[field.type] for field in fields(kind) if field.name not in given}
+        return kind(**given, **rest)
+
+    comparison = filled(Comparison)
+    return {
+        "say": lambda: console.say(text, "green"),
+        "raw": lambda: console.raw(text),
+        "warn": lambda: console.warn(replace(PLAIN, warnings=(text,))),
+        "init": lambda: console.show_init(InitResult((Path(text),), (Path(text),))),
+        "plan": lambda: console.show_plan(filled(UpgradeResult), "upgrade"),
+        "progress": lambda: console.Progress()(Step(revision, 0.1)),
+        "upgrade": lambda: console.show_upgrade(filled(UpgradeResult, before=()), "upgrade"),
+        "revision": lambda: console.show_revision(filled(RevisionResult)),
+        "by hand": lambda: console.show_revision(filled(RevisionResult, path=None)),
+        "waiting": lambda: console.show_waiting(text),
+        "check": lambda: console.show_check(CheckResult(("a",), comparison)),
+        "heads": lambda: console.show_check(CheckResult((text, "b"), None)),
+        "status": lambda: console.show_status([filled(EnvironmentStatus, fault="")], [text]),
+        "fault": lambda: console.show_status([filled(EnvironmentStatus)], []),
+        "current": lambda: console.show_current([revision], []),
+        "baseline": lambda: console.show_baseline(
+            filled(BaselineResult, differences=comparison), replace(PLAIN, environment=text)
+        ),
+        "servers": lambda: console.show_servers([("running", text)]),
+    }
+
+
+TABLES = {"status", "fault"}
+SHOWN = [
+    (name, text) for name in shows("") for text in ODD if name not in TABLES or len(text) < 100
+]
+
+
+@pytest.mark.parametrize(("name", "text"), SHOWN, ids=lambda text: text[:20])
+def test_texts_are_shown_as_they_are(
+    capsys: pytest.CaptureFixture[str], name: str, text: str
+) -> None:
+    """Names and messages come through literally: nothing is marked up, formatted, replaced or wrapped."""
+    shows("QQ")[name]()
+    plain = "".join(capsys.readouterr())
+    shows(text)[name]()
+    shown = "".join(capsys.readouterr())
+    assert plain.count("QQ") >= 1
+    if name in TABLES:
+        assert _squeezed(shown) == _squeezed(plain.replace("QQ", text))
+    else:
+        assert shown.splitlines() == plain.replace("QQ", text).splitlines()
+
+
+def _squeezed(table: str) -> list[list[str]]:
+    """Return the words of each row, without the blanks between columns."""
+    return [line.split() for line in table.splitlines()]
+
+
+def test_warnings_leave_stdout_to_results(capsys: pytest.CaptureFixture[str]) -> None:
+    """Warnings go to stderr, so that what a program reads is not disturbed."""
+    console.warn(replace(PLAIN, warnings=("one", "two")))
+    assert capsys.readouterr() == ("", "warning: one\nwarning: two\n")
+
+
+@pytest.mark.parametrize("quiet", [True, False])
+def test_the_first_line_names_the_target(capsys: pytest.CaptureFixture[str], quiet: bool) -> None:  # noqa: FBT001
+    """The line that names the target is on stdout, or on stderr where stdout is for a program."""
+    database = console.open_target(PLAIN, quiet=quiet)
+    shown = capsys.readouterr()
+    assert database.dsn == SHOP
+    line = "x  app@db:5432/shop  (from .env.x)\n"
+    assert shown == (("", line) if quiet else (line, ""))
+
+
+def rows(*environments: EnvironmentStatus) -> Sequence[EnvironmentStatus]:
+    return environments
+
+
+def test_status_ends_with_what_to_type(capsys: pytest.CaptureFixture[str]) -> None:
+    """For each environment that is behind, status ends with the command that brings it to head."""
+    console.show_status(
+        rows(
+            EnvironmentStatus("x", revision=("aaaa",), pending=("b", "c"), env_option=" --env x"),
+            EnvironmentStatus("default", pending=("aaaa",)),
+            EnvironmentStatus("done"),
+            EnvironmentStatus("broken", pending=("aaaa",), fault="no\n  route"),
+        ),
+        ["cccc"],
+    )
+    shown = capsys.readouterr().out.splitlines()
+    assert [line.split() for line in shown[1:4]] == [
+        ["x", "aaaa", "2"],
+        ["default", "base", "1"],
+        ["done", "base", "none"],
+    ]
+    assert shown[4].startswith("broken ")
+    assert shown[5:] == [
+        "head: cccc",
+        "broken: no route",
+        "next: invoke upgrade --env x",
+        "next: invoke upgrade",
+    ]
+
+
+def test_status_of_several_heads_ends_with_merge(capsys: pytest.CaptureFixture[str]) -> None:
+    """While there are several heads nothing can be upgraded: what to type is merge."""
+    console.show_status(rows(EnvironmentStatus("default", pending=("b",))), ["aaaa", "bbbb"])
+    shown = capsys.readouterr().out.splitlines()
+    assert shown[2:] == ["head: aaaa, bbbb", 'next: invoke merge --msg "Merge the heads"']
+
+
+def test_nothing_to_do_is_one_line(capsys: pytest.CaptureFixture[str]) -> None:
+    """Where nothing was to be done, one line says where the target stands."""
+    console.show_upgrade(UpgradeResult(("aaaa",), (), ("aaaa",), at_head=True), "upgrade")
+    console.show_check(CheckResult(("aaaa",), Comparison(())))
+    console.show_revision(RevisionResult())
+    console.show_current([], [])
+    assert capsys.readouterr().out.splitlines() == [
+        "already at head: aaaa; nothing to upgrade",
+        "models and history agree",
+        "nothing to do: models and history agree",
+        "base: no revision is applied",
+    ]

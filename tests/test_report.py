@@ -1,0 +1,113 @@
+"""Results for other programs: the keys are a promise."""
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from postgres_database import report
+from postgres_database.check import CheckResult, EnvironmentStatus
+from postgres_database.comparison import Comparison
+from postgres_database.revision import RevisionResult
+from postgres_database.snapshot import Difference, Key
+
+ODD = 'größer "x"\n\\ [bold] %s \u2028'
+CHANGED = Difference(Key("TABLE", "public", ODD), "left", ODD)
+ADDED = Difference(Key("VIEW", "other", "v"), "", "right")
+KEY = {"kind": "TABLE", "schema": "public", "name": ODD}
+VIEW = {"kind": "VIEW", "schema": "other", "name": "v"}
+
+NOTHING: dict[str, Any] = {
+    "path": None,
+    "revision": None,
+    "detected": [],
+    "completed": [],
+    "cautions": [],
+    "proved": True,
+    "failure": None,
+    "not_upgraded": [],
+    "not_downgraded": [],
+    "kept": [],
+    "sql": None,
+}
+STATUS = {
+    "environment": "x",
+    "target": "app@db:5432/shop",
+    "version": "",
+    "size": "",
+    "revision": ["aaaa"],
+    "pending": [ODD],
+    "fault": "",
+}
+
+REPORTS: dict[str, tuple[str, dict[str, Any]]] = {
+    "revision, nothing to do": (report.revision_json(RevisionResult()), NOTHING),
+    "revision": (
+        report.revision_json(
+            RevisionResult(
+                path=Path("a/b.py"),
+                revision="b",
+                detected=(ODD,),
+                completed=("CREATE",),
+                cautions=("lost",),
+                failure=ODD,
+                not_upgraded=(CHANGED,),
+                not_downgraded=(ADDED,),
+                kept=(ADDED.key,),
+                sql="SQL",
+            )
+        ),
+        {
+            "path": "a/b.py",
+            "revision": "b",
+            "detected": [ODD],
+            "completed": ["CREATE"],
+            "cautions": ["lost"],
+            "proved": False,
+            "failure": ODD,
+            "not_upgraded": [{**KEY, "history": "left", "models": ODD}],
+            "not_downgraded": [{**VIEW, "after": None, "before": "right"}],
+            "kept": ["VIEW other.v"],
+            "sql": "SQL",
+        },
+    ),
+    "revision, not tried": (
+        report.revision_json(RevisionResult(tried=False)),
+        {**NOTHING, "proved": None},
+    ),
+    "check, clean": (
+        report.check_json(CheckResult(("a",), Comparison(()))),
+        {"clean": True, "heads": ["a"], "detected": [], "objects": []},
+    ),
+    "check, several heads": (
+        report.check_json(CheckResult(("a", "b"), None)),
+        {"clean": False, "heads": ["a", "b"], "detected": [], "objects": []},
+    ),
+    "check, differences": (
+        report.check_json(CheckResult(("a",), Comparison((CHANGED, ADDED), detected=(ODD,)))),
+        {
+            "clean": False,
+            "heads": ["a"],
+            "detected": [ODD],
+            "objects": [
+                {**KEY, "history": "left", "models": ODD},
+                {**VIEW, "history": None, "models": "right"},
+            ],
+        },
+    ),
+    "status, no environment": (report.status_json([]), {"environments": []}),
+    "status": (
+        report.status_json(
+            [EnvironmentStatus("x", "app@db:5432/shop", revision=("aaaa",), pending=(ODD,))]
+        ),
+        {"environments": [STATUS]},
+    ),
+}
+
+
+@pytest.mark.parametrize(("text", "value"), REPORTS.values(), ids=REPORTS)
+def test_reports(text: str, value: dict[str, Any]) -> None:
+    """A report is one JSON object that always has all of its keys, and holds any text unchanged."""
+    assert json.loads(text) == value
+    assert "größer" in text or "größer" not in str(value)

@@ -1,0 +1,578 @@
+"""Scratch databases: what is in them, when they go, and what happens when several commands make them."""
+
+import dataclasses
+import secrets
+import shutil
+import signal
+import subprocess
+import sys
+import tempfile
+import textwrap
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+import sqlalchemy as sa
+from conftest import PASSWORD, Project, as_text, run_sql
+
+from postgres_database import history, scratch, snapshot
+from postgres_database.connection import Database
+from postgres_database.dsn import Dsn
+from postgres_database.errors import ExpectedError
+from postgres_database.scratch import KEPT_TEMPLATES, PREFIX, TEMPLATE_PREFIX
+from postgres_database.server import EmbeddedServer
+from postgres_database.settings import ROOT
+
+PRELUDE = """
+import sys
+from pathlib import Path
+from postgres_database import dsn, history, scratch
+from postgres_database.settings import Settings
+settings = Settings(Path(sys.argv[1]), "", "", None, "", scratch=dsn.parse(sys.argv[2])[0])
+def say(text):
+    print(text, flush=True)
+    sys.stdin.readline()
+"""
+"""`say` prints a line and waits for one."""
+
+
+@pytest.fixture(scope="module")
+def own() -> Iterator[Database]:
+    """A server that no other test uses: here databases can be counted, and everybody may log in."""
+    directory = Path(tempfile.mkdtemp(prefix="pgdb-"))
+    directory.chmod(0o755)
+    running = EmbeddedServer(directory / "home", durable=False)
+    maintenance = Database(running.ensure_running(), "test")
+    (running.data / "pg_hba.conf").write_text("local all all trust\n")
+    run_sql(maintenance, "SELECT pg_reload_conf()")
+    yield maintenance
+    running.stop()
+    shutil.rmtree(directory)
+
+
+@pytest.fixture
+def alone(project: Project, own: Database) -> Project:
+    """A repository whose scratch server no other test uses at the same time."""
+    project.settings = dataclasses.replace(project.settings, scratch=own.dsn)
+    for name in databases(own, "postgres_database_"):
+        statement(own, f'DROP DATABASE "{name}" WITH (FORCE)')
+    return project
+
+
+def statement(database: Database, sql: str) -> None:
+    """Run a statement that does not work in a transaction."""
+    with database.connect(autocommit=True) as connection:
+        connection.exec_driver_sql(sql)
+
+
+def databases(server: Database, prefix: str) -> set[str]:
+    """Return the databases whose names begin like this."""
+    rows = run_sql(
+        server, f"SELECT datname FROM pg_database WHERE starts_with(datname, '{prefix}')"
+    )
+    return {str(name) for (name,) in rows}
+
+
+def child(project: Project, code: str, dsn: Dsn | None = None) -> subprocess.Popen[str]:
+    """Start product code in another process, on the scratch server of the project."""
+    scratch_dsn = dsn or project.settings.scratch
+    assert scratch_dsn
+    return subprocess.Popen(
+        [sys.executable, "-c", PRELUDE + textwrap.dedent(code), project.root, as_text(scratch_dsn)],
+        cwd=ROOT,
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+    )
+
+
+def hear(process: subprocess.Popen[str]) -> str:
+    """Return the next line of a child."""
+    assert process.stdout
+    return process.stdout.readline().strip()
+
+
+def finish(*processes: subprocess.Popen[str]) -> list[tuple[int, str]]:
+    """Let children go on together; return their exit codes and what else they printed."""
+    for process in processes:
+        assert process.stdin
+        process.stdin.close()
+    finished = []
+    for process in processes:
+        with process:
+            assert process.stdout
+            printed = process.stdout.read()
+        finished.append((process.returncode, printed))
+    return finished
+
+
+def wait_until_forgotten(server: Database, database: str) -> None:
+    """Wait until the server has noticed that the maker of a scratch database is dead."""
+    query = f"SELECT pg_try_advisory_lock(hashtextextended('{database}', 0))"
+    end = time.monotonic() + 20
+    while run_sql(server, query) != [(True,)]:
+        assert time.monotonic() < end
+        time.sleep(0.01)
+
+
+def counting(project: Project, revision: str, parents: str = "", more: str = "") -> Path:
+    """Write a script that makes a table and notes in a file that it ran; return the file."""
+    notes = project.root / f"{revision}.ran"
+    project.script(
+        revision,
+        parents,
+        f"""
+        op.create_table("t_{revision}", sa.Column("id", sa.Integer, primary_key=True))
+        with open({str(notes)!r}, "a") as notes:
+            notes.write("x")
+        {more}
+        """,
+    )
+    return notes
+
+
+def ran(notes: Path) -> int:
+    """Return how often a script of `counting` ran."""
+    return len(notes.read_text()) if notes.exists() else 0
+
+
+def at_head(project: Project) -> list[str]:
+    """Make a scratch database at head and return its tables."""
+    scripts = history.read(project.settings)
+    with scratch.session(project.settings) as session:
+        return tables(session.at(scripts, scripts.heads))
+
+
+def tables(database: Database) -> list[str]:
+    """Return the tables of the schema public."""
+    with database.connect() as connection:
+        return sorted(sa.inspect(connection).get_table_names())
+
+
+def test_empty_is_empty(alone: Project, own: Database) -> None:
+    """An empty database has no object, whatever somebody put into template1."""
+    template1 = Database(own.dsn.with_parts(dbname="template1"), "test")
+    run_sql(template1, "CREATE TABLE IF NOT EXISTS somebodys ()")
+
+    with scratch.session(alone.settings) as session:
+        assert snapshot.take(session.empty()).objects == {}
+
+
+def test_databases_of_one_session_are_strangers(project: Project) -> None:
+    """Each call makes a database of its own, even of the same template."""
+    counting(project, "a1")
+    scripts = history.read(project.settings)
+    with scratch.session(project.settings) as session:
+        first, second = (session.at(scripts, scripts.heads) for _ in range(2))
+        run_sql(first, "INSERT INTO t_a1 VALUES (1)")
+        run_sql(first, "DROP TABLE alembic_version")
+
+        assert run_sql(second, "SELECT * FROM t_a1") == []
+        assert tables(session.at(scripts, scripts.heads)) == ["alembic_version", "t_a1"]
+
+
+@pytest.mark.parametrize("ids", [(), ("base",)], ids=["no revision", "base"])
+def test_at_base(project: Project, ids: tuple[str, ...]) -> None:
+    """At base there is nothing, and nothing is kept as a template."""
+    counting(project, "a1")
+    with scratch.session(project.settings) as session:
+        assert snapshot.take(session.at(history.read(project.settings), ids)).objects == {}
+
+
+def test_at_a_revision_in_the_middle(project: Project) -> None:
+    """A database at a revision has what that revision made and nothing later; it is stamped."""
+    counting(project, "a1")
+    counting(project, "b2", "a1")
+    counting(project, "c3", "b2")
+    with scratch.session(project.settings) as session:
+        middle = session.at(history.read(project.settings), ["b2"])
+        assert tables(middle) == ["alembic_version", "t_a1", "t_b2"]
+        assert run_sql(middle, "SELECT version_num FROM alembic_version") == [("b2",)]
+
+
+def test_at_several_heads(project: Project) -> None:
+    """Two branches can stand beside each other in one database."""
+    counting(project, "a1")
+    counting(project, "b2", "a1")
+    counting(project, "c3", "a1")
+
+    assert at_head(project) == ["alembic_version", "t_a1", "t_b2", "t_c3"]
+
+
+@pytest.mark.parametrize("ending", [None, RuntimeError, KeyboardInterrupt, SystemExit])
+def test_databases_go_with_the_session(
+    project: Project, ending: type[BaseException] | None
+) -> None:
+    """However a command ends, and whoever is still connected, its databases go."""
+    made: list[Database] = []
+    connections = []
+    counting(project, "a1")
+    scripts = history.read(project.settings)
+
+    def work() -> None:
+        with scratch.session(project.settings) as session:
+            made.extend(
+                [session.empty(), session.at(scripts, ["a1"]), session.from_models(sa.MetaData())]
+            )
+            connections.append(made[0].engine().connect())
+            if ending:
+                raise ending
+
+    if ending:
+        with pytest.raises(ending):
+            work()
+    else:
+        work()
+
+    assert project.settings.scratch
+    left = databases(Database(project.settings.scratch, ""), PREFIX)
+    assert len(made) == 3
+    assert left.isdisjoint(database.dsn.database for database in made)
+    connections[0].invalidate()
+    connections[0].close()
+
+
+MAKE_ONE = """
+with scratch.session(settings) as session:
+    say(session.empty().dsn.database)
+"""
+
+
+def test_orphans_are_dropped_and_the_living_kept(alone: Project, own: Database) -> None:
+    """A session drops the databases of killed processes, and no other."""
+    dead, living = child(alone, MAKE_ONE), child(alone, MAKE_ONE)
+    orphan, kept = hear(dead), hear(living)
+    dead.kill()
+    assert finish(dead)[0][0] == -signal.SIGKILL
+    assert databases(own, PREFIX) == {orphan, kept}
+    wait_until_forgotten(own, orphan)
+
+    with scratch.session(alone.settings):
+        assert databases(own, PREFIX) == {kept}
+
+    assert finish(living) == [(0, "")]
+    assert databases(own, PREFIX) == set()
+
+
+def test_a_session_from_another_database_is_alive_too(alone: Project, own: Database) -> None:
+    """People may name different databases of one server in SCRATCH_DSN; locks hold in one only."""
+    living = child(alone, MAKE_ONE, own.dsn.with_parts(dbname="template1"))
+    kept = hear(living)
+
+    with scratch.session(alone.settings):
+        assert databases(own, PREFIX) == {kept}
+
+    assert finish(living) == [(0, "")]
+
+
+def test_orphans_of_somebody_else_do_no_harm(alone: Project, own: Database) -> None:
+    """On a shared server a role without special powers works beside what it may not drop."""
+    name = f"maker_{secrets.token_hex(4)}"
+    statement(own, f"CREATE ROLE {name} LOGIN CREATEDB")
+    counting(alone, "a1")
+    at_head(alone)  # a template of the superuser
+    dead = child(alone, MAKE_ONE)
+    orphan = hear(dead)
+    dead.kill()
+    finish(dead)
+    wait_until_forgotten(own, orphan)
+    alone.settings = dataclasses.replace(alone.settings, scratch=own.dsn.with_parts(user=name))
+
+    assert at_head(alone) == ["alembic_version", "t_a1"]
+    assert at_head(alone) == ["alembic_version", "t_a1"]
+
+    assert databases(own, PREFIX) == {orphan}
+    for template in databases(own, TEMPLATE_PREFIX):
+        statement(own, f'DROP DATABASE "{template}"')
+    statement(own, f"DROP ROLE {name}")
+
+
+def test_a_role_that_may_not_create_databases(project: Project, server: Database) -> None:
+    """A SCRATCH_DSN whose user lacks CREATEDB is an error that says so."""
+    weak = server.dsn.with_parts(user="app", password=PASSWORD)
+    settings = dataclasses.replace(project.settings, scratch=weak)
+
+    with pytest.raises(ExpectedError) as caught, scratch.session(settings) as session:
+        session.empty()
+
+    assert "permission denied to create database" in caught.value.cause
+    assert "CREATEDB" in caught.value.hint
+    assert PASSWORD not in str(caught.value)
+
+
+def test_a_role_that_may_not_create_roles(alone: Project, own: Database) -> None:
+    """Scripts that name roles need a scratch server where they can be created, or are there."""
+    name = f"maker_{secrets.token_hex(4)}"
+    statement(own, f"CREATE ROLE {name} LOGIN CREATEDB")
+    alone.settings = dataclasses.replace(alone.settings, scratch=own.dsn.with_parts(user=name))
+    with_roles(alone, "a1", (f"reader_{name}",))
+
+    with pytest.raises(ExpectedError) as caught:
+        at_head(alone)
+
+    assert "permission denied to create role" in caught.value.cause
+    statement(own, f"CREATE ROLE reader_{name}")
+    at_head(alone)
+    for template in databases(own, TEMPLATE_PREFIX):
+        statement(own, f'DROP DATABASE "{template}"')
+    statement(own, f"DROP ROLE {name}, reader_{name}")
+
+
+def test_a_template_is_made_once(project: Project) -> None:
+    """The history is replayed once, and a new script alone on top of what is there."""
+    first = counting(project, "a1")
+    second = counting(project, "b2", "a1")
+    at_head(project)
+    at_head(project)
+    assert (ran(first), ran(second)) == (1, 1)
+
+    third = counting(project, "c3", "b2")
+
+    assert at_head(project) == ["alembic_version", "t_a1", "t_b2", "t_c3"]
+    assert (ran(first), ran(second), ran(third)) == (1, 1, 1)
+
+
+def change_script(project: Project) -> None:
+    path = project.versions / "b2.py"
+    path.write_text(path.read_text().replace("t_b2", "t_changed"))
+
+
+def change_sql(project: Project) -> None:
+    (project.versions / "b2.sql").write_bytes(b"CREATE TABLE t_changed ();")
+
+
+@pytest.mark.parametrize("change", [change_script, change_sql])
+def test_a_template_is_rebuilt_when_a_script_changes(project: Project, change: object) -> None:
+    """A changed script, or the SQL file beside it, is run again; what is below is not."""
+    first = counting(project, "a1")
+    run_file = "op.execute_file(__file__.removesuffix('.py') + '.sql')"
+    second = counting(project, "b2", "a1", f"import postgres_database.operations; {run_file}")
+    (project.versions / "b2.sql").write_bytes(b"CREATE TABLE t_sql ();")
+    with scratch.session(project.settings) as session:
+        session.at(history.read(project.settings), ["a1"])
+    assert at_head(project) == ["alembic_version", "t_a1", "t_b2", "t_sql"]
+
+    assert callable(change)
+    change(project)
+
+    assert "t_changed" in at_head(project)
+    assert (ran(first), ran(second)) == (1, 2)
+
+
+def test_few_templates_are_kept(alone: Project, own: Database) -> None:
+    """Templates do not pile up: the newest are kept, and they still serve."""
+    notes = []
+    for number in range(KEPT_TEMPLATES + 3):
+        notes.append(counting(alone, f"r{number}", f"r{number - 1}" if number else ""))
+        at_head(alone)
+        assert len(databases(own, TEMPLATE_PREFIX)) == min(number + 1, KEPT_TEMPLATES)
+
+    at_head(alone)
+
+    assert [ran(note) for note in notes] == [1] * (KEPT_TEMPLATES + 3)
+
+
+AT_HEAD = """
+scripts = history.read(settings)
+with scratch.session(settings) as session:
+    say("ready")
+    with session.at(scripts, scripts.heads).connect() as connection:
+        print(connection.exec_driver_sql("SELECT version_num FROM alembic_version").scalar())
+"""
+
+
+def test_two_commands_make_one_template_at_once(alone: Project, own: Database) -> None:
+    """Commands that need the same template at once all get their database, from one replay."""
+    notes = counting(alone, "a1", more='op.execute("SELECT pg_sleep(0.3)")')
+    children = [child(alone, AT_HEAD) for _ in range(4)]
+    assert {hear(process) for process in children} == {"ready"}
+
+    assert finish(*children) == [(0, "a1\n")] * 4
+    assert ran(notes) == 1
+    assert len(databases(own, TEMPLATE_PREFIX)) == 1
+    assert databases(own, PREFIX) == set()
+
+
+def test_no_template_goes_while_it_is_needed(alone: Project) -> None:
+    """Commands on different scripts do not throw away each other's templates half-way."""
+    code = """
+    import dataclasses, os, shutil
+    scratch.KEPT_TEMPLATES = 1
+    say("ready")
+    for number in range(6):
+        root = settings.root / f"{os.getpid()}-{number}"
+        shutil.copytree(settings.root / "migration", root / "migration")
+        shutil.copy(settings.root / "alembic.ini", root)
+        (root / "migration" / "versions" / "b2.sql").write_text(root.name)
+        mine = dataclasses.replace(settings, root=root)
+        scripts = history.read(mine)
+        with scratch.session(mine) as session:
+            session.at(scripts, ["a1"])
+            session.at(scripts, ["b2"])
+    """
+    counting(alone, "a1")
+    counting(alone, "b2", "a1")
+    children = [child(alone, code) for _ in range(4)]
+    assert {hear(process) for process in children} == {"ready"}
+
+    assert finish(*children) == [(0, "")] * 4
+
+
+def with_roles(project: Project, revision: str, roles: tuple[str, ...]) -> None:
+    """Write a script that grants to roles and names them."""
+    grants = "\n".join(f"op.execute({f'GRANT SELECT ON t TO {_quoted(role)}'!r})" for role in roles)
+    path = project.script(revision, upgrade='op.execute("CREATE TABLE t ()")\n' + grants)
+    path.write_text(path.read_text() + f"\n\nroles = {roles!r}\n")
+
+
+def _quoted(name: str) -> str:
+    return '"' + name.replace('"', '""') + '"'
+
+
+def test_roles_of_scripts_are_there(alone: Project, own: Database) -> None:
+    """Roles that a script names are created without login, also when the template was made before."""
+    roles = tuple(f"{name} {secrets.token_hex(4)}" for name in ("reader", 'the "100%"', "ö:x"))
+    with_roles(alone, "a1", roles)
+
+    at_head(alone)
+
+    query = "SELECT rolname, rolcanlogin, rolsuper FROM pg_roles"
+    assert {(role, False, False) for role in roles} <= set(run_sql(own, query))
+    at_head(alone)  # they are there already
+    drop_templates_and_roles(own, roles)
+
+
+def drop_templates_and_roles(own: Database, roles: tuple[str, ...]) -> None:
+    for template in databases(own, TEMPLATE_PREFIX):
+        statement(own, f'DROP DATABASE "{template}"')
+    for role in roles:
+        statement(own, f"DROP ROLE {_quoted(role).replace('%', '%%')}")
+
+
+def test_two_commands_create_the_same_role_at_once(alone: Project, own: Database) -> None:
+    """Commands whose scripts name the same missing role do not stumble over each other."""
+    rounds = [f"r{number}_{secrets.token_hex(4)}" for number in range(20)]
+    with_roles(alone, "a1", tuple(rounds))
+    children = [child(alone, AT_HEAD) for _ in range(4)]
+    assert {hear(process) for process in children} == {"ready"}
+
+    assert finish(*children) == [(0, "a1\n")] * 4
+    drop_templates_and_roles(own, tuple(rounds))
+
+
+def test_a_failing_script_leaves_no_template(alone: Project, own: Database) -> None:
+    """A script that fails is an expected error that names it; what it made is gone."""
+    counting(alone, "a1")
+    alone.script("b2", "a1", 'op.execute("CREATE TABLE half ()"); op.execute("SELECT 1/0")')
+
+    with pytest.raises(ExpectedError) as caught:
+        at_head(alone)
+
+    assert "b2" in caught.value.what
+    assert "division by zero" in caught.value.cause
+    assert "b2.py, line" in caught.value.cause
+    assert databases(own, "postgres_database_") == set()
+    alone.script("b2", "a1", 'op.execute("CREATE TABLE whole ()")')
+    assert at_head(alone) == ["alembic_version", "t_a1", "whole"]
+
+
+def test_models_in_other_schemas(project: Project) -> None:
+    """The schemas of tables and types are made before them, however they are called."""
+    project.models(
+        """
+        sa.Table("t", metadata, sa.Column("id", sa.Integer, primary_key=True), schema='My "Shop"; 100%')
+        mood = sa.Enum("SAD", "OK", name="mood", schema="types")
+        sa.Table("u", metadata, sa.Column("mood", mood), sa.Column("moods", sa.ARRAY(mood)))
+        only_in_array = sa.Enum("x", name="x", schema="arrays")
+        sa.Table("v", metadata, sa.Column("xs", sa.ARRAY(only_in_array)))
+        """
+    )
+
+    with scratch.session(project.settings) as session:
+        made = session.from_models(scratch.load_metadata(project.settings))
+        keys = {str(key) for key in snapshot.take(made).objects}
+
+    assert {'TABLE My "Shop"; 100%.t', "TYPE types.mood", "TYPE arrays.x"} <= keys
+
+
+def test_models_that_cannot_be_created(alone: Project, own: Database) -> None:
+    """Models that PostgreSQL refuses are an expected error with its words, and leave nothing."""
+    alone.models(
+        'sa.Table("t", metadata, sa.Column("x", sa.Integer, server_default=sa.text("oops(1)")))'
+    )
+
+    with pytest.raises(ExpectedError) as caught, scratch.session(alone.settings) as session:
+        session.from_models(scratch.load_metadata(alone.settings))
+
+    assert alone.settings.target_metadata in caught.value.what
+    assert "function oops(integer) does not exist" in caught.value.cause
+    assert databases(own, PREFIX) == set()
+
+
+@pytest.mark.parametrize(
+    ("name", "cause"),
+    [
+        ("no_such_module_here:metadata", "No module named 'no_such_module_here'"),
+        ("no_such_module_here", "No module named 'no_such_module_here'"),
+        ("MODULE", "has no attribute ''"),
+        ("MODULE:", "has no attribute ''"),
+        ("MODULE:nothing", "has no attribute 'nothing'"),
+        ("MODULE:a.b", "has no attribute 'b'"),
+        ("MODULE:number", "it is a int"),
+        ("MODULE:raises", "it is a function"),
+        (":metadata", ""),
+        ("", ""),
+        ("../models.py:metadata", ""),
+        ("BROKEN:metadata", "ZeroDivisionError: division by zero"),
+        ("SYNTAX:metadata", "SyntaxError"),
+        ("EXITS:metadata", "SystemExit: 7"),
+    ],
+)
+def test_models_that_cannot_be_loaded(
+    project: Project, monkeypatch: pytest.MonkeyPatch, name: str, cause: str
+) -> None:
+    """Whatever is wrong with TARGET_METADATA, the error names it and repeats what Python said."""
+    module = f"m_{secrets.token_hex(6)}"
+    for kind, text in {
+        "MODULE": "a = number = 1\ndef raises(): 1 / 0",
+        "BROKEN": "1 / 0",
+        "SYNTAX": "def",
+        "EXITS": "raise SystemExit(7)",
+    }.items():
+        if name.startswith(kind):
+            name = name.replace(kind, module)
+            (project.root / f"{module}.py").write_text(text)
+    monkeypatch.chdir(project.root)
+    settings = dataclasses.replace(project.settings, target_metadata=name)
+
+    with pytest.raises(ExpectedError) as caught:
+        scratch.load_metadata(settings)
+
+    assert f"the models {name} cannot be loaded" in caught.value.what
+    assert cause in caught.value.cause
+    assert "TARGET_METADATA" in caught.value.hint
+
+
+@pytest.mark.parametrize("name", ["metadata", "Base", "Base.metadata", "shop.Base", "db"])
+def test_models_that_can_be_loaded(project: Project, name: str) -> None:
+    """A MetaData, a declarative base, and whatever else carries a MetaData may be named."""
+    module = f"m_{secrets.token_hex(6)}"
+    (project.root / f"{module}.py").write_text(
+        textwrap.dedent(
+            """
+            import sqlalchemy as sa
+            from sqlalchemy.orm import DeclarativeBase
+            class Base(DeclarativeBase): ...
+            metadata = Base.metadata
+            class shop: Base = Base
+            class SQLAlchemy: metadata = Base.metadata
+            db = SQLAlchemy()
+            sa.Table("t", metadata)
+            """
+        )
+    )
+    settings = dataclasses.replace(project.settings, target_metadata=f"{module}:{name}")
+
+    assert [*scratch.load_metadata(settings).tables] == ["t"]
