@@ -182,8 +182,10 @@ def test_losses_are_told(project: Project) -> None:
     result = revision.revision(project.settings, "Rename")
     assert set(result.cautions) == {
         "the rows of table orders are dropped",
-        "the values of column users.email are dropped; if mail is the new name, use"
-        " op.alter_column(new_column_name=...)",
+        (
+            "the values of column users.email are dropped; if mail is the new name, use"
+            " op.alter_column(new_column_name=...)"
+        ),
         "users_mail_key on users fails on rows that break it",
     }
 

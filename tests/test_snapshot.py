@@ -5,6 +5,7 @@ import secrets
 import shutil
 import tempfile
 import textwrap
+import time
 from collections import defaultdict
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -340,11 +341,15 @@ DIFFERENT = [
             "g",
         ),
     ),
-    Pair(
-        "one operator of several",
-        OPERATORS + "CREATE OPERATOR === (FUNCTION = f, LEFTARG = int, RIGHTARG = int);",
-        "",
-        "CREATE OPERATOR === (FUNCTION = f, LEFTARG = text, RIGHTARG = text);",
+    *(
+        Pair(
+            f"an operator beside that of {there}",
+            OPERATORS
+            + f"CREATE OPERATOR === (FUNCTION = f, LEFTARG = {there}, RIGHTARG = {there});",
+            "",
+            f"CREATE OPERATOR === (FUNCTION = f, LEFTARG = {new}, RIGHTARG = {new});",
+        )
+        for there, new in [("int", "text"), ("text", "int")]
     ),
     Pair(
         "default privileges of two roles",
@@ -1058,11 +1063,20 @@ def test_an_empty_schema_is_restorable(make: MakeDatabase) -> None:
 
 def test_the_dump_reads_only(make: MakeDatabase, monkeypatch: pytest.MonkeyPatch) -> None:
     """pg_dump runs in a session that cannot write, also with options of one's own."""
-    made = make("CREATE TABLE t (a text DEFAULT 'b')")
-    monkeypatch.setenv("PGOPTIONS", "-c default_transaction_read_only=off -c statement_timeout=60s")
-    own = replace(made, dsn=made.dsn.with_parts(options="-c default_transaction_read_only=off"))
+    made = make(
+        "CREATE FUNCTION f() RETURNS event_trigger LANGUAGE plpgsql AS $$ BEGIN"
+        " IF current_setting('application_name') = 'pg_dump' THEN"
+        " RAISE EXCEPTION 'read only: % after %', current_setting('default_transaction_read_only'),"
+        " current_setting('statement_timeout'); END IF; END $$",
+        "CREATE EVENT TRIGGER e ON login EXECUTE FUNCTION f()",
+    )
+    own = "-c default_transaction_read_only=off -c statement_timeout=60s"
+    monkeypatch.setenv("PGOPTIONS", own)
 
-    assert snapshot.take(made) == snapshot.take(own)
+    for database in (made, replace(made, dsn=made.dsn.with_parts(options=own))):
+        with pytest.raises(ExpectedError) as caught:
+            snapshot.dump(database)
+        assert "read only: on after 1min" in caught.value.cause
 
 
 def test_the_dump_does_not_queue_for_long(
@@ -1071,11 +1085,13 @@ def test_the_dump_does_not_queue_for_long(
     """A lock in the way is an expected error that says so, and nobody queues behind us for ever."""
     made = make("CREATE TABLE t (a int)")
     monkeypatch.setattr(snapshot, "LOCK_WAIT", "50ms")
+    started = time.monotonic()
     with made.connect() as connection, connection.begin():
         connection.exec_driver_sql("LOCK TABLE t")
         with pytest.raises(ExpectedError) as caught:
             snapshot.dump(made)
 
+    assert time.monotonic() - started < 20
     assert "cannot be dumped" in caught.value.what
     assert "LOCK TABLE public.t" in caught.value.cause
 

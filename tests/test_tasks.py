@@ -9,7 +9,6 @@ import socket
 import subprocess
 import sys
 import threading
-from pathlib import Path
 
 import pytest
 from conftest import PASSWORD, Checkout, as_text, run_sql
