@@ -139,7 +139,8 @@ def _stamp(settings: Settings, database: Database, revision: Revision, confirm: 
     what = f"{revision}  (runs nothing; writes the table alembic_version)"
     if settings.protected and not confirm(f"stamp {database.dsn}", [what]):
         raise ExpectedError("not confirmed: nothing was written")
-    with runner.open_runner(settings, database) as run:
+    with runner.open_runner(settings, database) as run, run.alone(lambda _: None):
+        _refuse(settings, database, run.current(), History())  # nobody else was faster
         run.stamp(revision.id)
 
 

@@ -25,7 +25,7 @@ from postgres_database.history import Revision
 from postgres_database.initialise import InitResult
 from postgres_database.revision import RevisionResult
 from postgres_database.runner import Step
-from postgres_database.settings import Settings
+from postgres_database.settings import ROOT, Settings
 from postgres_database.snapshot import Difference, Key
 from postgres_database.upgrade import UpgradeResult
 
@@ -276,6 +276,13 @@ def _squeezed(table: str) -> list[list[str]]:
     return [line.split() for line in table.splitlines()]
 
 
+def test_what_a_terminal_cannot_show(checkout: Checkout) -> None:
+    """A character that the output cannot hold is shown as its escape, not as a traceback."""
+    done = checkout.invoke("init", PYTHONIOENCODING="ascii:strict")
+    assert done.returncode == 0, done.stderr
+    assert '--msg "\\u2026"' in done.stdout
+
+
 def test_warnings_leave_stdout_to_results(capsys: pytest.CaptureFixture[str]) -> None:
     """Warnings go to stderr, so that what a program reads is not disturbed."""
     console.warn(replace(PLAIN, warnings=("one", "two")))
@@ -327,6 +334,118 @@ def test_status_of_several_heads_ends_with_merge(capsys: pytest.CaptureFixture[s
     console.show_status(rows(EnvironmentStatus("default", pending=("b",))), ["aaaa", "bbbb"])
     shown = capsys.readouterr().out.splitlines()
     assert shown[2:] == ["head: aaaa, bbbb", 'next: invoke merge --msg "Merge the heads"']
+
+
+A, B = (Revision(name, "m", Path()) for name in ("aaaa", "bbbb"))
+HERE = Path(ROOT, "migration", "versions", "x.py")
+OTHER = Difference(Key("VIEW", "public", "v"), "", "CREATE VIEW v AS\nSELECT 1;")
+KEPT = tuple(Key("VIEW", "s", f"v{number}") for number in range(6))
+
+LINES: dict[str, tuple[Callable[[], None], list[str]]] = {
+    "init": (
+        lambda: console.show_init(InitResult((Path("a"),), (Path("b"), Path("c")))),
+        ["removed  2 scripts", "created  a", "next: invoke revision"],
+    ),
+    "init again": (
+        lambda: console.show_init(InitResult((), ())),
+        ["migration/ is already set up", "next: invoke revision"],
+    ),
+    "plan": (
+        lambda: console.show_plan(
+            UpgradeResult(("0000",), (A, B), ("0000",), at_head=False), "upgrade"
+        ),
+        ["at 0000", "  would upgrade  aaaa  m", "  would upgrade  bbbb  m"],
+    ),
+    "no plan": (
+        lambda: console.show_plan(UpgradeResult((), (), (), at_head=False), "downgrade"),
+        ["at base", "already at base; nothing to downgrade"],
+    ),
+    "revision, proved": (
+        lambda: console.show_revision(
+            RevisionResult(
+                path=HERE, detected=("a",), completed=("b",), cautions=("c",), kept=KEPT, sql="d;"
+            )
+        ),
+        [
+            "detected  a",
+            "completed b",
+            "wrote     migration/versions/x.py",
+            "look at   c",
+            "kept      6 objects that the models do not know: VIEW s.v0, ",
+            "proved    up, down and up again",
+            "next: review the script",
+            "d;",
+        ],
+    ),
+    "revision, not proved": (
+        lambda: console.show_revision(
+            RevisionResult(path=HERE, failure="f", not_upgraded=(OTHER,), not_downgraded=(OTHER,))
+        ),
+        [
+            "wrote     migration/versions/x.py",
+            "look at   on a scratch database: f",
+            "look at   the upgrade does not make: VIEW v",
+            "  history:    (none)",
+            "  models:     CREATE VIEW v AS",
+            "              SELECT 1;",
+            "look at   the downgrade does not bring back: VIEW v",
+            "  after:      (none)",
+            "  before:     CREATE VIEW v AS",
+            "              SELECT 1;",
+            "next: edit the script",
+        ],
+    ),
+    "revision, by hand": (
+        lambda: console.show_revision(RevisionResult(not_upgraded=(OTHER,))),
+        [
+            "look at   the upgrade does not make: VIEW v",
+            "  history:    (none)",
+            "  models:     CREATE VIEW v AS",
+            "              SELECT 1;",
+            "nothing written",
+            "next: invoke revision --empty",
+        ],
+    ),
+    "revision, empty": (
+        lambda: console.show_revision(RevisionResult(path=HERE, tried=False)),
+        ["wrote     migration/versions/x.py", "next: write upgrade() and downgrade()"],
+    ),
+    "baseline, equal": (
+        lambda: console.show_baseline(BaselineResult("aaaa", HERE, 7, Comparison(())), PLAIN),
+        [
+            "wrote     migration/versions/x.py",
+            "wrote     migration/versions/x.sql",
+            "proved    an empty database upgraded with it has the same 7 objects",
+            "stamped   aaaa",
+            "models and database agree",
+        ],
+    ),
+    "baseline, models differ": (
+        lambda: console.show_baseline(BaselineResult("aaaa", HERE, 7, Comparison((OTHER,))), PLAIN),
+        [
+            "wrote     migration/versions/x.py",
+            "wrote     migration/versions/x.sql",
+            "proved    an empty database upgraded with it has the same 7 objects",
+            "stamped   aaaa",
+            "look at   the models differ from the database in 1 objects:",
+            "            VIEW v",
+            "next: invoke revision --msg '…', review it, then invoke upgrade --env x",
+        ],
+    ),
+}
+
+
+@pytest.mark.parametrize(("show", "lines"), LINES.values(), ids=LINES)
+def test_what_is_shown(
+    capsys: pytest.CaptureFixture[str], show: Callable[[], None], lines: list[str]
+) -> None:
+    """All that was done and found is shown, a line each, and at the end what comes next."""
+    show()
+    shown = capsys.readouterr().out.splitlines()
+    assert len(shown) == len(lines), shown
+    assert [
+        line for line, start in zip(shown, lines, strict=True) if not line.startswith(start)
+    ] == []
 
 
 def test_nothing_to_do_is_one_line(capsys: pytest.CaptureFixture[str]) -> None:
