@@ -1,5 +1,6 @@
 """Operations of our own for revision scripts. Importing this module registers them with Alembic."""
 
+import re
 from pathlib import Path
 
 from alembic.autogenerate import renderers
@@ -59,9 +60,8 @@ def _run(operations: Operations, text: str) -> None:
 
 @renderers.dispatch_for(RunSql)
 def _render(_autogen: AutogenContext, operation: RunSql) -> str:
-    text = operation.text
-    plain = all(character.isprintable() or character in "\n\t" for character in text)
-    if plain and '"""' not in text and not text.endswith('"'):
-        prefix = "r" if "\\" in text else ""
-        return f'op.run_sql({prefix}"""{text}""")' if "\n" in text else f"op.run_sql({text!r})"
-    return f"op.run_sql({text!r})"
+    """Write a literal for each line: Alembic indents what it renders, also inside a literal."""
+    lines = re.findall(r"[^\n]*\n|[^\n]+", operation.text)
+    if len(lines) == 1:
+        return f"op.run_sql({lines[0]!r})"
+    return "op.run_sql(\n" + "".join(f"    {line!r}\n" for line in lines) + ")"

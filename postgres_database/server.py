@@ -17,7 +17,7 @@ import socket
 import subprocess
 import tempfile
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -206,7 +206,8 @@ class EmbeddedServer:
             pass
         orphans = [process for process in psutil.process_iter() if self._is_ours(process)]
         for orphan in orphans:
-            orphan.send_signal(signal.SIGQUIT)
+            with suppress(psutil.NoSuchProcess):  # it has noticed by now
+                orphan.send_signal(signal.SIGQUIT)
         psutil.wait_procs(orphans, timeout=10)
         (self.data / "postmaster.pid").unlink(missing_ok=True)
         (self.socket_directory / f".s.PGSQL.{PORT}.lock").unlink(missing_ok=True)

@@ -3,6 +3,7 @@
 import contextlib
 import os
 import re
+import signal
 import socket
 import subprocess
 import sys
@@ -24,7 +25,12 @@ from sqlalchemy.exc import OperationalError
 
 import tasks
 from postgres_database.binaries import BINARIES
-from postgres_database.connection import Database, limit_waits, quoted
+from postgres_database.connection import (
+    Database,
+    cancelled_by_ctrl_c,
+    limit_waits,
+    quoted,
+)
 from postgres_database.dsn import Dsn
 from postgres_database.errors import ExpectedError
 from postgres_database.settings import Settings
@@ -407,3 +413,34 @@ def test_a_concurrent_index_waits_as_long_as_it_takes(database: Database, limits
     assert run_sql(database, "SELECT indisvalid FROM pg_index WHERE indrelid = 't'::regclass") == [
         (True,)
     ]
+
+
+@pytest.mark.parametrize(
+    ("number", "seconds", "cancelled"), [(signal.SIGINT, 60, True), (signal.SIGWINCH, 0.3, False)]
+)
+def test_signals_while_a_statement_runs(
+    database: Database,
+    number: signal.Signals,
+    seconds: float,
+    cancelled: bool,  # noqa: FBT001
+) -> None:
+    """Ctrl-C ends the statement that the server is at; a terminal that changes its size does not."""
+    running = "SELECT count(*) FROM pg_stat_activity WHERE query LIKE 'SELECT pg_sleep%'"
+
+    def send() -> None:
+        while run_sql(database, f"{running} AND state = 'active'") == [(0,)]:
+            pass
+        os.kill(os.getpid(), number)
+
+    before = signal.signal(number, lambda *_: None)
+    sender = threading.Thread(target=send)
+    try:
+        with database.connect() as connection, cancelled_by_ctrl_c(connection):
+            sender.start()
+            ended = pytest.raises(OperationalError, match="canceling statement")
+            with ended if cancelled else contextlib.nullcontext():
+                connection.exec_driver_sql(f"SELECT pg_sleep({seconds})")
+            sender.join()
+    finally:
+        signal.signal(number, before)
+    assert signal.set_wakeup_fd(-1) == -1

@@ -276,6 +276,12 @@ CHANGES = {
         + "made('CREATE MATERIALIZED VIEW m AS SELECT id FROM users', 'CREATE UNIQUE INDEX m_id ON m (id)')",
     ),
     "function": (USERS, USERS + f"made({FUNCTION.format('int', 'a + 1')!r})"),
+    "function of many lines": (
+        USERS,
+        USERS
+        + r"""made("CREATE FUNCTION g() RETURNS text LANGUAGE plpgsql AS $$\n\tBEGIN  \n  -- :x %(y)s {} \\ '\'\' \r\n"
+        "RETURN '\u2028 \\\\ größer';\n\n   END\n$$")""",
+    ),
     "function with another body": (
         USERS + f"made({FUNCTION.format('int', 'a + 1')!r})",
         USERS + f"made({FUNCTION.format('int', 'a + 2')!r})",
