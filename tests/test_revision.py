@@ -276,6 +276,11 @@ CHANGES = {
         + "made('CREATE MATERIALIZED VIEW m AS SELECT id FROM users', 'CREATE UNIQUE INDEX m_id ON m (id)')",
     ),
     "function": (USERS, USERS + f"made({FUNCTION.format('int', 'a + 1')!r})"),
+    "function of plain lines": (
+        USERS,
+        USERS
+        + r"""made("CREATE FUNCTION h() RETURNS text LANGUAGE plpgsql AS $$\nBEGIN\n    RETURN 1;\nEND\n$$")""",
+    ),
     "function of many lines": (
         USERS,
         USERS

@@ -401,7 +401,7 @@ def test_no_template_goes_while_it_is_needed(alone: Project) -> None:
     import dataclasses, os, shutil
     scratch.KEPT_TEMPLATES = 1
     say("ready")
-    for number in range(6):
+    for number in range(4):
         root = settings.root / f"{os.getpid()}-{number}"
         shutil.copytree(settings.root / "migration", root / "migration")
         shutil.copy(settings.root / "alembic.ini", root)

@@ -395,6 +395,7 @@ def test_ctrl_c_ends_the_statement(trial: Checkout, database: Database) -> None:
         command,
         cwd=trial.root,
         env=trial.environ,
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.default_int_handler),  # noqa: PLW1509
         stderr=subprocess.PIPE,
         stdout=subprocess.DEVNULL,
     )
