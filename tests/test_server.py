@@ -531,6 +531,16 @@ def test_only_the_owner_connects(make: Make, opened: bool) -> None:  # noqa: FBT
     assert printed.count("Peer authentication failed" if opened else "Permission denied") == 2
 
 
+def test_a_directory_that_was_opened_is_closed_again(make: Make) -> None:
+    """Whoever restored or copied the directory with open permissions gets a private one."""
+    copied = make()
+    copied.home.chmod(0o755)
+
+    copied.ensure_running()
+
+    assert stat.S_IMODE(copied.home.stat().st_mode) == 0o700
+
+
 @ROOT_ONLY
 def test_the_account_that_runs_roots_server_is_not_let_in(place: Path) -> None:
     """Other services share the account that the server has under root; they are strangers."""
