@@ -54,7 +54,7 @@ class Settings:
     lock_timeout: int = 1000
     """Milliseconds that blocking DDL may wait for a lock; 0 is for ever."""
     statement_timeout: int = 0
-    """Milliseconds that a statement may take; 0 is for ever."""
+    """Milliseconds that a statement may take; 0 leaves what the server or the DSN says."""
     scratch: Dsn | None = None
     """The server for scratch databases; None stands for the embedded one."""
     warnings: tuple[str, ...] = field(default=(), compare=False)
