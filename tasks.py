@@ -6,6 +6,7 @@ What a command needs is imported when it runs, so that `--list` and `--help` ans
 import os
 import subprocess
 import sys
+from collections.abc import Sequence
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -18,6 +19,7 @@ from postgres_database.errors import ExpectedError
 sys.dont_write_bytecode = bool(sys.flags.dont_write_bytecode)
 
 INTERRUPTED = 130
+FAILED = 1
 DIFFERENT = 2
 
 
@@ -73,27 +75,44 @@ def init(c: Context, fresh: bool = False, yes: bool = False) -> None:
 
 @command(
     aliases=["migrate"],
+    iterable=["rename"],
     help={
         "msg": "what the script is for",
         "empty": "write a script without content, to be filled by hand",
+        "rename": "what was renamed: table.column:new, old:new or type.value:new; may be repeated",
+        "no_renames": "what was dropped and added at once is no rename",
         "sql": "also print the script as SQL",
         "json": JSON,
     },
 )
 def revision(
-    c: Context, msg: str = "", empty: bool = False, sql: bool = False, json: bool = False
+    c: Context,
+    msg: str = "",
+    empty: bool = False,
+    rename: Sequence[str] = (),
+    no_renames: bool = False,
+    sql: bool = False,
+    json: bool = False,
 ) -> None:
-    """Write the next script from the models and try it on scratch databases."""
+    """Write the next script from the models and prove it on scratch databases."""
     from postgres_database import console, report
     from postgres_database import revision as workflow
 
-    result = workflow.revision(_settings(), msg, empty=empty, sql=sql)
+    result = workflow.revision(
+        _settings(),
+        msg,
+        empty=empty,
+        sql=sql,
+        rename=rename,
+        no_renames=no_renames,
+        ask=None if json else console.asking(),
+    )
     if json:
         console.raw(report.revision_json(result))
     else:
         console.show_revision(result)
     if not result.proved:
-        raise Exit(code=DIFFERENT)
+        raise Exit(code=DIFFERENT if result.path else FAILED)
 
 
 @command(

@@ -3,30 +3,15 @@
 from dataclasses import dataclass
 from pathlib import Path
 
-import sqlalchemy as sa
-from alembic.script import ScriptDirectory
-from alembic.util import rev_id
-
-from postgres_database import comparison, history, runner, scratch, snapshot
+from postgres_database import autogenerate, comparison, history, runner, scratch, script, snapshot
+from postgres_database.comparison import Frame
 from postgres_database.connection import Database
 from postgres_database.errors import ExpectedError
 from postgres_database.history import History, Revision
 from postgres_database.scratch import Scratch
 from postgres_database.settings import Settings
+from postgres_database.spelling import in_words_of
 from postgres_database.upgrade import Confirm
-
-# Owners are left out: the baseline says nothing about them.
-ROLES = sa.text(
-    """
-    SELECT DISTINCT r.rolname
-    FROM pg_shdepend d
-    JOIN pg_database b ON b.oid = d.dbid AND b.datname = current_database()
-    JOIN pg_roles r ON r.oid = d.refobjid
-    WHERE d.refclassid = 'pg_authid'::regclass AND NOT r.rolsuper AND r.rolname !~ '^pg_'
-      AND (d.deptype <> 'o' OR d.classid = 'pg_default_acl'::regclass)
-    ORDER BY 1
-    """
-)
 
 UPGRADE = 'op.execute_file(__file__.removesuffix(".py") + ".sql")'
 DOWNGRADE = """raise ExpectedError(
@@ -68,7 +53,7 @@ def baseline(
         _refuse(settings, database, run.current(), history.read(settings))
         run.require_writable()
         with run.connection.begin():
-            roles = tuple(run.connection.execute(ROLES).scalars())
+            roles = tuple(run.connection.execute(runner.ROLES).scalars())
     metadata = scratch.load_metadata(settings)
     dumped = snapshot.dump(database)
     path, revision_id = _write(settings, message, snapshot.restorable(dumped), roles)
@@ -77,7 +62,11 @@ def baseline(
             scripts = history.read(settings)
             rebuilt = _rebuild(settings, scripts, session)
             _require_equal(database, rebuilt, session)
-            differences = comparison.compare(rebuilt, session.from_models(metadata), metadata)
+            from_models = session.from_models(metadata)
+            left, right = comparison.side(rebuilt), comparison.side(from_models)
+            right = in_words_of(left, right, (rebuilt, from_models), session)
+            frame = Frame(settings, left, right, ())
+            differences = autogenerate.compare(frame, rebuilt, metadata)
         _stamp(settings, database, scripts[revision_id], confirm)
     except BaseException:
         path.unlink(missing_ok=True)
@@ -112,27 +101,18 @@ def _refuse(
 
 
 def _write(settings: Settings, message: str, sql: str, roles: tuple[str, ...]) -> tuple[Path, str]:
-    imports = "\nfrom postgres_database.errors import ExpectedError"
-    if roles:
-        imports += (
-            "\n\n# Grants and policies name these; scratch servers create them without login."
-        )
-        imports += f"\nroles = {roles!r}"
-    with history.script_errors(settings):
-        directory = ScriptDirectory.from_config(history.alembic_config(settings))
-        script = directory.generate_revision(
-            rev_id(),
-            message,
-            head="base",
-            upgrades=UPGRADE,
-            downgrades=DOWNGRADE,
-            imports=imports,
-        )
-    if script is None:
-        raise ExpectedError("Alembic wrote no script", hint="invoke history")
-    path = Path(script.path)
+    written = script.write(
+        settings,
+        message,
+        "base",
+        upgrade=UPGRADE,
+        downgrade=DOWNGRADE,
+        imports=["", "from postgres_database.errors import ExpectedError"],
+        roles=roles,
+    )
+    path = Path(written.path)
     path.with_suffix(".sql").write_bytes(sql.encode())
-    return path, script.revision
+    return path, written.revision
 
 
 def _stamp(settings: Settings, database: Database, revision: Revision, confirm: Confirm) -> None:

@@ -7,12 +7,13 @@ from pathlib import Path
 
 import sqlalchemy as sa
 
-from postgres_database import comparison, history, runner, scratch, server
+from postgres_database import autogenerate, comparison, history, runner, scratch, server
 from postgres_database import settings as settings_module
-from postgres_database.comparison import Comparison
+from postgres_database.comparison import Comparison, Frame
 from postgres_database.errors import ExpectedError
 from postgres_database.history import History
 from postgres_database.settings import Settings
+from postgres_database.spelling import in_words_of
 
 
 @dataclass(frozen=True)
@@ -54,9 +55,11 @@ def check(settings: Settings) -> CheckResult:
     metadata = scratch.load_metadata(settings)
     with scratch.session(settings) as session:
         at_head = session.at(scripts, scripts.heads)
-        return CheckResult(
-            scripts.heads, comparison.compare(at_head, session.from_models(metadata), metadata)
-        )
+        from_models = session.from_models(metadata)
+        left, right = comparison.side(at_head), comparison.side(from_models)
+        right = in_words_of(left, right, (at_head, from_models), session)
+        frame = Frame(settings, left, right, scripts.objects)
+        return CheckResult(scripts.heads, autogenerate.compare(frame, at_head, metadata))
 
 
 def status(

@@ -9,8 +9,10 @@ import threading
 from collections.abc import Iterator
 from contextlib import closing, contextmanager
 from dataclasses import dataclass
+from functools import cached_property
 
 import sqlalchemy as sa
+from sqlalchemy.dialects import postgresql
 from sqlalchemy.exc import DBAPIError
 from sqlalchemy.pool import NullPool
 
@@ -23,6 +25,7 @@ CONNECT_DEFAULTS = {
     "fallback_application_name": "postgres-database",
 }
 
+PREPARER = postgresql.dialect(paramstyle="named").identifier_preparer  # type: ignore[no-untyped-call]
 WRONG_PARTS = {
     "authentication failed": "user and password are right",
     'role "': "the user exists and may log in",
@@ -54,6 +57,10 @@ class Database:
 
     def engine(self) -> sa.Engine:
         """Return an engine that pools nothing; its repr and URL hold no secret."""
+        return self._engine
+
+    @cached_property
+    def _engine(self) -> sa.Engine:
         return sa.create_engine(
             "postgresql+psycopg2://",
             connect_args={**CONNECT_DEFAULTS, **self.dsn.parameters()},
@@ -108,6 +115,11 @@ def _said(error: BaseException) -> str:
 def quoted(identifier: str) -> str:
     """Quote an identifier for SQL."""
     return '"' + identifier.replace('"', '""') + '"'
+
+
+def identifier(name: str) -> str:
+    """Return an identifier as it stands in SQL that people read: in quotes only if it needs them."""
+    return PREPARER.quote(name)
 
 
 def limit_waits(connection: sa.Connection, settings: Settings) -> None:

@@ -17,6 +17,7 @@ from postgres_database.connection import Database
 from postgres_database.errors import ExpectedError
 from postgres_database.history import Revision
 from postgres_database.initialise import InitResult
+from postgres_database.matching import Ask
 from postgres_database.revision import RevisionResult
 from postgres_database.runner import Step
 from postgres_database.settings import ROOT, Settings
@@ -105,6 +106,13 @@ def confirmation(settings: Settings, verb: str, *, yes: bool) -> Confirm:
     return confirm
 
 
+def asking() -> Ask | None:
+    """Return a way to ask yes or no on the terminal; None without one."""
+    if not (sys.stdin.isatty() and sys.stdout.isatty()):
+        return None
+    return lambda question: _ask(f"{question} [y/N] ").lower() in {"y", "yes"}
+
+
 def _ask(question: str) -> str:
     """Return what is typed; an end of the input is no answer."""
     try:
@@ -175,6 +183,8 @@ def _places(revisions: Sequence[str]) -> str:
 
 def show_revision(result: RevisionResult) -> None:
     """Show what was written, what a human must still look at, and what to type next."""
+    for line in result.renamed:
+        say(f"renamed   {line}")
     for line in result.detected:
         say(f"detected  {line}")
     for line in result.completed:
@@ -185,6 +195,8 @@ def show_revision(result: RevisionResult) -> None:
         say(f"look at   {line}", style="yellow")
     if result.failure:
         say(f"look at   on a scratch database: {result.failure}", style="yellow")
+    for line in result.lost:
+        say(f"look at   lost: {line}", style="yellow")
     _show_objects("the upgrade does not make", result.not_upgraded, "history", "models")
     _show_objects("the downgrade does not bring back", result.not_downgraded, "after", "before")
     _show_kept(result.kept)

@@ -1,7 +1,6 @@
 """The revision graph, read once from the scripts into a plain ordered value."""
 
 import argparse
-import hashlib
 import io
 import re
 import traceback
@@ -41,6 +40,9 @@ class Revision:
     def __str__(self) -> str:
         """Name the revision for people."""
         return f"{self.id}  {self.message}"
+
+    objects: tuple[str, ...] = ()
+    """What came from the models besides tables (`objects = (...)` in the script)."""
 
     @property
     def needed(self) -> tuple[str, ...]:
@@ -82,6 +84,11 @@ class History:
                 hint='invoke merge --msg "Merge the heads"',
             )
         return self.heads[0] if self.heads else "base"
+
+    @property
+    def objects(self) -> frozenset[str]:
+        """What the models once had besides tables: where they no longer have it, it is to be dropped."""
+        return frozenset(name for revision in self.revisions for name in revision.objects)
 
     def upto(self, ids: Iterable[str]) -> tuple[Revision, ...]:
         """Return these revisions and all that they stand on, in order."""
@@ -214,21 +221,6 @@ def tips(revisions: Iterable[Revision]) -> tuple[str, ...]:
     return tuple(revision.id for revision in revisions if revision.id not in inner)
 
 
-def fingerprints(revisions: Iterable[Revision], *more: str) -> list[str]:
-    """Return a hash for none, one, two, … of these scripts with the SQL files beside them.
-
-    Same hash, same schema. `more` is what else the schema depends on.
-    """
-    digest = hashlib.sha256("\0".join(more).encode())
-    hashes = [digest.hexdigest()[:32]]
-    for revision in revisions:
-        digest.update(f"\0{revision.id}\0".encode())
-        for path in (revision.path, revision.path.with_suffix(".sql")):
-            digest.update(path.read_bytes() if path.exists() else b"")
-        hashes.append(digest.hexdigest()[:32])
-    return hashes
-
-
 def alembic_config(settings: Settings, **attributes: Any) -> Config:
     """Return Alembic's configuration for this repository.
 
@@ -270,6 +262,7 @@ def read(settings: Settings) -> History:
                     ),
                     labels=frozenset(_as_tuple(getattr(script.module, "branch_labels", None))),
                     roles=tuple(getattr(script.module, "roles", ())),
+                    objects=tuple(getattr(script.module, "objects", ())),
                 )
                 for script in scripts
             ),

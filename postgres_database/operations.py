@@ -1,11 +1,39 @@
 """Operations of our own for revision scripts. Importing this module registers them with Alembic."""
 
 import re
+from collections.abc import Sequence
 from pathlib import Path
+from typing import Any, Literal
 
-from alembic.autogenerate import renderers
+import sqlalchemy as sa
+from alembic.autogenerate import render_op_text, renderers
 from alembic.autogenerate.api import AutogenContext
 from alembic.operations import MigrateOperation, Operations
+from alembic.operations.ops import AlterColumnOp, RenameTableOp
+from sqlalchemy.dialects import postgresql
+from sqlalchemy.types import TypeDecorator, TypeEngine, UserDefinedType
+
+from postgres_database.errors import ExpectedError
+
+IMPORTS = {
+    "postgresql.": "from sqlalchemy.dialects import postgresql",
+    "SqlType(": "from postgres_database.operations import SqlType",
+}
+"""What a script must import if this stands in it."""
+
+
+class SqlType(UserDefinedType[Any]):
+    """A type by its name in PostgreSQL: of an extension, a domain, a class of the application."""
+
+    cache_ok = True
+
+    def __init__(self, name: str) -> None:
+        """Name the type, with its schema and its arguments."""
+        self.name = name
+
+    def get_col_spec(self, **_: Any) -> str:
+        """Return the name; SQLAlchemy asks for it."""
+        return self.name
 
 
 @Operations.register_operation("execute_file")
@@ -40,6 +68,48 @@ class RunSql(MigrateOperation):
         operations.invoke(cls(text))
 
 
+class CastColumn(AlterColumnOp):
+    """`op.alter_column` with `postgresql_using`, which Alembic runs but does not render."""
+
+    def __init__(self, plain: AlterColumnOp, using: str) -> None:
+        """Change the type as another operation does, by way of an expression."""
+        super().__init__(
+            plain.table_name,
+            plain.column_name,
+            schema=plain.schema,
+            existing_type=plain.existing_type,
+            modify_type=plain.modify_type,
+            postgresql_using=using,
+        )
+
+
+class Outside(MigrateOperation):
+    """SQL outside the transaction, committed at once (PostgreSQL manual, ALTER TYPE, "Notes").
+
+    It must stand first in a script, and may run again after a failure.
+    """
+
+    def __init__(self, statements: Sequence[RunSql]) -> None:
+        """Remember the statements."""
+        self.statements = statements
+
+
+class Note(MigrateOperation):
+    """A comment in the script."""
+
+    def __init__(self, text: str) -> None:
+        """Remember the text."""
+        self.text = text
+
+
+class Refuse(MigrateOperation):
+    """An end with an error."""
+
+    def __init__(self, what: str, cause: str) -> None:
+        """Remember what is said."""
+        self.error = ExpectedError(what, cause=cause, hint="invoke current")
+
+
 @Operations.implementation_for(ExecuteFile)
 def _execute_file(operations: Operations, operation: ExecuteFile) -> None:
     _run(operations, operation.path.read_bytes().decode())
@@ -59,9 +129,83 @@ def _run(operations: Operations, text: str) -> None:
 
 
 @renderers.dispatch_for(RunSql)
-def _render(_autogen: AutogenContext, operation: RunSql) -> str:
+def _render_sql(_autogen: AutogenContext, operation: RunSql) -> str:
     """Write a literal for each line: Alembic indents what it renders, also inside a literal."""
     lines = re.findall(r"[^\n]*\n|[^\n]+", operation.text)
     if len(lines) == 1:
         return f"op.run_sql({lines[0]!r})"
     return "op.run_sql(\n" + "".join(f"    {line!r}\n" for line in lines) + ")"
+
+
+@renderers.dispatch_for(CastColumn)
+def _render_cast(autogen: AutogenContext, operation: CastColumn) -> str:
+    using = operation.kw["postgresql_using"]
+    plain = AlterColumnOp(
+        operation.table_name,
+        operation.column_name,
+        schema=operation.schema,
+        existing_type=operation.existing_type,
+        modify_type=operation.modify_type,
+    )
+    text = render_op_text(autogen, plain).removesuffix(")")
+    return f"{text},\n           postgresql_using={using!r})"
+
+
+@renderers.dispatch_for(RenameTableOp)
+def _render_rename(_autogen: AutogenContext, operation: RenameTableOp) -> str:
+    schema = f", schema={operation.schema!r}" if operation.schema else ""
+    return f"op.rename_table({operation.table_name!r}, {operation.new_table_name!r}{schema})"
+
+
+@renderers.dispatch_for(Outside)
+def _render_outside(autogen: AutogenContext, operation: Outside) -> str:
+    body = (_render_sql(autogen, each).replace("\n", "\n    ") for each in operation.statements)
+    return "\n    ".join(["with op.get_context().autocommit_block():", *body])
+
+
+@renderers.dispatch_for(Note)
+def _render_note(_autogen: AutogenContext, operation: Note) -> str:
+    return "\n".join(f"# {line}" for line in operation.text.splitlines())
+
+
+@renderers.dispatch_for(Refuse)
+def _render_refusal(_autogen: AutogenContext, operation: Refuse) -> str:
+    error = operation.error
+    return (
+        "from postgres_database.errors import ExpectedError\n\n"
+        f"raise ExpectedError(\n    {error.what!r},\n    cause={error.cause!r},\n    hint={error.hint!r},\n)"
+    )
+
+
+def render_item(kind: str, item: Any, autogen: AutogenContext) -> str | Literal[False]:
+    """Write types so that a script stands by itself (Alembic documentation, `render_item`).
+
+    An enum does not create its type, which has a statement of its own: Alembic would create it with
+    the first table, not for a new column, and never drop it. What is no class of SQLAlchemy is
+    written as PostgreSQL calls it, so that the application may change or drop its class.
+    """
+    if kind != "type" or not isinstance(item, TypeEngine):
+        return False
+    if isinstance(item, TypeDecorator) and not _is_sqlalchemys(item):
+        return _rendered(item.load_dialect_impl(postgresql.dialect()), autogen)  # type: ignore[no-untyped-call]
+    if isinstance(item, sa.Enum) and item.native_enum and item.name:
+        values = "".join(f"{value!r}, " for value in item.enums)
+        schema = f"schema={item.schema!r}, " if item.schema else ""
+        return f"postgresql.ENUM({values}name={str(item.name)!r}, {schema}create_type=False)"
+    if isinstance(item, postgresql.DOMAIN) or not _is_sqlalchemys(item):
+        return f"SqlType({item.compile(dialect=postgresql.dialect())!r})"  # type: ignore[no-untyped-call]
+    return False
+
+
+def _is_sqlalchemys(item: TypeEngine[Any]) -> bool:
+    return type(item).__module__.startswith("sqlalchemy.")
+
+
+def _rendered(item: TypeEngine[Any], autogen: AutogenContext) -> str | Literal[False]:
+    """Write what a class of the application is made of."""
+    rendered = render_item("type", item, autogen)
+    if rendered is not False:
+        return rendered
+    column = sa.Column("x", item)
+    text = render_op_text(autogen, AlterColumnOp("t", "x", modify_type=column.type))
+    return re.sub(r"^.*?type_=|\)$", "", text, flags=re.DOTALL)

@@ -1,26 +1,36 @@
-"""Write the next script from the models, and try it on scratch databases."""
+"""Write the next script from the models, and prove it on scratch databases that hold rows."""
 
-from dataclasses import dataclass, replace
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
-import sqlalchemy as sa
-from alembic import command
-from alembic.autogenerate import render_python_code
-from alembic.autogenerate.api import AutogenContext
-from alembic.operations import Operations
-from alembic.operations.ops import DowngradeOps, DropTableOp, ModifyTableOps, UpgradeOps
-from alembic.runtime.migration import MigrationContext
-from alembic.script import Script
-from sqlalchemy.dialects import postgresql
+from alembic.operations import MigrateOperation
 
-from postgres_database import comparison, history, rest, runner, scratch, snapshot
-from postgres_database.connection import Database, quoted
+from postgres_database import (
+    catalog,
+    comparison,
+    history,
+    matching,
+    renames,
+    rows,
+    runner,
+    scratch,
+    script,
+)
+from postgres_database.comparison import Frame, Side
+from postgres_database.connection import Database
+from postgres_database.draft import Draft, draft
 from postgres_database.errors import ExpectedError
-from postgres_database.history import Revision
-from postgres_database.operations import RunSql
+from postgres_database.history import History
+from postgres_database.matching import Ask, Wishes
+from postgres_database.operations import IMPORTS, Refuse
+from postgres_database.renames import Rename
+from postgres_database.scratch import Scratch
 from postgres_database.settings import Settings
-from postgres_database.snapshot import Difference, Key, Snapshot
+from postgres_database.snapshot import Difference, Key
+from postgres_database.spelling import in_words_of
+from postgres_database.trial import render
 
 
 @dataclass(frozen=True)
@@ -30,6 +40,8 @@ class RevisionResult:
     path: Path | None = None
     """The script; None where none was written."""
     revision: str = ""
+    renamed: tuple[str, ...] = ()
+    """What got another name, a line each."""
     detected: tuple[str, ...] = ()
     """What Alembic found and wrote, a line each."""
     completed: tuple[str, ...] = ()
@@ -42,6 +54,10 @@ class RevisionResult:
     """Objects that after the upgrade still differ from the models."""
     not_downgraded: tuple[Difference, ...] = ()
     """Objects that the downgrade does not bring back."""
+    lost: tuple[str, ...] = ()
+    """Rows and values that are gone after the upgrade, though their table and column are there."""
+    empty: tuple[str, ...] = ()
+    """Tables for which no rows could be made up, with the reason."""
     kept: tuple[Key, ...] = ()
     """Objects that only the history has and that stay: views, functions, partitions, …"""
     tried: bool = True
@@ -51,12 +67,19 @@ class RevisionResult:
 
     @property
     def proved(self) -> bool:
-        """Whether the script leads to the models, back, and there again."""
-        return not (self.failure or self.not_upgraded or self.not_downgraded)
+        """Whether the script leads to the models, back, and there again, and loses no row."""
+        return not (self.failure or self.not_upgraded or self.not_downgraded or self.lost)
 
 
-def revision(
-    settings: Settings, message: str, *, empty: bool = False, sql: bool = False
+def revision(  # noqa: PLR0913 - each is an option
+    settings: Settings,
+    message: str,
+    *,
+    empty: bool = False,
+    sql: bool = False,
+    rename: Sequence[str] = (),
+    no_renames: bool = False,
+    ask: Ask | None = None,
 ) -> RevisionResult:
     """Write a script that brings the history to the models; no target is needed or touched.
 
@@ -65,6 +88,9 @@ def revision(
         message: What the script is for.
         empty: Write a script without content, to be filled by hand.
         sql: Return the script as SQL, too.
+        rename: What was renamed: `table.column:new`, `old:new`, `type.value:new`.
+        no_renames: What else was dropped and added is no rename.
+        ask: Asked about each likely rename; None where nobody can answer.
 
     Raises:
         ExpectedError: Nothing was written.
@@ -77,98 +103,186 @@ def revision(
     before = history.read(settings)
     head = before.head
     if empty:
-        return _with_sql(
-            settings,
-            head,
-            RevisionResult(*_write_empty(settings, message), tried=False),
-            wanted=sql,
-        )
+        written = script.write(settings, message, head)
+        result = RevisionResult(Path(written.path), written.revision, tried=False)
+        return _with_sql(settings, head, result, wanted=sql)
     metadata = scratch.load_metadata(settings)
     with scratch.session(settings) as session:
         at_head = session.at(before, before.heads)
         from_models = session.from_models(metadata)
-        schemas = snapshot.take(at_head), snapshot.take(from_models)
-        found = comparison.differences(at_head, *schemas)
-        if not found.objects:
-            return RevisionResult(kept=found.kept)
-        draft = _Draft(from_models, *schemas)
+        left, models = comparison.side(at_head), comparison.side(from_models)
+        right = in_words_of(left, models, (at_head, from_models), session)
+        whole = Frame(settings, left, right, before.objects)
+        if not whole.comparison.objects and not rename:
+            return RevisionResult(kept=whole.comparison.kept)
+        wishes = Wishes(tuple(rename), no_renames, matching.hints(metadata, "public"), ask)
+        renamed = _rename(at_head, whole, wishes)
+        frame = whole
+        if renamed:
+            left_over = {f"SCHEMA {each.old.schema}" for each in renamed}
+            owned = before.objects | left_over
+            left = comparison.side(at_head)
+            right = in_words_of(left, models, (at_head, from_models), session)
+            frame = Frame(settings, left, right, owned)
+        trial = session.clone(at_head)
+        unfilled = rows.fill(at_head, from_models)
+        contents = rows.take(at_head)
+        _run_sql(at_head, [renames.statement(each.inverse) for each in reversed(renamed)])
+        work = _Work(
+            settings, session, before, message, frame, whole, renamed, from_models, contents
+        )
         try:
-            draft.write(settings, message, at_head, session.at(before, before.heads), metadata)
-            if draft.path is None:
-                return RevisionResult(not_upgraded=found.objects, kept=found.kept)
-            result = _prove(settings, head, draft, at_head)
-            return _with_sql(settings, head, result, wanted=sql)
+            result = work.finish(draft(trial, whole, frame, renamed, metadata), at_head)
         except BaseException:
-            draft.discard()
+            work.discard()
             raise
+        result = replace(result, empty=unfilled)
+        return _with_sql(settings, head, result, wanted=sql)
 
 
-class _Draft:
-    """The script that is being written: Alembic's operations, and the rest from the snapshots."""
+def _rename(at_head: Database, frame: Frame, wishes: Wishes) -> tuple[Rename, ...]:
+    """Give new names on a scratch database, also to what follows them; return what was done."""
+    goal = frame.models.catalog
+    done = matching.find(frame.before.catalog, goal, wishes)
+    _run_sql(at_head, map(renames.statement, done))
+    following = renames.followers(catalog.take(at_head), goal)
+    _run_sql(at_head, map(renames.statement, following))
+    return (*done, *following)
 
-    def __init__(self, from_models: Database, before: Snapshot, goal: Snapshot) -> None:
-        self.from_models = from_models
-        self.before = before
-        self.goal = goal
-        self.path: Path | None = None
-        self.revision = ""
-        self.diffs: list[Any] = []
-        self.completed: list[str] = []
 
-    def write(
-        self, settings: Settings, message: str, at_head: Database, trial: Database, metadata: Any
-    ) -> None:
-        """Let Alembic compare and write; a comparison that finds nothing writes nothing.
+def _run_sql(database: Database, statements: Any) -> None:
+    with database.connect() as connection, connection.begin():
+        cursor = connection.connection.cursor()
+        for statement in statements:
+            cursor.execute(statement)
+
+
+@dataclass
+class _Work:
+    """A script in the making."""
+
+    settings: Settings
+    session: Scratch
+    history: History
+    message: str
+    frame: Frame
+    whole: Frame
+    renamed: tuple[Rename, ...]
+    from_models: Database
+    contents: rows.Contents
+    path: Path | None = None
+    revision: str = ""
+    facts: dict[str, Any] = field(default_factory=dict)
+
+    def finish(self, drafted: Draft, at_head: Database) -> RevisionResult:
+        """Write the script and prove it.
 
         Args:
-            settings: Where the scripts are.
-            message: What the script is for.
-            at_head: What is compared with the models.
-            trial: Another database at head, on which the operations are tried.
-            metadata: The models.
+            drafted: What it does between renames.
+            at_head: A scratch database at head that holds rows.
         """
-
-        def complete(_context: Any, _revision: Any, directives: list[Any]) -> None:
-            (script,) = directives
-            self.diffs = script.upgrade_ops.as_diffs()
-            if self._complete(script.upgrade_ops, trial, self.goal, drops=False):
-                self._complete(script.downgrade_ops, trial, self.before, drops=True)
-            if script.upgrade_ops.is_empty():
-                directives.clear()
-
-        configure = {
-            **comparison.options(at_head, self.from_models),
-            "process_revision_directives": complete,
-            "render_item": _render_enum,
+        kept = self.frame.comparison.kept
+        if not drafted.upgrade:
+            return RevisionResult(not_upgraded=self.frame.comparison.objects, kept=kept)
+        self.facts = {
+            "renamed": tuple(f"{each.kind} {each}" for each in self.renamed if each.old.name),
+            "detected": drafted.detected,
+            "completed": drafted.completed,
+            "cautions": drafted.cautions,
+            "kept": kept,
         }
-        with at_head.connect() as connection, history.script_errors(settings):
-            config = history.alembic_config(
-                settings, connection=connection, target_metadata=metadata, configure=configure
-            )
-            script = command.revision(config, message, autogenerate=True)
-        if isinstance(script, Script):
-            self.path, self.revision = Path(script.path), script.revision
+        up, down = drafted.upgrade, drafted.downgrade
+        self._write(up, down)
+        self._prove(at_head)
+        if self.facts.get("not_downgraded"):
+            names = ", ".join(str(each.key) for each in self.facts["not_downgraded"])
+            self.discard()
+            self._write(up, [Refuse("this revision cannot be undone", names), *down])
+        return RevisionResult(path=self.path, revision=self.revision, **self.facts)
 
-    def _complete(
-        self,
-        ops: UpgradeOps | DowngradeOps,
-        trial: Database,
-        goal: Snapshot,
-        *,
-        drops: bool,
-    ) -> bool:
-        """Add to Alembic's operations what they leave to do; tell whether they run at all."""
-        dropped = rest.drop_early(trial, goal) if drops else []
-        early = [*dropped, *rest.write_early(trial, goal)]
-        runs = _run(ops, trial)
-        if not runs and (dropped := rest.drop_views_on(trial, goal, _tables(ops))):
-            early += dropped
-            runs = _run(ops, trial)
-        late = rest.write(trial, goal, drops=drops) if runs else []
-        if not drops:
-            self.completed = [*early, *late]
-        ops.ops[:] = [*map(RunSql, early), *ops.ops, *map(RunSql, late)]
-        return runs
+    def _write(self, up: Sequence[MigrateOperation], down: Sequence[MigrateOperation]) -> None:
+        bodies = render(*up), render(*down)
+        with self.from_models.connect() as connection:
+            roles = set(connection.execute(runner.ROLES).scalars())
+        known = {role for each in self.history.revisions for role in each.roles}
+        written = script.write(
+            self.settings,
+            self.message,
+            self.history.head,
+            revision=self.revision,
+            upgrade=bodies[0],
+            downgrade=bodies[1],
+            imports=[
+                line for sign, line in IMPORTS.items() if any(sign in body for body in bodies)
+            ],
+            roles=sorted(roles - known),
+            objects=self.frame.new_objects(),
+        )
+        self.path, self.revision = Path(written.path), written.revision
+
+    def _prove(self, at_head: Database) -> None:
+        """Run the script on rows; where they stand in the way, say so and run it without."""
+        if len(history.read(self.settings).heads) > 1:
+            self._caution("another script was written meanwhile: invoke merge joins the heads")
+        failed = self._walk(at_head, self.contents)
+        if failed is None:
+            return
+        stage, words = failed
+        if stage == "upgrade":
+            self.facts["failure"] = words
+        else:
+            self._caution(f"with rows it cannot be undone: {words}")
+        bare = self.session.at(self.history, self.history.heads)
+        if again := self._walk(bare, None):
+            self.facts["failure"] = again[1]
+
+    def _walk(self, database: Database, held: rows.Contents | None) -> tuple[str, str] | None:
+        """Upgrade, compare with the models, downgrade, compare with before, upgrade again.
+
+        Args:
+            database: A scratch database at head.
+            held: The rows that it holds, under their new names.
+
+        Returns:
+            Which step failed, and why; None if none did.
+        """
+        plan = (history.read(self.settings)[self.revision],)
+        steps: list[tuple[str, Callable[[runner.Runner], None]]] = [
+            ("upgrade", lambda run: run.upgrade(plan)),
+            ("downgrade", lambda run: run.downgrade(plan, self.history.head)),
+            ("upgrade again", lambda run: run.upgrade(plan)),
+        ]
+        for stage, step in steps:
+            try:
+                with runner.open_runner(self.settings, database) as run:
+                    step(run)
+            except ExpectedError as error:
+                return stage, f"{error.what}\n{error.cause}"
+            if stage == "upgrade":
+                self.facts["not_upgraded"] = self._differing(
+                    database, self.frame, self.frame.goal, self.from_models
+                )
+                if held:
+                    self.facts["lost"] = held.lost(rows.take(database))
+            elif stage == "downgrade":
+                head = self.session.at(self.history, self.history.heads)
+                self.facts["not_downgraded"] = self._differing(
+                    database, self.whole, self.whole.before, head
+                )
+        return None
+
+    def _differing(
+        self, database: Database, frame: Frame, goal: Side, like: Database
+    ) -> tuple[Difference, ...]:
+        """Return what of a database is not as it ought to be, whatever the spelling."""
+        there = frame.seen(comparison.side(database))
+        if not there.snapshot.difference(goal.snapshot):
+            return ()
+        goal = in_words_of(there, goal, (database, like), self.session)
+        return there.snapshot.difference(goal.snapshot)
+
+    def _caution(self, line: str) -> None:
+        self.facts["cautions"] += (line,)
 
     def discard(self) -> None:
         """Leave no script behind."""
@@ -176,76 +290,9 @@ class _Draft:
             self.path.unlink(missing_ok=True)
 
 
-def _render_enum(kind: str, item: Any, autogen: AutogenContext) -> str | Literal[False]:
-    """Write an enum so that it does not create its type, which has a statement of its own.
-
-    Alembic would create it with the first table, not for a new column, and never drop it.
-    """
-    if kind != "type" or not isinstance(item, sa.Enum) or not item.native_enum or not item.name:
-        return False
-    autogen.imports.add("from sqlalchemy.dialects import postgresql")
-    values = "".join(f"{value!r}, " for value in item.enums)
-    schema = f"schema={item.schema!r}, " if item.schema else ""
-    return f"postgresql.ENUM({values}name={str(item.name)!r}, {schema}create_type=False)"
-
-
-def _tables(ops: UpgradeOps | DowngradeOps) -> set[str]:
-    """Return the tables that operations work on, as SQL names them."""
-    named = [op for op in ops.ops if isinstance(op, (ModifyTableOps, DropTableOp))]
-    return {".".join(quoted(part) for part in (op.schema, op.table_name) if part) for op in named}
-
-
-def _run(ops: UpgradeOps | DowngradeOps, trial: Database) -> bool:
-    """Run operations as they will stand in the script; tell whether that works."""
-    with trial.connect() as connection:
-        context = MigrationContext.configure(connection)
-        body = render_python_code(ops, render_item=_render_enum, migration_context=context)
-        namespace: dict[str, Any] = {"op": Operations(context), "sa": sa, "postgresql": postgresql}
-        try:
-            with connection.begin():
-                exec(f"def run():\n    {body}\nrun()", namespace)  # noqa: S102 - it is the script
-        except Exception:  # noqa: BLE001 - the proof tells what goes wrong in the script
-            return False
-    return True
-
-
-def _write_empty(settings: Settings, message: str) -> tuple[Path, str]:
-    with history.script_errors(settings):
-        script = command.revision(history.alembic_config(settings), message)
-    if not isinstance(script, Script):
-        raise ExpectedError("Alembic wrote no script", hint="invoke history")
-    return Path(script.path), script.revision
-
-
-def _prove(settings: Settings, head: str, draft: _Draft, at_head: Database) -> RevisionResult:
-    """Upgrade, compare with the models, downgrade, compare with before, upgrade again."""
-    facts: dict[str, Any] = {
-        "path": draft.path,
-        "revision": draft.revision,
-        "detected": comparison.describe(draft.diffs),
-        "completed": tuple(statement.partition("\n")[0] for statement in draft.completed),
-        "cautions": comparison.cautions(draft.diffs),
-    }
-    scripts = history.read(settings)
-    if len(scripts.heads) > 1:
-        facts["cautions"] += ("another script was written meanwhile: invoke merge joins the heads",)
-    plan: tuple[Revision, ...] = (scripts[draft.revision],)
-    try:
-        with runner.open_runner(settings, at_head) as run:
-            run.upgrade(plan)
-            found = comparison.differences(at_head, snapshot.take(at_head), draft.goal)
-            facts |= {"not_upgraded": found.objects, "kept": found.kept}
-            run.downgrade(plan, head)
-            facts["not_downgraded"] = snapshot.take(at_head).difference(draft.before)
-            run.upgrade(plan)
-    except ExpectedError as error:
-        facts["failure"] = f"{error.what}\n{error.cause}"
-    return RevisionResult(**facts)
-
-
 def _with_sql(
     settings: Settings, head: str, result: RevisionResult, *, wanted: bool
 ) -> RevisionResult:
-    if not wanted:
+    if not wanted or result.path is None:
         return result
     return replace(result, sql=runner.offline(settings, "upgrade", head, result.revision))

@@ -50,6 +50,18 @@ WHO_LOCKS = sa.text(
       AND (l.classid::bigint << 32 | l.objid::bigint) = hashtextextended(:name, 0)
     """
 )
+# Roles that grants and policies name. Owners are left out: scripts say nothing about them.
+ROLES = sa.text(
+    """
+    SELECT DISTINCT r.rolname
+    FROM pg_shdepend d
+    JOIN pg_database b ON b.oid = d.dbid AND b.datname = current_database()
+    JOIN pg_roles r ON r.oid = d.refobjid
+    WHERE d.refclassid = 'pg_authid'::regclass AND NOT r.rolsuper AND r.rolname !~ '^pg_'
+      AND (d.deptype <> 'o' OR d.classid = 'pg_default_acl'::regclass)
+    ORDER BY 1
+    """
+)
 ADVICE = {
     "25006": "invoke status{env}   (the server is a standby or read-only: the DSN must name the primary)",
     "42501": "invoke psql{env} --command '\\du'   (the user of the DSN lacks a privilege)",

@@ -6,8 +6,9 @@ it, so that the history is replayed once for each new script and not once for ea
 
 import hashlib
 import importlib
+import re
 import secrets
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Collection, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 
 import sqlalchemy as sa
@@ -16,13 +17,14 @@ from sqlalchemy.exc import DBAPIError, SQLAlchemyError
 from postgres_database import __version__, runner, server
 from postgres_database.connection import Database, quoted
 from postgres_database.errors import ExpectedError
-from postgres_database.history import History, Revision, fingerprints
+from postgres_database.history import History, Revision
 from postgres_database.runner import Runner
 from postgres_database.settings import Settings
 
 PREFIX = "postgres_database_scratch_"
 TEMPLATE_PREFIX = "postgres_database_template_"
 KEPT_TEMPLATES = 8
+MISSING = re.compile(r'(?P<kind>role|schema) "(?P<name>.*)" does not exist')
 
 
 def load_metadata(settings: Settings) -> sa.MetaData:
@@ -94,19 +96,28 @@ class Scratch:
         self._drop_unused(self._databases(TEMPLATE_PREFIX)[:-KEPT_TEMPLATES])
         return made
 
+    def clone(self, database: Database) -> Database:
+        """Make a copy of a scratch database that nobody is connected to."""
+        return self._clone(database.dsn.database)
+
     def from_models(self, metadata: sa.MetaData) -> Database:
         """Make a database with all that the models create.
+
+        Schemas and roles that the models only name are created as well, these without login.
 
         Raises:
             ExpectedError: The models cannot be created.
         """
+        for index in (index for table in metadata.tables.values() for index in table.indexes):
+            index.dialect_options["postgresql"]["concurrently"] = False  # not in a transaction
         database = self.empty()
+        made: set[tuple[str, str]] = set()
         with database.connect() as connection:
             try:
-                with connection.begin():
-                    for schema in _schemas(metadata):
-                        connection.execute(sa.schema.CreateSchema(schema, if_not_exists=True))
-                    metadata.create_all(connection)
+                while missing := _create(connection, metadata, made):
+                    made.add(missing)
+                    if missing[0] == "role":
+                        self._create_role(missing[1])
             except SQLAlchemyError as error:
                 raise ExpectedError(
                     f"the models {self._settings.target_metadata} cannot be created in an empty database",
@@ -127,6 +138,11 @@ class Scratch:
     def _create_roles(self, revisions: Sequence[Revision]) -> None:
         with self._lock("roles"), self._refusals("CREATEROLE"):
             Runner(self._settings, self._maintenance, self._connection).create_roles(revisions)
+
+    def _create_role(self, name: str) -> None:
+        with self._lock("roles"), self._refusals("CREATEROLE"):
+            create = f"CREATE ROLE {quoted(name)} NOLOGIN"
+            self._connection.exec_driver_sql(create.replace("%", "%%"))
 
     def _make_template(self, names: Sequence[str], revisions: Sequence[Revision]) -> None:
         """Make the last of these templates; names[n] is that of the first n revisions."""
@@ -195,13 +211,42 @@ class Scratch:
         return self._connection.exec_driver_sql(query, (argument,)).scalar()
 
 
-def _schemas(metadata: sa.MetaData) -> list[str]:
-    """Return the schemas of tables and of their columns' types."""
-    tables = metadata.tables.values()
-    types = [column.type for table in tables for column in table.columns]
-    owned = [getattr(type_, "item_type", type_) for type_ in types]  # an array's type is inside
-    schemas = [getattr(item, "schema", None) for item in (*tables, *owned)]
-    return sorted({schema for schema in schemas if schema})
+def _create(
+    connection: sa.Connection, metadata: sa.MetaData, made: Collection[tuple[str, str]]
+) -> tuple[str, str] | None:
+    """Create what the models have; return the role or schema that is missing for it, if one is.
+
+    Args:
+        connection: To an empty database.
+        metadata: The models.
+        made: What was missing before; schemas among it are created.
+    """
+    try:
+        with connection.begin():
+            for schema in (name for kind, name in made if kind == "schema"):
+                connection.execute(sa.schema.CreateSchema(schema, if_not_exists=True))
+            metadata.create_all(connection)
+    except DBAPIError as error:
+        missing = MISSING.match(str(error.orig))
+        if missing is None or missing.groups() in made:
+            raise
+        return missing["kind"], missing["name"]
+    return None
+
+
+def fingerprints(revisions: Iterable[Revision], *more: str) -> list[str]:
+    """Return a hash for none, one, two, … of these scripts with the SQL files beside them.
+
+    Same hash, same schema. `more` is what else the schema depends on.
+    """
+    digest = hashlib.sha256("\0".join(more).encode())
+    hashes = [digest.hexdigest()[:32]]
+    for revision in revisions:
+        digest.update(f"\0{revision.id}\0".encode())
+        for path in (revision.path, revision.path.with_suffix(".sql")):
+            digest.update(path.read_bytes() if path.exists() else b"")
+        hashes.append(digest.hexdigest()[:32])
+    return hashes
 
 
 @contextmanager

@@ -8,6 +8,7 @@ import re
 import stat
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from functools import cached_property
 from pathlib import Path
 
 from dotenv.parser import parse_stream
@@ -58,6 +59,10 @@ class Settings:
     scratch: Dsn | None = None
     """The server for scratch databases; None stands for the embedded one."""
     warnings: tuple[str, ...] = field(default=(), compare=False)
+    include_schemas: tuple[str, ...] = ()
+    """The schemas that are this project's business; empty: all."""
+    exclude: tuple[str, ...] = ()
+    """Patterns of objects that are not, such as `audit.*`."""
 
     @property
     def label(self) -> str:
@@ -143,6 +148,8 @@ class _Reader:
             source=source,
             target=target,
             target_metadata=self._target_metadata(),
+            include_schemas=self._words("include_schemas"),
+            exclude=self._words("exclude"),
             protected=self._flag("PROTECTED"),
             lock_timeout=self._milliseconds("LOCK_TIMEOUT", "1s"),
             statement_timeout=self._milliseconds("STATEMENT_TIMEOUT", "0"),
@@ -275,19 +282,26 @@ class _Reader:
         return time
 
     def _target_metadata(self) -> str:
-        value = self._value("TARGET_METADATA") or self._default_metadata()
+        default = self._ini.get("postgres_database", "target_metadata", fallback=SHIPPED_METADATA)
+        value = self._value("TARGET_METADATA") or default
         if not re.fullmatch(r"[\w.]+:[\w.]+", value):
             self.faults.append(f"TARGET_METADATA: {value!r} is not of the form package.module:name")
         return value
 
-    def _default_metadata(self) -> str:
+    def _words(self, option: str) -> tuple[str, ...]:
+        """Read a list from alembic.ini: words between commas, blanks or line ends."""
+        text = self._ini.get("postgres_database", option, fallback="")
+        return tuple(text.replace(",", " ").split())
+
+    @cached_property
+    def _ini(self) -> configparser.ConfigParser:
         ini = configparser.ConfigParser(interpolation=None)
         try:
             ini.read(self.root / "alembic.ini", encoding="utf-8")
         except (configparser.Error, UnicodeDecodeError) as error:
             words = str(error).partition("\n")[0]  # what follows quotes the file
             self.faults.append(f"alembic.ini cannot be read: {words}")
-        return ini.get("postgres_database", "target_metadata", fallback=SHIPPED_METADATA)
+        return ini
 
 
 def _differing(one: Dsn, other: Dsn) -> str:

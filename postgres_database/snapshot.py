@@ -155,6 +155,15 @@ def compare(left: Database, right: Database, scratch: Scratch) -> tuple[Differen
     return again[0].difference(again[1])
 
 
+def restored(database: Database, scratch: Scratch) -> Database:
+    """Return a scratch database that is restored from the dump of another.
+
+    Raises:
+        ExpectedError: The dump cannot be restored.
+    """
+    return _restored(dump(database), scratch)
+
+
 def _restored(text: str, scratch: Scratch) -> Database:
     database = scratch.empty()
     with database.connect() as connection, connection.begin():
@@ -217,12 +226,21 @@ def _sections(text: str) -> list[tuple[re.Match[str], str]]:
 def _canonical(kind: str, body: str) -> str:
     if kind in ("TABLE", "FOREIGN TABLE"):
         statements = [_sorted_elements(statement) for statement in _split(body, ";")]
-        return _sorted_options("\n".join(sorted(statements)))
+        return _sorted_options(_in_order(statements))
     if kind in ("INDEX", "CONSTRAINT", "VIEW", "MATERIALIZED VIEW"):
         return _sorted_options(body)
     if kind in ("ACL", "DEFAULT ACL", "SEQUENCE"):
-        return "\n".join(sorted(_by_grantor(_split(body, ";"))))
+        return _in_order(_by_grantor(_split(body, ";")))
     return body
+
+
+def _in_order(statements: Iterable[str]) -> str:
+    """Sort statements so that they still can be run: what is made first, what is revoked before what is granted."""
+    first = ("CREATE ", "REVOKE ")
+    return "\n".join(
+        f"{each};"
+        for each in sorted(statements, key=lambda each: (not each.startswith(first), each))
+    )
 
 
 def _by_grantor(statements: Iterable[str]) -> Iterator[str]:

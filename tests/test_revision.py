@@ -5,7 +5,7 @@ import ast
 import pytest
 from conftest import Project, run_sql
 
-from postgres_database import history, revision, upgrade
+from postgres_database import history, revision, runner, upgrade
 from postgres_database.errors import ExpectedError
 
 USERS = """
@@ -143,51 +143,53 @@ def test_interrupted_revision_leaves_no_file(
     def interrupt(*_: object) -> None:
         raise KeyboardInterrupt
 
-    monkeypatch.setattr(revision, "_prove", interrupt)
+    monkeypatch.setattr(runner, "open_runner", interrupt)
     with pytest.raises(KeyboardInterrupt):
         revision.revision(project.settings, "Interrupted")
     assert project.scripts() == []
 
 
 def test_what_nobody_can_write_is_named(project: Project) -> None:
-    """An object that the script does not make is named with both texts."""
-    grant = """sa.event.listen(metadata, "after_create", sa.DDL("GRANT UPDATE ON users TO app"))"""
-    project.models(USERS + grant.replace("UPDATE", "SELECT"))
-    assert revision.revision(project.settings, "With a grant").proved
-    project.models(USERS + grant)
-    result = revision.revision(project.settings, "With another grant")
+    """An object that the script does not make is named with both texts, beside what it makes."""
+    log = "sa.Table('log', metadata, sa.Column('day', sa.Date), postgresql_partition_by='{} (day)')"
+    project.models(USERS + log.format("LIST"))
+    assert revision.revision(project.settings, "With a log").proved
+    project.models(USERS + ORDERS + log.format("RANGE"))
+    result = revision.revision(project.settings, "With another key")
     assert not result.proved
-    assert [str(difference.key) for difference in result.not_upgraded] == ["ACL TABLE users"]
-    assert "GRANT SELECT" in result.not_upgraded[0].left
-    assert "GRANT UPDATE" in result.not_upgraded[0].right
+    assert result.path
+    assert [str(difference.key) for difference in result.not_upgraded] == ["TABLE log"]
+    assert "BY LIST (day)" in result.not_upgraded[0].left
+    assert "BY RANGE (day)" in result.not_upgraded[0].right
 
 
-def test_script_that_fails_is_kept_and_told(project: Project) -> None:
-    """A script that does not run yet stays for its author, with the server's words."""
-    project.models(USERS)
+def test_script_that_fails_on_rows_is_kept_and_told(project: Project) -> None:
+    """A script that rows refuse stays for its author, with the server's words."""
+    project.models(USERS.replace("sa.Text, unique=True", "sa.Integer"))
     revision.revision(project.settings, "Init tables")
-    project.models(USERS.replace("sa.Text, unique=True", "sa.Integer, unique=True"))
-    result = revision.revision(project.settings, "Text to integer")
+    project.models(USERS.replace("sa.Text, unique=True", "sa.Date"))
+    result = revision.revision(project.settings, "Integer to date")
     assert not result.proved
-    assert "cannot be cast automatically to type integer" in result.failure
-    assert result.cautions == ("the values of column users.email are cast to INTEGER",)
+    assert "invalid input syntax for type date" in result.failure
+    assert result.cautions == (
+        "the values of column users.email are cast to date: what does not fit is refused",
+    )
     assert len(project.scripts()) == 2
 
 
 def test_losses_are_told(project: Project) -> None:
-    """Dropped columns and tables are told as what they lose, with the rename that may be meant."""
+    """Dropped columns and tables are told as what they lose, also in the script."""
     project.models(USERS + ORDERS)
     revision.revision(project.settings, "Init tables")
     project.models(USERS.replace('"email"', '"mail"'))
-    result = revision.revision(project.settings, "Rename")
+    result = revision.revision(project.settings, "No rename", no_renames=True)
     assert set(result.cautions) == {
         "the rows of table orders are dropped",
-        (
-            "the values of column users.email are dropped; if mail is the new name, use"
-            " op.alter_column(new_column_name=...)"
-        ),
-        "users_mail_key on users fails on rows that break it",
+        "the values of column users.email are dropped",
+        "users_mail_key on users fails on rows that are equal",
     }
+    assert result.path
+    assert "    # the rows of table orders are dropped\n" in result.path.read_text()
 
 
 @pytest.mark.parametrize(
@@ -215,12 +217,12 @@ def test_losses_are_told(project: Project) -> None:
 def test_rows_that_may_be_in_the_way_are_told(
     project: Project, old: str, new: str, caution: str
 ) -> None:
-    """What can fail on a table with rows is told, though it was proved on an empty one."""
+    """What can fail on a table with rows is told; what fails on any row is not proved."""
     project.models(USERS)
     revision.revision(project.settings, "Init tables")
     project.models(USERS.replace(old, new))
     result = revision.revision(project.settings, "Next")
-    assert result.proved
+    assert result.proved is (caution != "without a default")
     assert caution in " ".join(result.cautions)
     assert bool(result.cautions) is bool(caution)
 
@@ -398,7 +400,6 @@ def test_what_the_models_do_not_know_is_kept(project: Project) -> None:
     assert nothing.path is None
     assert [str(key) for key in nothing.kept] == [
         "TABLE log_2026",
-        "TABLE ATTACH log_2026",
         "VIEW v",
     ]
     project.models(USERS + ORDERS + log)

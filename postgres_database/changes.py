@@ -1,0 +1,276 @@
+"""From one side to the other: what is to be changed, in which ways, for a scratch database to try."""
+
+from collections.abc import Collection, Iterator, Sequence
+from typing import Any
+
+import sqlalchemy as sa
+from alembic.operations import MigrateOperation
+from alembic.operations.ops import (
+    AddColumnOp,
+    AddConstraintOp,
+    AlterColumnOp,
+    CreateIndexOp,
+    DropColumnOp,
+    DropConstraintOp,
+    DropIndexOp,
+    DropTableOp,
+)
+
+from postgres_database import alter, renames, statements
+from postgres_database.catalog import Catalog, Name
+from postgres_database.comparison import Side
+from postgres_database.connection import identifier
+from postgres_database.operations import CastColumn, RunSql
+from postgres_database.snapshot import Key, Snapshot
+from postgres_database.trial import Change, Subject, Trial
+
+ALTERED = ("CONSTRAINT", "FK CONSTRAINT", "CHECK CONSTRAINT", "DEFAULT")
+"""Parts of tables that a dump lists as objects, but `alter` changes."""
+REPLACED = "_replaced"
+
+COLUMNS_OF_TYPE = """
+    SELECT format('%%I.%%I', n.nspname, c.relname), quote_ident(a.attname), t.typelem <> 0 AND t.typcategory = 'A',
+           pg_get_expr(d.adbin, d.adrelid)
+    FROM pg_attribute a
+    JOIN pg_type t ON t.oid = a.atttypid
+    JOIN pg_class c ON c.oid = a.attrelid AND c.relkind IN ('r', 'p', 'f') AND NOT c.relispartition
+    JOIN pg_namespace n ON n.oid = c.relnamespace
+    LEFT JOIN pg_attrdef d ON d.adrelid = a.attrelid AND d.adnum = a.attnum AND a.attgenerated = ''
+    WHERE to_regtype(%s) IN (t.oid, t.typelem) AND NOT a.attisdropped
+    ORDER BY 1, 2
+"""
+
+
+Parts = dict[tuple[Name, str], sa.Constraint | sa.Index]
+"""Constraints and indexes of the models, by table and name."""
+
+
+def parts(metadata: sa.MetaData) -> Parts:
+    """Collect the constraints and indexes of the models."""
+    found: Parts = {}
+    for table in metadata.tables.values():
+        name = _name(table.schema, table.name)
+        found |= {(name, str(part.name)): part for part in table.constraints if part.name}
+        found |= {(name, str(part.name)): part for part in table.indexes if part.name}
+    return found
+
+
+def is_owned(key: Key, side: Side) -> bool:
+    """Tell whether an object is a sequence that comes with its column."""
+    return key.kind == "SEQUENCE" and Name(key.schema, key.name) not in side.catalog.sequences
+
+
+def of_alembic(op: MigrateOperation, here: Catalog, goal: Catalog) -> Change:
+    """Return an operation of Alembic's, with the ways that it lacks."""
+    if isinstance(op, DropTableOp):
+        return Change([[op]], Subject("relation", _name(op.schema, op.table_name).sql))
+    if isinstance(op, DropConstraintOp):
+        table = _name(op.schema, op.table_name).sql
+        return Change([[op]], Subject("constraint", table, str(op.constraint_name)))
+    if isinstance(op, (AlterColumnOp, DropColumnOp)):
+        name = _name(op.schema, op.table_name)
+        subject = Subject("column", name.sql, op.column_name)
+        if isinstance(op, AlterColumnOp) and op.modify_type is not None:
+            return Change(_retypings(op, name, here, goal), subject)
+        return Change([[op]], subject)
+    if isinstance(op, AddColumnOp):
+        name = _name(op.schema, op.table_name)
+        column = goal.tables[name].columns[op.column.name]
+        if column.serial:  # Alembic would leave out its sequence
+            return Change([[RunSql(alter.add_column(name, column))]])
+    return Change([[op]])
+
+
+def _retypings(
+    op: AlterColumnOp, name: Name, here: Catalog, goal: Catalog
+) -> list[list[MigrateOperation]]:
+    """A cast may need an expression, and a default may stand in its way."""
+    old = here.tables[name].columns[op.column_name]
+    new = goal.tables[name].columns[op.column_name]
+    place: dict[str, Any] = {"schema": op.schema, "existing_type": op.modify_type}
+    type_only = AlterColumnOp(
+        op.table_name, op.column_name, schema=op.schema, existing_type=op.existing_type,
+        modify_type=op.modify_type,
+    )  # fmt: skip
+    others = AlterColumnOp(
+        op.table_name, op.column_name, **place, modify_nullable=op.modify_nullable,
+        modify_comment=op.modify_comment, existing_comment=op.existing_comment,
+        modify_server_default=op.modify_server_default,
+    )  # fmt: skip
+    drop = AlterColumnOp(
+        op.table_name, op.column_name, schema=op.schema, existing_type=op.existing_type,
+        modify_server_default=None,
+    )  # fmt: skip
+    restore = RunSql(
+        f"ALTER TABLE {name.sql} ALTER COLUMN {identifier(op.column_name)} SET DEFAULT {new.default};"
+    )
+    rest = [others] if others.has_changes() else []
+    ways: list[list[MigrateOperation]] = []
+    for cast in alter.casts(identifier(op.column_name), old.type, new.type):
+        typed = CastColumn(type_only, cast) if cast else type_only
+        ways.append([typed, *rest])
+        if old.default and not old.generated:
+            default = [restore] if new.default and op.modify_server_default is False else []
+            ways.append([drop, typed, *rest, *default])
+    return ways
+
+
+def _name(schema: str | None, table: str) -> Name:
+    return Name(str(schema or "public"), str(table))
+
+
+def dropped(key: Key, here: Snapshot) -> Change:
+    """Return what drops an object."""
+    body = here.objects[key][0]
+    return Change([[RunSql(sql) for sql in statements.drops(key, here)]], _subject(key, body))
+
+
+def made(key: Key, goal: Snapshot) -> Change:
+    """Return what makes an object."""
+    return Change([[RunSql(sql) for sql in statements.makes(key, goal)]])
+
+
+def _subject(key: Key, body: str) -> Subject | None:
+    name = statements.made_name(body)
+    if not name:
+        return None
+    if key.kind in statements.CALLABLE:
+        return Subject("function", name + statements.signature(key, name))
+    if key.kind in {"TYPE", "DOMAIN"}:
+        return Subject("type", name)
+    if key.kind in {"VIEW", "MATERIALIZED VIEW", "SEQUENCE", "TABLE", "FOREIGN TABLE"}:
+        return Subject("relation", name)
+    return None
+
+
+def rest(trial: Trial, here: Side, goal: Side, parts: Parts) -> Iterator[Change]:
+    """Yield what is left to do, as far as anybody knows how.
+
+    Args:
+        trial: The scratch database.
+        here: What it is.
+        goal: What it is to become.
+        parts: Constraints and indexes that the models have.
+    """
+    for rename in renames.followers(here.catalog, goal.catalog):
+        yield Change([[RunSql(renames.statement(rename))]])
+    for key in reversed(statements.missing(goal.snapshot, here.snapshot)):
+        if not _is_altered(key, here, goal):
+            yield dropped(key, here.snapshot)
+    yield from _types(trial, here, goal)
+    yield from _tables(here, goal, parts)
+    for key in goal.snapshot.objects:
+        if not _is_altered(key, here, goal):
+            yield from _object(key, here, goal, parts)
+
+
+def _tables(here: Side, goal: Side, parts: Parts) -> Iterator[Change]:
+    for name, table in goal.catalog.tables.items():
+        if old := here.catalog.tables.get(name):
+            constraints = {*old.constraints, *table.constraints}
+            for part, ways in alter.table_changes(old, table):
+                modelled = _as_modelled(name, part, parts, there=part in old.constraints)
+                yield Change([*modelled, *map(_sql, ways)], _part(name, constraints, part))
+
+
+def _object(key: Key, here: Side, goal: Side, parts: Parts) -> Iterator[Change]:
+    if key not in here.snapshot.objects:
+        yield made(key, goal.snapshot)
+    elif here.snapshot.objects[key] != goal.snapshot.objects[key]:
+        ways = statements.ways(key, here.snapshot, goal.snapshot)
+        table = _indexed(key, goal)
+        modelled = _as_modelled(table, key.name, parts, there=True) if table else []
+        subject = _subject(key, here.snapshot.objects[key][0])
+        yield Change([*modelled, *map(_sql, ways)], subject)
+
+
+def _sql(way: alter.Way) -> list[MigrateOperation]:
+    return [RunSql(statement) for statement in way]
+
+
+def _as_modelled(
+    table: Name, part: str, parts: Parts, *, there: bool
+) -> list[list[MigrateOperation]]:
+    """Return the operations that make a constraint or an index anew as the model says it."""
+    item = parts.get((table, part))
+    schema = None if table.schema == "public" else table.schema
+    drop: MigrateOperation
+    if isinstance(item, sa.Index):
+        make: MigrateOperation = CreateIndexOp.from_index(item)
+        drop = DropIndexOp(part, table.name, schema=schema)
+    elif isinstance(item, sa.Constraint):
+        make = AddConstraintOp.from_constraint(item)
+        drop = DropConstraintOp(part, table.name, schema=schema)
+    else:
+        return []
+    return [[drop, make] if there else [make]]
+
+
+def _indexed(key: Key, goal: Side) -> Name | None:
+    """Return the table that an index is of."""
+    if key.kind != "INDEX":
+        return None
+    tables = goal.catalog.tables.items()
+    return next((n for n, t in tables if n.schema == key.schema and key.name in t.indexes), None)
+
+
+def _part(name: Name, constraints: Collection[str], part: str) -> Subject | None:
+    if not part:
+        return None
+    return Subject("constraint" if part in constraints else "column", name.sql, part)
+
+
+def _is_altered(key: Key, here: Side, goal: Side) -> bool:
+    """Tell whether an object is part of a table that is altered, or a type that is."""
+    both = here.catalog.tables.keys() & goal.catalog.tables.keys()
+    names = {name.name for name in both if name.schema == key.schema}
+    if key.kind in {"TABLE", "FOREIGN TABLE", "ROW SECURITY"}:
+        return key.name in names
+    if key.kind in ALTERED:
+        return any(key.name.startswith(f"{name} ") for name in names)
+    if key.kind in {"TYPE", "DOMAIN"}:
+        name = Name(key.schema, key.name)
+        return name in here.catalog.types and name in goal.catalog.types
+    if key.kind == "SEQUENCE":
+        bodies = here.snapshot.objects.get(key) or goal.snapshot.objects[key]
+        return bodies[0].startswith("ALTER TABLE")
+    return False
+
+
+def _types(trial: Trial, here: Side, goal: Side) -> Iterator[Change]:
+    for name, type_ in goal.catalog.types.items():
+        old = here.catalog.types.get(name)
+        key = Key("DOMAIN" if type_.kind == "d" else "TYPE", *name)
+        text = goal.snapshot.objects.get(key)
+        if old and text and here.snapshot.objects.get(key) != text:
+            ways = alter.type_changes(old, type_) if old != type_ else []
+            replace = list(_replacement(trial, name, text))
+            yield Change(
+                [[RunSql(sql) for sql in way] for way in [*ways, replace]],
+                Subject("type", type_.sql),
+            )
+
+
+def _replacement(trial: Trial, name: Name, texts: Sequence[str]) -> Iterator[str]:
+    """Yield what puts a new type in the place of an old one.
+
+    A row whose value the new type does not have makes the statement fail.
+    """
+    with trial.database.connect() as connection, connection.begin():
+        cursor = connection.connection.cursor()
+        cursor.execute(COLUMNS_OF_TYPE, (name.sql,))
+        columns = cursor.fetchall()
+    aside = Name(name.schema, name.name[:50] + REPLACED)
+    for table, column, _, default in columns:
+        if default:
+            yield f"ALTER TABLE {table} ALTER {column} DROP DEFAULT;"
+    yield f"ALTER TYPE {name.sql} RENAME TO {identifier(aside.name)};"
+    yield from texts
+    for table, column, array, _ in columns:
+        cast = f"{column}::text[]::{name.sql}[]" if array else f"{column}::text::{name.sql}"
+        type_ = f"{name.sql}[]" if array else name.sql
+        yield f"ALTER TABLE {table} ALTER {column} TYPE {type_} USING {cast};"
+    for table, column, _, default in columns:
+        if default:
+            yield f"ALTER TABLE {table} ALTER {column} SET DEFAULT {default};"
+    yield f"DROP TYPE {aside.sql};"

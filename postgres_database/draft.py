@@ -1,0 +1,125 @@
+"""The operations of a script: Alembic's, and what they leave to do, as they work on a scratch database."""
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+
+import sqlalchemy as sa
+from alembic.operations import MigrateOperation
+from alembic.operations.ops import ModifyTableOps
+
+from postgres_database import autogenerate, changes, comparison, renames, statements
+from postgres_database.changes import Parts
+from postgres_database.comparison import Frame, Side
+from postgres_database.connection import Database
+from postgres_database.losses import losses
+from postgres_database.operations import Note, Outside, RunSql
+from postgres_database.renames import Rename
+from postgres_database.snapshot import Snapshot
+from postgres_database.trial import Change, Trial, render
+
+
+@dataclass(frozen=True)
+class Draft:
+    """What a script does, both ways."""
+
+    upgrade: Sequence[MigrateOperation]
+    downgrade: Sequence[MigrateOperation]
+    detected: tuple[str, ...]
+    completed: tuple[str, ...]
+    cautions: tuple[str, ...]
+
+
+def draft(
+    trial: Database, whole: Frame, frame: Frame, renamed: Sequence[Rename], metadata: sa.MetaData
+) -> Draft:
+    """Find the operations from the history to the models and back.
+
+    Args:
+        trial: A scratch database at head, after renames; it ends as it was before them.
+        whole: The comparison before renames.
+        frame: The comparison after them.
+        renamed: What got another name.
+        metadata: The models.
+    """
+    found = autogenerate.operations(trial, frame, metadata)
+    up, down = Trial(trial), Trial(trial)
+    _bring(up, frame, _flat(found.upgrade.ops), changes.parts(metadata))
+    _bring(down, frame, _flat(found.downgrade.ops), {}, back=True)
+    for each in reversed(renamed):
+        down.make([Change([[_named(each.inverse)]])])
+    if renamed:  # what names things in a text, such as a function's body
+        _finish(down, whole, whole.before, {})
+    diffs = found.upgrade.as_diffs()
+    cautions = losses(frame.before.catalog, frame.goal.catalog)
+    return Draft(
+        [*_notes(cautions), *map(_named, renamed), *_values_first(up.done)],
+        [*_notes(losses(frame.goal.catalog, frame.before.catalog)), *_values_first(down.done)],
+        autogenerate.describe(diffs),
+        tuple(op.text.partition("\n")[0] for op in up.done if isinstance(op, RunSql)),
+        cautions,
+    )
+
+
+def _named(rename: Rename) -> RunSql:
+    return RunSql(renames.statement(rename))
+
+
+def _bring(
+    trial: Trial, frame: Frame, ops: Sequence[MigrateOperation], parts: Parts, *, back: bool = False
+) -> None:
+    """Bring a scratch database to the other side: what must go, what is needed, Alembic's, the rest."""
+    here, goal = (frame.goal, frame.before) if back else (frame.before, frame.goal)
+    gone = statements.missing(goal.snapshot, here.snapshot)
+    new = statements.missing(here.snapshot, goal.snapshot)
+    early = [key for key in reversed(gone) if key.kind in statements.ON_TABLES]
+    trial.make(changes.dropped(key, here.snapshot) for key in early)
+    needed = [
+        key for key in new if key.kind in statements.EARLY and not changes.is_owned(key, goal)
+    ]
+    trial.make(changes.made(key, goal.snapshot) for key in needed)
+    trial.make((changes.of_alembic(op, here.catalog, goal.catalog) for op in ops), force=True)
+    _finish(trial, frame, goal, parts)
+
+
+def _finish(trial: Trial, frame: Frame, goal: Side, parts: Parts) -> None:
+    """Write what is left to do, as long as that leads anywhere."""
+    reached: list[Snapshot] = []
+    present = frame.seen(comparison.side(trial.database))
+    while present.snapshot.difference(goal.snapshot) and present.snapshot not in reached:
+        reached.append(present.snapshot)
+        done = len(trial.done)
+        trial.make(changes.rest(trial, present, goal, parts), force=True)
+        present = frame.seen(comparison.side(trial.database))
+        if present.snapshot in reached:
+            del trial.done[done:]  # only the spelling differs, or nobody knows how
+
+
+def _flat(ops: Iterable[MigrateOperation]) -> list[MigrateOperation]:
+    return [
+        each for op in ops for each in (_flat(op.ops) if isinstance(op, ModifyTableOps) else [op])
+    ]
+
+
+def _values_first(done: Sequence[MigrateOperation]) -> list[MigrateOperation]:
+    """Add the values of enums outside the transaction if something in it uses them.
+
+    A new value cannot be used in the transaction that adds it (PostgreSQL manual, ALTER TYPE, "Notes").
+    """
+    adds = [op for op in done if isinstance(op, RunSql) and " ADD VALUE " in op.text]
+    others = [op for op in done if op not in adds]
+    text = "".join(render(op) for op in others)
+    labels = [op.text.split(" ADD VALUE ")[1] for op in adds]
+    if not any(
+        label.split(" BEFORE ")[0].split(" AFTER ")[0].strip(" ;") in text for label in labels
+    ):
+        return list(done)
+    again = [
+        RunSql(line.replace(" ADD VALUE ", " ADD VALUE IF NOT EXISTS "))
+        for op in adds
+        for line in op.text.splitlines()
+    ]
+    return [Outside(again), *others]
+
+
+def _notes(lines: Sequence[str]) -> list[Note]:
+    return [Note("\n".join(lines))] if lines else []

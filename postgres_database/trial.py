@@ -1,0 +1,200 @@
+"""Changes that are tried on a scratch database; what works is remembered, in the order that worked.
+
+So nobody needs to know beforehand what depends on what: what fails is tried again after the others,
+and then once more without what stands on it, which is made again later.
+"""
+
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import Any
+
+import sqlalchemy as sa
+from alembic.autogenerate import render_python_code
+from alembic.operations import MigrateOperation, Operations
+from alembic.operations.ops import UpgradeOps
+from alembic.runtime.migration import MigrationContext
+from sqlalchemy.dialects import postgresql
+
+from postgres_database.connection import Database
+from postgres_database.operations import RunSql, SqlType, render_item
+
+Way = Sequence[MigrateOperation]
+
+
+@dataclass(frozen=True)
+class Subject:
+    """What a change works on, for those that depend on it."""
+
+    kind: str
+    """column, constraint, relation, type or function."""
+    sql: str
+    """The name of the relation, type or function."""
+    part: str = ""
+    """The column or constraint."""
+
+
+@dataclass(frozen=True)
+class Change:
+    """Something to be done in one of several ways, the gentlest first."""
+
+    ways: Sequence[Way]
+    subject: Subject | None = None
+
+
+SUBJECTS = {
+    "column": "SELECT 'pg_class'::regclass, attrelid, attnum::int FROM pg_attribute"
+    " WHERE attrelid = to_regclass(%s) AND attname = %s",
+    "constraint": "SELECT 'pg_constraint'::regclass, oid, 0 FROM pg_constraint"
+    " WHERE conrelid = to_regclass(%s) AND conname = %s",
+    "relation": "SELECT 'pg_class'::regclass, to_regclass(%s)::oid, length(%s)",
+    "type": "SELECT 'pg_type'::regclass, to_regtype(%s)::oid, length(%s)",
+    "function": "SELECT 'pg_proc'::regclass, to_regprocedure(%s)::oid, length(%s)",
+}
+
+# A view depends through its rule; an index and a foreign key through the constraint they serve.
+# Normal dependents stand in the way; automatic ones go along, but for generated columns.
+DEPENDENTS = """
+    WITH RECURSIVE used (classid, objid, objsubid, depth, internal) AS (
+        SELECT *, false FROM ({subject}) AS s (classid, objid, objsubid), (VALUES (0)) AS v (depth)
+        UNION
+        SELECT x.classid, x.objid, x.objsubid, used.depth + 1, d.deptype = 'i' AND r.oid IS NULL
+        FROM used
+        JOIN pg_depend d ON d.refclassid = used.classid AND d.refobjid = used.objid
+             AND (used.objsubid = 0 OR d.refobjsubid = used.objsubid)
+        LEFT JOIN pg_rewrite r ON d.classid = 'pg_rewrite'::regclass AND r.oid = d.objid AND r.rulename = '_RETURN'
+        LEFT JOIN pg_attrdef f ON d.classid = 'pg_attrdef'::regclass AND f.oid = d.objid
+        LEFT JOIN pg_attribute g ON g.attgenerated <> '' AND (g.attrelid, g.attnum) = (
+            coalesce(f.adrelid, d.objid), coalesce(f.adnum, d.objsubid))
+            AND d.classid IN ('pg_attrdef'::regclass, 'pg_class'::regclass)
+        CROSS JOIN LATERAL (SELECT
+            CASE WHEN r.oid IS NULL AND g.attnum IS NULL THEN d.classid ELSE 'pg_class'::regclass END,
+            coalesce(r.ev_class, g.attrelid, d.objid),
+            CASE WHEN r.oid IS NULL THEN coalesce(g.attnum, d.objsubid) ELSE 0 END
+        ) AS x (classid, objid, objsubid)
+        WHERE (d.deptype IN ('n', 'i') OR g.attnum IS NOT NULL) AND used.depth < 20
+          AND (x.classid, x.objid, x.objsubid) <> (used.classid, used.objid, used.objsubid)
+    )
+    SELECT i.type, i.identity, a.object_names
+    FROM (SELECT classid, objid, objsubid, max(depth) AS depth FROM used
+          WHERE depth > 0 AND NOT internal GROUP BY 1, 2, 3) AS u
+    CROSS JOIN LATERAL pg_identify_object(u.classid, u.objid, u.objsubid) AS i
+    CROSS JOIN LATERAL pg_identify_object_as_address(u.classid, u.objid, u.objsubid) AS a
+    LEFT JOIN pg_attribute g ON i.type = 'table column' AND g.attrelid = u.objid AND g.attnum = u.objsubid
+    WHERE i.type <> 'table column' OR g.attgenerated <> ''
+    ORDER BY u.depth DESC, i.identity
+"""
+
+# What holds no rows of its own and is dropped by its identity; what a table owns has another form.
+DROPPED = ("view", "materialized view", "index", "policy", "trigger", "rule", "function", "procedure",
+           "aggregate", "statistics object")  # fmt: skip
+IN_TABLES = {
+    "table constraint": "DROP CONSTRAINT",
+    "default value": "ALTER COLUMN {} DROP DEFAULT",
+    "table column": "DROP COLUMN",
+}
+
+
+class Trial:
+    """A scratch database, and what worked on it."""
+
+    def __init__(self, database: Database) -> None:
+        """Begin with nothing done."""
+        self.database = database
+        self.done: list[MigrateOperation] = []
+
+    def make(self, changes: Iterable[Change], *, force: bool = False) -> bool:
+        """Make what can be made, and tell whether that is anything.
+
+        Args:
+            changes: In the order in which they should be tried.
+            force: Drop what depends on the subject of a change that does not work otherwise.
+        """
+        before = len(self.done)
+        with self.database.connect() as connection, connection.begin():
+            waiting = self._rounds(connection, list(changes), force=False)
+            if force and waiting:
+                self._rounds(connection, waiting, force=True)
+        return len(self.done) > before
+
+    def _rounds(
+        self, connection: sa.Connection, waiting: list[Change], *, force: bool
+    ) -> list[Change]:
+        progress = True
+        while waiting and progress:
+            left = [change for change in waiting if not self._made(connection, change, force=force)]
+            progress = len(left) < len(waiting)
+            waiting = left
+        return waiting
+
+    def _made(self, connection: sa.Connection, change: Change, *, force: bool) -> bool:
+        for way in change.ways:
+            if way and self._works(connection, way):
+                self.done += way
+                return True
+            if way and force and change.subject:
+                drops = self._dependents(connection, change.subject)
+                if drops and self._works(connection, [*drops, *way]):
+                    self.done += [*drops, *way]
+                    return True
+        return False
+
+    def _works(self, connection: sa.Connection, way: Way) -> bool:
+        """Run operations as they will stand in a script; if one fails, none was run."""
+        try:
+            with connection.begin_nested():
+                for operation in way:
+                    _run(connection, operation)
+        except Exception:  # noqa: BLE001 - whatever a script may raise
+            return False
+        return True
+
+    def _dependents(self, connection: sa.Connection, subject: Subject) -> list[RunSql]:
+        """Return what drops everything that stands on a subject, the outermost first."""
+        cursor = connection.connection.cursor()
+        query = DEPENDENTS.format(subject=SUBJECTS[subject.kind])
+        with _unqualified(cursor):
+            cursor.execute(query, (subject.sql, subject.part))
+            rows = cursor.fetchall()
+        drops = []
+        for kind, identity, names in rows:
+            if kind in DROPPED:
+                drop = kind.upper().removesuffix(" OBJECT")
+                drops.append(RunSql(f"DROP {drop} IF EXISTS {identity};"))
+            elif clause := IN_TABLES.get(kind):
+                *place, part = (f'"{name.replace(chr(34), chr(34) * 2)}"' for name in names)
+                clause = clause.format(part) if "{}" in clause else f"{clause} IF EXISTS {part}"
+                drops.append(RunSql(f"ALTER TABLE {'.'.join(place)} {clause};"))
+        return drops
+
+
+@contextmanager
+def _unqualified(cursor: Any) -> Iterator[None]:
+    cursor.execute("SELECT set_config('search_path', '', true)")
+    yield
+    cursor.execute("RESET search_path")
+
+
+def _run(connection: sa.Connection, operation: MigrateOperation) -> None:
+    context = MigrationContext.configure(connection)
+    if isinstance(operation, RunSql):  # no need to render it
+        Operations(context).invoke(operation)
+        return
+    body = render(operation)
+    namespace: dict[str, Any] = {
+        "op": Operations(context),
+        "sa": sa,
+        "postgresql": postgresql,
+        "SqlType": SqlType,
+    }
+    exec(f"def run():\n    {body}\nrun()", namespace)  # noqa: S102 - it is the script
+
+
+def render(*operations: MigrateOperation) -> str:
+    """Return operations as they stand in a script."""
+    # The paramstyle of psycopg2 would double every %.
+    context = MigrationContext.configure(
+        dialect_name="postgresql", dialect_opts={"paramstyle": "named"}
+    )
+    ops = UpgradeOps(list(operations))
+    return render_python_code(ops, render_item=render_item, migration_context=context)

@@ -1,0 +1,301 @@
+"""A judge who says what `revision` made of a case.
+
+He believes nothing that the command says of itself: he upgrades a database with rows, and compares
+it with the models by the system catalogs.
+"""
+
+import importlib
+import secrets
+import sys
+import tempfile
+import traceback
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal
+
+import catalog
+import sqlalchemy as sa
+from case_table import HEAD, Case, Claim, create_all
+from catalog import Catalog
+from conftest import Project
+
+import postgres_database.catalog
+from postgres_database import comparison, history, scratch, snapshot, upgrade
+from postgres_database.comparison import Frame, Side
+from postgres_database.connection import Database
+from postgres_database.errors import ExpectedError
+from postgres_database.revision import revision
+from postgres_database.snapshot import Snapshot
+
+COUNTS = """
+    SELECT format('SELECT %L, count(*) FROM %s %s', oid::regclass,
+                  CASE relkind WHEN 'r' THEN 'ONLY' END, oid::regclass)
+    FROM pg_class WHERE relkind IN ('r', 'p') AND oid >= 16384
+"""
+# Another case may be creating it, too.
+CREATE_ROLE = """
+    DO $$ BEGIN
+        CREATE ROLE {} NOLOGIN;
+    EXCEPTION WHEN duplicate_object OR unique_violation THEN
+    END $$
+"""
+PARTS = ("COLUMN ", "CONSTRAINT ", "INDEX ", "COMMENT ")
+Outcome = Literal["right", "named", "wrong"]
+
+
+@dataclass(frozen=True)
+class Verdict:
+    """What came out: right, or the tool named what it could not do, or it was wrong."""
+
+    outcome: Outcome
+    claim: Claim | None
+    faults: tuple[str, ...]
+    """What is not as it should be."""
+    said: str
+
+
+def judge(case: Case, server: Database) -> Verdict:
+    """Play a case on databases of its own."""
+    with _stage(server, case.roles) as stage:
+        trial = _Trial(case, *stage)
+        try:
+            trial.play()
+        except ExpectedError as error:
+            trial.faults.append(f"what was claimed fails: {error}")
+        except Exception:  # noqa: BLE001 - a traceback is a verdict, too
+            trial.faults.append(traceback.format_exc())
+        return trial.verdict()
+
+
+@contextmanager
+def _stage(
+    server: Database, roles: Iterable[str]
+) -> Iterator[tuple[Project, sa.Connection, Database]]:
+    """Yield a project, a connection to its empty target, and a database for what the models make."""
+    names = [f"{part}_{secrets.token_hex(6)}" for part in ("target", "models")]
+    target, models = (Database(server.dsn.with_parts(dbname=name), "case") for name in names)
+    with server.connect(autocommit=True) as connection, tempfile.TemporaryDirectory() as folder:
+        for name in names:
+            connection.exec_driver_sql(f"CREATE DATABASE {name} TEMPLATE template0")
+        for role in roles:
+            connection.exec_driver_sql(CREATE_ROLE.format(role))
+        sys.path.insert(0, folder)
+        try:
+            with target.connect() as here:
+                yield Project(Path(folder), server, target), here, models
+        finally:
+            sys.path.remove(folder)
+            for name in names:
+                connection.exec_driver_sql(f"DROP DATABASE {name} WITH (FORCE)")
+
+
+class _Trial:
+    """The course of one case."""
+
+    def __init__(self, case: Case, project: Project, here: sa.Connection, models: Database) -> None:
+        self.case = case
+        self.project = project
+        self.target = project.database
+        self.here = here
+        self.models = models
+        self.claim: Claim | None = None
+        self.said = ""
+        self.faults: list[str] = []
+        self.before = self.goal = Snapshot({})
+        self.by_hand: set[str] = set()
+
+    def play(self) -> None:
+        """Let the command write the next script, and follow it."""
+        self._start()
+        before = catalog.read(self.here)
+        self._load(self.case.after)
+        self.claim = self._claim()
+        if self.claim == "refused":
+            return
+        metadata = self._load(self.case.after)  # the command may have changed what it had
+        with self.models.connect(autocommit=True) as there:
+            create_all(there, metadata)
+            there.commit()
+            goal = catalog.read(there)
+        self._compare_witnesses(before, goal)
+        if self.claim == "nothing":
+            self._equal("models", before, goal)
+        elif self.claim == "proved":
+            self._follow(before, goal)
+
+    def _start(self) -> None:
+        """Bring the target to `before`, by a script that makes what the models make.
+
+        As a script of ours it says what came from the models, so that it goes where they lose it.
+        """
+        if self.case.before:
+            self._load(self.case.before)
+            module = self.project.settings.target_metadata.partition(":")[0]
+            make = f"case_table.create_all(op.get_bind(), {module}.metadata)"
+            script = self.project.script(
+                "before",
+                upgrade=f"import {module}, case_table\n"
+                f"with op.get_context().autocommit_block():\n    {make}",
+            )
+            self._upgrade()
+            self.before = snapshot.take(self.target)
+            objects = tuple(str(key) for key in self.before.objects if key.kind != "TABLE")
+            with script.open("a") as file:
+                file.write(f"\n\nobjects = {objects!r}\n")
+        if self.case.by_hand:
+            known = catalog.read(self.here)
+            parent = "before" if self.case.before else ""
+            self.project.script("by_hand", parent, f"op.run_sql({self.case.by_hand!r})")
+            self._upgrade()
+            self.before = snapshot.take(self.target)
+            self.by_hand = catalog.read(self.here).keys() - known.keys()
+        if self.case.rows:
+            self._query(self.case.rows)
+
+    def _load(self, body: str) -> sa.MetaData:
+        self.project.models(HEAD + body)
+        importlib.invalidate_caches()
+        return scratch.load_metadata(self.project.settings)
+
+    def _compare_witnesses(self, before: Catalog, goal: Catalog) -> None:
+        """The snapshot must see a difference exactly where the catalogs show one."""
+        self.goal = snapshot.take(self.models)
+        seen = self.before.difference(self.goal)
+        real = catalog.difference(before, goal)
+        if bool(seen) != bool(real):
+            self.faults.append(f"snapshot and catalogs disagree: {seen} / {real}")
+
+    def _claim(self) -> Claim:
+        """Let the command write the next script."""
+        scripts = self.project.scripts()
+        try:
+            result = revision(
+                self.project.settings,
+                "After",
+                rename=self.case.rename,
+                no_renames=self.case.no_renames,
+            )
+        except ExpectedError as error:
+            self.said = str(error)
+            if self.project.scripts() != scripts:
+                self.faults.append("refused, but a script was written")
+            return "refused"
+        differing = [each.key for each in (*result.not_upgraded, *result.not_downgraded)]
+        names = map(str, (*differing, *result.kept))
+        self.said = "\n".join([*result.cautions, *names, *result.lost, result.failure])
+        if not result.proved:
+            return "named"
+        return "proved" if result.path else "nothing"
+
+    def _follow(self, before: Catalog, goal: Catalog) -> None:
+        """Run the script where the rows are: up, down and up, and ask for the next one."""
+        counts = self._counts()
+        if self.case.stops:
+            self._stopped("upgrade", self._upgrade, self.case.stops)
+            self._equal_to_all("stopped", catalog.read(self.here), before)
+            self._rows("stopped", counts, {})
+            return
+        self._upgrade()
+        self._equal("upgrade", catalog.read(self.here), goal)
+        lasting = self._rows("upgrade", counts, self.case.rows_after)
+        if self.case.stops_back:
+            self._stopped("downgrade", self._downgrade, self.case.stops_back)
+        else:
+            self._downgrade()
+            self._equal_to_all("downgrade", catalog.read(self.here), before)
+            self._rows("downgrade", lasting, self.case.rows_back)
+            self._upgrade()
+        self._equal("in the end", catalog.read(self.here), goal)
+        self._require_nothing_to_do()
+
+    def _require_nothing_to_do(self) -> None:
+        """The next revision must be empty: what it would compare first is equal."""
+        settings, here = self.project.settings, comparison.side(self.target)
+        goal = Side(self.goal, postgres_database.catalog.take(self.models))
+        frame = Frame(settings, here, goal, history.read(settings).objects)
+        if objects := frame.comparison.objects:
+            self.faults.append(f"the next revision is not empty: {objects}")
+
+    def _stopped(self, when: str, run: Callable[[], None], words: str) -> None:
+        """Run what must fail, and for this reason."""
+        try:
+            run()
+        except ExpectedError as error:
+            if words not in error.cause:
+                self.faults.append(f"{when}: stopped, but not by {words!r}: {error.cause}")
+        else:
+            self.faults.append(f"{when}: not stopped by {words!r}")
+
+    def _downgrade(self) -> None:
+        upgrade.downgrade(self.project.settings, self.target, confirm=_yes)
+
+    def _upgrade(self) -> None:
+        upgrade.upgrade(self.project.settings, self.target, confirm=_yes)
+
+    def _equal(self, when: str, here: Catalog, goal: Catalog) -> None:
+        """Everything is as the models make it; what was made by hand is there besides."""
+        besides = here.keys() - goal.keys() if self.by_hand else set()
+        if len(_objects(besides)) < len(_objects(self.by_hand - goal.keys())):
+            self.faults.append(f"{when}: of {self.by_hand} only {besides} is left")
+        managed = {identity: text for identity, text in here.items() if identity not in besides}
+        self._equal_to_all(when, managed, goal)
+
+    def _equal_to_all(self, when: str, here: Catalog, goal: Catalog) -> None:
+        self.faults += [f"{when}: {line}" for line in catalog.difference(here, goal)]
+
+    def _counts(self) -> dict[str, object]:
+        """Return how many rows each table has."""
+        query = " UNION ALL ".join(str(query) for (query,) in self._query(COUNTS))
+        return {str(table): count for table, count in self._query(query)} if query else {}
+
+    def _query(self, sql: str) -> list[tuple[object, ...]]:
+        """Run SQL as it stands on the target, and return the rows of its last statement."""
+        with self.here.begin():
+            cursor = self.here.connection.cursor()
+            cursor.execute(sql)
+            return list(cursor.fetchall()) if cursor.description else []
+
+    def _rows(
+        self, when: str, before: dict[str, object], wanted: dict[str, list[list[object]]]
+    ) -> dict[str, object]:
+        """No row is lost, and every value is where it belongs; return the tables that lasted."""
+        now = self._counts()
+        renamed = {rename.rpartition(":")[2] for rename in self.case.rename}
+        for table in (before.keys() & now.keys()) - renamed:
+            if now[table] != before[table]:
+                self.faults.append(
+                    f"{when}: {table} has {now[table]} rows instead of {before[table]}"
+                )
+        for query, rows in wanted.items():
+            if (found := _texts(self._query(query))) != _texts(rows):
+                self.faults.append(f"{when}: {query} returns {found} instead of {_texts(rows)}")
+        return {table: count for table, count in before.items() if table in now}
+
+    def verdict(self) -> Verdict:
+        """Judge what was claimed by what was found."""
+        expected = self.case.expect
+        missing = [f"it does not say {text!r}" for text in self.case.says if text not in self.said]
+        faults = self.faults + missing
+        outcome: Outcome = "wrong"
+        if not faults and self.claim in ("named", "refused") and expected in ("proved", "named"):
+            outcome = "named"
+        elif not faults and self.claim == expected:
+            outcome = "right"
+        if self.claim != expected:
+            faults.append(f"{self.claim} instead of {expected}")
+        return Verdict(outcome, self.claim, tuple(faults), self.said)
+
+
+def _objects(identities: Iterable[str]) -> list[str]:
+    """Leave out the parts of tables, which are the models' even where they were made by hand."""
+    return [identity for identity in identities if not identity.startswith(PARTS)]
+
+
+def _texts(rows: Iterable[Sequence[object]]) -> list[list[str]]:
+    return [["NULL" if value is None else str(value) for value in row] for row in rows]
+
+
+def _yes(*_: object) -> bool:
+    return True

@@ -1,0 +1,31 @@
+"""Every case of cases/ comes out as it says, and the page that counts them counts right."""
+
+from collections.abc import Callable
+
+import case_docs
+import case_judge
+import case_table
+import pytest
+from case_table import Case
+
+from postgres_database.connection import Database
+
+SHORT_FORM = 8
+"""One case in so many is not slow."""
+CASES = [
+    pytest.param(case, id=str(case), marks=() if place % SHORT_FORM == 0 else pytest.mark.slow)
+    for place, case in enumerate(case_table.load())
+]
+
+
+@pytest.mark.parametrize("case", CASES)
+def test_case(server: Database, case: Case, record_property: Callable[[str, object], None]) -> None:
+    """A change of the models leads to what its case says, by the system catalogs and the rows."""
+    verdict = case_judge.judge(case, server)
+    record_property(case_docs.OUTCOME, f"{case.group} {verdict.outcome}")
+    assert not verdict.faults, "\n".join([case.rule, *verdict.faults, verdict.said])
+
+
+def test_page_counts_the_cases() -> None:
+    """docs/revision.md says how many cases of each group there are."""
+    assert case_docs.read() == case_docs.count(case.group for case in case_table.load())
