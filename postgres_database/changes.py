@@ -29,8 +29,7 @@ ALTERED = ("CONSTRAINT", "FK CONSTRAINT", "CHECK CONSTRAINT", "DEFAULT")
 REPLACED = "_replaced"
 
 COLUMNS_OF_TYPE = """
-    SELECT format('%%I.%%I', n.nspname, c.relname), quote_ident(a.attname), t.typelem <> 0 AND t.typcategory = 'A',
-           pg_get_expr(d.adbin, d.adrelid)
+    SELECT n.nspname, c.relname, a.attname, t.typelem <> 0 AND t.typcategory = 'A', d.oid IS NOT NULL
     FROM pg_attribute a
     JOIN pg_type t ON t.oid = a.atttypid
     JOIN pg_class c ON c.oid = a.attrelid AND c.relkind IN ('r', 'p', 'f') AND NOT c.relispartition
@@ -244,14 +243,14 @@ def _types(trial: Trial, here: Side, goal: Side) -> Iterator[Change]:
         text = goal.snapshot.objects.get(key)
         if old and text and here.snapshot.objects.get(key) != text:
             ways = alter.type_changes(old, type_) if old != type_ else []
-            replace = list(_replacement(trial, name, text))
+            replace = list(_replacement(trial, name, text, goal.catalog))
             yield Change(
                 [[RunSql(sql) for sql in way] for way in [*ways, replace]],
                 Subject("type", type_.sql),
             )
 
 
-def _replacement(trial: Trial, name: Name, texts: Sequence[str]) -> Iterator[str]:
+def _replacement(trial: Trial, name: Name, texts: Sequence[str], goal: Catalog) -> Iterator[str]:
     """Yield what puts a new type in the place of an old one.
 
     A row whose value the new type does not have makes the statement fail.
@@ -259,18 +258,23 @@ def _replacement(trial: Trial, name: Name, texts: Sequence[str]) -> Iterator[str
     with trial.database.connect() as connection, connection.begin():
         cursor = connection.connection.cursor()
         cursor.execute(COLUMNS_OF_TYPE, (name.sql,))
-        columns = cursor.fetchall()
+        columns = [
+            (Name(schema, table), column, array, default)
+            for schema, table, column, array, default in cursor.fetchall()
+        ]
     aside = Name(name.schema, name.name[:50] + REPLACED)
     for table, column, _, default in columns:
         if default:
-            yield f"ALTER TABLE {table} ALTER {column} DROP DEFAULT;"
+            yield f"ALTER TABLE {table.sql} ALTER COLUMN {identifier(column)} DROP DEFAULT;"
     yield f"ALTER TYPE {name.sql} RENAME TO {identifier(aside.name)};"
     yield from texts
     for table, column, array, _ in columns:
-        cast = f"{column}::text[]::{name.sql}[]" if array else f"{column}::text::{name.sql}"
-        type_ = f"{name.sql}[]" if array else name.sql
-        yield f"ALTER TABLE {table} ALTER {column} TYPE {type_} USING {cast};"
+        item, mark = identifier(column), "[]" if array else ""
+        cast = f"{item}::text{mark}::{name.sql}{mark}"
+        yield f"ALTER TABLE {table.sql} ALTER COLUMN {item} TYPE {name.sql}{mark} USING {cast};"
     for table, column, _, default in columns:
-        if default:
-            yield f"ALTER TABLE {table} ALTER {column} SET DEFAULT {default};"
+        meant = goal.tables[table].columns.get(column) if table in goal.tables else None
+        if default and meant and meant.default:
+            item = identifier(column)
+            yield f"ALTER TABLE {table.sql} ALTER COLUMN {item} SET DEFAULT {meant.default};"
     yield f"DROP TYPE {aside.sql};"

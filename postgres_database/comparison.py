@@ -105,9 +105,12 @@ class Frame:
             for key, texts in whole.snapshot.objects.items()
             if owner(texts[0]) not in hidden and self._sees_object(key)
         }
-        indexes = {
-            key.name for key in whole.snapshot.objects if key.kind == "INDEX" and key not in objects
-        }
+        gone = [key for key in whole.snapshot.objects if key not in objects]
+        indexes = {key.name for key in gone if key.kind == "INDEX"}
+        rules = [key.name for key in gone if key.kind == "CONSTRAINT"]
+        for name in whole.catalog.tables.keys() - tables.keys():
+            start = f"{name.name} "
+            indexes |= {rule.removeprefix(start) for rule in rules if rule.startswith(start)}
         return Side(
             Snapshot(
                 {
@@ -125,6 +128,18 @@ class Frame:
                 {name: type_ for name, type_ in whole.catalog.types.items() if self._sees(name)},
                 {name: text for name, text in whole.catalog.sequences.items() if self._sees(name)},
             ),
+        )
+
+    def unlike(self, side: Side, goal: Side) -> tuple[Difference, ...]:
+        """Return in what a side differs from a goal of this comparison.
+
+        What only the history has may be printed otherwise when a type under it has changed.
+        """
+        kept = self.comparison.kept if goal is self.goal else ()
+        return tuple(
+            each
+            for each in side.snapshot.difference(goal.snapshot)
+            if not (each.left and each.right and each.key in kept)
         )
 
     def new_objects(self) -> tuple[str, ...]:

@@ -276,10 +276,11 @@ class _Work:
     ) -> tuple[Difference, ...]:
         """Return what of a database is not as it ought to be, whatever the spelling."""
         there = frame.seen(comparison.side(database))
-        if not there.snapshot.difference(goal.snapshot):
+        if not (differing := frame.unlike(there, goal)):
             return ()
-        goal = in_words_of(there, goal, (database, like), self.session)
-        return there.snapshot.difference(goal.snapshot)
+        respelled = in_words_of(there, goal, (database, like), self.session)
+        left = {each.key for each in there.snapshot.difference(respelled.snapshot)}
+        return tuple(each for each in differing if each.key in left)
 
     def _caution(self, line: str) -> None:
         self.facts["cautions"] += (line,)

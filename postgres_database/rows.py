@@ -231,7 +231,7 @@ class _Filling:
                 side.tables[name], {column: own for column, (own, _) in row.items()}
             )
             whole = {
-                column: row[column] if row.get(column, NULL)[0] == text else (text, text)
+                column: row[column] if column in row and row[column][0] == text else (text, text)
                 for column, text in zip(side.tables[name].columns, stored, strict=True)
             }
             side = self.goal

@@ -17,7 +17,7 @@ from alembic.runtime.migration import MigrationContext
 from sqlalchemy.dialects import postgresql
 
 from postgres_database.connection import Database
-from postgres_database.operations import RunSql, SqlType, render_item
+from postgres_database.operations import Note, RunSql, SqlType, render_item
 
 Way = Sequence[MigrateOperation]
 
@@ -53,7 +53,8 @@ SUBJECTS = {
 }
 
 # A view depends through its rule; an index and a foreign key through the constraint they serve.
-# Normal dependents stand in the way; automatic ones go along, but for generated columns.
+# Normal dependents stand in the way; automatic ones go along, but for generated columns, and for the
+# indexes and constraints of a column, whose expressions may not stand another type.
 DEPENDENTS = """
     WITH RECURSIVE used (classid, objid, objsubid, depth, internal) AS (
         SELECT *, false FROM ({subject}) AS s (classid, objid, objsubid), (VALUES (0)) AS v (depth)
@@ -72,7 +73,10 @@ DEPENDENTS = """
             coalesce(r.ev_class, g.attrelid, d.objid),
             CASE WHEN r.oid IS NULL THEN coalesce(g.attnum, d.objsubid) ELSE 0 END
         ) AS x (classid, objid, objsubid)
-        WHERE (d.deptype IN ('n', 'i') OR g.attnum IS NOT NULL) AND used.depth < 20
+        WHERE (d.deptype IN ('n', 'i') OR g.attnum IS NOT NULL
+               OR (used.depth = 0 AND used.objsubid > 0 AND d.objsubid = 0
+                   AND d.classid IN ('pg_class'::regclass, 'pg_constraint'::regclass)))
+          AND used.depth < 20
           AND (x.classid, x.objid, x.objsubid) <> (used.classid, used.objid, used.objsubid)
     )
     SELECT i.type, i.identity, a.object_names
@@ -197,4 +201,5 @@ def render(*operations: MigrateOperation) -> str:
         dialect_name="postgresql", dialect_opts={"paramstyle": "named"}
     )
     ops = UpgradeOps(list(operations))
-    return render_python_code(ops, render_item=render_item, migration_context=context)
+    text = render_python_code(ops, render_item=render_item, migration_context=context)
+    return f"{text}\n    pass" if all(isinstance(each, Note) for each in operations) else text
