@@ -21,6 +21,7 @@ from alembic.operations.ops import (
     DowngradeOps,
     DropConstraintOp,
     DropIndexOp,
+    DropTableOp,
     ModifyTableOps,
     UpgradeOps,
 )
@@ -186,6 +187,8 @@ def _is_needless(op: MigrateOperation, here: Catalog, goal: Catalog) -> bool:
         return op.is_empty()
     if isinstance(op, CreateTableOp):
         return _place(op.schema, op.table_name) not in goal.tables
+    if isinstance(op, DropTableOp):  # the models make it by a statement
+        return _place(op.schema, op.table_name) in goal.tables
     if not isinstance(op, (CreateIndexOp, DropIndexOp, AddConstraintOp, DropConstraintOp)):
         return False
     if isinstance(op, (CreateIndexOp, DropIndexOp)):
