@@ -185,10 +185,8 @@ def _leave_out_needless(ops: list[Any], here: Catalog, goal: Catalog) -> None:
 def _is_needless(op: MigrateOperation, here: Catalog, goal: Catalog) -> bool:
     if isinstance(op, ModifyTableOps):
         return op.is_empty()
-    if isinstance(op, CreateTableOp):
-        return _place(op.schema, op.table_name) not in goal.tables
-    if isinstance(op, DropTableOp):  # the models make it by a statement
-        return _place(op.schema, op.table_name) in goal.tables
+    if isinstance(op, (CreateTableOp, DropTableOp)):  # a view, or made by a statement of the models
+        return isinstance(op, DropTableOp) == (_place(op.schema, op.table_name) in goal.tables)
     if not isinstance(op, (CreateIndexOp, DropIndexOp, AddConstraintOp, DropConstraintOp)):
         return False
     if isinstance(op, (CreateIndexOp, DropIndexOp)):

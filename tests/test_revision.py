@@ -1,6 +1,7 @@
 """Scripts that are written from the models, and what is said of them."""
 
 import ast
+import dataclasses
 
 import pytest
 from conftest import Project, run_sql
@@ -446,3 +447,43 @@ def test_sql_of_the_new_script(project: Project) -> None:
     result = revision.revision(project.settings, "Init tables", sql=True)
     assert "CREATE TABLE users" in result.sql
     assert f"VALUES ('{result.revision}')" in result.sql
+
+
+def test_likely_rename_writes_nothing(project: Project) -> None:
+    """Without an answer nothing is written; the error has the option that decides it."""
+    project.models(USERS)
+    revision.revision(project.settings, "Init tables")
+    project.models(USERS.replace('"email"', '"mail"'))
+    with pytest.raises(ExpectedError, match="renamed") as caught:
+        revision.revision(project.settings, "Rename")
+    assert "--rename users.email:mail" in caught.value.hint
+    assert len(project.scripts()) == 1
+    questions: list[str] = []
+
+    def ask(question: str) -> bool:
+        questions.append(question)
+        return True
+
+    result = revision.revision(project.settings, "Rename", ask=ask)
+    assert questions == ["Was column users.email renamed to mail?"]
+    assert result.proved
+    assert result.renamed == (
+        "column users.email:mail",
+        "constraint users.users_email_key:users_mail_key",
+    )
+    assert revision.revision(project.settings, "Nothing").path is None
+
+
+def test_what_is_excluded_is_left_alone(project: Project) -> None:
+    """Objects that alembic.ini excludes are no difference, on either side."""
+    project.models(USERS + ORDERS)
+    assert revision.revision(project.settings, "Init tables").proved
+    project.models(USERS)
+    project.settings = dataclasses.replace(project.settings, exclude=("orders", "log*"))
+    assert revision.revision(project.settings, "Nothing").path is None
+    project.models(USERS + "sa.Table('log_2', metadata, sa.Column('x', sa.Text))")
+    assert revision.revision(project.settings, "Nothing").path is None
+    project.models(USERS.replace("sa.Text", "sa.String(9)"))
+    result = revision.revision(project.settings, "Shorter")
+    assert result.proved
+    assert "orders" not in " ".join(result.detected)

@@ -1,0 +1,131 @@
+"""What was renamed, as flags, models and people say; and what is asked about."""
+
+from collections.abc import Mapping
+
+import pytest
+
+from postgres_database import matching
+from postgres_database.catalog import Catalog, Column, Name, Table, Type
+from postgres_database.errors import ExpectedError
+from postgres_database.matching import Wishes
+
+
+def column(name: str, type_: str) -> Column:
+    """Return a column without anything special."""
+    return Column(
+        name, type_, "", "", "", "", False, "", False, "", "x", "", -1, None, False  # noqa: FBT003
+    )  # fmt: skip
+
+
+def table(name: Name, columns: Mapping[str, str]) -> Table:
+    """Return a plain table."""
+    found = {each: column(each, type_) for each, type_ in columns.items()}
+    return Table(name, "r", False, "", (), True, (), "heap", "", "d", False, False, found)  # noqa: FBT003
+
+
+def catalog(tables: Mapping[str, Mapping[str, str]], **enums: tuple[str, ...]) -> Catalog:
+    """Return a catalog of tables and enums, by names with or without a schema."""
+    names = {text: Name(*(("public." + text).split(".")[-2:])) for text in tables}
+    types = {
+        Name("public", name): Type(Name("public", name), "e", f"public.{name}", labels)
+        for name, labels in enums.items()
+    }
+    schemas = {"public", *(name.schema for name in names.values())}
+    return Catalog(
+        tuple(sorted(schemas)),
+        {name: table(name, tables[text]) for text, name in names.items()},
+        types,
+        {},
+    )  # fmt: skip
+
+
+USERS = {"id": "integer", "email": "text", "age": "integer"}
+CASES = {
+    "nothing": ({"t": USERS}, {"t": USERS}, []),
+    "column of the same type": (
+        {"t": USERS},
+        {"t": {"id": "integer", "mail": "text", "age": "integer"}},
+        ["t.email:mail"],
+    ),
+    "column of a like type": (
+        {"t": USERS},
+        {"t": {"id": "integer", "email": "text", "years": "bigint"}},
+        ["t.age:years"],
+    ),
+    "column of another type and name": (
+        {"t": USERS},
+        {"t": {"id": "integer", "email": "text", "born": "date"}},
+        [],
+    ),
+    "column of another type and a like name": (
+        {"t": USERS},
+        {"t": {"id": "integer", "email": "text", "age_in_words": "text"}},
+        ["t.age:age_in_words"],
+    ),
+    "table": ({"t": USERS}, {"u": USERS}, ["t:u"]),
+    "table of another shape": ({"t": USERS}, {"u": {"x": "date", "y": "uuid", "z": "bytea"}}, []),
+    "table in another schema": ({"t": USERS}, {"s.t": USERS}, ["t:s.t"]),
+    "schema": ({"a.t": USERS, "a.u": USERS}, {"b.t": USERS, "b.u": USERS}, ["a:b"]),
+}
+
+
+@pytest.mark.parametrize("case", CASES)
+def test_likely_renames_are_asked_about(case: str) -> None:
+    """A likely rename is asked about, and only that; whoever says yes gets it, whoever says no does not."""
+    before, goal, expected = CASES[case]
+    asked: list[str] = []
+
+    def yes(question: str) -> bool:
+        asked.append(question)
+        return True
+
+    found = matching.find(catalog(before), catalog(goal), Wishes(ask=yes))
+    assert [str(each) for each in found if each.old.name] == expected
+    assert len(asked) == len(expected)
+    assert not matching.find(catalog(before), catalog(goal), Wishes(ask=lambda _: False))
+
+
+@pytest.mark.parametrize("case", [case for case in CASES if CASES[case][2]])
+def test_undecided_renames_stop_everything(case: str) -> None:
+    """Without a terminal a likely rename is an error with the flags that decide it; each of them does."""
+    before, goal, expected = CASES[case]
+    with pytest.raises(ExpectedError) as caught:
+        matching.find(catalog(before), catalog(goal), Wishes())
+    assert [f"--rename {flag}" in caught.value.cause for flag in expected] == [True] * len(expected)
+    found = matching.find(catalog(before), catalog(goal), Wishes(flags=tuple(expected)))
+    assert [str(each) for each in found if each.old.name] == expected
+    assert not matching.find(catalog(before), catalog(goal), Wishes(none=True))
+
+
+def test_columns_change_places() -> None:
+    """Two columns that exchange their names go by way of a third one."""
+    both = catalog({"t": {"a": "text", "b": "text"}})
+    found = matching.find(both, both, Wishes(flags=("t.a:b", "t.b:a")))
+    assert [str(each) for each in found] == ["t.a:a_renamed", "t.b:a", "t.a_renamed:b"]
+
+
+@pytest.mark.parametrize("flag", ["t.nothing:mail", "email:mail", "t.email:age", "", "t.email"])
+def test_flag_that_means_nothing_is_refused(flag: str) -> None:
+    """A flag for which there is no pair of names is an error that shows the nearest pairs."""
+    goal = catalog({"t": {"id": "integer", "mail": "text", "age": "integer"}})
+    with pytest.raises(ExpectedError, match="nothing to rename") as caught:
+        matching.find(catalog({"t": USERS}), goal, Wishes(flags=(flag,), none=True))
+    assert "--rename t.email:mail" in caught.value.hint
+
+
+def test_values_of_enums() -> None:
+    """A value that another takes the place of was perhaps renamed."""
+    before = catalog({"t": {"m": "public.mood"}}, mood=("happy", "sad"))
+    goal = catalog({"t": {"m": "public.mood"}}, mood=("happy", "gloomy"))
+    found = matching.find(before, goal, Wishes(flags=("mood.sad:gloomy",)))
+    assert [each.question for each in found] == ["Was value mood.sad renamed to gloomy?"]
+
+
+def test_hint_counts_once() -> None:
+    """What a model says is done as long as the new name is not there."""
+    goal = catalog({"t": {"id": "integer", "mail": "text", "age": "integer"}})
+    wishes = Wishes(hints={(Name("public", "t"), "mail"): "email"})
+    assert [str(each) for each in matching.find(catalog({"t": USERS}), goal, wishes)] == [
+        "t.email:mail"
+    ]
+    assert matching.find(goal, goal, wishes) == ()
