@@ -1,12 +1,12 @@
 """Models against history: which objects differ, and which of them are the models' business."""
 
 import re
-from collections.abc import Collection
+from collections.abc import Collection, Iterable
 from dataclasses import dataclass
 from fnmatch import fnmatchcase
 
 from postgres_database import catalog, snapshot
-from postgres_database.catalog import Catalog, Name
+from postgres_database.catalog import Catalog, Name, Table
 from postgres_database.connection import Database
 from postgres_database.settings import Settings
 from postgres_database.snapshot import Difference, Key, Snapshot
@@ -99,27 +99,26 @@ class Frame:
     def seen(self, whole: Side) -> Side:
         """Return what is in sight of a database that is one of the two, or on the way."""
         tables = {name: table for name, table in whole.catalog.tables.items() if self._sees(name)}
-        hidden = {_all_quoted(name.sql) for name in whole.catalog.tables if name not in tables}
+        hidden = [table for name, table in whole.catalog.tables.items() if name not in tables]
+        owners = {_all_quoted(table.name.sql) for table in hidden}
+        sequences = {
+            _all_quoted(column.sequence) for table in hidden for column in table.columns.values()
+        }
         objects = {
             key: texts
             for key, texts in whole.snapshot.objects.items()
-            if owner(texts[0]) not in hidden and self._sees_object(key)
+            if owner(texts[0]) not in owners
+            and _all_quoted(Name(key.schema, key.name).sql) not in sequences
+            and self._sees_object(key)
         }
-        gone = [key for key in whole.snapshot.objects if key not in objects]
-        indexes = {key.name for key in gone if key.kind == "INDEX"}
-        rules = [key.name for key in gone if key.kind == "CONSTRAINT"]
-        for name in whole.catalog.tables.keys() - tables.keys():
-            start = f"{name.name} "
-            indexes |= {rule.removeprefix(start) for rule in rules if rule.startswith(start)}
+        gone = whole.snapshot.objects.keys() - objects.keys()
+        attached = {table.name.name for table in hidden} | _indexes(hidden, gone)
         return Side(
             Snapshot(
                 {
                     key: texts
                     for key, texts in objects.items()
-                    if not (
-                        key.kind in ATTACHED
-                        and key.name in indexes | {n.name for n in self._partitions}
-                    )
+                    if key.kind not in ATTACHED or key.name not in attached
                 }
             ),
             Catalog(
@@ -205,6 +204,16 @@ class Frame:
         return not any(
             fnmatchcase(text, pattern) for pattern in self._settings.exclude for text in spelled
         )
+
+
+def _indexes(tables: Iterable[Table], keys: Iterable[Key]) -> set[str]:
+    """Return the names of the indexes of tables, also of those that constraints have."""
+    names = {key.name for key in keys if key.kind == "INDEX"}
+    rules = [key.name for key in keys if key.kind == "CONSTRAINT"]
+    for table in tables:
+        start = f"{table.name.name} "
+        names |= {rule.removeprefix(start) for rule in rules if rule.startswith(start)}
+    return names
 
 
 def _partitions(left: Catalog, right: Catalog) -> set[Name]:

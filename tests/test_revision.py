@@ -476,7 +476,8 @@ def test_likely_rename_writes_nothing(project: Project) -> None:
 
 def test_what_is_excluded_is_left_alone(project: Project) -> None:
     """Objects that alembic.ini excludes are no difference, on either side."""
-    project.models(USERS + ORDERS)
+    serial = ORDERS.replace("sa.BigInteger, sa.Identity()", "sa.Integer")
+    project.models(USERS + serial)
     assert revision.revision(project.settings, "Init tables").proved
     project.models(USERS)
     project.settings = dataclasses.replace(project.settings, exclude=("orders", "log*"))
