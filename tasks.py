@@ -89,7 +89,7 @@ def revision(
     c: Context,
     msg: str = "",
     empty: bool = False,
-    rename: Sequence[str] = (),
+    rename: Sequence[str] | None = None,
     no_renames: bool = False,
     sql: bool = False,
     json: bool = False,
@@ -103,7 +103,7 @@ def revision(
         msg,
         empty=empty,
         sql=sql,
-        rename=rename,
+        rename=rename or (),
         no_renames=no_renames,
         ask=None if json else console.asking(),
     )

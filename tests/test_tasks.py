@@ -428,3 +428,11 @@ def test_failed_revision_leaves_nothing(checkout: Checkout) -> None:
     assert [name for name in after if name != "__pycache__"] == [
         name for name in before if name != "__pycache__"
     ]
+
+
+def test_renames_are_typed_one_by_one(checkout: Checkout) -> None:
+    """--rename takes a word each time; what cannot be renamed is an error that names it."""
+    flags = ("--rename", "users.nothing:more", "--rename", "a:b")
+    done = checkout.invoke("revision", "--msg", "x", *flags)
+    assert done.returncode == 1
+    assert "there is nothing to rename as users.nothing:more, a:b" in done.stderr
