@@ -5,7 +5,7 @@ gentlest first, to be tried in turn. PostgreSQL manual, ALTER TABLE, ALTER TYPE,
 """
 
 import re
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 
 from postgres_database.catalog import Column, Constraint, Name, Table, Type
 from postgres_database.connection import identifier
@@ -142,9 +142,7 @@ def _generation(table: Name, here: Column, goal: Column) -> list[Way]:
     name = identifier(goal.name)
     alter = f"ALTER TABLE {table.sql}"
     again = [f"{alter} DROP COLUMN {name};", f"{alter} ADD COLUMN {column_definition(goal)};"]
-    if here.generated == goal.generated:
-        return [[f"{alter} ALTER COLUMN {name} SET EXPRESSION AS ({goal.default});"], again]
-    if goal.generated:
+    if goal.generated:  # not SET EXPRESSION: scripts run on servers before 17 as well
         return [again]
     aside = identifier(f"{goal.name[:50]}_generated")
     copy = [
@@ -183,10 +181,10 @@ def _numbering(table: Name, here: Column, goal: Column) -> Iterator[str]:
 
 
 def _constraint_drops(
-    table: str, here: Mapping[str, Constraint], goal: Table
+    table: str, here: Iterable[str], goal: Table
 ) -> Iterator[tuple[str, list[Way]]]:
-    for name, constraint in here.items():
-        if constraint.kind != "n" and name not in goal.constraints:
+    for name in here:
+        if name not in goal.constraints:
             yield name, [[f"ALTER TABLE {table} DROP CONSTRAINT {identifier(name)};"]]
 
 
@@ -198,9 +196,7 @@ def _constraint_adds(
         drop = f"ALTER TABLE {table} DROP CONSTRAINT {identifier(name)};"
         old = here.constraints.get(name)
         if old is None:
-            (column, *_) = constraint.columns or ("",)
-            if constraint.kind != "n" or not getattr(here.columns.get(column), "not_null", True):
-                yield name, [[add]]
+            yield name, [[add]]
         elif old != constraint:
             validate = f"ALTER TABLE {table} VALIDATE CONSTRAINT {identifier(name)};"
             valid = old.definition == f"{constraint.definition} NOT VALID"

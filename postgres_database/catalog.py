@@ -65,7 +65,7 @@ class Constraint:
 
     name: str
     kind: str
-    """As in pg_constraint: c check, f foreign key, n not null, p primary key, u unique, x exclude."""
+    """As in pg_constraint: c check, f foreign key, p primary key, u unique, x exclude."""
     definition: str
     columns: tuple[str, ...]
 
@@ -198,7 +198,7 @@ CONSTRAINTS = """
            array(SELECT a.attname::text FROM unnest(c.conkey) WITH ORDINALITY AS k (attnum, place)
                  JOIN pg_attribute a ON a.attrelid = c.conrelid AND a.attnum = k.attnum ORDER BY k.place)
     FROM pg_constraint c
-    WHERE c.conrelid = ANY (%s) AND c.contype IN ('c', 'f', 'n', 'p', 'u', 'x') AND c.conislocal
+    WHERE c.conrelid = ANY (%s) AND c.contype IN ('c', 'f', 'p', 'u', 'x') AND c.conislocal
     ORDER BY c.conrelid, c.conname
 """
 

@@ -45,6 +45,10 @@ HEADER = re.compile(
     r"(?:; Tablespace: (?P<tablespace>.*))?\n--\n",
     re.MULTILINE,
 )
+# Since 18 these have names, which stay when a column gets another; models cannot give them one.
+NOT_NULL_NAME = re.compile(
+    r'(?:(?<=\s)|^)CONSTRAINT (?:"(?:[^"]|"")*"|[^\W\d][\w$]*) NOT NULL(?=$| NO INHERIT$| [^\W\d"][\w$]*$| "[^"]*"$)'
+)
 TRAILER = "--\n-- PostgreSQL database dump complete\n"
 METHOD = re.compile(r"^SET default_table_access_method = (.*);$", re.MULTILINE)
 USUAL_METHOD = "heap"
@@ -286,7 +290,10 @@ def _sorted_elements(statement: str) -> str:
     if span is None:
         return statement
     start, stop = span
-    elements = sorted(element.strip() for element in _split(statement[start:stop], ","))
+    elements = sorted(
+        NOT_NULL_NAME.sub("NOT NULL", element.strip())
+        for element in _split(statement[start:stop], ",")
+    )
     return statement[:start] + "\n    " + ",\n    ".join(elements) + "\n" + statement[stop:]
 
 

@@ -60,7 +60,7 @@ QUERIES = {
         FROM pg_constraint c
         LEFT JOIN r ON r.oid = c.conrelid
         LEFT JOIN types t ON t.oid = c.contypid
-        WHERE contype <> 't' AND (r.oid IS NOT NULL OR t.oid IS NOT NULL)""",
+        WHERE contype NOT IN ('n', 't') AND (r.oid IS NOT NULL OR t.oid IS NOT NULL)""",
     "TRIGGER": """
         SELECT quote_ident(tgname) || ' ON ' || r.identity AS identity, pg_get_triggerdef(t.oid), tgenabled
         FROM pg_trigger t JOIN r ON r.oid = t.tgrelid WHERE NOT tgisinternal AND tgparentid = 0""",
