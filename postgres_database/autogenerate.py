@@ -31,12 +31,11 @@ from alembic.util import DispatchPriority, PriorityDispatchResult
 from sqlalchemy.dialects import postgresql
 from sqlalchemy.types import TypeEngine
 
-from postgres_database.catalog import Catalog, Constraint, Name
+from postgres_database.catalog import Catalog, Constraint, place
 from postgres_database.comparison import Comparison, Frame
 from postgres_database.connection import Database
 
 PLUGIN = "postgres_database.catalog"
-DEFAULT_SCHEMA = "public"
 
 
 @dataclass(frozen=True)
@@ -88,8 +87,7 @@ def options(frame: Frame) -> dict[str, Any]:
     here, goal = frame.before.catalog, frame.goal.catalog
 
     def include_object(item: Any, name: str, kind: str, *_: Any) -> bool:
-        place = _place(item.schema, name) if kind == "table" else None
-        return place is None or place in here.tables or place in goal.tables
+        return kind != "table" or place(item.schema, name) in {*here.tables, *goal.tables}
 
     def compare_type(_context: Any, _inspected: Any, column: sa.Column[Any], *_: Any) -> bool:
         left, right = _column(here, column), _column(goal, column)
@@ -105,13 +103,9 @@ def options(frame: Frame) -> dict[str, Any]:
     }
 
 
-def _place(schema: str | None, name: str) -> Name:
-    return Name(str(schema or DEFAULT_SCHEMA), str(name))
-
-
 def _column(of: Catalog, column: sa.Column[Any]) -> tuple[str, str, str] | None:
     """Return type, collation and default as the server prints them."""
-    table = of.tables.get(_place(column.table.schema, column.table.name))
+    table = of.tables.get(place(column.table.schema, column.table.name))
     found = table.columns.get(str(column.name)) if table else None
     return (found.type, found.collation, found.default) if found else None
 
@@ -149,7 +143,7 @@ Plugin(PLUGIN).add_autogenerate_comparator(
 def _name_constraints(metadata: sa.MetaData, of: Catalog) -> None:
     """Give constraints without a name the one that PostgreSQL chose: nobody can drop what has none."""
     for table in metadata.tables.values():
-        found = of.tables.get(_place(table.schema, table.name))
+        found = of.tables.get(place(table.schema, table.name))
         for constraint in table.constraints if found else ():
             if found and not isinstance(constraint.name, str):
                 columns = tuple(column.name for column in getattr(constraint, "columns", ()))
@@ -186,16 +180,16 @@ def _is_needless(op: MigrateOperation, here: Catalog, goal: Catalog) -> bool:
     if isinstance(op, ModifyTableOps):
         return op.is_empty()
     if isinstance(op, (CreateTableOp, DropTableOp)):  # a view, or made by a statement of the models
-        return isinstance(op, DropTableOp) == (_place(op.schema, op.table_name) in goal.tables)
+        return isinstance(op, DropTableOp) == (place(op.schema, op.table_name) in goal.tables)
     if not isinstance(op, (CreateIndexOp, DropIndexOp, AddConstraintOp, DropConstraintOp)):
         return False
     if isinstance(op, (CreateIndexOp, DropIndexOp)):
-        place, name = _place(op.schema, op.table_name or ""), str(op.index_name)
+        table, name = place(op.schema, op.table_name or ""), str(op.index_name)
     else:
         constraint = op.to_constraint()
-        place = _place(constraint.table.schema, constraint.table.name)
+        table = place(constraint.table.schema, constraint.table.name)
         name = str(constraint.name)
-    left, right = (each.tables.get(place) for each in (here, goal))
+    left, right = (each.tables.get(table) for each in (here, goal))
     if left is None or right is None:
         return False
     if name in left.constraints:

@@ -12,6 +12,9 @@ import sqlalchemy as sa
 
 from postgres_database.connection import Database, identifier
 
+DEFAULT_SCHEMA = "public"
+"""Where models without a schema have their tables, as in a database of PostgreSQL's own making."""
+
 
 class Name(NamedTuple):
     """The name of something in a schema."""
@@ -248,6 +251,11 @@ SEQUENCES = f"""
         AND d.refclassid = 'pg_class'::regclass AND d.refobjsubid > 0 AND d.deptype IN ('a', 'i'))
     ORDER BY 1, 2
 """  # noqa: S608 - a constant
+
+
+def place(schema: str | None, name: str) -> Name:
+    """Return the name of a table as SQLAlchemy and Alembic say it: without the default schema."""
+    return Name(str(schema or DEFAULT_SCHEMA), str(name))
 
 
 def take(database: Database) -> Catalog:

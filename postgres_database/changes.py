@@ -17,7 +17,7 @@ from alembic.operations.ops import (
 )
 
 from postgres_database import alter, renames, statements
-from postgres_database.catalog import Catalog, Name
+from postgres_database.catalog import DEFAULT_SCHEMA, Catalog, Name, place
 from postgres_database.comparison import Side
 from postgres_database.connection import identifier
 from postgres_database.operations import CastColumn, RunSql
@@ -48,7 +48,7 @@ def parts(metadata: sa.MetaData) -> Parts:
     """Collect the constraints and indexes of the models."""
     found: Parts = {}
     for table in metadata.tables.values():
-        name = _name(table.schema, table.name)
+        name = place(table.schema, table.name)
         found |= {(name, str(part.name)): part for part in table.constraints if part.name}
         found |= {(name, str(part.name)): part for part in table.indexes if part.name}
     return found
@@ -62,18 +62,18 @@ def is_owned(key: Key, side: Side) -> bool:
 def of_alembic(op: MigrateOperation, here: Catalog, goal: Catalog) -> Change:
     """Return an operation of Alembic's, with the ways that it lacks."""
     if isinstance(op, DropTableOp):
-        return Change([[op]], Subject("relation", _name(op.schema, op.table_name).sql))
+        return Change([[op]], Subject("relation", place(op.schema, op.table_name).sql))
     if isinstance(op, DropConstraintOp):
-        table = _name(op.schema, op.table_name).sql
+        table = place(op.schema, op.table_name).sql
         return Change([[op]], Subject("constraint", table, str(op.constraint_name)))
     if isinstance(op, (AlterColumnOp, DropColumnOp)):
-        name = _name(op.schema, op.table_name)
+        name = place(op.schema, op.table_name)
         subject = Subject("column", name.sql, op.column_name)
         if isinstance(op, AlterColumnOp) and op.modify_type is not None:
             return Change(_retypings(op, name, here, goal), subject)
         return Change([[op]], subject)
     if isinstance(op, AddColumnOp):
-        name = _name(op.schema, op.table_name)
+        name = place(op.schema, op.table_name)
         column = goal.tables[name].columns[op.column.name]
         if column.serial:  # Alembic would leave out its sequence
             return Change([[RunSql(alter.add_column(name, column))]])
@@ -112,10 +112,6 @@ def _retypings(
             default = [restore] if new.default and op.modify_server_default is False else []
             ways.append([drop, typed, *rest, *default])
     return ways
-
-
-def _name(schema: str | None, table: str) -> Name:
-    return Name(str(schema or "public"), str(table))
 
 
 def dropped(key: Key, here: Snapshot) -> Change:
@@ -192,7 +188,7 @@ def _as_modelled(
 ) -> list[list[MigrateOperation]]:
     """Return the operations that make a constraint or an index anew as the model says it."""
     item = parts.get((table, part))
-    schema = None if table.schema == "public" else table.schema
+    schema = None if table.schema == DEFAULT_SCHEMA else table.schema
     drop: MigrateOperation
     if isinstance(item, sa.Index):
         make: MigrateOperation = CreateIndexOp.from_index(item)
@@ -244,10 +240,7 @@ def _types(trial: Trial, here: Side, goal: Side) -> Iterator[Change]:
         if old and text and here.snapshot.objects.get(key) != text:
             ways = alter.type_changes(old, type_) if old != type_ else []
             replace = list(_replacement(trial, name, text, goal.catalog))
-            yield Change(
-                [[RunSql(sql) for sql in way] for way in [*ways, replace]],
-                Subject("type", type_.sql),
-            )
+            yield Change([*map(_sql, [*ways, replace])], Subject("type", type_.sql))
 
 
 def _replacement(trial: Trial, name: Name, texts: Sequence[str], goal: Catalog) -> Iterator[str]:

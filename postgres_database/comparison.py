@@ -9,9 +9,9 @@ from postgres_database import catalog, snapshot
 from postgres_database.catalog import Catalog, Name, Table
 from postgres_database.connection import Database
 from postgres_database.settings import Settings
-from postgres_database.snapshot import Difference, Key, Snapshot
+from postgres_database.snapshot import IDENTIFIER, Difference, Key, Snapshot
 
-QUALIFIED = r'(?:"(?:[^"]|"")*"|[\w$]+)\.(?:"(?:[^"]|"")*"|[\w$]+)'
+QUALIFIED = rf"{IDENTIFIER}\.{IDENTIFIER}"
 OWNER = re.compile(
     rf"CREATE (?:UNLOGGED |FOREIGN )*TABLE (?P<table>{QUALIFIED})"
     rf"|ALTER (?:FOREIGN )?TABLE (?:ONLY )?(?P<altered>{QUALIFIED})"
@@ -90,7 +90,7 @@ class Frame:
             _all_quoted(name.sql) for each in (self.before, models) for name in each.catalog.tables
         }
         self._dropped = self._tables - {_all_quoted(name.sql) for name in models.catalog.tables}
-        self.standalone = left.catalog.sequences.keys() | right.catalog.sequences.keys()
+        self._standalone = left.catalog.sequences.keys() | right.catalog.sequences.keys()
         hidden = [Key("TABLE", *name) for name in sorted(self._partitions) if self._includes(*name)]
         self.comparison = self._compare(models, hidden)
         self.goal = _joined(models, self.before, self.comparison.kept)
@@ -183,7 +183,7 @@ class Frame:
     def _is_part_of_table(self, key: Key, text: str) -> bool:
         """Tell whether Alembic itself would know this: a table of the models, or a part of it."""
         if key.kind in {"SEQUENCE", "SEQUENCE OWNED BY"}:
-            return Name(key.schema, key.name) not in self.standalone
+            return Name(key.schema, key.name) not in self._standalone
         alembics = key.kind in ALEMBICS or key.kind.endswith("CONSTRAINT")
         alembics |= text.startswith(("COMMENT ON TABLE", "COMMENT ON COLUMN"))
         return alembics and owner(text) in self._tables

@@ -195,6 +195,8 @@ def show_revision(result: RevisionResult) -> None:
         say(f"look at   {line}", style="yellow")
     if result.failure:
         say(f"look at   on a scratch database: {result.failure}", style="yellow")
+    for line in result.empty:
+        say(f"no rows   {line}", style="dim")
     for line in result.lost:
         say(f"look at   lost: {line}", style="yellow")
     _show_objects("the upgrade does not make", result.not_upgraded, "history", "models")

@@ -4,10 +4,10 @@ Nothing is renamed on a guess: a likely rename is one that somebody confirms, by
 model, or when asked. As long as one is undecided, nothing goes on.
 """
 
-import re
+import shlex
 from collections import Counter
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from difflib import get_close_matches
 from functools import partial
 from itertools import product
@@ -16,7 +16,7 @@ from typing import Any
 import sqlalchemy as sa
 
 from postgres_database import likeness
-from postgres_database.catalog import Catalog, Column, Name, Table
+from postgres_database.catalog import Catalog, Column, Name, Table, place
 from postgres_database.errors import ExpectedError
 from postgres_database.renames import Rename, one_by_one
 
@@ -35,17 +35,17 @@ class Wishes:
     """What `--rename` was given: `table.column:new`, `old:new`."""
     none: bool = False
     """Whether everything else was dropped and added."""
-    hints: Mapping[tuple[Name, str], str] | None = None
+    hints: Mapping[tuple[Name, str], str] = field(default_factory=dict)
     """What the models say: the old name by table and column; the column is empty for the table's own."""
     ask: Ask | None = None
     """None where nobody can answer."""
 
 
-def hints(metadata: sa.MetaData, default_schema: str) -> dict[tuple[Name, str], str]:
+def hints(metadata: sa.MetaData) -> dict[tuple[Name, str], str]:
     """Collect the old names that tables and columns say in `info={"renamed_from": …}`."""
     found = {}
     for table in metadata.tables.values():
-        name = Name(str(table.schema or default_schema), str(table.name))
+        name = place(table.schema, table.name)
         for column, info in (("", table.info), *((str(c.name), c.info) for c in table.columns)):
             if HINT in info:
                 found[name, column] = str(info[HINT])
@@ -82,7 +82,7 @@ class _Finder:
         self.before = before
         self.goal = goal
         self.wishes = wishes
-        self.hints = wishes.hints or {}
+        self.hints = wishes.hints
         self.found: list[Rename] = []
         self.undecided: list[Rename] = []
         self.possible: list[str] = []
@@ -156,16 +156,21 @@ class _Finder:
             raise ExpectedError(
                 f"there is nothing to rename as {', '.join(unused)}",
                 cause="models and history have no such pair of an old and a new name",
-                hint=" ".join(["invoke revision --msg '…'", *(f"--rename {text}" for text in near)])
+                hint=" ".join(
+                    [
+                        "invoke revision --msg '…'",
+                        *(f"--rename {shlex.quote(text)}" for text in near),
+                    ]
+                )
                 + "   (table.column:new, old:new, type.value:new)",
             )
         if self.undecided:
-            flags = "\n".join(f"--rename {_typed(rename)}" for rename in self.undecided)
+            flags = "\n".join(f"--rename {shlex.quote(str(rename))}" for rename in self.undecided)
             raise ExpectedError(
                 "was something renamed? nothing was written, because a name that is dropped and added"
                 " loses its rows",
                 cause=f"there is no terminal to ask on; these are likely:\n{flags}",
-                hint=f"invoke revision --msg '…' --rename {_typed(self.undecided[0])}"
+                hint=f"invoke revision --msg '…' --rename {shlex.quote(str(self.undecided[0]))}"
                 "   (the option again for each; or --no-renames)",
             )
 
@@ -210,11 +215,11 @@ class _Finder:
         chosen = self._flagged(rename, here, goal, taken)
         likely = [each for each, likeness in pairs.items() if likeness >= LIKELY]
         likely.sort(key=lambda each: (-pairs[each], str(each)))
-        done_already = [each for each in wanted if each.new in taken]
-        for each in (*(each for each in wanted if each not in done_already), *likely):
+        meant = [each for each in wanted if each.new not in taken]  # else it is done already
+        for each in (*meant, *likely):
             if any(each.old == other.old or each.new == other.new for other in chosen):
                 continue
-            if each in wanted or self._confirmed(each):
+            if each in meant or self._confirmed(each):
                 chosen.append(each)
         self.found += one_by_one(chosen, taken)
         return chosen
@@ -299,12 +304,6 @@ class _Finder:
 
     def _attribute_score(self, old: str, here: str, new: str, goal: str) -> float:
         return 0.9 if self._type(here) == goal else 0.5 if likeness.similar(old, new) else 0.0
-
-
-def _typed(rename: Rename) -> str:
-    """Quote for the shell what it would split."""
-    text = str(rename)
-    return text if re.fullmatch(r"[\w.:@%+,/-]+", text) else "'" + text.replace("'", "'\\''") + "'"
 
 
 def _pairs(here: Collection[Any], goal: Collection[Any]) -> Iterator[tuple[Any, Any]]:

@@ -9,7 +9,7 @@ import sqlalchemy as sa
 from alembic.autogenerate import render_op_text, renderers
 from alembic.autogenerate.api import AutogenContext
 from alembic.operations import MigrateOperation, Operations
-from alembic.operations.ops import AlterColumnOp, RenameTableOp
+from alembic.operations.ops import AlterColumnOp
 from sqlalchemy.dialects import postgresql
 from sqlalchemy.types import TypeDecorator, TypeEngine, UserDefinedType
 
@@ -17,9 +17,10 @@ from postgres_database.errors import ExpectedError
 
 IMPORTS = {
     "postgresql.": "from sqlalchemy.dialects import postgresql",
-    "SqlType(": "from postgres_database.operations import SqlType",
+    "raise ExpectedError(": "\nfrom postgres_database.errors import ExpectedError",
+    "SqlType(": "\nfrom postgres_database.operations import SqlType",
 }
-"""What a script must import if this stands in it."""
+"""What a script must import if this stands in it; ours is a block of its own."""
 
 
 class SqlType(UserDefinedType[Any]):
@@ -151,12 +152,6 @@ def _render_cast(autogen: AutogenContext, operation: CastColumn) -> str:
     return f"{text},\n           postgresql_using={using!r})"
 
 
-@renderers.dispatch_for(RenameTableOp)
-def _render_rename(_autogen: AutogenContext, operation: RenameTableOp) -> str:
-    schema = f", schema={operation.schema!r}" if operation.schema else ""
-    return f"op.rename_table({operation.table_name!r}, {operation.new_table_name!r}{schema})"
-
-
 @renderers.dispatch_for(Outside)
 def _render_outside(autogen: AutogenContext, operation: Outside) -> str:
     body = (_render_sql(autogen, each).replace("\n", "\n    ") for each in operation.statements)
@@ -171,10 +166,14 @@ def _render_note(_autogen: AutogenContext, operation: Note) -> str:
 @renderers.dispatch_for(Refuse)
 def _render_refusal(_autogen: AutogenContext, operation: Refuse) -> str:
     error = operation.error
-    return (
-        "from postgres_database.errors import ExpectedError\n\n"
-        f"raise ExpectedError(\n    {error.what!r},\n    cause={error.cause!r},\n    hint={error.hint!r},\n)"
-    )
+    return f"raise ExpectedError(\n    {error.what!r},\n    cause={error.cause!r},\n    hint={error.hint!r},\n)"
+
+
+def imports(body: str) -> list[str]:
+    """Return the imports that a script needs for what stands in it."""
+    lines = [line for sign, line in IMPORTS.items() if sign in body]
+    ours = [line for line in lines if line.startswith("\n")]
+    return [line.lstrip() if line in ours[1:] else line for line in lines]
 
 
 def render_item(kind: str, item: Any, autogen: AutogenContext) -> str | Literal[False]:

@@ -9,9 +9,10 @@ from typing import Any
 from postgres_database.alter import literal
 from postgres_database.catalog import Catalog, Name, Table
 from postgres_database.connection import identifier
+from postgres_database.snapshot import IDENTIFIER
 
 INDEXED = ("p", "u", "x")
-INDEX_NAME = re.compile(r'INDEX (?:"(?:[^"]|"")*"|\S+) ON')
+INDEX_NAME = re.compile(rf"INDEX {IDENTIFIER} ON")
 
 
 @dataclass(frozen=True)

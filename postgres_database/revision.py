@@ -24,7 +24,7 @@ from postgres_database.draft import Draft, draft
 from postgres_database.errors import ExpectedError
 from postgres_database.history import History
 from postgres_database.matching import Ask, Wishes
-from postgres_database.operations import IMPORTS, Refuse
+from postgres_database.operations import Refuse, imports
 from postgres_database.renames import Rename
 from postgres_database.scratch import Scratch
 from postgres_database.settings import Settings
@@ -115,7 +115,7 @@ def revision(  # noqa: PLR0913 - each is an option
         whole = Frame(settings, left, right, before.objects)
         if not whole.comparison.objects and not rename:
             return RevisionResult(kept=whole.comparison.kept)
-        wishes = Wishes(tuple(rename), no_renames, matching.hints(metadata, "public"), ask)
+        wishes = Wishes(tuple(rename), no_renames, matching.hints(metadata), ask)
         renamed = _rename(at_head, whole, wishes)
         frame = whole
         if renamed:
@@ -212,9 +212,7 @@ class _Work:
             revision=self.revision,
             upgrade=bodies[0],
             downgrade=bodies[1],
-            imports=[
-                line for sign, line in IMPORTS.items() if any(sign in body for body in bodies)
-            ],
+            imports=imports("".join(bodies)),
             roles=sorted(roles - known),
             objects=self.frame.new_objects(),
         )
@@ -232,8 +230,7 @@ class _Work:
             self.facts["failure"] = words
         else:
             self._caution(f"with rows it cannot be undone: {words}")
-        bare = self.session.at(self.history, self.history.heads)
-        if again := self._walk(bare, None):
+        if again := self._walk(self._bare(), None):
             self.facts["failure"] = again[1]
 
     def _walk(self, database: Database, held: rows.Contents | None) -> tuple[str, str] | None:
@@ -260,27 +257,37 @@ class _Work:
                 return stage, f"{error.what}\n{error.cause}"
             if stage == "upgrade":
                 self.facts["not_upgraded"] = self._differing(
-                    database, self.frame, self.frame.goal, self.from_models
+                    database, self.frame, self.frame.goal, lambda: self.from_models
                 )
                 if held:
                     self.facts["lost"] = held.lost(rows.take(database))
             elif stage == "downgrade":
-                head = self.session.at(self.history, self.history.heads)
                 self.facts["not_downgraded"] = self._differing(
-                    database, self.whole, self.whole.before, head
+                    database, self.whole, self.whole.before, self._bare
                 )
         return None
 
     def _differing(
-        self, database: Database, frame: Frame, goal: Side, like: Database
+        self, database: Database, frame: Frame, goal: Side, like: Callable[[], Database]
     ) -> tuple[Difference, ...]:
-        """Return what of a database is not as it ought to be, whatever the spelling."""
+        """Return what of a database is not as it ought to be, whatever the spelling.
+
+        Args:
+            database: What is looked at.
+            frame: The comparison that the goal belongs to.
+            goal: What it ought to be.
+            like: Makes a database that is so, for the case that there is a doubt.
+        """
         there = frame.seen(comparison.side(database))
         if not (differing := frame.unlike(there, goal)):
             return ()
-        respelled = in_words_of(there, goal, (database, like), self.session)
+        respelled = in_words_of(there, goal, (database, like()), self.session)
         left = {each.key for each in there.snapshot.difference(respelled.snapshot)}
         return tuple(each for each in differing if each.key in left)
+
+    def _bare(self) -> Database:
+        """Make a database at head without rows."""
+        return self.session.at(self.history, self.history.heads)
 
     def _caution(self, line: str) -> None:
         self.facts["cautions"] += (line,)

@@ -27,6 +27,7 @@ SESSION = (
     "quote_all_identifiers=off",
 )
 
+IDENTIFIER = r'(?:"(?:[^"]|"")*"|[^\W\d][\w$]*)'
 # Lexical structure: PostgreSQL manual, chapter 4. Quoted text comes first, so that nothing in it counts.
 TOKEN = re.compile(
     r"""(?P<quoted>
@@ -47,7 +48,7 @@ HEADER = re.compile(
 )
 # Since 18 these have names, which stay when a column gets another; models cannot give them one.
 NOT_NULL_NAME = re.compile(
-    r'(?:(?<=\s)|^)CONSTRAINT (?:"(?:[^"]|"")*"|[^\W\d][\w$]*) NOT NULL(?=$| NO INHERIT$| [^\W\d"][\w$]*$| "[^"]*"$)'
+    rf"(?:(?<=\s)|^)CONSTRAINT {IDENTIFIER} NOT NULL(?=$| NO INHERIT$| {IDENTIFIER}$)"
 )
 TRAILER = "--\n-- PostgreSQL database dump complete\n"
 METHOD = re.compile(r"^SET default_table_access_method = (.*);$", re.MULTILINE)

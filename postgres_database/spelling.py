@@ -51,16 +51,20 @@ def in_words_of(
     same = {
         place: mine[place]
         for place, text in theirs.items()
-        if mine.get(place, text) != text and copies[0].get(place) == copies[1].get(place)
+        if mine.get(place, text) != text and _same(place, *copies)
     }
     objects = {
         key: left.snapshot.objects[key]
-        if key in left.snapshot.objects
-        and again[0].snapshot.objects.get(key) == again[1].snapshot.objects.get(key)
+        if key in left.snapshot.objects and _same(key, *(copy.snapshot.objects for copy in again))
         else tuple(_respelled(text, theirs, same, key.schema, key.name) for text in texts)
         for key, texts in right.snapshot.objects.items()
     }
     return Side(Snapshot(objects), _catalog(right.catalog, same))
+
+
+def _same(place: Any, left: Mapping[Any, Any], right: Mapping[Any, Any]) -> bool:
+    """Tell whether both restored copies have something, and the same; what neither has proves nothing."""
+    return place in left and left[place] == right.get(place)
 
 
 def _may_be_spelling(left: Side, right: Side) -> bool:

@@ -16,7 +16,7 @@ from alembic.operations.ops import UpgradeOps
 from alembic.runtime.migration import MigrationContext
 from sqlalchemy.dialects import postgresql
 
-from postgres_database.connection import Database
+from postgres_database.connection import Database, quoted
 from postgres_database.operations import Note, RunSql, SqlType, render_item
 
 Way = Sequence[MigrateOperation]
@@ -107,19 +107,17 @@ class Trial:
         self.database = database
         self.done: list[MigrateOperation] = []
 
-    def make(self, changes: Iterable[Change], *, force: bool = False) -> bool:
-        """Make what can be made, and tell whether that is anything.
+    def make(self, changes: Iterable[Change], *, force: bool = False) -> None:
+        """Make what can be made.
 
         Args:
             changes: In the order in which they should be tried.
             force: Drop what depends on the subject of a change that does not work otherwise.
         """
-        before = len(self.done)
         with self.database.connect() as connection, connection.begin():
             waiting = self._rounds(connection, list(changes), force=False)
             if force and waiting:
                 self._rounds(connection, waiting, force=True)
-        return len(self.done) > before
 
     def _rounds(
         self, connection: sa.Connection, waiting: list[Change], *, force: bool
@@ -166,7 +164,7 @@ class Trial:
                 drop = kind.upper().removesuffix(" OBJECT")
                 drops.append(RunSql(f"DROP {drop} IF EXISTS {identity};"))
             elif clause := IN_TABLES.get(kind):
-                *place, part = (f'"{name.replace(chr(34), chr(34) * 2)}"' for name in names)
+                *place, part = map(quoted, names)
                 clause = clause.format(part) if "{}" in clause else f"{clause} IF EXISTS {part}"
                 drops.append(RunSql(f"ALTER TABLE {'.'.join(place)} {clause};"))
         return drops

@@ -78,15 +78,22 @@ def server() -> Database:
     return maintenance
 
 
-@pytest.fixture
-def database(server: Database) -> Iterator[Database]:
-    """A fresh empty database."""
+@contextlib.contextmanager
+def fresh(server: Database) -> Iterator[Database]:
+    """Make an empty database for a while."""
     name = f"test_{secrets.token_hex(6)}"
     with server.connect(autocommit=True) as connection:
         connection.exec_driver_sql(f"CREATE DATABASE {name} TEMPLATE template0")
     yield Database(server.dsn.with_parts(dbname=name), "test", "from the test")
     with server.connect(autocommit=True) as connection:
         connection.exec_driver_sql(f"DROP DATABASE IF EXISTS {name} WITH (FORCE)")
+
+
+@pytest.fixture
+def database(server: Database) -> Iterator[Database]:
+    """A fresh empty database."""
+    with fresh(server) as made:
+        yield made
 
 
 @pytest.fixture

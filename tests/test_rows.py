@@ -2,24 +2,12 @@
 
 import secrets
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
 
 import pytest
-from conftest import run_sql
+from conftest import fresh, run_sql
 
 from postgres_database import rows
 from postgres_database.connection import Database, quoted
-
-
-@contextmanager
-def fresh(server: Database) -> Iterator[Database]:
-    """Make an empty database for a while."""
-    name = f"test_{secrets.token_hex(6)}"
-    with server.connect(autocommit=True) as connection:
-        connection.exec_driver_sql(f"CREATE DATABASE {name} TEMPLATE template0")
-    yield Database(server.dsn.with_parts(dbname=name), "test", "from the test")
-    with server.connect(autocommit=True) as connection:
-        connection.exec_driver_sql(f"DROP DATABASE IF EXISTS {name} WITH (FORCE)")
 
 
 @pytest.fixture
