@@ -9,7 +9,8 @@ from postgres_database import catalog, snapshot
 from postgres_database.catalog import Catalog, Name, Table
 from postgres_database.connection import Database
 from postgres_database.settings import Settings
-from postgres_database.snapshot import IDENTIFIER, Difference, Key, Snapshot
+from postgres_database.snapshot import Difference, Key, Snapshot
+from postgres_database.tokens import IDENTIFIER
 
 QUALIFIED = rf"{IDENTIFIER}\.{IDENTIFIER}"
 OWNER = re.compile(

@@ -9,7 +9,7 @@ from typing import Any
 from postgres_database.alter import literal
 from postgres_database.catalog import Catalog, Name, Table
 from postgres_database.connection import identifier
-from postgres_database.snapshot import IDENTIFIER
+from postgres_database.tokens import IDENTIFIER
 
 INDEXED = ("p", "u", "x")
 INDEX_NAME = re.compile(rf"INDEX {IDENTIFIER} ON")

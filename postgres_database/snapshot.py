@@ -11,12 +11,12 @@ import subprocess
 from collections import defaultdict
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
-from itertools import pairwise
 
 from postgres_database import binaries
 from postgres_database.connection import Database
 from postgres_database.errors import ExpectedError
 from postgres_database.scratch import Scratch
+from postgres_database.tokens import IDENTIFIER, TOKEN, parentheses, split
 
 VERSION_TABLE = "alembic_version"
 LOCK_WAIT = "5s"
@@ -27,18 +27,6 @@ SESSION = (
     "quote_all_identifiers=off",
 )
 
-IDENTIFIER = r'(?:"(?:[^"]|"")*"|[^\W\d][\w$]*)'
-# Lexical structure: PostgreSQL manual, chapter 4. Quoted text comes first, so that nothing in it counts.
-TOKEN = re.compile(
-    r"""(?P<quoted>
-            [eE]'(?:[^'\\]|\\.|'')*' | '(?:[^']|'')*' | "(?:[^"]|"")*"
-          | (?P<dollar>\$(?:[^\W\d]\w*)?\$).*?(?P=dollar)
-        )
-      | (?P<word>[^\W\d][\w$]*)
-      | (?P<comment>--[^\n]*)
-      | (?P<mark>[()\[\],;])""",
-    re.DOTALL | re.VERBOSE,
-)
 # Before the header stand the settings that changed since the object before; a table has those then in force.
 HEADER = re.compile(
     r"(?P<settings>(?:^SET default_(?:tablespace|table_access_method) = .*;\n+)*)"
@@ -53,6 +41,11 @@ NOT_NULL_NAME = re.compile(
 TRAILER = "--\n-- PostgreSQL database dump complete\n"
 METHOD = re.compile(r"^SET default_table_access_method = (.*);$", re.MULTILINE)
 USUAL_METHOD = "heap"
+CHILD = re.compile(
+    rf"^CREATE (?:UNLOGGED )?TABLE (?P<name>{IDENTIFIER}\.{IDENTIFIER}) \(.*^INHERITS \(",
+    re.MULTILINE | re.DOTALL,
+)
+INHERITED = re.compile(rf"\s*NOT NULL (?P<column>{IDENTIFIER})\s*")
 
 RESETTABLE = {
     "search_path": "''",
@@ -224,18 +217,40 @@ def _sections(text: str) -> list[tuple[re.Match[str], str]]:
                 end = token.start()
     stops = [header.start() for header in headers[1:]] + [end]
     return [
-        (header, text[header.end() : stop]) for header, stop in zip(headers, stops, strict=False)
+        (header, _not_null_after(text[header.end() : stop]))
+        for header, stop in zip(headers, stops, strict=False)
     ]
+
+
+def _not_null_after(body: str) -> str:
+    """Make inherited columns NOT NULL after CREATE TABLE: inside it only PostgreSQL 18 can.
+
+    pg_dump writes for servers of its own version (PostgreSQL manual, pg_dump, Notes).
+    """
+    table, span = CHILD.search(body), parentheses(body)
+    if table is None or span is None:
+        return body
+    elements = split(body[slice(*span)], ",")
+    kept = [each for each in elements if not INHERITED.fullmatch(each)]
+    if len(kept) == len(elements):
+        return body
+    after = [
+        f"ALTER TABLE {table['name']} ALTER COLUMN {match['column']} SET NOT NULL;\n"
+        for match in map(INHERITED.fullmatch, elements)
+        if match
+    ]
+    inside = ",".join(kept).rstrip()
+    return "".join([body[: span[0]], inside, "\n", body[span[1] :], *after, "\n"])
 
 
 def _canonical(kind: str, body: str) -> str:
     if kind in ("TABLE", "FOREIGN TABLE"):
-        statements = [_sorted_elements(statement) for statement in _split(body, ";")]
+        statements = [_sorted_elements(statement) for statement in split(body, ";")]
         return _sorted_options(_in_order(statements))
     if kind in ("INDEX", "CONSTRAINT", "VIEW", "MATERIALIZED VIEW"):
         return _sorted_options(body)
     if kind in ("ACL", "DEFAULT ACL", "SEQUENCE"):
-        return _in_order(_by_grantor(_split(body, ";")))
+        return _in_order(_by_grantor(split(body, ";")))
     return body
 
 
@@ -264,22 +279,12 @@ def _sorted_options(text: str) -> str:
     """Sort what stands in WITH (…)."""
     word = ""
     for token in TOKEN.finditer(text):
-        if (
-            word == "WITH"
-            and token["mark"] == "("
-            and (span := _first_parentheses(text, token.start()))
-        ):
+        if word == "WITH" and token["mark"] == "(" and (span := parentheses(text, token.start())):
             start, stop = span
-            options = sorted(option.strip() for option in _split(text[start:stop], ","))
+            options = sorted(option.strip() for option in split(text[start:stop], ","))
             return text[:start] + ", ".join(options) + _sorted_options(text[stop:])
         word = token["word"] or ""
     return text
-
-
-def elements(text: str) -> list[str]:
-    """Return what stands in the first parentheses of a statement, split at its commas."""
-    span = _first_parentheses(text)
-    return [element.strip() for element in _split(text[span[0] : span[1]], ",")] if span else []
 
 
 def _sorted_elements(statement: str) -> str:
@@ -287,47 +292,12 @@ def _sorted_elements(statement: str) -> str:
     statement = statement.strip()
     if not re.match(r"CREATE (UNLOGGED |FOREIGN )?TABLE", statement):
         return statement
-    span = _first_parentheses(statement)
+    span = parentheses(statement)
     if span is None:
         return statement
     start, stop = span
     elements = sorted(
         NOT_NULL_NAME.sub("NOT NULL", element.strip())
-        for element in _split(statement[start:stop], ",")
+        for element in split(statement[start:stop], ",")
     )
     return statement[:start] + "\n    " + ",\n    ".join(elements) + "\n" + statement[stop:]
-
-
-def _marks(text: str, start: int = 0) -> Iterator[tuple[str, int, int]]:
-    """Yield brackets and separators outside quotes: the mark, its position and the depth around it."""
-    depth = 0
-    for token in TOKEN.finditer(text, start):
-        mark = token["mark"]
-        if mark is None:
-            continue
-        if mark in ")]":
-            depth -= 1
-        yield mark, token.start(), depth
-        if mark in "([":
-            depth += 1
-
-
-def _first_parentheses(text: str, start: int = 0) -> tuple[int, int] | None:
-    opened = None
-    for mark, position, depth in _marks(text, start):
-        if depth == 0 and mark == "(" and opened is None:
-            opened = position + 1
-        elif depth == 0 and mark == ")" and opened is not None:
-            return opened, position
-    return None
-
-
-def _split(text: str, separator: str) -> list[str]:
-    """Split at a separator outside quotes and brackets; pieces without content are left out."""
-    cuts = [
-        -1,
-        *(position for mark, position, depth in _marks(text) if mark == separator and depth == 0),
-        len(text),
-    ]
-    pieces = [text[cut + 1 : next_cut] for cut, next_cut in pairwise(cuts)]
-    return [piece for piece in pieces if piece.strip()]

@@ -8,7 +8,8 @@ import re
 from collections.abc import Iterator, Sequence
 
 from postgres_database.alter import Way
-from postgres_database.snapshot import IDENTIFIER, TOKEN, Key, Snapshot
+from postgres_database.snapshot import Key, Snapshot
+from postgres_database.tokens import IDENTIFIER, TOKEN
 
 NAME = rf"{IDENTIFIER}(?:\.{IDENTIFIER})?"
 OPERANDS = r"(?=(?:.*?LEFTARG = (?P<left>[^\n,)]+))?)(?=(?:.*?RIGHTARG = (?P<right>[^\n,)]+))?)"

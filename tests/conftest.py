@@ -21,10 +21,12 @@ import sqlalchemy as sa
 
 from postgres_database.connection import Database
 from postgres_database.dsn import Dsn
-from postgres_database.server import EmbeddedServer
+from postgres_database.server import CHEAP, CONFIGURATION, SUPERUSER, EmbeddedServer
 from postgres_database.settings import ROOT, Settings
 
 HOME_VARIABLE = "POSTGRES_DATABASE_TEST_HOME"
+OTHER_PROGRAMS = os.environ.get("TEST_POSTGRES_BIN", "")
+"""Where the programs of another PostgreSQL are, if the tests are to run on its server."""
 PASSWORD = "p@ss/w%rd#$1"  # holds what URLs, env files and configparser trip over
 
 # Whoever runs the tests has settings of their own; none of them may reach a test.
@@ -40,9 +42,27 @@ for name in [*os.environ]:
         del os.environ[name]
 
 
+class OtherServer(EmbeddedServer):
+    """A server of another PostgreSQL, whose initdb may be too old for what the embedded one's gets."""
+
+    binaries = Path(OTHER_PROGRAMS)
+
+    def _initialise(self) -> None:
+        options = "--auth=trust", "--encoding=UTF8", "--locale=C", "--no-sync"
+        self._run("initdb", "--pgdata=data", f"--username={SUPERUSER}", *options)
+        settings = (CONFIGURATION | CHEAP).items()
+        with (self.data / "postgresql.conf").open("a") as file:
+            file.writelines(f"{name} = '{value}'\n" for name, value in settings)
+
+
+def cheap_server(home: Path) -> EmbeddedServer:
+    """Return the server to test with that lives in this directory."""
+    return (OtherServer if OTHER_PROGRAMS else EmbeddedServer)(home, durable=False)
+
+
 def test_server() -> EmbeddedServer:
     """Return the server of this test run, which all workers share."""
-    return EmbeddedServer(Path(os.environ[HOME_VARIABLE]) / "server", durable=False)
+    return cheap_server(Path(os.environ[HOME_VARIABLE]) / "server")
 
 
 def pytest_configure(config: pytest.Config) -> None:
@@ -62,20 +82,25 @@ def pytest_unconfigure(config: pytest.Config) -> None:
 def server() -> Database:
     """The maintenance database of the test server."""
     running = test_server()
-    dsn = running.ensure_running()
-    hba = running.data / "pg_hba.conf"
-    maintenance = Database(dsn, "test")
+    maintenance = Database(running.ensure_running(), "test")
     with maintenance.connect(autocommit=True) as connection:
         connection.exec_driver_sql("SELECT pg_advisory_lock(1)")
         roles = connection.exec_driver_sql("SELECT rolname FROM pg_roles").scalars().all()
         if "app" not in roles:
-            text = hba.read_text()
-            hba.write_text("local all app scram-sha-256\nlocal replication all trust\n" + text)
             connection.exec_driver_sql(
                 f"CREATE ROLE app LOGIN PASSWORD '{PASSWORD.replace('%', '%%')}'"
             )
+            hba = running.data / "pg_hba.conf"
+            rules = "local all app scram-sha-256\nlocal replication all trust\n"
+            hba.write_text(rules + hba.read_text())
             connection.exec_driver_sql("SELECT pg_reload_conf()")
     return maintenance
+
+
+def needs_version(server: Database, major: int, what: str) -> None:
+    """Skip what an older server does not have."""
+    if int(str(run_sql(server, "SHOW server_version_num")[0][0])) < major * 10000:
+        pytest.skip(f"{what}: new in PostgreSQL {major}")
 
 
 @contextlib.contextmanager

@@ -14,14 +14,13 @@ from pathlib import Path
 
 import pytest
 import sqlalchemy as sa
-from conftest import PASSWORD, Project, as_text, run_sql
+from conftest import PASSWORD, Project, as_text, cheap_server, run_sql
 
 from postgres_database import history, scratch, snapshot
 from postgres_database.connection import Database
 from postgres_database.dsn import Dsn
 from postgres_database.errors import ExpectedError
 from postgres_database.scratch import KEPT_TEMPLATES, PREFIX, TEMPLATE_PREFIX
-from postgres_database.server import EmbeddedServer
 from postgres_database.settings import ROOT
 
 PRELUDE = """
@@ -42,7 +41,7 @@ def own() -> Iterator[Database]:
     """A server that no other test uses: here databases can be counted, and everybody may log in."""
     directory = Path(tempfile.mkdtemp(prefix="pgdb-"))
     directory.chmod(0o755)
-    running = EmbeddedServer(directory / "home", durable=False)
+    running = cheap_server(directory / "home")
     maintenance = Database(running.ensure_running(), "test")
     (running.data / "pg_hba.conf").write_text("local all all trust\n")
     run_sql(maintenance, "SELECT pg_reload_conf()")

@@ -2,8 +2,6 @@
 
 import re
 import secrets
-import shutil
-import tempfile
 import textwrap
 import time
 from collections import defaultdict
@@ -14,12 +12,11 @@ from pathlib import Path
 from typing import NamedTuple
 
 import pytest
-from conftest import Project, run_sql
+from conftest import Project, needs_version, run_sql
 
 from postgres_database import history, runner, scratch, snapshot
 from postgres_database.connection import Database, quoted
 from postgres_database.errors import ExpectedError
-from postgres_database.server import EmbeddedServer
 from postgres_database.snapshot import Key
 
 ROLES = ("snap_a", "snap_b", "snap_c")
@@ -745,20 +742,18 @@ def maker(server: Database) -> Iterator[MakeDatabase]:
 
 
 @pytest.fixture(scope="module")
-def server() -> Iterator[Database]:
-    """A server for this file, with roles and a tablespace that no other test should find on its own."""
-    directory = Path(tempfile.mkdtemp(prefix="pgdb-"))
-    directory.chmod(0o755)
-    running = EmbeddedServer(directory / "home", durable=False)
-    maintenance = Database(running.ensure_running(), "test")
-    with maintenance.connect(autocommit=True) as connection:
-        for role in ROLES:
+def server(server: Database) -> Database:
+    """The test server, with roles and a tablespace."""
+    with server.connect(autocommit=True) as connection:
+        connection.exec_driver_sql("SELECT pg_advisory_lock(2)")
+        query = "SELECT rolname FROM pg_roles UNION SELECT spcname FROM pg_tablespace"
+        there = connection.exec_driver_sql(query).scalars().all()
+        for role in set(ROLES).difference(there):
             connection.exec_driver_sql(f"CREATE ROLE {role}")
-        connection.exec_driver_sql("SET allow_in_place_tablespaces = on")
-        connection.exec_driver_sql(f"CREATE TABLESPACE {TABLESPACE} LOCATION ''")
-    yield maintenance
-    running.stop()
-    shutil.rmtree(directory)
+        if TABLESPACE not in there:
+            connection.exec_driver_sql("SET allow_in_place_tablespaces = on")
+            connection.exec_driver_sql(f"CREATE TABLESPACE {TABLESPACE} LOCATION ''")
+    return server
 
 
 @pytest.fixture
@@ -1061,8 +1056,11 @@ def test_an_empty_schema_is_restorable(make: MakeDatabase) -> None:
     assert snapshot.take(make(text)).objects == {}
 
 
-def test_the_dump_reads_only(make: MakeDatabase, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_dump_reads_only(
+    server: Database, make: MakeDatabase, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """pg_dump runs in a session that cannot write, also with options of one's own."""
+    needs_version(server, 17, "event triggers on login")
     made = make(
         "CREATE FUNCTION f() RETURNS event_trigger LANGUAGE plpgsql AS $$ BEGIN"
         " IF current_setting('application_name') = 'pg_dump' THEN"

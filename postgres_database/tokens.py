@@ -1,0 +1,54 @@
+"""The text of SQL as PostgreSQL reads it: what is quoted, what is in brackets, what is a name. Pure."""
+
+import re
+from collections.abc import Iterator
+from itertools import pairwise
+
+IDENTIFIER = r'(?:"(?:[^"]|"")*"|[^\W\d][\w$]*)'
+# Lexical structure: PostgreSQL manual, chapter 4. Quoted text comes first, so that nothing in it counts.
+TOKEN = re.compile(
+    r"""(?P<quoted>
+            [eE]'(?:[^'\\]|\\.|'')*' | '(?:[^']|'')*' | "(?:[^"]|"")*"
+          | (?P<dollar>\$(?:[^\W\d]\w*)?\$).*?(?P=dollar)
+        )
+      | (?P<word>[^\W\d][\w$]*)
+      | (?P<comment>--[^\n]*)
+      | (?P<mark>[()\[\],;])""",
+    re.DOTALL | re.VERBOSE,
+)
+
+
+def _marks(text: str, start: int = 0) -> Iterator[tuple[str, int, int]]:
+    """Yield brackets and separators outside quotes: the mark, its position and the depth around it."""
+    depth = 0
+    for token in TOKEN.finditer(text, start):
+        mark = token["mark"]
+        if mark is None:
+            continue
+        if mark in ")]":
+            depth -= 1
+        yield mark, token.start(), depth
+        if mark in "([":
+            depth += 1
+
+
+def parentheses(text: str, start: int = 0) -> tuple[int, int] | None:
+    """Return where the inside of the first parentheses begins and ends, if there are any."""
+    opened = None
+    for mark, position, depth in _marks(text, start):
+        if depth == 0 and mark == "(" and opened is None:
+            opened = position + 1
+        elif depth == 0 and mark == ")" and opened is not None:
+            return opened, position
+    return None
+
+
+def split(text: str, separator: str) -> list[str]:
+    """Split at a separator outside quotes and brackets; pieces without content are left out."""
+    cuts = [
+        -1,
+        *(position for mark, position, depth in _marks(text) if mark == separator and depth == 0),
+        len(text),
+    ]
+    pieces = [text[cut + 1 : next_cut] for cut, next_cut in pairwise(cuts)]
+    return [piece for piece in pieces if piece.strip()]

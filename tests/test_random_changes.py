@@ -1,0 +1,41 @@
+"""Any change of any models is proved, or what is left to do is named: nothing goes wrong in silence."""
+
+import case_judge
+import pytest
+import random_changes
+from case_table import Case
+from hypothesis import HealthCheck, Phase, assume, given, seed, settings
+
+from postgres_database.connection import Database
+
+SHORT_FORM = 2
+ROUNDS = [
+    pytest.param(number, marks=() if number < SHORT_FORM else pytest.mark.slow)
+    for number in range(60)
+]
+EXAMPLES = 5
+
+
+@pytest.mark.parametrize("number", ROUNDS)
+def test_whatever_is_changed_is_proved_or_named(server: Database, number: int) -> None:
+    """Judged by the system catalogs and by rows; each round draws other models and changes."""
+
+    @seed(number)
+    @settings(
+        max_examples=EXAMPLES,
+        deadline=None,
+        database=None,
+        phases=[Phase.generate],
+        suppress_health_check=[*HealthCheck],
+    )
+    @given(random_changes.cases())
+    def judge(case: Case) -> None:
+        assume(case.before != case.after)
+        verdict = case_judge.judge(case, server)
+        told = verdict.claim in {"proved", "named"} and verdict.outcome != "wrong"
+        nothing = verdict.faults == ("nothing instead of proved",)
+        assert told or nothing, "\n".join(
+            [case.name, *verdict.faults, verdict.said, case.before, "->", case.after, case.rows]
+        )
+
+    judge()
