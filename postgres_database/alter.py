@@ -217,6 +217,8 @@ def _settings(here: Table, goal: Table) -> Iterator[str]:
     if here.replica_identity != goal.replica_identity:
         kind, index = goal.replica_identity[0], goal.replica_identity[1:]
         yield f"REPLICA IDENTITY {REPLICA.get(kind) or f'USING INDEX {index}'}"
+    if here.clustered != goal.clustered:
+        yield f"CLUSTER ON {goal.clustered}" if goal.clustered else "SET WITHOUT CLUSTER"
     if here.row_security != goal.row_security:
         yield f"{'ENABLE' if goal.row_security else 'DISABLE'} ROW LEVEL SECURITY"
     if here.forced != goal.forced:

@@ -11,6 +11,7 @@ from postgres_database.history import History, Revision
 from postgres_database.scratch import Scratch
 from postgres_database.settings import Settings
 from postgres_database.spelling import in_words_of
+from postgres_database.tokens import stable
 from postgres_database.upgrade import Confirm
 
 UPGRADE = 'op.execute_file(__file__.removesuffix(".py") + ".sql")'
@@ -56,7 +57,7 @@ def baseline(
             roles = tuple(run.connection.execute(runner.ROLES).scalars())
     metadata = scratch.load_metadata(settings)
     dumped = snapshot.dump(database)
-    path, revision_id = _write(settings, message, snapshot.restorable(dumped), roles)
+    path, revision_id = _write(settings, message, stable(snapshot.restorable(dumped)), roles)
     try:
         with scratch.session(settings) as session:
             scripts = history.read(settings)

@@ -91,6 +91,8 @@ class Table:
     access_method: str
     tablespace: str
     replica_identity: str
+    clustered: str
+    """The index that CLUSTER goes by, for SQL."""
     row_security: bool
     forced: bool
     """Whether row security holds for the owner, too."""
@@ -157,6 +159,8 @@ TABLES = f"""
                SELECT quote_ident(x.relname) FROM pg_index i JOIN pg_class x ON x.oid = i.indexrelid
                WHERE i.indrelid = c.oid AND i.indisreplident AND c.relreplident = 'i'
            ), ''),
+           coalesce((SELECT quote_ident(x.relname) FROM pg_index i JOIN pg_class x ON x.oid = i.indexrelid
+                     WHERE i.indrelid = c.oid AND i.indisclustered), ''),
            c.relrowsecurity, c.relforcerowsecurity
     FROM pg_class c
     JOIN pg_namespace n ON n.oid = c.relnamespace

@@ -1,6 +1,6 @@
 """From one side to the other: what is to be changed, in which ways, for a scratch database to try."""
 
-from collections.abc import Collection, Iterator, Sequence
+from collections.abc import Collection, Iterable, Iterator
 from typing import Any
 
 import sqlalchemy as sa
@@ -10,6 +10,7 @@ from alembic.operations.ops import (
     AddConstraintOp,
     AlterColumnOp,
     CreateIndexOp,
+    CreateTableOp,
     DropColumnOp,
     DropConstraintOp,
     DropIndexOp,
@@ -22,6 +23,7 @@ from postgres_database.comparison import Side
 from postgres_database.connection import identifier
 from postgres_database.operations import CastColumn, RunSql
 from postgres_database.snapshot import Key, Snapshot
+from postgres_database.tokens import stable
 from postgres_database.trial import Change, Subject, Trial
 
 ALTERED = ("CONSTRAINT", "FK CONSTRAINT", "CHECK CONSTRAINT", "DEFAULT")
@@ -37,6 +39,26 @@ COLUMNS_OF_TYPE = """
     LEFT JOIN pg_attrdef d ON d.adrelid = a.attrelid AND d.adnum = a.attnum AND a.attgenerated = ''
     WHERE to_regtype(%s) IN (t.oid, t.typelem) AND NOT a.attisdropped
     ORDER BY 1, 2
+"""
+
+# The innermost first.
+TYPES_ON_TYPE = """
+    WITH RECURSIVE used (oid, depth) AS (
+        SELECT to_regtype(%s)::oid, 0
+        UNION
+        SELECT t.oid, used.depth + 1
+        FROM used
+        JOIN pg_type b ON b.oid = used.oid OR (b.typelem = used.oid AND b.typcategory = 'A')
+        JOIN pg_type t ON t.typbasetype = b.oid OR EXISTS (
+            SELECT FROM pg_attribute a JOIN pg_class c ON c.oid = a.attrelid AND c.relkind = 'c'
+            WHERE a.attrelid = t.typrelid AND a.atttypid = b.oid AND NOT a.attisdropped)
+    )
+    SELECT n.nspname, t.typname, t.typtype::text
+    FROM used
+    JOIN pg_type t ON t.oid = used.oid
+    JOIN pg_namespace n ON n.oid = t.typnamespace
+    GROUP BY t.oid, n.nspname, t.typname, t.typtype
+    ORDER BY max(used.depth), t.oid
 """
 
 
@@ -59,40 +81,52 @@ def is_owned(key: Key, side: Side) -> bool:
     return key.kind == "SEQUENCE" and Name(key.schema, key.name) not in side.catalog.sequences
 
 
-def of_alembic(op: MigrateOperation, here: Catalog, goal: Catalog) -> Change:
+def of_alembic(op: MigrateOperation, here: Side, goal: Side) -> Change:
     """Return an operation of Alembic's, with the ways that it lacks."""
-    if isinstance(op, DropTableOp):
-        return Change([[op]], Subject("relation", place(op.schema, op.table_name).sql))
-    if isinstance(op, DropConstraintOp):
-        table = place(op.schema, op.table_name).sql
-        return Change([[op]], Subject("constraint", table, str(op.constraint_name)))
-    if isinstance(op, (AlterColumnOp, DropColumnOp)):
-        name = place(op.schema, op.table_name)
-        subject = Subject("column", name.sql, op.column_name)
-        if isinstance(op, AlterColumnOp) and op.modify_type is not None:
-            return Change(_retypings(op, name, here, goal), subject)
-        return Change([[op]], subject)
+    if isinstance(op, CreateTableOp) and not _is_whole(op, goal.catalog):
+        return made(Key("TABLE", *place(op.schema, op.table_name)), goal.snapshot)
+    if isinstance(op, AlterColumnOp) and op.modify_type is not None:
+        return Change(_retypings(op, here.catalog, goal.catalog), _concerned(op))
     if isinstance(op, AddColumnOp):
         name = place(op.schema, op.table_name)
-        column = goal.tables[name].columns[op.column.name]
+        column = goal.catalog.tables[name].columns[op.column.name]
         if column.serial:  # Alembic would leave out its sequence
-            return Change([[RunSql(alter.add_column(name, column))]])
-    return Change([[op]])
+            return Change([_sql([alter.add_column(name, column)])])
+    return Change([[op]], _concerned(op))
 
 
-def _retypings(
-    op: AlterColumnOp, name: Name, here: Catalog, goal: Catalog
-) -> list[list[MigrateOperation]]:
+def _concerned(op: MigrateOperation) -> Subject | None:
+    if isinstance(op, DropTableOp):
+        return Subject("relation", place(op.schema, op.table_name).sql)
+    if isinstance(op, DropIndexOp):
+        return Subject("relation", place(op.schema, str(op.index_name)).sql)
+    if isinstance(op, DropConstraintOp):
+        table = place(op.schema, op.table_name).sql
+        return Subject("constraint", table, str(op.constraint_name))
+    if isinstance(op, (AlterColumnOp, DropColumnOp)):
+        return Subject("column", place(op.schema, op.table_name).sql, op.column_name)
+    return None
+
+
+def _is_whole(op: CreateTableOp, goal: Catalog) -> bool:
+    """Tell whether an operation says what a table is made from; that of a table it read does not."""
+    table = goal.tables[place(op.schema, op.table_name)]
+    parted = not table.partitioned_by or "postgresql_partition_by" in op.kw
+    return parted and not table.partition and (not table.parents or "postgresql_inherits" in op.kw)
+
+
+def _retypings(op: AlterColumnOp, here: Catalog, goal: Catalog) -> list[list[MigrateOperation]]:
     """A cast may need an expression, and a default may stand in its way."""
+    name = place(op.schema, op.table_name)
     old = here.tables[name].columns[op.column_name]
     new = goal.tables[name].columns[op.column_name]
-    place: dict[str, Any] = {"schema": op.schema, "existing_type": op.modify_type}
+    facts: dict[str, Any] = {"schema": op.schema, "existing_type": op.modify_type}
     type_only = AlterColumnOp(
         op.table_name, op.column_name, schema=op.schema, existing_type=op.existing_type,
         modify_type=op.modify_type,
     )  # fmt: skip
     others = AlterColumnOp(
-        op.table_name, op.column_name, **place, modify_nullable=op.modify_nullable,
+        op.table_name, op.column_name, **facts, modify_nullable=op.modify_nullable,
         modify_comment=op.modify_comment, existing_comment=op.existing_comment,
         modify_server_default=op.modify_server_default,
     )  # fmt: skip
@@ -100,8 +134,10 @@ def _retypings(
         op.table_name, op.column_name, schema=op.schema, existing_type=op.existing_type,
         modify_server_default=None,
     )  # fmt: skip
-    restore = RunSql(
-        f"ALTER TABLE {name.sql} ALTER COLUMN {identifier(op.column_name)} SET DEFAULT {new.default};"
+    restore = _sql(
+        [
+            f"ALTER TABLE {name.sql} ALTER COLUMN {identifier(op.column_name)} SET DEFAULT {new.default};"
+        ]
     )
     rest = [others] if others.has_changes() else []
     ways: list[list[MigrateOperation]] = []
@@ -109,7 +145,7 @@ def _retypings(
         typed = CastColumn(type_only, cast) if cast else type_only
         ways.append([typed, *rest])
         if old.default and not old.generated:
-            default = [restore] if new.default and op.modify_server_default is False else []
+            default = restore if new.default and op.modify_server_default is False else []
             ways.append([drop, typed, *rest, *default])
     return ways
 
@@ -117,12 +153,12 @@ def _retypings(
 def dropped(key: Key, here: Snapshot) -> Change:
     """Return what drops an object."""
     body = here.objects[key][0]
-    return Change([[RunSql(sql) for sql in statements.drops(key, here)]], _subject(key, body))
+    return Change([_sql(statements.drops(key, here))], _subject(key, body))
 
 
 def made(key: Key, goal: Snapshot) -> Change:
     """Return what makes an object."""
-    return Change([[RunSql(sql) for sql in statements.makes(key, goal)]])
+    return Change([_sql(statements.makes(key, goal))])
 
 
 def _subject(key: Key, body: str) -> Subject | None:
@@ -148,7 +184,7 @@ def rest(trial: Trial, here: Side, goal: Side, parts: Parts) -> Iterator[Change]
         parts: Constraints and indexes that the models have.
     """
     for rename in renames.followers(here.catalog, goal.catalog):
-        yield Change([[RunSql(renames.statement(rename))]])
+        yield Change([_sql([renames.statement(rename)])])
     for key in reversed(statements.missing(goal.snapshot, here.snapshot)):
         if not _is_altered(key, here, goal):
             yield dropped(key, here.snapshot)
@@ -160,27 +196,36 @@ def rest(trial: Trial, here: Side, goal: Side, parts: Parts) -> Iterator[Change]
 
 
 def _tables(here: Side, goal: Side, parts: Parts) -> Iterator[Change]:
+    for name in _both(here, goal):
+        old, table = here.catalog.tables[name], goal.catalog.tables[name]
+        constraints = {*old.constraints, *table.constraints}
+        for part, ways in alter.table_changes(old, table):
+            modelled = _as_modelled(name, part, parts, there=part in old.constraints)
+            yield Change([*modelled, *map(_sql, ways)], _part(name, constraints, part))
+
+
+def _both(here: Side, goal: Side) -> Iterator[Name]:
+    """Yield the tables that can be altered; a foreign table has no rows and is made anew."""
     for name, table in goal.catalog.tables.items():
-        if old := here.catalog.tables.get(name):
-            constraints = {*old.constraints, *table.constraints}
-            for part, ways in alter.table_changes(old, table):
-                modelled = _as_modelled(name, part, parts, there=part in old.constraints)
-                yield Change([*modelled, *map(_sql, ways)], _part(name, constraints, part))
+        old = here.catalog.tables.get(name)
+        if old and "f" not in {old.kind, table.kind}:
+            yield name
 
 
 def _object(key: Key, here: Side, goal: Side, parts: Parts) -> Iterator[Change]:
     if key not in here.snapshot.objects:
         yield made(key, goal.snapshot)
     elif here.snapshot.objects[key] != goal.snapshot.objects[key]:
-        ways = statements.ways(key, here.snapshot, goal.snapshot)
+        if not (ways := statements.ways(key, here.snapshot, goal.snapshot)):
+            return
         table = _indexed(key, goal)
         modelled = _as_modelled(table, key.name, parts, there=True) if table else []
         subject = _subject(key, here.snapshot.objects[key][0])
         yield Change([*modelled, *map(_sql, ways)], subject)
 
 
-def _sql(way: alter.Way) -> list[MigrateOperation]:
-    return [RunSql(statement) for statement in way]
+def _sql(statements: Iterable[str]) -> list[MigrateOperation]:
+    return [RunSql(stable(statement)) for statement in statements]
 
 
 def _as_modelled(
@@ -217,15 +262,17 @@ def _part(name: Name, constraints: Collection[str], part: str) -> Subject | None
 
 def _is_altered(key: Key, here: Side, goal: Side) -> bool:
     """Tell whether an object is part of a table that is altered, or a type that is."""
-    both = here.catalog.tables.keys() & goal.catalog.tables.keys()
-    names = {name.name for name in both if name.schema == key.schema}
-    if key.kind in {"TABLE", "FOREIGN TABLE", "ROW SECURITY"}:
+    names = {name.name for name in _both(here, goal) if name.schema == key.schema}
+    if key.kind in {"TABLE", "ROW SECURITY"}:
         return key.name in names
     if key.kind in ALTERED:
         return any(key.name.startswith(f"{name} ") for name in names)
     if key.kind in {"TYPE", "DOMAIN"}:
         name = Name(key.schema, key.name)
         return name in here.catalog.types and name in goal.catalog.types
+    if key.kind == "SEQUENCE OWNED BY":  # of a column that goes, or a number no more
+        gone = key not in goal.snapshot.objects
+        return gone and Name(key.schema, key.name) not in goal.catalog.sequences
     if key.kind == "SEQUENCE":
         bodies = here.snapshot.objects.get(key) or goal.snapshot.objects[key]
         return bodies[0].startswith("ALTER TABLE")
@@ -235,39 +282,52 @@ def _is_altered(key: Key, here: Side, goal: Side) -> bool:
 def _types(trial: Trial, here: Side, goal: Side) -> Iterator[Change]:
     for name, type_ in goal.catalog.types.items():
         old = here.catalog.types.get(name)
-        key = Key("DOMAIN" if type_.kind == "d" else "TYPE", *name)
+        key = _type_key(name, type_.kind)
         text = goal.snapshot.objects.get(key)
         if old and text and here.snapshot.objects.get(key) != text:
             ways = alter.type_changes(old, type_) if old != type_ else []
-            replace = list(_replacement(trial, name, text, goal.catalog))
+            replace = list(_replacement(trial, name, goal))
             yield Change([*map(_sql, [*ways, replace])], Subject("type", type_.sql))
 
 
-def _replacement(trial: Trial, name: Name, texts: Sequence[str], goal: Catalog) -> Iterator[str]:
-    """Yield what puts a new type in the place of an old one.
+def _type_key(name: Name, kind: str) -> Key:
+    return Key("DOMAIN" if kind == "d" else "TYPE", *name)
+
+
+def _replacement(trial: Trial, name: Name, goal: Side) -> Iterator[str]:
+    """Yield what puts a new type in the place of an old one, and of those that stand on it.
 
     A row whose value the new type does not have makes the statement fail.
     """
     with trial.database.connect() as connection, connection.begin():
         cursor = connection.connection.cursor()
-        cursor.execute(COLUMNS_OF_TYPE, (name.sql,))
-        columns = [
-            (Name(schema, table), column, array, default)
-            for schema, table, column, array, default in cursor.fetchall()
-        ]
-    aside = Name(name.schema, name.name[:50] + REPLACED)
-    for table, column, _, default in columns:
+        cursor.execute(TYPES_ON_TYPE, (name.sql,))
+        keys = {Name(*type_): _type_key(Name(*type_), kind) for *type_, kind in cursor.fetchall()}
+        types = [type_ for type_, key in keys.items() if key in goal.snapshot.objects]
+        columns = []
+        for type_ in types:
+            cursor.execute(COLUMNS_OF_TYPE, (type_.sql,))
+            columns += [
+                (type_, Name(schema, table), column, array, default)
+                for schema, table, column, array, default in cursor.fetchall()
+            ]
+    for _, table, column, _, default in columns:
         if default:
             yield f"ALTER TABLE {table.sql} ALTER COLUMN {identifier(column)} DROP DEFAULT;"
-    yield f"ALTER TYPE {name.sql} RENAME TO {identifier(aside.name)};"
-    yield from texts
-    for table, column, array, _ in columns:
+    aside = {type_: Name(type_.schema, type_.name[:50] + REPLACED) for type_ in types}
+    for type_ in types:
+        yield f"ALTER TYPE {type_.sql} RENAME TO {identifier(aside[type_].name)};"
+    for type_ in types:
+        yield from goal.snapshot.objects[keys[type_]]
+    for type_, table, column, array, _ in columns:
         item, mark = identifier(column), "[]" if array else ""
-        cast = f"{item}::text{mark}::{name.sql}{mark}"
-        yield f"ALTER TABLE {table.sql} ALTER COLUMN {item} TYPE {name.sql}{mark} USING {cast};"
-    for table, column, _, default in columns:
-        meant = goal.tables[table].columns.get(column) if table in goal.tables else None
+        cast = f"{item}::text{mark}::{type_.sql}{mark}"
+        yield f"ALTER TABLE {table.sql} ALTER COLUMN {item} TYPE {type_.sql}{mark} USING {cast};"
+    for _, table, column, _, default in columns:
+        tables = goal.catalog.tables
+        meant = tables[table].columns.get(column) if table in tables else None
         if default and meant and meant.default:
             item = identifier(column)
             yield f"ALTER TABLE {table.sql} ALTER COLUMN {item} SET DEFAULT {meant.default};"
-    yield f"DROP TYPE {aside.sql};"
+    for type_ in reversed(types):
+        yield f"DROP TYPE {aside[type_].sql};"

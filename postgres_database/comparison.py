@@ -86,16 +86,14 @@ class Frame:
         self._owned = owned
         self._partitions = _partitions(left.catalog, right.catalog)
         self.before = self.seen(left)
-        models = self.seen(right)
-        self._tables = {
-            _all_quoted(name.sql) for each in (self.before, models) for name in each.catalog.tables
-        }
-        self._dropped = self._tables - {_all_quoted(name.sql) for name in models.catalog.tables}
+        self.models = self.seen(right)
+        here, there = ({*map(_all_quoted, _tables(each))} for each in (self.before, self.models))
+        self._tables = here | there
+        self._dropped = here - there
         self._standalone = left.catalog.sequences.keys() | right.catalog.sequences.keys()
         hidden = [Key("TABLE", *name) for name in sorted(self._partitions) if self._includes(*name)]
-        self.comparison = self._compare(models, hidden)
-        self.goal = _joined(models, self.before, self.comparison.kept)
-        self.models = models
+        self.comparison = self._compare(hidden)
+        self.goal = _joined(self.models, self.before, self.comparison.kept)
 
     def seen(self, whole: Side) -> Side:
         """Return what is in sight of a database that is one of the two, or on the way."""
@@ -150,9 +148,9 @@ class Frame:
             if str(key) not in self._owned and not self._is_part_of_table(key, body)
         )
 
-    def _compare(self, models: Side, hidden: Collection[Key]) -> Comparison:
+    def _compare(self, hidden: Collection[Key]) -> Comparison:
         objects, kept = [], []
-        for difference in self.before.snapshot.difference(models.snapshot):
+        for difference in self.before.snapshot.difference(self.models.snapshot):
             if difference.right or self._is_models(difference.key, difference.left):
                 objects.append(difference)
             else:
@@ -173,6 +171,12 @@ class Frame:
         if str(key) in self._owned or self._is_part_of_table(key, text):
             return True
         tables = self.before.catalog.tables
+        if key.kind in {"COMMENT", "ACL"}:  # go with what they are about
+            kind, _, name = key.name.partition(" ")
+            about = Key(kind, key.schema, name)
+            if texts := self.before.snapshot.objects.get(about):
+                gone = about not in self.models.snapshot.objects
+                return gone and self._is_models(about, texts[0])
         if key.kind in {"TYPE", "DOMAIN"}:
             type_ = self.before.catalog.types.get(Name(key.schema, key.name))
             columns = (column for table in tables.values() for column in table.columns.values())
@@ -205,6 +209,10 @@ class Frame:
         return not any(
             fnmatchcase(text, pattern) for pattern in self._settings.exclude for text in spelled
         )
+
+
+def _tables(side: Side) -> Iterable[str]:
+    return (name.sql for name in side.catalog.tables)
 
 
 def _indexes(tables: Iterable[Table], keys: Iterable[Key]) -> set[str]:

@@ -77,7 +77,7 @@ def _bring(
         key for key in new if key.kind in statements.EARLY and not changes.is_owned(key, goal)
     ]
     trial.make(changes.made(key, goal.snapshot) for key in needed)
-    trial.make((changes.of_alembic(op, here.catalog, goal.catalog) for op in ops), force=True)
+    trial.make((changes.of_alembic(op, here, goal) for op in ops), force=True)
     _finish(trial, frame, goal, parts)
 
 

@@ -20,7 +20,10 @@ Name = tuple[str, str]
 TABLES = """
     SELECT n.nspname, c.relname, c.relkind, a.attname, format_type(a.atttypid, a.atttypmod),
            a.atttypid, NOT (a.attnotnull OR t.typnotnull), a.attgenerated <> '', a.attidentity,
-           coalesce(pg_get_expr(d.adbin, d.adrelid), '')
+           coalesce(pg_get_expr(d.adbin, d.adrelid), ''),
+           array(SELECT format_type(x.atttypid, x.atttypmod)
+                 FROM pg_type e JOIN pg_attribute x ON x.attrelid = e.typrelid
+                 WHERE e.oid IN (t.oid, t.typelem) AND x.attnum > 0 AND NOT x.attisdropped ORDER BY x.attnum)
     FROM pg_class c
     JOIN pg_namespace n ON n.oid = c.relnamespace
     LEFT JOIN pg_attribute a ON a.attrelid = c.oid AND a.attnum > 0 AND NOT a.attisdropped
@@ -82,6 +85,8 @@ class Column:
     generated: bool
     identity: str
     default: str
+    attributes: Sequence[str]
+    """The types of a composite type's attributes."""
 
     @property
     def settable(self) -> bool:

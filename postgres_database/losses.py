@@ -37,15 +37,20 @@ def losses(before: Catalog, goal: Catalog) -> tuple[str, ...]:
     lines = [
         f"the rows of table {name} are dropped"
         for name, table in before.tables.items()
-        if name not in goal.tables and not table.partition
+        if name not in goal.tables and _has_rows(table)
     ]
     for name, table in goal.tables.items():
-        if name in before.tables and not table.partition:
+        if name in before.tables and _has_rows(table):
             lines += _table(before.tables[name], table)
     for type_name, type_ in goal.types.items():
         if type_name in before.types:
             lines += _type(before.types[type_name], type_)
     return tuple(lines)
+
+
+def _has_rows(table: Table) -> bool:
+    """Tell whether rows are looked for here: those of a foreign table are elsewhere."""
+    return not table.partition and table.kind != "f"
 
 
 def _table(here: Table, goal: Table) -> Iterator[str]:

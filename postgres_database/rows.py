@@ -82,7 +82,7 @@ def take(database: Database) -> Contents:
                 found[name] = (
                     rows,
                     {
-                        column.name: (column.type, *facts)
+                        column.name: (" ".join([column.type, *column.attributes]), *facts)
                         for column, *facts in zip(columns, filled, digests, strict=True)
                     },
                 )

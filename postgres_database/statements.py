@@ -15,6 +15,8 @@ NAME = rf"{IDENTIFIER}(?:\.{IDENTIFIER})?"
 OPERANDS = r"(?=(?:.*?LEFTARG = (?P<left>[^\n,)]+))?)(?=(?:.*?RIGHTARG = (?P<right>[^\n,)]+))?)"
 CALLABLE = ("FUNCTION", "PROCEDURE", "AGGREGATE")
 GRANTS = ("ACL", "DEFAULT ACL")
+PUBLIC_COMMENT = Key("COMMENT", "-", "SCHEMA public")
+"""Where a dump has none, it is what initdb wrote."""
 EARLY = (
     "SCHEMA",
     "EXTENSION",
@@ -69,6 +71,7 @@ DROPS = [
      "ALTER TABLE {table} DISABLE ROW LEVEL SECURITY;"),
     (rf"ALTER TABLE (?:ONLY )?(?P<table>{NAME}) ATTACH PARTITION (?P<name>{NAME})",
      "ALTER TABLE {table} DETACH PARTITION {name};"),
+    (rf"ALTER SEQUENCE (?P<name>{NAME}) OWNED BY ", "ALTER SEQUENCE {name} OWNED BY NONE;"),
     (r"CREATE CAST (?P<name>\(.*? AS .*?\))\s+WITH", "DROP CAST {name};"),
     (rf"CREATE OPERATOR (?P<kind>CLASS|FAMILY) (?P<name>{NAME})\s.*?USING (?P<method>{IDENTIFIER})",
      "DROP OPERATOR {kind} {name} USING {method};"),
@@ -123,6 +126,8 @@ def ways(key: Key, here: Snapshot, goal: Snapshot) -> list[Way]:
         return [[_altered_sequence(body) for body in new]]
     if key.kind == "SEQUENCE OWNED BY":
         return [new]
+    if key.kind == "INDEX" and [*map(_index_only, old)] == [*map(_index_only, new)]:
+        return []
     if key.kind in (*CALLABLE, "VIEW"):
         found.append([re.sub(r"^CREATE ", "CREATE OR REPLACE ", body) for body in new])
     dropped = list(drops(key, here))
@@ -136,6 +141,8 @@ def drop_statement(key: Key, sql: str) -> str:
         key: The object; of a function it has the types of the arguments.
         sql: The statement.
     """
+    if key == PUBLIC_COMMENT:
+        return "COMMENT ON SCHEMA public IS 'standard public schema';"
     if key.kind == "COMMENT":
         *_, text = (token for token in TOKEN.finditer(sql) if token["quoted"])
         return sql[: text.start()] + "NULL;"
@@ -164,6 +171,11 @@ def made_name(sql: str) -> str:
     """Return the name of what a CREATE statement makes, as SQL has it; empty if it has none."""
     match = re.match(rf"CREATE (?:[A-Z]+ )*?(?P<name>{IDENTIFIER}\.{IDENTIFIER})", sql)
     return match["name"] if match else ""
+
+
+def _index_only(body: str) -> str:
+    """Leave out what a table does with an index: `alter` changes it."""
+    return re.sub(r"\n+ALTER TABLE .* (?:CLUSTER ON|REPLICA IDENTITY USING INDEX) .*;", "", body)
 
 
 def _altered_sequence(body: str) -> str:

@@ -16,6 +16,7 @@ TOKEN = re.compile(
       | (?P<mark>[()\[\],;])""",
     re.DOTALL | re.VERBOSE,
 )
+VARCHAR = "::character varying"
 
 
 def _marks(text: str, start: int = 0) -> Iterator[tuple[str, int, int]]:
@@ -52,3 +53,24 @@ def split(text: str, separator: str) -> list[str]:
     ]
     pieces = [text[cut + 1 : next_cut] for cut, next_cut in pairwise(cuts)]
     return [piece for piece in pieces if piece.strip()]
+
+
+def stable(sql: str) -> str:
+    """Return SQL that makes what PostgreSQL prints again as it stands here.
+
+    It prints the list of `varchar IN (...)` as an array in parentheses with a cast, and reads that as
+    an array of casts. A cast that changes nothing keeps the two apart.
+    """
+    opened: list[int] = []
+    casts = []
+    for mark, position, _ in _marks(sql):
+        if mark == "[":
+            opened.append(position)
+        elif mark == "]" and opened:
+            start = opened.pop()
+            listed = sql.endswith("(ARRAY", 0, start) and sql.startswith(")::text[]", position + 1)
+            if listed and VARCHAR in sql[start:position]:
+                casts.append(position + 1)
+    for position in reversed(casts):
+        sql = f"{sql[:position]}{VARCHAR}[]{sql[position:]}"
+    return sql

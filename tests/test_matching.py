@@ -20,7 +20,7 @@ def column(name: str, type_: str) -> Column:
 def table(name: Name, columns: Mapping[str, str]) -> Table:
     """Return a plain table."""
     found = {each: column(each, type_) for each, type_ in columns.items()}
-    return Table(name, "r", False, "", (), True, (), "heap", "", "d", False, False, found)  # noqa: FBT003
+    return Table(name, "r", False, "", (), True, (), "heap", "", "d", "", False, False, found)  # noqa: FBT003
 
 
 def catalog(tables: Mapping[str, Mapping[str, str]], **enums: tuple[str, ...]) -> Catalog:

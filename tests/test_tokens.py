@@ -1,0 +1,45 @@
+"""What SQL text means to PostgreSQL."""
+
+import pytest
+from conftest import run_sql
+
+from postgres_database.connection import Database
+from postgres_database.tokens import stable
+
+TABLE = "CREATE TABLE {} (a varchar(9), b text, c char(2), d varchar[])"
+DEFINITION = "SELECT pg_get_constraintdef(oid) FROM pg_constraint WHERE conrelid = '{}'::regclass"
+
+
+@pytest.mark.parametrize(
+    "check",
+    [
+        "a IN ('x', 'y')",
+        "a NOT IN ('x', 'it''s', ')::text[]')",
+        "a IN ('x', 'y', a)",
+        "b IN ('x', 'y')",
+        "c IN ('x', 'y')",
+        "a = ANY (d)",
+        "d[1] IN ('x', 'y')",
+        "a IN ('(ARRAY[''x''::character varying])::text[]', 'y')",
+    ],
+)
+def test_what_is_stable_is_printed_again(database: Database, check: str) -> None:
+    """A constraint that is made from what PostgreSQL printed is printed so once more."""
+    run_sql(database, TABLE.format("one"), f"ALTER TABLE one ADD CHECK ({check})")
+    ((printed,),) = run_sql(database, DEFINITION.format("one"))
+    run_sql(database, TABLE.format("other"), f"ALTER TABLE other ADD {stable(str(printed))}")
+    assert run_sql(database, DEFINITION.format("other")) == [(printed,)]
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "SELECT '(ARRAY[''x''::character varying])::text[]'",
+        "CREATE FUNCTION f() AS $$ SELECT (ARRAY['x'::character varying])::text[] $$",
+        "SELECT (ARRAY[1, 2])::text[]",
+        "SELECT a[1], ']'",
+    ],
+)
+def test_other_texts_are_left_alone(text: str) -> None:
+    """Only an array of varchar outside quotes gets a cast."""
+    assert stable(text) == text
