@@ -64,7 +64,7 @@ def baseline(
             rebuilt = _rebuild(settings, scripts, session)
             _require_equal(database, rebuilt, session)
             from_models = session.from_models(metadata)
-            left, right = comparison.side(rebuilt), comparison.side(from_models)
+            left, right = comparison.sides(rebuilt, from_models)
             right = in_words_of(left, right, (rebuilt, from_models), session)
             frame = Frame(settings, left, right, ())
             differences = autogenerate.compare(frame, rebuilt, metadata)

@@ -56,7 +56,7 @@ def check(settings: Settings) -> CheckResult:
     with scratch.session(settings) as session:
         at_head = session.at(scripts, scripts.heads)
         from_models = session.from_models(metadata)
-        left, right = comparison.side(at_head), comparison.side(from_models)
+        left, right = comparison.sides(at_head, from_models)
         right = in_words_of(left, right, (at_head, from_models), session)
         frame = Frame(settings, left, right, scripts.objects)
         return CheckResult(scripts.heads, autogenerate.compare(frame, at_head, metadata))

@@ -2,6 +2,7 @@
 
 import re
 from collections.abc import Collection, Iterable
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from fnmatch import fnmatchcase
 
@@ -62,7 +63,16 @@ class Comparison:
 
 def side(database: Database) -> Side:
     """Read what a database is."""
-    return Side(snapshot.take(database), catalog.take(database))
+    return sides(database)[0]
+
+
+def sides(*databases: Database) -> tuple[Side, ...]:
+    """Read what databases are, all at the same time: mostly one waits for pg_dump and the server."""
+    with ThreadPoolExecutor() as pool:
+        snapshots = [pool.submit(snapshot.take, each) for each in databases]
+        catalogs = [pool.submit(catalog.take, each) for each in databases]
+        pairs = zip(snapshots, catalogs, strict=True)
+        return tuple(Side(objects.result(), parts.result()) for objects, parts in pairs)
 
 
 class Frame:

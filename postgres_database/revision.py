@@ -110,7 +110,7 @@ def revision(  # noqa: PLR0913 - each is an option
     with scratch.session(settings) as session:
         at_head = session.at(before, before.heads)
         from_models = session.from_models(metadata)
-        left, models = comparison.side(at_head), comparison.side(from_models)
+        left, models = comparison.sides(at_head, from_models)
         right = in_words_of(left, models, (at_head, from_models), session)
         whole = Frame(settings, left, right, before.objects)
         if not whole.comparison.objects and not rename:

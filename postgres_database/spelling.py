@@ -45,7 +45,7 @@ def in_words_of(
     """
     if not _may_be_spelling(left, right):
         return right
-    again = [comparison.side(snapshot.restored(database, scratch)) for database in databases]
+    again = comparison.sides(*[snapshot.restored(each, scratch) for each in databases])
     mine, theirs = _pieces(left.catalog), _pieces(right.catalog)
     copies = [_pieces(copy.catalog) for copy in again]
     same = {
