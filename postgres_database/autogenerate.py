@@ -65,6 +65,8 @@ def compare(frame: Frame, at_head: Database, metadata: sa.MetaData) -> Compariso
 def operations(here: Database, frame: Frame, metadata: sa.MetaData) -> Found:
     """Return the operations from one database to the models, without those that change nothing.
 
+    None where Alembic fails, as it does for some names and types: PostgreSQL's own text then says all.
+
     Args:
         here: The database.
         frame: What it is, and what the models make.
@@ -74,8 +76,10 @@ def operations(here: Database, frame: Frame, metadata: sa.MetaData) -> Found:
     with here.connect() as connection, warnings.catch_warnings():
         warnings.simplefilter("ignore", sa.exc.SAWarning)  # of types that SQLAlchemy does not know
         context = MigrationContext.configure(connection, opts=options(frame))
-        script = produce_migrations(context, metadata)
-    upgrade = script.upgrade_ops
+        try:
+            upgrade = produce_migrations(context, metadata).upgrade_ops
+        except Exception:  # noqa: BLE001 - whatever Alembic or a type of the application may raise
+            upgrade = None
     if upgrade is None:
         return Found(UpgradeOps([]), DowngradeOps([]))
     _leave_out_needless(upgrade.ops, frame.before.catalog, frame.goal.catalog)
