@@ -372,6 +372,12 @@ def lint(c: Context) -> None:
     _tool("mypy")
 
 
+@command()
+def bench(c: Context) -> None:
+    """Measure how long the commands take beside plain Alembic."""
+    _tool("benchmarks.revision")
+
+
 def _tool(name: str, *arguments: str) -> None:
     root = Path(__file__).resolve().parent
     done = subprocess.run([sys.executable, "-m", name, *arguments], check=False, cwd=root)

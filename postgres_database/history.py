@@ -3,19 +3,15 @@
 import argparse
 import io
 import re
-import traceback
-import warnings
-from collections.abc import Collection, Iterable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 from alembic.config import Config
 from alembic.script import ScriptDirectory
-from alembic.script.revision import RevisionError
-from alembic.util import CommandError
 
+from postgres_database import broken_scripts
 from postgres_database.errors import ExpectedError
 from postgres_database.settings import Settings
 
@@ -239,14 +235,33 @@ def alembic_config(settings: Settings, **attributes: Any) -> Config:
     return config
 
 
+_LOADED: dict[tuple[Any, ...], ScriptDirectory] = {}
+
+
+def script_directory(settings: Settings) -> ScriptDirectory:
+    """Return the scripts as Alembic has them, loaded once as long as none of the files changes.
+
+    A command needs them for each step, and Alembic would import every script each time.
+    """
+    found = ScriptDirectory.from_config(alembic_config(settings))
+    folders = map(Path, found.version_locations or [found.versions])
+    files = [path for folder in folders for path in sorted(folder.rglob("*.py"))]
+    facts = [(path, path.stat()) for path in files]
+    stamp = (found.dir, *((path, stat.st_mtime_ns, stat.st_ino) for path, stat in facts))
+    if stamp not in _LOADED:
+        _LOADED.clear()
+        _LOADED[stamp] = found
+    return _LOADED[stamp]
+
+
 def read(settings: Settings) -> History:
     """Read the scripts.
 
     Raises:
         ExpectedError: A script cannot be read, or the scripts do not fit together.
     """
-    with script_errors(settings):
-        directory = ScriptDirectory.from_config(alembic_config(settings))
+    with broken_scripts.told(settings):
+        directory = script_directory(settings)
         scripts = list(directory.walk_revisions())[::-1]
         return History(
             tuple(
@@ -272,71 +287,3 @@ def read(settings: Settings) -> History:
 
 def _as_tuple(value: Any) -> tuple[str, ...]:
     return (value,) if isinstance(value, str) else tuple(value or ())
-
-
-@contextmanager
-def script_errors(settings: Settings) -> Iterator[None]:
-    """Turn what goes wrong while scripts are read into an ExpectedError that names the place."""
-    mended = "invoke history   (once the script is mended)"
-    try:
-        with warnings.catch_warnings():
-            # Alembic goes on with one of the scripts, or with a KeyError.
-            warnings.filterwarnings("error", r"Revision \S+ is present more", UserWarning)
-            warnings.filterwarnings("ignore", r"Revision \S+ referenced from", UserWarning)
-            yield
-    except (CommandError, RevisionError) as error:
-        missing = not (settings.root / "migration" / "env.py").exists()
-        raise ExpectedError(
-            "the scripts under migration/ cannot be read",
-            cause=str(error),
-            hint="invoke init" if missing else mended,
-        ) from error
-    except ExpectedError:
-        raise
-    except UserWarning as warning:
-        if not (match := re.match(r"Revision (\S+) is present more", str(warning))):
-            raise
-        places = _naming(match[1], settings.root, r"revision\b.*")
-        raise ExpectedError(
-            f"two scripts are revision {match[1]}", cause="\n".join(places), hint=mended
-        ) from warning
-    except Exception as error:
-        if place := script_place(error, settings.root):
-            raise ExpectedError(
-                f"{place} cannot be read", cause=f"{type(error).__name__}: {error}", hint=mended
-            ) from error
-        name = str(error.args[0]) if isinstance(error, KeyError) and error.args else ""
-        places = _naming(name, settings.root) if name else []
-        if not places:
-            raise
-        raise ExpectedError(
-            f"there is no script for revision {name}",
-            cause=f"it is named in {', '.join(places)}",
-            hint="git pull   (or name a revision there is; invoke history tells whether all fit)",
-        ) from error
-
-
-def _naming(revision_id: str, root: Path, before: str = ".*") -> list[str]:
-    """Return file and line of each place in the scripts where this id stands in quotes."""
-    quoted = re.compile(rf"{before}['\"]{re.escape(revision_id)}['\"]")
-    return [
-        f"{path.relative_to(root)}, line {number}"
-        for path in sorted((root / "migration" / "versions").glob("*.py"))
-        for number, line in enumerate(path.read_text(errors="replace").splitlines(), start=1)
-        if quoted.match(line)
-    ]
-
-
-def script_place(error: BaseException, root: Path) -> str:
-    """Return the file and line of a script under migration/ where an error arose, or nothing."""
-    frames = traceback.extract_tb(error.__traceback__)
-    places = [(frame.filename, frame.lineno) for frame in reversed(frames)]
-    if isinstance(error, SyntaxError):
-        places.insert(0, (error.filename or "", error.lineno))
-    # A script without down_revision: Alembic asks the module for it.
-    places.append((getattr(getattr(error, "obj", None), "__file__", None) or "", None))
-    for filename, line in places:
-        path = Path(filename)
-        if path.is_relative_to(root / "migration") and path.name != "env.py":
-            return str(path.relative_to(root)) + (f", line {line}" if line else "")
-    return ""

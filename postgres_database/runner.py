@@ -11,10 +11,11 @@ from typing import Any
 import psycopg2
 import sqlalchemy as sa
 from alembic import command
-from alembic.runtime.migration import MigrationContext
+from alembic.runtime.environment import EnvironmentContext
+from alembic.runtime.migration import MigrationContext, RevisionStep
 from sqlalchemy.exc import DBAPIError
 
-from postgres_database import history
+from postgres_database import broken_scripts, history
 from postgres_database.connection import Database, cancelled_by_ctrl_c, quoted
 from postgres_database.errors import ExpectedError
 from postgres_database.history import Revision
@@ -90,8 +91,8 @@ class Runner:
         Raises:
             ExpectedError: A revision failed and was rolled back; those before it stay.
         """
-        for goal in history.tips(plan):
-            self._run("upgrade", goal, plan, on_step)
+        if plan:
+            self._run("upgrade", plan[-1].id, plan, on_step)
 
     def downgrade(
         self, plan: Sequence[Revision], target: str, on_step: OnStep = lambda _: None
@@ -151,6 +152,7 @@ class Runner:
             self.connection.exec_driver_sql(create.replace("%", "%%"))
 
     def _run(self, verb: str, goal: str, plan: Sequence[Revision], on_step: OnStep) -> None:
+        up = verb == "upgrade"
         by_id = {revision.id: revision for revision in plan}
         left = list(plan)
         uncommitted: list[Step] = []
@@ -173,10 +175,24 @@ class Runner:
         config = history.alembic_config(
             self.settings, connection=self.connection, configure=configure
         )
+        scripts = history.read(self.settings)
+        directory = history.script_directory(self.settings)
+
+        def steps(current: tuple[str, ...], _context: object) -> list[RevisionStep]:
+            applied = {revision.id for revision in scripts.upto(current)}
+            return [
+                RevisionStep(directory.revision_map, directory.get_revision(each.id), up)
+                for each in plan
+                if (each.id in applied) != up
+            ]
+
         sa.event.listen(self.connection, "begin", committed)
         try:
-            with cancelled_by_ctrl_c(self.connection):
-                COMMANDS[verb](config, goal)
+            with (
+                cancelled_by_ctrl_c(self.connection),
+                EnvironmentContext(config, directory, fn=steps, destination_rev=goal),
+            ):
+                directory.run_env()
         except (ExpectedError, KeyboardInterrupt):
             raise
         except Exception as error:
@@ -198,7 +214,7 @@ class Runner:
         words = self.database.words(error)
         if not isinstance(original, psycopg2.Error):
             words = f"{type(error).__name__}: {words}"
-        if place := history.script_place(error, self.settings.root):
+        if place := broken_scripts.place(error, self.settings.root):
             words += f"\n(in {place})"
         advice = ADVICE.get(getattr(original, "pgcode", None) or "", MENDED if place else LOOK)
         if self.database.label == "scratch":
@@ -228,7 +244,7 @@ def offline(settings: Settings, verb: str, start: str, end: str) -> str:
     config.output_buffer = output = io.StringIO()
     said = io.StringIO()  # what scripts print is no part of the SQL
     try:
-        with history.script_errors(settings), redirect_stdout(said):
+        with broken_scripts.told(settings), redirect_stdout(said):
             COMMANDS[verb](config, f"{start}:{end}", sql=True)
     except ExpectedError as error:
         error.hint = (
@@ -249,7 +265,7 @@ def alembic(settings: Settings, name: str, *args: Any, **options: Any) -> str:
     printed = io.BytesIO()
     config.stdout = io.TextIOWrapper(printed, encoding="utf-8", write_through=True)
     config.cmd_opts = None  # not quiet: what it says is what was asked for
-    with history.script_errors(settings):
+    with broken_scripts.told(settings):
         getattr(command, name)(config, *args, **options)
     return printed.getvalue().decode()
 
@@ -269,7 +285,7 @@ def merge(settings: Settings, message: str, revisions: Sequence[str]) -> Path:
             cause=f"the history has one head: {', '.join(scripts.heads) or 'base'}",
             hint="invoke heads",
         )
-    with history.script_errors(settings):
+    with broken_scripts.told(settings):
         script = command.merge(
             history.alembic_config(settings),
             [scripts.resolve(revision) for revision in revisions],

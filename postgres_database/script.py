@@ -5,7 +5,7 @@ from collections.abc import Iterable, Sequence
 from alembic.script import Script, ScriptDirectory
 from alembic.util import rev_id
 
-from postgres_database import history
+from postgres_database import broken_scripts, history
 from postgres_database.errors import ExpectedError
 from postgres_database.settings import Settings
 
@@ -43,7 +43,7 @@ def write(  # noqa: PLR0913 - each is a place in the template
         if values:
             lines = "".join(f"    {value!r},\n" for value in values)
             blocks.append(f"\n# {ATTRIBUTES[name]}\n{name} = (\n{lines})")
-    with history.script_errors(settings):
+    with broken_scripts.told(settings):
         script = ScriptDirectory.from_config(history.alembic_config(settings)).generate_revision(
             revision or rev_id(),
             message,

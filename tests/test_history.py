@@ -12,7 +12,7 @@ from conftest import Project
 from hypothesis import assume, example, given
 from hypothesis import strategies as st
 
-from postgres_database import history, scratch
+from postgres_database import broken_scripts, history, scratch
 from postgres_database.errors import ExpectedError
 from postgres_database.history import History, Revision, tips
 
@@ -420,7 +420,7 @@ def test_scripts_that_are_not_set_up(project: Project) -> None:
 def test_other_errors_pass(project: Project, error: Exception) -> None:
     """An error that does not come from a script is not taken for one, so that it can be found."""
     project.script("aaaa")
-    with pytest.raises(type(error)) as caught, history.script_errors(project.settings):
+    with pytest.raises(type(error)) as caught, broken_scripts.told(project.settings):
         raise error
     assert caught.value is error
 

@@ -1,0 +1,82 @@
+"""What goes wrong while scripts are read or run, told by file and line."""
+
+import re
+import traceback
+import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from alembic.script.revision import RevisionError
+from alembic.util import CommandError
+
+from postgres_database.errors import ExpectedError
+from postgres_database.settings import Settings
+
+
+@contextmanager
+def told(settings: Settings) -> Iterator[None]:
+    """Turn what goes wrong while scripts are read into an ExpectedError that names the place."""
+    mended = "invoke history   (once the script is mended)"
+    try:
+        with warnings.catch_warnings():
+            # Alembic goes on with one of the scripts, or with a KeyError.
+            warnings.filterwarnings("error", r"Revision \S+ is present more", UserWarning)
+            warnings.filterwarnings("ignore", r"Revision \S+ referenced from", UserWarning)
+            yield
+    except (CommandError, RevisionError) as error:
+        missing = not (settings.root / "migration" / "env.py").exists()
+        raise ExpectedError(
+            "the scripts under migration/ cannot be read",
+            cause=str(error),
+            hint="invoke init" if missing else mended,
+        ) from error
+    except ExpectedError:
+        raise
+    except UserWarning as warning:
+        if not (match := re.match(r"Revision (\S+) is present more", str(warning))):
+            raise
+        places = _naming(match[1], settings.root, r"revision\b.*")
+        raise ExpectedError(
+            f"two scripts are revision {match[1]}", cause="\n".join(places), hint=mended
+        ) from warning
+    except Exception as error:
+        if where := place(error, settings.root):
+            raise ExpectedError(
+                f"{where} cannot be read", cause=f"{type(error).__name__}: {error}", hint=mended
+            ) from error
+        name = str(error.args[0]) if isinstance(error, KeyError) and error.args else ""
+        places = _naming(name, settings.root) if name else []
+        if not places:
+            raise
+        raise ExpectedError(
+            f"there is no script for revision {name}",
+            cause=f"it is named in {', '.join(places)}",
+            hint="git pull   (or name a revision there is; invoke history tells whether all fit)",
+        ) from error
+
+
+def _naming(revision_id: str, root: Path, before: str = ".*") -> list[str]:
+    """Return file and line of each place in the scripts where this id stands in quotes."""
+    quoted = re.compile(rf"{before}['\"]{re.escape(revision_id)}['\"]")
+    return [
+        f"{path.relative_to(root)}, line {number}"
+        for path in sorted((root / "migration" / "versions").glob("*.py"))
+        for number, line in enumerate(path.read_text(errors="replace").splitlines(), start=1)
+        if quoted.match(line)
+    ]
+
+
+def place(error: BaseException, root: Path) -> str:
+    """Return the file and line of a script under migration/ where an error arose, or nothing."""
+    frames = traceback.extract_tb(error.__traceback__)
+    places = [(frame.filename, frame.lineno) for frame in reversed(frames)]
+    if isinstance(error, SyntaxError):
+        places.insert(0, (error.filename or "", error.lineno))
+    # A script without down_revision: Alembic asks the module for it.
+    places.append((getattr(getattr(error, "obj", None), "__file__", None) or "", None))
+    for filename, line in places:
+        path = Path(filename)
+        if path.is_relative_to(root / "migration") and path.name != "env.py":
+            return str(path.relative_to(root)) + (f", line {line}" if line else "")
+    return ""
