@@ -236,6 +236,7 @@ def alembic_config(settings: Settings, **attributes: Any) -> Config:
 
 
 _LOADED: dict[tuple[Any, ...], ScriptDirectory] = {}
+"""The scripts that were loaded last, by the files they were loaded from."""
 
 
 def script_directory(settings: Settings) -> ScriptDirectory:
@@ -244,14 +245,23 @@ def script_directory(settings: Settings) -> ScriptDirectory:
     A command needs them for each step, and Alembic would import every script each time.
     """
     found = ScriptDirectory.from_config(alembic_config(settings))
-    folders = map(Path, found.version_locations or [found.versions])
-    files = [path for folder in folders for path in sorted(folder.rglob("*.py"))]
-    facts = [(path, path.stat()) for path in files]
-    stamp = (found.dir, *((path, stat.st_mtime_ns, stat.st_ino) for path, stat in facts))
-    if stamp not in _LOADED:
-        _LOADED.clear()
-        _LOADED[stamp] = found
-    return _LOADED[stamp]
+    files = _files(found)
+    if files not in _LOADED:
+        remember(found)
+    return _LOADED[files]
+
+
+def remember(directory: ScriptDirectory) -> None:
+    """Say that these are the scripts, as when one was added."""
+    _LOADED.clear()
+    _LOADED[_files(directory)] = directory
+
+
+def _files(directory: ScriptDirectory) -> tuple[Any, ...]:
+    folders = map(Path, directory.version_locations or [directory.versions])
+    paths = [path for folder in folders for path in sorted(folder.rglob("*.py"))]
+    facts = [(path, path.stat()) for path in paths]
+    return directory.dir, *((path, stat.st_mtime_ns, stat.st_ino) for path, stat in facts)
 
 
 def read(settings: Settings) -> History:

@@ -2,7 +2,7 @@
 
 from collections.abc import Iterable, Sequence
 
-from alembic.script import Script, ScriptDirectory
+from alembic.script import Script
 from alembic.util import rev_id
 
 from postgres_database import broken_scripts, history
@@ -44,7 +44,8 @@ def write(  # noqa: PLR0913 - each is a place in the template
             lines = "".join(f"    {value!r},\n" for value in values)
             blocks.append(f"\n# {ATTRIBUTES[name]}\n{name} = (\n{lines})")
     with broken_scripts.told(settings):
-        script = ScriptDirectory.from_config(history.alembic_config(settings)).generate_revision(
+        directory = history.script_directory(settings)
+        script = directory.generate_revision(
             revision or rev_id(),
             message,
             head=head,
@@ -52,6 +53,7 @@ def write(  # noqa: PLR0913 - each is a place in the template
             downgrades=downgrade,
             imports="\n".join(blocks),
         )
+        history.remember(directory)
     if script is None:
         raise ExpectedError("Alembic wrote no script", hint="invoke history")
     return script
