@@ -23,6 +23,7 @@ from postgres_database.settings import Settings
 CONNECT_DEFAULTS = {
     "connect_timeout": os.environ.get("PGCONNECT_TIMEOUT") or CONNECT_TIMEOUT,
     "fallback_application_name": "postgres-database",
+    "client_encoding": "UTF8",  # else that of the database, which for SQL_ASCII is none
 }
 
 PREPARER = postgresql.dialect(paramstyle="named").identifier_preparer  # type: ignore[no-untyped-call]

@@ -24,6 +24,10 @@ from postgres_database.settings import Settings
 PREFIX = "postgres_database_scratch_"
 TEMPLATE_PREFIX = "postgres_database_template_"
 KEPT_TEMPLATES = 8
+ME = """
+    SELECT current_database(), current_user, pg_encoding_to_char(encoding)
+    FROM pg_database WHERE datname = 'template0'
+"""
 MISSING = re.compile(r'(?P<kind>role|schema) "(?P<name>.*)" does not exist')
 
 
@@ -66,8 +70,9 @@ class Scratch:
         Names tell sessions apart that could not drop each other's databases, or not see each
         other's locks: an advisory lock holds in one database.
         """
-        me = connection.exec_driver_sql("SELECT current_database(), current_user").one()
+        *me, encoding = connection.exec_driver_sql(ME).one()
         self._me = hashlib.sha256("\0".join(me).encode()).hexdigest()[:8]
+        self._encoding = "" if encoding == "UTF8" else " ENCODING 'UTF8' LOCALE 'C'"
         self._settings = settings
         self._maintenance = maintenance
         self._connection = connection
@@ -75,7 +80,7 @@ class Scratch:
 
     def empty(self) -> Database:
         """Make an empty database."""
-        return self._clone("template0")
+        return self._clone("template0", self._encoding)
 
     def at(self, history: History, ids: Iterable[str]) -> Database:
         """Make a database at these revisions.
@@ -160,13 +165,13 @@ class Scratch:
                     return done, self._clone(names[done])
         return 0, self.empty()
 
-    def _clone(self, template: str) -> Database:
+    def _clone(self, template: str, options: str = "") -> Database:
         name = f"{PREFIX}{self._me}_{secrets.token_hex(8)}"
         self._scalar("SELECT pg_advisory_lock(hashtextextended(%s, 0))", name)
         self._made.append(name)
         with self._refusals("CREATEDB"):
             self._connection.exec_driver_sql(
-                f"CREATE DATABASE {quoted(name)} TEMPLATE {quoted(template)}"
+                f"CREATE DATABASE {quoted(name)} TEMPLATE {quoted(template)}{options}"
             )
         return Database(self._maintenance.dsn.with_parts(dbname=name), "scratch")
 

@@ -150,6 +150,35 @@ def tables(database: Database) -> list[str]:
         return sorted(sa.inspect(connection).get_table_names())
 
 
+def test_text_is_unicode_whatever_the_server_has(alone: Project, own: Database) -> None:
+    """A server of SQL_ASCII, which initdb makes where there is no locale, takes any comment."""
+    encoding = (
+        "UPDATE pg_database SET encoding = pg_char_to_encoding('{}') WHERE datname = 'template0'"
+    )
+    statement(own, encoding.format("SQL_ASCII"))
+    try:
+        with scratch.session(alone.settings) as session:
+            made = session.empty()
+            run_sql(made, "CREATE TABLE t (a int)", "COMMENT ON TABLE t IS 'größer'")
+            assert "größer" in snapshot.dump(made)
+            assert run_sql(made, "SHOW server_encoding") == [("UTF8",)]
+    finally:
+        statement(own, encoding.format("UTF8"))
+
+
+def test_a_target_of_no_encoding_is_read(server: Database) -> None:
+    """What such a database holds is read as UTF-8."""
+    name = f"test_{secrets.token_hex(6)}"
+    statement(server, f"CREATE DATABASE {name} TEMPLATE template0 ENCODING 'SQL_ASCII' LOCALE 'C'")
+    made = Database(server.dsn.with_parts(dbname=name), "test")
+    try:
+        run_sql(made, 'CREATE TABLE "größer" (a int)')
+        assert run_sql(made, "SELECT relname FROM pg_class WHERE relkind = 'r' AND oid > 16383")
+        assert "größer" in snapshot.dump(made)
+    finally:
+        statement(server, f"DROP DATABASE {name}")
+
+
 def test_empty_is_empty(alone: Project, own: Database) -> None:
     """An empty database has no object, whatever somebody put into template1."""
     template1 = Database(own.dsn.with_parts(dbname="template1"), "test")
