@@ -20,6 +20,11 @@ IDENTITY = {"a": "ALWAYS", "d": "BY DEFAULT"}
 GENERATED = {"s": "STORED", "v": "VIRTUAL"}
 REPLICA = {"d": "DEFAULT", "n": "NOTHING", "f": "FULL"}
 NUMBERS = {"smallint", "integer", "bigint", "numeric", "real", "double precision"}
+JSON = {"json", "jsonb"}
+ELEMENTS_OF = "pg_temp.elements_of"
+ELEMENTS = f"""CREATE OR REPLACE FUNCTION {ELEMENTS_OF}(jsonb) RETURNS text[] LANGUAGE sql IMMUTABLE STRICT
+    AS 'SELECT array(SELECT jsonb_array_elements_text($1))';"""
+"""USING takes no query: PostgreSQL manual, ALTER TABLE, "SET DATA TYPE"."""
 UNBOUNDED = {"character": "bpchar", "bit": "bit varying"}
 """Types that mean another length when theirs is left out."""
 SEQUENCE_OPTION = re.compile(r"START WITH|INCREMENT BY|MINVALUE|MAXVALUE|CACHE|CYCLE")
@@ -69,10 +74,15 @@ def casts(column: str, here: str, goal: str) -> list[str]:
 
     The empty one is PostgreSQL's own cast on assignment. No expression has the length of the goal: an
     explicit cast would cut values off that an assignment refuses (PostgreSQL manual, "Character Types").
+    ELEMENTS must have been run for those that name its function.
     """
     bare = re.sub(r"\(.*?\)", "", goal)
     bare = UNBOUNDED.get(bare, bare)
     found = [""]
+    if goal.endswith("[]") and here in JSON:
+        return [f"{ELEMENTS_OF}({column}::jsonb)::{bare}"]
+    if here.endswith("[]") and goal in JSON:
+        return [f"to_jsonb({column})::{goal}"]
     if goal.endswith("[]") and not here.endswith("[]"):
         item = f"ARRAY[{column}]::{bare}"
         return [f"CASE WHEN {column} IS NOT NULL THEN {item} END", "", f"{column}::{bare}"]
@@ -81,6 +91,11 @@ def casts(column: str, here: str, goal: str) -> list[str]:
     if here == "boolean" and bare in NUMBERS:
         found.append(f"{column}::integer::{bare}")
     return [*found, f"{column}::{bare}", f"{column}::text::{bare}"]
+
+
+def needed_by(cast: str) -> Way:
+    """Return what must be run before an expression of `casts`."""
+    return [ELEMENTS] if ELEMENTS_OF in cast else []
 
 
 def _typed(column: Column) -> str:
@@ -128,12 +143,12 @@ def _type(column: str, here: Column, goal: Column) -> list[Way]:
     """A default stands in the way if it cannot be cast; then it is put aside."""
     name = identifier(goal.name)
     changes = [
-        f"{column} TYPE {_typed(goal)}{f' USING {cast}' if cast else ''};"
+        [*needed_by(cast), f"{column} TYPE {_typed(goal)}{f' USING {cast}' if cast else ''};"]
         for cast in casts(name, here.type, goal.type)
     ]
-    ways: list[Way] = [[change] for change in changes]
+    ways: list[Way] = [*changes]
     if here.default and not here.generated and not here.serial:
-        ways += [[f"{column} DROP DEFAULT;", change] for change in changes]
+        ways += [[f"{column} DROP DEFAULT;", *change] for change in changes]
     return ways
 
 

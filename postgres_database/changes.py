@@ -142,11 +142,12 @@ def _retypings(op: AlterColumnOp, here: Catalog, goal: Catalog) -> list[list[Mig
     rest = [others] if others.has_changes() else []
     ways: list[list[MigrateOperation]] = []
     for cast in alter.casts(identifier(op.column_name), old.type, new.type):
-        typed = CastColumn(type_only, cast) if cast else type_only
-        ways.append([typed, *rest])
+        needed = _sql(alter.needed_by(cast))
+        typed = [*needed, CastColumn(type_only, cast) if cast else type_only]
+        ways.append([*typed, *rest])
         if old.default and not old.generated:
             default = restore if new.default and op.modify_server_default is False else []
-            ways.append([drop, typed, *rest, *default])
+            ways.append([drop, *typed, *rest, *default])
     return ways
 
 

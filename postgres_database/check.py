@@ -49,13 +49,15 @@ class EnvironmentStatus:
 
 def check(settings: Settings) -> CheckResult:
     """Compare the models with the history on scratch databases; no target is needed."""
-    scripts = history.read(settings)
-    if len(scripts.heads) > 1:
-        return CheckResult(scripts.heads, None)
     metadata = scratch.load_metadata(settings)
     with scratch.session(settings) as session:
+        from_models = session.from_models(
+            metadata
+        )  # before a script is imported, which may change them
+        scripts = history.read(settings)
+        if len(scripts.heads) > 1:
+            return CheckResult(scripts.heads, None)
         at_head = session.at(scripts, scripts.heads)
-        from_models = session.from_models(metadata)
         left, right = comparison.sides(at_head, from_models)
         right = in_words_of(left, right, (at_head, from_models), session)
         frame = Frame(settings, left, right, scripts.objects)

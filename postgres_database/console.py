@@ -191,14 +191,13 @@ def show_revision(result: RevisionResult) -> None:
         say(f"completed {line}")
     if result.path:
         say(f"wrote     {_relative(result.path)}")
-    for line in result.cautions:
-        say(f"look at   {line}", style="yellow")
-    if result.failure:
-        say(f"look at   on a scratch database: {result.failure}", style="yellow")
     for line in result.empty:
         say(f"no rows   {line}", style="dim")
-    for line in result.lost:
-        say(f"look at   lost: {line}", style="yellow")
+    failures = [f"on a scratch database: {result.failure}"] if result.failure else []
+    broken = [f"broken: {line}" for line in result.broken]
+    lost = [f"lost: {line}" for line in result.lost]
+    for line in (*result.cautions, *failures, *broken, *lost):
+        say(f"look at   {line}", style="yellow")
     _show_objects("the upgrade does not make", result.not_upgraded, "history", "models")
     _show_objects("the downgrade does not bring back", result.not_downgraded, "after", "before")
     _show_kept(result.kept)

@@ -209,6 +209,11 @@ class Side(Session):
                     (known[text],) = self._cast(type_, [text])
         return [known[text] for text in texts]
 
+    def as_json(self, type_: str, text: str) -> str:
+        """Return the JSON of a value."""
+        ((printed,),) = self.run(f"SELECT to_jsonb(%s::{type_.replace('%', '%%')})::text", [text])
+        return str(printed)
+
     def _cast(self, type_: str, texts: Sequence[str]) -> list[str | None]:
         casts = ", ".join([f"%s::{type_.replace('%', '%%')}::text"] * len(texts))
         ((printed,),) = self.run(f"SELECT ARRAY[{casts}]::text[]", texts)

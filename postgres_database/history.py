@@ -3,7 +3,9 @@
 import argparse
 import io
 import re
+import sys
 from collections.abc import Collection, Iterable, Sequence
+from contextlib import redirect_stdout
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -270,7 +272,7 @@ def read(settings: Settings) -> History:
     Raises:
         ExpectedError: A script cannot be read, or the scripts do not fit together.
     """
-    with broken_scripts.told(settings):
+    with broken_scripts.told(settings), redirect_stdout(sys.stderr):  # stdout is for results
         directory = script_directory(settings)
         scripts = list(directory.walk_revisions())[::-1]
         return History(

@@ -3,7 +3,8 @@
 import re
 from collections.abc import Iterator
 
-from postgres_database.catalog import Catalog, Column, Table, Type
+from postgres_database.alter import JSON
+from postgres_database.catalog import Catalog, Column, Constraint, Table, Type
 
 BOUNDLESS = {"text", "character varying"}
 TEXTS = {*BOUNDLESS, "character"}
@@ -23,6 +24,8 @@ LOSSES = {
     ("json", "jsonb"): "the order of keys and keys that are there twice are lost",
 }
 """What else a cast does, by the first words of both types."""
+UNIQUE = ("p", "u")
+NULLS = "NULLS NOT DISTINCT"
 BREAKS = {
     "c": "break it",
     "f": "point to nothing",
@@ -63,11 +66,23 @@ def _table(here: Table, goal: Table) -> Iterator[str]:
         old = here.constraints.get(name)
         believed = constraint.definition.endswith(("NOT VALID", "NOT ENFORCED"))
         changed = old is None or old.definition != constraint.definition
-        if constraint.kind in BREAKS and changed and not believed:
+        if (
+            constraint.kind in BREAKS
+            and changed
+            and not (believed or _is_implied(constraint, here))
+        ):
             yield f"{name} on {goal.name} fails on rows that {BREAKS[constraint.kind]}"
     for name, definition in goal.indexes.items():
         if definition.startswith("CREATE UNIQUE") and here.indexes.get(name) != definition:
             yield f"{name} on {goal.name} fails on rows that are equal"
+
+
+def _is_implied(rule: Constraint, here: Table) -> bool:
+    """Tell whether rows are unique by some of the columns already."""
+    return rule.kind in UNIQUE and any(
+        each.kind in UNIQUE and {*each.columns} <= {*rule.columns} and NULLS not in rule.definition
+        for each in here.constraints.values()
+    )
 
 
 def _column(name: str, here: Column | None, goal: Column) -> Iterator[str]:
@@ -105,6 +120,8 @@ def _cast(here: str, goal: str) -> str:
     fits = not new_sizes or (bool(sizes) and sizes <= new_sizes and sizes[1:] == new_sizes[1:])
     if (fits and (old == new or new in WIDER.get(old, ()))) or (new in BOUNDLESS and not new_sizes):
         return ""
+    if new.endswith("[]") and not old.endswith("[]") and old not in JSON:
+        return "each becomes the only element of an array"
     if new in TEXTS:
         return "longer values are refused"
     if old in ROUNDED and new in {*ROUNDED, *WIDER["smallint"]}:

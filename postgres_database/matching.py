@@ -156,22 +156,20 @@ class _Finder:
             raise ExpectedError(
                 f"there is nothing to rename as {', '.join(unused)}",
                 cause="models and history have no such pair of an old and a new name",
-                hint=" ".join(
-                    [
-                        "invoke revision --msg '…'",
-                        *(f"--rename {shlex.quote(text)}" for text in near),
-                    ]
-                )
-                + "   (table.column:new, old:new, type.value:new)",
+                hint=f"invoke revision --msg '…' {' '.join(map(_option, near))}"
+                "   (table.column:new, old:new, type.value:new; names have up to 63 bytes)",
             )
         if self.undecided:
-            flags = "\n".join(f"--rename {shlex.quote(str(rename))}" for rename in self.undecided)
+            flags = "\n".join(map(_option, self.undecided))
+            best: list[Rename] = []
+            for each in self.undecided:
+                best += [] if _rivals(each, best) else [each]
             raise ExpectedError(
                 "was something renamed? nothing was written, because a name that is dropped and added"
                 " loses its rows",
                 cause=f"there is no terminal to ask on; these are likely:\n{flags}",
-                hint=f"invoke revision --msg '…' --rename {shlex.quote(str(self.undecided[0]))}"
-                "   (the option again for each; or --no-renames)",
+                hint=f"invoke revision --msg '…' {' '.join(map(_option, best))}"
+                "   (what was renamed; with --no-renames the rest is dropped and added)",
             )
 
     def _inside(
@@ -215,9 +213,11 @@ class _Finder:
         chosen = self._flagged(rename, here, goal, taken)
         likely = [each for each, likeness in pairs.items() if likeness >= LIKELY]
         likely.sort(key=lambda each: (-pairs[each], str(each)))
+        moved = [each for each in likely if each.old.name == each.new.name]  # to another schema
+        likely = moved + [each for each in likely if not _rivals(each, moved)]
         meant = [each for each in wanted if each.new not in taken]  # else it is done already
         for each in (*meant, *likely):
-            if any(each.old == other.old or each.new == other.new for other in chosen):
+            if _rivals(each, chosen):
                 continue
             if each in meant or self._confirmed(each):
                 chosen.append(each)
@@ -306,11 +306,20 @@ class _Finder:
         return 0.9 if self._type(here) == goal else 0.5 if likeness.similar(old, new) else 0.0
 
 
+def _option(rename: object) -> str:
+    return f"--rename {shlex.quote(str(rename))}"
+
+
 def _pairs(here: Collection[Any], goal: Collection[Any]) -> Iterator[tuple[Any, Any]]:
     """Return every pair of a name that went and one that came."""
     return product(
         [name for name in here if name not in goal], [name for name in goal if name not in here]
     )
+
+
+def _rivals(rename: Rename, others: Iterable[Rename]) -> bool:
+    """Tell whether others have the old or the new name of a rename."""
+    return any(rename.old == other.old or rename.new == other.new for other in others)
 
 
 def _mentioned(names: Iterable[Any], flags: Collection[str]) -> list[Any]:

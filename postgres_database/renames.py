@@ -12,6 +12,7 @@ from postgres_database.connection import identifier
 from postgres_database.tokens import IDENTIFIER
 
 INDEXED = ("p", "u", "x")
+SPELLING = re.compile(r"::(?:character varying|text)(?:\[\])?|[()\s]")
 INDEX_NAME = re.compile(rf"INDEX {IDENTIFIER} ON")
 
 
@@ -90,9 +91,12 @@ def followers(here: Catalog, goal: Catalog) -> tuple[Rename, ...]:
 
 
 def _rules(table: Table, *, indexed: bool) -> dict[str, tuple[str, str]]:
-    """Return what constraints say; the name of one with an index is the index's as well."""
+    """Return what constraints say; the name of one with an index is the index's as well.
+
+    How it is spelled does not matter: what turns out to be another thing is changed after the rename.
+    """
     return {
-        name: (each.kind, each.definition)
+        name: (each.kind, SPELLING.sub("", each.definition))
         for name, each in table.constraints.items()
         if (each.kind in INDEXED) == indexed
     }

@@ -22,6 +22,7 @@ def revision_json(result: RevisionResult) -> str:
             "proved": result.proved if result.tried else None,
             "failure": result.failure or None,
             "lost": result.lost,
+            "broken": result.broken,
             "empty_tables": result.empty,
             "not_upgraded": _objects(result.not_upgraded, "history", "models"),
             "kept": [str(key) for key in result.kept],

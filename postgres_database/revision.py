@@ -10,8 +10,10 @@ from alembic.operations import MigrateOperation
 from postgres_database import (
     catalog,
     comparison,
+    contents,
     history,
     matching,
+    probe,
     renames,
     rows,
     runner,
@@ -56,6 +58,8 @@ class RevisionResult:
     """Objects that the downgrade does not bring back."""
     lost: tuple[str, ...] = ()
     """Rows and values that are gone after the upgrade, though their table and column are there."""
+    broken: tuple[str, ...] = ()
+    """What could be done to rows before, and now a trigger or rule refuses, because it names what is gone."""
     empty: tuple[str, ...] = ()
     """Tables for which no rows could be made up, with the reason."""
     kept: tuple[Key, ...] = ()
@@ -67,8 +71,9 @@ class RevisionResult:
 
     @property
     def proved(self) -> bool:
-        """Whether the script leads to the models, back, and there again, and loses no row."""
-        return not (self.failure or self.not_upgraded or self.not_downgraded or self.lost)
+        """Whether the script leads to the models, back, and there again, loses no row and breaks no trigger."""
+        differing = self.not_upgraded or self.not_downgraded
+        return not (self.failure or differing or self.lost or self.broken)
 
 
 def revision(  # noqa: PLR0913 - each is an option
@@ -100,16 +105,19 @@ def revision(  # noqa: PLR0913 - each is an option
             "a revision needs a message",
             hint="invoke revision --msg 'Added column to file_meta_data'   (make revision MSG='…')",
         )
-    before = history.read(settings)
-    head = before.head
     if empty:
+        head = history.read(settings).head
         written = script.write(settings, message, head)
         result = RevisionResult(Path(written.path), written.revision, tried=False)
         return _with_sql(settings, head, result, wanted=sql)
     metadata = scratch.load_metadata(settings)
     with scratch.session(settings) as session:
+        from_models = session.from_models(
+            metadata
+        )  # before a script is imported, which may change them
+        before = history.read(settings)
+        head = before.head
         at_head = session.at(before, before.heads)
-        from_models = session.from_models(metadata)
         left, models = comparison.sides(at_head, from_models)
         right = in_words_of(left, models, (at_head, from_models), session)
         whole = Frame(settings, left, right, before.objects)
@@ -125,12 +133,16 @@ def revision(  # noqa: PLR0913 - each is an option
             right = in_words_of(left, models, (at_head, from_models), session)
             frame = Frame(settings, left, right, owned)
         trial = session.clone(at_head)
+        rows.remove(
+            trial
+        )  # what does not fit the models stands in the way of the proof, not of the draft
         unfilled = rows.fill(at_head, from_models)
-        contents = rows.take(at_head)
+        held = contents.take(at_head)
         _run_sql(at_head, [renames.statement(each.inverse) for each in reversed(renamed)])
         work = _Work(
-            settings, session, before, message, frame, whole, renamed, from_models, contents
-        )
+            settings, session, before, message, frame, whole, renamed, from_models, held,
+            probe.refusals(at_head),
+        )  # fmt: skip
         try:
             result = work.finish(draft(trial, whole, frame, renamed, metadata), at_head)
         except BaseException:
@@ -169,7 +181,8 @@ class _Work:
     whole: Frame
     renamed: tuple[Rename, ...]
     from_models: Database
-    contents: rows.Contents
+    held: contents.Contents
+    refusals: probe.Refusals
     path: Path | None = None
     revision: str = ""
     facts: dict[str, Any] = field(default_factory=dict)
@@ -222,7 +235,7 @@ class _Work:
         """Run the script on rows; where they stand in the way, say so and run it without."""
         if len(history.read(self.settings).heads) > 1:
             self._caution("another script was written meanwhile: invoke merge joins the heads")
-        failed = self._walk(at_head, self.contents)
+        failed = self._walk(at_head, self.held)
         if failed is None:
             return
         stage, words = failed
@@ -233,7 +246,7 @@ class _Work:
         if again := self._walk(self._bare(), None):
             self.facts["failure"] = again[1]
 
-    def _walk(self, database: Database, held: rows.Contents | None) -> tuple[str, str] | None:
+    def _walk(self, database: Database, held: contents.Contents | None) -> tuple[str, str] | None:
         """Upgrade, compare with the models, downgrade, compare with before, upgrade again.
 
         Args:
@@ -260,7 +273,9 @@ class _Work:
                     database, self.frame, self.frame.goal, lambda: self.from_models
                 )
                 if held:
-                    self.facts["lost"] = held.lost(rows.take(database))
+                    self.facts["lost"] = held.lost(contents.take(database))
+                    refused = probe.refusals(database)
+                    self.facts["broken"] = probe.broken(self.refusals, refused, database)
             elif stage == "downgrade":
                 self.facts["not_downgraded"] = self._differing(
                     database, self.whole, self.whole.before, self._bare

@@ -8,8 +8,10 @@ import hashlib
 import importlib
 import re
 import secrets
+import sys
 from collections.abc import Collection, Iterable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, redirect_stdout
+from textwrap import shorten
 
 import sqlalchemy as sa
 from sqlalchemy.exc import DBAPIError, SQLAlchemyError
@@ -44,7 +46,8 @@ def load_metadata(settings: Settings) -> sa.MetaData:
     )
     what = f"the models {settings.target_metadata} cannot be loaded"
     try:
-        found = importlib.import_module(module_name)
+        with redirect_stdout(sys.stderr):  # stdout is for results
+            found = importlib.import_module(module_name)
         for name in attribute.split("."):
             found = getattr(found, name)
     except (Exception, SystemExit) as error:
@@ -126,7 +129,7 @@ class Scratch:
             except SQLAlchemyError as error:
                 raise ExpectedError(
                     f"the models {self._settings.target_metadata} cannot be created in an empty database",
-                    cause=database.words(error),
+                    cause=database.words(error) + _statement(error),
                     hint="invoke check   (once the models are mended)",
                 ) from error
         return database
@@ -237,6 +240,12 @@ def _create(
             raise
         return missing["kind"], missing["name"]
     return None
+
+
+def _statement(error: SQLAlchemyError) -> str:
+    """Return the statement that failed, shortened to a line."""
+    words = (getattr(error, "statement", None) or "").split()
+    return f"\n(in {shorten(' '.join(words), 120, placeholder=' …')})" if words else ""
 
 
 def fingerprints(revisions: Iterable[Revision], *more: str) -> list[str]:

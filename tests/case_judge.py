@@ -184,7 +184,9 @@ class _Trial:
             return "refused"
         differing = [each.key for each in (*result.not_upgraded, *result.not_downgraded)]
         names = map(str, (*differing, *result.kept))
-        self.said = "\n".join([*result.cautions, *names, *result.lost, result.failure])
+        self.said = "\n".join(
+            [*result.cautions, *names, *result.lost, *result.broken, result.failure]
+        )
         if not result.proved:
             return "named"
         return "proved" if result.path else "nothing"

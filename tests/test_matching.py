@@ -64,6 +64,11 @@ CASES = {
     ),
     "table": ({"t": USERS}, {"u": USERS}, ["t:u"]),
     "table of another shape": ({"t": USERS}, {"u": {"x": "date", "y": "uuid", "z": "bytea"}}, []),
+    "tables of one shape in another schema": (
+        {"t": USERS, "u": USERS},
+        {"s.t": USERS, "s.u": USERS},
+        ["t:s.t", "u:s.u"],
+    ),
     "table in another schema": ({"t": USERS}, {"s.t": USERS}, ["t:s.t"]),
     "schema": ({"a.t": USERS, "a.u": USERS}, {"b.t": USERS, "b.u": USERS}, ["a:b"]),
 }

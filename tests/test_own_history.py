@@ -2,7 +2,7 @@
 
 import pytest
 
-from postgres_database import check, history, rows, scratch, snapshot
+from postgres_database import check, contents, history, rows, scratch, snapshot
 from postgres_database.connection import Database
 from postgres_database.dsn import Dsn
 from postgres_database.history import Revision
@@ -27,10 +27,10 @@ def test_every_script_leads_there_and_back(server: Database, revision: Revision)
         here = session.at(SCRIPTS, revision.needed)
         there = session.at(SCRIPTS, [revision.id])
         rows.fill(here, there)
-        held, before, after = rows.take(here), snapshot.take(here), snapshot.take(there)
+        held, before, after = contents.take(here), snapshot.take(here), snapshot.take(there)
         with open_runner(ours, here) as run:
             run.upgrade([revision])
-            assert not held.lost(rows.take(here))
+            assert not held.lost(contents.take(here))
             run.downgrade([revision], *revision.parents or ["base"])
             assert not before.difference(snapshot.take(here))
             run.upgrade([revision])

@@ -24,6 +24,11 @@ sa.Table(
 )
 """
 
+UNREFERABLE = """
+sa.Table("p", metadata, sa.Column("x", sa.Text))
+sa.Table("c", metadata, sa.Column("x", sa.ForeignKey("p.x")))
+"""
+
 
 def yes(_question: str, _details: object) -> bool:
     return True
@@ -113,8 +118,12 @@ def test_several_heads_are_refused(project: Project) -> None:
         ("raise RuntimeError('no models today')", "no models today"),
         ("import a_module_that_does_not_exist", "a_module_that_does_not_exist"),
         ("sa.Table('t', metadata, sa.Column('x', sa.ForeignKey('nowhere.id')))", "nowhere"),
+        (
+            UNREFERABLE,
+            "(in CREATE TABLE c ( x",
+        ),
     ],
-    ids=["raises", "import", "foreign key"],
+    ids=["raises", "import", "foreign key", "statement"],
 )
 def test_broken_models_write_nothing(project: Project, models: str, what: str) -> None:
     """Models that cannot be loaded or created are an error with their own words, and no file."""
@@ -148,6 +157,48 @@ def test_interrupted_revision_leaves_no_file(
     with pytest.raises(KeyboardInterrupt):
         revision.revision(project.settings, "Interrupted")
     assert project.scripts() == []
+
+
+def test_script_that_changes_the_models_is_no_difference(project: Project) -> None:
+    """A script may import the models and add to them: they are what they were before."""
+    project.models(USERS)
+    assert revision.revision(project.settings, "Init tables").proved
+    module = project.settings.target_metadata.partition(":")[0]
+    head = history.read(project.settings).head
+    script = project.script("later", head)
+    users = f"{module}.metadata.tables['users']"
+    rule = "sa.CheckConstraint('id > 0', name='positive')"
+    script.write_text(f"import {module}\n{script.read_text()}\n{users}.append_constraint({rule})\n")
+    assert revision.revision(project.settings, "Nothing").path is None
+
+
+def test_constraint_spelled_otherwise_is_renamed(project: Project) -> None:
+    """Where only the spelling of a CHECK differs, it follows its table and is not made again."""
+    table = "sa.Table('{0}', metadata, sa.Column('a', sa.String(9)){1})"
+    project.models(table.format("runs", ""))
+    assert revision.revision(project.settings, "Init tables").proved
+    spelled = (
+        "(((a)::text = ANY ((ARRAY['x'::character varying, 'y'::character varying])::text[])))"
+    )
+    add = f"op.run_sql({f'ALTER TABLE runs ADD CONSTRAINT runs_a_check CHECK {spelled}'!r})"
+    project.script("by_hand", history.read(project.settings).head, add)
+    rule = ", sa.CheckConstraint(\"a IN ('x', 'y')\", name=sa.schema.conv('jobs_a_check'))"
+    project.models(table.format("jobs", rule))
+    result = revision.revision(project.settings, "Rename", rename=["runs:jobs"])
+    assert result.proved
+    assert not result.cautions
+    assert result.path
+    assert "DROP CONSTRAINT" not in result.path.read_text()
+
+
+def test_what_models_print_is_no_result(
+    project: Project, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """What the application prints when it is imported goes to stderr: stdout may be JSON."""
+    project.models("print('hello')\n" + USERS)
+    assert revision.revision(project.settings, "Init tables").proved
+    printed = capsys.readouterr()
+    assert (printed.out, printed.err) == ("", "hello\n")
 
 
 def test_what_nobody_can_write_is_named(project: Project) -> None:

@@ -6,7 +6,7 @@ from collections.abc import Iterator, Mapping
 import pytest
 from conftest import fresh, run_sql
 
-from postgres_database import rows
+from postgres_database import contents, rows
 from postgres_database.connection import Database, quoted
 
 
@@ -27,7 +27,7 @@ def each(cases: Mapping[str, str]) -> list[str]:
 
 def numbers(database: Database, schema: str = "public") -> dict[str, int]:
     """Return how many rows the tables of a schema have."""
-    tables = rows.take(database).tables
+    tables = contents.take(database).tables
     return {name: number for (where, name), (number, _) in tables.items() if where == schema}
 
 
@@ -69,11 +69,11 @@ def test_text_becomes_anything(database: Database, goal: Database) -> None:
     run_sql(database, USER_TYPES, *(f"CREATE TABLE t{n} (x text UNIQUE)" for n in types))
     run_sql(goal, USER_TYPES, *(f"CREATE TABLE t{n} (x {type_})" for n, type_ in types.items()))
     assert rows.fill(database, goal) == ()
-    before = rows.take(database)
+    before = contents.take(database)
     run_sql(database, *(f"ALTER TABLE t{n} DROP CONSTRAINT t{n}_x_key" for n in types))
     for n, type_ in types.items():
         run_sql(database, f"ALTER TABLE t{n} ALTER x TYPE {type_} USING x::{type_}")
-    assert before.lost(rows.take(database)) == ()
+    assert before.lost(contents.take(database)) == ()
 
 
 # Statements, and how many rows each table gets.
@@ -270,9 +270,9 @@ def filled(server: Database) -> Iterator[Database]:
     with fresh(server) as database, fresh(server) as goal:
         for side in (database, goal):
             run_sql(side, *statements)
-        before = rows.take(goal)
+        before = contents.take(goal)
         assert rows.fill(database, goal) == ()
-        assert rows.take(goal) == before
+        assert contents.take(goal) == before
         yield database
 
 
@@ -424,11 +424,11 @@ def upgradable(server: Database) -> Iterator[Database]:
 @pytest.mark.parametrize("case", UPGRADES)
 def test_upgrades(upgradable: Database, case: str) -> None:
     """Rows do not stand in the way of what leads to the goal, and are all there after it."""
-    before = rows.take(upgradable)
+    before = contents.take(upgradable)
     assert set(numbers(upgradable, case).values()) <= {2, 3}
     _, upgrade = UPGRADES[case]
     run_sql(upgradable, f"SET LOCAL search_path TO {quoted(case)}", upgrade)
-    assert before.lost(rows.take(upgradable)) == ()
+    assert before.lost(contents.take(upgradable)) == ()
 
 
 PARTITIONS = {
@@ -583,7 +583,7 @@ def test_same_rows_each_time(server: Database) -> None:
             for side in (database, goal):
                 run_sql(side, "CREATE TABLE t (a date, b date, c int, d uuid, CHECK (a < b))")
             rows.fill(database, goal)
-            taken.append(rows.take(database))
+            taken.append(contents.take(database))
     assert taken[0] == taken[1]
 
 
@@ -676,10 +676,10 @@ def looked_at(server: Database) -> Iterator[Database]:
 def test_lost(looked_at: Database, case: str) -> None:
     """Rows and values that are gone or changed are named; what was dropped or cast is not."""
     change, lines = LOST[case]
-    before = rows.take(looked_at)
+    before = contents.take(looked_at)
     run_sql(looked_at, f"SET LOCAL search_path TO {quoted(case)}", change)
     expected = [line.replace(" public.", f" {case}.") for line in lines]
-    assert before.lost(rows.take(looked_at)) == tuple(expected)
+    assert before.lost(contents.take(looked_at)) == tuple(expected)
 
 
 def test_tables_that_cannot_be_read(database: Database, goal: Database) -> None:
