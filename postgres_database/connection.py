@@ -62,8 +62,13 @@ class Database:
 
     @cached_property
     def _engine(self) -> sa.Engine:
+        parts = self.dsn.parts
+        # libpq gets all parts itself; what models run in events may ask the URL who and where it is.
+        url = sa.URL.create(
+            "postgresql+psycopg2", username=parts.get("user"), database=parts.get("dbname")
+        )
         return sa.create_engine(
-            "postgresql+psycopg2://",
+            url,
             connect_args={**CONNECT_DEFAULTS, **self.dsn.parameters()},
             poolclass=NullPool,
         )

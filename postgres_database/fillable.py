@@ -74,6 +74,10 @@ RULES = """
 """
 
 
+UNDEFINED = "42"
+"""The class of errors about names and types: PostgreSQL manual, "PostgreSQL Error Codes"."""
+
+
 @dataclass(frozen=True)
 class Column:
     """A column, and how it comes by its values."""

@@ -8,7 +8,7 @@ from collections.abc import Iterator, Mapping
 import psycopg2
 
 from postgres_database.connection import Database
-from postgres_database.fillable import Session, Table, name_in_sql
+from postgres_database.fillable import UNDEFINED, Session, Table, name_in_sql
 
 Refusals = Mapping[tuple[int, str], tuple[str, psycopg2.Error]]
 """By the OID of a table and INSERT, UPDATE or DELETE: the table's name for SQL, and why that is refused."""
@@ -20,8 +20,6 @@ TRIGGERING = """
     WHERE EXISTS (SELECT FROM pg_trigger t WHERE t.tgrelid = c.oid AND NOT t.tgisinternal)
        OR EXISTS (SELECT FROM pg_rewrite r WHERE r.ev_class = c.oid AND r.ev_type <> '1')
 """
-UNDEFINED = "42"
-"""The class of errors about names and types: PostgreSQL manual, "PostgreSQL Error Codes"."""
 
 
 def refusals(database: Database) -> Refusals:

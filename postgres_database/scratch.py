@@ -9,6 +9,7 @@ import importlib
 import re
 import secrets
 import sys
+import traceback
 from collections.abc import Collection, Iterable, Iterator, Sequence
 from contextlib import contextmanager, redirect_stdout
 from textwrap import shorten
@@ -126,10 +127,12 @@ class Scratch:
                     made.add(missing)
                     if missing[0] == "role":
                         self._create_role(missing[1])
-            except SQLAlchemyError as error:
+            except ExpectedError:
+                raise
+            except Exception as error:  # what models run in events may raise anything
                 raise ExpectedError(
                     f"the models {self._settings.target_metadata} cannot be created in an empty database",
-                    cause=database.words(error) + _statement(error),
+                    cause=_words(database, error),
                     hint="invoke check   (once the models are mended)",
                 ) from error
         return database
@@ -230,7 +233,7 @@ def _create(
         made: What was missing before; schemas among it are created.
     """
     try:
-        with connection.begin():
+        with connection.begin(), redirect_stdout(sys.stderr):
             for schema in (name for kind, name in made if kind == "schema"):
                 connection.execute(sa.schema.CreateSchema(schema, if_not_exists=True))
             metadata.create_all(connection)
@@ -242,10 +245,17 @@ def _create(
     return None
 
 
-def _statement(error: SQLAlchemyError) -> str:
-    """Return the statement that failed, shortened to a line."""
-    words = (getattr(error, "statement", None) or "").split()
-    return f"\n(in {shorten(' '.join(words), 120, placeholder=' …')})" if words else ""
+def _words(database: Database, error: Exception) -> str:
+    """Return what went wrong, and the statement or the place, shortened to a line."""
+    if isinstance(error, SQLAlchemyError):
+        statement = " ".join((getattr(error, "statement", None) or "").split())
+        place = shorten(statement, 120, placeholder=" …")
+        said = database.words(error)
+    else:
+        frame = traceback.extract_tb(error.__traceback__)[-1]
+        place = f"{frame.filename}, line {frame.lineno}"
+        said = f"{type(error).__name__}: {database.words(error)}"
+    return f"{said}\n(in {place})" if place else said
 
 
 def fingerprints(revisions: Iterable[Revision], *more: str) -> list[str]:

@@ -122,8 +122,9 @@ def test_several_heads_are_refused(project: Project) -> None:
             UNREFERABLE,
             "(in CREATE TABLE c ( x",
         ),
+        ("sa.event.listen(metadata, 'after_create', lambda *_, **__: 1 / 0)", "ZeroDivisionError"),
     ],
-    ids=["raises", "import", "foreign key", "statement"],
+    ids=["raises", "import", "foreign key", "statement", "event"],
 )
 def test_broken_models_write_nothing(project: Project, models: str, what: str) -> None:
     """Models that cannot be loaded or created are an error with their own words, and no file."""
@@ -157,6 +158,17 @@ def test_interrupted_revision_leaves_no_file(
     with pytest.raises(KeyboardInterrupt):
         revision.revision(project.settings, "Interrupted")
     assert project.scripts() == []
+
+
+def test_models_may_ask_who_they_are_made_as(
+    project: Project, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """What models run in events finds user and database in the URL of the engine."""
+    url = "connection.engine.url"
+    ask = f"lambda _, connection, **__: print({url}.username, {url}.database)"
+    project.models(f"sa.event.listen(metadata, 'before_create', {ask})\n{USERS}")
+    assert revision.revision(project.settings, "Init tables").proved
+    assert capsys.readouterr().err.startswith("postgres postgres_database_scratch_")
 
 
 def test_script_that_changes_the_models_is_no_difference(project: Project) -> None:
