@@ -82,7 +82,7 @@ def casts(column: str, here: str, goal: str) -> list[str]:
     if goal.endswith("[]") and here in JSON:
         return [f"{ELEMENTS_OF}({column}::jsonb)::{bare}"]
     if here.endswith("[]") and goal in JSON:
-        return [f"to_jsonb({column})::{goal}"]
+        return [f"to_jsonb({column})" + "::json" * (goal == "json")]
     if goal.endswith("[]") and not here.endswith("[]"):
         item = f"ARRAY[{column}]::{bare}"
         return [f"CASE WHEN {column} IS NOT NULL THEN {item} END", "", f"{column}::{bare}"]

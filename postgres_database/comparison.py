@@ -209,6 +209,8 @@ class Frame:
     def _sees_object(self, key: Key) -> bool:
         if key.kind == "SCHEMA":
             return self._includes(key.name)
+        if key.kind == "DATABASE SETTING":  # a scratch database is a copy, which has none
+            return False
         return key.schema == "-" or self._includes(key.schema, key.name, key.name.partition("(")[0])
 
     def _includes(self, schema: str, *names: str) -> bool:

@@ -12,6 +12,8 @@ from collections import defaultdict
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 
+import sqlalchemy as sa
+
 from postgres_database import binaries
 from postgres_database.connection import Database
 from postgres_database.errors import ExpectedError
@@ -46,6 +48,31 @@ CHILD = re.compile(
     re.MULTILINE | re.DOTALL,
 )
 INHERITED = re.compile(rf"\s*NOT NULL (?P<column>{IDENTIFIER})\s*")
+
+# Indexes that no query uses, versions of extensions, and settings of the database; the values of those
+# with a dot in their name are the application's own and may be secret.
+SUPPLEMENT = sa.text(
+    """
+    SELECT 'INDEX' AS kind, n.nspname AS schema, c.relname AS name,
+           pg_get_indexdef(i.indexrelid) || ';' || chr(10) || '-- invalid' AS text
+    FROM pg_index i
+    JOIN pg_class c ON c.oid = i.indexrelid
+    JOIN pg_class t ON t.oid = i.indrelid
+    JOIN pg_namespace n ON n.oid = c.relnamespace
+    WHERE NOT (i.indisready AND (i.indisvalid OR t.relkind = 'p')) AND n.nspname !~ '^pg_'
+    UNION ALL
+    SELECT 'EXTENSION', '-', extname, '-- version ' || extversion FROM pg_extension WHERE extname <> 'plpgsql'
+    UNION ALL
+    SELECT 'DATABASE SETTING', '-', coalesce(r.rolname || ' ', '') || s.name, CASE
+               WHEN s.name LIKE '%.%' THEN 'md5 ' || md5(s.setting) ELSE s.setting END
+    FROM pg_db_role_setting d
+    LEFT JOIN pg_roles r ON r.oid = d.setrole
+    CROSS JOIN LATERAL (
+        SELECT split_part(pair, '=', 1), substr(pair, strpos(pair, '=') + 1) FROM unnest(d.setconfig) AS pair
+    ) AS s (name, setting)
+    WHERE d.setdatabase = (SELECT oid FROM pg_database WHERE datname = current_database())
+    """
+)
 
 RESETTABLE = {
     "search_path": "''",
@@ -132,8 +159,14 @@ def dump(database: Database) -> str:
 
 
 def take(database: Database) -> Snapshot:
-    """Take the snapshot of a database."""
-    return parse(dump(database))
+    """Take the snapshot of a database: its dump, and what a dump leaves out."""
+    objects = parse(dump(database)).objects
+    with database.connect() as connection, connection.begin():
+        connection.execute(sa.text("SELECT set_config('search_path', '', true)"))
+        for kind, schema, name, text in connection.execute(SUPPLEMENT):
+            key = Key(kind, schema, name)
+            objects[key] = (*(f"{body}\n{text}" for body in objects.get(key, ())),) or (text,)
+    return Snapshot(objects)
 
 
 def compare(left: Database, right: Database, scratch: Scratch) -> tuple[Difference, ...]:

@@ -7,7 +7,8 @@ lacks one, that statement makes it; where it has one too many, the statement say
 import re
 from collections.abc import Iterator, Sequence
 
-from postgres_database.alter import Way
+from postgres_database.alter import Way, literal
+from postgres_database.connection import identifier
 from postgres_database.snapshot import Key, Snapshot
 from postgres_database.tokens import IDENTIFIER, TOKEN
 
@@ -15,6 +16,8 @@ NAME = rf"{IDENTIFIER}(?:\.{IDENTIFIER})?"
 OPERANDS = r"(?=(?:.*?LEFTARG = (?P<left>[^\n,)]+))?)(?=(?:.*?RIGHTARG = (?P<right>[^\n,)]+))?)"
 CALLABLE = ("FUNCTION", "PROCEDURE", "AGGREGATE")
 GRANTS = ("ACL", "DEFAULT ACL")
+VERSION = ";\n-- version "
+"""How a snapshot says in which version an extension is there."""
 PUBLIC_COMMENT = Key("COMMENT", "-", "SCHEMA public")
 """Where a dump has none, it is what initdb wrote."""
 EARLY = (
@@ -92,6 +95,8 @@ def makes(key: Key, goal: Snapshot) -> Way:
     bodies = goal.objects[key]
     if key.kind == "MATERIALIZED VIEW":
         return [re.sub(r"\s+WITH NO DATA;$", ";", body) for body in bodies]
+    if key.kind == "EXTENSION":  # in the version that the server has
+        return [f"{body.partition(VERSION)[0]};" for body in bodies]
     if key.kind == "INDEX":  # on the partitions as well
         return [
             re.sub(r"^(CREATE .*?INDEX .*?) ON ONLY ", r"\1 ON ", body, count=1) for body in bodies
@@ -115,23 +120,37 @@ def ways(key: Key, here: Snapshot, goal: Snapshot) -> list[Way]:
     """Return the ways to change an object, the gentlest first."""
     old, new = here.objects[key], goal.objects[key]
     found: list[Way] = []
-    if key.kind in GRANTS:
-        before, after = _grants(old), _grants(new)
-        undone = [_undone(statement) for statement in before if statement not in after]
-        added = [statement for statement in after if statement not in before]
-        return [sorted([*undone, *added], key=_revokes, reverse=True)]
-    if key.kind == "COMMENT":
-        return [new]
-    if key.kind == "SEQUENCE":
-        return [[_altered_sequence(body) for body in new]]
-    if key.kind == "SEQUENCE OWNED BY":
-        return [new]
-    if key.kind == "INDEX" and [*map(_index_only, old)] == [*map(_index_only, new)]:
-        return []
-    if key.kind in (*CALLABLE, "VIEW"):
-        found.append([re.sub(r"^CREATE ", "CREATE OR REPLACE ", body) for body in new])
-    dropped = list(drops(key, here))
-    return [*found, [*dropped, *makes(key, goal)]] if dropped else found
+    match key.kind:
+        case "ACL" | "DEFAULT ACL":
+            found = [_regranted(_grants(old), _grants(new))]
+        case "COMMENT" | "SEQUENCE OWNED BY":
+            found = [new]
+        case "EXTENSION":
+            found = _in_version(identifier(key.name), new[0])
+        case "SEQUENCE":
+            found = [[_altered_sequence(body) for body in new]]
+        case "INDEX" if [*map(_index_only, old)] == [*map(_index_only, new)]:
+            found = []
+        case _:
+            if key.kind in (*CALLABLE, "VIEW"):
+                found.append([re.sub(r"^CREATE ", "CREATE OR REPLACE ", body) for body in new])
+            if dropped := list(drops(key, here)):
+                found.append([*dropped, *makes(key, goal)])
+    return found
+
+
+def _regranted(before: Sequence[str], after: Sequence[str]) -> Way:
+    undone = [_undone(statement) for statement in before if statement not in after]
+    added = [statement for statement in after if statement not in before]
+    return sorted([*undone, *added], key=_revokes, reverse=True)
+
+
+def _in_version(name: str, text: str) -> list[Way]:
+    """Bring an extension to a version; there may be no way back but to make it again."""
+    create, _, version = text.partition(VERSION)
+    version = literal(version)
+    again = [f"DROP EXTENSION {name};", f"{create} VERSION {version};"]
+    return [[f"ALTER EXTENSION {name} UPDATE TO {version};"], again]
 
 
 def drop_statement(key: Key, sql: str) -> str:
