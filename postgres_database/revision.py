@@ -1,11 +1,12 @@
 """Write the next script from the models, and prove it on scratch databases that hold rows."""
 
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field, replace
+from collections.abc import Sequence
+from dataclasses import dataclass, fields, replace
 from pathlib import Path
 from typing import Any
 
 from alembic.operations import MigrateOperation
+from alembic.script import Script
 
 from postgres_database import (
     catalog,
@@ -20,15 +21,14 @@ from postgres_database import (
     scratch,
     script,
 )
-from postgres_database.comparison import Frame, Side
+from postgres_database.comparison import Frame
 from postgres_database.connection import Database
 from postgres_database.draft import Draft, draft
 from postgres_database.errors import ExpectedError
-from postgres_database.history import History
 from postgres_database.matching import Ask, Wishes
 from postgres_database.operations import Refuse, imports
+from postgres_database.proof import Filled, Prover
 from postgres_database.renames import Rename
-from postgres_database.scratch import Scratch
 from postgres_database.settings import Settings
 from postgres_database.snapshot import Difference, Key
 from postgres_database.spelling import in_words_of
@@ -112,9 +112,8 @@ def revision(  # noqa: PLR0913 - each is an option
         return _with_sql(settings, head, result, wanted=sql)
     metadata = scratch.load_metadata(settings)
     with scratch.session(settings) as session:
-        from_models = session.from_models(
-            metadata
-        )  # before a script is imported, which may change them
+        # Before a script is imported, which may change the models.
+        from_models = session.from_models(metadata)
         before = history.read(settings)
         head = before.head
         at_head = session.at(before, before.heads)
@@ -128,27 +127,28 @@ def revision(  # noqa: PLR0913 - each is an option
         frame = whole
         if renamed:
             left_over = {f"SCHEMA {each.old.schema}" for each in renamed}
-            owned = before.objects | left_over
             left = comparison.side(at_head)
             right = in_words_of(left, models, (at_head, from_models), session)
-            frame = Frame(settings, left, right, owned)
+            frame = Frame(settings, left, right, before.objects | left_over)
         trial = session.clone(at_head)
-        rows.remove(
-            trial
-        )  # what does not fit the models stands in the way of the proof, not of the draft
+        rows.remove(trial)  # they may stop the proof, but not the draft
         unfilled = rows.fill(at_head, from_models)
         held = contents.take(at_head)
         _run_sql(at_head, [renames.statement(each.inverse) for each in reversed(renamed)])
-        work = _Work(
-            settings, session, before, message, frame, whole, renamed, from_models, held,
-            probe.refusals(at_head),
-        )  # fmt: skip
-        try:
-            result = work.finish(draft(trial, whole, frame, renamed, metadata), at_head)
-        except BaseException:
-            work.discard()
-            raise
-        result = replace(result, empty=unfilled)
+        filled = Filled(at_head, held, probe.refusals(at_head))
+        drafted = draft(trial, whole, frame, renamed, metadata)
+        result = RevisionResult(
+            renamed=tuple(f"{each.kind} {each}" for each in renamed if each.old.name),
+            detected=drafted.detected,
+            completed=drafted.completed,
+            cautions=drafted.cautions,
+            not_upgraded=frame.comparison.objects,
+            kept=frame.comparison.kept,
+            empty=unfilled,
+        )
+        if drafted.upgrade:
+            prover = Prover(settings, session, before, whole, frame, from_models)
+            result = _write_and_prove(message, drafted, prover, filled, result)
         return _with_sql(settings, head, result, wanted=sql)
 
 
@@ -169,148 +169,56 @@ def _run_sql(database: Database, statements: Any) -> None:
             cursor.execute(statement)
 
 
-@dataclass
-class _Work:
-    """A script in the making."""
+def _write_and_prove(
+    message: str, drafted: Draft, prover: Prover, filled: Filled, result: RevisionResult
+) -> RevisionResult:
+    """Write the script and prove it; one that cannot be undone says so. Leave none behind if that ends early."""
+    up, down = drafted.upgrade, drafted.downgrade
+    written = _write(message, up, down, prover)
+    try:
+        proof = prover.prove(written.revision, filled)
+        cautions = (*result.cautions, *proof.cautions)
+        if len(history.read(prover.settings).heads) > 1:
+            cautions += ("another script was written meanwhile: invoke merge joins the heads",)
+        if proof.not_downgraded:
+            names = ", ".join(str(each.key) for each in proof.not_downgraded)
+            refuse = Refuse("this revision cannot be undone", names)
+            Path(written.path).unlink()
+            written = _write(message, up, [refuse, *down], prover, written.revision)
+    except BaseException:
+        Path(written.path).unlink(missing_ok=True)
+        raise
+    found = {field.name: getattr(proof, field.name) for field in fields(proof)}
+    return replace(
+        result,
+        path=Path(written.path),
+        revision=written.revision,
+        **{**found, "cautions": cautions},
+    )
 
-    settings: Settings
-    session: Scratch
-    history: History
-    message: str
-    frame: Frame
-    whole: Frame
-    renamed: tuple[Rename, ...]
-    from_models: Database
-    held: contents.Contents
-    refusals: probe.Refusals
-    path: Path | None = None
-    revision: str = ""
-    facts: dict[str, Any] = field(default_factory=dict)
 
-    def finish(self, drafted: Draft, at_head: Database) -> RevisionResult:
-        """Write the script and prove it.
-
-        Args:
-            drafted: What it does between renames.
-            at_head: A scratch database at head that holds rows.
-        """
-        kept = self.frame.comparison.kept
-        if not drafted.upgrade:
-            return RevisionResult(not_upgraded=self.frame.comparison.objects, kept=kept)
-        self.facts = {
-            "renamed": tuple(f"{each.kind} {each}" for each in self.renamed if each.old.name),
-            "detected": drafted.detected,
-            "completed": drafted.completed,
-            "cautions": drafted.cautions,
-            "kept": kept,
-        }
-        up, down = drafted.upgrade, drafted.downgrade
-        self._write(up, down)
-        self._prove(at_head)
-        if self.facts.get("not_downgraded"):
-            names = ", ".join(str(each.key) for each in self.facts["not_downgraded"])
-            self.discard()
-            self._write(up, [Refuse("this revision cannot be undone", names), *down])
-        return RevisionResult(path=self.path, revision=self.revision, **self.facts)
-
-    def _write(self, up: Sequence[MigrateOperation], down: Sequence[MigrateOperation]) -> None:
-        bodies = render(*up), render(*down)
-        with self.from_models.connect() as connection:
-            roles = set(connection.execute(runner.ROLES).scalars())
-        known = {role for each in self.history.revisions for role in each.roles}
-        written = script.write(
-            self.settings,
-            self.message,
-            self.history.head,
-            revision=self.revision,
-            upgrade=bodies[0],
-            downgrade=bodies[1],
-            imports=imports("".join(bodies)),
-            roles=sorted(roles - known),
-            objects=self.frame.new_objects(),
-        )
-        self.path, self.revision = Path(written.path), written.revision
-
-    def _prove(self, at_head: Database) -> None:
-        """Run the script on rows; where they stand in the way, say so and run it without."""
-        if len(history.read(self.settings).heads) > 1:
-            self._caution("another script was written meanwhile: invoke merge joins the heads")
-        failed = self._walk(at_head, self.held)
-        if failed is None:
-            return
-        stage, words = failed
-        if stage == "upgrade":
-            self.facts["failure"] = words
-        else:
-            self._caution(f"with rows it cannot be undone: {words}")
-        if again := self._walk(self._bare(), None):
-            self.facts["failure"] = again[1]
-
-    def _walk(self, database: Database, held: contents.Contents | None) -> tuple[str, str] | None:
-        """Upgrade, compare with the models, downgrade, compare with before, upgrade again.
-
-        Args:
-            database: A scratch database at head.
-            held: The rows that it holds, under their new names.
-
-        Returns:
-            Which step failed, and why; None if none did.
-        """
-        plan = (history.read(self.settings)[self.revision],)
-        steps: list[tuple[str, Callable[[runner.Runner], None]]] = [
-            ("upgrade", lambda run: run.upgrade(plan)),
-            ("downgrade", lambda run: run.downgrade(plan, self.history.head)),
-            ("upgrade again", lambda run: run.upgrade(plan)),
-        ]
-        for stage, step in steps:
-            try:
-                with runner.open_runner(self.settings, database) as run:
-                    step(run)
-            except ExpectedError as error:
-                return stage, f"{error.what}\n{error.cause}"
-            if stage == "upgrade":
-                self.facts["not_upgraded"] = self._differing(
-                    database, self.frame, self.frame.goal, lambda: self.from_models
-                )
-                if held:
-                    self.facts["lost"] = held.lost(contents.take(database))
-                    refused = probe.refusals(database)
-                    self.facts["broken"] = probe.broken(self.refusals, refused, database)
-            elif stage == "downgrade":
-                self.facts["not_downgraded"] = self._differing(
-                    database, self.whole, self.whole.before, self._bare
-                )
-        return None
-
-    def _differing(
-        self, database: Database, frame: Frame, goal: Side, like: Callable[[], Database]
-    ) -> tuple[Difference, ...]:
-        """Return what of a database is not as it ought to be, whatever the spelling.
-
-        Args:
-            database: What is looked at.
-            frame: The comparison that the goal belongs to.
-            goal: What it ought to be.
-            like: Makes a database that is so, for the case that there is a doubt.
-        """
-        there = frame.seen(comparison.side(database))
-        if not (differing := frame.unlike(there, goal)):
-            return ()
-        respelled = in_words_of(there, goal, (database, like()), self.session)
-        left = {each.key for each in there.snapshot.difference(respelled.snapshot)}
-        return tuple(each for each in differing if each.key in left)
-
-    def _bare(self) -> Database:
-        """Make a database at head without rows."""
-        return self.session.at(self.history, self.history.heads)
-
-    def _caution(self, line: str) -> None:
-        self.facts["cautions"] += (line,)
-
-    def discard(self) -> None:
-        """Leave no script behind."""
-        if self.path:
-            self.path.unlink(missing_ok=True)
+def _write(
+    message: str,
+    up: Sequence[MigrateOperation],
+    down: Sequence[MigrateOperation],
+    prover: Prover,
+    revision_id: str = "",
+) -> Script:
+    bodies = render(*up), render(*down)
+    with prover.from_models.connect() as connection:
+        roles = set(connection.execute(runner.ROLES).scalars())
+    known = {role for each in prover.history.revisions for role in each.roles}
+    return script.write(
+        prover.settings,
+        message,
+        prover.history.head,
+        revision=revision_id,
+        upgrade=bodies[0],
+        downgrade=bodies[1],
+        imports=imports("".join(bodies)),
+        roles=sorted(roles - known),
+        objects=prover.frame.new_objects(),
+    )
 
 
 def _with_sql(

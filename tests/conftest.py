@@ -27,6 +27,9 @@ from postgres_database.settings import ROOT, Settings
 HOME_VARIABLE = "POSTGRES_DATABASE_TEST_HOME"
 OTHER_PROGRAMS = os.environ.get("TEST_POSTGRES_BIN", "")
 """Where the programs of another PostgreSQL are, if the tests are to run on its server."""
+MEMORY = Path("/dev/shm")  # noqa: S108 - for a private directory
+ROOM = 4 << 30
+"""Bytes; a run of all tests takes about a third of it."""
 PASSWORD = "p@ss/w%rd#$1"  # holds what URLs, env files and configparser trip over
 
 # Whoever runs the tests has settings of their own; none of them may reach a test.
@@ -65,8 +68,16 @@ def test_server() -> EmbeddedServer:
     return cheap_server(Path(os.environ[HOME_VARIABLE]) / "server")
 
 
+def _prefer_memory() -> None:
+    """Put servers and checkouts into memory where there is room: disks are slow."""
+    if MEMORY.is_dir() and os.access(MEMORY, os.W_OK) and shutil.disk_usage(MEMORY).free >= ROOM:
+        os.environ.setdefault("TMPDIR", str(MEMORY))
+        tempfile.tempdir = None  # so that it is looked up again
+
+
 def pytest_configure(config: pytest.Config) -> None:
     if not hasattr(config, "workerinput"):
+        _prefer_memory()
         home = Path(tempfile.mkdtemp(prefix="pgdb-"))
         home.chmod(0o755)  # as root the server runs under another account
         os.environ[HOME_VARIABLE] = str(home)

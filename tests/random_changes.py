@@ -39,8 +39,25 @@ KINDS = {
     "postgresql.ARRAY(sa.Text)": Kind("'{a,b}'", "cardinality({}) < 5", "'{{{n}}}'", ("sa.Text",)),
     "postgresql.UUID": Kind("gen_random_uuid()", "{} IS NOT NULL", "gen_random_uuid()"),
 }
+KEYS = {
+    "serial": "sa.Integer",
+    "bigserial": "sa.BigInteger",
+    "plain": "sa.Integer, autoincrement=False",
+    "identity": "sa.Integer, sa.Identity()",
+    "always": "sa.BigInteger, sa.Identity(always=True, increment=2)",
+}
+"""What a primary key may be."""
+EXTRAS = {
+    "trigger": "CREATE TRIGGER {0} BEFORE UPDATE ON {1} FOR EACH ROW"
+    " EXECUTE FUNCTION suppress_redundant_updates_trigger()",
+    "policy": "CREATE POLICY {0} ON {1} USING (id > 0)",
+    "statistics": "CREATE STATISTICS {0} ON (id + 1), (id - 1) FROM {1}",
+    "rule": "CREATE RULE {0} AS ON DELETE TO {1} DO ALSO NOTIFY gone",
+}
+"""What models make for a table by statements of their own."""
 VARIANTS = {
     "plain": "",
+    "expression": "",
     "hash": ", postgresql_using='hash'",
     "where": ", postgresql_where=sa.text('id > 5')",
     "fillfactor": ", postgresql_with={'fillfactor': 70}",
@@ -70,9 +87,11 @@ class Table:
     """The column and the variant of each."""
     uniques: dict[str, str] = field(default_factory=dict)
     checks: dict[str, str] = field(default_factory=dict)
+    extras: dict[str, str] = field(default_factory=dict)
     keys: dict[str, tuple[str, str]] = field(default_factory=dict)
     """The table that `id` refers to, and what happens when the row there is deleted."""
     comment: str = ""
+    key: str = "serial"
 
     @property
     def parts(self) -> list[dict[str, Any]]:
@@ -88,13 +107,18 @@ class Schema:
     enums: dict[str, list[str]] = field(default_factory=dict)
     views: dict[str, tuple[str, list[str]]] = field(default_factory=dict)
     """The table of each, and the columns besides `id`."""
+    materialised: set[str] = field(default_factory=set)
+    """Which of the views are."""
+    functions: dict[str, int] = field(default_factory=dict)
+    """What each returns."""
     renamed: list[str] = field(default_factory=list)
 
     @property
     def names(self) -> set[str]:
         """What is taken: tables, views, types and indexes share a name space."""
         parts = {name for table in self.tables.values() for part in table.parts for name in part}
-        return {*self.tables, *self.enums, *self.views, *parts}
+        extras = {name for table in self.tables.values() for name in table.extras}
+        return {*self.tables, *self.enums, *self.views, *self.functions, *parts, *extras}
 
 
 def models(schema: Schema) -> str:
@@ -105,15 +129,24 @@ def models(schema: Schema) -> str:
         for name, labels in schema.enums.items()
     ]
     lines += [_table(name, table, enums) for name, table in schema.tables.items()]
+    statements = [
+        EXTRAS[kind].format(_quoted(extra), _quoted(name))
+        for name, table in schema.tables.items()
+        for extra, kind in table.extras.items()
+    ]
     for name, (table, columns) in schema.views.items():
         listed = ", ".join(map(_quoted, ("id", *columns)))
-        statement = f"CREATE VIEW {_quoted(name)} AS SELECT {listed} FROM {_quoted(table)}"
-        lines.append(f"made({statement!r})")
-    return "\n".join(lines)
+        kind = "MATERIALIZED VIEW" if name in schema.materialised else "VIEW"
+        statements.append(f"CREATE {kind} {_quoted(name)} AS SELECT {listed} FROM {_quoted(table)}")
+    statements += [
+        f"CREATE FUNCTION {_quoted(name)}() RETURNS integer LANGUAGE sql AS 'SELECT {number}'"
+        for name, number in schema.functions.items()
+    ]
+    return "\n".join([*lines, *(f"made({statement!r})" for statement in statements)])
 
 
 def _table(name: str, table: Table, enums: dict[str, str]) -> str:
-    items = [repr(name), "metadata", "sa.Column('id', sa.Integer, primary_key=True)"]
+    items = [repr(name), "metadata", f"sa.Column('id', {KEYS[table.key]}, primary_key=True)"]
     for column, facts in table.columns.items():
         default = f"sa.text({KINDS[facts.kind].default!r})" if facts.default else None
         items.append(
@@ -121,7 +154,12 @@ def _table(name: str, table: Table, enums: dict[str, str]) -> str:
             f" server_default={default}, comment={facts.comment or None!r})"
         )
     for part, (column, variant) in table.indexes.items():
-        items.append(f"sa.Index({part!r}, {column!r}{VARIANTS[variant]})")
+        what = (
+            f"sa.text({f'({_quoted(column)} IS NULL)'!r})"
+            if variant == "expression"
+            else repr(column)
+        )
+        items.append(f"sa.Index({part!r}, {what}{VARIANTS[variant]})")
     items += [f"sa.UniqueConstraint({c!r}, name={part!r})" for part, c in table.uniques.items()]
     for part, column in table.checks.items():
         check = KINDS[table.columns[column].kind].check.format(_quoted(column))
@@ -147,7 +185,7 @@ def rows(schema: Schema) -> str:
                 else:
                     values.append(KINDS[column.kind].value.format(n=n))
             statements.append(
-                f"INSERT INTO {_quoted(name)} ({columns}) VALUES ({', '.join(values)});"
+                f"INSERT INTO {_quoted(name)} ({columns}) OVERRIDING SYSTEM VALUE VALUES ({', '.join(values)});"
             )
     return "\n".join(statements)
 
@@ -326,6 +364,46 @@ def add_view(draw: st.DrawFn, schema: Schema) -> None:
     names = st.sampled_from(sorted(schema.tables[table].columns))
     name = _new(draw, "v ", schema.names)
     schema.views[name] = table, draw(st.lists(names, unique=True))
+    materialised = draw(st.booleans())
+    if materialised:
+        schema.materialised.add(name)
+
+
+def change_view(draw: st.DrawFn, schema: Schema) -> None:
+    if schema.views:
+        name = _one(draw, schema.views)
+        table, _ = schema.views[name]
+        names = st.sampled_from(sorted(schema.tables[table].columns))
+        schema.views[name] = table, draw(st.lists(names, unique=True))
+
+
+def change_key(draw: st.DrawFn, schema: Schema) -> None:
+    schema.tables[_one(draw, schema.tables)].key = _one(draw, KEYS)
+
+
+def add_extra(draw: st.DrawFn, schema: Schema) -> None:
+    table = schema.tables[_one(draw, schema.tables)]
+    table.extras[_new(draw, "x ", schema.names)] = _one(draw, EXTRAS)
+
+
+def drop_extra(draw: st.DrawFn, schema: Schema) -> None:
+    extras = schema.tables[_one(draw, schema.tables)].extras
+    if extras:
+        del extras[_one(draw, extras)]
+
+
+def set_function(draw: st.DrawFn, schema: Schema) -> None:
+    """Make a function, or make one return something else."""
+    another = draw(st.booleans())
+    if schema.functions and not another:
+        schema.functions[_one(draw, schema.functions)] += 1
+    else:
+        schema.functions[_new(draw, "f ", schema.names)] = 1
+
+
+def drop_function(draw: st.DrawFn, schema: Schema) -> None:
+    if schema.functions:
+        del schema.functions[_one(draw, schema.functions)]
 
 
 def drop_view(draw: st.DrawFn, schema: Schema) -> None:
@@ -350,13 +428,16 @@ def drop_label(draw: st.DrawFn, schema: Schema) -> None:
 
 
 Edit = Callable[[st.DrawFn, Schema], None]
-FURNISH: list[Edit] = [add_index, add_unique, add_check, add_key, add_view, change_comment]
+FURNISH: list[Edit] = [
+    add_index, add_unique, add_check, add_key, add_view, add_extra, set_function, change_comment,
+    change_key,
+]  # fmt: skip
 RENAMES: list[Edit] = [rename_table, rename_column]
 RISKY: list[Edit] = [change_type, drop_label, drop_table]
 """Rows may stand in the way of these, or of the way back."""
 EDITS: list[Edit] = [
     *FURNISH, *RISKY, add_table, add_column, drop_column, change_nullable, change_default, change_index,
-    drop_part, rename_part, drop_view, add_enum, add_label,
+    drop_part, rename_part, change_view, drop_view, drop_extra, drop_function, add_enum, add_label,
 ]  # fmt: skip
 
 

@@ -24,3 +24,8 @@ def test_case(server: Database, case: Case, record_property: Callable[[str, obje
     verdict = case_judge.judge(case, server)
     record_property(case_docs.OUTCOME, f"{case.group} {verdict.outcome}")
     assert not verdict.faults, "\n".join([case.rule, *verdict.faults, verdict.said])
+
+
+def test_page_counts_the_cases() -> None:
+    """The table in docs/revision.md has as many cases of each group as there are files."""
+    assert case_docs.read() == case_docs.count(case.group for case in case_table.load())
