@@ -35,7 +35,7 @@ path_separator = os
 PLAIN_ENV = """
     from alembic import context
     from sqlalchemy import create_engine
-    from postgres_database import operations, scratch, server, settings
+    from postgres_database import operations, server, settings
     from postgres_database.models import metadata
 
     engine = server.target(settings.load()).engine()

@@ -80,7 +80,8 @@ def casts(column: str, here: str, goal: str) -> list[str]:
     bare = UNBOUNDED.get(bare, bare)
     found = [""]
     if goal.endswith("[]") and here in JSON:
-        return [f"{ELEMENTS_OF}({column}::jsonb)::{bare}"]
+        whole = bare.removesuffix("[]") in JSON  # elements as text would be read anew
+        return [""] if whole else [f"{ELEMENTS_OF}({column}::jsonb)::{bare}"]
     if here.endswith("[]") and goal in JSON:
         return [f"to_jsonb({column})" + "::json" * (goal == "json")]
     if goal.endswith("[]") and not here.endswith("[]"):

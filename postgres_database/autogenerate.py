@@ -65,7 +65,7 @@ def compare(frame: Frame, at_head: Database, metadata: sa.MetaData) -> Compariso
 def operations(here: Database, frame: Frame, metadata: sa.MetaData) -> Found:
     """Return the operations from one database to the models, without those that change nothing.
 
-    None where Alembic fails, as it does for some names and types: PostgreSQL's own text then says all.
+    There are none where Alembic fails, as it does for some names and types: PostgreSQL's text then says all.
 
     Args:
         here: The database.
@@ -78,6 +78,8 @@ def operations(here: Database, frame: Frame, metadata: sa.MetaData) -> Found:
         context = MigrationContext.configure(connection, opts=options(frame))
         try:
             upgrade = produce_migrations(context, metadata).upgrade_ops
+        except sa.exc.OperationalError:  # the connection
+            raise
         except Exception:  # noqa: BLE001 - whatever Alembic or a type of the application may raise
             upgrade = None
     if upgrade is None:

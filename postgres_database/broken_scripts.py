@@ -40,7 +40,7 @@ def told(settings: Settings) -> Iterator[None]:
         raise ExpectedError(
             f"two scripts are revision {match[1]}", cause="\n".join(places), hint=mended
         ) from warning
-    except Exception as error:
+    except (Exception, SystemExit) as error:
         if where := place(error, settings.root):
             raise ExpectedError(
                 f"{where} cannot be read", cause=f"{type(error).__name__}: {error}", hint=mended

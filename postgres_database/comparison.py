@@ -30,6 +30,8 @@ OWNER = re.compile(
 ALEMBICS = ("TABLE", "FOREIGN TABLE", "DEFAULT", "INDEX")
 """The kinds that Alembic drops when the models do not know them; besides constraints and comments on tables."""
 
+RELATIONS = ("VIEW", "MATERIALIZED VIEW", "FOREIGN TABLE", "SEQUENCE")
+PARTS = ("TABLE", "COLUMN")
 ATTACHED = ("TABLE ATTACH", "INDEX ATTACH")
 OTHERS = frozenset((
     "schema_migrations", "ar_internal_metadata", "flyway_schema_history", "databasechangelog",
@@ -181,12 +183,9 @@ class Frame:
         if str(key) in self._owned or self._is_part_of_table(key, text):
             return True
         tables = self.before.catalog.tables
-        if key.kind in {"COMMENT", "ACL"}:  # go with what they are about
-            kind, _, name = key.name.partition(" ")
-            about = Key(kind, key.schema, name)
-            if texts := self.before.snapshot.objects.get(about):
-                gone = about not in self.models.snapshot.objects
-                return gone and self._is_models(about, texts[0])
+        if key.kind in {"COMMENT", "ACL"} and (about := self._about(key)):
+            gone = about not in self.models.snapshot.objects
+            return gone and self._is_models(about, self.before.snapshot.objects[about][0])
         if key.kind in {"TYPE", "DOMAIN"}:
             type_ = self.before.catalog.types.get(Name(key.schema, key.name))
             columns = (column for table in tables.values() for column in table.columns.values())
@@ -194,6 +193,18 @@ class Frame:
         if key.kind == "SCHEMA":
             return any(name.schema == key.name for name in tables)
         return owner(text) in self._dropped
+
+    def _about(self, key: Key) -> Key | None:
+        """Return the object that a comment or a grant goes with; a dump calls every relation a table."""
+        objects = self.before.snapshot.objects
+        for kind in {each.kind for each in objects if key.name.startswith(f"{each.kind} ")}:
+            about = Key(kind, key.schema, key.name.removeprefix(f"{kind} "))
+            if about in objects:
+                return about
+        kind, _, name = key.name.partition(" ")
+        relation = name.rpartition(".")[0] if kind == "COLUMN" else name
+        found = (Key(each, key.schema, relation) for each in RELATIONS)
+        return next((each for each in found if each in objects), None) if kind in PARTS else None
 
     def _is_part_of_table(self, key: Key, text: str) -> bool:
         """Tell whether Alembic itself would know this: a table of the models, or a part of it."""

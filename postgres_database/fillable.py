@@ -1,8 +1,8 @@
 """The databases that rows are tried in: what rows must obey there, and statements that may fail."""
 
 from collections import defaultdict
-from collections.abc import Iterable, Mapping, Sequence
-from contextlib import suppress
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
@@ -74,6 +74,11 @@ RULES = """
 """
 
 
+ENABLED = """
+    SELECT tgname, tgenabled::text FROM pg_trigger
+    WHERE tgrelid = to_regclass(%s) AND NOT tgisinternal AND tgenabled <> 'D'
+"""
+HOW = {"O": "", "R": "REPLICA", "A": "ALWAYS"}
 UNDEFINED = "42"
 """The class of errors about names and types: PostgreSQL manual, "PostgreSQL Error Codes"."""
 
@@ -172,6 +177,15 @@ class Session:
     def undo(self) -> None:
         """Undo the latest statement."""
         self._cursor.execute("ROLLBACK TO latest")
+
+    @contextmanager
+    def without_triggers(self, table: Table) -> Iterator[None]:
+        """Let the triggers of a table rest that are not PostgreSQL's own; then they are as they were."""
+        triggers = self.run(ENABLED, [table.sql.replace("%%", "%")])
+        self.run(f"ALTER TABLE {table.sql} DISABLE TRIGGER USER")
+        yield
+        for name, how in triggers:
+            self.run(f"ALTER TABLE {table.sql} ENABLE {HOW[how]} TRIGGER {name_in_sql(name)}")
 
 
 class Side(Session):

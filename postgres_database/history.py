@@ -35,12 +35,12 @@ class Revision:
     roles: tuple[str, ...] = ()
     """Roles that the script names in grants or policies (`roles = (...)` in the script)."""
 
+    objects: tuple[str, ...] = ()
+    """What came from the models besides tables (`objects = (...)` in the script)."""
+
     def __str__(self) -> str:
         """Name the revision for people."""
         return f"{self.id}  {self.message}"
-
-    objects: tuple[str, ...] = ()
-    """What came from the models besides tables (`objects = (...)` in the script)."""
 
     @property
     def needed(self) -> tuple[str, ...]:
@@ -249,20 +249,20 @@ def script_directory(settings: Settings) -> ScriptDirectory:
     found = ScriptDirectory.from_config(alembic_config(settings))
     files = _files(found)
     if files not in _LOADED:
-        remember(found)
+        forget()
+        _LOADED[files] = found
     return _LOADED[files]
 
 
-def remember(directory: ScriptDirectory) -> None:
-    """Say that these are the scripts, as when one was added."""
+def forget() -> None:
+    """Load the scripts anew: what was loaded has been changed."""
     _LOADED.clear()
-    _LOADED[_files(directory)] = directory
 
 
 def _files(directory: ScriptDirectory) -> tuple[Any, ...]:
     folders = map(Path, directory.version_locations or [directory.versions])
     paths = [path for folder in folders for path in sorted(folder.rglob("*.py"))]
-    facts = [(path, path.stat()) for path in paths]
+    facts = [(path, path.stat()) for path in paths if path.is_file()]  # an editor's lock is none
     return directory.dir, *((path, stat.st_mtime_ns, stat.st_ino) for path, stat in facts)
 
 
@@ -288,13 +288,20 @@ def read(settings: Settings) -> History:
                         for needed in directory.get_revisions(name)
                     ),
                     labels=frozenset(_as_tuple(getattr(script.module, "branch_labels", None))),
-                    roles=tuple(getattr(script.module, "roles", ())),
-                    objects=tuple(getattr(script.module, "objects", ())),
+                    roles=_said(script.module, "roles"),
+                    objects=_said(script.module, "objects"),
                 )
                 for script in scripts
             ),
             tuple(sorted(directory.get_heads())),
         )
+
+
+def _said(module: Any, name: str) -> tuple[str, ...]:
+    """Return what a script lists under a name; one by hand may mean something else by it."""
+    value = getattr(module, name, ())
+    names = value if isinstance(value, (tuple, list)) else ()
+    return tuple(each for each in names if isinstance(each, str))
 
 
 def _as_tuple(value: Any) -> tuple[str, ...]:

@@ -137,12 +137,12 @@ def one_by_one(renames: Iterable[Rename], names: Iterable[Name]) -> list[Rename]
     waiting = sorted(renames, key=str)
     taken = set(names)
     done: list[Rename] = []
+    while kept := [
+        each for each in waiting if each.new in taken - {other.old for other in waiting}
+    ]:
+        waiting = [each for each in waiting if each not in kept]  # something else keeps the name
     while waiting:
         free = next((rename for rename in waiting if rename.new not in taken), None)
-        if free is None and not any(
-            each.new in {other.old for other in waiting} for each in waiting
-        ):
-            break  # something else has the name and keeps it
         if free is None:
             blocked = waiting.pop(0)
             aside = Name(blocked.old.schema, f"{blocked.old.name[:50]}_renamed")

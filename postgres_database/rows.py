@@ -144,10 +144,8 @@ class _Filling:
         if refusal and str(refusal.pgcode).startswith(
             UNDEFINED
         ):  # a trigger names what was renamed
-            with suppress(psycopg2.Error):
-                self.here.run("SET session_replication_role = replica")
+            with self.here.without_triggers(table):
                 refusal = self._add_all(name)
-                self.here.run("SET session_replication_role = origin")
         return refusal
 
     def _add_all(self, name: Name) -> psycopg2.Error | None:

@@ -28,7 +28,8 @@ PREFIX = "postgres_database_scratch_"
 TEMPLATE_PREFIX = "postgres_database_template_"
 KEPT_TEMPLATES = 8
 ME = """
-    SELECT current_database(), current_user, pg_encoding_to_char(encoding)
+    SELECT current_database(), current_user, pg_encoding_to_char(encoding),
+           (SELECT string_agg(name || ' ' || default_version, ',' ORDER BY name) FROM pg_available_extensions)
     FROM pg_database WHERE datname = 'template0'
 """
 MISSING = re.compile(r'(?P<kind>role|schema) "(?P<name>.*)" does not exist')
@@ -74,7 +75,7 @@ class Scratch:
         Names tell sessions apart that could not drop each other's databases, or not see each
         other's locks: an advisory lock holds in one database.
         """
-        *me, encoding = connection.exec_driver_sql(ME).one()
+        *me, encoding, self._extensions = connection.exec_driver_sql(ME).one()
         self._me = hashlib.sha256("\0".join(me).encode()).hexdigest()[:8]
         self._encoding = "" if encoding == "UTF8" else " ENCODING 'UTF8' LOCALE 'C'"
         self._settings = settings
@@ -96,7 +97,7 @@ class Scratch:
         if not revisions:
             return self.empty()
         self._create_roles(revisions)
-        hashes = fingerprints(revisions, __version__)
+        hashes = fingerprints(revisions, __version__, self._extensions)
         names = [f"{TEMPLATE_PREFIX}{self._me}_{hash_[:24]}" for hash_ in hashes]
         with self._lock(names[-1]):  # another command may be making the same
             if names[-1] not in self._databases(TEMPLATE_PREFIX):
@@ -152,8 +153,10 @@ class Scratch:
 
     def _create_role(self, name: str) -> None:
         with self._lock("roles"), self._refusals("CREATEROLE"):
-            create = f"CREATE ROLE {quoted(name)} NOLOGIN"
-            self._connection.exec_driver_sql(create.replace("%", "%%"))
+            there = self._scalar("SELECT count(*) FROM pg_roles WHERE rolname = %s", name)
+            if not there:  # another command may have made it meanwhile
+                create = f"CREATE ROLE {quoted(name)} NOLOGIN"
+                self._connection.exec_driver_sql(create.replace("%", "%%"))
 
     def _make_template(self, names: Sequence[str], revisions: Sequence[Revision]) -> None:
         """Make the last of these templates; names[n] is that of the first n revisions."""
@@ -211,11 +214,12 @@ class Scratch:
         try:
             yield
         except DBAPIError as error:
+            forbidden = getattr(error.orig, "pgcode", "") == "42501"
+            grant = f"ALTER ROLE … {attribute}   (in psql, as a superuser of that server; or unset SCRATCH_DSN)"
             raise ExpectedError(
                 f"nothing can be made for scratch databases on {self._maintenance.dsn}",
                 cause=self._maintenance.words(error),
-                hint=f"ALTER ROLE … {attribute}"
-                "   (in psql, as a superuser of that server; or unset SCRATCH_DSN)",
+                hint=grant if forbidden else "invoke check   (once that server has what it lacks)",
             ) from error
 
     def _scalar(self, query: str, argument: str) -> object:

@@ -44,8 +44,7 @@ def write(  # noqa: PLR0913 - each is a place in the template
             lines = "".join(f"    {value!r},\n" for value in values)
             blocks.append(f"\n# {ATTRIBUTES[name]}\n{name} = (\n{lines})")
     with broken_scripts.told(settings):
-        directory = history.script_directory(settings)
-        script = directory.generate_revision(
+        script = history.script_directory(settings).generate_revision(
             revision or rev_id(),
             message,
             head=head,
@@ -53,7 +52,7 @@ def write(  # noqa: PLR0913 - each is a place in the template
             downgrades=downgrade,
             imports="\n".join(blocks),
         )
-        history.remember(directory)
+        history.forget()
     if script is None:
         raise ExpectedError("Alembic wrote no script", hint="invoke history")
     return script

@@ -344,6 +344,21 @@ def test_scripts_are_read(project: Project) -> None:
     assert [revision.id for revision in scripts.upto(["ffff"])][-1] == "ffff"
 
 
+def test_what_an_editor_leaves_behind_is_no_script(project: Project) -> None:
+    """A link to nowhere, which Emacs makes while a script is being edited, is not read."""
+    project.script("aaaa")
+    (project.versions / ".#aaaa.py").symlink_to("somebody@somewhere.1")
+    assert history.read(project.settings).heads == ("aaaa",)
+
+
+def test_names_of_a_script_that_mean_something_else(project: Project) -> None:
+    """A script by hand may have a table of its own under the name `roles`."""
+    script = project.script("aaaa")
+    script.write_text(script.read_text() + "\nroles = sa.table('roles')\nobjects = 'none'\n")
+    (revision,) = history.read(project.settings).revisions
+    assert (revision.roles, revision.objects) == ((), ())
+
+
 def test_other_files_are_no_scripts(project: Project) -> None:
     """SQL beside a script, files of editors and folders are no revisions, and SQL may hold anything."""
     project.script("aaaa").with_suffix(".sql").write_text("revision = 'bbbb'; (")

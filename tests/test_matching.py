@@ -8,6 +8,7 @@ from postgres_database import matching
 from postgres_database.catalog import Catalog, Column, Name, Table, Type
 from postgres_database.errors import ExpectedError
 from postgres_database.matching import Wishes
+from postgres_database.renames import Rename, one_by_one
 
 
 def column(name: str, type_: str) -> Column:
@@ -107,6 +108,18 @@ def test_columns_change_places() -> None:
     both = catalog({"t": {"a": "text", "b": "text"}})
     found = matching.find(both, both, Wishes(flags=("t.a:b", "t.b:a")))
     assert [str(each) for each in found] == ["t.a:a_renamed", "t.b:a", "t.a_renamed:b"]
+
+
+def test_what_keeps_its_name_is_in_nobodys_way() -> None:
+    """A rename to a name that something keeps is left out; others change places all the same."""
+    names = [Name("public", name) for name in ("a", "b", "c", "k")]
+    a, b, c, k = names
+    wanted = [Rename("index", a, k), Rename("index", b, c), Rename("index", c, b)]
+    assert [str(each) for each in one_by_one(wanted, names)] == [
+        "b:b_renamed",
+        "c:b",
+        "b_renamed:c",
+    ]
 
 
 @pytest.mark.parametrize("flag", ["t.nothing:mail", "email:mail", "t.email:age", "", "t.email"])

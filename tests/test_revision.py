@@ -203,6 +203,22 @@ def test_constraint_spelled_otherwise_is_renamed(project: Project) -> None:
     assert "DROP CONSTRAINT" not in result.path.read_text()
 
 
+def test_view_goes_with_what_was_given_to_it_by_hand(project: Project) -> None:
+    """Grants and comments of an object that the models lose are no obstacle, and are brought back."""
+    make = "CREATE VIEW v AS SELECT id FROM users"
+    listen = f"sa.event.listen(metadata, 'after_create', sa.DDL({make!r}))"
+    project.models(USERS + listen)
+    assert revision.revision(project.settings, "Init tables").proved
+    given = (
+        "GRANT SELECT ON v TO PUBLIC; COMMENT ON COLUMN v.id IS 'one'; COMMENT ON VIEW v IS 'two'"
+    )
+    project.script("by_hand", history.read(project.settings).head, f"op.run_sql({given!r})")
+    project.models(USERS)
+    result = revision.revision(project.settings, "Without the view")
+    assert result.proved
+    assert result.kept == ()
+
+
 def test_what_models_print_is_no_result(
     project: Project, capsys: pytest.CaptureFixture[str]
 ) -> None:
