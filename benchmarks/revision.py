@@ -49,8 +49,8 @@ PLAIN_ENV = """
 class Checkout:
     """A copy of this repository, whose database is at head and whose models are ahead of it."""
 
-    def __init__(self, root: Path, scripts: int = 0) -> None:
-        """Make it, with so many more scripts in its history."""
+    def __init__(self, root: Path) -> None:
+        """Copy the files."""
         self.root = root
         self.environ = {name: os.environ[name] for name in ("PATH",)} | {"HOME": str(root.parent)}
         ignored = shutil.ignore_patterns("__pycache__", ".*", "tests")
@@ -59,6 +59,9 @@ class Checkout:
         (root / "plain" / "env.py").write_text(textwrap.dedent(PLAIN_ENV))
         (root / "plain.ini").write_text(PLAIN_INI)
         self.versions = root / "migration" / "versions"
+
+    def prepare(self, scripts: int) -> None:
+        """Make so many more scripts, bring the database to head, and let the models be ahead."""
         parent = self.run("-m", "alembic", "heads").split()[0]
         for number in range(scripts):
             text = f'revision = "r{number}"\ndown_revision = "{parent}"\n\n'
@@ -66,7 +69,7 @@ class Checkout:
             (self.versions / f"r{number}.py").write_text(text)
             parent = f"r{number}"
         self.run("-m", "invoke", "upgrade", "--yes")
-        with (root / "postgres_database" / "models" / "__init__.py").open("a") as models:
+        with (self.root / "postgres_database" / "models" / "__init__.py").open("a") as models:
             models.write(CHANGE)
 
     def run(self, *arguments: str) -> str:
@@ -111,8 +114,9 @@ def main() -> int:
     good = []
     with tempfile.TemporaryDirectory() as folder:
         for name, scripts in {"history as shipped": 0, f"{LONG} scripts more": LONG}.items():
-            checkout = Checkout(Path(folder) / f"history{scripts}" / "checkout", scripts)
+            checkout = Checkout(Path(folder) / f"history{scripts}" / "checkout")
             try:
+                checkout.prepare(scripts)
                 good.append(compare(name, checkout))
             finally:
                 checkout.run("-m", "invoke", "stop")
