@@ -46,7 +46,7 @@ def refusals(database: Database) -> Refusals:
             for verb, statement in _statements(sql, columns, own):
                 if error := _refusal(session, statement):
                     found[oid, verb] = sql, error
-            if (refused := found.get((oid, "INSERT"))) and refused[1].pgcode == UNIQUE:
+            if table and (refused := found.get((oid, "INSERT"))) and refused[1].pgcode == UNIQUE:
                 # The row is there already: what comes after that is seen with one that is taken away.
                 if error := _refusal(session, _again(sql, columns)):
                     found[oid, "INSERT"] = sql, error

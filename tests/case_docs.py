@@ -1,13 +1,18 @@
-"""The table of cases in docs/revision.md: `python -m tests.case_docs` judges them all and writes it."""
+"""The table of cases in docs/revision.md: `python -m tests.case_docs` judges them all and writes it.
+
+With names of groups (`python -m tests.case_docs enums views`) it judges these, and leaves the other rows.
+"""
 
 import re
+import sys
 from collections import Counter
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 
 import pytest
 
 ROOT = Path(__file__).parent.parent
+FOLDER = ROOT / "tests" / "cases"
 PAGE = ROOT / "docs" / "revision.md"
 BEGIN = "<!-- cases: python -m tests.case_docs writes this table -->"
 END = "<!-- end of cases -->"
@@ -15,6 +20,8 @@ OUTCOME = "outcome"
 """The property that the test of a case has: the group of the case, and what came out."""
 OUTCOMES = ("right", "named", "wrong")
 TOTAL = "total"
+Rows = dict[str, list[int]]
+"""How many cases of each group are right, named and wrong."""
 
 
 class Tally:
@@ -30,19 +37,24 @@ class Tally:
                 group, outcome = str(value).split()
                 self.outcomes[group, outcome] += 1
 
-    def table(self) -> str:
-        """Return the counts as a table in Markdown."""
-        groups = sorted({group for group, _ in self.outcomes})
-        rows = {group: [self.outcomes[group, each] for each in OUTCOMES] for group in groups}
-        rows[TOTAL] = [sum(column) for column in zip(*rows.values(), strict=True)]
-        lines = [
-            "| group | cases | " + " | ".join(OUTCOMES) + " |",
-            "| --- | ---: | ---: | ---: | ---: |",
-        ]
-        lines += [
-            f"| {group} | {sum(row)} | {' | '.join(map(str, row))} |" for group, row in rows.items()
-        ]
-        return "\n".join(lines)
+    def rows(self) -> Rows:
+        """Return the counts of each group."""
+        groups = {group for group, _ in self.outcomes}
+        return {group: [self.outcomes[group, each] for each in OUTCOMES] for group in groups}
+
+
+def table(rows: Rows) -> str:
+    """Return counts as a table in Markdown."""
+    totals = {TOTAL: [sum(column) for column in zip(*rows.values(), strict=True)]}
+    lines = [
+        "| group | cases | " + " | ".join(OUTCOMES) + " |",
+        "| --- | ---: | ---: | ---: | ---: |",
+    ]
+    lines += [
+        f"| {group} | {sum(row)} | {' | '.join(map(str, row))} |"
+        for group, row in (*sorted(rows.items()), *totals.items())
+    ]
+    return "\n".join(lines)
 
 
 def count(groups: Iterable[str]) -> dict[str, int]:
@@ -51,25 +63,26 @@ def count(groups: Iterable[str]) -> dict[str, int]:
     return {**counts, TOTAL: counts.total()}
 
 
-def read() -> dict[str, int]:
-    """Return how many cases each group has by the page."""
-    table = PAGE.read_text().partition(BEGIN)[2].partition(END)[0]
-    return {
-        group: int(cases)
-        for group, cases in re.findall(r"^\| (\w+) \| (\d+) \|", table, re.MULTILINE)
-    }
+def read() -> Rows:
+    """Return the counts of each group by the page, and all together."""
+    text = PAGE.read_text().partition(BEGIN)[2].partition(END)[0]
+    rows = re.findall(r"^\| (\w+) \| \d+ \| (\d+) \| (\d+) \| (\d+) \|", text, re.MULTILINE)
+    return {group: [int(each) for each in counts] for group, *counts in rows}
 
 
-def main() -> int:
-    """Judge all cases and write the table into the page; leave it alone if a case was not judged."""
+def main(groups: Sequence[str]) -> int:
+    """Judge cases and write the table into the page; leave it alone if a case was not judged."""
     tally = Tally()
-    code = pytest.main(["-q", f"{ROOT}/tests/test_cases.py", "-k", "test_case["], plugins=[tally])
-    if tally.outcomes.total() == len([*ROOT.glob("tests/cases/*/*.toml")]):
+    names = " or ".join(f"test_case[{group}/" for group in groups or [""]).replace("[/", "[")
+    code = pytest.main(["-q", f"{ROOT}/tests/test_cases.py", "-k", names], plugins=[tally])
+    folders = groups or [folder.name for folder in FOLDER.iterdir()]
+    if tally.outcomes.total() == sum(len([*FOLDER.glob(f"{name}/*.toml")]) for name in folders):
+        kept = {name: row for name, row in read().items() if name != TOTAL} if groups else {}
         before, _, rest = PAGE.read_text().partition(BEGIN)
         after = rest.partition(END)[2]
-        PAGE.write_text(f"{before}{BEGIN}\n\n{tally.table()}\n\n{END}{after}")
+        PAGE.write_text(f"{before}{BEGIN}\n\n{table(kept | tally.rows())}\n\n{END}{after}")
     return code
 
 
 if __name__ == "__main__":
-    raise SystemExit(main())
+    raise SystemExit(main(sys.argv[1:]))

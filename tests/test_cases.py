@@ -28,4 +28,5 @@ def test_case(server: Database, case: Case, record_property: Callable[[str, obje
 
 def test_page_counts_the_cases() -> None:
     """The table in docs/revision.md has as many cases of each group as there are files."""
-    assert case_docs.read() == case_docs.count(case.group for case in case_table.load())
+    counted = {group: sum(row) for group, row in case_docs.read().items()}
+    assert counted == case_docs.count(case.group for case in case_table.load())
