@@ -30,6 +30,8 @@ EXPRESSIONS = (
     "PROCEDURE",
 )
 """The kinds of whole objects that hold expressions."""
+VERSIONED = "EXTENSION"
+"""What a restored copy has in the server's own version, whatever the original had."""
 
 
 def in_words_of(
@@ -54,8 +56,8 @@ def in_words_of(
         if mine.get(place, text) != text and _same(place, *copies)
     }
     objects = {
-        key: left.snapshot.objects[key]
-        if key in left.snapshot.objects and _same(key, *(copy.snapshot.objects for copy in again))
+        key: left.snapshot.objects.get(key, texts)
+        if key.kind != VERSIONED and _same(key, *(copy.snapshot.objects for copy in again))
         else tuple(_respelled(text, theirs, same, key.schema, key.name) for text in texts)
         for key, texts in right.snapshot.objects.items()
     }

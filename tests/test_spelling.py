@@ -43,6 +43,17 @@ def test_spelling_is_no_difference(
     assert (left.catalog.tables != respelled.catalog.tables) == differing
 
 
+def test_version_of_an_extension_is_no_spelling(project: Project, other: Database) -> None:
+    """A copy has the server's own version: it says nothing of the versions of the originals."""
+    run_sql(project.database, "CREATE EXTENSION hstore VERSION '1.4'", MODEL)
+    run_sql(other, "CREATE EXTENSION hstore VERSION '1.5'", RESTORED)
+    left, right = comparison.side(project.database), comparison.side(other)
+    with scratch.session(project.settings) as session:
+        respelled = in_words_of(left, right, (project.database, other), session)
+    (difference,) = left.snapshot.difference(respelled.snapshot)
+    assert difference.key == Key("EXTENSION", "-", "hstore")
+
+
 def test_what_no_copy_has_is_not_the_same(project: Project, other: Database) -> None:
     """An object that is in neither restored copy proves nothing: its texts still differ."""
     key = Key("VIEW", "public", "v")
