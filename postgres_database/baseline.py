@@ -3,7 +3,16 @@
 from dataclasses import dataclass
 from pathlib import Path
 
-from postgres_database import autogenerate, comparison, history, runner, scratch, script, snapshot
+from postgres_database import (
+    autogenerate,
+    comparison,
+    dump,
+    history,
+    runner,
+    scratch,
+    script,
+    snapshot,
+)
 from postgres_database.comparison import Frame
 from postgres_database.connection import Database
 from postgres_database.errors import ExpectedError
@@ -56,8 +65,8 @@ def baseline(
         with run.connection.begin():
             roles = tuple(run.connection.execute(runner.ROLES).scalars())
     metadata = scratch.load_metadata(settings)
-    dumped = snapshot.dump(database)
-    path, revision_id = _write(settings, message, stable(snapshot.restorable(dumped)), roles)
+    dumped = dump.dump(database)
+    path, revision_id = _write(settings, message, stable(dump.restorable(dumped)), roles)
     try:
         with scratch.session(settings) as session:
             scripts = history.read(settings)

@@ -7,47 +7,23 @@ different.
 """
 
 import re
-import subprocess
 from collections import defaultdict
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 
 import sqlalchemy as sa
 
-from postgres_database import binaries
+from postgres_database import dump
 from postgres_database.connection import Database
-from postgres_database.errors import ExpectedError
 from postgres_database.scratch import Scratch
 from postgres_database.tokens import IDENTIFIER, TOKEN, parentheses, split
 
-VERSION_TABLE = "alembic_version"
-LOCK_WAIT = "5s"
-RESTRICT_KEY = "snapshot"
-SESSION = (
-    "default_transaction_read_only=on",
-    "standard_conforming_strings=on",  # as TOKEN reads strings; databases may have their own
-    "quote_all_identifiers=off",
-)
-
-# Before the header stand the settings that changed since the object before; a table has those then in force.
-HEADER = re.compile(
-    r"(?P<settings>(?:^SET default_(?:tablespace|table_access_method) = .*;\n+)*)"
-    r"^--\n-- Name: (?P<name>.*); Type: (?P<kind>[^;\n]*); Schema: (?P<schema>.*); Owner: -"
-    r"(?:; Tablespace: (?P<tablespace>.*))?\n--\n",
-    re.MULTILINE,
-)
 # Since 18 these have names, which stay when a column gets another; models cannot give them one.
 NOT_NULL_NAME = re.compile(
     rf"(?:(?<=\s)|^)CONSTRAINT {IDENTIFIER} NOT NULL(?=$| NO INHERIT$| {IDENTIFIER}$)"
 )
-TRAILER = "--\n-- PostgreSQL database dump complete\n"
 METHOD = re.compile(r"^SET default_table_access_method = (.*);$", re.MULTILINE)
 USUAL_METHOD = "heap"
-CHILD = re.compile(
-    rf"^CREATE (?:UNLOGGED )?TABLE (?P<name>{IDENTIFIER}\.{IDENTIFIER}) \(.*^INHERITS \(",
-    re.MULTILINE | re.DOTALL,
-)
-INHERITED = re.compile(rf"\s*NOT NULL (?P<column>{IDENTIFIER})\s*")
 
 # Indexes that no query uses, versions of extensions, and settings of the database; the values of those
 # with a dot in their name are the application's own and may be secret.
@@ -73,15 +49,6 @@ SUPPLEMENT = sa.text(
     WHERE d.setdatabase = (SELECT oid FROM pg_database WHERE datname = current_database())
     """
 )
-
-RESETTABLE = {
-    "search_path": "''",
-    "standard_conforming_strings": "on",
-    "check_function_bodies": "false",
-    "xmloption": "content",
-    "row_security": "off",
-}
-SET_BY_OBJECTS = ("default_tablespace", "default_table_access_method")
 
 
 @dataclass(frozen=True, order=True)
@@ -124,43 +91,9 @@ class Snapshot:
         )
 
 
-def dump(database: Database) -> str:
-    """Return the schema's dump, without owners and without the version table.
-
-    The target is only read, and the dump does not queue behind a lock for long.
-
-    Raises:
-        ExpectedError: pg_dump refuses, for example because the server is newer than it.
-    """
-    environment = database.dsn.child_environment()
-    options = " ".join([environment.get("PGOPTIONS", ""), *(f"-c {each}" for each in SESSION)])
-    arguments = [
-        "--schema-only",
-        "--no-owner",
-        "--encoding=UTF8",
-        f"--restrict-key={RESTRICT_KEY}",
-        f"--lock-wait-timeout={LOCK_WAIT}",
-        f"--exclude-table=*.{VERSION_TABLE}",
-        "--no-password",
-    ]
-    done = subprocess.run(
-        [binaries.BINARIES / "pg_dump", *arguments],
-        env={**environment, "PGOPTIONS": options.strip()},
-        capture_output=True,
-        check=False,
-    )
-    if done.returncode:
-        raise ExpectedError(
-            f"the schema of {database.dsn} cannot be dumped",
-            cause=database.dsn.scrub(done.stderr.decode(errors="replace")),
-            hint=f"invoke psql{database.env_option}   (the user of the DSN must be able to read every table)",
-        )
-    return done.stdout.decode()
-
-
 def take(database: Database) -> Snapshot:
     """Take the snapshot of a database: its dump, and what a dump leaves out."""
-    objects = parse(dump(database)).objects
+    objects = parse(dump.dump(database)).objects
     with database.connect() as connection, connection.begin():
         connection.execute(sa.text("SELECT set_config('search_path', '', true)"))
         for kind, schema, name, text in connection.execute(SUPPLEMENT):
@@ -178,11 +111,10 @@ def compare(left: Database, right: Database, scratch: Scratch) -> tuple[Differen
     Raises:
         ExpectedError: A dump cannot be restored.
     """
-    dumps = dump(left), dump(right)
-    differences = parse(dumps[0]).difference(parse(dumps[1]))
-    if not differences:
+    dumps = dump.dump(left), dump.dump(right)
+    if not parse(dumps[0]).difference(parse(dumps[1])):
         return ()
-    again = [take(_restored(text, scratch)) for text in dumps]
+    again = [take(copy(text, scratch)) for text in dumps]
     return again[0].difference(again[1])
 
 
@@ -192,88 +124,37 @@ def restored(database: Database, scratch: Scratch) -> Database:
     Raises:
         ExpectedError: The dump cannot be restored.
     """
-    return _restored(dump(database), scratch)
+    return copy(dump.dump(database), scratch)
 
 
-def _restored(text: str, scratch: Scratch) -> Database:
+def copy(text: str, scratch: Scratch) -> Database:
+    """Return a scratch database that is restored from a dump.
+
+    Raises:
+        ExpectedError: The dump cannot be restored.
+    """
     database = scratch.empty()
-    with database.connect() as connection, connection.begin():
-        try:
-            connection.connection.cursor().execute(restorable(text))
-        except Exception as error:
-            raise ExpectedError(
-                "PostgreSQL cannot restore its own dump of this schema",
-                cause=database.words(error),
-                hint="invoke psql   (look at the object that is named)",
-            ) from error
+    dump.restore(text, database)
     return database
-
-
-def restorable(text: str) -> str:
-    """Return a dump as SQL that runs inside any transaction and leaves no setting behind."""
-    objects = "".join(header[0] + body for header, body in _sections(text))
-    before = "".join(f"SET {name} = {value};\n" for name, value in RESETTABLE.items())
-    after = "".join(f"RESET {name};\n" for name in (*RESETTABLE, *SET_BY_OBJECTS))
-    return f"{before}\n{objects.rstrip()}\n\n{after}"
 
 
 def parse(text: str) -> Snapshot:
     """Split a dump into its objects, each in canonical form."""
     objects: defaultdict[Key, list[str]] = defaultdict(list)
     method = USUAL_METHOD
-    for header, body in _sections(text):
-        method = (METHOD.findall(header["settings"]) or [method])[-1]
+    for section in dump.sections(text):
+        kind, body = section.kind, section.body
+        method = (METHOD.findall(section.settings) or [method])[-1]
         if all(token["comment"] for token in TOKEN.finditer(body)):
             continue  # only the owner of the schema public differs from a new database's
-        kind = header["kind"]
         canonical = _canonical(kind, body.strip("\n"))
-        if header["tablespace"]:
-            canonical += f"\n-- tablespace {header['tablespace']}"
+        if section.tablespace:
+            canonical += f"\n-- tablespace {section.tablespace}"
         stores = kind in ("TABLE", "MATERIALIZED VIEW") and "\n)\nPARTITION BY " not in canonical
         if stores and method != USUAL_METHOD:
             canonical += f"\n-- access method {method}"
-        objects[Key(kind, header["schema"], header["name"])].append(canonical)
+        objects[Key(kind, section.schema, section.name)].append(canonical)
     return Snapshot({key: tuple(sorted(bodies)) for key, bodies in objects.items()})
-
-
-def _sections(text: str) -> list[tuple[re.Match[str], str]]:
-    """Return pairs of header and body; what looks like a header inside a quoted text is none."""
-    headers: list[re.Match[str]] = []
-    end = len(text)
-    for token in TOKEN.finditer(text):
-        if headers and token.start() < headers[-1].end():
-            continue
-        if token["comment"] == "--" or token["word"] == "SET":
-            if header := HEADER.match(text, token.start()):
-                headers.append(header)
-            elif text.startswith(TRAILER, token.start()):
-                end = token.start()
-    stops = [header.start() for header in headers[1:]] + [end]
-    return [
-        (header, _not_null_after(text[header.end() : stop]))
-        for header, stop in zip(headers, stops, strict=False)
-    ]
-
-
-def _not_null_after(body: str) -> str:
-    """Make inherited columns NOT NULL after CREATE TABLE: inside it only PostgreSQL 18 can.
-
-    pg_dump writes for servers of its own version (PostgreSQL manual, pg_dump, Notes).
-    """
-    table, span = CHILD.search(body), parentheses(body)
-    if table is None or span is None:
-        return body
-    elements = split(body[slice(*span)], ",")
-    kept = [each for each in elements if not INHERITED.fullmatch(each)]
-    if len(kept) == len(elements):
-        return body
-    after = [
-        f"ALTER TABLE {table['name']} ALTER COLUMN {match['column']} SET NOT NULL;\n"
-        for match in map(INHERITED.fullmatch, elements)
-        if match
-    ]
-    inside = ",".join(kept).rstrip()
-    return "".join([body[: span[0]], inside, "\n", body[span[1] :], *after, "\n"])
 
 
 def _canonical(kind: str, body: str) -> str:

@@ -8,7 +8,7 @@ import sys
 import pytest
 from conftest import PASSWORD, Project, run_sql
 
-from postgres_database import baseline, history, snapshot, upgrade
+from postgres_database import baseline, dump, history, snapshot, upgrade
 from postgres_database.connection import Database
 from postgres_database.errors import ExpectedError
 
@@ -83,7 +83,7 @@ def contents(database: Database) -> dict[str, object]:
         str(name): run_sql(database, (state if kind == "S" else hashed).format(name))
         for name, kind in relations
     }
-    return {**rows, "schema": snapshot.dump(database)}
+    return {**rows, "schema": dump.dump(database)}
 
 
 def test_online_database_is_adopted_exactly(online: Project) -> None:

@@ -16,7 +16,7 @@ import pytest
 import sqlalchemy as sa
 from conftest import PASSWORD, Project, as_text, cheap_server, run_sql
 
-from postgres_database import history, scratch, snapshot
+from postgres_database import dump, history, scratch, snapshot
 from postgres_database.connection import Database
 from postgres_database.dsn import Dsn
 from postgres_database.errors import ExpectedError
@@ -160,7 +160,7 @@ def test_text_is_unicode_whatever_the_server_has(alone: Project, own: Database) 
         with scratch.session(alone.settings) as session:
             made = session.empty()
             run_sql(made, "CREATE TABLE t (a int)", "COMMENT ON TABLE t IS 'größer'")
-            assert "größer" in snapshot.dump(made)
+            assert "größer" in dump.dump(made)
             assert run_sql(made, "SHOW server_encoding") == [("UTF8",)]
     finally:
         statement(own, encoding.format("UTF8"))
@@ -174,7 +174,7 @@ def test_a_target_of_no_encoding_is_read(server: Database) -> None:
     try:
         run_sql(made, 'CREATE TABLE "größer" (a int)')
         assert run_sql(made, "SELECT relname FROM pg_class WHERE relkind = 'r' AND oid > 16383")
-        assert "größer" in snapshot.dump(made)
+        assert "größer" in dump.dump(made)
     finally:
         statement(server, f"DROP DATABASE {name}")
 

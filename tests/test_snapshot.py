@@ -14,7 +14,7 @@ from typing import NamedTuple
 import pytest
 from conftest import Project, needs_version, run_sql
 
-from postgres_database import history, runner, scratch, snapshot
+from postgres_database import dump, history, runner, scratch, snapshot
 from postgres_database.connection import Database, quoted
 from postgres_database.errors import ExpectedError
 from postgres_database.snapshot import Key
@@ -915,7 +915,7 @@ RESPELLED = """
 def test_what_postgresql_spells_anew_is_no_difference(make: MakeDatabase, project: Project) -> None:
     """A restored copy prints some expressions in other words; `compare` sees through that."""
     original = make(RESPELLED)
-    copy = make(snapshot.restorable(snapshot.dump(original)))
+    copy = make(dump.restorable(dump.dump(original)))
     assert snapshot.take(original).difference(snapshot.take(copy))  # otherwise this shows nothing
 
     with scratch.session(project.settings) as session:
@@ -938,7 +938,7 @@ def test_a_real_difference_in_what_is_spelled_anew(
 ) -> None:
     """The one object that really differs is found among those that are only spelled otherwise."""
     original = make(RESPELLED)
-    copy = make(snapshot.restorable(snapshot.dump(original)), change)
+    copy = make(dump.restorable(dump.dump(original)), change)
 
     with scratch.session(project.settings) as session:
         assert [str(each.key) for each in snapshot.compare(original, copy, session)] == [key]
@@ -979,7 +979,7 @@ NASTY_SCHEMA = f"""
 def test_a_baseline_holds_every_byte(make: MakeDatabase, project: Project) -> None:
     """A schema with every text that others break comes out of `execute_file` byte for byte."""
     made = make(NASTY_SCHEMA)
-    dumped = snapshot.dump(made)
+    dumped = dump.dump(made)
     assert all(character in dumped for character in NASTY)
     path = project.script(
         "a1",
@@ -987,29 +987,29 @@ def test_a_baseline_holds_every_byte(make: MakeDatabase, project: Project) -> No
         'op.execute_file(__file__.removesuffix("py") + "sql")\n'
         "op.create_table('t2', sa.Column('x', sa.Integer))",
     )
-    path.with_suffix(".sql").write_bytes(snapshot.restorable(dumped).encode())
+    path.with_suffix(".sql").write_bytes(dump.restorable(dumped).encode())
 
     with scratch.session(project.settings) as session:
         rebuilt = session.at(history.read(project.settings), ["a1"])
         assert run_sql(rebuilt, "SELECT count(*) FROM public.t2") == [(0,)]
         run_sql(rebuilt, "DROP TABLE t2")
-        assert snapshot.dump(rebuilt) == dumped
+        assert dump.dump(rebuilt) == dumped
 
 
 def test_the_offline_script_holds_every_byte(make: MakeDatabase, project: Project) -> None:
     """Printed as SQL, the same file makes the same schema when it is run elsewhere."""
     made = make(NASTY_SCHEMA)
-    dumped = snapshot.dump(made)
+    dumped = dump.dump(made)
     path = project.script(
         "a1",
         upgrade="import postgres_database.operations\n"
         'op.execute_file(__file__.removesuffix("py") + "sql")',
     )
-    path.with_suffix(".sql").write_bytes(snapshot.restorable(dumped).encode())
+    path.with_suffix(".sql").write_bytes(dump.restorable(dumped).encode())
 
     printed = runner.offline(project.settings, "upgrade", "base", "a1")
 
-    assert snapshot.dump(make(printed)) == dumped
+    assert dump.dump(make(printed)) == dumped
 
 
 @pytest.mark.parametrize("first", ["tablespace", "access method"])
@@ -1023,7 +1023,7 @@ def test_restorable_keeps_what_stands_before_the_first_object(
     }
     made = make(sql[first])
 
-    copy = make(snapshot.restorable(snapshot.dump(made)))
+    copy = make(dump.restorable(dump.dump(made)))
 
     assert judge(copy) == judge(made)
 
@@ -1045,14 +1045,14 @@ def test_restorable_leaves_no_setting_behind(make: MakeDatabase) -> None:
         cursor = connection.connection.cursor()
         cursor.execute(query)
         expected = cursor.fetchall()
-        cursor.execute(snapshot.restorable(snapshot.dump(made)))
+        cursor.execute(dump.restorable(dump.dump(made)))
         cursor.execute(query)
         assert cursor.fetchall() == expected
 
 
 def test_an_empty_schema_is_restorable(make: MakeDatabase) -> None:
     """Also of an empty database there is a baseline that runs."""
-    text = snapshot.restorable(snapshot.dump(make()))
+    text = dump.restorable(dump.dump(make()))
     assert snapshot.take(make(text)).objects == {}
 
 
@@ -1073,7 +1073,7 @@ def test_the_dump_reads_only(
 
     for database in (made, replace(made, dsn=made.dsn.with_parts(options=own))):
         with pytest.raises(ExpectedError) as caught:
-            snapshot.dump(database)
+            dump.dump(database)
         assert "read only: on after 1min" in caught.value.cause
 
 
@@ -1082,12 +1082,12 @@ def test_the_dump_does_not_queue_for_long(
 ) -> None:
     """A lock in the way is an expected error that says so, and nobody queues behind us for ever."""
     made = make("CREATE TABLE t (a int)")
-    monkeypatch.setattr(snapshot, "LOCK_WAIT", "50ms")
+    monkeypatch.setattr(dump, "LOCK_WAIT", "50ms")
     started = time.monotonic()
     with made.connect() as connection, connection.begin():
         connection.exec_driver_sql("LOCK TABLE t")
         with pytest.raises(ExpectedError) as caught:
-            snapshot.dump(made)
+            dump.dump(made)
 
     assert time.monotonic() - started < 20
     assert "cannot be dumped" in caught.value.what

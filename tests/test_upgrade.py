@@ -7,7 +7,7 @@ from collections.abc import Sequence
 import pytest
 from conftest import Project, run_sql
 
-from postgres_database import binaries, snapshot, upgrade
+from postgres_database import binaries, dump, upgrade
 from postgres_database.connection import Database
 from postgres_database.errors import ExpectedError
 from postgres_database.runner import Step
@@ -101,10 +101,10 @@ def test_steps_are_told_one_by_one(three: Project) -> None:
 
 def test_dry_run_touches_nothing(three: Project) -> None:
     """A dry run returns the plan, asks nobody, and leaves not even the version table."""
-    before = snapshot.dump(three.database)
+    before = dump.dump(three.database)
     result = upgrade.upgrade(three.settings, three.database, dry_run=True, confirm=never)
     assert [revision.id for revision in result.plan] == ["aaaa", "bbbb", "cccc"]
-    assert snapshot.dump(three.database) == before
+    assert dump.dump(three.database) == before
     assert run_sql(three.database, "SELECT to_regclass('alembic_version')") == [(None,)]
 
 
