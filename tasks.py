@@ -66,11 +66,11 @@ def _settings(env: str = "") -> Any:
 @command(help={"fresh": "remove the shipped history and start one of your own", "yes": YES})
 def init(c: Context, fresh: bool = False, yes: bool = False) -> None:
     """Set up migration/ where there is none; --fresh starts a history of your own."""
-    from postgres_database import console, initialise
+    from postgres_database import console, initialise, show
 
     settings = _settings()
     confirm = console.confirmation(settings, "init --fresh", yes=yes)
-    console.show_init(initialise.init(settings, confirm, fresh=fresh))
+    show.init(initialise.init(settings, confirm, fresh=fresh))
 
 
 @command(
@@ -95,7 +95,7 @@ def revision(
     json: bool = False,
 ) -> None:
     """Write the next script from the models and prove it on scratch databases."""
-    from postgres_database import console, report
+    from postgres_database import console, report, show
     from postgres_database import revision as workflow
 
     result = workflow.revision(
@@ -110,7 +110,7 @@ def revision(
     if json:
         console.raw(report.revision_json(result))
     else:
-        console.show_revision(result)
+        show.revision(result)
     if not result.proved:
         raise Exit(code=DIFFERENT if result.path else FAILED)
 
@@ -158,7 +158,7 @@ def downgrade(
 
 
 def _move(verb: str, env: str, target: str, *, dry_run: bool, sql: bool, yes: bool) -> None:
-    from postgres_database import console
+    from postgres_database import console, show
     from postgres_database import upgrade as workflow
 
     settings = _settings(env)
@@ -177,35 +177,62 @@ def _move(verb: str, env: str, target: str, *, dry_run: bool, sql: bool, yes: bo
         on_wait=console.show_waiting,
     )
     if dry_run:
-        console.show_plan(result, verb)
+        show.plan(result, verb)
     else:
-        console.show_upgrade(result, verb)
+        show.upgrade(result, verb)
 
 
-@command(help={"env": ENV, "msg": "what the revision is called (default: Init tables)", "yes": YES})
+@command(
+    help={
+        "env": ENV,
+        "msg": "what the revision is called (default: Init tables)",
+        "with_models": "write the next revision at once, if the models differ",
+        "yes": YES,
+    }
+)
 def baseline_existing(
-    c: Context, env: str = "", msg: str = "Init tables", yes: bool = False
+    c: Context,
+    env: str = "",
+    msg: str = "Init tables",
+    with_models: bool = False,
+    yes: bool = False,
 ) -> None:
     """Adopt a database that is online: its schema becomes the first revision, its data stays."""
-    from postgres_database import baseline, console
+    from postgres_database import baseline, console, show
+    from postgres_database import revision as workflow
 
     settings = _settings(env)
     database = console.open_target(settings)
     confirm = console.confirmation(settings, "baseline-existing", yes=yes)
-    console.show_baseline(baseline.baseline(settings, database, msg, confirm), settings)
+    result = baseline.baseline(settings, database, msg, confirm, console.show_waiting)
+    show.baseline(result, settings)
+    if not result.revision:
+        raise Exit(code=DIFFERENT)
+    if with_models and (result.unlike_models or result.path is None) and not result.pending:
+        written = workflow.revision(settings, "What the models say", ask=console.asking())
+        show.revision(written)
+        if not written.proved:
+            raise Exit(code=DIFFERENT)
 
 
-@command(help={"json": JSON})
-def check(c: Context, json: bool = False) -> None:
-    """Tell whether models and history agree; exit code 2 if not."""
+@command(
+    help={
+        "env": "also compare the target of this environment with its revision (default: the variable ENV)",
+        "json": JSON,
+    }
+)
+def check(c: Context, env: str = "", json: bool = False) -> None:
+    """Tell whether models and history agree, and the target with its revision; exit code 2 if not."""
     from postgres_database import check as workflow
-    from postgres_database import console, report
+    from postgres_database import console, report, server, show
 
-    result = workflow.check(_settings())
+    settings = _settings(env)
+    target = server.target(settings) if settings.environment else None
+    result = workflow.check(settings, target)
     if json:
         console.raw(report.check_json(result))
     else:
-        console.show_check(result)
+        show.check(result)
     if not result.clean:
         raise Exit(code=DIFFERENT)
 
@@ -218,8 +245,8 @@ def check(c: Context, json: bool = False) -> None:
 )
 def status(c: Context, env: str = "", json: bool = False) -> None:
     """Show where the target of each environment stands and what is pending."""
-    from postgres_database import check as workflow
-    from postgres_database import console, history, report, settings
+    from postgres_database import console, history, report, settings, show
+    from postgres_database import status as workflow
 
     named = env or os.environ.get("ENV", "")
     environments = [env] if env else list(dict.fromkeys([named, *settings.env_files()]))
@@ -229,20 +256,20 @@ def status(c: Context, env: str = "", json: bool = False) -> None:
     if json:
         console.raw(report.status_json(result))
     else:
-        console.show_status(result, scripts.heads)
+        show.status(result, scripts.heads)
 
 
 @command(help={"env": ENV})
 def current(c: Context, env: str = "") -> None:
     """Show the revision that the target is at."""
-    from postgres_database import console, history, runner
+    from postgres_database import console, history, runner, show
 
     settings = _settings(env)
     scripts = history.read(settings)
     with runner.open_runner(settings, console.open_target(settings)) as run:
         ids = run.current()
     scripts.require(ids)
-    console.show_current([scripts[revision_id] for revision_id in ids], scripts.heads)
+    show.current([scripts[revision_id] for revision_id in ids], scripts.heads)
 
 
 def _alembic(name: str, *args: Any, **options: Any) -> None:
@@ -307,36 +334,35 @@ def stamp(
     c: Context, env: str = "", target: str = "head", purge: bool = False, yes: bool = False
 ) -> None:
     """Write a revision into the target without running anything."""
-    from postgres_database import console, upgrade
+    from postgres_database import console
+    from postgres_database import stamp as workflow
 
     settings = _settings(env)
     database = console.open_target(settings)
     confirm = console.confirmation(settings, "stamp", yes=yes)
     waiting = console.show_waiting
-    done = upgrade.stamp(settings, database, target, purge=purge, confirm=confirm, on_wait=waiting)
+    done = workflow.stamp(settings, database, target, purge=purge, confirm=confirm, on_wait=waiting)
     console.say(f"stamped   {done}")
 
 
 @command()
 def start(c: Context) -> None:
     """Start the embedded PostgreSQL, unless it runs."""
-    from postgres_database import console, server
+    from postgres_database import server, show
 
     settings = _settings()
-    console.show_servers([("running", server.embedded(settings.root).ensure_running())])
+    show.servers([("running", server.embedded(settings.root).ensure_running())])
 
 
 @command()
 def stop(c: Context) -> None:
     """Stop the embedded PostgreSQL; its data stays."""
-    from postgres_database import console, server
+    from postgres_database import server, show
 
     settings = _settings()
     servers = [server.embedded(settings.root, durable=durable) for durable in (True, False)]
     stopped = [one for one in servers if one.stop()]
-    console.show_servers(
-        [("stopped", one.home) for one in stopped] or [("stopped", "nothing was running")]
-    )
+    show.servers([("stopped", one.home) for one in stopped] or [("stopped", "nothing was running")])
 
 
 @command(

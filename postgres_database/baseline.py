@@ -3,154 +3,157 @@
 from dataclasses import dataclass
 from pathlib import Path
 
-from postgres_database import (
-    autogenerate,
-    comparison,
-    dump,
-    history,
-    runner,
-    scratch,
-    script,
-    snapshot,
-)
-from postgres_database.comparison import Frame
-from postgres_database.connection import Database
-from postgres_database.errors import ExpectedError
-from postgres_database.history import History, Revision
-from postgres_database.scratch import Scratch
-from postgres_database.settings import Settings
-from postgres_database.spelling import in_words_of
-from postgres_database.tokens import stable
-from postgres_database.upgrade import Confirm
+import sqlalchemy as sa
 
-UPGRADE = 'op.execute_file(__file__.removesuffix(".py") + ".sql")'
-DOWNGRADE = """raise ExpectedError(
-        "the first revision of an adopted database is not undone",
-        cause="it is the database as it was before it had scripts; undoing it would drop its data",
-        hint="invoke current",
-    )"""
+from postgres_database import drift, history, runner, scratch, snapshot
+from postgres_database.adoption import Adoption, staging
+from postgres_database.connection import Database, identifier
+from postgres_database.errors import ExpectedError
+from postgres_database.history import History
+from postgres_database.locate import Place, locate
+from postgres_database.runner import Runner
+from postgres_database.settings import Settings
+from postgres_database.snapshot import Key
+from postgres_database.upgrade import Confirm, OnWait, ask
+
+PLACE = sa.text(
+    "SELECT pg_is_in_recovery(), current_schema(), has_schema_privilege(current_schema(), 'CREATE')"
+)
 
 
 @dataclass(frozen=True)
 class BaselineResult:
-    """What was adopted."""
+    """What was adopted, or where in the history the target was found."""
 
     revision: str
-    path: Path
-    objects: int
+    """What the target is stamped with; empty if it is no revision of the history."""
+    path: Path | None = None
+    """The script that was written; None where there was a history."""
+    objects: int = 0
     """How many objects the schema has; every one was found equal in a database made by the script."""
-    differences: comparison.Comparison
-    """What the models say differently; empty if models and database agree."""
+    respelled: tuple[Key, ...] = ()
+    """Objects that PostgreSQL prints in other words once they are restored."""
+    notes: tuple[str, ...] = ()
+    """What is not in the script, and what else a human should know."""
+    place: Place | None = None
+    """Where in the history the target stands, or what comes nearest; None where a script was written."""
+    pending: bool = False
+    """Whether the history goes on after the revision."""
+    unlike_models: tuple[Key, ...] | None = None
+    """Objects that the models say differently; None if that was not asked, or cannot be told."""
 
 
 def baseline(
-    settings: Settings, database: Database, message: str, confirm: Confirm
+    settings: Settings,
+    database: Database,
+    message: str,
+    confirm: Confirm,
+    on_wait: OnWait = lambda _: None,
 ) -> BaselineResult:
     """Write the target's schema as the first revision, prove it, and stamp the target with it.
 
-    The only write to the target is the table alembic_version, after the proof.
+    Where there is a history already, find which of its revisions the target is, and stamp that. The
+    only write to the target is the table alembic_version, after the proof, in one transaction. Killed
+    at any point, the command can be run again.
 
     Args:
         settings: Where the scripts, the models and the scratch server are.
         database: The target; it is only read until the stamp.
         message: What the revision is called.
-        confirm: Asked before the stamp if the environment is protected.
+        confirm: Asked before the stamp if the environment is protected, or two revisions are possible.
+        on_wait: Called once if another command must be waited for: with who that is.
 
     Raises:
         ExpectedError: The target is not stamped and no script is left behind.
     """
-    with runner.open_runner(settings, database) as run:
-        _refuse(settings, database, run.current(), history.read(settings))
-        run.require_writable()
-        with run.connection.begin():
-            roles = tuple(run.connection.execute(runner.ROLES).scalars())
-    metadata = scratch.load_metadata(settings)
-    dumped = dump.dump(database)
-    path, revision_id = _write(settings, message, stable(dump.restorable(dumped)), roles)
-    try:
-        with scratch.session(settings) as session:
-            scripts = history.read(settings)
-            rebuilt = _rebuild(settings, scripts, session)
-            _require_equal(database, rebuilt, session)
-            from_models = session.from_models(metadata)
-            left, right = comparison.sides(rebuilt, from_models)
-            right = in_words_of(left, right, (rebuilt, from_models), session)
-            frame = Frame(settings, left, right, ())
-            differences = autogenerate.compare(frame, rebuilt, metadata)
-        _stamp(settings, database, scripts[revision_id], confirm)
-    except BaseException:
-        path.unlink(missing_ok=True)
-        path.with_suffix(".sql").unlink(missing_ok=True)
-        raise
-    return BaselineResult(revision_id, path, len(snapshot.parse(dumped).objects), differences)
+    reader = database.read_only()
+    with (
+        staging(settings, on_wait) as staged,
+        runner.open_runner(settings, reader) as run,
+        run.alone(on_wait),
+    ):
+        _require_place(run, database)
+        stamped, scripts = run.current(), history.read(settings)
+        _refuse_strangers(settings, database, stamped, scripts)
+        if scripts.revisions:
+            return _find(settings, database, stamped, scripts, confirm)
+        adopted = Adoption(settings, database, staged).adopt(message, confirm)
+        return BaselineResult(**vars(adopted))
 
 
-def _refuse(
+def _require_place(run: Runner, database: Database) -> None:
+    """Raise ExpectedError if the version table cannot be written."""
+    with run.connection.begin():
+        standby, schema, allowed = run.connection.execute(PLACE).one()
+    if standby:
+        raise ExpectedError(
+            f"{database.dsn} only lets itself be read",
+            cause="it is a standby",
+            hint=f"invoke status{database.env_option}   (once the DSN names the primary;"
+            " with several hosts, add target_session_attrs=read-write)",
+        )
+    if not allowed:
+        where = f"in the schema {schema}" if schema else "in any schema of the search path"
+        grant = f"GRANT CREATE ON SCHEMA {identifier(schema or 'public')} TO …"
+        raise ExpectedError(
+            f"{database.dsn} cannot be stamped: the table alembic_version cannot be made",
+            cause=f"the user of the DSN may not create tables {where}",
+            hint=f"invoke psql{database.env_option} --command '{grant}'   (as the owner of the schema)",
+        )
+
+
+def _refuse_strangers(
     settings: Settings, database: Database, stamped: tuple[str, ...], scripts: History
 ) -> None:
-    """Refuse what has a revision or a history already; name the command that was probably meant."""
-    upgrade = f"invoke upgrade{settings.env_option}"
-    if any(revision in scripts for revision in stamped):
+    """Refuse a database of another history; name the commands that were probably meant."""
+    if unknown := [revision for revision in stamped if revision not in scripts]:
+        purge = f"invoke stamp{settings.env_option} --purge --target base"
         raise ExpectedError(
-            f"{database.dsn} already is at revision {', '.join(stamped)} of this history",
-            cause="it was adopted or upgraded before",
-            hint=upgrade,
-        )
-    if stamped:
-        raise ExpectedError(
-            f"{database.dsn} already is at revision {', '.join(stamped)}",
+            f"{database.dsn} already is at revision {', '.join(unknown)}",
             cause="the scripts of a database with a revision are in some repository, but not in this one",
-            hint=f"{upgrade}   (with those scripts in migration/versions)",
-        )
-    if scripts.revisions:
-        raise ExpectedError(
-            f"migration/versions is not empty: its head is {', '.join(scripts.heads)}",
-            cause="a baseline is the first revision of a history",
-            hint=f"invoke init --fresh   (to start a history of your own; or {upgrade})",
+            hint=f"invoke upgrade{settings.env_option}   (with those scripts in migration/versions;"
+            f" if they are lost for good: {purge}, then this again)",
         )
 
 
-def _write(settings: Settings, message: str, sql: str, roles: tuple[str, ...]) -> tuple[Path, str]:
-    written = script.write(
-        settings,
-        message,
-        "base",
-        upgrade=UPGRADE,
-        downgrade=DOWNGRADE,
-        imports=["", "from postgres_database.errors import ExpectedError"],
-        roles=roles,
+def _find(
+    settings: Settings,
+    database: Database,
+    stamped: tuple[str, ...],
+    scripts: History,
+    confirm: Confirm,
+) -> BaselineResult:
+    """Tell which revision of the history the target is; stamp it if it is not stamped."""
+    with scratch.session(settings) as session:
+        if stamped:
+            at = session.at(scripts, stamped)
+            place = Place(stamped, drift.drifts(settings, database, at, session))
+        else:
+            place = locate(settings, database, scripts, session)
+        objects = len(snapshot.take(session.at(scripts, place.state)).objects)
+    pending = place.state != scripts.heads
+    found = BaselineResult(
+        "" if place.drifts.objects else ", ".join(place.state),
+        objects=objects,
+        place=place,
+        pending=pending,
     )
-    path = Path(written.path)
-    path.with_suffix(".sql").write_bytes(sql.encode())
-    return path, written.revision
-
-
-def _stamp(settings: Settings, database: Database, revision: Revision, confirm: Confirm) -> None:
-    what = f"{revision}  (runs nothing; writes the table alembic_version)"
-    if settings.protected and not confirm(f"stamp {database.dsn}", [what]):
-        raise ExpectedError("not confirmed: nothing was written")
-    with runner.open_runner(settings, database) as run, run.alone(lambda _: None):
-        _refuse(settings, database, run.current(), History())  # nobody else was faster
-        run.stamp(revision.id)
-
-
-def _rebuild(settings: Settings, scripts: History, session: Scratch) -> Database:
-    try:
-        return session.at(scripts, scripts.heads)
-    except ExpectedError as error:
+    if place.drifts.objects or stamped:
+        return found
+    if not place.state:
         raise ExpectedError(
-            "the online schema cannot be rebuilt on the scratch server; nothing was written",
-            cause=error.cause,
-            hint=f"SCRATCH_DSN=… invoke baseline-existing{settings.env_option}"
-            "   (a server of the same version with the same extensions and locales)",
-        ) from error
-
-
-def _require_equal(database: Database, rebuilt: Database, session: Scratch) -> None:
-    different = snapshot.compare(database, rebuilt, session)
-    if different:
-        raise ExpectedError(
-            "a database made by the baseline would not equal the online one; nothing was written",
-            cause="\n".join(str(difference.key) for difference in different),
-            hint=f"invoke psql{database.env_option}   (look at these objects)",
+            f"{database.dsn} is empty: there is nothing to adopt",
+            cause="migration/versions has scripts, and the database has none of their objects",
+            hint=f"invoke upgrade{settings.env_option}",
         )
+    newest = [str(scripts[revision]) for revision in place.state]
+    if place.ties:
+        before = f"the schema is the same before {' and '.join(each.id for each in place.ties)}:"
+        lines = [*newest, before, "  stamped with it, what it does to rows is not done again;"]
+        hint = f"  say no and invoke stamp{settings.env_option} --target …, if it was not done yet"
+        ask(confirm, f"stamp {database.dsn} as {', '.join(place.state)}", [*lines, hint])
+    elif settings.protected:
+        ask(confirm, f"stamp {database.dsn}", newest)
+    with runner.open_runner(settings, database) as run:
+        run.stamp(place.state)
+    return found

@@ -154,12 +154,12 @@ def _retypings(op: AlterColumnOp, here: Catalog, goal: Catalog) -> list[list[Mig
 def dropped(key: Key, here: Snapshot) -> Change:
     """Return what drops an object."""
     body = here.objects[key][0]
-    return Change([_sql(statements.drops(key, here))], _subject(key, body))
+    return Change([_sql(statements.drops(key, here))], _subject(key, body), key)
 
 
 def made(key: Key, goal: Snapshot) -> Change:
     """Return what makes an object."""
-    return Change([_sql(statements.makes(key, goal))])
+    return Change([_sql(statements.makes(key, goal))], key=key)
 
 
 def _subject(key: Key, body: str) -> Subject | None:
@@ -185,7 +185,7 @@ def rest(trial: Trial, here: Side, goal: Side, parts: Parts) -> Iterator[Change]
         parts: Constraints and indexes that the models have.
     """
     for rename in renames.followers(here.catalog, goal.catalog):
-        yield Change([_sql([renames.statement(rename)])])
+        yield Change([_sql([renames.statement(rename)])], key=_renamed(rename))
     for key in reversed(statements.missing(goal.snapshot, here.snapshot)):
         if not _is_altered(key, here, goal):
             yield dropped(key, here.snapshot)
@@ -196,13 +196,20 @@ def rest(trial: Trial, here: Side, goal: Side, parts: Parts) -> Iterator[Change]
             yield from _object(key, here, goal, parts)
 
 
+def _renamed(rename: renames.Rename) -> Key | None:
+    if rename.kind == "constraint" and rename.inside:
+        return Key("CONSTRAINT", rename.inside.schema, f"{rename.inside.name} {rename.new.name}")
+    return Key("INDEX", *rename.new) if rename.kind == "index" else None
+
+
 def _tables(here: Side, goal: Side, parts: Parts) -> Iterator[Change]:
     for name in _both(here, goal):
         old, table = here.catalog.tables[name], goal.catalog.tables[name]
         constraints = {*old.constraints, *table.constraints}
         for part, ways in alter.table_changes(old, table):
             modelled = _as_modelled(name, part, parts, there=part in old.constraints)
-            yield Change([*modelled, *map(_sql, ways)], _part(name, constraints, part))
+            subject = _part(name, constraints, part)
+            yield Change([*modelled, *map(_sql, ways)], subject, Key("TABLE", *name))
 
 
 def _both(here: Side, goal: Side) -> Iterator[Name]:
@@ -222,7 +229,7 @@ def _object(key: Key, here: Side, goal: Side, parts: Parts) -> Iterator[Change]:
         table = _indexed(key, goal)
         modelled = _as_modelled(table, key.name, parts, there=True) if table else []
         subject = _subject(key, here.snapshot.objects[key][0])
-        yield Change([*modelled, *map(_sql, ways)], subject)
+        yield Change([*modelled, *map(_sql, ways)], subject, key)
 
 
 def _sql(statements: Iterable[str]) -> list[MigrateOperation]:
@@ -288,7 +295,7 @@ def _types(trial: Trial, here: Side, goal: Side) -> Iterator[Change]:
         if old and text and here.snapshot.objects.get(key) != text:
             ways = alter.type_changes(old, type_) if old != type_ else []
             replace = list(_replacement(trial, name, goal))
-            yield Change([*map(_sql, [*ways, replace])], Subject("type", type_.sql))
+            yield Change([*map(_sql, [*ways, replace])], Subject("type", type_.sql), key)
 
 
 def _type_key(name: Name, kind: str) -> Key:

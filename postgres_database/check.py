@@ -1,108 +1,91 @@
-"""Where things stand: models against history, and every environment against its head."""
+"""Whether things are what they should be: models and history, and a target and its revision."""
 
-from collections.abc import Sequence
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
-from pathlib import Path
 
-import sqlalchemy as sa
-
-from postgres_database import autogenerate, comparison, history, runner, scratch, server
-from postgres_database import settings as settings_module
+from postgres_database import autogenerate, comparison, drift, history, runner, scratch
 from postgres_database.comparison import Comparison, Frame
-from postgres_database.errors import ExpectedError
+from postgres_database.connection import Database
+from postgres_database.drift import Drifts
 from postgres_database.history import History
+from postgres_database.scratch import Scratch
 from postgres_database.settings import Settings
 from postgres_database.spelling import in_words_of
 
 
 @dataclass(frozen=True)
+class TargetCheck:
+    """Whether a target is what the revision says that it is stamped with."""
+
+    environment: str
+    target: str
+    revision: tuple[str, ...]
+    pending: tuple[str, ...]
+    """What an upgrade would run; no difference."""
+    drifts: Drifts
+    env_option: str
+    """What to add to a command so that it works on this environment."""
+
+
+@dataclass(frozen=True)
 class CheckResult:
-    """Whether the history has one head and leads to the models."""
+    """Whether the history has one head and leads to the models, and whether the target is as it says."""
 
     heads: tuple[str, ...]
     differences: Comparison | None
     """None if there are several heads: then there is nothing to compare with."""
+    target: TargetCheck | None = None
+    """None if no target was asked for."""
+
+    @property
+    def agree(self) -> bool:
+        """Whether models and history agree."""
+        return self.differences is not None and not self.differences.objects
 
     @property
     def clean(self) -> bool:
         """Whether there is nothing to do."""
-        return self.differences is not None and not self.differences.objects
+        return self.agree and not (self.target and self.target.drifts.objects)
 
 
-@dataclass(frozen=True)
-class EnvironmentStatus:
-    """Where the target of an environment stands."""
+def check(settings: Settings, target: Database | None = None) -> CheckResult:
+    """Compare the models with the history on scratch databases, and a target with its revision.
 
-    environment: str
-    target: str = ""
-    version: str = ""
-    """The server's version."""
-    size: str = ""
-    revision: tuple[str, ...] = ()
-    pending: tuple[str, ...] = ()
-    fault: str = ""
-    """Why there is nothing to tell."""
-    env_option: str = ""
-    """What to add to a command so that it works on this environment."""
+    Args:
+        settings: Where the models, the scripts and the scratch server are.
+        target: A database, which is only read; without one, none is needed.
 
-
-def check(settings: Settings) -> CheckResult:
-    """Compare the models with the history on scratch databases; no target is needed."""
+    Raises:
+        ExpectedError: The models, the history or the target cannot be read.
+    """
     metadata = scratch.load_metadata(settings)
     with scratch.session(settings) as session:
         from_models = session.from_models(
             metadata
         )  # before a script is imported, which may change them
         scripts = history.read(settings)
+        checked = _target(settings, target, scripts, session) if target else None
         if len(scripts.heads) > 1:
-            return CheckResult(scripts.heads, None)
+            return CheckResult(scripts.heads, None, checked)
         at_head = session.at(scripts, scripts.heads)
         left, right = comparison.sides(at_head, from_models)
         right = in_words_of(left, right, (at_head, from_models), session)
         frame = Frame(settings, left, right, scripts.objects)
-        return CheckResult(scripts.heads, autogenerate.compare(frame, at_head, metadata))
+        differences = autogenerate.compare(frame, at_head, metadata)
+        return CheckResult(scripts.heads, differences, checked)
 
 
-def status(
-    scripts: History, environments: Sequence[str], root: Path
-) -> tuple[EnvironmentStatus, ...]:
-    """Look at the environments of a repository in parallel; the empty name is the default one."""
-
-    def look(environment: str) -> EnvironmentStatus:
-        try:
-            return _look(settings_module.load(environment, root=root), scripts)
-        except ExpectedError as error:
-            return EnvironmentStatus(environment or "default", fault=error.cause or error.what)
-
-    with ThreadPoolExecutor() as pool:
-        return tuple(pool.map(look, environments))
-
-
-def _look(settings: Settings, scripts: History) -> EnvironmentStatus:
-    database = server.target(settings)
-    label, target = settings.label, str(database.dsn)
-    try:
-        with runner.open_runner(settings, database) as run:
-            current = run.current()
-            with run.connection.begin():
-                version, size = run.connection.execute(
-                    sa.text(
-                        "SELECT split_part(current_setting('server_version'), ' ', 1),"
-                        " pg_size_pretty(pg_database_size(current_database()))"
-                    )
-                ).one()
-    except ExpectedError as error:
-        return EnvironmentStatus(label, target, fault=error.cause)
-    unknown = [revision for revision in current if revision not in scripts]
-    pending = () if unknown else scripts.pending(current, "heads")
-    return EnvironmentStatus(
-        label,
-        target,
-        version,
-        size,
+def _target(
+    settings: Settings, target: Database, scripts: History, session: Scratch
+) -> TargetCheck:
+    with runner.open_runner(settings, target.read_only()) as run:
+        current = run.current()
+    scripts.require(current)
+    at = session.at(scripts, current)
+    return TargetCheck(
+        settings.label,
+        str(target.dsn),
         current,
-        pending=tuple(str(revision) for revision in pending),
-        fault=f"revision {', '.join(unknown)} is not in migration/versions" if unknown else "",
-        env_option=settings.env_option,
+        tuple(str(revision) for revision in scripts.pending(current, "heads")),
+        drift.drifts(settings, target, at, session, repair=bool(current)),
+        settings.env_option,
     )

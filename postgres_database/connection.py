@@ -8,7 +8,7 @@ import socket
 import threading
 from collections.abc import Iterator
 from contextlib import closing, contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 
 import sqlalchemy as sa
@@ -25,6 +25,8 @@ CONNECT_DEFAULTS = {
     "fallback_application_name": "postgres-database",
     "client_encoding": "UTF8",  # else that of the database, which for SQL_ASCII is none
 }
+
+READ_ONLY = ("default_transaction_read_only=on", "lock_timeout=5s")
 
 PREPARER = postgresql.dialect(paramstyle="named").identifier_preparer  # type: ignore[no-untyped-call]
 WRONG_PARTS = {
@@ -72,6 +74,12 @@ class Database:
             connect_args={**CONNECT_DEFAULTS, **self.dsn.parameters()},
             poolclass=NullPool,
         )
+
+    def read_only(self) -> "Database":
+        """Return the database with sessions that refuse to write, and do not wait long for a lock."""
+        given = self.dsn.parts.get("options") or os.environ.get("PGOPTIONS", "")
+        options = " ".join([given, *(f"-c {each}" for each in READ_ONLY)]).strip()
+        return replace(self, dsn=self.dsn.with_parts(options=options))
 
     @contextmanager
     def connect(self, *, autocommit: bool = False) -> Iterator[sa.Connection]:

@@ -43,8 +43,8 @@ def draft(
     """
     found = autogenerate.operations(trial, frame, metadata)
     up, down = Trial(trial), Trial(trial)
-    _bring(up, frame, _flat(found.upgrade.ops), changes.parts(metadata))
-    _bring(down, frame, _flat(found.downgrade.ops), {}, back=True)
+    bring(up, frame, _flat(found.upgrade.ops), changes.parts(metadata))
+    bring(down, frame, _flat(found.downgrade.ops), {}, back=True)
     for each in reversed(renamed):
         down.make([Change([[_named(each.inverse)]])])
     if renamed:  # what names things in a text, such as a function's body
@@ -64,7 +64,7 @@ def _named(rename: Rename) -> RunSql:
     return RunSql(renames.statement(rename))
 
 
-def _bring(
+def bring(
     trial: Trial, frame: Frame, ops: Sequence[MigrateOperation], parts: Parts, *, back: bool = False
 ) -> None:
     """Bring a scratch database to the other side: what must go, what is needed, Alembic's, the rest."""
@@ -87,11 +87,11 @@ def _finish(trial: Trial, frame: Frame, goal: Side, parts: Parts) -> None:
     present = frame.seen(comparison.side(trial.database))
     while frame.unlike(present, goal) and present.snapshot not in reached:
         reached.append(present.snapshot)
-        done = len(trial.done)
+        done = len(trial.made)
         trial.make(changes.rest(trial, present, goal, parts), force=True)
         present = frame.seen(comparison.side(trial.database))
         if present.snapshot in reached:
-            del trial.done[done:]  # only the spelling differs, or nobody knows how
+            del trial.made[done:]  # only the spelling differs, or nobody knows how
             if parts:  # what Alembic makes of the model is not what the model makes
                 parts = {}
                 reached.remove(present.snapshot)

@@ -11,7 +11,7 @@ from dataclasses import dataclass, replace
 import psycopg2
 
 from postgres_database import binaries
-from postgres_database.connection import Database
+from postgres_database.connection import Database, identifier
 from postgres_database.errors import ExpectedError
 from postgres_database.tokens import IDENTIFIER, TOKEN, parentheses, split
 
@@ -180,6 +180,8 @@ def _not_null_after(body: str) -> str:
 
     pg_dump writes for servers of its own version (PostgreSQL manual, pg_dump, Notes).
     """
+    if "\nINHERITS (" not in body:
+        return body
     table, span = CHILD.search(body), parentheses(body)
     if table is None or span is None:
         return body
@@ -246,6 +248,27 @@ def unrestorable(text: str, database: Database) -> ExpectedError | None:
     return None
 
 
+def names_role(text: str, role: str) -> bool:
+    """Tell whether grants or policies of a dump name a role."""
+    name = identifier(role)
+    granted = re.compile(rf"(?:\b(?:TO|FROM|ROLE|AUTHORIZATION)|,) {re.escape(name)}(?=[\s,;])")
+    return any(
+        granted.search(section.body)
+        for section in sections(text)
+        if section.kind in {"ACL", "DEFAULT ACL", "POLICY"}
+    )
+
+
+def is_masked(text: str) -> bool:
+    """Tell whether a dump had secrets."""
+    return any(
+        MASK in section.body[start:stop]
+        for section in sections(text)
+        if section.kind in WITH_OPTIONS
+        for _, start, stop in _options(section.body)
+    )
+
+
 def _masked(text: str) -> str:
     """Replace the secrets that the options of foreign servers, tables and users hold."""
     if "OPTIONS (" not in text:
@@ -261,7 +284,7 @@ def _mask_options(kind: str, body: str) -> str:
     cut, pieces = 0, []
     for name, start, stop in _options(body):
         value = body[start:stop]
-        bare = value.strip("eE'")
+        bare = value.removeprefix("E").strip("'")
         public = name in PUBLIC if kind == "USER MAPPING" else not SECRET.search(name)
         if bare.lower() not in SWITCHES:
             value = _without_inner_secrets(value) if public else f"'{MASK}'"

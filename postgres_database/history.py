@@ -35,6 +35,9 @@ class Revision:
     roles: tuple[str, ...] = ()
     """Roles that the script names in grants or policies (`roles = (...)` in the script)."""
 
+    tablespaces: tuple[str, ...] = ()
+    """Tablespaces that the script names."""
+
     objects: tuple[str, ...] = ()
     """What came from the models besides tables (`objects = (...)` in the script)."""
 
@@ -212,6 +215,13 @@ def _ambiguous(steps: int, when: str, heads: Sequence[str]) -> ExpectedError:
     )
 
 
+def cluster_names(revisions: Iterable[Revision]) -> tuple[set[str], set[str]]:
+    """Return the roles and the tablespaces that scripts name: a server has them, not a database."""
+    revisions = tuple(revisions)
+    roles = {name for revision in revisions for name in revision.roles}
+    return roles, {name for revision in revisions for name in revision.tablespaces}
+
+
 def tips(revisions: Iterable[Revision]) -> tuple[str, ...]:
     """Return the revisions that no other of these stands on."""
     revisions = tuple(revisions)
@@ -234,6 +244,8 @@ def alembic_config(settings: Settings, **attributes: Any) -> Config:
     quiet = argparse.Namespace(quiet=True, x=None)  # what Alembic would say, our commands say
     config = Config(ini, stdout=io.StringIO(), cmd_opts=quiet)
     config.attributes.update(attributes, settings=settings)
+    if settings.versions:
+        config.set_main_option("version_locations", str(settings.versions).replace("%", "%%"))
     return config
 
 
@@ -260,10 +272,10 @@ def forget() -> None:
 
 
 def _files(directory: ScriptDirectory) -> tuple[Any, ...]:
-    folders = map(Path, directory.version_locations or [directory.versions])
+    folders = [*map(Path, directory.version_locations or [directory.versions])]
     paths = [path for folder in folders for path in sorted(folder.rglob("*.py"))]
     facts = [(path, path.stat()) for path in paths if path.is_file()]  # an editor's lock is none
-    return directory.dir, *((path, stat.st_mtime_ns, stat.st_ino) for path, stat in facts)
+    return directory.dir, *folders, *((path, stat.st_mtime_ns, stat.st_ino) for path, stat in facts)
 
 
 def read(settings: Settings) -> History:
@@ -289,6 +301,7 @@ def read(settings: Settings) -> History:
                     ),
                     labels=frozenset(_as_tuple(getattr(script.module, "branch_labels", None))),
                     roles=_said(script.module, "roles"),
+                    tablespaces=_said(script.module, "tablespaces"),
                     objects=_said(script.module, "objects"),
                 )
                 for script in scripts

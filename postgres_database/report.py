@@ -4,9 +4,10 @@ import json
 from collections.abc import Iterable
 from typing import Any
 
-from postgres_database.check import CheckResult, EnvironmentStatus
+from postgres_database.check import CheckResult, TargetCheck
 from postgres_database.revision import RevisionResult
 from postgres_database.snapshot import Difference
+from postgres_database.status import EnvironmentStatus
 
 
 def revision_json(result: RevisionResult) -> str:
@@ -41,8 +42,28 @@ def check_json(result: CheckResult) -> str:
             "heads": result.heads,
             "detected": differences.detected if differences else [],
             "objects": _objects(differences.objects if differences else (), "history", "models"),
+            "target": _target(result.target) if result.target else None,
         }
     )
+
+
+def _target(checked: TargetCheck) -> dict[str, Any]:
+    return {
+        "environment": checked.environment,
+        "target": checked.target,
+        "revision": checked.revision,
+        "pending": checked.pending,
+        "drift": [
+            {
+                **vars(each.key),
+                "history": each.history or None,
+                "target": each.target or None,
+                "repair": each.repair,
+            }
+            for each in checked.drifts.objects
+        ],
+        "kept": [str(key) for key in checked.drifts.kept],
+    }
 
 
 def status_json(environments: Iterable[EnvironmentStatus]) -> str:

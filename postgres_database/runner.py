@@ -58,9 +58,15 @@ ROLES = sa.text(
     FROM pg_shdepend d
     JOIN pg_database b ON b.oid = d.dbid AND b.datname = current_database()
     JOIN pg_roles r ON r.oid = d.refobjid
-    WHERE d.refclassid = 'pg_authid'::regclass AND NOT r.rolsuper AND r.rolname !~ '^pg_'
+    WHERE d.refclassid = 'pg_authid'::regclass AND r.rolname !~ '^pg_'
       AND (d.deptype <> 'o' OR d.classid = 'pg_default_acl'::regclass)
     ORDER BY 1
+    """
+)
+TABLESPACES = sa.text(
+    """
+    SELECT DISTINCT t.spcname FROM pg_class c JOIN pg_tablespace t ON t.oid = c.reltablespace
+    WHERE t.spcname !~ '^pg_' ORDER BY 1
     """
 )
 ADVICE = {
@@ -100,11 +106,12 @@ class Runner:
         """Run the downgrades of `plan`, which end at `target`; otherwise like `upgrade`."""
         self._run("downgrade", target, plan, on_step)
 
-    def stamp(self, target: str, *, purge: bool = False) -> None:
-        """Write `target` into the version table and run nothing."""
+    def stamp(self, targets: Sequence[str], *, purge: bool = False) -> None:
+        """Write revisions into the version table, in one transaction, and run nothing."""
         config = history.alembic_config(self.settings, connection=self.connection)
         try:
-            command.stamp(config, target, purge=purge)
+            with self.connection.begin():
+                command.stamp(config, list(targets), purge=purge)
         except DBAPIError as error:
             raise self.failure(error, "stamp", f"{self.database.dsn} cannot be stamped") from error
 
@@ -140,16 +147,6 @@ class Runner:
                     told = True
                 time.sleep(0.2)
             yield  # the lock ends with the connection, also if we are killed
-
-    def create_roles(self, revisions: Iterable[Revision]) -> None:
-        """Create the roles that scripts name, where they are missing: for servers of our own only."""
-        names = {role for revision in revisions for role in revision.roles}
-        if not names:
-            return
-        present = self.connection.execute(sa.text("SELECT rolname FROM pg_roles")).scalars().all()
-        for name in sorted(names.difference(present)):
-            create = f"CREATE ROLE {quoted(name)} NOLOGIN"
-            self.connection.exec_driver_sql(create.replace("%", "%%"))
 
     def _run(self, verb: str, goal: str, plan: Sequence[Revision], on_step: OnStep) -> None:
         up = verb == "upgrade"
@@ -221,6 +218,35 @@ class Runner:
             advice = "invoke check   (once the script is mended; or SCRATCH_DSN names a server that has what it needs)"
         hint = advice.format(verb=verb, env=self.database.env_option)
         return ExpectedError(what, cause=words, hint=hint)
+
+
+def provide(
+    connection: sa.Connection, roles: Iterable[str], tablespaces: Iterable[str] = ()
+) -> None:
+    """Create the roles and tablespaces that are missing: for servers of our own only.
+
+    The roles cannot log in; the tablespaces are folders of the server's own (PostgreSQL manual,
+    allow_in_place_tablespaces).
+
+    Args:
+        connection: In autocommit.
+        roles: Names.
+        tablespaces: Names.
+    """
+    for name in _missing(connection, roles, "SELECT rolname FROM pg_roles"):
+        _run_as_it_is(connection, f"CREATE ROLE {quoted(name)} NOLOGIN")
+    for name in _missing(connection, tablespaces, "SELECT spcname FROM pg_tablespace"):
+        _run_as_it_is(connection, "SET allow_in_place_tablespaces = on")
+        _run_as_it_is(connection, f"CREATE TABLESPACE {quoted(name)} LOCATION ''")
+
+
+def _missing(connection: sa.Connection, names: Iterable[str], query: str) -> list[str]:
+    wanted = set(names)
+    return sorted(wanted.difference(connection.exec_driver_sql(query).scalars())) if wanted else []
+
+
+def _run_as_it_is(connection: sa.Connection, statement: str) -> None:
+    connection.exec_driver_sql(statement.replace("%", "%%"))
 
 
 @contextmanager

@@ -20,8 +20,7 @@ from sqlalchemy.exc import DBAPIError, SQLAlchemyError
 from postgres_database import __version__, runner, server
 from postgres_database.connection import Database, quoted
 from postgres_database.errors import ExpectedError
-from postgres_database.history import History, Revision
-from postgres_database.runner import Runner
+from postgres_database.history import History, Revision, cluster_names
 from postgres_database.settings import Settings
 
 PREFIX = "postgres_database_scratch_"
@@ -96,7 +95,7 @@ class Scratch:
         revisions = history.upto(ids)
         if not revisions:
             return self.empty()
-        self._create_roles(revisions)
+        self.provide(*cluster_names(revisions))
         hashes = fingerprints(revisions, __version__, self._extensions)
         names = [f"{TEMPLATE_PREFIX}{self._me}_{hash_[:24]}" for hash_ in hashes]
         with self._lock(names[-1]):  # another command may be making the same
@@ -105,6 +104,23 @@ class Scratch:
             made = self._clone(names[-1])
         self._drop_unused(self._databases(TEMPLATE_PREFIX)[:-KEPT_TEMPLATES])
         return made
+
+    def provide(self, roles: Collection[str], tablespaces: Collection[str] = ()) -> None:
+        """Create what schemas name and a server has, where it is missing.
+
+        Raises:
+            ExpectedError: The server does not let us.
+        """
+        if roles or tablespaces:
+            with (
+                self._lock("roles"),
+                self._refusals("SUPERUSER" if tablespaces else "CREATEROLE"),
+            ):  # another command may make them
+                runner.provide(self._connection, roles, tablespaces)
+
+    def available(self) -> set[str]:
+        """Return the extensions that the server has."""
+        return {each.rpartition(" ")[0] for each in (self._extensions or "").split(",")}
 
     def clone(self, database: Database) -> Database:
         """Make a copy of a scratch database that nobody is connected to."""
@@ -127,7 +143,7 @@ class Scratch:
                 while missing := _create(connection, metadata, made):
                     made.add(missing)
                     if missing[0] == "role":
-                        self._create_role(missing[1])
+                        self.provide([missing[1]])
             except ExpectedError:
                 raise
             except Exception as error:  # what models run in events may raise anything
@@ -146,17 +162,6 @@ class Scratch:
     def drop_orphans(self) -> None:
         """Drop scratch databases whose makers died: nobody holds their lock any more."""
         self._drop_unused(self._databases(PREFIX))
-
-    def _create_roles(self, revisions: Sequence[Revision]) -> None:
-        with self._lock("roles"), self._refusals("CREATEROLE"):
-            Runner(self._settings, self._maintenance, self._connection).create_roles(revisions)
-
-    def _create_role(self, name: str) -> None:
-        with self._lock("roles"), self._refusals("CREATEROLE"):
-            there = self._scalar("SELECT count(*) FROM pg_roles WHERE rolname = %s", name)
-            if not there:  # another command may have made it meanwhile
-                create = f"CREATE ROLE {quoted(name)} NOLOGIN"
-                self._connection.exec_driver_sql(create.replace("%", "%%"))
 
     def _make_template(self, names: Sequence[str], revisions: Sequence[Revision]) -> None:
         """Make the last of these templates; names[n] is that of the first n revisions."""

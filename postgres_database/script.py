@@ -11,6 +11,7 @@ from postgres_database.settings import Settings
 
 ATTRIBUTES = {
     "roles": "Grants and policies name these; scratch servers create them without login.",
+    "tablespaces": "Tables and indexes are in these; scratch servers create them.",
     "objects": "From the models, besides tables; what they no longer have is dropped.",
 }
 
@@ -36,7 +37,7 @@ def write(  # noqa: PLR0913 - each is a place in the template
         upgrade: The body of `upgrade()`, indented; `pass` if empty.
         downgrade: The same of `downgrade()`.
         imports: Statements that the bodies need.
-        attributes: `roles` and `objects`, as `history.Revision` explains them.
+        attributes: `roles`, `tablespaces` and `objects`, as `history.Revision` explains them.
     """
     blocks = list(imports)
     for name, values in attributes.items():

@@ -63,6 +63,8 @@ class Settings:
     """The schemas that are this project's business; empty: all."""
     exclude: tuple[str, ...] = ()
     """Patterns of objects that are not, such as `audit.*`."""
+    versions: Path | None = None
+    """Where the scripts are, if not where alembic.ini says."""
 
     @property
     def label(self) -> str:

@@ -18,6 +18,7 @@ from sqlalchemy.dialects import postgresql
 
 from postgres_database.connection import Database, quoted
 from postgres_database.operations import Note, RunSql, SqlType, render_item
+from postgres_database.snapshot import Key
 
 Way = Sequence[MigrateOperation]
 
@@ -40,6 +41,8 @@ class Change:
 
     ways: Sequence[Way]
     subject: Subject | None = None
+    key: Key | None = None
+    """The object that is made, changed or dropped."""
 
 
 SUBJECTS = {
@@ -105,7 +108,12 @@ class Trial:
     def __init__(self, database: Database) -> None:
         """Begin with nothing done."""
         self.database = database
-        self.done: list[MigrateOperation] = []
+        self.made: list[tuple[Change, Way]] = []
+
+    @property
+    def done(self) -> list[MigrateOperation]:
+        """What worked, in its order."""
+        return [operation for _, way in self.made for operation in way]
 
     def make(self, changes: Iterable[Change], *, force: bool = False) -> None:
         """Make what can be made.
@@ -132,12 +140,12 @@ class Trial:
     def _made(self, connection: sa.Connection, change: Change, *, force: bool) -> bool:
         for way in change.ways:
             if way and self._works(connection, way):
-                self.done += way
+                self.made.append((change, way))
                 return True
             if way and force and change.subject:
                 drops = self._dependents(connection, change.subject)
                 if drops and self._works(connection, [*drops, *way]):
-                    self.done += [*drops, *way]
+                    self.made.append((change, [*drops, *way]))
                     return True
         return False
 

@@ -63,10 +63,10 @@ def upgrade(  # noqa: PLR0913
             return UpgradeResult(before, plan, before, before == scripts.heads)
         run.require_writable()
         if settings.protected:
-            _ask(confirm, f"upgrade {database.dsn}", plan)
+            ask(confirm, f"upgrade {database.dsn}", plan)
         if settings.target is None:
-            with run.connection.begin():
-                run.create_roles(plan)
+            with database.connect(autocommit=True) as own:
+                runner.provide(own, *history.cluster_names(plan))
         connection.limit_waits(run.connection, settings)
         run.upgrade(plan, on_step)
         after = run.current()
@@ -94,7 +94,7 @@ def downgrade(  # noqa: PLR0913
         if dry_run or not plan:
             return UpgradeResult(before, plan, before, before == scripts.heads)
         run.require_writable()
-        _ask(confirm, f"undo on {database.dsn}, with the data that these revisions added", plan)
+        ask(confirm, f"undo on {database.dsn}, with the data that these revisions added", plan)
         connection.limit_waits(run.connection, settings)
         run.downgrade(plan, goal, on_step)
         after = run.current()
@@ -140,45 +140,21 @@ def offline(
     return runner.offline(settings, verb, before[0] if before else "base", goal) if plan else ""
 
 
-def stamp(  # noqa: PLR0913
-    settings: Settings,
-    database: Database,
-    target: str,
-    *,
-    purge: bool = False,
-    confirm: Confirm,
-    on_wait: OnWait = lambda _: None,
-) -> str:
-    """Write a revision into the target without running anything; return its id.
-
-    Args:
-        settings: Whether the environment is protected.
-        database: The target.
-        target: A revision, `head` or `base`.
-        purge: Forget what was stamped before, also a revision whose script is lost.
-        confirm: Asked in a protected environment.
-        on_wait: As of `upgrade`.
-    """
-    scripts = history.read(settings)
-    goal = scripts.resolve(target)
-    with runner.open_runner(settings, database) as run, run.alone(on_wait):
-        if not purge:
-            scripts.require(run.current())
-        run.require_writable()
-        if settings.protected:
-            _ask(confirm, f"stamp {database.dsn}", [scripts[goal]] if goal in scripts else [])
-        run.stamp(goal, purge=purge)
-    return goal
-
-
 @contextmanager
 def _alone(run: Runner, on_wait: OnWait, *, unless: bool) -> Iterator[None]:
     with nullcontext() if unless else run.alone(on_wait):
         yield
 
 
-def _ask(confirm: Confirm, question: str, plan: Sequence[Revision]) -> None:
-    if not confirm(question, [str(revision) for revision in plan]):
+def ask(confirm: Confirm, question: str, details: Sequence[object]) -> None:
+    """Raise ExpectedError unless somebody says yes.
+
+    Args:
+        confirm: Asks.
+        question: What would be done.
+        details: Shown before, a line each.
+    """
+    if not confirm(question, [str(detail) for detail in details]):
         raise ExpectedError(
             "not confirmed: nothing was changed",
             cause="the answer was not the one that was asked for",

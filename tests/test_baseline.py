@@ -1,16 +1,24 @@
 """The adoption of a database that is online."""
 
 import dataclasses
+import difflib
 import re
+import shutil
 import subprocess
 import sys
+import tempfile
+from collections.abc import Iterator, Sequence
+from pathlib import Path
 
 import pytest
-from conftest import PASSWORD, Project, run_sql
+from conftest import PASSWORD, Project, cheap_server, run_sql
 
-from postgres_database import baseline, dump, history, snapshot, upgrade
+from postgres_database import baseline, dump, history, scratch, snapshot, stamp, upgrade
 from postgres_database.connection import Database
 from postgres_database.errors import ExpectedError
+from postgres_database.history import History
+from postgres_database.scratch import Scratch
+from postgres_database.settings import ROOT
 
 ONLINE = r'''
 CREATE SCHEMA audit;
@@ -69,6 +77,12 @@ def online(project: Project) -> Project:
     return project
 
 
+def files(result: baseline.BaselineResult) -> tuple[Path, Path]:
+    """Return the two files of a baseline."""
+    assert result.path
+    return result.path, result.path.with_suffix(".sql")
+
+
 def contents(database: Database) -> dict[str, object]:
     """Return a hash of every table's rows, every sequence's state and the whole schema."""
     relations = run_sql(
@@ -94,8 +108,9 @@ def test_online_database_is_adopted_exactly(online: Project) -> None:
     assert run_sql(online.database, "SELECT version_num FROM alembic_version") == [
         (result.revision,)
     ]
-    assert re.fullmatch(r"\d{4}_\d\d_\d\d_\d{4}-[0-9a-f]{12}_init_tables\.py", result.path.name)
-    assert online.scripts() == [result.path.name, result.path.with_suffix(".sql").name]
+    path, sql = files(result)
+    assert re.fullmatch(r"\d{4}_\d\d_\d\d_\d{4}-[0-9a-f]{12}_init_tables\.py", path.name)
+    assert online.scripts() == [path.name, sql.name]
     name = f"{online.database.dsn.database}_new"
     with Database(online.database.dsn.with_parts(dbname="postgres"), "t").connect(
         autocommit=True
@@ -158,23 +173,46 @@ def test_protected_target_needs_a_yes(online: Project) -> None:
     assert run_sql(online.database, "SELECT to_regclass('alembic_version')") == [(None,)]
 
 
-def test_second_baseline_is_refused(online: Project) -> None:
-    """A database that is stamped is not adopted again; the error names the upgrade."""
+def test_second_baseline_writes_nothing(online: Project) -> None:
+    """A database that is adopted already is compared once more; nothing is written."""
+    first = baseline.baseline(online.settings, online.database, "Init tables", yes)
+    before = (contents(online.database), online.scripts())
+    again = baseline.baseline(online.settings, online.database, "Again", no)
+    assert (again.revision, again.path) == (first.revision, None)
+    assert (contents(online.database), online.scripts()) == before
+
+
+def test_adopted_database_that_drifted(online: Project) -> None:
+    """Of a database that is stamped, and no longer what the revision says, the differences are told."""
     baseline.baseline(online.settings, online.database, "Init tables", yes)
-    files = online.scripts()
-    with pytest.raises(ExpectedError, match="already is at revision") as caught:
-        baseline.baseline(online.settings, online.database, "Again", yes)
-    assert caught.value.hint.startswith("invoke upgrade")
-    assert online.scripts() == files
+    run_sql(online.database, "ALTER TABLE users ADD nick text")
+    again = baseline.baseline(online.settings, online.database, "Again", no)
+    assert again.revision == ""
+    assert again.place is not None
+    assert [str(each.key) for each in again.place.drifts.objects] == ["TABLE users"]
 
 
-def test_history_that_is_not_empty_is_refused(online: Project) -> None:
-    """A baseline does not stand on other scripts; the error names the way to an empty history."""
-    online.script("aaaa")
-    with pytest.raises(ExpectedError, match="not empty: its head is aaaa") as caught:
+def test_database_of_another_history_is_refused(online: Project) -> None:
+    """A revision that no script has is somebody else's; the error names the way out."""
+    run_sql(
+        online.database,
+        "CREATE TABLE alembic_version (version_num varchar(32) PRIMARY KEY)",
+        "INSERT INTO alembic_version VALUES ('theirs')",
+    )
+    with pytest.raises(ExpectedError, match="already is at revision theirs") as caught:
         baseline.baseline(online.settings, online.database, "Init tables", yes)
-    assert caught.value.hint.startswith("invoke init --fresh")
-    assert online.scripts() == ["aaaa.py"]
+    assert "invoke stamp --purge --target base" in caught.value.hint
+    assert online.scripts() == []
+
+
+def test_user_that_may_not_stamp(online: Project, port: int) -> None:
+    """Whoever may read but not create the version table learns it before anything is dumped."""
+    parts = {"host": "127.0.0.1", "port": str(port), "user": "app", "password": PASSWORD}
+    target = Database(online.database.dsn.with_parts(**parts), "online", "from the test")
+    run_sql(online.database, "REVOKE CREATE ON SCHEMA public FROM PUBLIC")
+    with pytest.raises(ExpectedError, match="cannot be stamped") as caught:
+        baseline.baseline(online.settings, target, "Init tables", yes)
+    assert "GRANT CREATE ON SCHEMA public" in caught.value.hint
 
 
 def test_schema_that_cannot_be_rebuilt_writes_nothing(online: Project) -> None:
@@ -183,10 +221,92 @@ def test_schema_that_cannot_be_rebuilt_writes_nothing(online: Project) -> None:
         online.database,
         "CREATE VIEW loop AS SELECT 1 AS x; CREATE OR REPLACE VIEW loop AS SELECT x FROM loop",
     )
-    with pytest.raises(ExpectedError):
+    with pytest.raises(ExpectedError, match="cannot restore its own dump of VIEW loop") as caught:
         baseline.baseline(online.settings, online.database, "Init tables", yes)
+    assert "loop" in caught.value.cause
     assert online.scripts() == []
     assert run_sql(online.database, "SELECT to_regclass('alembic_version')") == [(None,)]
+
+
+def test_extension_that_the_scratch_server_lacks(
+    online: Project, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """An extension that only the target has is named, with the way to another scratch server."""
+    monkeypatch.setattr(Scratch, "available", lambda _: {"plpgsql"})
+    with pytest.raises(ExpectedError, match="does not have the extension hstore") as caught:
+        baseline.baseline(online.settings, online.database, "Init tables", yes)
+    assert caught.value.hint.startswith("SCRATCH_DSN=")
+    assert online.scripts() == []
+
+
+def test_schema_that_changes_meanwhile(online: Project) -> None:
+    """What changed between proof and stamp is not stamped."""
+
+    def change(_question: str, _details: object) -> bool:
+        run_sql(online.database, "ALTER TABLE users ADD late text")
+        return True
+
+    protected = dataclasses.replace(online.settings, protected=True)
+    with pytest.raises(ExpectedError, match="changed while it was adopted"):
+        baseline.baseline(protected, online.database, "Init tables", change)
+    assert online.scripts() == []
+    assert run_sql(online.database, "SELECT to_regclass('alembic_version')") == [(None,)]
+
+
+def test_what_is_not_in_the_script_is_told(online: Project) -> None:
+    """Settings of the database, subscriptions, invalid indexes and secrets are left out, and named."""
+    name = online.database.dsn.database
+    run_sql(
+        online.database,
+        f"ALTER DATABASE {name} SET app.key = 's3cr3t-1'",
+        "CREATE EXTENSION postgres_fdw",
+        "CREATE SERVER far FOREIGN DATA WRAPPER postgres_fdw OPTIONS (host 'h')",
+        "CREATE USER MAPPING FOR PUBLIC SERVER far OPTIONS (user 'u', password 's3cr3t-2')",
+        "UPDATE pg_index SET indisvalid = false WHERE indexrelid = 'users_lower'::regclass",
+    )
+    result = baseline.baseline(online.settings, online.database, "Init tables", yes)
+    told = "\n".join(result.notes)
+    for part in ("ALTER DATABASE … SET app.key", "INDEX users_lower, which is invalid", "secrets"):
+        assert part in told
+    assert "s3cr3t" not in told + "".join(path.read_text() for path in files(result))
+
+
+def test_subscription_is_left_out(online: Project) -> None:
+    """A subscription says where another server is: its connection string gets nowhere."""
+    run_sql(
+        online.database,
+        "CREATE SUBSCRIPTION sub CONNECTION 'host=far password=s3cr3t-1' PUBLICATION p WITH (connect = false)",
+    )
+    try:
+        result = baseline.baseline(online.settings, online.database, "Init tables", yes)
+    finally:
+        run_sql(
+            online.database,
+            "ALTER SUBSCRIPTION sub SET (slot_name = NONE)",
+            "DROP SUBSCRIPTION sub",
+        )
+    assert "not in the script: the subscription sub" in result.notes
+    assert "s3cr3t" not in "".join(path.read_text() for path in files(result))
+
+
+def test_roles_and_tablespaces_of_the_target(online: Project, own_server: Database) -> None:
+    """What a server has, and a schema names, is made on the scratch server, and not by the script."""
+    with own_server.connect(autocommit=True) as connection:
+        connection.exec_driver_sql("CREATE ROLE of_theirs SUPERUSER LOGIN PASSWORD 's3cr3t-1'")
+        connection.exec_driver_sql("SET allow_in_place_tablespaces = on")
+        connection.exec_driver_sql("CREATE TABLESPACE fast LOCATION ''")
+    run_sql(
+        own_server,
+        "CREATE TABLE t (x int) TABLESPACE fast",
+        "GRANT SELECT ON t TO of_theirs",
+        "ALTER DEFAULT PRIVILEGES FOR ROLE of_theirs GRANT SELECT ON TABLES TO PUBLIC",
+    )
+    result = baseline.baseline(online.settings, own_server, "Init tables", yes)
+    script = "".join(path.read_text() for path in files(result))
+    assert "CREATE ROLE" not in script
+    assert "s3cr3t" not in script
+    (revision,) = history.read(online.settings).revisions
+    assert (revision.roles, revision.tablespaces) == (("of_theirs",), ("fast",))
 
 
 def test_downgrade_of_the_baseline_refuses(online: Project) -> None:
@@ -205,7 +325,7 @@ def test_baseline_as_sql(online: Project) -> None:
     sql = upgrade.offline(
         online.settings, lambda: online.database, verb="upgrade", target="base:head"
     )
-    assert result.path.with_suffix(".sql").read_bytes().decode() in sql
+    assert files(result)[1].read_bytes().decode() in sql
 
 
 def test_no_secret_enters_the_repository(online: Project, port: int) -> None:
@@ -220,5 +340,141 @@ def test_no_secret_enters_the_repository(online: Project, port: int) -> None:
     over_tcp = Database(online.database.dsn.with_parts(**parts), "online", "from the test")
     settings = dataclasses.replace(online.settings, target=over_tcp.dsn)
     result = baseline.baseline(settings, over_tcp, "Init tables", yes)
-    for path in (result.path, result.path.with_suffix(".sql")):
+    for path in files(result):
         assert PASSWORD not in path.read_text()
+
+
+@pytest.fixture
+def own_server() -> Iterator[Database]:
+    """A server of the test's own: for what belongs to a server and not to a database."""
+    home = Path(tempfile.mkdtemp(prefix="pgdb-own-"))
+    home.chmod(0o755)
+    running = cheap_server(home)
+    yield Database(running.ensure_running(), "online", "from the test")
+    running.stop()
+    shutil.rmtree(home)
+
+
+@pytest.fixture
+def three(project: Project) -> Project:
+    """A history of three revisions and a database that was brought to the second, and lost its stamp."""
+    project.models("")
+    project.script("aaaa", "", "op.execute('CREATE TABLE a (id int PRIMARY KEY, x text)')")
+    project.script("bbbb", "aaaa", "op.execute('CREATE FUNCTION f() RETURNS int RETURN 1')")
+    project.script("cccc", "bbbb", "op.execute('ALTER TABLE a ADD y text')")
+    upgrade.upgrade(project.settings, project.database, target="bbbb", confirm=yes)
+    run_sql(project.database, "DROP TABLE alembic_version")
+    return project
+
+
+def stamped(database: Database) -> object:
+    if run_sql(database, "SELECT to_regclass('alembic_version')") == [(None,)]:
+        return None
+    return [row[0] for row in run_sql(database, "SELECT version_num FROM alembic_version")]
+
+
+@pytest.mark.parametrize("place", ["aaaa", "bbbb", "cccc"])
+def test_database_that_lost_its_stamp_is_found(three: Project, place: str) -> None:
+    """The revision that a database is gets stamped; no script is written and none is run."""
+    steps = {"aaaa": "DROP FUNCTION f", "bbbb": "SELECT 1", "cccc": "ALTER TABLE a ADD y text"}
+    run_sql(three.database, steps[place], "INSERT INTO a VALUES (1, 'kept')")
+    result = baseline.baseline(three.settings, three.database, "Init tables", no)
+    assert (result.revision, result.pending) == (place, place != "cccc")
+    assert stamped(three.database) == [place]
+    assert three.scripts() == ["aaaa.py", "bbbb.py", "cccc.py"]
+    assert run_sql(three.database, "SELECT x FROM a") == [("kept",)]
+
+
+def test_database_that_is_no_revision(three: Project) -> None:
+    """The nearest revision and the differences are told, and nothing is stamped."""
+    run_sql(three.database, "ALTER TABLE a ADD odd int", "CREATE VIEW v AS SELECT 1 AS x")
+    result = baseline.baseline(three.settings, three.database, "Init tables", yes)
+    assert result.revision == ""
+    assert result.place is not None
+    assert result.place.state == ("bbbb",)
+    assert [str(each.key) for each in result.place.drifts.objects] == ["TABLE a", "VIEW v"]
+    assert stamped(three.database) is None
+
+
+def test_revisions_that_only_change_rows(three: Project) -> None:
+    """Which of two revisions with one schema it is, nobody can see: somebody says so, or nothing is stamped."""
+    three.script("dddd", "cccc", "op.execute('UPDATE a SET x = x || 1')")
+    run_sql(three.database, "ALTER TABLE a ADD y text")
+    with pytest.raises(ExpectedError, match="not confirmed"):
+        baseline.baseline(three.settings, three.database, "Init tables", no)
+    assert stamped(three.database) is None
+    asked: list[str] = []
+
+    def confirm(_question: str, details: Sequence[str]) -> bool:
+        asked.extend(details)
+        return True
+
+    assert baseline.baseline(three.settings, three.database, "", confirm).revision == "dddd"
+    assert any("the same before dddd" in line for line in asked)
+
+
+def test_empty_database_is_not_adopted(three: Project) -> None:
+    """Where there are scripts, an empty database is to be upgraded."""
+    run_sql(three.database, "DROP FUNCTION f; DROP TABLE a")
+    with pytest.raises(ExpectedError, match="is empty") as caught:
+        baseline.baseline(three.settings, three.database, "Init tables", yes)
+    assert caught.value.hint == "invoke upgrade"
+
+
+def test_stamp_of_what_the_database_is_not(three: Project) -> None:
+    """A stamp that the schema contradicts names the differences, and needs a yes."""
+    asked: list[str] = []
+
+    def confirm(_question: str, details: Sequence[str]) -> bool:
+        asked.extend(details)
+        return False
+
+    with pytest.raises(ExpectedError, match="not confirmed"):
+        stamp.stamp(three.settings, three.database, "cccc", confirm=confirm)
+    assert "  TABLE a differs" in asked
+    assert stamped(three.database) is None
+    assert stamp.stamp(three.settings, three.database, "bbbb", confirm=no) == "bbbb"
+    assert stamped(three.database) == ["bbbb"]
+
+
+def feature_files(database: Database) -> list[str]:
+    """Return the texts of the features that the server has."""
+    major = int(str(run_sql(database, "SHOW server_version_num")[0][0])) // 10000
+    names = ["common", *(f"since_{each}" for each in (16, 17, 18) if each <= major), "rows"]
+    return [(ROOT / "tests" / "features" / f"{name}.sql").read_text() for name in names]
+
+
+def test_every_feature_is_adopted(project: Project) -> None:
+    """A schema with every kind of object and odd names is adopted; rows, sequences and schema stay as they were."""
+    for text in feature_files(project.database):
+        run_sql(project.database, text)
+    project.models(MODELS)
+    before = all_contents(project.database)
+    result = baseline.baseline(project.settings, project.database, "Init tables", yes)
+    assert all_contents(project.database) == before
+    assert "s3cr3t" not in "".join(path.read_text() for path in files(result))
+    (revision,) = history.read(project.settings).revisions
+    with scratch.session(project.settings) as session:
+        made = session.at(History((revision,), (revision.id,)), [revision.id])
+        assert snapshot.compare(project.database, made, session) == ()
+        raw = [each.splitlines() for each in map(dump.dump, (project.database, made))]
+    lines = difflib.unified_diff(raw[0], raw[1], n=0, lineterm="")
+    unlike = [line for line in lines if line[0] in "+-"]
+    assert len(unlike) < 40, (
+        unlike
+    )  # an unnamed constant, and rights that owners took from themselves
+
+
+def all_contents(database: Database) -> dict[str, object]:
+    """Return a hash of the rows of every table, the state of every sequence, and the schema."""
+    found: dict[str, object] = {"schema": dump.dump(database)}
+    for name, kind in run_sql(
+        database,
+        "SELECT format('%I.%I', n.nspname, c.relname), relkind FROM pg_class c"
+        " JOIN pg_namespace n ON n.oid = relnamespace WHERE relkind IN ('r', 'S')"
+        " AND nspname !~ '^pg_' AND nspname <> 'information_schema' AND relname <> 'alembic_version'",
+    ):
+        state = f"SELECT last_value, is_called FROM {name}"
+        rows = f"SELECT count(*), md5(string_agg(t::text, '|' ORDER BY t::text)) FROM {name} t"
+        found[str(name)] = run_sql(database, state if kind == "S" else rows)
+    return found

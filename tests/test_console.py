@@ -14,19 +14,22 @@ from typing import Any
 import pytest
 from conftest import Checkout, as_text
 
-from postgres_database import console
+from postgres_database import console, show
 from postgres_database.baseline import BaselineResult
-from postgres_database.check import CheckResult, EnvironmentStatus
+from postgres_database.check import CheckResult, TargetCheck
 from postgres_database.comparison import Comparison
 from postgres_database.connection import Database
+from postgres_database.drift import Drift, Drifts
 from postgres_database.dsn import Dsn
 from postgres_database.errors import ExpectedError
 from postgres_database.history import Revision
 from postgres_database.initialise import InitResult
+from postgres_database.locate import Place
 from postgres_database.revision import RevisionResult
 from postgres_database.runner import Step
 from postgres_database.settings import ROOT, Settings
 from postgres_database.snapshot import Difference, Key
+from postgres_database.status import EnvironmentStatus
 from postgres_database.upgrade import UpgradeResult
 
 SHOP = Dsn({"user": "app", "host": "db", "dbname": "shop"})
@@ -216,6 +219,7 @@ def shows(text: str) -> dict[str, Callable[[], None]]:
         Path: Path(text),
         Path | None: Path("x.py"),
         tuple[str, ...]: (text,),
+        tuple[str, ...] | None: (text,),
         tuple[Key, ...]: (difference.key,),
         tuple[Revision, ...]: (revision,),
         tuple[Difference, ...]: (difference,),
@@ -230,22 +234,23 @@ def shows(text: str) -> dict[str, Callable[[], None]]:
         "say": lambda: console.say(text, "green"),
         "raw": lambda: console.raw(text),
         "warn": lambda: console.warn(replace(PLAIN, warnings=(text,))),
-        "init": lambda: console.show_init(InitResult((Path(text),), (Path(text),))),
-        "plan": lambda: console.show_plan(filled(UpgradeResult), "upgrade"),
+        "init": lambda: show.init(InitResult((Path(text),), (Path(text),))),
+        "plan": lambda: show.plan(filled(UpgradeResult), "upgrade"),
         "progress": lambda: console.Progress()(Step(revision, 0.1)),
-        "upgrade": lambda: console.show_upgrade(filled(UpgradeResult, before=()), "upgrade"),
-        "revision": lambda: console.show_revision(filled(RevisionResult)),
-        "by hand": lambda: console.show_revision(filled(RevisionResult, path=None)),
+        "upgrade": lambda: show.upgrade(filled(UpgradeResult, before=()), "upgrade"),
+        "revision": lambda: show.revision(filled(RevisionResult)),
+        "by hand": lambda: show.revision(filled(RevisionResult, path=None)),
         "waiting": lambda: console.show_waiting(text),
-        "check": lambda: console.show_check(CheckResult(("a",), comparison)),
-        "heads": lambda: console.show_check(CheckResult((text, "b"), None)),
-        "status": lambda: console.show_status([filled(EnvironmentStatus, fault="")], [text]),
-        "fault": lambda: console.show_status([filled(EnvironmentStatus)], []),
-        "current": lambda: console.show_current([revision], []),
-        "baseline": lambda: console.show_baseline(
-            filled(BaselineResult, differences=comparison), replace(PLAIN, environment=text)
+        "check": lambda: show.check(CheckResult(("a",), comparison)),
+        "heads": lambda: show.check(CheckResult((text, "b"), None)),
+        "status": lambda: show.status([filled(EnvironmentStatus, fault="")], [text]),
+        "fault": lambda: show.status([filled(EnvironmentStatus)], []),
+        "current": lambda: show.current([revision], []),
+        "baseline": lambda: show.baseline(
+            filled(BaselineResult, place=None, unlike_models=(Key("VIEW", "s", text),)),
+            replace(PLAIN, environment=text),
         ),
-        "servers": lambda: console.show_servers([("running", text)]),
+        "servers": lambda: show.servers([("running", text)]),
     }
 
 
@@ -305,33 +310,37 @@ def rows(*environments: EnvironmentStatus) -> Sequence[EnvironmentStatus]:
 
 def test_status_ends_with_what_to_type(capsys: pytest.CaptureFixture[str]) -> None:
     """For each environment that is behind, status ends with the command that brings it to head."""
-    console.show_status(
+    show.status(
         rows(
-            EnvironmentStatus("x", revision=("aaaa",), pending=("b", "c"), env_option=" --env x"),
-            EnvironmentStatus("default", pending=("aaaa",)),
-            EnvironmentStatus("done"),
+            EnvironmentStatus(
+                "x", revision=("aaaa",), pending=("b", "c"), drift=(), env_option=" --env x"
+            ),
+            EnvironmentStatus("default", pending=("aaaa",), drift_fault="no\n  scratch"),
+            EnvironmentStatus("done", drift=("TABLE t", "VIEW v")),
             EnvironmentStatus("broken", pending=("aaaa",), fault="no\n  route"),
         ),
         ["cccc"],
     )
     shown = capsys.readouterr().out.splitlines()
     assert [line.split() for line in shown[1:4]] == [
-        ["x", "aaaa", "2"],
-        ["default", "base", "1"],
-        ["done", "base", "none"],
+        ["x", "aaaa", "2", "none"],
+        ["default", "base", "1", "see", "below"],
+        ["done", "base", "none", "2", "objects"],
     ]
     assert shown[4].startswith("broken ")
     assert shown[5:] == [
         "head: cccc",
+        "default: no scratch",
         "broken: no route",
         "next: invoke upgrade --env x",
         "next: invoke upgrade",
+        "next: invoke baseline-existing",
     ]
 
 
 def test_status_of_several_heads_ends_with_merge(capsys: pytest.CaptureFixture[str]) -> None:
     """While there are several heads nothing can be upgraded: what to type is merge."""
-    console.show_status(rows(EnvironmentStatus("default", pending=("b",))), ["aaaa", "bbbb"])
+    show.status(rows(EnvironmentStatus("default", pending=("b",))), ["aaaa", "bbbb"])
     shown = capsys.readouterr().out.splitlines()
     assert shown[2:] == ["head: aaaa, bbbb", 'next: invoke merge --msg "Merge the heads"']
 
@@ -339,29 +348,29 @@ def test_status_of_several_heads_ends_with_merge(capsys: pytest.CaptureFixture[s
 A, B = (Revision(name, "m", Path()) for name in ("aaaa", "bbbb"))
 HERE = Path(ROOT, "migration", "versions", "x.py")
 OTHER = Difference(Key("VIEW", "public", "v"), "", "CREATE VIEW v AS\nSELECT 1;")
+DRIFT = Drift(OTHER.key, "CREATE VIEW v", "", ("CREATE VIEW v AS\nSELECT 1;",))
+TARGET = TargetCheck("x", "app@db:5432/shop", ("aaaa",), (), Drifts(), " --env x")
 KEPT = tuple(Key("VIEW", "s", f"v{number}") for number in range(6))
 
 LINES: dict[str, tuple[Callable[[], None], list[str]]] = {
     "init": (
-        lambda: console.show_init(InitResult((Path("a"),), (Path("b"), Path("c")))),
+        lambda: show.init(InitResult((Path("a"),), (Path("b"), Path("c")))),
         ["removed  2 scripts", "created  a", "next: invoke revision"],
     ),
     "init again": (
-        lambda: console.show_init(InitResult((), ())),
+        lambda: show.init(InitResult((), ())),
         ["migration/ is already set up", "next: invoke revision"],
     ),
     "plan": (
-        lambda: console.show_plan(
-            UpgradeResult(("0000",), (A, B), ("0000",), at_head=False), "upgrade"
-        ),
+        lambda: show.plan(UpgradeResult(("0000",), (A, B), ("0000",), at_head=False), "upgrade"),
         ["at 0000", "  would upgrade  aaaa  m", "  would upgrade  bbbb  m"],
     ),
     "no plan": (
-        lambda: console.show_plan(UpgradeResult((), (), (), at_head=False), "downgrade"),
+        lambda: show.plan(UpgradeResult((), (), (), at_head=False), "downgrade"),
         ["at base", "already at base; nothing to downgrade"],
     ),
     "revision, proved": (
-        lambda: console.show_revision(
+        lambda: show.revision(
             RevisionResult(
                 path=HERE, detected=("a",), completed=("b",), cautions=("c",), kept=KEPT, sql="d;"
             )
@@ -378,7 +387,7 @@ LINES: dict[str, tuple[Callable[[], None], list[str]]] = {
         ],
     ),
     "revision, not proved": (
-        lambda: console.show_revision(
+        lambda: show.revision(
             RevisionResult(path=HERE, failure="f", not_upgraded=(OTHER,), not_downgraded=(OTHER,))
         ),
         [
@@ -396,7 +405,7 @@ LINES: dict[str, tuple[Callable[[], None], list[str]]] = {
         ],
     ),
     "revision, by hand": (
-        lambda: console.show_revision(RevisionResult(not_upgraded=(OTHER,))),
+        lambda: show.revision(RevisionResult(not_upgraded=(OTHER,))),
         [
             "look at   the upgrade does not make: VIEW v",
             "  history:    (none)",
@@ -407,11 +416,11 @@ LINES: dict[str, tuple[Callable[[], None], list[str]]] = {
         ],
     ),
     "revision, empty": (
-        lambda: console.show_revision(RevisionResult(path=HERE, tried=False)),
+        lambda: show.revision(RevisionResult(path=HERE, tried=False)),
         ["wrote     migration/versions/x.py", "next: write upgrade() and downgrade()"],
     ),
     "baseline, equal": (
-        lambda: console.show_baseline(BaselineResult("aaaa", HERE, 7, Comparison(())), PLAIN),
+        lambda: show.baseline(BaselineResult("aaaa", HERE, 7, unlike_models=()), PLAIN),
         [
             "wrote     migration/versions/x.py",
             "wrote     migration/versions/x.sql",
@@ -421,26 +430,90 @@ LINES: dict[str, tuple[Callable[[], None], list[str]]] = {
         ],
     ),
     "baseline, models differ": (
-        lambda: console.show_baseline(BaselineResult("aaaa", HERE, 7, Comparison((OTHER,))), PLAIN),
+        lambda: show.baseline(
+            BaselineResult("aaaa", HERE, 7, KEPT[:1], ("a",), unlike_models=KEPT), PLAIN
+        ),
         [
             "wrote     migration/versions/x.py",
             "wrote     migration/versions/x.sql",
             "proved    an empty database upgraded with it has the same 7 objects",
+            "same      VIEW s.v0: equal, but PostgreSQL prints it otherwise",
             "stamped   aaaa",
-            "look at   the models differ from the database in 1 objects:",
-            "            VIEW v",
+            "look at   a",
+            "look at   the models differ from the database in 6 objects: VIEW s.v0, VIEW s.v1,",
             "next: invoke revision --msg '…', review it, then invoke upgrade --env x",
+        ],
+    ),
+    "baseline, models broken": (
+        lambda: show.baseline(BaselineResult("aaaa", HERE, 7), PLAIN),
+        [
+            "wrote     migration/versions/x.py",
+            "wrote     migration/versions/x.sql",
+            "proved    ",
+            "stamped   aaaa",
+            "next: mend the models, then invoke check",
+        ],
+    ),
+    "baseline, found": (
+        lambda: show.baseline(
+            BaselineResult("aaaa", None, 7, place=Place(("aaaa",), Drifts()), pending=True), PLAIN
+        ),
+        [
+            "proved    the database has the same 7 objects as revision aaaa",
+            "stamped   aaaa",
+            "next: invoke upgrade --env x",
+        ],
+    ),
+    "baseline, not found": (
+        lambda: show.baseline(
+            BaselineResult("", None, 7, place=Place((), Drifts((DRIFT,) * 21))), PLAIN
+        ),
+        [
+            "look at   the database is no revision of this history; base comes nearest",
+            *["  VIEW v is missing"] * 20,
+            "  and 1 more",
+            "nothing was written",
+            "next: bring the database to a revision, or invoke stamp --env x --target base --yes,",
+        ],
+    ),
+    "check, drift": (
+        lambda: show.check(
+            CheckResult(
+                ("aaaa",), Comparison(()), replace(TARGET, drifts=Drifts((DRIFT,)), pending=("b",))
+            )
+        ),
+        [
+            "x  app@db:5432/shop",
+            "look at   drift from revision aaaa: VIEW v",
+            "  history:    CREATE VIEW v",
+            "  target:     (none)",
+            "  repair:     CREATE VIEW v AS",
+            "              SELECT 1;",
+            "pending   1: invoke upgrade --env x",
+            "next: invoke psql --env x",
+        ],
+    ),
+    "check, not adopted": (
+        lambda: show.check(
+            CheckResult(
+                ("aaaa",), Comparison(()), replace(TARGET, revision=(), drifts=Drifts((DRIFT,)))
+            )
+        ),
+        [
+            "x  app@db:5432/shop",
+            "look at   no revision is stamped, and there are 1 objects",
+            "next: invoke baseline-existing --env x",
         ],
     ),
 }
 
 
-@pytest.mark.parametrize(("show", "lines"), LINES.values(), ids=LINES)
+@pytest.mark.parametrize(("tell", "lines"), LINES.values(), ids=LINES)
 def test_what_is_shown(
-    capsys: pytest.CaptureFixture[str], show: Callable[[], None], lines: list[str]
+    capsys: pytest.CaptureFixture[str], tell: Callable[[], None], lines: list[str]
 ) -> None:
     """All that was done and found is shown, a line each, and at the end what comes next."""
-    show()
+    tell()
     shown = capsys.readouterr().out.splitlines()
     assert len(shown) == len(lines), shown
     assert [
@@ -449,14 +522,13 @@ def test_what_is_shown(
 
 
 def test_nothing_to_do_is_one_line(capsys: pytest.CaptureFixture[str]) -> None:
-    """Where nothing was to be done, one line says where the target stands."""
-    console.show_upgrade(UpgradeResult(("aaaa",), (), ("aaaa",), at_head=True), "upgrade")
-    console.show_check(CheckResult(("aaaa",), Comparison(())))
-    console.show_revision(RevisionResult())
-    console.show_current([], [])
+    """Where nothing was to be done, one line says where the target stands; `check` is silent for cron."""
+    show.upgrade(UpgradeResult(("aaaa",), (), ("aaaa",), at_head=True), "upgrade")
+    show.check(CheckResult(("aaaa",), Comparison(())))
+    show.revision(RevisionResult())
+    show.current([], [])
     assert capsys.readouterr().out.splitlines() == [
         "already at head: aaaa; nothing to upgrade",
-        "models and history agree",
         "nothing to do: models and history agree",
         "base: no revision is applied",
     ]

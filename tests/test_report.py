@@ -7,10 +7,12 @@ from typing import Any
 import pytest
 
 from postgres_database import report
-from postgres_database.check import CheckResult, EnvironmentStatus
+from postgres_database.check import CheckResult, TargetCheck
 from postgres_database.comparison import Comparison
+from postgres_database.drift import Drift, Drifts
 from postgres_database.revision import RevisionResult
 from postgres_database.snapshot import Difference, Key
+from postgres_database.status import EnvironmentStatus
 
 ODD = 'größer "x"\n\\ [bold] %s \u2028'
 CHANGED = Difference(Key("TABLE", "public", ODD), "left", ODD)
@@ -42,6 +44,8 @@ STATUS = {
     "size": "",
     "revision": ["aaaa"],
     "pending": [ODD],
+    "drift": None,
+    "drift_fault": "",
     "fault": "",
 }
 
@@ -90,11 +94,11 @@ REPORTS: dict[str, tuple[str, dict[str, Any]]] = {
     ),
     "check, clean": (
         report.check_json(CheckResult(("a",), Comparison(()))),
-        {"clean": True, "heads": ["a"], "detected": [], "objects": []},
+        {"clean": True, "heads": ["a"], "detected": [], "objects": [], "target": None},
     ),
     "check, several heads": (
         report.check_json(CheckResult(("a", "b"), None)),
-        {"clean": False, "heads": ["a", "b"], "detected": [], "objects": []},
+        {"clean": False, "heads": ["a", "b"], "detected": [], "objects": [], "target": None},
     ),
     "check, differences": (
         report.check_json(CheckResult(("a",), Comparison((CHANGED, ADDED), detected=(ODD,)))),
@@ -106,6 +110,37 @@ REPORTS: dict[str, tuple[str, dict[str, Any]]] = {
                 {**KEY, "history": "left", "models": ODD},
                 {**VIEW, "history": None, "models": "right"},
             ],
+            "target": None,
+        },
+    ),
+    "check, drift": (
+        report.check_json(
+            CheckResult(
+                ("a",),
+                Comparison(()),
+                TargetCheck(
+                    "x",
+                    "app@db:5432/shop",
+                    ("a",),
+                    (),
+                    Drifts((Drift(ADDED.key, "left", "", (ODD,)),), (CHANGED.key,)),
+                    " --env x",
+                ),
+            )
+        ),
+        {
+            "clean": False,
+            "heads": ["a"],
+            "detected": [],
+            "objects": [],
+            "target": {
+                "environment": "x",
+                "target": "app@db:5432/shop",
+                "revision": ["a"],
+                "pending": [],
+                "drift": [{**VIEW, "history": "left", "target": None, "repair": [ODD]}],
+                "kept": [f"TABLE {ODD}"],
+            },
         },
     ),
     "status, no environment": (report.status_json([]), {"environments": []}),

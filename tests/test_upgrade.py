@@ -7,7 +7,7 @@ from collections.abc import Sequence
 import pytest
 from conftest import Project, run_sql
 
-from postgres_database import binaries, dump, upgrade
+from postgres_database import binaries, dump, stamp, upgrade
 from postgres_database.connection import Database
 from postgres_database.errors import ExpectedError
 from postgres_database.runner import Step
@@ -263,16 +263,16 @@ def test_script_that_reads_rows_cannot_be_printed(three: Project) -> None:
 
 def test_stamp_runs_nothing(three: Project) -> None:
     """A stamp writes the version table and runs no script."""
-    assert upgrade.stamp(three.settings, three.database, "head", confirm=never) == "cccc"
+    assert stamp.stamp(three.settings, three.database, "head", confirm=yes) == "cccc"
     assert columns(three.database) == []
     assert run_sql(three.database, "SELECT version_num FROM alembic_version") == [("cccc",)]
 
 
 def test_stamp_with_purge_forgets_a_lost_revision(three: Project) -> None:
     """A revision whose script is lost is replaced only when that is asked for."""
-    upgrade.stamp(three.settings, three.database, "head", confirm=never)
+    stamp.stamp(three.settings, three.database, "head", confirm=yes)
     run_sql(three.database, "UPDATE alembic_version SET version_num = 'lost'")
     with pytest.raises(ExpectedError, match="lost"):
-        upgrade.stamp(three.settings, three.database, "aaaa", confirm=never)
-    upgrade.stamp(three.settings, three.database, "aaaa", purge=True, confirm=never)
+        stamp.stamp(three.settings, three.database, "aaaa", confirm=yes)
+    stamp.stamp(three.settings, three.database, "aaaa", purge=True, confirm=yes)
     assert run_sql(three.database, "SELECT version_num FROM alembic_version") == [("aaaa",)]

@@ -1,0 +1,247 @@
+"""The way from a database without scripts to one that is at the first of them."""
+
+import fcntl
+import os
+import shutil
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import sqlalchemy as sa
+
+from postgres_database import comparison, drift, dump, history, runner, scratch, script, snapshot
+from postgres_database.comparison import Frame
+from postgres_database.connection import Database, identifier
+from postgres_database.errors import ExpectedError
+from postgres_database.history import History
+from postgres_database.scratch import Scratch
+from postgres_database.settings import Settings
+from postgres_database.snapshot import Key
+from postgres_database.spelling import in_words_of
+from postgres_database.tokens import stable
+from postgres_database.upgrade import Confirm, OnWait, ask
+
+UPGRADE = 'op.execute_file(__file__.removesuffix(".py") + ".sql")'
+DOWNGRADE = """raise ExpectedError(
+        "the first revision of an adopted database is not undone",
+        cause="it is the database as it was before it had scripts; undoing it would drop its data",
+        hint="invoke current",
+    )"""
+STAGED = ".baseline"
+"""The folder beside the scripts for one that is not proved yet."""
+
+SERVER = sa.text(
+    """
+    SELECT split_part(current_setting('server_version'), ' ', 1),
+           current_setting('server_version_num')::int / 10000,
+           (SELECT rolname FROM pg_roles WHERE oid = 10)
+    """
+)
+VERSIONS = sa.text("SELECT extname, extversion FROM pg_extension ORDER BY 1")
+OUTSIDE = sa.text(
+    """
+    SELECT 'the subscription ' || subname FROM pg_subscription
+    WHERE subdbid = (SELECT oid FROM pg_database WHERE datname = current_database())
+    UNION ALL
+    SELECT 'ALTER DATABASE … SET ' || split_part(pair, '=', 1)
+    FROM pg_db_role_setting d, unnest(d.setconfig) AS pair
+    WHERE d.setdatabase = (SELECT oid FROM pg_database WHERE datname = current_database())
+    ORDER BY 1
+    """
+)
+
+
+@dataclass(frozen=True)
+class Adopted:
+    """What was written, proved and stamped."""
+
+    revision: str
+    path: Path
+    objects: int
+    """How many objects the schema has; every one was found equal in a database made by the script."""
+    respelled: tuple[Key, ...]
+    """Objects that PostgreSQL prints in other words once they are restored."""
+    notes: tuple[str, ...]
+    """What is not in the script, and what else a human should know."""
+    unlike_models: tuple[Key, ...] | None
+    """Objects that the models say differently; None if that cannot be told."""
+
+
+@contextmanager
+def staging(settings: Settings, on_wait: OnWait) -> Iterator[Path]:
+    """Make an empty folder for a script, which nobody else in this checkout uses meanwhile."""
+    home = Path(history.script_directory(settings).dir)
+    lock = os.open(home, os.O_RDONLY)
+    try:
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            on_wait("baseline-existing in this checkout")
+            fcntl.flock(lock, fcntl.LOCK_EX)
+        staged = home / STAGED
+        shutil.rmtree(staged, ignore_errors=True)  # of a command that was killed
+        staged.mkdir()
+        try:
+            yield staged
+        finally:
+            shutil.rmtree(staged)
+    finally:
+        os.close(lock)
+
+
+class Adoption:
+    """The way from a database without scripts to one that is at the first of them."""
+
+    def __init__(self, settings: Settings, database: Database, staged: Path) -> None:
+        """Adopt a database with scripts in the folder `staged`, until they are proved."""
+        self._settings = settings
+        self._staged = replace(settings, versions=staged)
+        self._database = database
+        self._reader = database.read_only()
+
+    def adopt(self, message: str, confirm: Confirm) -> Adopted:
+        """Write, prove, stamp."""
+        with scratch.session(self._staged) as session:
+            roles, tablespaces = drift.provide(self._reader, session)
+            dumped = dump.dump(self._reader)
+            bootstrap = _server(self._reader)[2]  # no catalog tells where this role is named
+            if dump.names_role(dumped, bootstrap):
+                roles = tuple(sorted({*roles, bootstrap}))
+            path = self._write(message, dumped, roles, tablespaces)
+            scripts = history.read(self._staged)
+            rebuilt = self._rebuild(scripts, dumped, session)
+            respelled = self._prove(dumped, rebuilt, session)
+            unlike, failure = self._models(rebuilt, session)
+            notes = (*self._notes(dumped, rebuilt), *failure)
+        revision = scripts[scripts.head]
+        if self._settings.protected:
+            what = f"{revision}  (runs nothing; writes the table alembic_version)"
+            ask(confirm, f"stamp {self._database.dsn}", [what])
+        if dump.dump(self._reader) != dumped:
+            raise ExpectedError(
+                f"the schema of {self._database.dsn} changed while it was adopted; nothing was written",
+                cause="what was proved is no longer what is online",
+                hint=f"invoke baseline-existing{self._settings.env_option}   (again)",
+            )
+        return Adopted(
+            revision.id,
+            self._commit(path, revision.id),
+            len(snapshot.parse(dumped).objects),
+            respelled,
+            notes,
+            unlike,
+        )
+
+    def _write(
+        self, message: str, dumped: str, roles: tuple[str, ...], tablespaces: tuple[str, ...]
+    ) -> Path:
+        written = script.write(
+            self._staged,
+            message,
+            "base",
+            upgrade=UPGRADE,
+            downgrade=DOWNGRADE,
+            imports=["", "from postgres_database.errors import ExpectedError"],
+            roles=roles,
+            tablespaces=tablespaces,
+        )
+        path = Path(written.path)
+        path.with_suffix(".sql").write_bytes(stable(dump.restorable(dumped)).encode())
+        return path
+
+    def _rebuild(self, scripts: History, dumped: str, session: Scratch) -> Database:
+        try:
+            return session.at(scripts, scripts.heads)
+        except ExpectedError as error:
+            named = dump.unrestorable(dumped, session.empty())
+            what = named.what if named else "the schema cannot be rebuilt on the scratch server"
+            raise ExpectedError(
+                f"{what}; nothing was written",
+                cause=(named or error).cause,
+                hint=f"invoke psql{self._settings.env_option}   (look at it; if the scratch server lacks"
+                f" something: {drift.other_server(self._database)})",
+            ) from error
+
+    def _prove(self, dumped: str, rebuilt: Database, session: Scratch) -> tuple[Key, ...]:
+        """Raise ExpectedError unless all objects are the same; return those that are spelled otherwise."""
+        again = dump.dump(rebuilt)
+        unlike = snapshot.parse(dumped).difference(snapshot.parse(again))
+        if not unlike:
+            return ()
+        copies = [
+            snapshot.parse(dump.dump(snapshot.copy(text, session))) for text in (dumped, again)
+        ]
+        if different := copies[0].difference(copies[1]):
+            raise ExpectedError(
+                "a database made by the baseline would not equal the online one; nothing was written",
+                cause="\n".join(str(difference.key) for difference in different),
+                hint=f"invoke psql{self._database.env_option}   (look at these objects)",
+            )
+        return tuple(each.key for each in unlike)
+
+    def _models(
+        self, rebuilt: Database, session: Scratch
+    ) -> tuple[tuple[Key, ...] | None, tuple[str, ...]]:
+        """Return in what the models differ; broken models are no reason not to adopt."""
+        try:
+            from_models = session.from_models(scratch.load_metadata(self._settings))
+        except ExpectedError as error:
+            return None, (f"{error.what}: {' '.join(error.cause.split())}",)
+        left, right = comparison.sides(rebuilt, from_models)
+        right = in_words_of(left, right, (rebuilt, from_models), session)
+        objects = Frame(self._settings, left, right, ()).comparison.objects
+        return tuple(each.key for each in objects), ()
+
+    def _notes(self, dumped: str, rebuilt: Database) -> Iterator[str]:
+        """Yield what is not in the script, and what else is worth knowing."""
+        with self._reader.connect() as connection, connection.begin():
+            outside = connection.execute(OUTSIDE).scalars().all()
+            here = {row.extname: row.extversion for row in connection.execute(VERSIONS)}
+        with rebuilt.connect() as connection, connection.begin():
+            there = {row.extname: row.extversion for row in connection.execute(VERSIONS)}
+        (version, major, _), (other, other_major, _) = map(_server, (self._reader, rebuilt))
+        if major != other_major:
+            yield (
+                f"the target is PostgreSQL {version}, the scratch server {other}:"
+                " SCRATCH_DSN may name one of the same version"
+            )
+        for name in sorted(here.keys() & there.keys()):
+            if here[name] != there[name]:
+                yield f"the extension {name} is {here[name]} online and {there[name]} on the scratch server"
+        for key in snapshot.invalid_indexes(self._reader):
+            name = f"{identifier(key.schema)}.{identifier(key.name)}"
+            yield f"not in the script: {key}, which is invalid; REINDEX INDEX CONCURRENTLY {name}, or drop it"
+        for line in outside:
+            yield f"not in the script: {line}"
+        if dump.is_masked(dumped):
+            yield f"secrets of foreign servers are not in the script: it says {dump.MASK} in their place"
+
+    def _commit(self, path: Path, revision_id: str) -> Path:
+        """Move the script to the others, then stamp; killed in between, the next run finds and stamps it."""
+        versions = Path(history.script_directory(self._settings).versions)
+        moved = versions / path.name
+        if history.read(self._settings).revisions:
+            raise ExpectedError(
+                "migration/versions is not empty any more; nothing was written",
+                cause="somebody wrote a script while the database was adopted",
+                hint=f"invoke baseline-existing{self._settings.env_option}   (again)",
+            )
+        try:
+            path.with_suffix(".sql").replace(moved.with_suffix(".sql"))
+            path.replace(moved)
+            history.forget()
+            with runner.open_runner(self._settings, self._database) as run:
+                run.stamp([revision_id])
+        except BaseException:
+            moved.unlink(missing_ok=True)
+            moved.with_suffix(".sql").unlink(missing_ok=True)
+            raise
+        return moved
+
+
+def _server(database: Database) -> tuple[str, int, str]:
+    """Return version, major version and the role that initdb made."""
+    with database.connect() as connection, connection.begin():
+        version, major, bootstrap = connection.execute(SERVER).one()
+        return version, major, bootstrap

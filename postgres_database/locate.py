@@ -1,0 +1,105 @@
+"""Which revision a database is, though it does not say so: it is compared with the states of the history."""
+
+from collections.abc import Hashable, Iterator
+from dataclasses import dataclass
+
+from postgres_database import catalog, drift, history, runner, snapshot
+from postgres_database.catalog import Catalog
+from postgres_database.connection import Database
+from postgres_database.drift import Drifts
+from postgres_database.history import History, Revision
+from postgres_database.runner import Step
+from postgres_database.scratch import Scratch
+from postgres_database.settings import Settings
+
+CANDIDATES = 5
+"""How many states are compared object by object; those that are likest in tables and types."""
+
+State = tuple[str, ...]
+"""The revisions that a database on the way up is at; none at base."""
+
+
+@dataclass(frozen=True)
+class Place:
+    """Where in a history a database stands, or what comes nearest."""
+
+    state: State
+    drifts: Drifts
+    """In what the database differs from the state; no objects: it is there."""
+    ties: tuple[Revision, ...] = ()
+    """Revisions up to the state that change nothing in the schema, newest first: the database may be before them."""
+
+
+def locate(settings: Settings, target: Database, scripts: History, session: Scratch) -> Place:
+    """Find the state of the history that a database is, or the nearest one.
+
+    The end of the history is tried first. Otherwise the history is replayed once, and the states that
+    are likest in tables and types are compared object by object.
+
+    Raises:
+        ExpectedError: A script fails, or the database cannot be read.
+    """
+    states = [
+        history.tips(scripts.revisions[:count]) for count in range(len(scripts.revisions) + 1)
+    ]
+    end = _place(settings, target, states[-1], scripts, session)
+    if not end.drifts.objects:
+        return _with_ties(end, states, scripts, session)
+    goal = _items(catalog.take(target.read_only()))
+    found = [_items(each) for each in _replayed(settings, scripts, session)]
+    distances = [len(goal ^ items) for items in found]
+    order = sorted(range(len(states) - 1), key=lambda place: (distances[place], -place))
+    places = [(len(end.drifts.objects), distances[-1], end)]
+    for index in order[:CANDIDATES]:
+        place = _place(settings, target, states[index], scripts, session)
+        if not place.drifts.objects:
+            return _with_ties(place, states[: index + 1], scripts, session)
+        places.append((len(place.drifts.objects), distances[index], place))
+    return min(places, key=lambda each: each[:2])[2]
+
+
+def _place(
+    settings: Settings, target: Database, state: State, scripts: History, session: Scratch
+) -> Place:
+    return Place(state, drift.drifts(settings, target, session.at(scripts, state), session))
+
+
+def _replayed(settings: Settings, scripts: History, session: Scratch) -> list[Catalog]:
+    """Return what tables and types there are at base and after each revision."""
+    database = session.empty()
+    found = [catalog.take(database)]
+
+    def look(_step: Step) -> None:
+        found.append(catalog.take(database))
+
+    with runner.open_runner(settings, database) as run:
+        run.upgrade(scripts.revisions, look)
+    return found
+
+
+def _with_ties(place: Place, states: list[State], scripts: History, session: Scratch) -> Place:
+    """Add the revisions that lead to the state and change nothing in the schema."""
+    here = snapshot.take(session.at(scripts, place.state))
+    ties = []
+    for count in range(len(states) - 2, -1, -1):
+        if snapshot.take(session.at(scripts, states[count])) != here:
+            break
+        ties.append(scripts.revisions[count])
+    return Place(place.state, place.drifts, tuple(ties))
+
+
+def _items(whole: Catalog) -> set[Hashable]:
+    return set(_each_item(whole))
+
+
+def _each_item(whole: Catalog) -> Iterator[Hashable]:
+    yield from whole.types
+    yield from whole.sequences
+    for name, table in whole.tables.items():
+        yield name, table.kind
+        for part, column in table.columns.items():
+            yield name, part, column.type, column.not_null
+        for part, constraint in table.constraints.items():
+            yield name, part, constraint.definition
+        for part in table.indexes:
+            yield name, part
