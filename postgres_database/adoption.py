@@ -4,6 +4,7 @@ import fcntl
 import os
 import shutil
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -169,9 +170,9 @@ class Adoption:
         unlike = snapshot.parse(dumped).difference(snapshot.parse(again))
         if not unlike:
             return ()
-        copies = [
-            snapshot.parse(dump.dump(snapshot.copy(text, session))) for text in (dumped, again)
-        ]
+        with ThreadPoolExecutor() as pool:
+            texts = pool.map(dump.dump, snapshot.copies([dumped, again], session))
+            copies = [*map(snapshot.parse, texts)]
         if different := copies[0].difference(copies[1]):
             raise ExpectedError(
                 "a database made by the baseline would not equal the online one; nothing was written",

@@ -101,6 +101,7 @@ class Frame:
         self.models = self.seen(right)
         here, there = ({*map(_all_quoted, _tables(each))} for each in (self.before, self.models))
         self._tables = here | there
+        self._kinds = {key.kind for key in self.before.snapshot.objects}
         self._dropped = here - there
         self._standalone = left.catalog.sequences.keys() | right.catalog.sequences.keys()
         hidden = [Key("TABLE", *name) for name in sorted(self._partitions) if self._includes(*name)]
@@ -197,7 +198,7 @@ class Frame:
     def _about(self, key: Key) -> Key | None:
         """Return the object that a comment or a grant goes with; a dump calls every relation a table."""
         objects = self.before.snapshot.objects
-        for kind in {each.kind for each in objects if key.name.startswith(f"{each.kind} ")}:
+        for kind in {each for each in self._kinds if key.name.startswith(f"{each} ")}:
             about = Key(kind, key.schema, key.name.removeprefix(f"{kind} "))
             if about in objects:
                 return about

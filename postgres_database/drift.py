@@ -1,6 +1,6 @@
 """A database against a revision: in which objects the two differ, and what would bring it back."""
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 
@@ -70,7 +70,7 @@ def drifts(
     if here == there and not broken:
         return Drifts()
     provide(reader, session)
-    copies = [_copy(texts[0], session, settings), snapshot.copy(texts[1], session)]
+    copies = _copies(texts, session, settings)
     left, right = comparison.sides(*copies)
     owned = [str(key) for key in left.snapshot.objects]  # nothing is kept for being unknown
     frame = Frame(settings, left, right, owned)
@@ -115,9 +115,9 @@ def other_server(database: Database) -> str:
     )
 
 
-def _copy(text: str, session: Scratch, settings: Settings) -> Database:
+def _copies(texts: Sequence[str], session: Scratch, settings: Settings) -> list[Database]:
     try:
-        return snapshot.copy(text, session)
+        return snapshot.copies(texts, session)
     except ExpectedError as error:
         error.hint = (
             f"invoke psql{settings.env_option}   (look at it; or name another server: SCRATCH_DSN)"

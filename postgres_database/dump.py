@@ -5,8 +5,9 @@ No secret leaves the database: what foreign servers and user mappings say of pas
 
 import re
 import subprocess
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
+from functools import lru_cache
 
 import psycopg2
 
@@ -17,6 +18,8 @@ from postgres_database.tokens import IDENTIFIER, TOKEN, parentheses, split
 
 VERSION_TABLE = "alembic_version"
 LOCK_WAIT = "5s"
+REMEMBERED = 4
+"""How many texts are kept that were taken apart: a command asks several things of each."""
 RESTRICT_KEY = "snapshot"
 SESSION = (
     "default_transaction_read_only=on",
@@ -148,7 +151,8 @@ def _advice(said: str, database: Database) -> str:
     return f"{look}   (the user of the DSN must be able to read every table)"
 
 
-def sections(text: str) -> list[Section]:
+@lru_cache(maxsize=REMEMBERED)
+def sections(text: str) -> Sequence[Section]:
     """Split a dump into its objects; what looks like a header inside a quoted text is none."""
     headers: list[re.Match[str]] = []
     end = len(text)

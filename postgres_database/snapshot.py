@@ -8,8 +8,10 @@ different.
 
 import re
 from collections import defaultdict
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
+from functools import lru_cache
 
 import sqlalchemy as sa
 
@@ -80,7 +82,7 @@ class Difference:
 class Snapshot:
     """The objects of a schema, each with its canonical texts in order."""
 
-    objects: dict[Key, tuple[str, ...]]
+    objects: Mapping[Key, tuple[str, ...]]
 
     def difference(self, other: "Snapshot") -> tuple[Difference, ...]:
         """Return what differs, in a stable order."""
@@ -95,7 +97,7 @@ class Snapshot:
 
 def take(database: Database) -> Snapshot:
     """Take the snapshot of a database: its dump, and what a dump leaves out."""
-    objects = parse(dump.dump(database)).objects
+    objects = dict(parse(dump.dump(database)).objects)
     with database.connect() as connection, connection.begin():
         connection.execute(sa.text("SELECT set_config('search_path', '', true)"))
         for kind, schema, name, text in connection.execute(SUPPLEMENT):
@@ -124,7 +126,7 @@ def compare(left: Database, right: Database, scratch: Scratch) -> tuple[Differen
     dumps = dump.dump(left), dump.dump(right)
     if not parse(dumps[0]).difference(parse(dumps[1])):
         return ()
-    again = [take(copy(text, scratch)) for text in dumps]
+    again = [take(each) for each in copies(dumps, scratch)]
     return again[0].difference(again[1])
 
 
@@ -134,20 +136,22 @@ def restored(database: Database, scratch: Scratch) -> Database:
     Raises:
         ExpectedError: The dump cannot be restored.
     """
-    return copy(dump.dump(database), scratch)
+    return copies([dump.dump(database)], scratch)[0]
 
 
-def copy(text: str, scratch: Scratch) -> Database:
-    """Return a scratch database that is restored from a dump.
+def copies(texts: Sequence[str], scratch: Scratch) -> list[Database]:
+    """Return scratch databases that are restored from dumps, all at the same time.
 
     Raises:
-        ExpectedError: The dump cannot be restored.
+        ExpectedError: A dump cannot be restored.
     """
-    database = scratch.empty()
-    dump.restore(text, database)
-    return database
+    databases = [scratch.empty() for _ in texts]
+    with ThreadPoolExecutor() as pool:
+        list(pool.map(dump.restore, texts, databases))
+    return databases
 
 
+@lru_cache(maxsize=dump.REMEMBERED)
 def parse(text: str) -> Snapshot:
     """Split a dump into its objects, each in canonical form."""
     objects: defaultdict[Key, list[str]] = defaultdict(list)
