@@ -72,7 +72,8 @@ class Adopted:
 @contextmanager
 def staging(settings: Settings, on_wait: OnWait) -> Iterator[Path]:
     """Make an empty folder for a script, which nobody else in this checkout uses meanwhile."""
-    home = Path(history.script_directory(settings).dir)
+    scripts = history.script_directory(settings)
+    home, versions = Path(scripts.dir), Path(scripts.versions)
     lock = os.open(home, os.O_RDONLY)
     try:
         try:
@@ -81,7 +82,9 @@ def staging(settings: Settings, on_wait: OnWait) -> Iterator[Path]:
             on_wait("baseline-existing in this checkout")
             fcntl.flock(lock, fcntl.LOCK_EX)
         staged = home / STAGED
-        shutil.rmtree(staged, ignore_errors=True)  # of a command that was killed
+        for path in staged.glob("*.py"):  # a command was killed that had moved only half
+            (versions / path.name).with_suffix(".sql").unlink(missing_ok=True)
+        shutil.rmtree(staged, ignore_errors=True)
         staged.mkdir()
         try:
             yield staged

@@ -31,7 +31,7 @@ class Drift:
     target: str
     """Its DDL in the database; empty where that has none."""
     repair: tuple[str, ...]
-    """Statements that were seen to bring a copy of the database back; those of other objects may be needed."""
+    """Statements for this object, out of those that were seen to bring a copy of the database back."""
 
 
 @dataclass(frozen=True)
@@ -39,6 +39,9 @@ class Drifts:
     """In what a database differs from a revision."""
 
     objects: tuple[Drift, ...] = ()
+    """In the order in which they can be brought back."""
+    repair: tuple[str, ...] = ()
+    """All statements that bring the database back, in their order."""
     kept: tuple[Key, ...] = ()
     """What is no business of the history: partitions made since, tables of other tools."""
 
@@ -75,15 +78,22 @@ def drifts(
     owned = [str(key) for key in left.snapshot.objects]  # nothing is kept for being unknown
     frame = Frame(settings, left, right, owned)
     found = {each.key: each for each in frame.comparison.objects}
-    repairs = _repairs(copies[0], frame, found) if found and repair else {}
-    objects = [
-        Drift(key, each.right, each.left, tuple(repairs.get(key, ())))
-        for key, each in found.items()
-    ]
-    kept = frame.comparison.kept
-    objects += [each for each in _invalid(broken, there.objects) if each.key not in kept]
-    unique = {each.key: each for each in objects}
-    return Drifts(tuple(unique[key] for key in sorted(unique)), kept)
+    steps = _repairs(copies[0], frame, found) if found and repair else []
+    repairs: dict[Key, list[str]] = {}
+    for key, statements in steps:
+        repairs.setdefault(key, []).extend(statements)
+    ordered = [*repairs, *sorted(found.keys() - repairs.keys())]
+    objects = {
+        key: Drift(key, found[key].right, found[key].left, tuple(repairs.get(key, ())))
+        for key in ordered
+    }
+    script = [text for _, statements in steps for text in statements]
+    for each in _invalid(broken, there.objects):  # on the copy it is missing
+        if each.key not in frame.comparison.kept:
+            objects[each.key] = each
+            script = [text for text in script if text not in repairs.get(each.key, ())]
+            script += each.repair
+    return Drifts(tuple(objects.values()), tuple(script), frame.comparison.kept)
 
 
 def provide(reader: Database, session: Scratch) -> tuple[tuple[str, ...], tuple[str, ...]]:
@@ -134,16 +144,18 @@ def _invalid(broken: Mapping[Key, str], there: Mapping[Key, tuple[str, ...]]) ->
         yield Drift(key, "\n".join(there.get(key, ())), f"{text};{INVALID}", (repair,))
 
 
-def _repairs(copy: Database, frame: Frame, found: Mapping[Key, Difference]) -> dict[Key, list[str]]:
-    """Bring a copy of the database back, and tell by which statements, for each object."""
+def _repairs(
+    copy: Database, frame: Frame, found: Mapping[Key, Difference]
+) -> list[tuple[Key, list[str]]]:
+    """Bring a copy of the database back; return by which statements, in their order, and for which object."""
     trial = Trial(copy)
     draft.bring(trial, frame, [], {})
-    repairs: dict[Key, list[str]] = {key: [] for key in found}
+    steps = []
     current = next(iter(found))
     for change, way in trial.made:
         current = next((key for key in _keys(change) if key in found), current)
-        repairs[current] += [each.text for each in way if isinstance(each, RunSql)]
-    return repairs
+        steps.append((current, [each.text for each in way if isinstance(each, RunSql)]))
+    return steps
 
 
 def _keys(change: Change) -> Iterator[Key]:

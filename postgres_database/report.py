@@ -62,6 +62,7 @@ def _target(checked: TargetCheck) -> dict[str, Any]:
             }
             for each in checked.drifts.objects
         ],
+        "repair": checked.drifts.repair,
         "kept": [str(key) for key in checked.drifts.kept],
     }
 

@@ -123,7 +123,7 @@ REPORTS: dict[str, tuple[str, dict[str, Any]]] = {
                     "app@db:5432/shop",
                     ("a",),
                     (),
-                    Drifts((Drift(ADDED.key, "left", "", (ODD,)),), (CHANGED.key,)),
+                    Drifts((Drift(ADDED.key, "left", "", (ODD,)),), (ODD,), (CHANGED.key,)),
                     " --env x",
                 ),
             )
@@ -139,6 +139,7 @@ REPORTS: dict[str, tuple[str, dict[str, Any]]] = {
                 "revision": ["a"],
                 "pending": [],
                 "drift": [{**VIEW, "history": "left", "target": None, "repair": [ODD]}],
+                "repair": [ODD],
                 "kept": [f"TABLE {ODD}"],
             },
         },
