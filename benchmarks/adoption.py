@@ -47,7 +47,9 @@ DUMP = ("-sO", "--no-subscriptions", "--restrict-key=x", "--exclude-table=*.alem
 SETTINGS = re.compile(r"^(?:SET |SELECT pg_catalog\.set_config).*\n", re.MULTILINE)
 SECTION = re.compile(r"^(?=--\n-- Name: )", re.MULTILINE)
 # Their options may be secret: a script has others on purpose.
-MASKED = re.compile(r"--\n-- Name: .*; Type: (?:USER MAPPING|SERVER|FOREIGN DATA WRAPPER); ")
+MASKED = re.compile(
+    r"--\n-- Name: .*; Type: (?:USER MAPPING|SERVER|FOREIGN DATA WRAPPER|FOREIGN TABLE); "
+)
 PROVED = re.compile(r"^proved .* the same ([\d,]+) objects", re.MULTILINE)
 
 DROP_VERSIONS = """DO $$ DECLARE name regclass; BEGIN

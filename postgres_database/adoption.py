@@ -163,8 +163,8 @@ class Adoption:
             raise ExpectedError(
                 f"{what}; nothing was written",
                 cause=(named or error).cause,
-                hint=f"invoke psql{self._settings.env_option}   (look at it; if the scratch server lacks"
-                f" something: {drift.other_server(self._database)})",
+                hint=f"invoke psql{self._settings.env_option}   (look at it; if only the scratch server"
+                " lacks something, SCRATCH_DSN names another)",
             ) from error
 
     def _prove(self, dumped: str, rebuilt: Database, session: Scratch) -> tuple[Key, ...]:

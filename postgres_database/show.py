@@ -15,7 +15,7 @@ from postgres_database.initialise import InitResult
 from postgres_database.revision import RevisionResult
 from postgres_database.settings import ROOT, Settings
 from postgres_database.snapshot import Difference, Key
-from postgres_database.stamp import describe
+from postgres_database.stamp import counted, describe
 from postgres_database.status import EnvironmentStatus
 from postgres_database.upgrade import UpgradeResult
 
@@ -142,7 +142,7 @@ def _show_drift(checked: TargetCheck) -> None:
     objects = checked.drifts.objects
     if not checked.revision:
         say(
-            f"look at   no revision is stamped, and there are {len(objects)} objects",
+            f"look at   no revision is stamped, but the database has {counted(objects)}",
             style="yellow",
         )
         say(f"next: invoke baseline-existing{checked.env_option}")
@@ -197,6 +197,10 @@ def status(environments: Iterable[EnvironmentStatus], heads: Sequence[str]) -> N
     for row in rows:
         if row.fault:
             say(f"{row.environment}: {' '.join(row.fault.split())}", style="red")
+        if row.drift and row.revision:
+            more = ", …" if len(row.drift) > SHOWN_KEPT else ""
+            names = ", ".join(row.drift[:SHOWN_KEPT])
+            say(f"{row.environment}: not as its revision says: {names}{more}", style="yellow")
         if row.drift_fault:
             say(f"{row.environment}: {' '.join(row.drift_fault.split())}", style="yellow")
     if len(heads) > 1:
@@ -211,7 +215,7 @@ def _next(row: EnvironmentStatus) -> Iterator[str]:
     if row.drift and not row.revision:
         yield "baseline-existing"
     elif not row.fault:
-        yield from ["check"] * bool(row.drift)
+        yield from ["check"] * bool(row.drift and row.env_option)
         yield from ["upgrade"] * bool(row.pending)
 
 
@@ -220,7 +224,7 @@ def _drift(row: EnvironmentStatus) -> str:
         return ""
     if row.drift is None:
         return "see below"
-    return f"{len(row.drift)} objects" if row.drift else "none"
+    return counted(row.drift) if row.drift else "none"
 
 
 def current(revisions: Sequence[Revision], heads: Sequence[str]) -> None:
@@ -250,9 +254,8 @@ def baseline(result: BaselineResult, settings: Settings) -> None:
     for note in result.notes:
         say(f"look at   {note}", style="yellow")
     if result.unlike_models:
-        count = len(result.unlike_models)
-        names = _some(result.unlike_models)
-        say(f"look at   the models differ from the database in {count} objects: {names}", "yellow")
+        count, names = counted(result.unlike_models), _some(result.unlike_models)
+        say(f"look at   the models differ from the database in {count}: {names}", "yellow")
         say(f"next: invoke revision --msg '…', review it, then invoke upgrade{settings.env_option}")
     elif result.unlike_models is not None:
         say("models and database agree; next: change a model, then invoke revision --msg '…'")

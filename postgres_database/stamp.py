@@ -1,6 +1,6 @@
 """Write into a target which revision it is, and doubt it where the target is not."""
 
-from collections.abc import Sequence
+from collections.abc import Sequence, Sized
 
 from postgres_database import drift, history, runner, scratch
 from postgres_database.connection import Database
@@ -52,7 +52,9 @@ def stamp(  # noqa: PLR0913
 
 
 def _after(scripts: History, goal: str, before: Sequence[str]) -> tuple[str, ...]:
-    """Return where the target will stand: on other branches it stays where it is."""
+    """Return where the target will stand: on other branches it stays where it is, but for base."""
+    if goal == "base":
+        return ()
     under = {revision.id for revision in scripts.upto([goal])}
     others = [
         each
@@ -74,8 +76,13 @@ def _doubts(
         return [f"nobody knows whether the database is that: {error.what} ({reason})"]
     lines = [describe(each) for each in found[:SHOWN]]
     more = [f"and {len(found) - SHOWN} more"] if len(found) > SHOWN else []
-    head = [f"the database is not that; it differs in {len(found)} objects:"] if found else []
+    head = [f"the database is not that; it differs in {counted(found)}:"] if found else []
     return [*head, *(f"  {line}" for line in (*lines, *more))]
+
+
+def counted(things: Sized) -> str:
+    """Say how many objects there are."""
+    return "1 object" if len(things) == 1 else f"{len(things)} objects"
 
 
 def describe(each: Drift) -> str:

@@ -13,7 +13,18 @@ from pathlib import Path
 import pytest
 from conftest import PASSWORD, Project, cheap_server, run_sql
 
-from postgres_database import baseline, dump, history, scratch, snapshot, stamp, upgrade
+from postgres_database import (
+    baseline,
+    check,
+    dump,
+    history,
+    report,
+    scratch,
+    show,
+    snapshot,
+    stamp,
+    upgrade,
+)
 from postgres_database.connection import Database
 from postgres_database.errors import ExpectedError
 from postgres_database.history import History
@@ -435,6 +446,10 @@ def test_stamp_of_what_the_database_is_not(three: Project) -> None:
     assert stamped(three.database) is None
     assert stamp.stamp(three.settings, three.database, "bbbb", confirm=no) == "bbbb"
     assert stamped(three.database) == ["bbbb"]
+    asked.clear()
+    with pytest.raises(ExpectedError, match="not confirmed"):
+        stamp.stamp(three.settings, three.database, "base", confirm=confirm)
+    assert "  TABLE a is not in the history" in asked
 
 
 def feature_files(database: Database) -> list[str]:
@@ -450,9 +465,8 @@ def test_every_feature_is_adopted(project: Project) -> None:
         run_sql(project.database, text)
     project.models(MODELS)
     before = all_contents(project.database)
-    result = baseline.baseline(project.settings, project.database, "Init tables", yes)
+    baseline.baseline(project.settings, project.database, "Init tables", yes)
     assert all_contents(project.database) == before
-    assert "s3cr3t" not in "".join(path.read_text() for path in files(result))
     (revision,) = history.read(project.settings).revisions
     with scratch.session(project.settings) as session:
         made = session.at(History((revision,), (revision.id,)), [revision.id])
@@ -463,6 +477,45 @@ def test_every_feature_is_adopted(project: Project) -> None:
     assert len(unlike) < 40, (
         unlike
     )  # an unnamed constant, and rights that owners took from themselves
+
+
+# Alembic reads comments of the features that SQLAlchemy takes for dialects.
+@pytest.mark.filterwarnings("ignore::sqlalchemy.exc.SAWarning")
+def test_no_secret_of_the_database_is_written(
+    project: Project, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Of twenty planted secrets none is in a file of the repository, nor in what is shown."""
+    texts = feature_files(project.database)
+    name = project.database.dsn.database
+    more = (
+        "ALTER ROLE feature_owner PASSWORD 's3cr3t-18'",
+        "ALTER ROLE feature_reader PASSWORD 's3cr3t-21'",
+        f"ALTER DATABASE {name} SET app.key = 's3cr3t-19'",
+        f"CREATE SUBSCRIPTION {name} CONNECTION 'password=s3cr3t-20' PUBLICATION p WITH (connect = false)",
+    )
+    planted = {found for text in (*texts, *more) for found in re.findall(r"s3cr3t-\d+", text)}
+    assert len(planted) >= 20
+    run_sql(project.database, *texts)
+    for statement in more:
+        run_sql(project.database, statement)
+    project.models(MODELS)
+    try:
+        result = baseline.baseline(project.settings, project.database, "Init tables", yes)
+        run_sql(project.database, "ALTER SERVER feature_far OPTIONS (SET fetch_size '7')")
+        checked = check.check(project.settings, project.database)
+    finally:
+        run_sql(
+            project.database,
+            f"ALTER SUBSCRIPTION {name} SET (slot_name = NONE)",
+            f"DROP SUBSCRIPTION {name}",
+        )
+    show.baseline(result, project.settings)
+    show.check(checked)
+    shown = capsys.readouterr().out
+    assert "SERVER feature_far" in shown
+    written = "".join(path.read_text() for path in project.root.rglob("*") if path.is_file())
+    assert "CREATE TABLE" in written
+    assert "s3cr3t" not in written + shown + report.check_json(checked)
 
 
 def all_contents(database: Database) -> dict[str, object]:

@@ -501,7 +501,7 @@ LINES: dict[str, tuple[Callable[[], None], list[str]]] = {
         ),
         [
             "x  app@db:5432/shop",
-            "look at   no revision is stamped, and there are 1 objects",
+            "look at   no revision is stamped, but the database has 1 object",
             "next: invoke baseline-existing --env x",
         ],
     ),
