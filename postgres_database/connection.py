@@ -37,6 +37,7 @@ WRONG_PARTS = {
     "but received": "the port is right: what answers there is not PostgreSQL",
     "could not translate host name": "the host name is right",
     "does not support SSL": "sslmode is right",
+    "unsupported startup parameter": "it names the server itself, not a pooler in front of it",
     "pg_hba.conf": "the server lets this user in",
 }
 """What must be put right, by a piece of the message of libpq or the server."""

@@ -72,6 +72,7 @@ TABLESPACES = sa.text(
 ADVICE = {
     "25006": "invoke status{env}   (the server is a standby or read-only: the DSN must name the primary)",
     "42501": "invoke psql{env} --command '\\du'   (the user of the DSN lacks a privilege)",
+    "42704": "invoke psql{env}   (make there what is missing: scripts name roles, types and tablespaces)",
     "55P03": "invoke {verb}{env}   (when the table is less busy, or with a longer LOCK_TIMEOUT)",
     "57014": "invoke {verb}{env}   (with a longer STATEMENT_TIMEOUT)",
 }

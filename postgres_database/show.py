@@ -279,7 +279,9 @@ def _show_place(result: BaselineResult, settings: Settings) -> None:
         return
     say(f"look at   the database is no revision of this history; {state} comes nearest", "yellow")
     for each in place.drifts.objects[:SHOWN_DRIFTS]:
-        say(f"  {describe(each)}")
+        say(f"look at   {describe(each)}", style="yellow")
+        _show_text("history", each.history)
+        _show_text("target", each.target)
     if len(place.drifts.objects) > SHOWN_DRIFTS:
         say(f"  and {len(place.drifts.objects) - SHOWN_DRIFTS} more")
     say("nothing was written")

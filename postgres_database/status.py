@@ -63,7 +63,7 @@ def _look(settings: Settings, scripts: History) -> EnvironmentStatus:
     database = server.target(settings)
     label, target = settings.label, str(database.dsn)
     try:
-        with runner.open_runner(settings, database.read_only()) as run:
+        with runner.open_runner(settings, database) as run:
             with ALEMBIC:
                 current = run.current()
             with run.connection.begin():

@@ -470,7 +470,12 @@ LINES: dict[str, tuple[Callable[[], None], list[str]]] = {
         ),
         [
             "look at   the database is no revision of this history; base comes nearest",
-            *["  VIEW v is missing"] * 20,
+            *[
+                "look at   VIEW v is missing",
+                "  history:    CREATE VIEW v",
+                "  target:     (none)",
+            ]
+            * 20,
             "  and 1 more",
             "nothing was written",
             "next: bring the database to a revision, or invoke stamp --env x --target base --yes,",
