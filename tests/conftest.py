@@ -160,13 +160,14 @@ class Project:
             ignore=shutil.ignore_patterns("20*", "__pycache__"),
         )
         self.versions = root / "migration" / "versions"
+        self.scratch = server.dsn
         self.settings = Settings(
             root=root,
             environment="",
             source="from the test",
             target=database.dsn,
             target_metadata="postgres_database.models:metadata",
-            scratch=server.dsn,
+            scratch=self.scratch,
         )
 
     def models(self, text: str) -> None:

@@ -73,11 +73,9 @@ def online(project: Project) -> Project:
 
 
 def prepare(root: Path, project: Project) -> None:
-    scratch = project.settings.scratch
-    assert scratch
     (root / "models.py").write_text("import sqlalchemy\nmetadata = sqlalchemy.MetaData()\n")
     (root / ".env.online").write_text(
-        f"POSTGRES_DSN={as_text(project.database.dsn)}\nSCRATCH_DSN={as_text(scratch)}\n"
+        f"POSTGRES_DSN={as_text(project.database.dsn)}\nSCRATCH_DSN={as_text(project.scratch)}\n"
         "TARGET_METADATA=models:metadata\n"
     )
 

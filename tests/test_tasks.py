@@ -166,6 +166,44 @@ def test_json_is_one_object(trial: Checkout) -> None:
     assert (nothing["path"], nothing["proved"]) == (None, True)
 
 
+def test_check_of_a_target(trial: Checkout, database: Database) -> None:
+    """`check` is silent where all is well, also with a target; drift is exit code 2, in JSON, too."""
+    trial.invoke("upgrade", "--env", "trial")
+    fine = trial.invoke("check", "--env", "trial")
+    assert (fine.returncode, fine.stdout) == (0, "")
+    shown, code = on_a_terminal(trial, "", "check", "--env", "trial")
+    assert code == 0
+    assert "the database is what revision d92233541b7a says" in shown
+    run_sql(database, "DROP INDEX tokens_user_id_idx")
+    drifted = trial.invoke("check", ENV="trial")
+    assert drifted.returncode == 2
+    assert drifted.stdout.startswith("trial  postgres@")
+    assert "  repair:     CREATE INDEX tokens_user_id_idx ON" in drifted.stdout
+    assert "\x1b" not in drifted.stdout
+    (found,) = json.loads(trial.invoke("check", "--env", "trial", "--json").stdout)["target"][
+        "drift"
+    ]
+    assert (found["kind"], found["name"], found["target"]) == ("INDEX", "tokens_user_id_idx", None)
+    assert trial.invoke("check").returncode == 0  # no environment is named: no target is asked
+
+
+def test_adoption_with_models(trial: Checkout, database: Database) -> None:
+    """With --with-models the next revision is written at once; without a history that is the database's, 2."""
+    trial.invoke("upgrade", "--env", "trial", "--target", "df765afa2ffa")
+    run_sql(database, "DROP TABLE alembic_version")
+    trial.invoke("init", "--fresh", "--yes")
+    done = trial.invoke("baseline-existing", "--env", "trial", "--with-models")
+    assert done.returncode == 0, done.stderr
+    assert "detected  add column file_meta_data.entity_tag (TEXT)" in done.stdout
+    assert done.stdout.count("wrote     ") == 3
+    assert trial.invoke("upgrade", "--env", "trial").returncode == 0
+    assert trial.invoke("check", "--env", "trial").returncode == 0
+    run_sql(database, "DROP TABLE alembic_version; ALTER TABLE users ADD odd int")
+    lost = trial.invoke("baseline-existing", "--env", "trial", "--with-models")
+    assert lost.returncode == 2
+    assert "look at   TABLE users differs" in lost.stdout
+
+
 def test_check_exits_with_2_on_a_difference(checkout: Checkout) -> None:
     """A model without its script is exit code 2 and the next command."""
     path = checkout.root / "postgres_database" / "models" / "storage.py"
@@ -347,7 +385,7 @@ def test_standby_is_refused(newcomer: Checkout) -> None:
     try:
         standby._run("pg_basebackup", f"--pgdata={standby.data}", *backup)
         newcomer.env_file("trial", POSTGRES_DSN=as_text(standby.ensure_running()))
-        for command in ("upgrade", "stamp"):
+        for command in ("upgrade", "stamp", "baseline-existing"):
             said = three_lines(newcomer.invoke(command, "--env", "trial"))
             assert "it is a standby" in said
             assert "primary" in said
