@@ -79,7 +79,7 @@ def staging(settings: Settings, on_wait: OnWait) -> Iterator[Path]:
         try:
             fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
-            on_wait("baseline-existing in this checkout")
+            on_wait("another command: baseline-existing in this checkout")
             fcntl.flock(lock, fcntl.LOCK_EX)
         staged = home / STAGED
         for path in staged.glob("*.py"):  # a command was killed that had moved only half

@@ -129,5 +129,5 @@ class Progress:
 
 
 def show_waiting(who: str) -> None:
-    """Say that another command works on the target."""
-    ERR.print(f"waiting for another command: {who} …", style="dim")
+    """Say for what is waited."""
+    ERR.print(f"waiting for {who} …", style="dim")

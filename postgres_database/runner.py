@@ -30,6 +30,15 @@ class Step:
     seconds: float
 
 
+class BlockedError(ExpectedError):
+    """A revision did not get a lock; it was rolled back as a whole and may be run again."""
+
+    def __init__(self, revision: Revision, error: ExpectedError) -> None:
+        """Say of which revision an error is told."""
+        super().__init__(error.what, cause=error.cause, hint=error.hint)
+        self.revision = revision
+
+
 OnStep = Callable[[Step], None]
 
 COMMANDS: dict[str, Callable[..., None]] = {
@@ -69,6 +78,8 @@ TABLESPACES = sa.text(
     WHERE t.spcname !~ '^pg_' ORDER BY 1
     """
 )
+BLOCKED = ("55P03", "40P01")
+"""SQLSTATE of a lock that was not to be had in time, and of a deadlock."""
 ADVICE = {
     "25006": "invoke status{env}   (the server is a standby or read-only: the DSN must name the primary)",
     "42501": "invoke psql{env} --command '\\du'   (the user of the DSN lacks a privilege)",
@@ -144,7 +155,8 @@ class Runner:
             told = False
             while not connection.execute(TRY_LOCK, {"name": LOCK}).scalar_one():
                 if not told:
-                    on_wait(connection.execute(WHO_LOCKS, {"name": LOCK}).scalar() or "somebody")
+                    who = connection.execute(WHO_LOCKS, {"name": LOCK}).scalar() or "somebody"
+                    on_wait(f"another command: {who}")
                     told = True
                 time.sleep(0.2)
             yield  # the lock ends with the connection, also if we are killed
@@ -194,7 +206,10 @@ class Runner:
         except (ExpectedError, KeyboardInterrupt):
             raise
         except Exception as error:
-            raise self.failure(error, verb, self._stopped(verb, left[0])) from error
+            failure = self.failure(error, verb, self._stopped(verb, left[0]))
+            if _code(error) in BLOCKED and not _leaves_something(left[0]):
+                raise BlockedError(left[0], failure) from error
+            raise failure from error
         finally:
             sa.event.remove(self.connection, "begin", committed)
         committed()
@@ -203,8 +218,8 @@ class Runner:
         if self.database.label == "scratch":
             return f"the history does not run on a scratch database: {verb} of revision {revision}"
         parts = f"{verb} stopped at revision {revision}; its transaction was rolled back"
-        blocks = "autocommit_block" in revision.path.read_text(encoding="utf-8")
-        return parts + (", but not what it ran in an autocommit block" if blocks else "")
+        leaves = _leaves_something(revision)
+        return parts + (", but not what it ran in an autocommit block" if leaves else "")
 
     def failure(self, error: Exception, verb: str, what: str) -> ExpectedError:
         """Turn what a driver or script raised into an error that says what to type next."""
@@ -214,11 +229,22 @@ class Runner:
             words = f"{type(error).__name__}: {words}"
         if place := broken_scripts.place(error, self.settings.root):
             words += f"\n(in {place})"
-        advice = ADVICE.get(getattr(original, "pgcode", None) or "", MENDED if place else LOOK)
+        advice = ADVICE.get(_code(error), MENDED if place else LOOK)
         if self.database.label == "scratch":
             advice = "invoke check   (once the script is mended; or SCRATCH_DSN names a server that has what it needs)"
         hint = advice.format(verb=verb, env=self.database.env_option)
         return ExpectedError(what, cause=words, hint=hint)
+
+
+def _code(error: Exception) -> str:
+    """Return the SQLSTATE of what went wrong; empty if it was not the server who said it."""
+    original = error.orig if isinstance(error, DBAPIError) else error
+    return getattr(original, "pgcode", None) or ""
+
+
+def _leaves_something(revision: Revision) -> bool:
+    """Tell whether a rollback leaves what a script did outside its transaction."""
+    return "autocommit_block" in revision.path.read_text(encoding="utf-8")
 
 
 def provide(

@@ -1,14 +1,15 @@
 """Bring a target to a revision, up or down, one revision after the other."""
 
+import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass
 
-from postgres_database import connection, history, runner
+from postgres_database import blockers, connection, history, runner
 from postgres_database.connection import Database
 from postgres_database.errors import ExpectedError
 from postgres_database.history import Revision
-from postgres_database.runner import OnStep, Runner
+from postgres_database.runner import BlockedError, OnStep, Runner
 from postgres_database.settings import Settings
 
 Confirm = Callable[[str, Sequence[str]], bool]
@@ -50,7 +51,7 @@ def upgrade(  # noqa: PLR0913
         dry_run: Return the plan and touch nothing.
         confirm: Asked before anything is changed in a protected environment.
         on_step: Called after every revision.
-        on_wait: Called once if another command must be waited for: with who that is.
+        on_wait: Called if somebody must be waited for, another command or who holds a lock: with who that is.
 
     Raises:
         ExpectedError: Nobody confirmed, or a revision failed and was rolled back.
@@ -68,7 +69,7 @@ def upgrade(  # noqa: PLR0913
             with database.connect(autocommit=True) as own:
                 runner.provide(own, *history.cluster_names(plan))
         connection.limit_waits(run.connection, settings)
-        run.upgrade(plan, on_step)
+        _patiently(run, plan, lambda left: run.upgrade(left, on_step), on_wait)
         after = run.current()
         return UpgradeResult(before, plan, after, after == scripts.heads)
 
@@ -96,7 +97,7 @@ def downgrade(  # noqa: PLR0913
         run.require_writable()
         ask(confirm, f"undo on {database.dsn}, with the data that these revisions added", plan)
         connection.limit_waits(run.connection, settings)
-        run.downgrade(plan, goal, on_step)
+        _patiently(run, plan, lambda left: run.downgrade(left, goal, on_step), on_wait)
         after = run.current()
         return UpgradeResult(before, plan, after, after == scripts.heads)
 
@@ -138,6 +139,42 @@ def offline(
             hint="invoke history",
         )
     return runner.offline(settings, verb, before[0] if before else "base", goal) if plan else ""
+
+
+def _patiently(
+    run: Runner,
+    plan: Sequence[Revision],
+    move: Callable[[Sequence[Revision]], None],
+    on_wait: OnWait,
+) -> None:
+    """Run revisions; one that does not get its locks is rolled back and tried again, a number of times.
+
+    Whoever waits for a lock makes all others wait that come later, so the wait is short and the pauses
+    between are long.
+    """
+    left, pauses = plan, blockers.pauses()
+    tried: Revision | None = None
+    pid = run.connection.connection.driver_connection.get_backend_pid()  # type: ignore[union-attr]
+    with blockers.watching(run.database, pid, run.settings.lock_timeout) as watch:
+        while True:
+            try:
+                move(left)
+            except BlockedError as error:
+                if error.revision != tried:
+                    tried, pauses = error.revision, blockers.pauses()
+                if watch.seen:
+                    error.cause += f"\nheld by {watch.seen}"
+                pause = next(pauses, None)
+                if pause is None:
+                    raise
+                on_wait(
+                    f"a lock for {tried}, held by {watch.seen or 'somebody'}; again in {pause:.1f} s"
+                )
+                left = left[left.index(tried) :]
+                watch.seen = ""
+                time.sleep(pause)
+            else:
+                return
 
 
 @contextmanager

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 import pytest
 from conftest import Project, run_sql
 
-from postgres_database import binaries, dump, stamp, upgrade
+from postgres_database import binaries, blockers, dump, stamp, upgrade
 from postgres_database.connection import Database
 from postgres_database.errors import ExpectedError
 from postgres_database.runner import Step
@@ -171,17 +171,74 @@ def test_revision_that_this_checkout_does_not_have(three: Project) -> None:
         assert caught.value.hint.startswith("git pull")
 
 
-def test_lock_that_is_not_to_be_had(three: Project) -> None:
-    """A revision that waits longer than LOCK_TIMEOUT for a lock is rolled back and says so."""
+def test_lock_that_is_not_to_be_had(three: Project, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A revision that never gets its lock within LOCK_TIMEOUT is rolled back, and says who holds it."""
+    monkeypatch.setattr(blockers, "PAUSES", (0.1,))
     upgrade.upgrade(three.settings, three.database, target="aaaa", confirm=never)
     hurried = dataclasses.replace(three.settings, lock_timeout=100)
     with three.database.connect() as other, other.begin():
         other.exec_driver_sql("LOCK TABLE t IN ACCESS SHARE MODE")
+        other.exec_driver_sql("SELECT 'private', 4711")
+        waits: list[str] = []
         with pytest.raises(ExpectedError, match="bbbb") as caught:
-            upgrade.upgrade(hurried, three.database, confirm=never)
+            upgrade.upgrade(hurried, three.database, confirm=never, on_wait=waits.append)
     assert "lock timeout" in caught.value.cause
+    for said in (caught.value.cause, *waits):
+        assert "(postgres-database, idle in transaction, " in said
+        assert "SELECT …, …" in said
+    assert len(waits) == 1
     assert "LOCK_TIMEOUT" in caught.value.hint
     assert columns(three.database) == ["id"]
+
+
+def test_lock_that_is_to_be_had_later(three: Project) -> None:
+    """A revision tries for its lock again and again until whoever holds it has gone; nothing is done twice."""
+    three.script(
+        "bbbb",
+        "aaaa",
+        "op.execute('INSERT INTO t VALUES (1)'); op.execute('ALTER TABLE t ADD bbbb int')",
+    )
+    hurried = dataclasses.replace(three.settings, lock_timeout=100)
+    told, waits = [], []
+
+    def wait(who: str) -> None:
+        waits.append(who)
+        if len(waits) == 2:
+            other.commit()
+
+    upgrade.upgrade(three.settings, three.database, target="aaaa", confirm=never)
+    with three.database.connect() as other:
+        other.exec_driver_sql("LOCK TABLE t IN ACCESS SHARE MODE")
+        result = upgrade.upgrade(
+            hurried,
+            three.database,
+            confirm=never,
+            on_step=lambda step: told.append(step.revision.id),
+            on_wait=wait,
+        )
+    assert result.after == ("cccc",)
+    assert told == ["bbbb", "cccc"]
+    assert len(waits) == 2
+    assert run_sql(three.database, "SELECT id FROM t") == [(1,)]
+
+
+def test_revision_that_leaves_something_is_not_tried_again(three: Project) -> None:
+    """What a script did outside its transaction stays, so it is not run again by itself."""
+    three.script(
+        "bbbb",
+        "aaaa",
+        """
+        with op.get_context().autocommit_block():
+            op.execute('CREATE INDEX CONCURRENTLY i ON t (id)')
+        op.execute('ALTER TABLE t ADD bbbb int')
+        """,
+    )
+    upgrade.upgrade(three.settings, three.database, target="aaaa", confirm=never)
+    hurried = dataclasses.replace(three.settings, lock_timeout=100)
+    with three.database.connect() as other, other.begin():
+        other.exec_driver_sql("LOCK TABLE t IN ACCESS SHARE MODE")
+        with pytest.raises(ExpectedError, match="but not what it ran in an autocommit block"):
+            upgrade.upgrade(hurried, three.database, confirm=never, on_wait=pytest.fail)
 
 
 def test_read_only_target_is_refused_before_the_first_statement(three: Project) -> None:
