@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 import sqlalchemy as sa
 
-from postgres_database import comparison, draft, dump, runner, snapshot
+from postgres_database import cluster, comparison, draft, dump, snapshot
 from postgres_database.changes import ALTERED
 from postgres_database.comparison import Frame
 from postgres_database.connection import Database, identifier
@@ -103,8 +103,8 @@ def provide(reader: Database, session: Scratch) -> tuple[tuple[str, ...], tuple[
         ExpectedError: The server lacks extensions.
     """
     with reader.connect() as connection, connection.begin():
-        roles = tuple(connection.execute(runner.ROLES).scalars())
-        tablespaces = tuple(connection.execute(runner.TABLESPACES).scalars())
+        roles = tuple(connection.execute(cluster.ROLES).scalars())
+        tablespaces = tuple(connection.execute(cluster.TABLESPACES).scalars())
         extensions = set(connection.execute(EXTENSIONS).scalars())
     if lacking := sorted(extensions - session.available()):
         raise ExpectedError(

@@ -10,6 +10,7 @@ from alembic.script import Script
 
 from postgres_database import (
     catalog,
+    cluster,
     comparison,
     contents,
     history,
@@ -206,7 +207,7 @@ def _write(
 ) -> Script:
     bodies = render(*up), render(*down)
     with prover.from_models.connect() as connection:
-        roles = set(connection.execute(runner.ROLES).scalars())
+        roles = set(connection.execute(cluster.ROLES).scalars())
     known = {role for each in prover.history.revisions for role in each.roles}
     return script.write(
         prover.settings,

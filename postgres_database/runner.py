@@ -2,7 +2,7 @@
 
 import io
 import time
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, redirect_stdout
 from dataclasses import dataclass
 from pathlib import Path
@@ -15,8 +15,8 @@ from alembic.runtime.environment import EnvironmentContext
 from alembic.runtime.migration import MigrationContext, RevisionStep
 from sqlalchemy.exc import DBAPIError
 
-from postgres_database import broken_scripts, history
-from postgres_database.connection import Database, cancelled_by_ctrl_c, quoted
+from postgres_database import broken_scripts, history, unfinished
+from postgres_database.connection import Database, cancelled_by_ctrl_c
 from postgres_database.errors import ExpectedError
 from postgres_database.history import Revision
 from postgres_database.settings import Settings
@@ -58,24 +58,6 @@ WHO_LOCKS = sa.text(
     WHERE l.locktype = 'advisory' AND l.granted AND l.objsubid = 1
       AND l.database = (SELECT oid FROM pg_database WHERE datname = current_database())
       AND (l.classid::bigint << 32 | l.objid::bigint) = hashtextextended(:name, 0)
-    """
-)
-# Roles that grants and policies name. Owners are left out: scripts say nothing about them.
-ROLES = sa.text(
-    """
-    SELECT DISTINCT r.rolname
-    FROM pg_shdepend d
-    JOIN pg_database b ON b.oid = d.dbid AND b.datname = current_database()
-    JOIN pg_roles r ON r.oid = d.refobjid
-    WHERE d.refclassid = 'pg_authid'::regclass AND r.rolname !~ '^pg_'
-      AND (d.deptype <> 'o' OR d.classid = 'pg_default_acl'::regclass)
-    ORDER BY 1
-    """
-)
-TABLESPACES = sa.text(
-    """
-    SELECT DISTINCT t.spcname FROM pg_class c JOIN pg_tablespace t ON t.oid = c.reltablespace
-    WHERE t.spcname !~ '^pg_' ORDER BY 1
     """
 )
 BLOCKED = ("55P03", "40P01")
@@ -168,9 +150,13 @@ class Runner:
         uncommitted: list[Step] = []
         started = time.monotonic()
 
+        unfinished_before = unfinished.find(self.connection)
+
         def applied(*, step: Any, **_: Any) -> None:
             nonlocal started
             revision = by_id[step.up_revision_id]
+            text = revision.path.read_text(encoding="utf-8")
+            unfinished.refuse(self.database, self.connection, revision, text, unfinished_before)
             uncommitted.append(Step(revision, time.monotonic() - started))
             started = time.monotonic()
 
@@ -245,35 +231,6 @@ def _code(error: Exception) -> str:
 def _leaves_something(revision: Revision) -> bool:
     """Tell whether a rollback leaves what a script did outside its transaction."""
     return "autocommit_block" in revision.path.read_text(encoding="utf-8")
-
-
-def provide(
-    connection: sa.Connection, roles: Iterable[str], tablespaces: Iterable[str] = ()
-) -> None:
-    """Create the roles and tablespaces that are missing: for servers of our own only.
-
-    The roles cannot log in; the tablespaces are folders of the server's own (PostgreSQL manual,
-    allow_in_place_tablespaces).
-
-    Args:
-        connection: In autocommit.
-        roles: Names.
-        tablespaces: Names.
-    """
-    for name in _missing(connection, roles, "SELECT rolname FROM pg_roles"):
-        _run_as_it_is(connection, f"CREATE ROLE {quoted(name)} NOLOGIN")
-    for name in _missing(connection, tablespaces, "SELECT spcname FROM pg_tablespace"):
-        _run_as_it_is(connection, "SET allow_in_place_tablespaces = on")
-        _run_as_it_is(connection, f"CREATE TABLESPACE {quoted(name)} LOCATION ''")
-
-
-def _missing(connection: sa.Connection, names: Iterable[str], query: str) -> list[str]:
-    wanted = set(names)
-    return sorted(wanted.difference(connection.exec_driver_sql(query).scalars())) if wanted else []
-
-
-def _run_as_it_is(connection: sa.Connection, statement: str) -> None:
-    connection.exec_driver_sql(statement.replace("%", "%%"))
 
 
 @contextmanager

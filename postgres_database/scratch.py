@@ -17,7 +17,7 @@ from textwrap import shorten
 import sqlalchemy as sa
 from sqlalchemy.exc import DBAPIError, SQLAlchemyError
 
-from postgres_database import __version__, runner, server
+from postgres_database import __version__, cluster, runner, server
 from postgres_database.connection import Database, quoted
 from postgres_database.errors import ExpectedError
 from postgres_database.history import History, Revision, cluster_names
@@ -116,7 +116,7 @@ class Scratch:
                 self._lock("roles"),
                 self._refusals("SUPERUSER" if tablespaces else "CREATEROLE"),
             ):  # another command may make them
-                runner.provide(self._connection, roles, tablespaces)
+                cluster.provide(self._connection, roles, tablespaces)
 
     def available(self) -> set[str]:
         """Return the extensions that the server has."""

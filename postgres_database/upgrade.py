@@ -5,7 +5,7 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass
 
-from postgres_database import blockers, connection, history, runner
+from postgres_database import blockers, cluster, connection, history, runner
 from postgres_database.connection import Database
 from postgres_database.errors import ExpectedError
 from postgres_database.history import Revision
@@ -67,7 +67,7 @@ def upgrade(  # noqa: PLR0913
             ask(confirm, f"upgrade {database.dsn}", plan)
         if settings.target is None:
             with database.connect(autocommit=True) as own:
-                runner.provide(own, *history.cluster_names(plan))
+                cluster.provide(own, *history.cluster_names(plan))
         connection.limit_waits(run.connection, settings)
         _patiently(run, plan, lambda left: run.upgrade(left, on_step), on_wait)
         after = run.current()

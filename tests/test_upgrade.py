@@ -241,6 +241,52 @@ def test_revision_that_leaves_something_is_not_tried_again(three: Project) -> No
             upgrade.upgrade(hurried, three.database, confirm=never, on_wait=pytest.fail)
 
 
+CONCURRENT = """
+with op.get_context().autocommit_block():
+    op.create_index('i', 't', ['id'], unique=True, postgresql_concurrently=True, if_not_exists=True)
+"""
+
+
+def test_revision_is_never_stamped_with_an_invalid_index(three: Project) -> None:
+    """An index that a failed run left INVALID is not taken for done by the next; once it is dropped, all is well."""
+    three.script("bbbb", "aaaa", CONCURRENT)
+    upgrade.upgrade(three.settings, three.database, target="aaaa", confirm=never)
+    run_sql(three.database, "INSERT INTO t VALUES (1), (1)")
+    with pytest.raises(ExpectedError, match="bbbb") as caught:
+        upgrade.upgrade(three.settings, three.database, confirm=never)
+    assert "could not create unique index" in caught.value.cause
+    run_sql(three.database, "TRUNCATE t")
+    with pytest.raises(
+        ExpectedError, match=r"not stamped: the index public\.i is INVALID"
+    ) as caught:
+        upgrade.upgrade(three.settings, three.database, confirm=never)
+    assert """--command 'DROP INDEX CONCURRENTLY "public"."i"'""" in caught.value.hint
+    assert run_sql(three.database, "SELECT version_num FROM alembic_version") == [("aaaa",)]
+    run_sql(three.database, "DROP INDEX i")
+    assert upgrade.upgrade(three.settings, three.database, confirm=never).after == ("cccc",)
+
+
+def test_revision_is_never_stamped_with_a_constraint_to_be_validated(three: Project) -> None:
+    """A constraint that the script says to validate is validated, or the revision is not stamped."""
+    check = "ADD CONSTRAINT positive CHECK (id > 0) NOT VALID"
+    skipped = "if False:\n    op.execute('ALTER TABLE t VALIDATE CONSTRAINT positive')"
+    three.script("bbbb", "aaaa", f"op.execute('ALTER TABLE t {check}')\n{skipped}")
+    with pytest.raises(ExpectedError, match=r"constraint positive of public\.t is not validated"):
+        upgrade.upgrade(three.settings, three.database, confirm=never)
+    three.script("bbbb", "aaaa", f"op.execute('ALTER TABLE t {check}')")
+    assert upgrade.upgrade(three.settings, three.database, confirm=never).after == ("cccc",)
+
+
+def test_unrelated_invalid_index_is_no_reason(three: Project) -> None:
+    """What was INVALID before, and no script names, does not keep a revision from being stamped."""
+    run_sql(
+        three.database,
+        "CREATE TABLE other (x int); CREATE INDEX elsewhere ON other (x)",
+        "UPDATE pg_index SET indisvalid = false WHERE indexrelid = 'elsewhere'::regclass",
+    )
+    assert upgrade.upgrade(three.settings, three.database, confirm=never).after == ("cccc",)
+
+
 def test_read_only_target_is_refused_before_the_first_statement(three: Project) -> None:
     """A target that only lets itself be read is refused with the reason, and unchanged."""
     name = three.database.dsn.database
