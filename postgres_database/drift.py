@@ -1,17 +1,30 @@
 """A database against a revision: in which objects the two differ, and what would bring it back."""
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 
+import psycopg2
 import sqlalchemy as sa
 
-from postgres_database import cluster, comparison, draft, dump, snapshot
+from postgres_database import (
+    catalog,
+    cluster,
+    comparison,
+    draft,
+    dump,
+    matching,
+    renames,
+    snapshot,
+)
 from postgres_database.changes import ALTERED
 from postgres_database.comparison import Frame
 from postgres_database.connection import Database, identifier
 from postgres_database.errors import ExpectedError
+from postgres_database.losses import losses
+from postgres_database.matching import Wishes
 from postgres_database.operations import RunSql
+from postgres_database.renames import Rename
 from postgres_database.scratch import Scratch
 from postgres_database.settings import Settings
 from postgres_database.snapshot import Difference, Key
@@ -42,6 +55,8 @@ class Drifts:
     """In the order in which they can be brought back."""
     repair: tuple[str, ...] = ()
     """All statements that bring the database back, in their order."""
+    losses: tuple[str, ...] = ()
+    """What these statements do to rows: what is dropped, what may stand in the way, a line each."""
     kept: tuple[Key, ...] = ()
     """What is no business of the history: partitions made since, tables of other tools."""
 
@@ -78,7 +93,7 @@ def drifts(
     owned = [str(key) for key in left.snapshot.objects]  # nothing is kept for being unknown
     frame = Frame(settings, left, right, owned)
     found = {each.key: each for each in frame.comparison.objects}
-    steps = _repairs(copies[0], frame, found) if found and repair else []
+    steps, lost = _repairs(copies[0], settings, frame, found) if found and repair else ([], ())
     repairs: dict[Key, list[str]] = {}
     for key, statements in steps:
         repairs.setdefault(key, []).extend(statements)
@@ -93,7 +108,7 @@ def drifts(
             objects[each.key] = each
             script = [text for text in script if text not in repairs.get(each.key, ())]
             script += each.repair
-    return Drifts(tuple(objects.values()), tuple(script), frame.comparison.kept)
+    return Drifts(tuple(objects.values()), tuple(script), lost, frame.comparison.kept)
 
 
 def provide(reader: Database, session: Scratch) -> tuple[tuple[str, ...], tuple[str, ...]]:
@@ -145,17 +160,49 @@ def _invalid(broken: Mapping[Key, str], there: Mapping[Key, tuple[str, ...]]) ->
 
 
 def _repairs(
-    copy: Database, frame: Frame, found: Mapping[Key, Difference]
-) -> list[tuple[Key, list[str]]]:
-    """Bring a copy of the database back; return by which statements, in their order, and for which object."""
+    copy: Database, settings: Settings, frame: Frame, found: Mapping[Key, Difference]
+) -> tuple[list[tuple[Key, list[str]]], tuple[str, ...]]:
+    """Bring a copy of the database back.
+
+    What may have been renamed is named as before, so that its rows stay.
+
+    Returns:
+        By which statements, in their order, and for which object; what they do to rows.
+    """
+    wishes = Wishes(ask=lambda _: True)
+    goal = frame.models
+    renamed = _done(copy, matching.find(frame.before.catalog, goal.catalog, wishes))
+    if renamed:
+        renamed += _done(copy, renames.followers(catalog.take(copy), goal.catalog))
+        left = comparison.side(copy)
+        frame = Frame(settings, left, goal, [str(key) for key in left.snapshot.objects])
     trial = Trial(copy)
     draft.bring(trial, frame, [], {})
-    steps = []
-    current = next(iter(found))
+    first = next(iter(found))
+    steps = [
+        (
+            next((key for key in found if key.name == each.new.name), first),
+            [renames.statement(each)],
+        )
+        for each in renamed
+    ]
+    current = first
     for change, way in trial.made:
         current = next((key for key in _keys(change) if key in found), current)
         steps.append((current, [each.text for each in way if isinstance(each, RunSql)]))
-    return steps
+    return steps, losses(frame.before.catalog, frame.goal.catalog)
+
+
+def _done(copy: Database, names: Iterable[Rename]) -> list[Rename]:
+    """Rename in a copy; return what was renamed, which is nothing if anything stands in the way."""
+    wanted = [*names]
+    try:
+        with copy.connect() as connection, connection.begin():
+            for each in wanted:
+                connection.connection.cursor().execute(renames.statement(each))
+    except psycopg2.Error:
+        return []
+    return wanted
 
 
 def _keys(change: Change) -> Iterator[Key]:

@@ -63,6 +63,7 @@ def _target(checked: TargetCheck) -> dict[str, Any]:
             for each in checked.drifts.objects
         ],
         "repair": checked.drifts.repair,
+        "losses": checked.drifts.losses,
         "kept": [str(key) for key in checked.drifts.kept],
     }
 

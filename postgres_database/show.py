@@ -156,6 +156,8 @@ def _show_drift(checked: TargetCheck) -> None:
         )
         repair = "\n".join(each.repair) or "(comes with another object, or by hand)"
         _show_text("repair", repair)
+    for line in checked.drifts.losses:
+        say(f"look at   the repair, for rows: {line}", style="yellow")
     _show_pending(checked)
     say(
         f"next: invoke psql{checked.env_option}   (the lines under repair, seen to work on a copy);"

@@ -117,6 +117,34 @@ def test_drift_is_named_and_brought_back(
 @pytest.mark.parametrize(
     "change",
     [
+        'ALTER TABLE teams RENAME TO "other ""teams"',
+        "ALTER TABLE teams RENAME name TO label",
+        "ALTER TABLE teams RENAME TO groups; ALTER TABLE groups RENAME name TO label",
+        "ALTER TABLE teams SET SCHEMA audit",
+    ],
+)
+def test_what_was_renamed_is_renamed_back(drifting: Project, change: str) -> None:
+    """A name that was changed by hand is changed back: the rows stay."""
+    run_sql(drifting.database, "INSERT INTO teams VALUES (1, 'kept')", change)
+    drifts = found(drifting).drifts
+    assert drifts.losses == ()
+    run_sql(drifting.database, *drifts.repair)
+    assert found(drifting).drifts.objects == ()
+    assert run_sql(drifting.database, "SELECT id, name FROM teams") == [(1, "kept")]
+
+
+def test_what_a_repair_loses_is_told(drifting: Project) -> None:
+    """Dropping what is not in the history drops its rows: that is said."""
+    run_sql(drifting.database, "CREATE TABLE other (id int); ALTER TABLE users ADD odd int")
+    assert found(drifting).drifts.losses == (
+        "the rows of table other are dropped",
+        "the values of column users.odd are dropped",
+    )
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
         "CREATE TABLE log_2027 PARTITION OF log FOR VALUES FROM ('2027-01-01') TO ('2028-01-01')",
         "INSERT INTO teams VALUES (1, 'a'); INSERT INTO users (email, team) VALUES ('a', 1)",
         "ALTER TABLE teams DROP name; ALTER TABLE teams ADD name text NOT NULL DEFAULT 'x'",

@@ -123,7 +123,9 @@ REPORTS: dict[str, tuple[str, dict[str, Any]]] = {
                     "app@db:5432/shop",
                     ("a",),
                     (),
-                    Drifts((Drift(ADDED.key, "left", "", (ODD,)),), (ODD,), (CHANGED.key,)),
+                    Drifts(
+                        (Drift(ADDED.key, "left", "", (ODD,)),), (ODD,), ("rows",), (CHANGED.key,)
+                    ),
                     " --env x",
                 ),
             )
@@ -140,6 +142,7 @@ REPORTS: dict[str, tuple[str, dict[str, Any]]] = {
                 "pending": [],
                 "drift": [{**VIEW, "history": "left", "target": None, "repair": [ODD]}],
                 "repair": [ODD],
+                "losses": ["rows"],
                 "kept": [f"TABLE {ODD}"],
             },
         },
