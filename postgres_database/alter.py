@@ -185,7 +185,7 @@ def _numbering(table: Name, here: Column, goal: Column) -> Iterator[str]:
     if goal.identity and not here.identity:
         options = f"SEQUENCE NAME {goal.sequence} {goal.options}"
         yield f"{column} ADD GENERATED {IDENTITY[goal.identity]} AS IDENTITY ({options});"
-    elif goal.serial:
+    elif goal.serial and here.sequence != goal.sequence:  # else only its default was dropped
         yield f"CREATE SEQUENCE {goal.sequence} AS {goal.type};"
         yield f"ALTER SEQUENCE {goal.sequence} OWNED BY {table.sql}.{identifier(goal.name)};"
     if goal.default:

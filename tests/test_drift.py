@@ -19,6 +19,7 @@ CREATE FUNCTION audit.note() RETURNS trigger LANGUAGE plpgsql AS 'BEGIN RETURN N
 CREATE TRIGGER note BEFORE INSERT ON users FOR EACH ROW EXECUTE FUNCTION audit.note();
 ALTER TABLE users ENABLE ROW LEVEL SECURITY;
 CREATE POLICY all_of_them ON users USING (true);
+CREATE TABLE numbered (id serial PRIMARY KEY);
 CREATE TABLE log (day date NOT NULL) PARTITION BY RANGE (day);
 CREATE TABLE log_2026 PARTITION OF log FOR VALUES FROM ('2026-01-01') TO ('2027-01-01');
 COMMENT ON TABLE teams IS 'of users';
@@ -29,6 +30,7 @@ CHANGES = {
     "column added": ("ALTER TABLE teams ADD odd int", ["TABLE teams"]),
     "column dropped": ("ALTER TABLE teams DROP name", ["TABLE teams"]),
     "type changed": ("ALTER TABLE teams ALTER name TYPE varchar(9)", ["TABLE teams"]),
+    "default of a serial dropped": ("ALTER TABLE numbered ALTER id DROP DEFAULT", ["DEFAULT numbered id"]),
     "default changed": ("ALTER TABLE teams ALTER name SET DEFAULT 'y'", ["TABLE teams"]),
     "not null dropped": ("ALTER TABLE teams ALTER name DROP NOT NULL", ["TABLE teams"]),
     "table added": ("CREATE TABLE other (id int)", ["TABLE other"]),
