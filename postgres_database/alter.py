@@ -185,7 +185,8 @@ def _numbering(table: Name, here: Column, goal: Column) -> Iterator[str]:
     if goal.identity and not here.identity:
         options = f"SEQUENCE NAME {goal.sequence} {goal.options}"
         yield f"{column} ADD GENERATED {IDENTITY[goal.identity]} AS IDENTITY ({options});"
-    elif goal.serial and here.sequence != goal.sequence:  # else only its default was dropped
+    elif goal.serial and (here.identity or here.sequence != goal.sequence):
+        # A plain column that owns the sequence has lost its default, and no more.
         yield f"CREATE SEQUENCE {goal.sequence} AS {goal.type};"
         yield f"ALTER SEQUENCE {goal.sequence} OWNED BY {table.sql}.{identifier(goal.name)};"
     if goal.default:
