@@ -57,6 +57,8 @@ class Drifts:
     """All statements that bring the database back, in their order."""
     losses: tuple[str, ...] = ()
     """What these statements do to rows: what is dropped, what may stand in the way, a line each."""
+    unrepaired: tuple[Key, ...] = ()
+    """Objects that they do not bring back: nobody knows how."""
     kept: tuple[Key, ...] = ()
     """What is no business of the history: partitions made since, tables of other tools."""
 
@@ -93,22 +95,32 @@ def drifts(
     owned = [str(key) for key in left.snapshot.objects]  # nothing is kept for being unknown
     frame = Frame(settings, left, right, owned)
     found = {each.key: each for each in frame.comparison.objects}
-    steps, lost = _repairs(copies[0], settings, frame, found) if found and repair else ([], ())
+    repaired = _Repair()
+    if found and repair:
+        repaired = _repair(copies[0], settings, frame, found)
     repairs: dict[Key, list[str]] = {}
-    for key, statements in steps:
+    for key, statements in repaired.steps:
         repairs.setdefault(key, []).extend(statements)
     ordered = [*repairs, *sorted(found.keys() - repairs.keys())]
     objects = {
         key: Drift(key, found[key].right, found[key].left, tuple(repairs.get(key, ())))
         for key in ordered
     }
-    script = [text for _, statements in steps for text in statements]
+    script = [text for _, statements in repaired.steps for text in statements]
     for each in _invalid(broken, there.objects):  # on the copy it is missing
         if each.key not in frame.comparison.kept:
             objects[each.key] = each
             script = [text for text in script if text not in repairs.get(each.key, ())]
             script += each.repair
-    return Drifts(tuple(objects.values()), tuple(script), lost, frame.comparison.kept)
+    masked = any(dump.MASK in text for text in script)
+    secret = f"a secret belongs in the place of {dump.MASK}, which only you know"
+    return Drifts(
+        tuple(objects.values()),
+        tuple(script),
+        (*repaired.losses, *([secret] if masked else [])),
+        repaired.left,
+        frame.comparison.kept,
+    )
 
 
 def provide(reader: Database, session: Scratch) -> tuple[tuple[str, ...], tuple[str, ...]]:
@@ -159,16 +171,22 @@ def _invalid(broken: Mapping[Key, str], there: Mapping[Key, tuple[str, ...]]) ->
         yield Drift(key, "\n".join(there.get(key, ())), f"{text};{INVALID}", (repair,))
 
 
-def _repairs(
+@dataclass(frozen=True)
+class _Repair:
+    """How a copy of a database was brought back."""
+
+    steps: Sequence[tuple[Key, list[str]]] = ()
+    """By which statements, in their order, and for which object."""
+    losses: tuple[str, ...] = ()
+    """What they do to rows."""
+    left: tuple[Key, ...] = ()
+    """What still differs after them."""
+
+
+def _repair(
     copy: Database, settings: Settings, frame: Frame, found: Mapping[Key, Difference]
-) -> tuple[list[tuple[Key, list[str]]], tuple[str, ...]]:
-    """Bring a copy of the database back.
-
-    What may have been renamed is named as before, so that its rows stay.
-
-    Returns:
-        By which statements, in their order, and for which object; what they do to rows.
-    """
+) -> _Repair:
+    """Bring a copy of the database back; what may have been renamed is named as before, so that its rows stay."""
     wishes = Wishes(ask=lambda _: True)
     goal = frame.models
     renamed = _done(copy, matching.find(frame.before.catalog, goal.catalog, wishes))
@@ -190,7 +208,9 @@ def _repairs(
     for change, way in trial.made:
         current = next((key for key in _keys(change) if key in found), current)
         steps.append((current, [each.text for each in way if isinstance(each, RunSql)]))
-    return steps, losses(frame.before.catalog, frame.goal.catalog)
+    unlike = frame.unlike(frame.seen(comparison.side(copy)), frame.goal)
+    lost = losses(frame.before.catalog, frame.goal.catalog)
+    return _Repair(steps, lost, tuple(each.key for each in unlike))
 
 
 def _done(copy: Database, names: Iterable[Rename]) -> list[Rename]:

@@ -6,17 +6,27 @@ No secret leaves the database: what foreign servers and user mappings say of pas
 import re
 import subprocess
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from functools import lru_cache
 
 import psycopg2
+import sqlalchemy as sa
 
 from postgres_database import binaries
-from postgres_database.connection import Database, identifier
+from postgres_database.connection import Database, identifier, quoted
 from postgres_database.errors import ExpectedError
 from postgres_database.tokens import IDENTIFIER, TOKEN, parentheses, split
 
 VERSION_TABLE = "alembic_version"
+# Ours is the one that Alembic finds or would make; one elsewhere is another application's.
+VERSION_SCHEMA = sa.text(
+    """
+    SELECT coalesce((SELECT n.nspname FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace
+                     WHERE c.oid = to_regclass('alembic_version')), current_schema())
+    """
+)
+STUB = f"CREATE TABLE public.{VERSION_TABLE} (version_num character varying(32) PRIMARY KEY);"
+"""In a copy, for what refers to the version table, which a dump leaves out."""
 LOCK_WAIT = "5s"
 REMEMBERED = 4
 """How many texts are kept that were taken apart: a command asks several things of each."""
@@ -53,19 +63,24 @@ SET_BY_OBJECTS = ("default_tablespace", "default_table_access_method")
 WITH_OPTIONS = ("USER MAPPING", "SERVER", "FOREIGN DATA WRAPPER", "FOREIGN TABLE")
 MASK = "***"
 SECRET = re.compile(
-    r"pass(?!file)|pwd|secret|token|credential|signature|(?:^|_)auth(?:_|$)"
-    r"|(?:private|api|access|account|encryption)_?key",
+    r"pass(?!file)|pwd|secret|token|credential|signature|jwt|bearer|(?:^|_)auth(?:$|_|oriz)|headers?$"
+    r"|(?:conn|connection)_?str|(?:^|_)dsn$|[a-z]_?key$",
     re.IGNORECASE,
 )
 PUBLIC = ("user", "username")
 """What a user mapping may say; only its wrapper knows which of the other options are secret."""
 SWITCHES = ("true", "false", "on", "off", "yes", "no", "0", "1")
-INNER_SECRETS = (
-    re.compile(r"(://[^/\s':]*:)[^\s']*(@)"),
-    re.compile(
-        r"((?:password|passwd|pwd|secret|token)\s*=\s*)(?:''[^']*''|[^\s'&;]+)()", re.IGNORECASE
-    ),
+INNER_SECRETS = tuple(
+    re.compile(pattern, re.IGNORECASE)
+    for pattern in (
+        r"(://[^/\s':]*:)[^\s']*(@)",  # in a URL
+        r"((?:password|passwd|pwd|secret|token|[a-z]key)['\"]*\s*[=:]\s*)(?:''[^']*''|[^\s'&;]+)()",
+        r"((?:bearer|basic)\s+)[^\s'\"]+()",  # in a header
+        r"((?:-u|--user)[ =]\S*?:)[^\s'\"]+()",  # of curl
+        r"(\b\w+/)[^/@\s']+(@)",  # of Oracle
+    )
 )
+"""A secret inside a value: what stands before it, and behind."""
 
 
 @dataclass(frozen=True)
@@ -111,8 +126,8 @@ def dump(database: Database) -> str:
         "--encoding=UTF8",
         f"--restrict-key={RESTRICT_KEY}",
         f"--lock-wait-timeout={LOCK_WAIT}",
-        f"--exclude-table=*.{VERSION_TABLE}",
         "--no-password",
+        *_without_version_table(database),
     ]
     done = subprocess.run(
         [binaries.BINARIES / "pg_dump", *arguments],
@@ -137,6 +152,12 @@ def dump(database: Database) -> str:
             hint=f"invoke psql{database.env_option}   (put that object right)",
         ) from error
     return _masked(text)
+
+
+def _without_version_table(database: Database) -> list[str]:
+    with database.connect() as connection, connection.begin():
+        schema = connection.execute(VERSION_SCHEMA).scalar()
+    return [f"--exclude-table={quoted(schema)}.{VERSION_TABLE}"] if schema else []
 
 
 def _advice(said: str, database: Database) -> str:
@@ -223,7 +244,7 @@ def restore(text: str, database: Database) -> None:
     """
     with database.connect() as connection, connection.begin():
         try:
-            connection.connection.cursor().execute(restorable(text))
+            connection.connection.cursor().execute(_stub(text) + restorable(text))
         except psycopg2.Error as error:
             failure = error
         else:
@@ -233,11 +254,15 @@ def restore(text: str, database: Database) -> None:
     )
 
 
+def _stub(text: str) -> str:
+    return STUB if VERSION_TABLE in text else ""
+
+
 def unrestorable(text: str, database: Database) -> ExpectedError | None:
     """Find out by which object a dump cannot be restored, in an empty database that stays empty."""
     with database.connect() as connection, connection.begin() as transaction:
         cursor = connection.connection.cursor()
-        cursor.execute(_frame()[0])
+        cursor.execute(_stub(text) + _frame()[0])
         for section in sections(text):
             try:
                 cursor.execute(section.text)
@@ -277,11 +302,13 @@ def _masked(text: str) -> str:
     """Replace the secrets that the options of foreign servers, tables and users hold."""
     if "OPTIONS (" not in text:
         return text
+    pieces, cut = [], 0
     for section in sections(text):
         if section.kind in WITH_OPTIONS:
-            masked = replace(section, body=_mask_options(section.kind, section.body))
-            text = text.replace(section.text, masked.text)
-    return text
+            start = text.index(section.body, cut)
+            pieces += [text[cut:start], _mask_options(section.kind, section.body)]
+            cut = start + len(section.body)
+    return "".join([*pieces, text[cut:]])
 
 
 def _mask_options(kind: str, body: str) -> str:

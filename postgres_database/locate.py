@@ -2,6 +2,7 @@
 
 from collections.abc import Hashable, Iterator
 from dataclasses import dataclass
+from itertools import combinations, islice
 
 from postgres_database import catalog, drift, history, runner, snapshot
 from postgres_database.catalog import Catalog
@@ -12,6 +13,8 @@ from postgres_database.runner import Step
 from postgres_database.scratch import Scratch
 from postgres_database.settings import Settings
 
+MOST_PAIRS = 60
+"""How many states that are on two branches are looked at."""
 CANDIDATES = 5
 """How many states are compared object by object; those that are likest in tables and types."""
 
@@ -39,23 +42,34 @@ def locate(settings: Settings, target: Database, scripts: History, session: Scra
     Raises:
         ExpectedError: A script fails, or the database cannot be read.
     """
-    states = [
-        history.tips(scripts.revisions[:count]) for count in range(len(scripts.revisions) + 1)
-    ]
-    end = _place(settings, target, states[-1], scripts, session)
+    way = [history.tips(scripts.revisions[:count]) for count in range(len(scripts.revisions) + 1)]
+    end = _place(settings, target, way[-1], scripts, session)
     if not end.drifts.objects:
-        return _with_ties(end, states, scripts, session)
+        return _with_ties(end, scripts, session)
     goal = _items(catalog.take(target.read_only()))
-    found = [_items(each) for each in _replayed(settings, scripts, session)]
-    distances = [len(goal ^ items) for items in found]
-    order = sorted(range(len(states) - 1), key=lambda place: (distances[place], -place))
-    places = [(len(end.drifts.objects), distances[-1], end)]
-    for index in order[:CANDIDATES]:
+    aside = [state for state in _aside(scripts) if state not in way]
+    catalogs = [
+        *_replayed(settings, scripts, session),
+        *(catalog.take(session.at(scripts, state)) for state in aside),
+    ]
+    distances = [len(goal ^ _items(each)) for each in catalogs]
+    states = [*way, *aside]
+    order = sorted(range(len(states)), key=lambda place: (distances[place], -place))
+    places = [(len(end.drifts.objects), distances[len(way) - 1], end)]
+    for index in [each for each in order if states[each] != way[-1]][:CANDIDATES]:
         place = _place(settings, target, states[index], scripts, session)
         if not place.drifts.objects:
-            return _with_ties(place, states[: index + 1], scripts, session)
+            return _with_ties(place, scripts, session)
         places.append((len(place.drifts.objects), distances[index], place))
     return min(places, key=lambda each: each[:2])[2]
+
+
+def _aside(scripts: History) -> Iterator[State]:
+    """Yield the states of branches: each revision with what it stands on, alone and with one of another branch."""
+    states = [history.tips(scripts.upto([revision.id])) for revision in scripts.revisions]
+    yield from states
+    pairs = (history.tips(scripts.upto([*one, *other])) for one, other in combinations(states, 2))
+    yield from islice(dict.fromkeys(state for state in pairs if len(state) > 1), MOST_PAIRS)
 
 
 def _place(
@@ -77,14 +91,14 @@ def _replayed(settings: Settings, scripts: History, session: Scratch) -> list[Ca
     return found
 
 
-def _with_ties(place: Place, states: list[State], scripts: History, session: Scratch) -> Place:
+def _with_ties(place: Place, scripts: History, session: Scratch) -> Place:
     """Add the revisions that lead to the state and change nothing in the schema."""
     here = snapshot.take(session.at(scripts, place.state))
+    applied = scripts.upto(place.state)
     ties = []
-    for count in range(len(states) - 2, -1, -1):
-        if snapshot.take(session.at(scripts, states[count])) != here:
-            break
-        ties.append(scripts.revisions[count])
+    while applied and snapshot.take(session.at(scripts, history.tips(applied[:-1]))) == here:
+        ties.append(applied[-1])
+        applied = applied[:-1]
     return Place(place.state, place.drifts, tuple(ties))
 
 

@@ -59,6 +59,7 @@ def _target(checked: TargetCheck) -> dict[str, Any]:
                 "history": each.history or None,
                 "target": each.target or None,
                 "repair": each.repair,
+                "repaired": each.key not in checked.drifts.unrepaired,
             }
             for each in checked.drifts.objects
         ],

@@ -154,11 +154,15 @@ def _show_drift(checked: TargetCheck) -> None:
             "history",
             "target",
         )
-        repair = "\n".join(each.repair) or "(comes with another object, or by hand)"
+        by_hand = "(by hand: nobody knows a statement)"
+        other = by_hand if each.key in checked.drifts.unrepaired else "(comes with another object)"
+        repair = "\n".join(each.repair) or other
         _show_text("repair", repair)
     for line in checked.drifts.losses:
         say(f"look at   the repair, for rows: {line}", style="yellow")
     _show_pending(checked)
+    if left := checked.drifts.unrepaired:
+        say(f"look at   the repair does not bring back {_some(left)}", style="yellow")
     say(
         f"next: invoke psql{checked.env_option}   (the lines under repair, seen to work on a copy);"
         " or put into the models what is right, then invoke revision --msg '…'"

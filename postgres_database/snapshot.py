@@ -24,6 +24,7 @@ from postgres_database.tokens import IDENTIFIER, TOKEN, parentheses, split
 NOT_NULL_NAME = re.compile(
     rf"(?:(?<=\s)|^)CONSTRAINT {IDENTIFIER} NOT NULL(?=$| NO INHERIT$| {IDENTIFIER}$)"
 )
+RESET_GRANTOR = "RESET SESSION AUTHORIZATION"
 METHOD = re.compile(r"^SET default_table_access_method = (.*);$", re.MULTILINE)
 USUAL_METHOD = "heap"
 
@@ -197,10 +198,10 @@ def _by_grantor(statements: Iterable[str]) -> Iterator[str]:
     for statement in (statement.strip() for statement in statements):
         if statement.startswith("SET SESSION AUTHORIZATION "):
             grantor = f"{statement}; "
-        elif statement == "RESET SESSION AUTHORIZATION":
+        elif statement == RESET_GRANTOR:
             grantor = ""
         else:
-            yield grantor + statement
+            yield grantor + statement + (f"; {RESET_GRANTOR}" if grantor else "")
 
 
 def _sorted_options(text: str) -> str:

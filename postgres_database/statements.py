@@ -10,7 +10,7 @@ from collections.abc import Iterator, Sequence
 from postgres_database.alter import Way, literal
 from postgres_database.connection import identifier
 from postgres_database.snapshot import Key, Snapshot
-from postgres_database.tokens import IDENTIFIER, TOKEN
+from postgres_database.tokens import IDENTIFIER, TOKEN, split
 
 NAME = rf"{IDENTIFIER}(?:\.{IDENTIFIER})?"
 OPERANDS = r"(?=(?:.*?LEFTARG = (?P<left>[^\n,)]+))?)(?=(?:.*?RIGHTARG = (?P<right>[^\n,)]+))?)"
@@ -75,6 +75,12 @@ DROPS = [
     (rf"ALTER TABLE (?:ONLY )?(?P<table>{NAME}) ATTACH PARTITION (?P<name>{NAME})",
      "ALTER TABLE {table} DETACH PARTITION {name};"),
     (rf"ALTER SEQUENCE (?P<name>{NAME}) OWNED BY ", "ALTER SEQUENCE {name} OWNED BY NONE;"),
+    (rf"ALTER PUBLICATION (?P<name>{NAME}) ADD TABLE ONLY (?P<table>{NAME})",
+     "ALTER PUBLICATION {name} DROP TABLE {table};"),
+    (rf"ALTER PUBLICATION (?P<name>{NAME}) ADD TABLES IN SCHEMA (?P<table>{IDENTIFIER})",
+     "ALTER PUBLICATION {name} DROP TABLES IN SCHEMA {table};"),
+    (rf"CREATE USER MAPPING FOR (?P<name>{IDENTIFIER}) SERVER (?P<table>{IDENTIFIER})",
+     "DROP USER MAPPING FOR {name} SERVER {table};"),
     (r"CREATE CAST (?P<name>\(.*? AS .*?\))\s+WITH", "DROP CAST {name};"),
     (rf"CREATE OPERATOR (?P<kind>CLASS|FAMILY) (?P<name>{NAME})\s.*?USING (?P<method>{IDENTIFIER})",
      "DROP OPERATOR {kind} {name} USING {method};"),
@@ -82,7 +88,8 @@ DROPS = [
      "DROP OPERATOR {name} ({left}, {right});"),
 ]  # fmt: skip
 GRANT = re.compile(r"(?P<before>.*?)(?P<verb>GRANT|REVOKE) (?P<what>.*) (?:TO|FROM) (?P<role>.*?)"
-                   r"(?P<option> WITH GRANT OPTION)?;?$", re.DOTALL)  # fmt: skip
+                   r"(?P<option> WITH GRANT OPTION)?(?P<after>; RESET SESSION AUTHORIZATION)?;?$",
+                   re.DOTALL)  # fmt: skip
 
 
 def missing(here: Snapshot, goal: Snapshot) -> list[Key]:
@@ -126,7 +133,8 @@ def ways(key: Key, here: Snapshot, goal: Snapshot) -> list[Way]:
         case "COMMENT" | "SEQUENCE OWNED BY":
             found = [new]
         case "EXTENSION":
-            found = _in_version(identifier(key.name), new[0])
+            found = _moved(identifier(key.name), old[0], new[0])
+            found += _in_version(identifier(key.name), new[0])
         case "SEQUENCE":
             found = [[_altered_sequence(body) for body in new]]
         case "INDEX" if [*map(_index_only, old)] == [*map(_index_only, new)]:
@@ -140,9 +148,46 @@ def ways(key: Key, here: Snapshot, goal: Snapshot) -> list[Way]:
 
 
 def _regranted(before: Sequence[str], after: Sequence[str]) -> Way:
-    undone = [_undone(statement) for statement in before if statement not in after]
+    undone = [statement for statement in before if statement not in after]
     added = [statement for statement in after if statement not in before]
-    return sorted([*undone, *added], key=_revokes, reverse=True)
+    surplus = []
+    for old in [*undone]:
+        for new in [*added]:
+            if (parts := _both(old, new)) is not None:
+                undone.remove(old)
+                added.remove(new)
+                surplus += parts
+                break
+    revoked_first = sorted([*map(_undone, undone), *added], key=_revokes, reverse=True)
+    return [*revoked_first, *surplus]
+
+
+def _both(old: str, new: str) -> list[str] | None:
+    """Go from one grant to another of the same rights' kind: give what is missing, then take what is too much."""
+    here, goal = GRANT.match(old), GRANT.match(new)
+    if not here or not goal or {here["verb"], goal["verb"]} != {"GRANT"}:
+        return None
+    (had, on), (has, same) = (each["what"].split(" ON ", 1) for each in (here, goal))
+    names = [{name.strip() for name in split(rights, ",")} for rights in (had, has)]
+    alike = all(here[part] == goal[part] for part in ("before", "role", "option"))
+    if not alike or on != same or "ALL" in names[0] | names[1]:
+        return None
+
+    def written(rights: set[str]) -> str:
+        option, after = goal["option"] or "", goal["after"] or ""
+        what = ",".join(sorted(rights))
+        return f"{goal['before']}GRANT {what} ON {on} TO {goal['role']}{option}{after};"
+
+    more, less = names[1] - names[0], names[0] - names[1]
+    return [*([written(more)] if more else []), *([_undone(written(less))] if less else [])]
+
+
+def _moved(name: str, old: str, new: str) -> list[Way]:
+    """Move an extension to another schema, if that is what differs."""
+    schemas = [re.search(rf"WITH SCHEMA ({IDENTIFIER})", each) for each in (old, new)]
+    if not all(schemas) or schemas[0][1] == schemas[1][1]:  # type: ignore[index]
+        return []
+    return [[f"ALTER EXTENSION {name} SET SCHEMA {schemas[1][1]};"]]  # type: ignore[index]
 
 
 def _in_version(name: str, text: str) -> list[Way]:
@@ -225,5 +270,7 @@ def _undone(statement: str) -> str:
     if match is None:
         return statement
     if match["verb"] == "GRANT":
-        return f"{match['before']}REVOKE {match['what']} FROM {match['role']};"
-    return f"{match['before']}GRANT {match['what']} TO {match['role']};"
+        turned = f"REVOKE {match['what']} FROM {match['role']}"
+    else:
+        turned = f"GRANT {match['what']} TO {match['role']}"
+    return f"{match['before']}{turned}{match['after'] or ''};"

@@ -396,6 +396,45 @@ def test_database_that_lost_its_stamp_is_found(three: Project, place: str) -> No
     assert run_sql(three.database, "SELECT x FROM a") == [("kept",)]
 
 
+@pytest.mark.parametrize(
+    "state", [("left",), ("right",), ("deep",), ("left", "right"), ("deep", "left"), ("both",)]
+)
+def test_database_on_a_branch_is_found(project: Project, state: tuple[str, ...]) -> None:
+    """A database may be on one branch of a history, or on several: that is what is stamped."""
+    project.models("")
+    for name, parents in {
+        "root": "",
+        "left": "root",
+        "right": "root",
+        "deep": "right",
+        "both": "left,deep",
+    }.items():
+        project.script(name, parents, f"op.execute('CREATE TABLE {name}_ (x int)')")
+    scripts = history.read(project.settings)
+    for revision in scripts.upto(state):
+        run_sql(project.database, f"CREATE TABLE {revision.id}_ (x int)")
+    result = baseline.baseline(project.settings, project.database, "", no)
+    assert sorted(result.revision.split(", ")) == sorted(state), result
+    found = stamped(project.database)
+    assert isinstance(found, list)
+    assert sorted(found) == sorted(state)
+
+
+def test_version_table_of_another_application(online: Project) -> None:
+    """Only our own version table is left out; one in another schema, and what refers to ours, is adopted."""
+    run_sql(
+        online.database,
+        "CREATE SCHEMA airflow; CREATE TABLE airflow.alembic_version (version_num varchar(32) PRIMARY KEY)",
+        "CREATE VIEW airflow.watched AS SELECT version_num FROM airflow.alembic_version",
+    )
+    result = baseline.baseline(online.settings, online.database, "Init tables", yes)
+    assert "CREATE TABLE airflow.alembic_version" in files(result)[1].read_text()
+    run_sql(online.database, "CREATE VIEW seen AS SELECT version_num FROM alembic_version")
+    again = baseline.baseline(online.settings, online.database, "", no)
+    assert again.place is not None
+    assert [str(each.key) for each in again.place.drifts.objects] == ["VIEW seen"]
+
+
 def test_database_that_is_no_revision(three: Project) -> None:
     """The nearest revision and the differences are told, and nothing is stamped."""
     run_sql(three.database, "ALTER TABLE a ADD odd int", "CREATE VIEW v AS SELECT 1 AS x")

@@ -22,6 +22,17 @@ CREATE POLICY all_of_them ON users USING (true);
 CREATE TABLE numbered (id serial PRIMARY KEY);
 CREATE TABLE log (day date NOT NULL) PARTITION BY RANGE (day);
 CREATE TABLE log_2026 PARTITION OF log FOR VALUES FROM ('2026-01-01') TO ('2027-01-01');
+CREATE EXTENSION hstore;
+CREATE PUBLICATION pub FOR TABLE users;
+CREATE EXTENSION postgres_fdw;
+CREATE SERVER far FOREIGN DATA WRAPPER postgres_fdw;
+DO $$ BEGIN CREATE ROLE drift_granter; EXCEPTION WHEN duplicate_object OR unique_violation THEN NULL; END $$;
+CREATE TABLE granted (x int);
+GRANT SELECT ON granted TO drift_granter WITH GRANT OPTION;
+SET ROLE drift_granter;
+GRANT SELECT ON granted TO app;
+RESET ROLE;
+GRANT SELECT ON happy TO app;
 COMMENT ON TABLE teams IS 'of users';
 """
 
@@ -69,7 +80,20 @@ CHANGES = {
     "sequence added": ("CREATE SEQUENCE numbers", ["SEQUENCE numbers"]),
     "schema added": ("CREATE SCHEMA more", ["SCHEMA more"]),
     "partition dropped": ("DROP TABLE log_2026", ["TABLE log_2026", "TABLE ATTACH log_2026"]),
-    "two at once": ("ALTER TABLE teams ADD odd int; DROP VIEW happy", ["TABLE teams", "VIEW happy"]),
+    "publication": ("ALTER PUBLICATION pub ADD TABLE teams", ["PUBLICATION TABLE pub teams"]),
+    "extension moved": (
+        "ALTER EXTENSION hstore SET SCHEMA audit",
+        ["EXTENSION hstore"],
+    ),
+    "user mapping": (
+        "CREATE USER MAPPING FOR app SERVER far OPTIONS (user 'u')",
+        ["USER MAPPING USER MAPPING app SERVER far"],
+    ),
+    "grants of several grantors": (
+        "SET ROLE drift_granter; REVOKE SELECT ON granted FROM app; RESET ROLE; REVOKE SELECT ON happy FROM app",
+        ["ACL TABLE granted", "ACL TABLE happy"],
+    ),
+    "two at once": ("ALTER TABLE teams ADD odd int; DROP VIEW happy", ["ACL TABLE happy", "TABLE teams", "VIEW happy"]),
 }  # fmt: skip
 
 
@@ -114,6 +138,37 @@ def test_drift_is_named_and_brought_back(
         with drifting.database.connect(autocommit=True) as connection:
             connection.connection.cursor().execute(statement)
     assert found(drifting).drifts.objects == ()
+
+
+def test_rights_are_given_before_they_are_taken(drifting: Project) -> None:
+    """A repair of grants takes no right away that is to stay."""
+    run_sql(drifting.database, "GRANT UPDATE ON happy TO app")
+    (repair,) = found(drifting).drifts.objects
+    assert repair.repair == ("REVOKE UPDATE ON TABLE public.happy FROM app;",)
+
+
+def test_secret_that_a_repair_lacks(drifting: Project) -> None:
+    """A repair that would write the mask in the place of a secret says so."""
+    path = drifting.versions / "aaaa.sql"
+    mapping = "CREATE USER MAPPING FOR app SERVER far OPTIONS (password 'p');\n"
+    path.write_text(path.read_text() + mapping)
+    drifts = found(drifting).drifts
+    assert [str(each.key) for each in drifts.objects] == [
+        "USER MAPPING USER MAPPING app SERVER far"
+    ]
+    assert drifts.losses == ("a secret belongs in the place of ***, which only you know",)
+
+
+def test_what_nobody_knows_to_repair(drifting: Project) -> None:
+    """Objects that the statements do not bring back are told as such."""
+    run_sql(
+        drifting.database,
+        "ALTER SERVER far OPTIONS (ADD host 'x'); CREATE VIEW more AS SELECT 1 AS x",
+        "CREATE FOREIGN TABLE there (x int) SERVER far",
+    )
+    drifts = found(drifting).drifts
+    assert set(drifts.unrepaired) <= {each.key for each in drifts.objects}
+    assert "VIEW more" not in map(str, drifts.unrepaired)
 
 
 @pytest.mark.parametrize(

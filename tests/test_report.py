@@ -124,7 +124,11 @@ REPORTS: dict[str, tuple[str, dict[str, Any]]] = {
                     ("a",),
                     (),
                     Drifts(
-                        (Drift(ADDED.key, "left", "", (ODD,)),), (ODD,), ("rows",), (CHANGED.key,)
+                        (Drift(ADDED.key, "left", "", (ODD,)),),
+                        (ODD,),
+                        ("rows",),
+                        (),
+                        (CHANGED.key,),
                     ),
                     " --env x",
                 ),
@@ -140,7 +144,9 @@ REPORTS: dict[str, tuple[str, dict[str, Any]]] = {
                 "target": "app@db:5432/shop",
                 "revision": ["a"],
                 "pending": [],
-                "drift": [{**VIEW, "history": "left", "target": None, "repair": [ODD]}],
+                "drift": [
+                    {**VIEW, "history": "left", "target": None, "repair": [ODD], "repaired": True}
+                ],
                 "repair": [ODD],
                 "losses": ["rows"],
                 "kept": [f"TABLE {ODD}"],
