@@ -12,6 +12,7 @@ from pathlib import Path
 import sqlalchemy as sa
 
 from postgres_database import comparison, drift, dump, history, runner, scratch, script, snapshot
+from postgres_database.catalog import DEFAULT_SCHEMA
 from postgres_database.comparison import Frame
 from postgres_database.connection import Database, identifier
 from postgres_database.errors import ExpectedError
@@ -39,6 +40,7 @@ SERVER = sa.text(
            (SELECT rolname FROM pg_roles WHERE oid = 10)
     """
 )
+PLACES = sa.text("SELECT current_schema(), to_regnamespace('public') IS NOT NULL")
 VERSIONS = sa.text("SELECT extname, extversion FROM pg_extension ORDER BY 1")
 OUTSIDE = sa.text(
     """
@@ -201,6 +203,7 @@ class Adoption:
         """Yield what is not in the script, and what else is worth knowing."""
         with self._reader.connect() as connection, connection.begin():
             outside = connection.execute(OUTSIDE).scalars().all()
+            schema, has_public = connection.execute(PLACES).one()
             here = {row.extname: row.extversion for row in connection.execute(VERSIONS)}
         with rebuilt.connect() as connection, connection.begin():
             there = {row.extname: row.extversion for row in connection.execute(VERSIONS)}
@@ -216,6 +219,13 @@ class Adoption:
         for key in snapshot.invalid_indexes(self._reader):
             name = f"{identifier(key.schema)}.{identifier(key.name)}"
             yield f"not in the script: {key}, which is invalid; REINDEX INDEX CONCURRENTLY {name}, or drop it"
+        if not has_public:
+            yield "not in the script: that there is no schema public, which every new database has"
+        if schema != DEFAULT_SCHEMA:
+            yield (
+                f"alembic_version is in the schema {schema}, to which a search path leads: an empty database"
+                " needs the same search path, and for its first upgrade a schema on it"
+            )
         for line in outside:
             yield f"not in the script: {line}"
         if dump.is_masked(dumped):

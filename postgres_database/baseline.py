@@ -16,9 +16,7 @@ from postgres_database.settings import Settings
 from postgres_database.snapshot import Key
 from postgres_database.upgrade import Confirm, OnWait, ask
 
-PLACE = sa.text(
-    "SELECT pg_is_in_recovery(), current_schema(), has_schema_privilege(current_schema(), 'CREATE')"
-)
+PLACE = sa.text("SELECT current_schema(), has_schema_privilege(current_schema(), 'CREATE')")
 
 
 @dataclass(frozen=True)
@@ -67,6 +65,8 @@ def baseline(
         ExpectedError: The target is not stamped and no script is left behind.
     """
     reader = database.read_only()
+    with runner.open_runner(settings, database) as writer:
+        writer.require_writable()
     with (
         staging(settings, on_wait) as staged,
         runner.open_runner(settings, reader) as run,
@@ -84,14 +84,7 @@ def baseline(
 def _require_place(run: Runner, database: Database) -> None:
     """Raise ExpectedError if the version table cannot be written."""
     with run.connection.begin():
-        standby, schema, allowed = run.connection.execute(PLACE).one()
-    if standby:
-        raise ExpectedError(
-            f"{database.dsn} only lets itself be read",
-            cause="it is a standby",
-            hint=f"invoke status{database.env_option}   (once the DSN names the primary;"
-            " with several hosts, add target_session_attrs=read-write)",
-        )
+        schema, allowed = run.connection.execute(PLACE).one()
     if not allowed:
         where = f"in the schema {schema}" if schema else "in any schema of the search path"
         grant = f"GRANT CREATE ON SCHEMA {identifier(schema or 'public')} TO …"

@@ -213,11 +213,14 @@ def _tables(here: Side, goal: Side, parts: Parts) -> Iterator[Change]:
 
 
 def _both(here: Side, goal: Side) -> Iterator[Name]:
-    """Yield the tables that can be altered; a foreign table has no rows and is made anew."""
-    for name, table in goal.catalog.tables.items():
-        old = here.catalog.tables.get(name)
-        if old and "f" not in {old.kind, table.kind}:
-            yield name
+    """Yield the tables that can be altered."""
+    return (name for name in goal.catalog.tables if _is_in_both(name, here, goal))
+
+
+def _is_in_both(name: Name, here: Side, goal: Side) -> bool:
+    """Tell whether a table can be altered; a foreign table has no rows and is made anew."""
+    old, new = here.catalog.tables.get(name), goal.catalog.tables.get(name)
+    return old is not None and new is not None and "f" not in {old.kind, new.kind}
 
 
 def _object(key: Key, here: Side, goal: Side, parts: Parts) -> Iterator[Change]:
@@ -270,11 +273,11 @@ def _part(name: Name, constraints: Collection[str], part: str) -> Subject | None
 
 def _is_altered(key: Key, here: Side, goal: Side) -> bool:
     """Tell whether an object is part of a table that is altered, or a type that is."""
-    names = {name.name for name in _both(here, goal) if name.schema == key.schema}
     if key.kind in {"TABLE", "ROW SECURITY"}:
-        return key.name in names
+        return _is_in_both(Name(key.schema, key.name), here, goal)
     if key.kind in ALTERED:
-        return any(key.name.startswith(f"{name} ") for name in names)
+        ends = (place for place, mark in enumerate(key.name) if mark == " ")
+        return any(_is_in_both(Name(key.schema, key.name[:end]), here, goal) for end in ends)
     if key.kind in {"TYPE", "DOMAIN"}:
         name = Name(key.schema, key.name)
         return name in here.catalog.types and name in goal.catalog.types

@@ -163,7 +163,7 @@ class _Finder:
             flags = "\n".join(map(_option, self.undecided))
             best: list[Rename] = []
             for each in self.undecided:
-                best += [] if _rivals(each, best) else [each]
+                best += [each] if _claimed(best).isdisjoint(_claimed([each])) else []
             raise ExpectedError(
                 "was something renamed? nothing was written, because a name that is dropped and added"
                 " loses its rows",
@@ -214,13 +214,16 @@ class _Finder:
         likely = [each for each, likeness in pairs.items() if likeness >= LIKELY]
         likely.sort(key=lambda each: (-pairs[each], str(each)))
         moved = [each for each in likely if each.old.name == each.new.name]  # to another schema
-        likely = moved + [each for each in likely if not _rivals(each, moved)]
+        moving = _claimed(moved)
+        likely = moved + [each for each in likely if moving.isdisjoint(_claimed([each]))]
         meant = [each for each in wanted if each.new not in taken]  # else it is done already
+        claimed = _claimed(chosen)
         for each in (*meant, *likely):
-            if _rivals(each, chosen):
+            if not claimed.isdisjoint(_claimed([each])):
                 continue
             if each in meant or self._confirmed(each):
                 chosen.append(each)
+                claimed |= _claimed([each])
         self.found += one_by_one(chosen, taken)
         return chosen
 
@@ -317,9 +320,9 @@ def _pairs(here: Collection[Any], goal: Collection[Any]) -> Iterator[tuple[Any, 
     )
 
 
-def _rivals(rename: Rename, others: Iterable[Rename]) -> bool:
-    """Tell whether others have the old or the new name of a rename."""
-    return any(rename.old == other.old or rename.new == other.new for other in others)
+def _claimed(renamed: Iterable[Rename]) -> set[tuple[str, Name]]:
+    """Return the old and the new names of renames: each can have one of either only once."""
+    return {claim for each in renamed for claim in (("old", each.old), ("new", each.new))}
 
 
 def _mentioned(names: Iterable[Any], flags: Collection[str]) -> list[Any]:

@@ -16,7 +16,7 @@ from alembic.runtime.migration import MigrationContext, RevisionStep
 from sqlalchemy.exc import DBAPIError
 
 from postgres_database import broken_scripts, history, unfinished
-from postgres_database.connection import Database, cancelled_by_ctrl_c
+from postgres_database.connection import Database, cancelled_by_ctrl_c, identifier
 from postgres_database.errors import ExpectedError
 from postgres_database.history import Revision
 from postgres_database.settings import Settings
@@ -64,6 +64,7 @@ BLOCKED = ("55P03", "40P01")
 """SQLSTATE of a lock that was not to be had in time, and of a deadlock."""
 ADVICE = {
     "25006": "invoke status{env}   (the server is a standby or read-only: the DSN must name the primary)",
+    "3F000": "invoke {verb}{env}   (with options='-c search_path=public' in the DSN: no schema of its path is there)",
     "42501": "invoke psql{env} --command '\\du'   (the user of the DSN lacks a privilege)",
     "42704": "invoke psql{env}   (make there what is missing: scripts name roles, types and tablespaces)",
     "55P03": "invoke {verb}{env}   (when the table is less busy, or with a longer LOCK_TIMEOUT)",
@@ -115,11 +116,16 @@ class Runner:
             show = sa.text("SELECT current_setting('transaction_read_only'), pg_is_in_recovery()")
             read_only, standby = self.connection.execute(show).one()
         if read_only == "on":
+            status = f"invoke status{self.database.env_option}"
+            name = self.database.dsn.database
             raise ExpectedError(
                 f"{self.database.dsn} only lets itself be read",
                 cause="it is a standby" if standby else "default_transaction_read_only is on",
-                hint=f"invoke status{self.database.env_option}   (once the DSN names the primary;"
-                " with several hosts, add target_session_attrs=read-write)",
+                hint=f"{status}   (once the DSN names the primary; with several hosts, add"
+                " target_session_attrs=read-write)"
+                if standby
+                else f"{status}   (once it is writable: ALTER DATABASE {identifier(name)}, or ALTER ROLE, …"
+                " RESET default_transaction_read_only)",
             )
 
     @contextmanager

@@ -216,6 +216,16 @@ def test_database_of_another_history_is_refused(online: Project) -> None:
     assert online.scripts() == []
 
 
+def test_database_that_cannot_be_written(online: Project, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A database that is read-only by a setting is refused before anything is dumped."""
+    name = online.database.dsn.database
+    run_sql(online.database, f"ALTER DATABASE {name} SET default_transaction_read_only = on")
+    monkeypatch.setattr(dump, "dump", lambda _: pytest.fail("dumped"))
+    with pytest.raises(ExpectedError, match="only lets itself be read") as caught:
+        baseline.baseline(online.settings, online.database, "Init tables", yes)
+    assert "RESET default_transaction_read_only" in caught.value.hint
+
+
 def test_user_that_may_not_stamp(online: Project, port: int) -> None:
     """Whoever may read but not create the version table learns it before anything is dumped."""
     parts = {"host": "127.0.0.1", "port": str(port), "user": "app", "password": PASSWORD}
