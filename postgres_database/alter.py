@@ -36,7 +36,8 @@ def table_changes(here: Table, goal: Table) -> Iterator[tuple[str, list[Way]]]:
     What cannot be changed in a table that exists, such as how it is partitioned, is left out.
     """
     table = goal.name.sql
-    yield from _constraint_drops(table, here.constraints, goal)
+    if here.partition or not goal.partition:  # else its parent, where it goes back to, wants them
+        yield from _constraint_drops(table, here.constraints, goal)
     for name in here.columns.keys() - goal.columns.keys():
         yield name, [[f"ALTER TABLE {table} DROP COLUMN {identifier(name)};"]]
     for name, column in goal.columns.items():

@@ -20,7 +20,7 @@ CREATE TRIGGER note BEFORE INSERT ON users FOR EACH ROW EXECUTE FUNCTION audit.n
 ALTER TABLE users ENABLE ROW LEVEL SECURITY;
 CREATE POLICY all_of_them ON users USING (true);
 CREATE TABLE numbered (id serial PRIMARY KEY);
-CREATE TABLE log (day date NOT NULL) PARTITION BY RANGE (day);
+CREATE TABLE log (day date NOT NULL, CONSTRAINT log_day CHECK (day > '2000-01-01')) PARTITION BY RANGE (day);
 CREATE TABLE log_2026 PARTITION OF log FOR VALUES FROM ('2026-01-01') TO ('2027-01-01');
 CREATE EXTENSION hstore;
 CREATE PUBLICATION pub FOR TABLE users;
@@ -79,6 +79,10 @@ CHANGES = {
     "grant": ("GRANT SELECT ON teams TO app", ["ACL TABLE teams"]),
     "sequence added": ("CREATE SEQUENCE numbers", ["SEQUENCE numbers"]),
     "schema added": ("CREATE SCHEMA more", ["SCHEMA more"]),
+    "partition detached": (
+        "ALTER TABLE log DETACH PARTITION log_2026; ALTER TABLE log DROP CONSTRAINT log_day",
+        ["TABLE ATTACH log_2026", "TABLE log"],
+    ),
     "partition dropped": ("DROP TABLE log_2026", ["TABLE log_2026", "TABLE ATTACH log_2026"]),
     "publication": ("ALTER PUBLICATION pub ADD TABLE teams", ["PUBLICATION TABLE pub teams"]),
     "extension moved": (
