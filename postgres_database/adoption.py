@@ -232,7 +232,10 @@ class Adoption:
             yield f"secrets of foreign servers are not in the script: it says {dump.MASK} in their place"
 
     def _commit(self, path: Path, revision_id: str) -> Path:
-        """Move the script to the others, then stamp; killed in between, the next run finds and stamps it."""
+        """Move the script to the others, then stamp; if that ends early, the next run finds and stamps it.
+
+        The script stays: nobody knows whether a stamp was committed whose answer did not arrive.
+        """
         versions = Path(history.script_directory(self._settings).versions)
         moved = versions / path.name
         if history.read(self._settings).revisions:
@@ -241,16 +244,11 @@ class Adoption:
                 cause="somebody wrote a script while the database was adopted",
                 hint=f"invoke baseline-existing{self._settings.env_option}   (again)",
             )
-        try:
-            path.with_suffix(".sql").replace(moved.with_suffix(".sql"))
-            path.replace(moved)
-            history.forget()
-            with runner.open_runner(self._settings, self._database) as run:
-                run.stamp([revision_id])
-        except BaseException:
-            moved.unlink(missing_ok=True)
-            moved.with_suffix(".sql").unlink(missing_ok=True)
-            raise
+        path.with_suffix(".sql").replace(moved.with_suffix(".sql"))
+        path.replace(moved)
+        history.forget()
+        with runner.open_runner(self._settings, self._database) as run:
+            run.stamp([revision_id])
         return moved
 
 

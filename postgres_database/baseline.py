@@ -62,7 +62,7 @@ def baseline(
         on_wait: Called once if another command must be waited for: with who that is.
 
     Raises:
-        ExpectedError: The target is not stamped and no script is left behind.
+        ExpectedError: The target is not stamped, and no script is left behind that is not proved.
     """
     reader = database.read_only()
     with runner.open_runner(settings, database) as writer:

@@ -66,10 +66,16 @@ def locate(settings: Settings, target: Database, scripts: History, session: Scra
 
 def _aside(scripts: History) -> Iterator[State]:
     """Yield the states of branches: each revision with what it stands on, alone and with one of another branch."""
-    states = [history.tips(scripts.upto([revision.id])) for revision in scripts.revisions]
-    yield from states
-    pairs = (history.tips(scripts.upto([*one, *other])) for one, other in combinations(states, 2))
-    yield from islice(dict.fromkeys(state for state in pairs if len(state) > 1), MOST_PAIRS)
+    under: dict[str, set[str]] = {}
+    for revision in scripts.revisions:
+        under[revision.id] = {revision.id}.union(*(under[each] for each in revision.needed))
+        yield (revision.id,)
+    apart = (
+        pair
+        for pair in combinations(under, 2)
+        if pair[0] not in under[pair[1]] and pair[1] not in under[pair[0]]
+    )
+    yield from (history.tips(scripts.upto(pair)) for pair in islice(apart, MOST_PAIRS))
 
 
 def _place(

@@ -18,6 +18,7 @@ from postgres_database import (
     check,
     dump,
     history,
+    locate,
     report,
     scratch,
     show,
@@ -428,6 +429,42 @@ def test_database_on_a_branch_is_found(project: Project, state: tuple[str, ...])
     found = stamped(project.database)
     assert isinstance(found, list)
     assert sorted(found) == sorted(state)
+
+
+def test_states_aside_of_the_way(project: Project) -> None:
+    """A history without branches has no state aside; of one with branches no pair stands on itself."""
+    for number in range(5):
+        project.script(f"r{number}aa", f"r{number - 1}aa" if number else "")
+    linear = history.read(project.settings)
+    assert [*locate._aside(linear)] == [(revision.id,) for revision in linear.revisions]
+    project.script("side", "r2aa")
+    assert set(locate._aside(history.read(project.settings))) == {
+        *((f"r{number}aa",) for number in range(5)),
+        ("side",),
+        ("r3aa", "side"),
+        ("r4aa", "side"),
+    }
+
+
+def test_stamp_that_fails_can_be_made_up_for(online: Project) -> None:
+    """A proved script stays if the stamp fails; the next run stamps with it."""
+    run_sql(
+        online.database,
+        "CREATE FUNCTION no() RETURNS event_trigger LANGUAGE plpgsql AS $$ BEGIN"
+        " IF current_database() LIKE 'test%' THEN RAISE EXCEPTION 'no DDL today'; END IF; END $$",
+        "CREATE EVENT TRIGGER no ON ddl_command_end EXECUTE FUNCTION no()",
+    )
+    with pytest.raises(ExpectedError, match="cannot be stamped") as caught:
+        baseline.baseline(online.settings, online.database, "Init tables", yes)
+    assert "no DDL today" in caught.value.cause
+    scripts = online.scripts()
+    assert len(scripts) == 2
+    superuser = online.database.dsn.with_parts(options="-c session_replication_role=replica")
+    again = Database(superuser, "online", "from the test")  # in which the trigger is not fired
+    result = baseline.baseline(online.settings, again, "Again", no)
+    assert f"{result.revision}_init_tables.py" in scripts[0]
+    assert stamped(online.database) == [result.revision]
+    assert online.scripts() == scripts
 
 
 def test_version_table_of_another_application(online: Project) -> None:
