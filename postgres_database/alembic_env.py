@@ -12,9 +12,9 @@ from alembic.util import CommandError
 
 from postgres_database import (
     connection,
-    operations,  # noqa: F401 - registers op.execute_file
     scratch,
     server,
+    steps,  # noqa: F401 - registers op.online and more, and makes a step of every operation
 )
 from postgres_database import settings as settings_module
 from postgres_database.errors import ExpectedError

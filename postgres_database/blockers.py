@@ -3,10 +3,12 @@
 import random
 import re
 import threading
-from collections.abc import Iterator
+import time
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from textwrap import shorten
+from typing import Any
 
 import sqlalchemy as sa
 
@@ -18,16 +20,25 @@ PAUSES = (0.5, 1.0, 2.0, 4.0, 8.0, 16.0, 30.0)
 SHORTEST_LOOK, LONGEST_LOOK = 0.02, 1.0  # seconds
 SHOWN = 100  # characters of a query
 
+SESSION = """a.pid, coalesce(nullif(a.application_name, ''), a.usename, a.backend_type), coalesce(a.state, ''),
+    extract(epoch FROM clock_timestamp() - coalesce(a.xact_start, a.backend_start))::int, coalesce(a.query, '')"""
 # Prepared transactions block, too, but have no process (PostgreSQL manual, pg_blocking_pids).
 BLOCKERS = sa.text(
-    """
-    SELECT a.pid, coalesce(nullif(a.application_name, ''), a.usename, a.backend_type), coalesce(a.state, ''),
-           extract(epoch FROM clock_timestamp() - coalesce(a.xact_start, a.backend_start))::int, coalesce(a.query, '')
+    f"""
+    SELECT {SESSION}
     FROM unnest(pg_blocking_pids(:pid)) AS b (pid)
     JOIN pg_stat_activity a ON a.pid = b.pid
     ORDER BY a.xact_start
-    """
+    """  # noqa: S608 - a constant
 )
+# CREATE INDEX CONCURRENTLY waits for whoever may still see what was before it began.
+OLDER = f"""
+    SELECT {SESSION}
+    FROM pg_stat_activity a
+    WHERE a.datname = current_database() AND a.pid <> pg_backend_pid() AND a.backend_xmin IS NOT NULL
+      AND a.backend_type = 'client backend' AND a.xact_start < clock_timestamp() - interval '1 s'
+    ORDER BY a.xact_start
+"""  # noqa: S608 - a constant
 
 
 @dataclass
@@ -44,21 +55,32 @@ def pauses() -> Iterator[float]:
 
 
 @contextmanager
-def watching(database: Database, pid: int, lock_timeout: int) -> Iterator[Watch]:
+def watching(
+    database: Database, pid: int, lock_timeout: int, tell: Callable[[str], None]
+) -> Iterator[Watch]:
     """Look from another session, as long as the block runs, who stands in the way of a session.
 
     Args:
         database: Where.
         pid: The server's process of the session that may be blocked.
         lock_timeout: Milliseconds that it waits for a lock: within that time somebody must look.
+        tell: Told for whom a statement waits that has no such limit, once for each.
     """
     watch, done = Watch(), threading.Event()
     pause = min(max(lock_timeout / 4000, SHORTEST_LOOK), LONGEST_LOOK)
+    patience = max(lock_timeout / 1000, LONGEST_LOOK) + LONGEST_LOOK
 
     def look(connection: sa.Connection) -> None:
+        since, told = time.monotonic(), set[int]()
         while not done.wait(pause):
-            if rows := connection.execute(BLOCKERS, {"pid": pid}).all():
-                watch.seen = "; ".join(_said(*row) for row in rows)
+            rows = connection.execute(BLOCKERS, {"pid": pid}).all()
+            if not rows:
+                since = time.monotonic()
+                continue
+            watch.seen = "; ".join(_said(*row) for row in rows)
+            if time.monotonic() - since > patience and not {row[0] for row in rows} <= told:
+                told |= {row[0] for row in rows}
+                tell(watch.seen)
 
     with database.connect(autocommit=True) as connection:
         thread = threading.Thread(target=look, args=(connection,), daemon=True)
@@ -68,6 +90,12 @@ def watching(database: Database, pid: int, lock_timeout: int) -> Iterator[Watch]
         finally:
             done.set()
             thread.join()
+
+
+def older(cursor: Any) -> str:
+    """Return who has been in a transaction for a while, in words; empty if nobody."""
+    cursor.execute(OLDER)
+    return "; ".join(_said(*row) for row in cursor.fetchall())
 
 
 def _said(pid: int, who: str, state: str, seconds: int, query: str) -> str:

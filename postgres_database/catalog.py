@@ -139,7 +139,7 @@ OURS = """{schema} !~ '^pg_' AND {schema} <> 'information_schema' AND NOT EXISTS
     SELECT FROM pg_depend e WHERE e.classid = '{catalog}'::regclass AND e.objid = {oid} AND e.deptype = 'e')"""
 OUR_TABLES = (
     OURS.format(schema="n.nspname", catalog="pg_class", oid="c.oid")
-    + " AND c.relname <> 'alembic_version'"
+    + " AND c.relname NOT IN ('alembic_version', 'alembic_version_log')"
 )
 
 SCHEMAS = f"""

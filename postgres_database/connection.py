@@ -26,6 +26,8 @@ CONNECT_DEFAULTS = {
     "client_encoding": "UTF8",  # else that of the database, which for SQL_ASCII is none
 }
 
+LIMITS = "postgres_database.limits"
+"""Where the information of a connection has the statements that set its time limits."""
 READ_ONLY = ("default_transaction_read_only=on", "lock_timeout=5s")
 
 PREPARER = postgresql.dialect(paramstyle="named").identifier_preparer  # type: ignore[no-untyped-call]
@@ -144,14 +146,16 @@ def limit_waits(connection: sa.Connection, settings: Settings) -> None:
     outside one: a lock limit on CREATE INDEX CONCURRENTLY leaves an INVALID index behind
     (PostgreSQL manual, CREATE INDEX, "Building Indexes Concurrently").
     """
+    limits = [f"SET LOCAL lock_timeout = {settings.lock_timeout}"]
+    if settings.statement_timeout:  # else what the role or the DSN says holds
+        limits.append(f"SET LOCAL statement_timeout = {settings.statement_timeout}")
+    connection.info[LIMITS] = limits
 
     @sa.event.listens_for(connection, "begin")
     def set_limits(connection: sa.Connection) -> None:
         if connection.get_isolation_level() != "AUTOCOMMIT":
             with closing(connection.connection.cursor()) as cursor:
-                cursor.execute(f"SET LOCAL lock_timeout = {settings.lock_timeout}")
-                if settings.statement_timeout:  # else what the role or the DSN says holds
-                    cursor.execute(f"SET LOCAL statement_timeout = {settings.statement_timeout}")
+                cursor.execute("; ".join(limits))
 
 
 @contextmanager

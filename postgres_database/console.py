@@ -13,7 +13,7 @@ from postgres_database import server
 from postgres_database.connection import Database
 from postgres_database.errors import ExpectedError
 from postgres_database.matching import Ask
-from postgres_database.runner import Step
+from postgres_database.running import Step
 from postgres_database.settings import Settings
 from postgres_database.upgrade import Confirm
 

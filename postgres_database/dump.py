@@ -157,7 +157,10 @@ def dump(database: Database) -> str:
 def _without_version_table(database: Database) -> list[str]:
     with database.connect() as connection, connection.begin():
         schema = connection.execute(VERSION_SCHEMA).scalar()
-    return [f"--exclude-table={quoted(schema)}.{VERSION_TABLE}"] if schema else []
+    if not schema:
+        return []
+    names = (VERSION_TABLE, f"{VERSION_TABLE}_log")
+    return [f"--exclude-table={quoted(schema)}.{name}" for name in names]
 
 
 def _advice(said: str, database: Database) -> str:

@@ -30,7 +30,7 @@ TABLES = """
     LEFT JOIN pg_type t ON t.oid = a.atttypid
     LEFT JOIN pg_attrdef d ON d.adrelid = c.oid AND d.adnum = a.attnum
     WHERE c.oid >= 16384 AND c.relkind IN ('r', 'p') AND c.relpersistence <> 't'
-      AND NOT c.relispartition AND c.relname <> 'alembic_version'
+      AND NOT c.relispartition AND c.relname NOT IN ('alembic_version', 'alembic_version_log')
       AND NOT EXISTS (
         SELECT FROM pg_depend e
         WHERE e.classid = 'pg_class'::regclass AND e.objid = c.oid AND e.deptype = 'e'

@@ -7,6 +7,7 @@ import sys
 from collections.abc import Collection, Iterable, Sequence
 from contextlib import redirect_stdout
 from dataclasses import dataclass, field
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +18,7 @@ from postgres_database import broken_scripts
 from postgres_database.errors import ExpectedError
 from postgres_database.settings import Settings
 
+ONLINE = re.compile(r"\bautocommit_block\b|\bop\.(?:online|backfill)\(")
 SHORTEST = 3  # characters of an id that may stand for it
 
 
@@ -44,6 +46,16 @@ class Revision:
     def __str__(self) -> str:
         """Name the revision for people."""
         return f"{self.id}  {self.message}"
+
+    @cached_property
+    def text(self) -> str:
+        """The script."""
+        return self.path.read_text(encoding="utf-8")
+
+    @property
+    def online(self) -> bool:
+        """Whether it does something outside the transaction that stamps it."""
+        return ONLINE.search(self.text) is not None
 
     @property
     def needed(self) -> tuple[str, ...]:

@@ -9,7 +9,7 @@ from postgres_database.catalog import Catalog
 from postgres_database.connection import Database
 from postgres_database.drift import Drifts
 from postgres_database.history import History, Revision
-from postgres_database.runner import Step
+from postgres_database.running import Step
 from postgres_database.scratch import Scratch
 from postgres_database.settings import Settings
 

@@ -2,6 +2,7 @@
 
 import re
 from collections.abc import Sequence
+from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import Any, Literal
 
@@ -69,6 +70,25 @@ class RunSql(MigrateOperation):
         operations.invoke(cls(text))
 
 
+@Operations.register_operation("online")
+class Online(MigrateOperation):
+    """A block of operations beside live traffic, each in a form that blocks nobody for long."""
+
+    def __init__(self, steps: Sequence[MigrateOperation] = ()) -> None:
+        """Remember the operations; in a script they stand in the block."""
+        self.steps = steps
+
+    @classmethod
+    def online(cls, operations: Operations) -> AbstractContextManager[None]:
+        """Return a block whose operations commit one by one, outside the transaction of the script.
+
+        An index is built CONCURRENTLY, a constraint is NOT VALID before it is validated, a key is made by way
+        of an index, NOT NULL by way of a check. What was done by a run that was interrupted is not done again.
+        """
+        block: AbstractContextManager[None] = operations.invoke(cls())
+        return block
+
+
 class CastColumn(AlterColumnOp):
     """`op.alter_column` with `postgresql_using`, which Alembic runs but does not render."""
 
@@ -112,12 +132,14 @@ class Refuse(MigrateOperation):
 
 
 @Operations.implementation_for(ExecuteFile)
-def _execute_file(operations: Operations, operation: ExecuteFile) -> None:
+def execute_file(operations: Operations, operation: ExecuteFile) -> None:
+    """Run the file."""
     _run(operations, operation.path.read_bytes().decode())
 
 
 @Operations.implementation_for(RunSql)
-def _run_sql(operations: Operations, operation: RunSql) -> None:
+def run_sql(operations: Operations, operation: RunSql) -> None:
+    """Run the text."""
     _run(operations, operation.text)
 
 
@@ -156,6 +178,12 @@ def _render_cast(autogen: AutogenContext, operation: CastColumn) -> str:
 def _render_outside(autogen: AutogenContext, operation: Outside) -> str:
     body = (_render_sql(autogen, each).replace("\n", "\n    ") for each in operation.statements)
     return "\n    ".join(["with op.get_context().autocommit_block():", *body])
+
+
+@renderers.dispatch_for(Online)
+def _render_online(autogen: AutogenContext, operation: Online) -> str:
+    body = (line for each in operation.steps for line in render_op_text(autogen, each).split("\n"))
+    return "\n    ".join(["with op.online():", *body])
 
 
 @renderers.dispatch_for(Note)

@@ -3,7 +3,7 @@
 import io
 import time
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager, redirect_stdout
+from contextlib import contextmanager, redirect_stdout, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -12,22 +12,16 @@ import psycopg2
 import sqlalchemy as sa
 from alembic import command
 from alembic.runtime.environment import EnvironmentContext
-from alembic.runtime.migration import MigrationContext, RevisionStep
+from alembic.runtime.migration import MigrationContext
 from sqlalchemy.exc import DBAPIError
 
-from postgres_database import broken_scripts, history, unfinished
+from postgres_database import broken_scripts, history
 from postgres_database.connection import Database, cancelled_by_ctrl_c, identifier
 from postgres_database.errors import ExpectedError
 from postgres_database.history import Revision
+from postgres_database.journal import FAILED, INTERRUPTED, Journal
+from postgres_database.running import OnStep, Running
 from postgres_database.settings import Settings
-
-
-@dataclass(frozen=True)
-class Step:
-    """A revision that was run."""
-
-    revision: Revision
-    seconds: float
 
 
 class BlockedError(ExpectedError):
@@ -38,8 +32,6 @@ class BlockedError(ExpectedError):
         super().__init__(error.what, cause=error.cause, hint=error.hint)
         self.revision = revision
 
-
-OnStep = Callable[[Step], None]
 
 COMMANDS: dict[str, Callable[..., None]] = {
     "upgrade": command.upgrade,
@@ -80,6 +72,8 @@ class Runner:
     settings: Settings
     database: Database
     connection: sa.Connection
+    journal: Journal | None = None
+    """The log of the target; scratch databases have none."""
 
     def current(self) -> tuple[str, ...]:
         """Return the revisions that the database is stamped with."""
@@ -150,68 +144,56 @@ class Runner:
             yield  # the lock ends with the connection, also if we are killed
 
     def _run(self, verb: str, goal: str, plan: Sequence[Revision], on_step: OnStep) -> None:
-        up = verb == "upgrade"
-        by_id = {revision.id: revision for revision in plan}
-        left = list(plan)
-        uncommitted: list[Step] = []
-        started = time.monotonic()
-
-        unfinished_before = unfinished.find(self.connection)
-
-        def applied(*, step: Any, **_: Any) -> None:
-            nonlocal started
-            revision = by_id[step.up_revision_id]
-            text = revision.path.read_text(encoding="utf-8")
-            unfinished.refuse(self.database, self.connection, revision, text, unfinished_before)
-            uncommitted.append(Step(revision, time.monotonic() - started))
-            started = time.monotonic()
-
-        def committed(_connection: object = None) -> None:
-            """Tell a step when the next transaction begins: only then it is certain."""
-            while uncommitted:
-                step = uncommitted.pop(0)
-                left.remove(step.revision)
-                on_step(step)
-
-        configure = {"on_version_apply": applied}
-        config = history.alembic_config(
-            self.settings, connection=self.connection, configure=configure
+        """Run the scripts of a plan; what is committed is told, and what failed says where it stopped."""
+        run = Running(
+            self.settings,
+            self.database,
+            self.connection,
+            self.journal,
+            verb=verb,
+            plan=plan,
+            on_step=on_step,
         )
-        scripts = history.read(self.settings)
         directory = history.script_directory(self.settings)
-
-        def steps(current: tuple[str, ...], _context: object) -> list[RevisionStep]:
-            applied = {revision.id for revision in scripts.upto(current)}
-            return [
-                RevisionStep(directory.revision_map, directory.get_revision(each.id), up)
-                for each in plan
-                if (each.id in applied) != up
-            ]
-
-        sa.event.listen(self.connection, "begin", committed)
+        config = history.alembic_config(
+            self.settings,
+            connection=self.connection,
+            configure={"on_version_apply": run.applied},
+            scratch=self.database.label == "scratch",
+        )
         try:
             with (
+                run.listening(),
                 cancelled_by_ctrl_c(self.connection),
-                EnvironmentContext(config, directory, fn=steps, destination_rev=goal),
+                EnvironmentContext(config, directory, fn=run.steps, destination_rev=goal),
             ):
                 directory.run_env()
-        except (ExpectedError, KeyboardInterrupt):
+        except ExpectedError:
+            self._log(FAILED, run.seconds)
             raise
         except Exception as error:
-            failure = self.failure(error, verb, self._stopped(verb, left[0]))
-            if _code(error) in BLOCKED and not _leaves_something(left[0]):
-                raise BlockedError(left[0], failure) from error
+            self._log(FAILED, run.seconds)
+            failure = self.failure(error, verb, self._stopped(verb, run.left[0]))
+            if _code(error) in BLOCKED:
+                raise BlockedError(run.left[0], failure) from error
             raise failure from error
-        finally:
-            sa.event.remove(self.connection, "begin", committed)
-        committed()
+        except BaseException:
+            self._log(INTERRUPTED, run.seconds)
+            raise
+        run.committed()
+
+    def _log(self, outcome: str, seconds: float) -> None:
+        if self.journal:
+            with suppress(psycopg2.Error, DBAPIError):  # the connection may be lost
+                self.connection.rollback()
+                with self.connection.begin():
+                    self.journal.end(outcome, seconds)
 
     def _stopped(self, verb: str, revision: Revision) -> str:
         if self.database.label == "scratch":
             return f"the history does not run on a scratch database: {verb} of revision {revision}"
         parts = f"{verb} stopped at revision {revision}; its transaction was rolled back"
-        leaves = _leaves_something(revision)
-        return parts + (", but not what it ran in an autocommit block" if leaves else "")
+        return parts + (", but not what it did outside of it" if revision.online else "")
 
     def failure(self, error: Exception, verb: str, what: str) -> ExpectedError:
         """Turn what a driver or script raised into an error that says what to type next."""
@@ -232,11 +214,6 @@ def _code(error: Exception) -> str:
     """Return the SQLSTATE of what went wrong; empty if it was not the server who said it."""
     original = error.orig if isinstance(error, DBAPIError) else error
     return getattr(original, "pgcode", None) or ""
-
-
-def _leaves_something(revision: Revision) -> bool:
-    """Tell whether a rollback leaves what a script did outside its transaction."""
-    return "autocommit_block" in revision.path.read_text(encoding="utf-8")
 
 
 @contextmanager

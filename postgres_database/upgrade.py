@@ -3,13 +3,15 @@
 import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, nullcontext
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
-from postgres_database import blockers, cluster, connection, history, runner
+from postgres_database import blockers, cluster, connection, history, journal, runner
+from postgres_database.autocommit import TELL
 from postgres_database.connection import Database
 from postgres_database.errors import ExpectedError
 from postgres_database.history import Revision
-from postgres_database.runner import BlockedError, OnStep, Runner
+from postgres_database.runner import BlockedError, Runner
+from postgres_database.running import OnStep
 from postgres_database.settings import Settings
 
 Confirm = Callable[[str, Sequence[str]], bool]
@@ -68,8 +70,7 @@ def upgrade(  # noqa: PLR0913
         if settings.target is None:
             with database.connect(autocommit=True) as own:
                 cluster.provide(own, *history.cluster_names(plan))
-        connection.limit_waits(run.connection, settings)
-        _patiently(run, plan, lambda left: run.upgrade(left, on_step), on_wait)
+        _patiently(run, plan, lambda ready, left: ready.upgrade(left, on_step), on_wait)
         after = run.current()
         return UpgradeResult(before, plan, after, after == scripts.heads)
 
@@ -96,8 +97,7 @@ def downgrade(  # noqa: PLR0913
             return UpgradeResult(before, plan, before, before == scripts.heads)
         run.require_writable()
         ask(confirm, f"undo on {database.dsn}, with the data that these revisions added", plan)
-        connection.limit_waits(run.connection, settings)
-        _patiently(run, plan, lambda left: run.downgrade(left, goal, on_step), on_wait)
+        _patiently(run, plan, lambda ready, left: ready.downgrade(left, goal, on_step), on_wait)
         after = run.current()
         return UpgradeResult(before, plan, after, after == scripts.heads)
 
@@ -141,10 +141,18 @@ def offline(
     return runner.offline(settings, verb, before[0] if before else "base", goal) if plan else ""
 
 
+def _ready(run: Runner, on_wait: OnWait) -> Runner:
+    """Open the log of the target, set the time limits, and let steps tell for whom they wait."""
+    log = journal.open_journal(run.connection)
+    connection.limit_waits(run.connection, run.settings)
+    run.connection.info[TELL] = on_wait
+    return replace(run, journal=log)
+
+
 def _patiently(
     run: Runner,
     plan: Sequence[Revision],
-    move: Callable[[Sequence[Revision]], None],
+    move: Callable[[Runner, Sequence[Revision]], None],
     on_wait: OnWait,
 ) -> None:
     """Run revisions; one that does not get its locks is rolled back and tried again, a number of times.
@@ -152,13 +160,14 @@ def _patiently(
     Whoever waits for a lock makes all others wait that come later, so the wait is short and the pauses
     between are long.
     """
+    ready = _ready(run, on_wait)
     left, pauses = plan, blockers.pauses()
     tried: Revision | None = None
     pid = run.connection.connection.driver_connection.get_backend_pid()  # type: ignore[union-attr]
-    with blockers.watching(run.database, pid, run.settings.lock_timeout) as watch:
+    with blockers.watching(run.database, pid, run.settings.lock_timeout, on_wait) as watch:
         while True:
             try:
-                move(left)
+                move(ready, left)
             except BlockedError as error:
                 if error.revision != tried:
                     tried, pauses = error.revision, blockers.pauses()

@@ -101,7 +101,7 @@ def contents(database: Database) -> dict[str, object]:
         database,
         "SELECT oid::regclass::text, relkind FROM pg_class WHERE relkind IN ('r', 'm', 'S')"
         " AND relnamespace::regnamespace::text IN ('public', 'audit')"
-        " AND relname <> 'alembic_version' ORDER BY 1",
+        " AND relname NOT IN ('alembic_version', 'alembic_version_log') ORDER BY 1",
     )
     hashed = "SELECT count(*), md5(string_agg(t::text, '|' ORDER BY t::text)) FROM {} t"
     state = "SELECT last_value, is_called FROM {}"
@@ -611,7 +611,8 @@ def all_contents(database: Database) -> dict[str, object]:
         database,
         "SELECT format('%I.%I', n.nspname, c.relname), relkind FROM pg_class c"
         " JOIN pg_namespace n ON n.oid = relnamespace WHERE relkind IN ('r', 'S')"
-        " AND nspname !~ '^pg_' AND nspname <> 'information_schema' AND relname <> 'alembic_version'",
+        " AND nspname !~ '^pg_' AND nspname <> 'information_schema'"
+        " AND relname NOT IN ('alembic_version', 'alembic_version_log')",
     ):
         state = f"SELECT last_value, is_called FROM {name}"
         rows = f"SELECT count(*), md5(string_agg(t::text, '|' ORDER BY t::text)) FROM {name} t"

@@ -26,7 +26,7 @@ from postgres_database.history import Revision
 from postgres_database.initialise import InitResult
 from postgres_database.locate import Place
 from postgres_database.revision import RevisionResult
-from postgres_database.runner import Step
+from postgres_database.running import Step
 from postgres_database.settings import ROOT, Settings
 from postgres_database.snapshot import Difference, Key
 from postgres_database.status import EnvironmentStatus

@@ -10,7 +10,7 @@ from conftest import Project, run_sql
 from postgres_database import binaries, blockers, dump, stamp, upgrade
 from postgres_database.connection import Database
 from postgres_database.errors import ExpectedError
-from postgres_database.runner import Step
+from postgres_database.running import Step
 
 
 def yes(_question: str, _details: Sequence[str]) -> bool:
@@ -222,40 +222,71 @@ def test_lock_that_is_to_be_had_later(three: Project) -> None:
     assert run_sql(three.database, "SELECT id FROM t") == [(1,)]
 
 
-def test_revision_that_leaves_something_is_not_tried_again(three: Project) -> None:
-    """What a script did outside its transaction stays, so it is not run again by itself."""
+def test_revision_in_parts_goes_on_where_it_stood(three: Project) -> None:
+    """What a script did before its autocommit block is not done again when it is tried again."""
     three.script(
         "bbbb",
         "aaaa",
         """
+        op.execute('ALTER TABLE t ADD bbbb int')
+        op.execute('INSERT INTO t VALUES (1)')
         with op.get_context().autocommit_block():
             op.execute('CREATE INDEX CONCURRENTLY i ON t (id)')
-        op.execute('ALTER TABLE t ADD bbbb int')
+            op.execute('UPDATE t SET id = id + 1')
+            op.execute('DROP TABLE busy')
         """,
     )
+    run_sql(three.database, "CREATE TABLE busy (x int)")
     upgrade.upgrade(three.settings, three.database, target="aaaa", confirm=never)
     hurried = dataclasses.replace(three.settings, lock_timeout=100)
-    with three.database.connect() as other, other.begin():
-        other.exec_driver_sql("LOCK TABLE t IN ACCESS SHARE MODE")
-        with pytest.raises(ExpectedError, match="but not what it ran in an autocommit block"):
-            upgrade.upgrade(hurried, three.database, confirm=never, on_wait=pytest.fail)
+    with three.database.connect() as other, other.begin() as reading:
+        other.exec_driver_sql("LOCK TABLE busy IN ACCESS SHARE MODE")
+
+        def release(_who: str) -> None:
+            assert run_sql(three.database, "SELECT id FROM t") == [(2,)]
+            reading.rollback()
+
+        upgrade.upgrade(hurried, three.database, confirm=never, on_wait=release)
+    assert run_sql(three.database, "SELECT id FROM t") == [(2,)]
+    assert columns(three.database) == ["id", "bbbb", "cccc"]
 
 
 CONCURRENT = """
 with op.get_context().autocommit_block():
     op.create_index('i', 't', ['id'], unique=True, postgresql_concurrently=True, if_not_exists=True)
 """
+INVALID = "UPDATE pg_index SET indisvalid = false WHERE indexrelid = 'i'::regclass"
 
 
-def test_revision_is_never_stamped_with_an_invalid_index(three: Project) -> None:
-    """An index that a failed run left INVALID is not taken for done by the next; once it is dropped, all is well."""
+def test_index_that_cannot_be_built_leaves_nothing(three: Project) -> None:
+    """An index that rows do not allow is dropped again; once they do, the same command goes on."""
     three.script("bbbb", "aaaa", CONCURRENT)
     upgrade.upgrade(three.settings, three.database, target="aaaa", confirm=never)
     run_sql(three.database, "INSERT INTO t VALUES (1), (1)")
     with pytest.raises(ExpectedError, match="bbbb") as caught:
         upgrade.upgrade(three.settings, three.database, confirm=never)
     assert "could not create unique index" in caught.value.cause
+    assert run_sql(three.database, "SELECT to_regclass('i')") == [(None,)]
     run_sql(three.database, "TRUNCATE t")
+    assert upgrade.upgrade(three.settings, three.database, confirm=never).after == ("cccc",)
+
+
+def test_invalid_index_is_built_anew(three: Project) -> None:
+    """An index that a killed run left INVALID is not taken for done, whatever the script says."""
+    three.script("bbbb", "aaaa", CONCURRENT)
+    upgrade.upgrade(three.settings, three.database, target="aaaa", confirm=never)
+    run_sql(three.database, "CREATE UNIQUE INDEX i ON t (id)", INVALID)
+    upgrade.upgrade(three.settings, three.database, confirm=never)
+    valid = "SELECT indisvalid FROM pg_index WHERE indexrelid = 'i'::regclass"
+    assert run_sql(three.database, valid) == [(True,)]
+
+
+def test_revision_is_never_stamped_with_an_invalid_index(three: Project) -> None:
+    """An index that a script leaves INVALID keeps it from being stamped until somebody drops the index."""
+    run = "op.get_bind().exec_driver_sql('CREATE INDEX IF NOT EXISTS i ON t (id)')"
+    three.script("bbbb", "aaaa", run)
+    upgrade.upgrade(three.settings, three.database, target="aaaa", confirm=never)
+    run_sql(three.database, "CREATE INDEX i ON t (id)", INVALID)
     with pytest.raises(
         ExpectedError, match=r"not stamped: the index public\.i is INVALID"
     ) as caught:
