@@ -175,6 +175,7 @@ def _move(verb: str, env: str, target: str, *, dry_run: bool, sql: bool, yes: bo
         confirm=console.confirmation(settings, verb, yes=yes),
         on_step=console.Progress(),
         on_wait=console.show_waiting,
+        on_progress=console.show_progress,
     )
     if dry_run:
         show.plan(result, verb)
@@ -279,10 +280,23 @@ def _alembic(name: str, *args: Any, **options: Any) -> None:
     console.raw(runner.alembic(_settings(), name, *args, **options))
 
 
-@command(help={"range": "from:to (default: all)", "verbose": "show all of each script's header"})
-def history(c: Context, range: str = "", verbose: bool = False) -> None:  # noqa: A002
-    """List the revisions, newest first."""
-    _alembic("history", rev_range=range or None, verbose=verbose)
+@command(
+    help={
+        "env": "show instead what was run on the target of this environment, when, by whom and how it ended",
+        "range": "from:to (default: all)",
+        "verbose": "show all of each script's header",
+    }
+)
+def history(c: Context, env: str = "", range: str = "", verbose: bool = False) -> None:  # noqa: A002
+    """List the revisions, newest first; with --env what was run on a target."""
+    if not env:
+        _alembic("history", rev_range=range or None, verbose=verbose)
+        return
+    from postgres_database import console, journal, show
+    from postgres_database import history as scripts
+
+    settings = _settings(env)
+    show.log(journal.read(console.open_target(settings)), scripts.read(settings))
 
 
 @command(help={"verbose": "show all of each script's header"})

@@ -12,9 +12,10 @@ from alembic.util import CommandError
 
 from postgres_database import (
     connection,
+    filling,  # noqa: F401 - registers op.backfill
     scratch,
     server,
-    steps,  # noqa: F401 - registers op.online and more, and makes a step of every operation
+    steps,  # noqa: F401 - registers op.online, and makes a step of every operation
 )
 from postgres_database import settings as settings_module
 from postgres_database.errors import ExpectedError

@@ -13,6 +13,9 @@ from postgres_database.connection import LIMITS
 TELL = "postgres_database.tell"
 """Where the information of a connection has what tells people for whom is waited."""
 
+REPORT = "postgres_database.report"
+"""The same for what tells people how far something is."""
+
 
 class Autocommit:
     """A connection of psycopg2 in autocommit mode."""
@@ -23,6 +26,7 @@ class Autocommit:
         self.driver = driver
         self.version: int = driver.server_version
         self.tell: Callable[[str], None] = connection.info.get(TELL, lambda _: None)
+        self.report: Callable[[str], None] = connection.info.get(REPORT, lambda _: None)
         self._limits: list[str] = connection.info.get(LIMITS, [])
 
     def rows(self, sql: str, *values: object) -> list[tuple[Any, ...]]:

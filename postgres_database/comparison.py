@@ -108,6 +108,10 @@ class Frame:
         self.comparison = self._compare(hidden)
         self.goal = _joined(self.models, self.before, self.comparison.kept)
 
+    def between(self, left: Side, right: Side) -> "Frame":
+        """Return the same comparison of two other sides, such as one that is on the way."""
+        return Frame(self._settings, left, right, self._owned)
+
     def seen(self, whole: Side) -> Side:
         """Return what is in sight of a database that is one of the two, or on the way."""
         tables = {name: table for name, table in whole.catalog.tables.items() if self._sees(name)}

@@ -131,3 +131,8 @@ class Progress:
 def show_waiting(who: str) -> None:
     """Say for what is waited."""
     ERR.print(f"waiting for {who} …", style="dim")
+
+
+def show_progress(text: str) -> None:
+    """Say how far something is."""
+    ERR.print(f"     {text}", style="dim")

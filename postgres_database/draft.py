@@ -27,6 +27,8 @@ class Draft:
     detected: tuple[str, ...]
     completed: tuple[str, ...]
     cautions: tuple[str, ...]
+    back: Sequence[MigrateOperation]
+    """What Alembic would do to undo it."""
 
 
 def draft(
@@ -42,22 +44,44 @@ def draft(
         metadata: The models.
     """
     found = autogenerate.operations(trial, frame, metadata)
-    up, down = Trial(trial), Trial(trial)
+    up = Trial(trial)
     bring(up, frame, _flat(found.upgrade.ops), changes.parts(metadata))
-    bring(down, frame, _flat(found.downgrade.ops), {}, back=True)
+    back = _flat(found.downgrade.ops)
+    diffs = found.upgrade.as_diffs()
+    cautions = losses(frame.before.catalog, frame.goal.catalog)
+    return Draft(
+        [*notes(cautions), *map(_named, renamed), *_values_first(up.done)],
+        undo(trial, whole, frame, renamed, back),
+        autogenerate.describe(diffs),
+        tuple(op.text.partition("\n")[0] for op in up.done if isinstance(op, RunSql)),
+        cautions,
+        back,
+    )
+
+
+def undo(
+    trial: Database,
+    whole: Frame,
+    frame: Frame,
+    renamed: Sequence[Rename],
+    ops: Sequence[MigrateOperation],
+) -> list[MigrateOperation]:
+    """Find the operations back to the history.
+
+    Args:
+        trial: A scratch database at the goal of `frame`; it ends as the history makes it.
+        whole: The comparison before renames.
+        frame: The comparison after them.
+        renamed: What got another name.
+        ops: What Alembic would do; what does not work is left out.
+    """
+    down = Trial(trial)
+    bring(down, frame, ops, {}, back=True)
     for each in reversed(renamed):
         down.make([Change([[_named(each.inverse)]])])
     if renamed:  # what names things in a text, such as a function's body
         _finish(down, whole, whole.before, {})
-    diffs = found.upgrade.as_diffs()
-    cautions = losses(frame.before.catalog, frame.goal.catalog)
-    return Draft(
-        [*_notes(cautions), *map(_named, renamed), *_values_first(up.done)],
-        [*_notes(losses(frame.goal.catalog, frame.before.catalog)), *_values_first(down.done)],
-        autogenerate.describe(diffs),
-        tuple(op.text.partition("\n")[0] for op in up.done if isinstance(op, RunSql)),
-        cautions,
-    )
+    return [*notes(losses(frame.goal.catalog, frame.before.catalog)), *_values_first(down.done)]
 
 
 def _named(rename: Rename) -> RunSql:
@@ -124,5 +148,6 @@ def _values_first(done: Sequence[MigrateOperation]) -> list[MigrateOperation]:
     return [Outside(again), *others]
 
 
-def _notes(lines: Sequence[str]) -> list[Note]:
+def notes(lines: Sequence[str]) -> list[Note]:
+    """Return a comment of some lines, if there are any."""
     return [Note("\n".join(lines))] if lines else []

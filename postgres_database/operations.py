@@ -1,7 +1,7 @@
 """Operations of our own for revision scripts. Importing this module registers them with Alembic."""
 
 import re
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import Any, Literal
@@ -87,6 +87,52 @@ class Online(MigrateOperation):
         """
         block: AbstractContextManager[None] = operations.invoke(cls())
         return block
+
+
+@Operations.register_operation("backfill")
+class FillColumns(MigrateOperation):
+    """Change the rows of a table in short transactions, one after the other."""
+
+    def __init__(
+        self,
+        table_name: str,
+        values: Mapping[str, str | None],
+        *,
+        where: str = "",
+        schema: str | None = None,
+        milliseconds: int = 200,
+    ) -> None:
+        """Say what the rows get."""
+        self.table_name = table_name
+        self.values = values
+        self.where = where
+        self.schema = schema
+        self.milliseconds = milliseconds
+
+    @classmethod
+    def backfill(  # noqa: PLR0913 - each is an option
+        cls,
+        operations: Operations,
+        table_name: str,
+        values: Mapping[str, str | None],
+        *,
+        where: str = "",
+        schema: str | None = None,
+        milliseconds: int = 200,
+    ) -> None:
+        """Give columns new values in all rows, batch by batch in the order of a key.
+
+        Args:
+            operations: Alembic hands them over.
+            table_name: The table; it needs a primary key or a unique index on columns that are NOT NULL.
+            values: A SQL expression for each column; None is to be filled in by hand, and refuses to run.
+            where: Which rows; all if empty.
+            schema: Of the table, if it is not the default one.
+            milliseconds: How long a batch should take.
+        """
+        operations.invoke(
+            cls(table_name, values, where=where, schema=schema, milliseconds=milliseconds)
+        )
 
 
 class CastColumn(AlterColumnOp):
@@ -184,6 +230,13 @@ def _render_outside(autogen: AutogenContext, operation: Outside) -> str:
 def _render_online(autogen: AutogenContext, operation: Online) -> str:
     body = (line for each in operation.steps for line in render_op_text(autogen, each).split("\n"))
     return "\n    ".join(["with op.online():", *body])
+
+
+@renderers.dispatch_for(FillColumns)
+def _render_backfill(_autogen: AutogenContext, operation: FillColumns) -> str:
+    schema = f", schema={operation.schema!r}" if operation.schema else ""
+    where = f", where={operation.where!r}" if operation.where else ""
+    return f"op.backfill({operation.table_name!r}, {dict(operation.values)!r}{where}{schema})"
 
 
 @renderers.dispatch_for(Note)

@@ -1,6 +1,6 @@
 """The proof of a script: up, down and up again on scratch databases, first on one that holds rows."""
 
-from collections.abc import Callable
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 from postgres_database import comparison, contents, history, probe, runner
@@ -10,7 +10,6 @@ from postgres_database.contents import Contents
 from postgres_database.errors import ExpectedError
 from postgres_database.history import History
 from postgres_database.probe import Refusals
-from postgres_database.runner import Runner
 from postgres_database.scratch import Scratch
 from postgres_database.settings import Settings
 from postgres_database.snapshot import Difference
@@ -45,6 +44,15 @@ ON_ROWS = {"downgrade": "with rows it cannot be undone", AGAIN: "with rows it ca
 
 
 @dataclass(frozen=True)
+class Leg:
+    """A script, and what a database ought to be after it is upgraded and after it is undone."""
+
+    revision: str
+    after: tuple[Frame, Side]
+    undone: tuple[Frame, Side]
+
+
+@dataclass(frozen=True)
 class Prover:
     """What scripts that follow a history are measured by."""
 
@@ -57,75 +65,99 @@ class Prover:
     """The same after them."""
     from_models: Database
 
-    def prove(self, revision_id: str, filled: Filled) -> Proof:
-        """Run a script on rows; where they stand in its way, say so and run it without."""
-        proof, stage = self._walk(revision_id, filled.database, filled)
-        if not stage:
+    def legs(self, scripts: Sequence[tuple[str, Side | None]]) -> list[Leg]:
+        """Say what each of one or two scripts ought to do.
+
+        Args:
+            scripts: The revision and what a database is after it; None: what the models say.
+        """
+        legs: list[Leg] = []
+        undone = self.whole, self.whole.before
+        for revision_id, end in scripts:
+            after = self.frame, self.frame.goal
+            if end:
+                between = self.frame.between(self.frame.before, end)
+                after = between, between.goal
+            legs.append(Leg(revision_id, after, undone))
+            undone = after
+        return legs
+
+    def prove(self, legs: Sequence[Leg], filled: Filled | None) -> Proof:
+        """Run scripts on rows; where they stand in their way, say so and run them without."""
+        proof, stage = self._walk(legs, filled.database if filled else self._bare(), filled)
+        if not stage or not filled:
             return proof
-        without, failed = self._walk(revision_id, self._bare(), None)
+        without, failed = self._walk(legs, self._bare(), None)
         on_rows = (f"{ON_ROWS[stage]}: {proof.failure}",) if stage in ON_ROWS else ()
         failure = without.failure if failed or on_rows else proof.failure
         found = replace(without, lost=proof.lost, broken=proof.broken)
         return replace(found, failure=failure, cautions=on_rows)
 
     def _walk(
-        self, revision_id: str, database: Database, filled: Filled | None
+        self, legs: Sequence[Leg], database: Database, filled: Filled | None
     ) -> tuple[Proof, str]:
         """Upgrade, compare with the models, downgrade, compare with before, upgrade again.
 
         Args:
-            revision_id: The script.
+            legs: The scripts.
             database: A scratch database at head.
             filled: What is known of it, if it holds rows.
 
         Returns:
             What was found, and which step failed, if one did.
         """
-        plan = (history.read(self.settings)[revision_id],)
-        steps: dict[str, Callable[[Runner], None]] = {
-            "upgrade": lambda run: run.upgrade(plan),
-            "downgrade": lambda run: run.downgrade(plan, self.history.head),
-            AGAIN: lambda run: run.upgrade(plan),
-        }
         proof = Proof()
-        for stage, step in steps.items():
-            try:
-                with runner.open_runner(self.settings, database) as run:
-                    step(run)
-            except ExpectedError as error:
-                return replace(proof, failure=f"{error.what}\n{error.cause}"), stage
-            if stage == "upgrade":
-                goal = self.frame.goal
-                differing = self._differing(database, self.frame, goal, lambda: self.from_models)
-                proof = replace(proof, not_upgraded=differing)
-                if filled:
-                    refused = probe.refusals(database)
-                    proof = replace(
-                        proof,
-                        lost=filled.held.lost(contents.take(database)),
-                        broken=probe.broken(filled.refusals, refused, database),
-                    )
-            elif stage == "downgrade":
-                goal = self.whole.before
-                differing = self._differing(database, self.whole, goal, self._bare)
-                proof = replace(proof, not_downgraded=differing)
+        for leg in legs:
+            if failure := self._failure(database, "upgrade", leg):
+                return replace(proof, failure=failure), "upgrade"
+            found = self._differing(database, *leg.after)
+            proof = replace(proof, not_upgraded=(*proof.not_upgraded, *found))
+        if filled:
+            refused = probe.refusals(database)
+            proof = replace(
+                proof,
+                lost=filled.held.lost(contents.take(database)),
+                broken=probe.broken(filled.refusals, refused, database),
+            )
+        for leg in reversed(legs):
+            if failure := self._failure(database, "downgrade", leg):
+                return replace(proof, failure=failure), "downgrade"
+            found = self._differing(database, *leg.undone)
+            proof = replace(proof, not_downgraded=(*proof.not_downgraded, *found))
+        for leg in legs:
+            if failure := self._failure(database, "upgrade", leg):
+                return replace(proof, failure=failure), AGAIN
         return proof, ""
 
-    def _differing(
-        self, database: Database, frame: Frame, goal: Side, like: Callable[[], Database]
-    ) -> tuple[Difference, ...]:
+    def _failure(self, database: Database, verb: str, leg: Leg) -> str:
+        """Run a script and return why it fails; empty if it does not."""
+        scripts = history.read(self.settings)
+        plan = (scripts[leg.revision],)
+        try:
+            with runner.open_runner(self.settings, database) as run:
+                if verb == "upgrade":
+                    run.upgrade(plan)
+                else:
+                    run.downgrade(plan, plan[0].parents[0] if plan[0].parents else "base")
+        except ExpectedError as error:
+            return f"{error.what}\n{error.cause}"
+        return ""
+
+    def _differing(self, database: Database, frame: Frame, goal: Side) -> tuple[Difference, ...]:
         """Return what of a database is not as it ought to be, whatever the spelling.
 
         Args:
             database: What is looked at.
             frame: The comparison that the goal belongs to.
             goal: What it ought to be.
-            like: Makes a database that is so, for the case that there is a doubt.
         """
         there = frame.seen(comparison.side(database))
         if not (differing := frame.unlike(there, goal)):
             return ()
-        respelled = in_words_of(there, goal, (database, like()), self.session)
+        if goal is not self.frame.goal and goal is not self.whole.before:
+            return differing
+        like = self.from_models if goal is self.frame.goal else self._bare()
+        respelled = in_words_of(there, goal, (database, like), self.session)
         left = {each.key for each in there.snapshot.difference(respelled.snapshot)}
         return tuple(each for each in differing if each.key in left)
 

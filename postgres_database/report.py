@@ -15,7 +15,9 @@ def revision_json(result: RevisionResult) -> str:
     return _json(
         {
             "path": str(result.path) if result.path else None,
+            "then": str(result.then) if result.then else None,
             "revision": result.revision or None,
+            "unfilled": result.unfilled,
             "renamed": result.renamed,
             "detected": result.detected,
             "completed": result.completed,

@@ -5,7 +5,6 @@ from dataclasses import dataclass, fields, replace
 from pathlib import Path
 from typing import Any
 
-from alembic.operations import MigrateOperation
 from alembic.script import Script
 
 from postgres_database import (
@@ -21,10 +20,11 @@ from postgres_database import (
     runner,
     scratch,
     script,
+    stages,
 )
 from postgres_database.comparison import Frame
 from postgres_database.connection import Database
-from postgres_database.draft import Draft, draft
+from postgres_database.draft import draft
 from postgres_database.errors import ExpectedError
 from postgres_database.matching import Ask, Wishes
 from postgres_database.operations import Refuse, imports
@@ -33,6 +33,7 @@ from postgres_database.renames import Rename
 from postgres_database.settings import Settings
 from postgres_database.snapshot import Difference, Key
 from postgres_database.spelling import in_words_of
+from postgres_database.stages import Origin, Stage, Stages
 from postgres_database.trial import render
 
 
@@ -42,7 +43,12 @@ class RevisionResult:
 
     path: Path | None = None
     """The script; None where none was written."""
+    then: Path | None = None
+    """The script that follows it where one is not enough: what is done beside live traffic."""
     revision: str = ""
+    """The last one that was written."""
+    unfilled: bool = False
+    """Whether somebody must say in a script what rows get."""
     renamed: tuple[str, ...] = ()
     """What got another name, a line each."""
     detected: tuple[str, ...] = ()
@@ -109,7 +115,7 @@ def revision(  # noqa: PLR0913 - each is an option
     if empty:
         head = history.read(settings).head
         written = script.write(settings, message, head)
-        result = RevisionResult(Path(written.path), written.revision, tried=False)
+        result = RevisionResult(Path(written.path), revision=written.revision, tried=False)
         return _with_sql(settings, head, result, wanted=sql)
     metadata = scratch.load_metadata(settings)
     with scratch.session(settings) as session:
@@ -148,8 +154,10 @@ def revision(  # noqa: PLR0913 - each is an option
             empty=unfilled,
         )
         if drafted.upgrade:
+            origin = Origin(session, before, whole, frame, renamed, metadata)
+            divided = stages.divide(origin, drafted) if settings.online else stages.whole(drafted)
             prover = Prover(settings, session, before, whole, frame, from_models)
-            result = _write_and_prove(message, drafted, prover, filled, result)
+            result = _write_and_prove(message, divided, prover, filled, result)
         return _with_sql(settings, head, result, wanted=sql)
 
 
@@ -171,54 +179,60 @@ def _run_sql(database: Database, statements: Any) -> None:
 
 
 def _write_and_prove(
-    message: str, drafted: Draft, prover: Prover, filled: Filled, result: RevisionResult
+    message: str, divided: Stages, prover: Prover, filled: Filled, result: RevisionResult
 ) -> RevisionResult:
-    """Write the script and prove it; one that cannot be undone says so. Leave none behind if that ends early."""
-    up, down = drafted.upgrade, drafted.downgrade
-    written = _write(message, up, down, prover)
+    """Write the scripts and prove them; what cannot be undone says so. Leave none behind if that ends early."""
+    written: list[Script] = []
     try:
-        proof = prover.prove(written.revision, filled)
-        cautions = (*result.cautions, *proof.cautions)
+        for stage in divided.stages:
+            written.append(_write(message, stage, prover, written))
+        ends = [stage.end for stage in divided.stages]
+        legs = prover.legs([(each.revision, end) for each, end in zip(written, ends, strict=True)])
+        proof = prover.prove(legs, None if divided.unfilled else filled)
+        cautions = (*divided.cautions, *proof.cautions)
         if len(history.read(prover.settings).heads) > 1:
             cautions += ("another script was written meanwhile: invoke merge joins the heads",)
         if proof.not_downgraded:
             names = ", ".join(str(each.key) for each in proof.not_downgraded)
             refuse = Refuse("this revision cannot be undone", names)
-            Path(written.path).unlink()
-            written = _write(message, up, [refuse, *down], prover, written.revision)
+            last, stage = written.pop(), divided.stages[-1]
+            Path(last.path).unlink()
+            stage = replace(stage, downgrade=[refuse, *stage.downgrade])
+            written.append(_write(message, stage, prover, written, last.revision))
     except BaseException:
-        Path(written.path).unlink(missing_ok=True)
+        for each in written:
+            Path(each.path).unlink(missing_ok=True)
         raise
     found = {field.name: getattr(proof, field.name) for field in fields(proof)}
+    paths = [Path(each.path) for each in written]
     return replace(
         result,
-        path=Path(written.path),
-        revision=written.revision,
+        path=paths[0],
+        then=paths[1] if paths[1:] else None,
+        revision=written[-1].revision,
+        unfilled=divided.unfilled,
         **{**found, "cautions": cautions},
     )
 
 
 def _write(
-    message: str,
-    up: Sequence[MigrateOperation],
-    down: Sequence[MigrateOperation],
-    prover: Prover,
-    revision_id: str = "",
+    message: str, stage: Stage, prover: Prover, before: Sequence[Script], revision_id: str = ""
 ) -> Script:
-    bodies = render(*up), render(*down)
+    """Write the script of a stage; the first one names what all need."""
+    bodies = render(*stage.upgrade), render(*stage.downgrade)
     with prover.from_models.connect() as connection:
         roles = set(connection.execute(cluster.ROLES).scalars())
     known = {role for each in prover.history.revisions for role in each.roles}
     return script.write(
         prover.settings,
-        message,
-        prover.history.head,
+        f"{message}{', beside live traffic' if before else ''}",
+        before[-1].revision if before else prover.history.head,
         revision=revision_id,
         upgrade=bodies[0],
         downgrade=bodies[1],
         imports=imports("".join(bodies)),
-        roles=sorted(roles - known),
-        objects=prover.frame.new_objects(),
+        roles=() if before else sorted(roles - known),
+        objects=() if before else prover.frame.new_objects(),
     )
 
 

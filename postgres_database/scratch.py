@@ -135,7 +135,8 @@ class Scratch:
             ExpectedError: The models cannot be created.
         """
         for index in (index for table in metadata.tables.values() for index in table.indexes):
-            index.dialect_options["postgresql"]["concurrently"] = False  # not in a transaction
+            if index.dialect_options["postgresql"]["concurrently"]:  # not in a transaction
+                index.dialect_options["postgresql"]["concurrently"] = False
         database = self.empty()
         made: set[tuple[str, str]] = set()
         with database.connect() as connection:

@@ -63,6 +63,8 @@ class Settings:
     """The schemas that are this project's business; empty: all."""
     exclude: tuple[str, ...] = ()
     """Patterns of objects that are not, such as `audit.*`."""
+    online: bool = True
+    """Whether scripts are written so that live traffic does not notice them."""
     versions: Path | None = None
     """Where the scripts are, if not where alembic.ini says."""
 
@@ -152,6 +154,7 @@ class _Reader:
             target_metadata=self._target_metadata(),
             include_schemas=self._words("include_schemas"),
             exclude=self._words("exclude"),
+            online=self._switch("online"),
             protected=self._flag("PROTECTED"),
             lock_timeout=self._milliseconds("LOCK_TIMEOUT", "1s"),
             statement_timeout=self._milliseconds("STATEMENT_TIMEOUT", "0"),
@@ -294,6 +297,13 @@ class _Reader:
         """Read a list from alembic.ini: words between commas, blanks or line ends."""
         text = self._ini.get("postgres_database", option, fallback="")
         return tuple(text.replace(",", " ").split())
+
+    def _switch(self, option: str) -> bool:
+        """Read from alembic.ini what is on unless it says otherwise."""
+        value = self._ini.get("postgres_database", option, fallback="true").strip().lower()
+        if value not in TRUE + FALSE:
+            self.faults.append(f"alembic.ini: {option} = {value!r} is neither true nor false")
+        return value in TRUE
 
     @cached_property
     def _ini(self) -> configparser.ConfigParser:

@@ -10,8 +10,9 @@ from rich.table import Table
 from postgres_database.baseline import BaselineResult
 from postgres_database.check import CheckResult, TargetCheck
 from postgres_database.console import OUT, raw, say
-from postgres_database.history import Revision
+from postgres_database.history import History, Revision
 from postgres_database.initialise import InitResult
+from postgres_database.journal import DONE, Entry
 from postgres_database.revision import RevisionResult
 from postgres_database.settings import ROOT, Settings
 from postgres_database.snapshot import Difference, Key
@@ -21,6 +22,7 @@ from postgres_database.upgrade import UpgradeResult
 
 SHOWN_KEPT = 5
 SHOWN_DRIFTS = 20
+FILL = "next: invoke edit, and say in op.backfill what the rows that are there get; then invoke upgrade"
 
 
 def init(result: InitResult) -> None:
@@ -75,6 +77,8 @@ def revision(result: RevisionResult) -> None:
         say(f"completed {line}")
     if result.path:
         say(f"wrote     {_relative(result.path)}")
+    if result.then:
+        say(f"wrote     {_relative(result.then)}")
     for line in result.empty:
         say(f"no rows   {line}", style="dim")
     failures = [f"on a scratch database: {result.failure}"] if result.failure else []
@@ -99,11 +103,12 @@ def _show_next(result: RevisionResult) -> None:
     elif not result.tried:
         say("next: write upgrade() and downgrade(), then invoke upgrade")
     elif result.proved:
+        plural = "s" if result.then else ""
         proved = (
             "proved    up, down and up again on a scratch database; the result equals the models"
         )
         say(proved, style="green")
-        say("next: review the script, then invoke upgrade")
+        say(FILL if result.unfilled else f"next: review the script{plural}, then invoke upgrade")
     else:
         say("next: edit the script; invoke check tells whether history and models agree")
 
@@ -239,6 +244,25 @@ def current(revisions: Sequence[Revision], heads: Sequence[str]) -> None:
         say(f"{revision}" + ("  (head)" if revision.id in heads else ""))
     if not revisions:
         say("base: no revision is applied")
+
+
+def log(entries: Sequence[Entry], scripts: History) -> None:
+    """Show what was run on a target, the newest first."""
+    table = Table(box=None, pad_edge=False, header_style="bold")
+    for title in ("started", "seconds", "what", "revision", "outcome", "who", "tool"):
+        table.add_column(title, overflow="fold")
+    for each in reversed(entries):
+        started = each.started.astimezone().strftime("%Y-%m-%d %H:%M:%S")
+        seconds = "" if each.seconds is None else f"{each.seconds:.2f}"
+        name = str(scripts[each.revision]) if each.revision in scripts else each.revision
+        who = f"{each.who} at {each.host}"
+        style = "" if each.outcome == DONE else "yellow"
+        cells = started, seconds, each.direction, name, each.outcome, who, each.tool
+        table.add_row(*cells, style=style)
+    if entries:
+        OUT.print(table, soft_wrap=False)
+    else:
+        say("nothing was run here by upgrade or downgrade, or its user may not keep a log")
 
 
 def baseline(result: BaselineResult, settings: Settings) -> None:

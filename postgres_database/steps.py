@@ -75,7 +75,7 @@ def _step(implementation: Any, on: Any, operation: MigrateOperation) -> Any:
     if isinstance(on, BatchOperations) or (context.as_sql and not ONLINE.get()):
         return run()
     if context.as_sql:
-        for piece in split(_text(operation), ";"):
+        for piece in split(text(operation), ";"):
             statement = forms.parse(piece)
             for each in forms.offline(statement) if statement else [piece.strip()]:
                 context.impl.static_output(f"{each};\n")
@@ -85,7 +85,7 @@ def _step(implementation: Any, on: Any, operation: MigrateOperation) -> Any:
     outside = is_outside(connection)
     if not outside and not (journal and journal.resumable):
         return run()
-    sql = _text(operation)
+    sql = text(operation)
     if sql.lstrip().partition(" ")[0].rstrip(";\n").upper() in OF_SESSION:
         return run()
     if outside:
@@ -134,7 +134,7 @@ def _alone(session: Autocommit, journal: Journal | None, sql: str, run: Callable
             step()
 
 
-def _text(operation: MigrateOperation) -> str:
+def text(operation: MigrateOperation) -> str:
     """Return the SQL of an operation; where there is none without a database, what kind it is."""
     if isinstance(operation, RunSql):
         return operation.text

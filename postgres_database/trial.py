@@ -154,7 +154,7 @@ class Trial:
         try:
             with connection.begin_nested():
                 for operation in way:
-                    _run(connection, operation)
+                    run(connection, operation)
         except Exception:  # noqa: BLE001 - whatever a script may raise
             return False
         return True
@@ -185,7 +185,8 @@ def _unqualified(cursor: Any) -> Iterator[None]:
     cursor.execute("RESET search_path")
 
 
-def _run(connection: sa.Connection, operation: MigrateOperation) -> None:
+def run(connection: sa.Connection, operation: MigrateOperation) -> None:
+    """Run an operation as it will stand in a script."""
     context = MigrationContext.configure(connection)
     if isinstance(operation, RunSql):  # no need to render it
         Operations(context).invoke(operation)

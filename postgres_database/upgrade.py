@@ -6,7 +6,7 @@ from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass, replace
 
 from postgres_database import blockers, cluster, connection, history, journal, runner
-from postgres_database.autocommit import TELL
+from postgres_database.autocommit import REPORT, TELL
 from postgres_database.connection import Database
 from postgres_database.errors import ExpectedError
 from postgres_database.history import Revision
@@ -43,6 +43,7 @@ def upgrade(  # noqa: PLR0913
     confirm: Confirm,
     on_step: OnStep = lambda _: None,
     on_wait: OnWait = lambda _: None,
+    on_progress: OnWait = lambda _: None,
 ) -> UpgradeResult:
     """Run the pending revisions, each in a transaction of its own: what is done stays done.
 
@@ -54,6 +55,7 @@ def upgrade(  # noqa: PLR0913
         confirm: Asked before anything is changed in a protected environment.
         on_step: Called after every revision.
         on_wait: Called if somebody must be waited for, another command or who holds a lock: with who that is.
+        on_progress: Called now and then with how far a long step is.
 
     Raises:
         ExpectedError: Nobody confirmed, or a revision failed and was rolled back.
@@ -70,7 +72,9 @@ def upgrade(  # noqa: PLR0913
         if settings.target is None:
             with database.connect(autocommit=True) as own:
                 cluster.provide(own, *history.cluster_names(plan))
-        _patiently(run, plan, lambda ready, left: ready.upgrade(left, on_step), on_wait)
+        _patiently(
+            run, plan, lambda ready, left: ready.upgrade(left, on_step), on_wait, on_progress
+        )
         after = run.current()
         return UpgradeResult(before, plan, after, after == scripts.heads)
 
@@ -84,6 +88,7 @@ def downgrade(  # noqa: PLR0913
     confirm: Confirm,
     on_step: OnStep = lambda _: None,
     on_wait: OnWait = lambda _: None,
+    on_progress: OnWait = lambda _: None,
 ) -> UpgradeResult:
     """Undo revisions down to `target` (a revision, `base`, or `-1`); otherwise like `upgrade`.
 
@@ -97,7 +102,13 @@ def downgrade(  # noqa: PLR0913
             return UpgradeResult(before, plan, before, before == scripts.heads)
         run.require_writable()
         ask(confirm, f"undo on {database.dsn}, with the data that these revisions added", plan)
-        _patiently(run, plan, lambda ready, left: ready.downgrade(left, goal, on_step), on_wait)
+        _patiently(
+            run,
+            plan,
+            lambda ready, left: ready.downgrade(left, goal, on_step),
+            on_wait,
+            on_progress,
+        )
         after = run.current()
         return UpgradeResult(before, plan, after, after == scripts.heads)
 
@@ -141,11 +152,11 @@ def offline(
     return runner.offline(settings, verb, before[0] if before else "base", goal) if plan else ""
 
 
-def _ready(run: Runner, on_wait: OnWait) -> Runner:
-    """Open the log of the target, set the time limits, and let steps tell for whom they wait."""
+def _ready(run: Runner, on_wait: OnWait, on_progress: OnWait) -> Runner:
+    """Open the log of the target, set the time limits, and let steps tell for whom they wait and how far they are."""
     log = journal.open_journal(run.connection)
     connection.limit_waits(run.connection, run.settings)
-    run.connection.info[TELL] = on_wait
+    run.connection.info.update({TELL: on_wait, REPORT: on_progress})
     return replace(run, journal=log)
 
 
@@ -154,13 +165,14 @@ def _patiently(
     plan: Sequence[Revision],
     move: Callable[[Runner, Sequence[Revision]], None],
     on_wait: OnWait,
+    on_progress: OnWait,
 ) -> None:
     """Run revisions; one that does not get its locks is rolled back and tried again, a number of times.
 
     Whoever waits for a lock makes all others wait that come later, so the wait is short and the pauses
     between are long.
     """
-    ready = _ready(run, on_wait)
+    ready = _ready(run, on_wait, on_progress)
     left, pauses = plan, blockers.pauses()
     tried: Revision | None = None
     pid = run.connection.connection.driver_connection.get_backend_pid()  # type: ignore[union-attr]

@@ -186,7 +186,7 @@ MANAGED = """
         WHERE relkind IN ('r', 'p', 'f', 'v', 'm', 'S', 'i', 'I')
      AND ('pg_class'::regclass, c.oid) NOT IN (TABLE members)
             AND NOT EXISTS (SELECT FROM pg_class v WHERE v.oid IN (c.oid, i.indrelid)
-                AND v.relname = 'alembic_version')
+                AND v.relname ~ '^alembic_version')
     ), types AS (
         SELECT t.* FROM pg_type t
         JOIN schemas n ON n.oid = t.typnamespace

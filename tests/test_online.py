@@ -173,6 +173,45 @@ def test_another_thing_of_the_name_is_refused(project: Project, there: str, stat
     assert dump.dump(project.database) == before
 
 
+BROKEN = {
+    "unique index": (PLAIN, "UPDATE t SET a = 1", "CREATE UNIQUE INDEX c ON t (a)"),
+    "unique": (PLAIN, "UPDATE t SET a = 1", "ALTER TABLE t ADD CONSTRAINT c UNIQUE (a)"),
+    "check": (PLAIN, "UPDATE t SET a = 0", "ALTER TABLE t ADD CONSTRAINT c CHECK (a > 0)"),
+    "reference": (PLAIN, "UPDATE t SET u = 9", "ALTER TABLE t ADD CONSTRAINT c FOREIGN KEY (u) REFERENCES u"),
+    "not null": (PLAIN, "UPDATE t SET b = NULL", "ALTER TABLE t ALTER b SET NOT NULL"),
+    "parted unique": (
+        PARTED,
+        "UPDATE t SET u = 1 WHERE id > 1; UPDATE t SET a = 2 WHERE d > '2021-01-01'",
+        "ALTER TABLE t ADD CONSTRAINT c UNIQUE (a, d, u)",
+    ),
+    "parted index": (
+        PARTED,
+        "UPDATE t SET a = 2 WHERE d > '2021-01-01'",
+        "CREATE UNIQUE INDEX c ON t (a, d)",
+    ),
+    "parted check": (PARTED, "UPDATE t SET b = 'q' WHERE id = 3", "ALTER TABLE t ADD CONSTRAINT c CHECK (b <> 'q')"),
+    "parted reference": (
+        PARTED,
+        "UPDATE t SET u = 9 WHERE id = 3",
+        "ALTER TABLE t ADD CONSTRAINT c FOREIGN KEY (u) REFERENCES u",
+    ),
+    "parted not null": (PARTED, "UPDATE t SET b = NULL WHERE id = 3", "ALTER TABLE t ALTER b SET NOT NULL"),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize(("before", "rows", "statement"), BROKEN.values(), ids=BROKEN)
+def test_what_rows_break_leaves_nothing(
+    project: Project, before: str, rows: str, statement: str
+) -> None:
+    """A step that the rows do not allow fails, and leaves the database as it was."""
+    run_sql(project.database, before, rows)
+    schema = dump.dump(project.database)
+    online(project, statement)
+    with pytest.raises(ExpectedError, match="upgrade stopped at revision bbbb"):
+        run(project)
+    assert dump.dump(project.database) == schema
+
+
 def test_invalid_index_of_the_same_definition_is_built_anew(project: Project) -> None:
     """An INVALID index is dropped and built again; with another definition it is refused, and stays."""
     run_sql(project.database, PLAIN, "CREATE INDEX i ON t (a)")

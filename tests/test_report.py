@@ -22,7 +22,9 @@ VIEW = {"kind": "VIEW", "schema": "other", "name": "v"}
 
 NOTHING: dict[str, Any] = {
     "path": None,
+    "then": None,
     "revision": None,
+    "unfilled": False,
     "renamed": [],
     "detected": [],
     "completed": [],
@@ -55,7 +57,9 @@ REPORTS: dict[str, tuple[str, dict[str, Any]]] = {
         report.revision_json(
             RevisionResult(
                 path=Path("a/b.py"),
+                then=Path("a/c.py"),
                 revision="b",
+                unfilled=True,
                 renamed=("column t.a:b",),
                 detected=(ODD,),
                 completed=("CREATE",),
@@ -72,7 +76,9 @@ REPORTS: dict[str, tuple[str, dict[str, Any]]] = {
         ),
         {
             "path": "a/b.py",
+            "then": "a/c.py",
             "revision": "b",
+            "unfilled": True,
             "renamed": ["column t.a:b"],
             "detected": [ODD],
             "completed": ["CREATE"],

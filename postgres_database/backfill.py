@@ -1,0 +1,274 @@
+"""Rows changed in short transactions, one after the other in the order of a key, which can be gone on with.
+
+Each transaction changes the rows of a range of keys and writes down, by the same commit, where it ended. So a run that
+is killed anywhere changes each row once, whatever the expressions are. Rows that others insert behind the place where
+it is are theirs to fill: by a default, a trigger, or the application.
+"""
+
+import random
+import time
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any, Protocol
+
+import psycopg2
+from psycopg2.errors import DeadlockDetected, LockNotAvailable, QueryCanceled
+
+from postgres_database.autocommit import Autocommit
+from postgres_database.connection import identifier
+from postgres_database.errors import ExpectedError
+from postgres_database.forms import bare
+
+FIRST_BATCH, LARGEST_BATCH = 100, 50_000  # rows
+AIM = 0.6
+"""Which share of the wanted time a batch is made for: some take longer than their rows let one expect."""
+REST = 0.5
+"""How long the others have the machine after a batch, as a share of its time."""
+LONGEST_PAUSE = 2.0  # seconds between tries to get a row that somebody keeps
+TOLD_EVERY, LOOKED_EVERY = 2.0, 1.0  # seconds
+LAG = 5  # seconds
+DISTANCE = 64 << 20  # bytes
+# As texts that mean the same in every session.
+EXACT = "SET LOCAL datestyle = 'ISO'; SET LOCAL intervalstyle = 'postgres'; SET LOCAL extra_float_digits = 1"
+KEYS = """
+    SELECT array_agg(quote_ident(a.attname) ORDER BY k.place),
+           array_agg(format_type(a.atttypid, a.atttypmod) ORDER BY k.place)
+    FROM pg_index i
+    CROSS JOIN unnest(i.indkey::int2[]) WITH ORDINALITY AS k (number, place)
+    LEFT JOIN pg_attribute a ON a.attrelid = i.indrelid AND a.attnum = k.number
+    WHERE i.indrelid = %s AND i.indisunique AND i.indimmediate AND i.indpred IS NULL AND k.place <= i.indnkeyatts
+      AND (i.indisvalid OR i.indisprimary)
+    GROUP BY i.indexrelid, i.indisprimary, i.indnkeyatts
+    HAVING bool_and(coalesce(a.attnotnull, false))
+    ORDER BY i.indisprimary DESC, i.indnkeyatts, i.indexrelid LIMIT 1
+"""
+ROWS = """
+    SELECT sum(greatest(reltuples, 0))::bigint FROM pg_class
+    WHERE oid = %s OR oid IN (SELECT relid FROM pg_partition_tree(%s) WHERE isleaf)
+"""
+WAITERS = """
+    SELECT count(*) FROM pg_stat_activity
+    WHERE CASE WHEN wait_event_type = 'Lock' THEN pg_backend_pid() = ANY (pg_blocking_pids(pid)) END
+"""
+# Who may not see the replicas sees NULL.
+REPLICAS = """
+    SELECT coalesce(max(extract(epoch FROM replay_lag)), 0)::float,
+           coalesce(max(pg_wal_lsn_diff(pg_current_wal_lsn(), replay_lsn)), 0)::bigint
+    FROM pg_stat_replication WHERE state = 'streaming'
+"""
+
+
+class Checkpoint(Protocol):
+    """Where a backfill is."""
+
+    def load(self) -> Sequence[str] | None:
+        """Return what was saved last; None at the beginning."""
+
+    def save(self, cursor: Any, place: Sequence[str]) -> None:
+        """Write down by this cursor where it is."""
+
+
+@dataclass(frozen=True)
+class Backfill:
+    """What rows get."""
+
+    schema: str
+    """Empty: found by the search path."""
+    table: str
+    values: Mapping[str, str]
+    """A SQL expression over the row for each column."""
+    where: str = ""
+    """A SQL condition; empty: every row."""
+    milliseconds: int = 200
+    """What a batch should take; none takes more than twice as long."""
+
+    @property
+    def sql(self) -> str:
+        """The table, for SQL."""
+        schema = f"{identifier(self.schema)}." if self.schema else ""
+        return f"{schema}{identifier(self.table)}"
+
+    @property
+    def update(self) -> str:
+        """The statement, without a condition."""
+        sets = ", ".join(f"{identifier(name)} = {value}" for name, value in self.values.items())
+        return f"UPDATE {self.sql} SET {sets}"  # noqa: S608 - names are quoted, expressions the script's
+
+
+def statement(work: Backfill) -> str:
+    """Return one plain statement that does the same."""
+    return work.update + (f" WHERE {work.where}" if work.where else "")
+
+
+def run(session: Autocommit, work: Backfill, checkpoint: Checkpoint) -> int:
+    """Change the rows, from where the checkpoint is, and return how many were changed.
+
+    Raises:
+        ExpectedError: There is no key to go by, or it would be changed.
+        psycopg2.Error: What the server says to an expression; what was done stays, and is not done again.
+    """
+    ((found,),) = session.rows("SELECT to_regclass(%s)::oid", work.sql)
+    if found is None:  # the server says it best
+        session.execute(statement(work))
+        return 0
+    keys = session.rows(KEYS, found)
+    if not keys:
+        raise ExpectedError(
+            f"the rows of {work.sql} have no key by which they could be changed in batches",
+            cause="it has neither a primary key nor a unique index on columns that are NOT NULL",
+            hint="invoke edit   (add such a key before, or op.execute an UPDATE if the table is small)",
+        )
+    columns, types = keys[0]
+    if changed := work.values.keys() & {bare(column) for column in columns}:
+        raise ExpectedError(
+            f"the backfill of {work.sql} changes {', '.join(sorted(changed))}, by which it finds its rows",
+            hint="invoke edit   (change a key by op.execute)",
+        )
+    ((expected,),) = session.rows(ROWS, found, found)
+    return _Run(session, work, checkpoint, columns, types, expected or 0).run()
+
+
+@dataclass
+class _Run:
+    """A backfill while it runs."""
+
+    session: Autocommit
+    work: Backfill
+    checkpoint: Checkpoint
+    columns: Sequence[str]
+    """Of the key, for SQL."""
+    types: Sequence[str]
+    expected: int
+    """How many rows there are, if statistics tell."""
+    size: int = field(default_factory=lambda: FIRST_BATCH)
+    """Rows of the next batch."""
+    changed: int = 0
+    passed: int = 0
+    """Rows that were met, also by earlier runs."""
+    started: float = field(default_factory=time.monotonic)
+    told: float = field(default_factory=time.monotonic)
+    looked: float = 0.0
+    patience: float = 1.0
+    """By how much a batch may take longer, because a single row does."""
+
+    def run(self) -> int:
+        saved = self.checkpoint.load()
+        place = saved[1:] if saved else None
+        self.passed = before = int(saved[0]) if saved else 0
+        pause = 0.05
+        while True:
+            begun = time.monotonic()
+            try:
+                reached, waiters = self._batch(place)
+            except (LockNotAvailable, DeadlockDetected, QueryCanceled) as error:
+                self._shrink(error, time.monotonic() - begun)
+                if isinstance(error, LockNotAvailable):
+                    pause = min(pause * 2, LONGEST_PAUSE)
+                    self._tell_blocker(pause)
+                time.sleep(pause * random.uniform(0.75, 1.25))  # noqa: S311 - nobody gains by guessing it
+                continue
+            if reached is None:
+                break
+            place, pause = reached, 0.05
+            seconds = time.monotonic() - begun
+            self._adapt(seconds, waiters)
+            time.sleep(seconds * (REST if not waiters else 1 + REST))
+            self._tell_progress(before)
+            self._wait_for_replicas()
+        seconds = time.monotonic() - self.started
+        self.session.report(f"{self.work.sql}: {self.changed:,} rows changed in {seconds:.1f} s")
+        return self.changed
+
+    def _batch(self, place: Sequence[str] | None) -> tuple[Sequence[str] | None, int]:
+        """Change the next rows; return the key that was reached, None at the end, and how many wait for us."""
+        limit = int(self.work.milliseconds * self.patience)
+        limits = f"SET LOCAL statement_timeout = {int(limit * 1.5)}; SET LOCAL lock_timeout = {max(limit // 2, 1)}"
+        with self.session.transaction() as cursor:
+            cursor.execute(f"{EXACT}; {limits}")
+            upper = self._upper(cursor, place)
+            if upper is None:
+                return None, 0
+            keys = ", ".join(self.columns)
+            bounds = [f"({keys}) <= {self._literal(cursor, upper)}", *self._above(cursor, place)]
+            where = [f"({self.work.where})"] if self.work.where else []
+            cursor.execute(f"{self.work.update} WHERE {' AND '.join([*bounds, *where])}")
+            changed = cursor.rowcount
+            passed = self.passed + self.size
+            self.checkpoint.save(cursor, [str(passed), *upper])
+            cursor.execute(WAITERS)
+            (waiters,) = cursor.fetchone()
+        self.changed += changed
+        self.passed = passed
+        return upper, waiters
+
+    def _upper(self, cursor: Any, place: Sequence[str] | None) -> Sequence[str] | None:
+        """Return the key of the last row of the next batch."""
+        where = "".join(f" WHERE {each}" for each in self._above(cursor, place))
+        texts = ", ".join(f"{column}::text" for column in self.columns)
+        query = f"SELECT ARRAY[{texts}] FROM {self.work.sql}{where} ORDER BY"  # noqa: S608 - names are quoted
+        up, down = ", ".join(self.columns), ", ".join(f"{each} DESC" for each in self.columns)
+        for order in (f"{up} OFFSET {self.size - 1} LIMIT 1", f"{down} LIMIT 1"):
+            cursor.execute(f"{query} {order}")
+            for (key,) in cursor.fetchall():
+                return [*key]
+        return None
+
+    def _above(self, cursor: Any, place: Sequence[str] | None) -> list[str]:
+        return [f"({', '.join(self.columns)}) > {self._literal(cursor, place)}"] if place else []
+
+    def _literal(self, cursor: Any, key: Sequence[str]) -> str:
+        texts = (cursor.mogrify("%s", (text,)).decode() for text in key)
+        return f"({', '.join(f'{text}::{type_}' for text, type_ in zip(texts, self.types, strict=True))})"
+
+    def _adapt(self, seconds: float, waiters: int) -> None:
+        """Choose the next size from how long this batch took."""
+        wanted = self.work.milliseconds / 1000 * AIM
+        factor = min(wanted / max(seconds, 0.0001), 0.5 if waiters else 2.0)
+        self.size = max(1, min(int(self.size * factor), LARGEST_BATCH))
+        self.patience = 1.0
+
+    def _shrink(self, error: psycopg2.Error, seconds: float) -> None:
+        """Make batches smaller; raise the error if it was not our own limit that ended the statement."""
+        limit = self.work.milliseconds * self.patience * 1.5 / 1000
+        if isinstance(error, QueryCanceled):
+            if seconds < limit * 0.9:
+                raise error
+            if self.size == 1:
+                self.patience *= 2
+                self.session.tell(
+                    f"a single row of {self.work.sql}, which takes more than {limit:.1f} s"
+                )
+        self.size = max(1, self.size // 2)
+
+    def _tell_blocker(self, pause: float) -> None:
+        if pause >= LONGEST_PAUSE and time.monotonic() - self.told > TOLD_EVERY:
+            self.told = time.monotonic()
+            self.session.tell(
+                f"a row of {self.work.sql} that somebody keeps; {self.changed:,} rows are done"
+            )
+
+    def _tell_progress(self, before: int) -> None:
+        now = time.monotonic()
+        if now - self.told < TOLD_EVERY:
+            return
+        self.told = now
+        rate = (self.passed - before) / (now - self.started)
+        text = f"{self.work.sql}: {self.passed:,} rows, {rate:,.0f} rows/s"
+        if self.passed < self.expected:
+            left = (self.expected - self.passed) / max(rate, 0.1)
+            share = 100 * self.passed / self.expected
+            text += f", {share:.0f} % of about {self.expected:,}, {left:,.0f} s left"
+        self.session.report(text)
+
+    def _wait_for_replicas(self) -> None:
+        """Pause while a replica does not follow."""
+        told = False
+        while time.monotonic() - self.looked >= LOOKED_EVERY:
+            self.looked = time.monotonic()
+            ((lag, distance),) = self.session.rows(REPLICAS)
+            if distance < DISTANCE and (lag < LAG or distance < DISTANCE // 64):
+                return
+            if not told:
+                self.session.tell(f"a replica that is {lag:.0f} s and {distance >> 20:,} MB behind")
+                told = True
+            time.sleep(LOOKED_EVERY)

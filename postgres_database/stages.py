@@ -1,0 +1,275 @@
+"""A draft as scripts: what a transaction may hold, and what is done beside live traffic.
+
+Every operation is run on a scratch database and measured: what scans or rewrites a table that may have rows, while
+others wait, goes into an online revision of its own, if there is a form that is safe.
+"""
+
+import re
+from collections.abc import Iterator, Sequence
+from collections.abc import Set as AbstractSet
+from contextlib import suppress
+from dataclasses import dataclass, replace
+from itertools import groupby
+
+import sqlalchemy as sa
+from alembic.operations import MigrateOperation
+from alembic.operations.ops import AddColumnOp, AlterColumnOp
+
+from postgres_database import alter, comparison, draft, forms
+from postgres_database.catalog import DEFAULT_SCHEMA, Catalog, Column, Name, place
+from postgres_database.comparison import Frame, Side
+from postgres_database.connection import Database, identifier
+from postgres_database.draft import Draft
+from postgres_database.history import History
+from postgres_database.losses import losses
+from postgres_database.measured import Effects, measuring, names, tables
+from postgres_database.operations import FillColumns, Note, Online, Outside, RunSql
+from postgres_database.renames import Rename
+from postgres_database.scratch import Scratch
+from postgres_database.steps import text
+from postgres_database.tokens import IDENTIFIER, split
+from postgres_database.trial import Change, Trial, run
+
+Tables = AbstractSet[tuple[str, str]]
+"""Schemas and names."""
+Operations = Sequence[MigrateOperation]
+
+ADD_COLUMN = re.compile(
+    rf"ALTER TABLE (?P<table>{IDENTIFIER}\.{IDENTIFIER}) ADD COLUMN (?P<column>{IDENTIFIER}) [^;]*;$"
+)
+IN_STEPS = """Nobody can read or write {table} while this rewrites it. Where that takes too long, do it in steps, each a
+revision of its own: add a second column; let the application, or a trigger, write both; give the rows their values by
+op.backfill; let the application read the new column; drop the old one."""
+FILL_IN = """What do the rows that are there get? Put a SQL expression in the place of None, such as "'none'" or
+"lower(name)"; the application must give new rows a value before this is run."""
+
+
+@dataclass(frozen=True)
+class Stage:
+    """What becomes one script."""
+
+    upgrade: Operations
+    downgrade: Operations
+    online: bool = False
+    end: Side | None = None
+    """What a database is after it; None: what the models say."""
+
+
+@dataclass(frozen=True)
+class Stages:
+    """A draft in stages."""
+
+    stages: tuple[Stage, ...]
+    cautions: tuple[str, ...] = ()
+    """What rows lose or refuse, and what others will wait for."""
+    unfilled: bool = False
+    """Whether a script does not run on rows before somebody says what they get."""
+
+
+@dataclass(frozen=True)
+class Origin:
+    """What a draft was made from."""
+
+    session: Scratch
+    history: History
+    whole: Frame
+    frame: Frame
+    renamed: Sequence[Rename]
+    metadata: sa.MetaData
+
+    def new(self) -> Database:
+        """Make a scratch database at head without rows but those of the history."""
+        return self.session.at(self.history, self.history.heads)
+
+    def clone(self, database: Database) -> Database:
+        """Make a copy of one."""
+        return self.session.clone(database)
+
+
+def whole(drafted: Draft) -> Stages:
+    """Leave a draft in one piece."""
+    return Stages((Stage(drafted.upgrade, drafted.downgrade),), drafted.cautions)
+
+
+def divide(origin: Origin, drafted: Draft) -> Stages:
+    """Divide a draft into one or two stages, each in forms that live traffic does not notice."""
+    database = origin.new()
+    there = {(name.schema, name.name) for name in origin.frame.before.catalog.tables}
+    fills = _Fills(origin.frame.goal.catalog, there)
+    notes = [op for op in drafted.upgrade if isinstance(op, Note)]
+    ops = [op for op in drafted.upgrade if op not in notes]
+    first: list[MigrateOperation] = []
+    later: list[MigrateOperation] = []
+    cautions: list[str] = []
+    for op, effects in _measured(database, ops, there):
+        gentle = fills.instead(op, effects)
+        if _has_safe_form(op, effects):
+            later.append(op)
+            continue
+        if gentle is None and effects.blocking:
+            cautions += effects.lines()
+            first += [Note(IN_STEPS.format(table=name)) for name in names(effects.rewritten)]
+        first += gentle or [op]
+    if first and (later or fills.any) and (two := _two(origin, drafted, first, fills)):
+        return replace(two, cautions=(*two.cautions, *cautions))
+    online = not first
+    one = [*notes, *([Online(later)] if online else first)]
+    stage = Stage(one, _guarded(database, drafted.downgrade), online=online)
+    return Stages((stage,), (*drafted.cautions, *cautions))
+
+
+def _two(origin: Origin, drafted: Draft, first: Operations, fills: "_Fills") -> Stages | None:
+    """Make what can be made in a transaction the first stage, and what is left to do the second, if anything is."""
+    database = origin.new()
+    done = _tried(database, first)
+    middle = comparison.side(database)
+    left = origin.frame.between(middle, origin.frame.models)
+    second = draft.draft(origin.clone(database), left, left, (), origin.metadata)
+    up = [*fills.operations(), *_flat(second.upgrade)]
+    if not up:
+        return None
+    frame = origin.frame.between(origin.frame.before, middle)
+    lost = losses(frame.before.catalog, frame.goal.catalog)
+    back = [op for op in drafted.back if not _changes_nothing(op, frame)]
+    undo = draft.undo(origin.clone(database), origin.whole, frame, origin.renamed, back)
+    down = [Online(_flat(second.downgrade))] if second.downgrade else []
+    return Stages(
+        (
+            Stage([*draft.notes(lost), *done], _guarded(database, undo), end=middle),
+            Stage([Online(up)], down, online=True),
+        ),
+        (*lost, *second.cautions),
+        bool(fills.unknown),
+    )
+
+
+def _measured(
+    database: Database, ops: Operations, there: Tables
+) -> Iterator[tuple[MigrateOperation, Effects]]:
+    """Run operations, each in a transaction, and yield what each does to tables that were there before."""
+    with database.connect() as connection:
+        for op in ops:
+            effects = Effects()
+            with suppress(Exception):  # what it needs may be missing on a copy
+                if isinstance(op, Outside):
+                    _run_outside(database, op)
+                else:
+                    with connection.begin(), measuring(connection) as effects:
+                        run(connection, op)
+            yield op, effects.of(there)
+
+
+def _tried(database: Database, ops: Operations) -> list[MigrateOperation]:
+    """Run what can be run, and return it."""
+    outside = [op for op in ops if isinstance(op, Outside)]
+    for op in outside:
+        _run_outside(database, op)
+    trial = Trial(database)
+    trial.make(Change([[op]]) for op in ops if op not in outside)
+    return [*outside, *trial.done]
+
+
+def _run_outside(database: Database, op: Outside) -> None:
+    with database.connect(autocommit=True) as connection:
+        for each in op.statements:
+            run(connection, each)
+
+
+def _has_safe_form(op: MigrateOperation, effects: Effects) -> bool:
+    """Tell whether an operation is better done beside live traffic, and can be."""
+    if isinstance(op, (Note, Outside)):
+        return False
+    found = [each for piece in split(text(op), ";") if (each := forms.parse(piece))]
+    return any(each.form == "drop index" or effects.blocking for each in found)
+
+
+def _guarded(database: Database, ops: Operations) -> list[MigrateOperation]:
+    """Put what others would wait for into online blocks, in the order that there is."""
+    with database.connect() as connection, connection.begin():
+        there = tables(connection)
+    measured = _measured(database, ops, there)
+    guarded: list[MigrateOperation] = []
+    for online, group in groupby(measured, key=lambda pair: _has_safe_form(*pair)):
+        part = [op for op, _ in group]
+        guarded += [Online(part)] if online else part
+    return guarded
+
+
+def _changes_nothing(op: MigrateOperation, frame: Frame) -> bool:
+    """Tell whether a change of a column is none between the two sides of a comparison."""
+    if not isinstance(op, AlterColumnOp):
+        return False
+    name = place(op.schema, op.table_name)
+    here, goal = (each.catalog.tables.get(name) for each in (frame.before, frame.goal))
+    columns = [each.columns.get(op.column_name) if each else None for each in (here, goal)]
+    return columns[0] == columns[1]
+
+
+def _flat(ops: Operations) -> list[MigrateOperation]:
+    return [each for op in ops for each in (op.statements if isinstance(op, Outside) else [op])]
+
+
+class _Fills:
+    """New columns that rows cannot get at once: they are nullable first, and are filled in the second stage."""
+
+    def __init__(self, goal: Catalog, there: Tables) -> None:
+        self._goal = goal
+        self._there = there
+        self.unknown: dict[Name, list[str]] = {}
+        """What nobody knows but whoever has the rows."""
+        self._found: list[FillColumns] = []
+
+    def instead(self, op: MigrateOperation, effects: Effects) -> list[MigrateOperation] | None:
+        """Return what adds a column without a value for the rows that are there; None if it is well as it is."""
+        name, column = self._added(op)
+        if name not in self._there or column is None or column.generated or column.identity:
+            return None
+        if not (effects.rewritten if column.default else column.not_null):
+            return None
+        empty = replace(column, not_null=False, default="", serial=False, sequence="")
+        add: MigrateOperation = RunSql(alter.add_column(name, empty))
+        if isinstance(op, AddColumnOp):
+            bare = sa.Column(op.column.name, op.column.type, comment=op.column.comment)
+            add = AddColumnOp(op.table_name, bare, schema=op.schema)
+        item = identifier(column.name)
+        if not column.default:
+            self.unknown.setdefault(name, []).append(column.name)
+            return [add]
+        values = {column.name: column.default}
+        self._found.append(
+            FillColumns(name.name, values, where=f"{item} IS NULL", schema=_schema(name))
+        )
+        alter_table = f"ALTER TABLE {name.sql} ALTER COLUMN {item}"
+        owned = f"CREATE SEQUENCE {column.sequence} AS {column.type} OWNED BY {name.sql}.{item};"
+        numbers = [RunSql(owned)] if column.serial else []
+        return [add, *numbers, RunSql(f"{alter_table} SET DEFAULT {column.default};")]
+
+    @property
+    def any(self) -> bool:
+        """Whether there are any."""
+        return bool(self.unknown or self._found)
+
+    def operations(self) -> list[MigrateOperation]:
+        """Return what fills the columns."""
+        asked: list[MigrateOperation] = []
+        for name, columns in self.unknown.items():
+            asked += [
+                Note(FILL_IN),
+                FillColumns(name.name, dict.fromkeys(columns), schema=_schema(name)),
+            ]
+        return [*asked, *self._found]
+
+    def _added(self, op: MigrateOperation) -> tuple[Name, Column | None]:
+        """Return the column that an operation adds, as the models have it, and its table."""
+        name, column = Name("", ""), ""
+        if isinstance(op, AddColumnOp):
+            name, column = place(op.schema, op.table_name), op.column.name
+        elif isinstance(op, RunSql) and (match := ADD_COLUMN.match(op.text)):
+            parts = [forms.bare(part) for part in re.findall(IDENTIFIER, match["table"])]
+            name, column = Name(*parts), forms.bare(match["column"])
+        table = self._goal.tables.get(name)
+        return name, table.columns.get(column) if table else None
+
+
+def _schema(name: Name) -> str | None:
+    return None if name.schema == DEFAULT_SCHEMA else name.schema

@@ -1,0 +1,121 @@
+"""What may happen to a command while it runs: it is killed at a statement, others run beside it."""
+
+import copy
+import dataclasses
+import os
+import signal
+import threading
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import psycopg2.extensions
+from conftest import Project
+
+from postgres_database import connection, upgrade
+from postgres_database.connection import Database
+from postgres_database.errors import ExpectedError
+
+OK, REFUSED, BROKEN = 0, 1, 3
+KILLED = -signal.SIGKILL
+
+
+def run_child(work: Callable[[], None]) -> int:
+    """Do something in a process of its own and return how that ended: an exit code, or minus a signal."""
+    return wait_for([start_child(work)])[0]
+
+
+def start_child(work: Callable[[], None]) -> int:
+    """Start a process that does something and return its number."""
+    child = os.fork()
+    if child:
+        return child
+    code = BROKEN
+    try:
+        work()
+        code = OK
+    except ExpectedError as error:
+        os.write(2, f"{error}\n".encode())
+        code = REFUSED
+    finally:
+        os._exit(code)
+
+
+def wait_for(children: Sequence[int]) -> list[int]:
+    """Return how processes ended."""
+    ends = [os.waitpid(child, 0)[1] for child in children]
+    return [os.waitstatus_to_exitcode(end) for end in ends]
+
+
+def kill(child: int) -> None:
+    """Kill a process as by kill -9."""
+    os.kill(child, signal.SIGKILL)
+    wait_for([child])
+
+
+def upgraded(project: Project, **options: Any) -> None:
+    """Upgrade by connections that nobody had before."""
+    database = dataclasses.replace(project.database)
+    upgrade.upgrade(project.settings, database, confirm=lambda *_: True, **options)
+
+
+class Counted(psycopg2.extensions.cursor):
+    """Calls something before and after each statement of the main thread."""
+
+    before: Callable[[int, str], None] = staticmethod(lambda _number, _sql: None)
+    after: Callable[[int, str], None] = staticmethod(lambda _number, _sql: None)
+    count = 0
+
+    def execute(self, query: Any, values: Any = None) -> None:
+        """Run a statement."""
+        if threading.current_thread() is not threading.main_thread():
+            super().execute(query, values)
+            return
+        Counted.count += 1
+        number, sql = Counted.count, str(query)
+        Counted.before(number, sql)
+        super().execute(query, values)
+        Counted.after(number, sql)
+
+
+def watched(
+    before: Callable[[int, str], None] | None = None,
+    after: Callable[[int, str], None] | None = None,
+) -> None:
+    """Count the statements of this process, which is a child, from now on."""
+    connection.CONNECT_DEFAULTS["cursor_factory"] = Counted  # type: ignore[assignment]
+    Counted.count = 0
+    Counted.before = staticmethod(before or (lambda _number, _sql: None))
+    Counted.after = staticmethod(after or (lambda _number, _sql: None))
+
+
+def killing(number: int, *, after: bool) -> None:
+    """Let this process be killed at a statement, as by kill -9."""
+
+    def kill(count: int, _sql: str) -> None:
+        if count == number:
+            os.kill(os.getpid(), signal.SIGKILL)
+
+    watched(None if after else kill, kill if after else None)
+
+
+def counted(project: Project) -> int:
+    """Return how many statements an upgrade runs."""
+    reader, writer = os.pipe()
+
+    def work() -> None:
+        watched()
+        upgraded(project)
+        os.write(writer, str(Counted.count).encode())
+
+    assert run_child(work) == OK
+    os.close(writer)
+    with os.fdopen(reader) as pipe:
+        return int(pipe.read())
+
+
+def elsewhere(project: Project, database: Database) -> Project:
+    """Return the same repository with another target."""
+    other = copy.copy(project)
+    other.database = database
+    other.settings = dataclasses.replace(project.settings, target=database.dsn)
+    return other
