@@ -1,7 +1,6 @@
 """Locks that are not to be had: who holds them, and when to try again."""
 
 import random
-import re
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -13,7 +12,7 @@ from typing import Any
 import sqlalchemy as sa
 
 from postgres_database.connection import Database
-from postgres_database.tokens import TOKEN
+from postgres_database.tokens import without_literals
 
 PAUSES = (0.5, 1.0, 2.0, 4.0, 8.0, 16.0, 30.0)
 """Seconds between tries, before they are jittered; after the last one there is one more try."""
@@ -100,14 +99,5 @@ def older(cursor: Any) -> str:
 
 def _said(pid: int, who: str, state: str, seconds: int, query: str) -> str:
     state = f", {state}" if state else ""
-    return f"pid {pid} ({who}{state}, {seconds} s): {without_literals(query)}"
-
-
-def without_literals(query: str) -> str:
-    """Return a query shortened to a line that holds no value of any row."""
-
-    def masked(token: re.Match[str]) -> str:
-        return "…" if token["quoted"] and not token[0].startswith('"') else token[0]
-
-    text = re.sub(r"(?<![\w.])\d+(?:\.\d+)?", "…", TOKEN.sub(masked, query))
-    return shorten(text, SHOWN, placeholder=" …")
+    line = shorten(without_literals(query), SHOWN, placeholder=" …")
+    return f"pid {pid} ({who}{state}, {seconds} s): {line}"

@@ -12,10 +12,11 @@ TOKEN = re.compile(
           | (?P<dollar>\$(?:[^\W\d]\w*)?\$).*?(?P=dollar)
         )
       | (?P<word>[^\W\d][\w$]*)
-      | (?P<comment>--[^\n]*)
+      | (?P<comment>--[^\n]* | /\*(?>/\*.*?\*/|[^*/]+|\*(?!/)|/(?!\*))*+\*/)
       | (?P<mark>[()\[\],;])""",
     re.DOTALL | re.VERBOSE,
 )
+SPACE = re.compile(TOKEN.pattern + r"|(?P<space>\s+)", re.DOTALL | re.VERBOSE)
 VARCHAR = "::character varying"
 
 
@@ -53,6 +54,50 @@ def split(text: str, separator: str) -> list[str]:
     ]
     pieces = [text[cut + 1 : next_cut] for cut, next_cut in pairwise(cuts)]
     return [piece for piece in pieces if piece.strip()]
+
+
+def statements(text: str) -> list[str]:
+    """Split SQL into its statements, without comments, each on one line outside quotes.
+
+    A function's body stays whole, also one that is not quoted (BEGIN ATOMIC … END).
+    """
+    found: list[str] = []
+    parts: list[str] = []
+    start = depth = 0
+    body = 0  # blocks that only END closes
+    before = ""
+    for token in TOKEN.finditer(text):
+        word, mark = (token["word"] or "").upper(), token["mark"]
+        if token["comment"]:
+            parts += text[start : token.start()], " "
+            start = token.end()
+        elif word:
+            opens = word == "CASE" if body else (before, word) == ("BEGIN", "ATOMIC")
+            body += opens - (body > 0 and word == "END")
+            before = word
+        elif mark == ";" and not body and depth <= 0:
+            found.append("".join([*parts, text[start : token.start()]]))
+            parts, start, depth = [], token.end(), 0
+        elif mark and mark not in ",;":
+            depth += 1 if mark in "([" else -1
+    lines = map(flat, [*found, "".join([*parts, text[start:]])])
+    return [line for line in lines if line]
+
+
+def flat(sql: str) -> str:
+    """Return SQL with one space wherever there is space outside quotes."""
+    return SPACE.sub(lambda part: " " if part["space"] else part[0], sql).strip()
+
+
+def without_literals(sql: str) -> str:
+    """Return SQL that holds no value of any row; one that was cut off within a value ends there."""
+
+    def masked(token: re.Match[str]) -> str:
+        hides = token["comment"] or (token["quoted"] and not token[0].startswith('"'))
+        return "…" if hides else token[0]
+
+    text = re.sub(r"('|\$\w*\$).*", "…", TOKEN.sub(masked, sql), flags=re.DOTALL)
+    return re.sub(r"(?<![\w.$])\d+(?:\.\d+)?", "…", text)
 
 
 def stable(sql: str) -> str:

@@ -1,0 +1,92 @@
+"""What the scripts of a plan run: their statements, printed without a target."""
+
+import io
+import re
+from collections.abc import Iterator, Sequence
+from contextlib import redirect_stdout, suppress
+from dataclasses import dataclass
+from textwrap import shorten
+from typing import Any
+
+from alembic.runtime.environment import EnvironmentContext
+
+from postgres_database import history
+from postgres_database.history import Revision
+from postgres_database.settings import Settings
+from postgres_database.tokens import statements, without_literals
+
+SHOWN = 12  # statements of a revision
+WIDTH = 120  # characters of a statement
+DEPENDS = re.compile(r"\bas_sql\b|\bis_offline_mode\b")
+"""What a script asks that does something else when it is printed."""
+OPEN = re.compile(
+    r"(?:ALTER|CREATE|DROP)(?: OR REPLACE)?(?: UNIQUE| MATERIALIZED| UNLOGGED)? (?:TABLE|INDEX|VIEW|TYPE|DOMAIN"
+    r"|SEQUENCE|SCHEMA|FUNCTION|PROCEDURE|TRIGGER|POLICY|EXTENSION)|DROP|COMMENT|GRANT|REVOKE|TRUNCATE",
+    re.IGNORECASE,
+)
+"""How statements begin whose literals belong to the schema: they are no values of rows, and no passwords."""
+
+
+@dataclass(frozen=True)
+class Printed:
+    """What a revision runs."""
+
+    revision: Revision
+    statements: tuple[str, ...] | None
+    """In their order, each on one line outside quotes; None if they cannot be known beforehand."""
+    online: bool
+    """Whether some of it runs outside a transaction."""
+
+    def lines(self) -> Iterator[str]:
+        """Yield the revision with its kind, and below it what it runs, without values of rows."""
+        yield f"{self.revision}  ({'online' if self.online else 'transactional'})"
+        if self.statements is None:
+            yield "  statements that only a run can tell: the script reads rows"
+            return
+        for statement in self.statements[:SHOWN]:
+            text = statement if OPEN.match(statement) else without_literals(statement)
+            yield f"  {shorten(text, WIDTH, placeholder=' …')}"
+        if (more := len(self.statements) - SHOWN) > 0:
+            yield f"  … and {more} more"
+
+
+def printed(settings: Settings, verb: str, plan: Sequence[Revision]) -> tuple[Printed, ...]:
+    """Return what revisions run, each for itself.
+
+    Alembic's offline mode runs the scripts; it has no database, so a script that reads rows fails, and
+    what it runs cannot be known.
+
+    Args:
+        settings: Where the scripts are.
+        verb: `upgrade` or `downgrade`.
+        plan: The revisions, in order.
+    """
+    config = history.alembic_config(settings)
+    config.output_buffer = output = io.StringIO()
+    directory = history.script_directory(settings)
+    texts: dict[str, str] = {}
+
+    def run(_heads: object, _context: object) -> list[Any]:
+        for revision in plan:
+            output.seek(0)
+            output.truncate()
+            with suppress(Exception):
+                getattr(directory.get_revision(revision.id).module, verb)()
+                texts[revision.id] = output.getvalue()
+        return []
+
+    with (
+        suppress(Exception),  # an env.py that has no offline mode
+        redirect_stdout(io.StringIO()),  # what scripts say
+        EnvironmentContext(config, directory, fn=run, as_sql=True),
+    ):
+        directory.run_env()
+    return tuple(_printed(revision, texts.get(revision.id)) for revision in plan)
+
+
+def _printed(revision: Revision, text: str | None) -> Printed:
+    if text is None or DEPENDS.search(revision.text):
+        return Printed(revision, None, revision.online)
+    lines = statements(text)
+    kept = tuple(line for line in lines if line.upper() not in {"BEGIN", "COMMIT"})
+    return Printed(revision, kept, online=len(kept) < len(lines))

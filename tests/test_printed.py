@@ -1,0 +1,135 @@
+"""What the scripts of a plan run, told without a target."""
+
+import time
+from collections.abc import Sequence
+
+import pytest
+from conftest import Project
+
+from postgres_database import history
+from postgres_database.printed import Printed, printed
+
+
+def of(project: Project, upgrade: str) -> Printed:
+    """Return what a script runs whose upgrade is this."""
+    project.script("aaaa", "", upgrade)
+    (step,) = printed(project.settings, "upgrade", history.read(project.settings).revisions)
+    return step
+
+
+@pytest.mark.parametrize(
+    ("body", "statements", "online"),
+    [
+        ("pass", [], False),
+        (
+            "op.execute('CREATE TABLE t (a int); -- one; two\\nDROP TABLE t')",
+            ["CREATE TABLE t (a int)", "DROP TABLE t"],
+            False,
+        ),
+        (
+            "op.add_column('t', sa.Column('Größe', sa.Integer(), nullable=False), schema='s')",
+            ['ALTER TABLE s.t ADD COLUMN "Größe" INTEGER NOT NULL'],
+            False,
+        ),
+        (
+            "op.bulk_insert(sa.table('t', sa.column('a', sa.Text)), [{'a': '100% :x; it\\'s'}])",
+            ["INSERT INTO t (a) VALUES ('100% :x; it''s')"],
+            False,
+        ),
+        (
+            """
+            op.execute('CREATE TABLE t (a int)')
+            with op.get_context().autocommit_block():
+                op.create_index('i', 't', ['a'], postgresql_concurrently=True)
+            """,
+            ["CREATE TABLE t (a int)", "CREATE INDEX CONCURRENTLY i ON t (a)"],
+            True,
+        ),
+        ("print('hello'); op.drop_table('t')", ["DROP TABLE t"], False),
+        ("[row for row in op.get_bind().execute(sa.text('SELECT 1'))]", None, False),
+        ("if not op.get_context().as_sql:\n    op.execute('DELETE FROM t')", None, False),
+        ("with op.get_context().autocommit_block():\n    undefined_name()", None, True),
+    ],
+)
+def test_statements_of_a_script(
+    project: Project, body: str, statements: Sequence[str] | None, *, online: bool
+) -> None:
+    """A script's statements are told as it runs them; what only a run can tell is unknown."""
+    step = of(project, body)
+    assert step.statements == (None if statements is None else tuple(statements))
+    assert step.online == online
+
+
+def test_each_revision_has_its_own(project: Project) -> None:
+    """Statements are told per revision, also across branches and merges, and of a downgrade backwards."""
+    project.script("aaaa", "", "op.execute('SELECT 1')", "op.execute('SELECT -1')")
+    project.script("bbbb", "aaaa", "op.execute('SELECT 2')", "undefined_name()")
+    project.script("cccc", "aaaa", "op.execute('SELECT 3')", "op.execute('SELECT -3')")
+    project.script("dddd", "bbbb,cccc", "pass", "op.execute('SELECT -4')")
+    revisions = history.read(project.settings).revisions
+    up = {
+        step.revision.id: step.statements
+        for step in printed(project.settings, "upgrade", revisions)
+    }
+    assert up == {
+        "aaaa": ("SELECT 1",),
+        "bbbb": ("SELECT 2",),
+        "cccc": ("SELECT 3",),
+        "dddd": (),
+    }
+    down = printed(project.settings, "downgrade", revisions[::-1])
+    assert [step.revision.id for step in down][-1] == "aaaa"
+    assert {step.revision.id: step.statements for step in down} == {
+        "aaaa": ("SELECT -1",),
+        "bbbb": None,
+        "cccc": ("SELECT -3",),
+        "dddd": ("SELECT -4",),
+    }
+
+
+def test_environment_that_cannot_be_printed(project: Project) -> None:
+    """If env.py itself needs a database, nothing is known, and nothing fails."""
+    env = project.root / "migration" / "env.py"
+    env.write_text("raise RuntimeError\n")
+    assert of(project, "op.execute('SELECT 1')").statements is None
+
+
+def test_large_baseline_is_read_quickly(project: Project) -> None:
+    """Thousands of statements of a baseline are told within seconds, with bodies of functions whole."""
+    function = (
+        "CREATE FUNCTION f{}() RETURNS void LANGUAGE plpgsql AS $_$ BEGIN; -- x\n\tEND; $_$;\n"
+    )
+    text = "".join(f"-- Name: {n}\n\n" + function.format(n) for n in range(5000))
+    (project.versions / "big.sql").write_text(text)
+    started = time.monotonic()
+    step = of(project, f"op.execute_file({str(project.versions / 'big.sql')!r})")
+    assert time.monotonic() - started < 30
+    assert step.statements is not None
+    assert len(step.statements) == 5000
+    assert step.statements[0] == function.format(0).strip().removesuffix(";")
+
+
+def test_lines_are_short_and_hold_no_values(project: Project) -> None:
+    """A plan shows each statement in a line, at most twelve, without what rows hold or a password."""
+    lines = [
+        *of(
+            project,
+            """
+            op.execute("UPDATE users SET name = 'secret', age = 4711 WHERE \\"e mail\\" = $$secret$$")
+            op.execute("ALTER TABLE users ADD CHECK (kind IN ('a', 'b')), ADD c varchar(20)")
+            op.execute("CREATE USER MAPPING FOR app SERVER s OPTIONS (password 'secret')")
+            op.execute("CREATE VIEW v AS SELECT " + ", ".join(map(str, range(100))))
+            for n in range(48):
+                op.execute(f"DROP TABLE t{n}")
+            """,
+        ).lines()
+    ]
+    assert lines[:4] == [
+        "aaaa  Message of aaaa  (transactional)",
+        '  UPDATE users SET name = …, age = … WHERE "e mail" = …',
+        "  ALTER TABLE users ADD CHECK (kind IN ('a', 'b')), ADD c varchar(20)",
+        "  CREATE USER MAPPING FOR app SERVER s OPTIONS (password …)",
+    ]
+    assert lines[4].endswith(" …")
+    assert max(map(len, lines)) < 130
+    assert lines[-2:] == ["  DROP TABLE t7", "  … and 40 more"]
