@@ -41,8 +41,11 @@ def init(result: InitResult) -> None:
 def plan(result: UpgradeResult, verb: str) -> None:
     """Show what an upgrade or downgrade would run."""
     say(f"at {_places(result.before)}")
-    for revision in result.plan:
-        say(f"  would {verb}  {revision}")
+    for step in result.steps:
+        first, *others = step.lines()
+        say(f"  would {verb}  {first}")
+        for line in others:
+            say(f"  {line}", style="dim")
     if not result.plan:
         say(_nothing(result, verb))
 

@@ -27,7 +27,7 @@ from postgres_database.operations import FillColumns, Note, Online, Outside, Run
 from postgres_database.renames import Rename
 from postgres_database.scratch import Scratch
 from postgres_database.steps import text
-from postgres_database.tokens import IDENTIFIER, split
+from postgres_database.tokens import IDENTIFIER, statements
 from postgres_database.trial import Change, Trial, run
 
 Tables = AbstractSet[tuple[str, str]]
@@ -179,7 +179,7 @@ def _has_safe_form(op: MigrateOperation, effects: Effects) -> bool:
     """Tell whether an operation is better done beside live traffic, and can be."""
     if isinstance(op, (Note, Outside)):
         return False
-    found = [each for piece in split(text(op), ";") if (each := forms.parse(piece))]
+    found = [each for piece in statements(text(op)) if (each := forms.parse(piece))]
     return any(each.form == "drop index" or effects.blocking for each in found)
 
 

@@ -24,7 +24,7 @@ from postgres_database import forms, online, operations
 from postgres_database.autocommit import Autocommit
 from postgres_database.journal import JOURNAL, Journal
 from postgres_database.operations import ExecuteFile, Online, RunSql
-from postgres_database.tokens import split
+from postgres_database.tokens import statements
 
 IMPLEMENTATIONS: dict[type[MigrateOperation], Any] = {
     ops.AddColumnOp: toimpl.add_column,
@@ -75,7 +75,7 @@ def _step(implementation: Any, on: Any, operation: MigrateOperation) -> Any:
     if isinstance(on, BatchOperations) or (context.as_sql and not ONLINE.get()):
         return run()
     if context.as_sql:
-        for piece in split(text(operation), ";"):
+        for piece in statements(text(operation)):
             statement = forms.parse(piece)
             for each in forms.offline(statement) if statement else [piece.strip()]:
                 context.impl.static_output(f"{each};\n")
@@ -101,7 +101,7 @@ def _outside(
     session: Autocommit, journal: Journal | None, sql: str, run: Callable[[], Any]
 ) -> None:
     """Run the statements of an operation, those in their safe form that have one, the others alone."""
-    found = [(piece, forms.parse(piece)) for piece in split(sql, ";")]
+    found = [(piece, forms.parse(piece)) for piece in statements(sql)]
     safe = [each for _, each in found if each and (ONLINE.get() or each.concurrent)]
     if not safe:
         _alone(session, journal, sql, run)

@@ -5,11 +5,12 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass, replace
 
-from postgres_database import blockers, cluster, connection, history, journal, runner
+from postgres_database import blockers, cluster, connection, history, journal, printed, runner
 from postgres_database.autocommit import REPORT, TELL
 from postgres_database.connection import Database
 from postgres_database.errors import ExpectedError
 from postgres_database.history import Revision
+from postgres_database.printed import Printed
 from postgres_database.runner import BlockedError, Runner
 from postgres_database.running import OnStep
 from postgres_database.settings import Settings
@@ -32,6 +33,8 @@ class UpgradeResult:
     """Where the target stands now."""
     at_head: bool
     """Whether that is the end of the history."""
+    steps: tuple[Printed, ...] = ()
+    """What the revisions of the plan run."""
 
 
 def upgrade(  # noqa: PLR0913
@@ -64,11 +67,12 @@ def upgrade(  # noqa: PLR0913
     with runner.open_runner(settings, database) as run, _alone(run, on_wait, unless=dry_run):
         before = run.current()
         plan = scripts.pending(before, target)
+        steps = printed.printed(settings, "upgrade", plan)
         if dry_run or not plan:
-            return UpgradeResult(before, plan, before, before == scripts.heads)
+            return UpgradeResult(before, plan, before, before == scripts.heads, steps)
         run.require_writable()
         if settings.protected:
-            ask(confirm, f"upgrade {database.dsn}", plan)
+            ask(confirm, f"upgrade {database.dsn}", _lines(steps))
         if settings.target is None:
             with database.connect(autocommit=True) as own:
                 cluster.provide(own, *history.cluster_names(plan))
@@ -98,10 +102,15 @@ def downgrade(  # noqa: PLR0913
     with runner.open_runner(settings, database) as run, _alone(run, on_wait, unless=dry_run):
         before = run.current()
         plan, goal = scripts.undone(before, target)
+        steps = printed.printed(settings, "downgrade", plan)
         if dry_run or not plan:
-            return UpgradeResult(before, plan, before, before == scripts.heads)
+            return UpgradeResult(before, plan, before, before == scripts.heads, steps)
         run.require_writable()
-        ask(confirm, f"undo on {database.dsn}, with the data that these revisions added", plan)
+        ask(
+            confirm,
+            f"undo on {database.dsn}, with the data that these revisions added",
+            _lines(steps),
+        )
         _patiently(
             run,
             plan,
@@ -202,6 +211,10 @@ def _patiently(
 def _alone(run: Runner, on_wait: OnWait, *, unless: bool) -> Iterator[None]:
     with nullcontext() if unless else run.alone(on_wait):
         yield
+
+
+def _lines(steps: Sequence[Printed]) -> list[str]:
+    return [line for step in steps for line in step.lines()]
 
 
 def ask(confirm: Confirm, question: str, details: Sequence[object]) -> None:

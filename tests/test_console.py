@@ -25,6 +25,7 @@ from postgres_database.errors import ExpectedError
 from postgres_database.history import Revision
 from postgres_database.initialise import InitResult
 from postgres_database.locate import Place
+from postgres_database.printed import Printed
 from postgres_database.revision import RevisionResult
 from postgres_database.running import Step
 from postgres_database.settings import ROOT, Settings
@@ -223,6 +224,7 @@ def shows(text: str) -> dict[str, Callable[[], None]]:
         tuple[Key, ...]: (difference.key,),
         tuple[Revision, ...]: (revision,),
         tuple[Difference, ...]: (difference,),
+        tuple[Printed, ...]: (Printed(revision, None, online=False),),
     }
 
     def filled(kind: Any, **given: Any) -> Any:
@@ -362,8 +364,23 @@ LINES: dict[str, tuple[Callable[[], None], list[str]]] = {
         ["migration/ is already set up", "next: invoke revision"],
     ),
     "plan": (
-        lambda: show.plan(UpgradeResult(("0000",), (A, B), ("0000",), at_head=False), "upgrade"),
-        ["at 0000", "  would upgrade  aaaa  m", "  would upgrade  bbbb  m"],
+        lambda: show.plan(
+            UpgradeResult(
+                ("0000",),
+                (A, B),
+                ("0000",),
+                at_head=False,
+                steps=(Printed(A, ("DROP TABLE t",), online=False), Printed(B, None, online=True)),
+            ),
+            "upgrade",
+        ),
+        [
+            "at 0000",
+            "  would upgrade  aaaa  m  (transactional)",
+            "    DROP TABLE t",
+            "  would upgrade  bbbb  m  (online)",
+            "    statements that only a run can tell",
+        ],
     ),
     "no plan": (
         lambda: show.plan(UpgradeResult((), (), (), at_head=False), "downgrade"),

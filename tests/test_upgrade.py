@@ -136,7 +136,12 @@ def test_downgrade_always_needs_a_yes(three: Project) -> None:
 
     with pytest.raises(ExpectedError, match="not confirmed"):
         upgrade.downgrade(three.settings, three.database, target="aaaa", confirm=refuse)
-    assert asked == ["cccc  Message of cccc", "bbbb  Message of bbbb"]
+    assert asked == [
+        "cccc  Message of cccc  (transactional)",
+        "  ALTER TABLE t DROP cccc",
+        "bbbb  Message of bbbb  (transactional)",
+        "  ALTER TABLE t DROP bbbb",
+    ]
     assert columns(three.database) == ["id", "bbbb", "cccc"]
 
 
