@@ -52,6 +52,9 @@ ENV = (
 YES = "answer every question with yes"
 JSON = "print one JSON object"
 DRY_RUN = "show the plan and change nothing"
+WAIT = (
+    "how long to wait for another command, such as 30s or 5min; 0 does not wait (default: for ever)"
+)
 SQL = "print SQL instead of running it"
 
 
@@ -121,6 +124,7 @@ def revision(
         "target": "a revision, head, or +1 (default head)",
         "dry_run": DRY_RUN,
         "sql": SQL + "; --target may be start:end, then no database is asked",
+        "wait": WAIT,
         "yes": YES,
     }
 )
@@ -130,10 +134,11 @@ def upgrade(
     target: str = "head",
     dry_run: bool = False,
     sql: bool = False,
+    wait: str = "",
     yes: bool = False,
 ) -> None:
     """Bring the target to --target, revision by revision."""
-    _move("upgrade", env, target, dry_run=dry_run, sql=sql, yes=yes)
+    _move("upgrade", env, target, dry_run=dry_run, sql=sql, wait=wait, yes=yes)
 
 
 @command(
@@ -142,6 +147,7 @@ def upgrade(
         "target": "a revision, base, or -1; write --target=-1 (default -1)",
         "dry_run": DRY_RUN,
         "sql": SQL + "; --target may be start:end, then no database is asked",
+        "wait": WAIT,
         "yes": YES,
     }
 )
@@ -151,16 +157,32 @@ def downgrade(
     target: str = "-1",
     dry_run: bool = False,
     sql: bool = False,
+    wait: str = "",
     yes: bool = False,
 ) -> None:
     """Undo revisions on the target, down to --target; asks first."""
-    _move("downgrade", env, target, dry_run=dry_run, sql=sql, yes=yes)
+    _move("downgrade", env, target, dry_run=dry_run, sql=sql, wait=wait, yes=yes)
 
 
-def _move(verb: str, env: str, target: str, *, dry_run: bool, sql: bool, yes: bool) -> None:
+def _seconds(wait: str) -> float | None:
+    """Return how long to wait; raises ExpectedError if that is no time."""
+    from postgres_database.settings import milliseconds
+
+    time = milliseconds(wait) if wait else None
+    if wait and time is None:
+        raise ExpectedError(
+            f"--wait {wait} is no time", hint="--wait 30s   (or 500ms, 5min, 1h, 0)"
+        )
+    return None if time is None else time / 1000
+
+
+def _move(
+    verb: str, env: str, target: str, *, dry_run: bool, sql: bool, wait: str, yes: bool
+) -> None:
     from postgres_database import console, show
     from postgres_database import upgrade as workflow
 
+    seconds = _seconds(wait)
     settings = _settings(env)
     if sql:
         open_target = partial(console.open_target, settings, quiet=True)
@@ -176,6 +198,7 @@ def _move(verb: str, env: str, target: str, *, dry_run: bool, sql: bool, yes: bo
         on_step=console.Progress(),
         on_wait=console.show_waiting,
         on_progress=console.show_progress,
+        wait=seconds,
     )
     if dry_run:
         show.plan(result, verb)
@@ -188,6 +211,7 @@ def _move(verb: str, env: str, target: str, *, dry_run: bool, sql: bool, yes: bo
         "env": ENV,
         "msg": "what the revision is called (default: Init tables)",
         "with_models": "write the next revision at once, if the models differ",
+        "wait": WAIT,
         "yes": YES,
     }
 )
@@ -196,16 +220,17 @@ def baseline_existing(
     env: str = "",
     msg: str = "Init tables",
     with_models: bool = False,
+    wait: str = "",
     yes: bool = False,
 ) -> None:
     """Adopt a database that is online: its schema becomes the first revision, its data stays."""
     from postgres_database import baseline, console, show
     from postgres_database import revision as workflow
 
-    settings = _settings(env)
+    seconds, settings = _seconds(wait), _settings(env)
     database = console.open_target(settings)
     confirm = console.confirmation(settings, "baseline-existing", yes=yes)
-    result = baseline.baseline(settings, database, msg, confirm, console.show_waiting)
+    result = baseline.baseline(settings, database, msg, confirm, console.show_waiting, seconds)
     show.baseline(result, settings)
     if not result.revision:
         raise Exit(code=DIFFERENT)
@@ -341,21 +366,32 @@ def merge(c: Context, msg: str = "Merge the heads", target: str = "heads") -> No
         "env": ENV,
         "target": "a revision or base (default head)",
         "purge": "forget what is stamped before; for a revision whose script is lost",
+        "wait": WAIT,
         "yes": YES,
     }
 )
 def stamp(
-    c: Context, env: str = "", target: str = "head", purge: bool = False, yes: bool = False
+    c: Context,
+    env: str = "",
+    target: str = "head",
+    purge: bool = False,
+    wait: str = "",
+    yes: bool = False,
 ) -> None:
     """Write a revision into the target without running anything."""
     from postgres_database import console
     from postgres_database import stamp as workflow
 
-    settings = _settings(env)
-    database = console.open_target(settings)
-    confirm = console.confirmation(settings, "stamp", yes=yes)
-    waiting = console.show_waiting
-    done = workflow.stamp(settings, database, target, purge=purge, confirm=confirm, on_wait=waiting)
+    seconds, settings = _seconds(wait), _settings(env)
+    done = workflow.stamp(
+        settings,
+        console.open_target(settings),
+        target,
+        purge=purge,
+        confirm=console.confirmation(settings, "stamp", yes=yes),
+        on_wait=console.show_waiting,
+        wait=seconds,
+    )
     console.say(f"stamped   {done}")
 
 

@@ -41,12 +41,13 @@ class BaselineResult:
     """Objects that the models say differently; None if that was not asked, or cannot be told."""
 
 
-def baseline(
+def baseline(  # noqa: PLR0913, PLR0917
     settings: Settings,
     database: Database,
     message: str,
     confirm: Confirm,
     on_wait: OnWait = lambda _: None,
+    wait: float | None = None,
 ) -> BaselineResult:
     """Write the target's schema as the first revision, prove it, and stamp the target with it.
 
@@ -60,6 +61,7 @@ def baseline(
         message: What the revision is called.
         confirm: Asked before the stamp if the environment is protected, or two revisions are possible.
         on_wait: Called once if another command must be waited for: with who that is.
+        wait: How many seconds to wait at most for another command; None: for ever.
 
     Raises:
         ExpectedError: The target is not stamped, and no script is left behind that is not proved.
@@ -70,7 +72,7 @@ def baseline(
     with (
         staging(settings, on_wait) as staged,
         runner.open_runner(settings, reader) as run,
-        run.alone(on_wait),
+        run.alone(on_wait, wait),
     ):
         _require_place(run, database)
         stamped, scripts = run.current(), history.read(settings)

@@ -28,6 +28,11 @@ CONNECT_DEFAULTS = {
 
 LIMITS = "postgres_database.limits"
 """Where the information of a connection has the statements that set its time limits."""
+# Of the version table that Alembic finds, or of the one that it would make; one elsewhere is another application's.
+VERSION_SCHEMA = """
+    SELECT coalesce((SELECT n.nspname FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace
+                     WHERE c.oid = to_regclass('alembic_version')), current_schema())
+"""
 READ_ONLY = ("default_transaction_read_only=on", "lock_timeout=5s")
 
 PREPARER = postgresql.dialect(paramstyle="named").identifier_preparer  # type: ignore[no-untyped-call]
@@ -39,6 +44,7 @@ WRONG_PARTS = {
     "but received": "the port is right: what answers there is not PostgreSQL",
     "could not translate host name": "the host name is right",
     "does not support SSL": "sslmode is right",
+    "server closed the connection": "it names the server itself, not a pooler that keeps no transaction",
     "unsupported startup parameter": "it names the server itself, not a pooler in front of it",
     "pg_hba.conf": "the server lets this user in",
 }

@@ -10,21 +10,13 @@ from dataclasses import dataclass
 from functools import lru_cache
 
 import psycopg2
-import sqlalchemy as sa
 
 from postgres_database import binaries
-from postgres_database.connection import Database, identifier, quoted
+from postgres_database.connection import VERSION_SCHEMA, Database, identifier, quoted
 from postgres_database.errors import ExpectedError
 from postgres_database.tokens import IDENTIFIER, TOKEN, parentheses, split
 
 VERSION_TABLE = "alembic_version"
-# Ours is the one that Alembic finds or would make; one elsewhere is another application's.
-VERSION_SCHEMA = sa.text(
-    """
-    SELECT coalesce((SELECT n.nspname FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace
-                     WHERE c.oid = to_regclass('alembic_version')), current_schema())
-    """
-)
 STUB = f"CREATE TABLE public.{VERSION_TABLE} (version_num character varying(32) PRIMARY KEY);"
 """In a copy, for what refers to the version table, which a dump leaves out."""
 LOCK_WAIT = "5s"
@@ -156,7 +148,7 @@ def dump(database: Database) -> str:
 
 def _without_version_table(database: Database) -> list[str]:
     with database.connect() as connection, connection.begin():
-        schema = connection.execute(VERSION_SCHEMA).scalar()
+        schema = connection.exec_driver_sql(VERSION_SCHEMA).scalar()
     if not schema:
         return []
     names = (VERSION_TABLE, f"{VERSION_TABLE}_log")

@@ -18,7 +18,7 @@ import psycopg2
 import sqlalchemy as sa
 
 from postgres_database import __version__
-from postgres_database.connection import Database
+from postgres_database.connection import VERSION_SCHEMA, Database
 
 JOURNAL = "postgres_database.journal"
 """Where the information of a connection has the journal, while scripts run."""
@@ -27,11 +27,7 @@ FORBIDDEN = ("42501", "3F000", "25006")
 """SQLSTATE of a missing privilege, a missing schema, and a database that only lets itself be read."""
 
 # Beside the version table, or where that will be made.
-PLACE = """
-    SELECT quote_ident(schema) || '.alembic_version_log'
-    FROM (SELECT coalesce((SELECT n.nspname FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace
-                           WHERE c.oid = to_regclass('alembic_version')), current_schema()) AS schema) AS place
-"""
+PLACE = f"SELECT quote_ident(schema) || '.alembic_version_log' FROM ({VERSION_SCHEMA}) AS place (schema)"  # noqa: S608
 CREATE = """
     CREATE TABLE IF NOT EXISTS {} (
         revision text NOT NULL,

@@ -1,9 +1,8 @@
 """Alembic's commands on a connection, with their failures told in our words."""
 
 import io
-import time
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager, redirect_stdout, suppress
+from contextlib import AbstractContextManager, contextmanager, redirect_stdout, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -15,7 +14,7 @@ from alembic.runtime.environment import EnvironmentContext
 from alembic.runtime.migration import MigrationContext
 from sqlalchemy.exc import DBAPIError
 
-from postgres_database import broken_scripts, history
+from postgres_database import broken_scripts, history, turn
 from postgres_database.connection import Database, cancelled_by_ctrl_c, identifier
 from postgres_database.errors import ExpectedError
 from postgres_database.history import Revision
@@ -39,19 +38,6 @@ COMMANDS: dict[str, Callable[..., None]] = {
 }
 MENDED = "invoke {verb}{env}   (once the script is mended)"
 LOOK = "invoke status{env}"
-LOCK = "postgres-database: one runner"
-TRY_LOCK = sa.text("SELECT pg_try_advisory_lock(hashtextextended(:name, 0))")
-WHO_LOCKS = sa.text(
-    """
-    SELECT format('pid %s (%s%s) since %s', a.pid, a.usename, ' at ' || host(a.client_addr),
-                  to_char(a.backend_start, 'HH24:MI:SS'))
-    FROM pg_locks l
-    JOIN pg_stat_activity a USING (pid)
-    WHERE l.locktype = 'advisory' AND l.granted AND l.objsubid = 1
-      AND l.database = (SELECT oid FROM pg_database WHERE datname = current_database())
-      AND (l.classid::bigint << 32 | l.objid::bigint) = hashtextextended(:name, 0)
-    """
-)
 BLOCKED = ("55P03", "40P01")
 """SQLSTATE of a lock that was not to be had in time, and of a deadlock."""
 ADVICE = {
@@ -122,26 +108,11 @@ class Runner:
                 " RESET default_transaction_read_only)",
             )
 
-    @contextmanager
-    def alone(self, on_wait: Callable[[str], None]) -> Iterator[None]:
-        """Wait until nobody else changes this database by this history, and keep others out.
-
-        The lock is polled on a connection of its own: whoever waits inside the server for an
-        advisory lock stands in the way of CREATE INDEX CONCURRENTLY, which waits for all others
-        (PostgreSQL manual, CREATE INDEX, "Building Indexes Concurrently").
-
-        Args:
-            on_wait: Told once, if there is somebody to wait for, who that is.
-        """
-        with self.database.connect(autocommit=True) as connection:
-            told = False
-            while not connection.execute(TRY_LOCK, {"name": LOCK}).scalar_one():
-                if not told:
-                    who = connection.execute(WHO_LOCKS, {"name": LOCK}).scalar() or "somebody"
-                    on_wait(f"another command: {who}")
-                    told = True
-                time.sleep(0.2)
-            yield  # the lock ends with the connection, also if we are killed
+    def alone(
+        self, on_wait: Callable[[str], None], wait: float | None = None
+    ) -> AbstractContextManager[None]:
+        """Wait until nobody else changes this database by this history, and keep others out; see `turn.taken`."""
+        return turn.taken(self.database, self.connection, on_wait, wait)
 
     def _run(self, verb: str, goal: str, plan: Sequence[Revision], on_step: OnStep) -> None:
         """Run the scripts of a plan; what is committed is told, and what failed says where it stopped."""

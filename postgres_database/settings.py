@@ -123,6 +123,13 @@ def load(
     return _Reader(root, name, path, in_process, environ).read()
 
 
+def milliseconds(text: str) -> int | None:
+    """Return a time such as `500ms`, `2s` or `1min` in milliseconds; None if it is none, or too long for PostgreSQL."""
+    match = re.fullmatch(r"([0-9]{1,15})\s*(ms|s|min|h)?", text)
+    time = int(match[1]) * MILLISECONDS[match[2] or ""] if match else LONGEST + 1
+    return time if time <= LONGEST else None
+
+
 class _Reader:
     """Collects values and faults, so that all faults can be told at once."""
 
@@ -278,13 +285,12 @@ class _Reader:
 
     def _milliseconds(self, key: str, default: str) -> int:
         value = self._value(key) or default
-        match = re.fullmatch(r"([0-9]{1,15})\s*(ms|s|min|h)?", value)
-        time = int(match[1]) * MILLISECONDS[match[2] or ""] if match else LONGEST + 1
-        if time > LONGEST:
+        time = milliseconds(value)
+        if time is None:
             self.faults.append(
                 f"{self._origin(key)}: {value!r} is no time such as 500ms, 2s or 1min"
             )
-        return time
+        return time or 0
 
     def _target_metadata(self) -> str:
         default = self._ini.get("postgres_database", "target_metadata", fallback=SHIPPED_METADATA)

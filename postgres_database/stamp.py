@@ -21,6 +21,7 @@ def stamp(  # noqa: PLR0913
     purge: bool = False,
     confirm: Confirm,
     on_wait: OnWait = lambda _: None,
+    wait: float | None = None,
 ) -> str:
     """Write a revision into the target without running anything; return its id.
 
@@ -31,13 +32,14 @@ def stamp(  # noqa: PLR0913
         purge: Forget what was stamped before, also a revision whose script is lost.
         confirm: Asked in a protected environment, and where the target is not what the revision says.
         on_wait: As of `upgrade`.
+        wait: As of `upgrade`.
 
     Raises:
         ExpectedError: Nobody confirmed; nothing was written.
     """
     scripts = history.read(settings)
     goal = scripts.resolve(target)
-    with runner.open_runner(settings, database) as run, run.alone(on_wait):
+    with runner.open_runner(settings, database) as run, run.alone(on_wait, wait):
         before = run.current()
         if not purge:
             scripts.require(before)

@@ -46,6 +46,7 @@ def upgrade(  # noqa: PLR0913
     confirm: Confirm,
     on_step: OnStep = lambda _: None,
     on_wait: OnWait = lambda _: None,
+    wait: float | None = None,
     on_progress: OnWait = lambda _: None,
 ) -> UpgradeResult:
     """Run the pending revisions, each in a transaction of its own: what is done stays done.
@@ -58,13 +59,14 @@ def upgrade(  # noqa: PLR0913
         confirm: Asked before anything is changed in a protected environment.
         on_step: Called after every revision.
         on_wait: Called if somebody must be waited for, another command or who holds a lock: with who that is.
+        wait: How many seconds to wait at most for another command; None: for ever.
         on_progress: Called now and then with how far a long step is.
 
     Raises:
         ExpectedError: Nobody confirmed, or a revision failed and was rolled back.
     """
     scripts = history.read(settings)
-    with runner.open_runner(settings, database) as run, _alone(run, on_wait, unless=dry_run):
+    with runner.open_runner(settings, database) as run, _alone(run, on_wait, wait, unless=dry_run):
         before = run.current()
         plan = scripts.pending(before, target)
         steps = printed.printed(settings, "upgrade", plan)
@@ -92,6 +94,7 @@ def downgrade(  # noqa: PLR0913
     confirm: Confirm,
     on_step: OnStep = lambda _: None,
     on_wait: OnWait = lambda _: None,
+    wait: float | None = None,
     on_progress: OnWait = lambda _: None,
 ) -> UpgradeResult:
     """Undo revisions down to `target` (a revision, `base`, or `-1`); otherwise like `upgrade`.
@@ -99,7 +102,7 @@ def downgrade(  # noqa: PLR0913
     It always asks: a downgrade drops what its revisions added, with the rows in it.
     """
     scripts = history.read(settings)
-    with runner.open_runner(settings, database) as run, _alone(run, on_wait, unless=dry_run):
+    with runner.open_runner(settings, database) as run, _alone(run, on_wait, wait, unless=dry_run):
         before = run.current()
         plan, goal = scripts.undone(before, target)
         steps = printed.printed(settings, "downgrade", plan)
@@ -184,7 +187,8 @@ def _patiently(
     ready = _ready(run, on_wait, on_progress)
     left, pauses = plan, blockers.pauses()
     tried: Revision | None = None
-    pid = run.connection.connection.driver_connection.get_backend_pid()  # type: ignore[union-attr]
+    with run.connection.begin():  # what libpq knows is a pooler's, if there is one
+        pid = run.connection.exec_driver_sql("SELECT pg_backend_pid()").scalar_one()
     with blockers.watching(run.database, pid, run.settings.lock_timeout, on_wait) as watch:
         while True:
             try:
@@ -208,8 +212,8 @@ def _patiently(
 
 
 @contextmanager
-def _alone(run: Runner, on_wait: OnWait, *, unless: bool) -> Iterator[None]:
-    with nullcontext() if unless else run.alone(on_wait):
+def _alone(run: Runner, on_wait: OnWait, wait: float | None, *, unless: bool) -> Iterator[None]:
+    with nullcontext() if unless else run.alone(on_wait, wait):
         yield
 
 

@@ -1,0 +1,100 @@
+"""One runner at a time: whose turn it is to change a database by a history.
+
+The connection that works holds the lock, so that it ends when the last statement has ended, also that of a command
+that was killed. It is polled: whoever waits inside the server for an advisory lock stands in the way of CREATE INDEX
+CONCURRENTLY, which waits for all others (PostgreSQL manual, CREATE INDEX, "Building Indexes Concurrently").
+"""
+
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
+
+import sqlalchemy as sa
+from sqlalchemy.exc import DBAPIError
+
+from postgres_database import pooler
+from postgres_database.connection import VERSION_SCHEMA, Database
+from postgres_database.errors import ExpectedError
+
+POLLED = 0.2  # seconds
+# Two histories in two schemas do not wait for each other; a lock is of one database by itself.
+KEY = "hashtextextended('postgres-database: ' || coalesce(:schema, '') || '.alembic_version', 0)"
+TRY_LOCK = sa.text(f"SELECT pg_try_advisory_lock({KEY})")
+UNLOCK = sa.text(f"SELECT pg_advisory_unlock({KEY})")
+WHO_LOCKS = sa.text(
+    f"""
+    SELECT format('pid %s (%s%s) since %s', a.pid, a.usename, ' at ' || coalesce(host(a.client_addr), 'this machine'),
+                  to_char(a.backend_start, 'YYYY-MM-DD HH24:MI:SS'))
+    FROM pg_locks l
+    JOIN pg_stat_activity a USING (pid)
+    WHERE l.locktype = 'advisory' AND l.granted AND l.objsubid = 1
+      AND l.database = (SELECT oid FROM pg_database WHERE datname = current_database())
+      AND (l.classid::bigint << 32 | l.objid::bigint) = {KEY}
+    """  # noqa: S608 - a constant
+)
+# The server looks whether we are still there, also in the middle of a statement (PostgreSQL manual, "Connection
+# Settings"); it cannot on every system.
+WATCHFUL = (
+    "SET tcp_keepalives_idle = 5; SET tcp_keepalives_interval = 2; SET tcp_keepalives_count = 3",
+    "SET client_connection_check_interval = '1s'",
+)
+
+
+@contextmanager
+def taken(
+    database: Database,
+    connection: sa.Connection,
+    on_wait: Callable[[str], None],
+    wait: float | None,
+) -> Iterator[None]:
+    """Wait until nobody else changes this database by this history, and keep others out.
+
+    Args:
+        database: Which.
+        connection: The one that will work.
+        on_wait: Told who that is if there is somebody to wait for, once for each.
+        wait: How many seconds to wait at most; None: for ever.
+
+    Raises:
+        ExpectedError: Somebody else still works, or a pooler stands between that cannot keep a lock.
+    """
+    pooler.refuse(database, connection)
+    for statement in WATCHFUL:
+        with suppress(DBAPIError), connection.begin():
+            connection.exec_driver_sql(statement)
+    with connection.begin():
+        key = {"schema": connection.exec_driver_sql(VERSION_SCHEMA).scalar()}
+    _take(database, connection, key, on_wait, wait)
+    try:
+        yield
+    finally:
+        with suppress(DBAPIError):  # a connection that is lost holds no lock
+            connection.rollback()
+            with connection.begin():
+                connection.execute(UNLOCK, key)
+
+
+def _take(
+    database: Database,
+    connection: sa.Connection,
+    key: dict[str, str | None],
+    on_wait: Callable[[str], None],
+    wait: float | None,
+) -> None:
+    started = time.monotonic()
+    told = ""
+    while True:
+        with connection.begin():
+            if connection.execute(TRY_LOCK, key).scalar_one():
+                return
+            who = connection.execute(WHO_LOCKS, key).scalar() or told or "somebody"
+        if wait is not None and time.monotonic() - started >= wait:
+            raise ExpectedError(
+                f"{database.dsn} is being changed by another command; nothing was done",
+                cause=f"it is {who}; waited {wait:g} s",
+                hint=f"invoke status{database.env_option}   (and the same command again, or with a longer --wait)",
+            )
+        if who != told:
+            on_wait(f"another command: {who}")
+            told = who
+        time.sleep(POLLED)
