@@ -52,6 +52,7 @@ ENV = (
 YES = "answer every question with yes"
 JSON = "print one JSON object"
 DRY_RUN = "show the plan and change nothing"
+SKIP = "do not ask beforehand whether rows stand in the way, which reads whole tables"
 WAIT = (
     "how long to wait for another command, such as 30s or 5min; 0 does not wait (default: for ever)"
 )
@@ -124,6 +125,7 @@ def revision(
         "target": "a revision, head, or +1 (default head)",
         "dry_run": DRY_RUN,
         "sql": SQL + "; --target may be start:end, then no database is asked",
+        "skip_row_checks": SKIP,
         "wait": WAIT,
         "yes": YES,
     }
@@ -134,11 +136,21 @@ def upgrade(
     target: str = "head",
     dry_run: bool = False,
     sql: bool = False,
+    skip_row_checks: bool = False,
     wait: str = "",
     yes: bool = False,
 ) -> None:
     """Bring the target to --target, revision by revision."""
-    _move("upgrade", env, target, dry_run=dry_run, sql=sql, wait=wait, yes=yes)
+    _move(
+        "upgrade",
+        env,
+        target,
+        dry_run=dry_run,
+        sql=sql,
+        wait=wait,
+        row_checks=not skip_row_checks,
+        yes=yes,
+    )
 
 
 @command(
@@ -147,6 +159,7 @@ def upgrade(
         "target": "a revision, base, or -1; write --target=-1 (default -1)",
         "dry_run": DRY_RUN,
         "sql": SQL + "; --target may be start:end, then no database is asked",
+        "skip_row_checks": SKIP,
         "wait": WAIT,
         "yes": YES,
     }
@@ -157,11 +170,21 @@ def downgrade(
     target: str = "-1",
     dry_run: bool = False,
     sql: bool = False,
+    skip_row_checks: bool = False,
     wait: str = "",
     yes: bool = False,
 ) -> None:
     """Undo revisions on the target, down to --target; asks first."""
-    _move("downgrade", env, target, dry_run=dry_run, sql=sql, wait=wait, yes=yes)
+    _move(
+        "downgrade",
+        env,
+        target,
+        dry_run=dry_run,
+        sql=sql,
+        wait=wait,
+        row_checks=not skip_row_checks,
+        yes=yes,
+    )
 
 
 def _seconds(wait: str) -> float | None:
@@ -177,7 +200,15 @@ def _seconds(wait: str) -> float | None:
 
 
 def _move(
-    verb: str, env: str, target: str, *, dry_run: bool, sql: bool, wait: str, yes: bool
+    verb: str,
+    env: str,
+    target: str,
+    *,
+    dry_run: bool,
+    sql: bool,
+    wait: str,
+    row_checks: bool,
+    yes: bool,
 ) -> None:
     from postgres_database import console, show
     from postgres_database import upgrade as workflow
@@ -199,6 +230,7 @@ def _move(
         on_wait=console.show_waiting,
         on_progress=console.show_progress,
         wait=seconds,
+        row_checks=row_checks,
     )
     if dry_run:
         show.plan(result, verb)

@@ -11,6 +11,7 @@ from typing import Any
 from alembic.runtime.environment import EnvironmentContext
 
 from postgres_database import history
+from postgres_database.errors import ExpectedError
 from postgres_database.history import Revision
 from postgres_database.settings import Settings
 from postgres_database.tokens import statements, without_literals
@@ -36,10 +37,15 @@ class Printed:
     """In their order, each on one line outside quotes; None if they cannot be known beforehand."""
     online: bool
     """Whether some of it runs outside a transaction."""
+    refusal: ExpectedError | None = None
+    """Why the script refuses to run, if it does."""
 
     def lines(self) -> Iterator[str]:
         """Yield the revision with its kind, and below it what it runs, without values of rows."""
         yield f"{self.revision}  ({'online' if self.online else 'transactional'})"
+        if self.refusal:
+            yield f"  refuses: {self.refusal.what}"
+            return
         if self.statements is None:
             yield "  statements that only a run can tell: the script reads rows"
             return
@@ -65,14 +71,19 @@ def printed(settings: Settings, verb: str, plan: Sequence[Revision]) -> tuple[Pr
     config.output_buffer = output = io.StringIO()
     directory = history.script_directory(settings)
     texts: dict[str, str] = {}
+    refusals: dict[str, ExpectedError] = {}
 
     def run(_heads: object, _context: object) -> list[Any]:
         for revision in plan:
             output.seek(0)
             output.truncate()
-            with suppress(Exception):
+            try:
                 getattr(directory.get_revision(revision.id).module, verb)()
                 texts[revision.id] = output.getvalue()
+            except ExpectedError as error:
+                refusals[revision.id] = error
+            except Exception:  # noqa: BLE001, S112 - it reads rows, or is broken: a run will tell
+                continue
         return []
 
     with (
@@ -81,10 +92,14 @@ def printed(settings: Settings, verb: str, plan: Sequence[Revision]) -> tuple[Pr
         EnvironmentContext(config, directory, fn=run, as_sql=True),
     ):
         directory.run_env()
-    return tuple(_printed(revision, texts.get(revision.id)) for revision in plan)
+    return tuple(
+        _printed(revision, texts.get(revision.id), refusals.get(revision.id)) for revision in plan
+    )
 
 
-def _printed(revision: Revision, text: str | None) -> Printed:
+def _printed(revision: Revision, text: str | None, refusal: ExpectedError | None) -> Printed:
+    if refusal:
+        return Printed(revision, None, revision.online, refusal)
     if text is None or DEPENDS.search(revision.text):
         return Printed(revision, None, revision.online)
     lines = statements(text)

@@ -46,6 +46,8 @@ def plan(result: UpgradeResult, verb: str) -> None:
         say(f"  would {verb}  {first}")
         for line in others:
             say(f"  {line}", style="dim")
+    for line in result.lost:
+        say(f"look at   {line}", style="yellow")
     if not result.plan:
         say(_nothing(result, verb))
 

@@ -16,7 +16,9 @@ TOKEN = re.compile(
       | (?P<mark>[()\[\],;])""",
     re.DOTALL | re.VERBOSE,
 )
-SPACE = re.compile(TOKEN.pattern + r"|(?P<space>\s+)", re.DOTALL | re.VERBOSE)
+PART = re.compile(
+    TOKEN.pattern + r"|(?P<space>\s+)|(?P<number>(?<![\w.$])\d+(?:\.\d+)?)", re.DOTALL | re.VERBOSE
+)
 VARCHAR = "::character varying"
 
 
@@ -86,18 +88,48 @@ def statements(text: str) -> list[str]:
 
 def flat(sql: str) -> str:
     """Return SQL with one space wherever there is space outside quotes."""
-    return SPACE.sub(lambda part: " " if part["space"] else part[0], sql).strip()
+    return PART.sub(lambda part: " " if part["space"] else part[0], sql).strip()
 
 
 def without_literals(sql: str) -> str:
     """Return SQL that holds no value of any row; one that was cut off within a value ends there."""
 
-    def masked(token: re.Match[str]) -> str:
-        hides = token["comment"] or (token["quoted"] and not token[0].startswith('"'))
-        return "…" if hides else token[0]
+    def masked(part: re.Match[str]) -> str:
+        quoted = part["quoted"] and not part[0].startswith('"')
+        return "…" if quoted or part["comment"] or part["number"] else part[0]
 
-    text = re.sub(r"('|\$\w*\$).*", "…", TOKEN.sub(masked, sql), flags=re.DOTALL)
-    return re.sub(r"(?<![\w.$])\d+(?:\.\d+)?", "…", text)
+    return re.sub(r"('|\$\w*\$).*", "…", PART.sub(masked, sql), flags=re.DOTALL)
+
+
+def words(sql: str) -> Iterator[re.Match[str]]:
+    """Yield the words outside quotes and brackets, as matches."""
+    depth = 0
+    for token in TOKEN.finditer(sql):
+        mark = token["mark"] or ";"
+        depth += (mark in "([") - (mark in ")]")
+        if token["word"] and depth == 0:
+            yield token
+
+
+def outline(sql: str) -> str:
+    """Return the words outside quotes and brackets, in capitals."""
+    return " ".join(word[0].upper() for word in words(sql))
+
+
+def cut(sql: str, *at: str) -> tuple[str, str]:
+    """Return what stands before and after the first of some words outside quotes and brackets."""
+    for word in words(sql):
+        if word[0].upper() in at:
+            return sql[: word.start()].strip(), sql[word.end() :].strip()
+    return sql.strip(), ""
+
+
+def unquoted(name: str) -> tuple[str, ...]:
+    """Return the parts of a name, as PostgreSQL has them after reading it."""
+    return tuple(
+        part[1:-1].replace('""', '"') if part.startswith('"') else part.lower()
+        for part in re.findall(IDENTIFIER, name)
+    )
 
 
 def stable(sql: str) -> str:

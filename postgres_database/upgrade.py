@@ -5,7 +5,16 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass, replace
 
-from postgres_database import blockers, cluster, connection, history, journal, printed, runner
+from postgres_database import (
+    blockers,
+    cluster,
+    connection,
+    history,
+    journal,
+    printed,
+    rowchecks,
+    runner,
+)
 from postgres_database.autocommit import REPORT, TELL
 from postgres_database.connection import Database
 from postgres_database.errors import ExpectedError
@@ -35,6 +44,8 @@ class UpgradeResult:
     """Whether that is the end of the history."""
     steps: tuple[Printed, ...] = ()
     """What the revisions of the plan run."""
+    lost: tuple[str, ...] = ()
+    """Which rows a downgrade would throw away, counted."""
 
 
 def upgrade(  # noqa: PLR0913
@@ -48,6 +59,7 @@ def upgrade(  # noqa: PLR0913
     on_wait: OnWait = lambda _: None,
     wait: float | None = None,
     on_progress: OnWait = lambda _: None,
+    row_checks: bool = True,
 ) -> UpgradeResult:
     """Run the pending revisions, each in a transaction of its own: what is done stays done.
 
@@ -60,10 +72,11 @@ def upgrade(  # noqa: PLR0913
         on_step: Called after every revision.
         on_wait: Called if somebody must be waited for, another command or who holds a lock: with who that is.
         wait: How many seconds to wait at most for another command; None: for ever.
-        on_progress: Called now and then with how far a long step is.
+        on_progress: Called now and then with how far a long step is, and with what could not be asked beforehand.
+        row_checks: Ask first whether rows stand in the way.
 
     Raises:
-        ExpectedError: Nobody confirmed, or a revision failed and was rolled back.
+        ExpectedError: Nobody confirmed, rows stand in the way, or a revision failed and was rolled back.
     """
     scripts = history.read(settings)
     with runner.open_runner(settings, database) as run, _alone(run, on_wait, wait, unless=dry_run):
@@ -72,9 +85,9 @@ def upgrade(  # noqa: PLR0913
         steps = printed.printed(settings, "upgrade", plan)
         if dry_run or not plan:
             return UpgradeResult(before, plan, before, before == scripts.heads, steps)
-        run.require_writable()
+        _look(run, steps, "upgrade", row_checks=row_checks, tell=on_progress)
         if settings.protected:
-            ask(confirm, f"upgrade {database.dsn}", _lines(steps))
+            ask(confirm, f"upgrade {database.dsn}", [*_lines(steps), *_losses(run, steps)])
         if settings.target is None:
             with database.connect(autocommit=True) as own:
                 cluster.provide(own, *history.cluster_names(plan))
@@ -96,10 +109,11 @@ def downgrade(  # noqa: PLR0913
     on_wait: OnWait = lambda _: None,
     wait: float | None = None,
     on_progress: OnWait = lambda _: None,
+    row_checks: bool = True,
 ) -> UpgradeResult:
     """Undo revisions down to `target` (a revision, `base`, or `-1`); otherwise like `upgrade`.
 
-    It always asks: a downgrade drops what its revisions added, with the rows in it.
+    It always asks, and says what rows will be lost: a downgrade drops what its revisions added.
     """
     scripts = history.read(settings)
     with runner.open_runner(settings, database) as run, _alone(run, on_wait, wait, unless=dry_run):
@@ -107,13 +121,11 @@ def downgrade(  # noqa: PLR0913
         plan, goal = scripts.undone(before, target)
         steps = printed.printed(settings, "downgrade", plan)
         if dry_run or not plan:
-            return UpgradeResult(before, plan, before, before == scripts.heads, steps)
-        run.require_writable()
-        ask(
-            confirm,
-            f"undo on {database.dsn}, with the data that these revisions added",
-            _lines(steps),
-        )
+            lost = _losses(run, steps)
+            return UpgradeResult(before, plan, before, before == scripts.heads, steps, lost)
+        _look(run, steps, "downgrade", row_checks=row_checks, tell=on_progress)
+        lines = [*_lines(steps), *_losses(run, steps)]
+        ask(confirm, f"undo on {database.dsn}, with the data that these revisions added", lines)
         _patiently(
             run,
             plan,
@@ -215,6 +227,28 @@ def _patiently(
 def _alone(run: Runner, on_wait: OnWait, wait: float | None, *, unless: bool) -> Iterator[None]:
     with nullcontext() if unless else run.alone(on_wait, wait):
         yield
+
+
+def _look(
+    run: Runner, steps: Sequence[Printed], verb: str, *, row_checks: bool, tell: OnWait
+) -> None:
+    """Raise ExpectedError, before anything is changed, if a script is certain to fail."""
+    for step in steps:
+        if step.refusal:
+            raise step.refusal
+    run.require_writable()
+    if row_checks:
+        for line in rowchecks.refuse(run.database, run.connection, _statements(steps), verb):
+            tell(line)
+
+
+def _losses(run: Runner, steps: Sequence[Printed]) -> tuple[str, ...]:
+    """Return which rows scripts throw away, counted."""
+    return tuple(rowchecks.lost(run.database, run.connection, _statements(steps)))
+
+
+def _statements(steps: Sequence[Printed]) -> rowchecks.Steps:
+    return [(step.revision, step.statements) for step in steps]
 
 
 def _lines(steps: Sequence[Printed]) -> list[str]:

@@ -97,9 +97,7 @@ def test_holder_that_is_killed_is_followed(three: Project) -> None:
 
 
 def _sleeps(database: Database) -> bool:
-    query = (
-        "SELECT 1 FROM pg_stat_activity WHERE wait_event = 'PgSleep' AND datname = current_database()"
-    )
+    query = "SELECT 1 FROM pg_stat_activity WHERE wait_event = 'PgSleep' AND datname = current_database()"
     return bool(run_sql(database, query))
 
 
