@@ -43,7 +43,7 @@ HEAD = """\
 | --- | ---: | ---: | --- | ---: | ---: |"""
 
 # The schema alone, without owners
-DUMP = ("-sO", "--no-subscriptions", "--restrict-key=x", "--exclude-table=*.alembic_version")
+DUMP = ("-sO", "--no-subscriptions", "--restrict-key=x", "--exclude-table=*.alembic_version*")
 SETTINGS = re.compile(r"^(?:SET |SELECT pg_catalog\.set_config).*\n", re.MULTILINE)
 SECTION = re.compile(r"^(?=--\n-- Name: )", re.MULTILINE)
 # Their options may be secret: a script has others on purpose.

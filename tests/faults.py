@@ -58,11 +58,18 @@ def upgraded(project: Project, **options: Any) -> None:
     upgrade.upgrade(project.settings, database, confirm=lambda *_: True, **options)
 
 
-class Counted(psycopg2.extensions.cursor):
-    """Calls something before and after each statement of the main thread."""
+Hook = Callable[["Counted", int, str], None]
 
-    before: Callable[[int, str], None] = staticmethod(lambda _number, _sql: None)
-    after: Callable[[int, str], None] = staticmethod(lambda _number, _sql: None)
+
+def nothing(_cursor: "Counted", _number: int, _sql: str) -> None:
+    """Do nothing at a statement."""
+
+
+class Counted(psycopg2.extensions.cursor):
+    """Calls something before and after each statement of the main thread, with its number."""
+
+    before: Hook = staticmethod(nothing)
+    after: Hook = staticmethod(nothing)
     count = 0
 
     def execute(self, query: Any, values: Any = None) -> None:
@@ -72,30 +79,27 @@ class Counted(psycopg2.extensions.cursor):
             return
         Counted.count += 1
         number, sql = Counted.count, str(query)
-        Counted.before(number, sql)
+        Counted.before(self, number, sql)
         super().execute(query, values)
-        Counted.after(number, sql)
+        Counted.after(self, number, sql)
 
 
-def watched(
-    before: Callable[[int, str], None] | None = None,
-    after: Callable[[int, str], None] | None = None,
-) -> None:
+def watched(before: Hook = nothing, after: Hook = nothing) -> None:
     """Count the statements of this process, which is a child, from now on."""
     connection.CONNECT_DEFAULTS["cursor_factory"] = Counted  # type: ignore[assignment]
     Counted.count = 0
-    Counted.before = staticmethod(before or (lambda _number, _sql: None))
-    Counted.after = staticmethod(after or (lambda _number, _sql: None))
+    Counted.before = staticmethod(before)
+    Counted.after = staticmethod(after)
 
 
 def killing(number: int, *, after: bool) -> None:
     """Let this process be killed at a statement, as by kill -9."""
 
-    def kill(count: int, _sql: str) -> None:
+    def kill(_cursor: Counted, count: int, _sql: str) -> None:
         if count == number:
             os.kill(os.getpid(), signal.SIGKILL)
 
-    watched(None if after else kill, kill if after else None)
+    watched(nothing if after else kill, kill if after else nothing)
 
 
 def counted(project: Project) -> int:

@@ -151,7 +151,9 @@ def crash_at(mixed: Project, shares: Sequence[float]) -> None:
             other = next(targets)
 
             def work(other: Project = other, place: int = int(statements * share)) -> None:
-                faults.watched(lambda count, _: crash(server) if count == place else None)
+                faults.watched(
+                    lambda _cursor, count, _sql: crash(server) if count == place else None
+                )
                 faults.upgraded(other)
 
             assert faults.run_child(work) == faults.REFUSED
