@@ -19,7 +19,7 @@ PIP       := .venv/bin/python -m pip install --quiet --disable-pip-version-check
 # A new task goes into one of these two lists; a test compares them with `invoke --list`.
 TASKS := init revision migrate upgrade downgrade baseline-existing check status current history \
          heads branches show edit merge stamp start stop psql
-DEV_TASKS := test lint bench
+DEV_TASKS := test test-slow lint bench bench-faults
 
 TAKES_MSG    := revision migrate merge baseline-existing
 TAKES_TARGET := upgrade downgrade stamp show edit merge

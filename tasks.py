@@ -473,6 +473,12 @@ def test(c: Context, slow: bool = False, only: str = "") -> None:
 
 
 @command()
+def test_slow(c: Context) -> None:
+    """Run the slow tests: kill -9 at every statement, fifty rounds of five runners."""
+    _tool("pytest", "-m", "slow")
+
+
+@command()
 def lint(c: Context) -> None:
     """Check the code: ruff, its formatter, mypy --strict."""
     _tool("ruff", "check", ".")
@@ -484,6 +490,12 @@ def lint(c: Context) -> None:
 def bench(c: Context) -> None:
     """Measure how long the commands take beside plain Alembic."""
     _tool("benchmarks.revision")
+
+
+@command()
+def bench_faults(c: Context) -> None:
+    """Measure what live traffic notices of an upgrade, and what a crash costs; takes some minutes."""
+    _tool("benchmarks.faults")
 
 
 def _tool(name: str, *arguments: str) -> None:

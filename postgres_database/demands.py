@@ -107,7 +107,7 @@ def demands(steps: Iterable[tuple[Revision, Sequence[str] | None]]) -> list[Dema
                 if _is_certain(table, rule, known):
                     found.append(Demand(revision, table, rule))
             _learn(statement, known)
-    return found
+    return [*dict.fromkeys(found)]
 
 
 def losses(steps: Iterable[tuple[Revision, Sequence[str] | None]]) -> list[Loss]:

@@ -133,6 +133,10 @@ def constraint(definition: str) -> list[Rule]:  # noqa: PLR0911 - a kind each
         return []
     content, rest = definition[slice(*inside)], definition[inside[1] + 1 :]
     match words.split()[0]:
+        case "CHECK" if named := re.fullmatch(
+            rf"({IDENTIFIER}) IS NOT NULL", content, re.IGNORECASE
+        ):
+            return [NotNull(named[1])]
         case "CHECK":
             return [Check(content, inherited="NO INHERIT" not in words)]
         case "UNIQUE" if not overlaps(content):

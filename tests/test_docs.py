@@ -68,3 +68,11 @@ def run_block(checkout: Checkout, block: re.Match[str]) -> str:
         venv = r"^(?:building|installing into) .venv.*$"
         lines[1:1] = re.findall(venv, block["text"], re.MULTILINE)
     return f"{block['note'] or ''}```console\n" + "\n".join(lines) + "\n```"
+
+
+def test_guarantees_are_held_by_tests() -> None:
+    """Every test that docs/upgrade.md names exists."""
+    named = re.findall(r"`(tests/\w+\.py)::(\w+)`", (ROOT / "docs" / "upgrade.md").read_text())
+    assert named
+    for path, name in named:
+        assert f"def {name}(" in (ROOT / path).read_text(), name
