@@ -100,7 +100,7 @@ class FillColumns(MigrateOperation):
         *,
         where: str = "",
         schema: str | None = None,
-        milliseconds: int = 200,
+        milliseconds: int = 100,
     ) -> None:
         """Say what the rows get."""
         self.table_name = table_name
@@ -118,7 +118,7 @@ class FillColumns(MigrateOperation):
         *,
         where: str = "",
         schema: str | None = None,
-        milliseconds: int = 200,
+        milliseconds: int = 100,
     ) -> None:
         """Give columns new values in all rows, batch by batch in the order of a key.
 
@@ -128,7 +128,7 @@ class FillColumns(MigrateOperation):
             values: A SQL expression for each column; None is to be filled in by hand, and refuses to run.
             where: Which rows; all if empty.
             schema: Of the table, if it is not the default one.
-            milliseconds: How long a batch should take.
+            milliseconds: How long a batch may take.
         """
         operations.invoke(
             cls(table_name, values, where=where, schema=schema, milliseconds=milliseconds)
