@@ -40,7 +40,9 @@ class Command(Task[Any]):
                 raise
             raise Exit(str(error), code=1) from error
         except KeyboardInterrupt as error:
-            raise Exit("interrupted", code=INTERRUPTED) from error
+            resumed = self.name in {"upgrade", "downgrade"}
+            more = "; what is done stays, the same command goes on where it was" if resumed else ""
+            raise Exit(f"interrupted{more}", code=INTERRUPTED) from error
 
 
 # invoke takes --help for the value of a required parameter and hands out short flags by itself.

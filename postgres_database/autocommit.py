@@ -32,7 +32,7 @@ class Autocommit:
     def rows(self, sql: str, *values: object) -> list[tuple[Any, ...]]:
         """Run a query and return its rows."""
         with self.driver.cursor() as cursor:
-            cursor.execute(sql, values)
+            cursor.execute(sql, values or None)
             return [*cursor.fetchall()]
 
     def run(self, sql: str) -> None:

@@ -225,7 +225,7 @@ def _write(
     known = {role for each in prover.history.revisions for role in each.roles}
     return script.write(
         prover.settings,
-        f"{message}{', beside live traffic' if before else ''}",
+        f"Beside live traffic: {message}" if before else message,
         before[-1].revision if before else prover.history.head,
         revision=revision_id,
         upgrade=bodies[0],

@@ -1,6 +1,7 @@
 """A backfill: each row once, in short transactions, whatever the key is, and whenever it is killed."""
 
 import random
+import re
 import threading
 import time
 from collections.abc import Iterator, Sequence
@@ -224,6 +225,23 @@ def test_who_waits_is_let_through(database: Database, monkeypatch: pytest.Monkey
     sizes = [after - before for before, after in zip([0, *ends], ends, strict=False)]
     assert sizes[:4] == [100, 50, 25, 12]
     assert run_sql(database, ONCE) == [(400, 1, 1)]
+
+
+def test_progress_is_told(database: Database, monkeypatch: pytest.MonkeyPatch) -> None:
+    """How far it is, how fast and how long it still takes is told, also for a table that was never analysed."""
+    monkeypatch.setattr(backfill, "TOLD_EVERY", 0)
+    run_sql(
+        database,
+        "CREATE TABLE t (id int PRIMARY KEY, n int DEFAULT 0) WITH (autovacuum_enabled = false)",
+        "INSERT INTO t SELECT generate_series(1, 3000)",
+    )
+    told: list[str] = []
+    with opened(database, told) as session:
+        backfill.run(session, Backfill("", "t", {"n": "n + 1"}), Place())
+    assert re.fullmatch(
+        r"t: 100 rows, [\d,]+ rows/s, \d+ % of about [\d,]+, [\d,]+ s left", told[0]
+    )
+    assert re.fullmatch(r"t: 3,000 rows changed in \d+\.\d s", told[-1])
 
 
 SCRIPT = 'op.backfill("t", {"n": "n + 1"}, milliseconds=20)'

@@ -245,6 +245,24 @@ def test_role_with_time_limits_builds_an_index(project: Project) -> None:
     assert "INVALID" not in str(run_sql(project.database, "SELECT indisvalid FROM pg_index"))
 
 
+def test_who_is_waited_for_is_told_live(project: Project) -> None:
+    """While a statement without a limit waits, it is told for whom, with the query but no value in it."""
+    run_sql(project.database, PLAIN)
+    online(project, "CREATE INDEX i ON t (a)")
+    told: list[str] = []
+    with project.database.connect() as other, other.begin() as writing:
+        other.exec_driver_sql("UPDATE t SET b = 'a secret' WHERE id = 1")
+
+        def release(who: str) -> None:
+            told.append(who)
+            writing.rollback()
+
+        upgrade.upgrade(project.settings, project.database, confirm=never, on_wait=release)
+    assert "idle in transaction" in told[0]
+    assert "UPDATE t SET b = … WHERE id = …" in told[0]
+    assert "secret" not in told[0]
+
+
 def test_steps_without_a_safe_form_are_done_once(project: Project) -> None:
     """Data changes, new columns and functions in an online block are each a step that is not done twice."""
     run_sql(project.database, PLAIN)
