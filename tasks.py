@@ -150,7 +150,7 @@ def upgrade(
         dry_run=dry_run,
         sql=sql,
         wait=wait,
-        row_checks=not skip_row_checks,
+        skip_row_checks=skip_row_checks,
         yes=yes,
     )
 
@@ -184,7 +184,7 @@ def downgrade(
         dry_run=dry_run,
         sql=sql,
         wait=wait,
-        row_checks=not skip_row_checks,
+        skip_row_checks=skip_row_checks,
         yes=yes,
     )
 
@@ -209,7 +209,7 @@ def _move(
     dry_run: bool,
     sql: bool,
     wait: str,
-    row_checks: bool,
+    skip_row_checks: bool,
     yes: bool,
 ) -> None:
     from postgres_database import console, show
@@ -232,10 +232,13 @@ def _move(
         on_wait=console.show_waiting,
         on_progress=console.show_progress,
         wait=seconds,
-        row_checks=row_checks,
+        on_note=console.show_note,
+        skip_row_checks=skip_row_checks,
     )
     if dry_run:
         show.plan(result, verb)
+        if result.obstacles:
+            raise Exit(code=DIFFERENT)
     else:
         show.upgrade(result, verb)
 

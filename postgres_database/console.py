@@ -136,3 +136,8 @@ def show_waiting(who: str) -> None:
 def show_progress(text: str) -> None:
     """Say how far something is."""
     ERR.print(f"     {text}", style="dim")
+
+
+def show_note(text: str) -> None:
+    """Say what could not be looked at."""
+    ERR.print(f"note: {text}", style="yellow")

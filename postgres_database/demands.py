@@ -1,236 +1,321 @@
-"""What pending statements ask of the rows that a target has now, and which rows they throw away. Pure: no database.
+"""What pending statements ask of the rows that are in a target now, and which of them they drop. Pure: no database.
 
-What cannot be known beforehand is left out: what a statement before has made, renamed or written. So a demand that
-rows do not meet is certain to fail.
+Only what is certain is told: a statement asks nothing here if what it asks of was made, changed or
+filled by a statement before it, for nobody knows then what the rows will be.
 """
 
 import re
-from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass, field
-from itertools import chain
+from collections import defaultdict
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, field, replace
+from operator import itemgetter
 
 from postgres_database import rules
-from postgres_database.history import Revision
-from postgres_database.rules import Cast, ForeignKey, NoRows, NotNull, Rule, Stored, Unique
-from postgres_database.tokens import IDENTIFIER, parentheses, split, unquoted
+from postgres_database.grammar import (
+    ACTIONS,
+    CALLS,
+    DELETES,
+    DOMAIN_ACTIONS,
+    HARMLESS,
+    STATEMENTS,
+    WRITES,
+)
+from postgres_database.rules import Check, ForeignKey, NoRows, NotNull, Rule, Stored
+from postgres_database.tokens import (
+    outline,
+    parentheses,
+    split,
+    unquoted,
+    without_literals,
+)
 
-NAME = rf"{IDENTIFIER}(?: ?\. ?{IDENTIFIER})?"
-FLAGS = re.IGNORECASE | re.DOTALL
-ALTER_TABLE = re.compile(
-    rf"ALTER TABLE (?:IF EXISTS )?(?:ONLY )?(?P<table>{NAME})(?: ?\*)? (?P<actions>.*)", FLAGS
-)
-UNIQUE_INDEX = re.compile(
-    rf"CREATE UNIQUE INDEX (?:CONCURRENTLY )?(?P<unless>IF NOT EXISTS )?(?P<name>{IDENTIFIER} )?ON"
-    rf" (?P<only>ONLY )?(?P<table>{NAME}) ?(?:USING {IDENTIFIER} ?)?(?P<rest>\(.*)",
-    FLAGS,
-)
-MADE = re.compile(
-    rf"CREATE (?:(?:GLOBAL|LOCAL) )?(?:TEMP(?:ORARY)? |UNLOGGED |FOREIGN )?TABLE (?:IF NOT EXISTS )?(?P<table>{NAME})",
-    FLAGS,
-)
-GONE = re.compile(rf"DROP TABLE (?:IF EXISTS )?(?P<tables>{NAME}(?: ?, ?{NAME})*)", FLAGS)
-UPDATE = re.compile(
-    rf"UPDATE (?:ONLY )?(?P<table>{NAME})(?: ?\*)?(?: (?:AS )?(?!SET\b){IDENTIFIER})? SET (?P<rest>.*)",  # noqa: S608
-    FLAGS,
-)
-INSERT = re.compile(rf"INSERT INTO (?P<table>{NAME})|COPY (?P<copied>{NAME})", FLAGS)
-DELETE = re.compile(rf"(?:DELETE FROM|TRUNCATE(?: TABLE)?) (?:ONLY )?(?P<table>{NAME})", FLAGS)
-HARMLESS = re.compile(
-    r"(?:ALTER|CREATE|DROP|COMMENT|GRANT|REVOKE|SET|RESET|ANALYZE|VACUUM|REINDEX|LOCK|REFRESH|CLUSTER|SECURITY|NOTIFY)\b"
-    r"|SELECT (?:pg_catalog\.)?(?:set_config|setval)\b",
-    FLAGS,
-)
-"""What changes no row that is asked for."""
-ADDED = re.compile(
-    rf"ADD (?:COLUMN )?(?:IF NOT EXISTS )?(?P<column>{IDENTIFIER}) (?P<rest>.*)", FLAGS
-)
-ALTERED = re.compile(rf"ALTER (?:COLUMN )?(?P<column>{IDENTIFIER}) (?P<rest>.*)", FLAGS)
-CONSTRAINT = re.compile(
-    rf"ADD (?:CONSTRAINT (?P<name>{IDENTIFIER}) )?"
-    r"(?P<rest>(?:CHECK|UNIQUE|PRIMARY KEY|FOREIGN KEY|NOT NULL|EXCLUDE)\b.*)",
-    FLAGS,
-)
-VALIDATED = re.compile(rf"VALIDATE CONSTRAINT (?P<name>{IDENTIFIER})", FLAGS)
-DROPPED = re.compile(
-    rf"DROP (?!CONSTRAINT\b)(?:COLUMN )?(?:IF EXISTS )?(?P<column>{IDENTIFIER})", FLAGS
-)
-TYPED = re.compile(r"(?:SET DATA )?TYPE (?P<rest>.*)", FLAGS)
+TRICKY = {"set_config", "query_to_xml", "lo_import", "lo_unlink"}
+"""Functions of PostgreSQL itself after which nothing is certain."""
+Key = tuple[str, ...]
+"""The parts of a name."""
 
 
 @dataclass(frozen=True)
 class Demand:
-    """What a revision asks of the rows of a table."""
+    """What a statement asks of rows."""
 
-    revision: Revision
     table: str
-    """As it stands in the statement."""
+    """As SQL names it in the target; the name of a domain for its values."""
     rule: Rule | Stored
+    only: bool = False
+    """Whether rows of tables that inherit from it are left out."""
+    domain: bool = False
+    written: frozenset[str] = frozenset()
+    """Tables whose rows change before; those of other tables may change with them."""
+    altered: frozenset[str] = frozenset()
+    """Tables that are changed before."""
+    calls: frozenset[str] = frozenset()
+    """Functions that are called before."""
+    changed: frozenset[str] = frozenset()
+    """Columns of the table, types and functions that are changed before."""
 
 
 @dataclass(frozen=True)
 class Loss:
-    """Rows that are thrown away, or the values of a column."""
+    """Rows or values that a statement drops."""
 
-    table: str
+    kind: str
+    """`table`, `column`, `schema`, or `rows` for those that it empties or deletes from."""
+    name: str
     column: str = ""
-    deleted: bool = False
-    """Whether only a run can tell which."""
 
 
 @dataclass
-class _Known:
-    """What the statements so far have changed."""
+class Reading:
+    """What is known of a target while one statement after the other is read."""
 
-    made: set[str] = field(default_factory=set)
-    """Tables by their last name, without quotes."""
-    columns: set[tuple[str, str]] = field(default_factory=set)
-    """Columns that have other values now, also by their last name."""
-    believed: dict[tuple[str, str], list[Rule]] = field(default_factory=dict)
-    """Constraints that are NOT VALID, by table and name."""
-    uncertain: bool = False
-    """Whether any row may be another one."""
+    demands: list[Demand] = field(default_factory=list)
+    losses: list[Loss] = field(default_factory=list)
+    blind: bool = False
+    """Whether anything may have happened to any row."""
+    indirect: bool = False
+    """Whether there are new triggers, rules or views, by which a statement writes elsewhere."""
+    made: defaultdict[str, set[Key]] = field(default_factory=lambda: defaultdict(set))
+    """Tables, by their names without a schema, that the target does not have, or does not have any more."""
+    moved: dict[Key, str] = field(default_factory=dict)
+    """What renamed tables are called in the target."""
+    changed: defaultdict[str, set[str]] = field(default_factory=lambda: defaultdict(set))
+    """Columns and constraints, by table, that are not as they were."""
+    defined: set[str] = field(default_factory=set)
+    """Types and functions that are not as they were."""
+    empty: set[Key] = field(default_factory=set)
+    """New columns without a value in any row."""
+    believed: dict[Key, list[Rule]] = field(default_factory=dict)
+    """New constraints that are to be validated."""
+    written: set[str] = field(default_factory=set)
+    altered: set[str] = field(default_factory=set)
+    calls: set[str] = field(default_factory=set)
+
+    def read(self, statements: Sequence[str] | None) -> tuple[list[Demand], list[Loss]]:
+        """Return what the statements of a script ask for, and what they drop; None if they are unknown."""
+        self.demands, self.losses = [], []
+        for statement in statements or ():
+            self._statement(statement)
+        self.blind |= statements is None
+        return self.demands, self.losses
+
+    def _statement(self, sql: str) -> None:
+        for pattern, kind in STATEMENTS:
+            if found := pattern.match(sql):
+                getattr(self, f"_{kind}")(found)
+                return
+        self.blind |= HARMLESS.match(sql) is None
+
+    def _ask(self, table: str, rule: Rule | Stored, *, only: bool) -> None:
+        target = self._known(table)
+        if target is None or self.blind or self._is_unclear(target, rule):
+            return
+        if isinstance(rule, ForeignKey):
+            other = self._known(rule.table)
+            if other is None or self._is_written(other) or names(rule.others, self.changed[other]):
+                return
+            rule = replace(rule, table=other)
+        self.demands.append(self._demand(target, rule, only=only))
+
+    def _demand(
+        self, name: str, rule: Rule | Stored, *, only: bool = False, domain: bool = False
+    ) -> Demand:
+        changed = self._columns(name) | self.defined
+        seen = map(frozenset, (self.written, self.altered, self.calls, changed))
+        return Demand(name, rule, only, domain, *seen)
+
+    def _known(self, table: str) -> str | None:
+        """Return what a table is called in the target; None if it is not there as it will be."""
+        key = unquoted(table)
+        for other, name in self.moved.items():
+            if _same(other, key):
+                return name
+        return None if any(_same(other, key) for other in self.made.get(key[-1], ())) else table
+
+    def _is_written(self, table: str) -> bool:
+        return any(_same(unquoted(other), unquoted(table)) for other in self.written)
+
+    def _is_unclear(self, table: str, rule: Rule | Stored) -> bool:
+        """Tell whether rows may be others, or a rule names what is not as it was."""
+        if isinstance(rule, NoRows):  # which the new column is not meant to be
+            return self._is_written(table) or names([rule.type], self.defined)
+        changed = self._columns(table) | self.defined
+        return self._is_written(table) or names(texts(rule), changed)
+
+    def _columns(self, table: str) -> set[str]:
+        key = unquoted(table)
+        tables = [names for other, names in self.changed.items() if _same(unquoted(other), key)]
+        return set().union(*tables)
+
+    def _write(self, sql: str) -> None:
+        """Take note of what a query changes, also deep in it, and of what it calls."""
+        text = without_literals(sql)
+        tables = WRITES.findall(text)
+        calls = {unquoted(name)[-1] for name in CALLS.findall(text)}
+        self.blind |= bool(calls & (TRICKY | self.defined)) or (self.indirect and bool(tables))
+        self.calls |= calls
+        self.written |= {known for table in tables if (known := self._known(table))}
+        for table in DELETES.findall(text):
+            self._lose("rows", table)
+
+    def _lose(self, kind: str, table: str, column: str = "") -> None:
+        known = self._known(table)
+        if known and not (column and unquoted(column)[0] in self._columns(known)):
+            self.losses.append(Loss(kind, known, column))
+
+    def _make(self, found: re.Match[str]) -> None:
+        if "AS" in outline(found.string).split():
+            self._write(found.string)
+        self._forget(found["name"])
+
+    def _forget(self, table: str) -> None:
+        key = unquoted(table)
+        self.altered.add(self._known(table) or table)
+        self.moved = {other: name for other, name in self.moved.items() if not _same(other, key)}
+        self.made[key[-1]].add(key)
+
+    def _move(self, found: re.Match[str]) -> None:
+        known, new = self._known(found["name"]), unquoted(found["new"])
+        *schema, name = unquoted(found["name"])
+        key = (*new, name) if found["what"].upper() == "SET SCHEMA" else (*schema, *new)
+        self._forget(found["name"])
+        if known:
+            self.moved[key] = known
+        else:
+            self.made[key[-1]].add(key)
+
+    def _drop(self, found: re.Match[str]) -> None:
+        """Dropping a partition takes rows from its parent."""
+        for table in rules.columns(found["names"]):
+            if found["kind"].upper() == "TABLE":
+                self._lose("table", table)
+            self.written.add(self._known(table) or table)
+            self._forget(table)
+
+    def _drop_schema(self, found: re.Match[str]) -> None:
+        self.losses += [Loss("schema", name) for name in rules.columns(found["names"])]
+        self.blind = True
+
+    def _truncate(self, found: re.Match[str]) -> None:
+        for table in rules.columns(found["names"]):
+            self._lose("rows", table)
+            self.written.add(self._known(table) or table)
+        self.blind |= "CASCADE" in outline(found.string).split()
+
+    def _query(self, found: re.Match[str]) -> None:
+        self._write(found.string)
+
+    def _indirect(self, _found: re.Match[str]) -> None:
+        self.indirect = True
+
+    def _define(self, found: re.Match[str]) -> None:
+        """A type or function is another one now."""
+        for name in rules.columns(found["names"]):
+            self.defined.add(unquoted(name)[-1])
+
+    def _index(self, found: re.Match[str]) -> None:
+        sql, table = found.string, found["name"]
+        if inside := parentheses(sql, found.end() - 1):
+            schema, dot, _ = table.rpartition(".")
+            unless = f"{schema}{dot}{found['index']}" if found["unless"] else ""
+            rule = rules.index(sql[slice(*inside)], sql[inside[1] + 1 :], unless)
+            self._ask(table, rule, only=bool(found["only"]))
+
+    def _domain(self, found: re.Match[str]) -> None:
+        name = found["name"]
+        for pattern, kind in DOMAIN_ACTIONS:
+            if act := pattern.match(found["action"]):
+                for rule in getattr(self, f"_{kind}")(name, act):
+                    if not (self.blind or names([name, *texts(rule)], self.defined)):
+                        self.demands.append(self._demand(name, rule, domain=True))
+                return
+        self.defined.add(unquoted(name)[-1])
+
+    def _table(self, found: re.Match[str]) -> None:
+        acts = [
+            (turn, kind, act)
+            for action in split(found["actions"], ",")
+            for turn, pattern, kind in ACTIONS
+            if (act := pattern.match(action.strip()))
+        ]
+        for _, kind, act in sorted(acts, key=itemgetter(0)):
+            for rule in getattr(self, f"_{kind}")(found["name"], act):
+                self._ask(found["name"], rule, only=bool(found["only"]))
+            if column := act.groupdict().get("column"):
+                self._change(found["name"], column)
+        self.altered.add(self._known(found["name"]) or found["name"])
+
+    def _change(self, table: str, column: str) -> None:
+        if known := self._known(table):
+            self.changed[known].update(unquoted(column))
+
+    def _drop_column(self, table: str, act: re.Match[str]) -> list[Rule]:
+        self._lose("column", table, act["column"])
+        self.empty.discard(_key(table, act["column"]))
+        return []
+
+    def _drop_constraint(self, table: str, act: re.Match[str]) -> list[Rule]:
+        self.believed.pop(_key(table, act["name"]), None)
+        self._change(table, act["name"])
+        return []
+
+    def _cast(self, _table: str, act: re.Match[str]) -> list[Rule]:
+        return [rules.cast(act["column"], act["rest"])]
+
+    def _add_column(self, table: str, act: re.Match[str]) -> list[Rule]:
+        known = self._known(table)
+        if known and unquoted(act["column"])[0] in self._columns(known):
+            return []  # one of that name was dropped or renamed
+        if not rules.is_filled(act["rest"]):
+            self.empty.add(_key(table, act["column"]))
+        return rules.new_column(act["column"], act["rest"])
+
+    def _not_null(self, table: str, act: re.Match[str]) -> list[Rule]:
+        is_empty = _key(table, act["of"]) in self.empty
+        return [NoRows(act["of"], "") if is_empty else NotNull(act["of"])]
+
+    def _add_constraint(self, table: str, act: re.Match[str]) -> list[Rule]:
+        asked = rules.constraint(act["rest"])
+        if not rules.believed(act["rest"]):
+            return asked
+        self.believed[_key(table, act["name"] or "")] = asked
+        return []
+
+    def _validate(self, table: str, act: re.Match[str]) -> Sequence[Rule | Stored]:
+        return self.believed.get(_key(table, act["name"]), [Stored(act["name"])])
+
+    def _rename(self, table: str, act: re.Match[str]) -> list[Rule]:
+        self._change(table, act["old"])
+        self._change(table, act["new"])
+        return []
+
+    def _separate(self, table: str, act: re.Match[str]) -> list[Rule]:
+        """A parent has fewer rows from now on."""
+        self.written |= {self._known(name) or name for name in (table, act["name"])}
+        return []
+
+    def _no_null(self, _domain: str, _act: re.Match[str]) -> list[Rule]:
+        return [Check("VALUE IS NOT NULL")]
+
+    def _nothing(self, _table: str, _act: re.Match[str]) -> list[Rule]:
+        return []
 
 
-def demands(steps: Iterable[tuple[Revision, Sequence[str] | None]]) -> list[Demand]:
-    """Return what statements ask of rows, in their order.
-
-    Args:
-        steps: The statements of each revision; None where only a run can tell them.
-    """
-    known = _Known()
-    found: list[Demand] = []
-    for revision, statements in steps:
-        if statements is None:
-            break  # nobody knows what comes after
-        for statement in chain.from_iterable(map(_single, statements)):
-            for table, rule in _asked(statement, known):
-                if _is_certain(table, rule, known):
-                    found.append(Demand(revision, table, rule))
-            _learn(statement, known)
-    return [*dict.fromkeys(found)]
+def _same(one: Key, other: Key) -> bool:
+    """Tell whether two names may be the same; one without a schema may be in any."""
+    return one[-1] == other[-1] and (len(one) == 1 or len(other) == 1 or one == other)
 
 
-def losses(steps: Iterable[tuple[Revision, Sequence[str] | None]]) -> list[Loss]:
-    """Return which rows and values statements throw away, those aside that they have made themselves."""
-    known = _Known()
-    found: list[Loss] = []
-    for _, statements in steps:
-        for statement in chain.from_iterable(map(_single, statements or ())):
-            found += [each for each in _lost(statement) if _last(each.table) not in known.made]
-            _learn(statement, known)
-    return [*dict.fromkeys(found)]
+def _key(table: str, name: str) -> Key:
+    return (*unquoted(table), *unquoted(name))
 
 
-def _single(statement: str) -> list[str]:
-    """Return a statement for each action of an ALTER TABLE."""
-    if altered := ALTER_TABLE.match(statement):
-        table = altered["table"]
-        return [f"ALTER TABLE {table} {part.strip()}" for part in split(altered["actions"], ",")]
-    return [statement]
+def texts(rule: Rule | Stored) -> list[str]:
+    """Return the names and expressions of a rule."""
+    parts = [[part] if isinstance(part, str) else part for part in vars(rule).values()]
+    return [text for part in parts if not isinstance(part, bool) for text in part]
 
 
-def _action(statement: str) -> tuple[str, str]:
-    """Return the table of an ALTER TABLE and what is done to it; both empty if it is none."""
-    altered = ALTER_TABLE.match(statement)
-    return (altered["table"], altered["actions"]) if altered else ("", "")
-
-
-def _asked(statement: str, known: _Known) -> Iterator[tuple[str, Rule | Stored]]:
-    """Yield what a statement asks, with the table as it is named."""
-    table, action = _action(statement)
-    if index := UNIQUE_INDEX.match(statement):
-        inside = parentheses(index["rest"])
-        if inside and not index["only"]:
-            content, rest = index["rest"][slice(*inside)], index["rest"][inside[1] + 1 :]
-            unless = (index["name"] or "").strip() if index["unless"] else ""
-            yield index["table"], rules.index(content, rest, unless)
-    elif constraint := CONSTRAINT.match(action):
-        asked = rules.constraint(constraint["rest"])
-        if not rules.believed(constraint["rest"]):
-            yield from ((table, rule) for rule in asked)
-        elif constraint["name"]:
-            known.believed[_last(table), _last(constraint["name"])] = asked
-    elif validated := VALIDATED.match(action):
-        key = _last(table), _last(validated["name"])
-        stored: list[Rule | Stored] = [Stored(validated["name"])]
-        yield from ((table, rule) for rule in known.believed.get(key, stored))
-    elif added := ADDED.match(action):
-        yield from ((table, rule) for rule in rules.new_column(added["column"], added["rest"]))
-    elif altered := ALTERED.match(action):
-        yield from ((table, rule) for rule in _of_column(altered["column"], altered["rest"]))
-
-
-def _of_column(column: str, change: str) -> Iterator[Rule]:
-    if change.strip().upper() == "SET NOT NULL":
-        yield NotNull(column)
-    elif typed := TYPED.match(change):
-        yield rules.cast(column, typed["rest"])
-
-
-def _is_certain(table: str, rule: Rule | Stored, known: _Known) -> bool:
-    """Tell whether the rows that are asked for are those of now."""
-    name = _last(table)
-    if known.uncertain or name in known.made:
-        return False
-    match rule:
-        case NoRows():
-            return True
-        case NotNull() | Cast():
-            columns: Sequence[str] = (rule.column,)
-        case Unique() if not rule.where and all(re.fullmatch(NAME, each) for each in rule.elements):
-            columns = rule.elements
-        case ForeignKey():
-            other = _last(rule.table)
-            if other in known.made or any(table == other for table, _ in known.columns):
-                return False
-            columns = rule.columns
-        case _:  # any column may be named in an expression
-            return all(table != name for table, _ in known.columns)
-    return all((name, part) not in known.columns for part in (*map(_last, columns), "*"))
-
-
-def _learn(statement: str, known: _Known) -> None:
-    """Remember what a statement changes."""
-    table, action = _action(statement)
-    if action:
-        _learn_action(_last(table), action, known)
-    elif made := MADE.match(statement):
-        known.made.add(_last(made["table"]))
-    elif gone := GONE.match(statement):
-        known.made |= {_last(name) for name in split(gone["tables"], ",")}
-    elif update := UPDATE.match(statement):
-        sets = [re.match(rf" ?({IDENTIFIER}) ?=", part) for part in split(update["rest"], ",")]
-        known.columns |= {
-            (_last(update["table"]), _last(each[1]) if each else "*") for each in sets
-        }
-    elif inserted := INSERT.match(statement):
-        known.columns.add((_last(inserted["table"] or inserted["copied"]), "*"))
-    elif not HARMLESS.match(statement):
-        known.uncertain = True
-
-
-def _learn_action(table: str, action: str, known: _Known) -> None:
-    altered = ALTERED.match(action)
-    if action.upper().startswith(("RENAME", "SET SCHEMA", "ATTACH", "DETACH", "INHERIT")):
-        known.made |= {table, _last(action.rpartition(" ")[2])}
-    elif CONSTRAINT.match(action):
-        return
-    elif column := ADDED.match(action) or DROPPED.match(action):
-        known.columns.add((table, _last(column["column"])))
-    elif altered and TYPED.match(altered["rest"]):
-        known.columns.add((table, _last(altered["column"])))
-
-
-def _lost(statement: str) -> Iterator[Loss]:
-    table, action = _action(statement)
-    if gone := GONE.match(statement):
-        yield from (Loss(name.strip()) for name in split(gone["tables"], ","))
-    elif deleted := DELETE.match(statement):
-        yield Loss(deleted["table"], deleted=True)
-    elif dropped := DROPPED.match(action):
-        yield Loss(table, dropped["column"])
-
-
-def _last(name: str) -> str:
-    """Return the last part of a name without quotes; empty if it is none."""
-    return (unquoted(name) or ("",))[-1]
+def names(sql: Iterable[str], changed: set[str] | frozenset[str]) -> bool:
+    """Tell whether some SQL names something of this."""
+    return any(not changed.isdisjoint(unquoted(without_literals(text))) for text in sql)

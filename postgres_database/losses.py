@@ -93,7 +93,7 @@ def _column(name: str, here: Column | None, goal: Column) -> Iterator[str]:
     if goal.generated and not here.generated:
         yield f"the values of column {name} are replaced by generated ones"
         return
-    if here.type != goal.type and (loss := cast(here.type, goal.type)):
+    if here.type != goal.type and (loss := refused(here.type, goal.type)):
         yield f"the values of column {name} are cast to {goal.type}: {loss}"
     if goal.not_null and not here.not_null:
         yield f"column {name} becomes NOT NULL: fails on rows without a value"
@@ -113,7 +113,7 @@ def _type(here: Type, goal: Type) -> Iterator[str]:
         yield f"domain {goal.name} becomes NOT NULL: fails on rows without a value"
 
 
-def cast(here: str, goal: str) -> str:
+def refused(here: str, goal: str) -> str:
     """Say what a cast between two types may lose or refuse; empty if nothing."""
     old, new = (re.sub(r"\(.*?\)", "", text).strip() for text in (here, goal))
     sizes, new_sizes = ([int(n) for n in re.findall(r"\d+", text)] for text in (here, goal))

@@ -1,327 +1,312 @@
-"""Rows of a target that stand in the way of pending statements, and rows that these throw away: asked, not changed."""
+"""Whether the rows of a target stand in the way of pending scripts, and which rows these drop: asked, read-only."""
 
 import re
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import closing, contextmanager
+from dataclasses import dataclass, replace
 from textwrap import shorten
 from typing import Any
 
 import psycopg2
 import sqlalchemy as sa
 
-from postgres_database import demands, losses, rules
-from postgres_database.connection import Database
-from postgres_database.demands import Demand, Loss
+from postgres_database import losses, rowqueries, rules
+from postgres_database.connection import Database, cancelled_by_ctrl_c
+from postgres_database.demands import Demand, Loss, Reading, names, texts
 from postgres_database.errors import ExpectedError
 from postgres_database.history import Revision
-from postgres_database.rules import Cast, Check, ForeignKey, NoRows, NotNull, Rule, Stored, Unique
+from postgres_database.printed import Printed
+from postgres_database.rowqueries import LISTED, Rows
+from postgres_database.rules import Cast, Check, ForeignKey, NoRows, Rule, Stored, Unique
 from postgres_database.tokens import unquoted
 
-SHOWN = 5  # keys of rows that are told
 WIDTH = 60  # characters of a key
-PATIENCE = "5s"
-"""How long a question waits for a lock."""
-UNKNOWN = ("42", "22", "0A", "P0")
-"""Classes of errors by which a question has no answer beforehand, such as a type that is made by a pending script."""
-FORBIDDEN = "42501"
-TABLE = """
-    SELECT c.oid, c.relkind::text, quote_ident(n.nspname) || '.' || quote_ident(c.relname),
-           CASE n.nspname WHEN 'public' THEN '' ELSE n.nspname || '.' END || c.relname,
-           (SELECT array_agg(quote_ident(a.attname) ORDER BY k.place)
-            FROM pg_index i, unnest(i.indkey::int2[]) WITH ORDINALITY AS k (number, place), pg_attribute a
-            WHERE i.indrelid = c.oid AND i.indisprimary AND a.attrelid = c.oid AND a.attnum = k.number
-              AND k.place <= i.indnkeyatts)
-    FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace
-    WHERE c.oid = to_regclass(%s) AND c.relkind IN ('r', 'p')
-"""
-DEFINITION = """
-    SELECT pg_get_constraintdef(oid) FROM pg_constraint
-    WHERE conrelid = %s AND conname = %s AND NOT convalidated
-"""
-TYPE = "SELECT format_type(atttypid, atttypmod) FROM pg_attribute WHERE attrelid = %s AND attname = %s AND attnum > 0"
-# PL/pgSQL assigns as ALTER TABLE does: by a cast on assignment. Whatever that raises, the row stands in the way.
-CASTS = """
-    DO $postgres_database$
-    DECLARE
-        row_ {table}%ROWTYPE; value_ {type}; count_ bigint := 0; keys_ text[] := '{{}}'; key_ text;
-    BEGIN
-        FOR row_ IN SELECT * FROM {only}{table} LOOP
-            BEGIN
-                value_ := (SELECT {expression} FROM (SELECT (row_).*) AS one_);
-            EXCEPTION WHEN OTHERS THEN
-                count_ := count_ + 1;
-                IF count_ <= {shown} THEN
-                    SELECT {key} INTO key_ FROM (SELECT (row_).*) AS one_;
-                    keys_ := keys_ || key_;
-                END IF;
-            END;
-        END LOOP;
-        PERFORM set_config('postgres_database.count', count_::text, true),
-                set_config('postgres_database.keys', to_json(keys_)::text, true);
-    END $postgres_database$
-"""
-COUNTED = """
-    SELECT current_setting('postgres_database.count')::bigint,
-           ARRAY(SELECT json_array_elements_text(current_setting('postgres_database.keys')::json))
-"""
+NOT_THERE = ("42P01", "42703", "42883", "42704", "3F000")
+"""What an expression names is not there, so it cannot be asked beforehand."""
+BLOCKED = "55P03"
 
-Steps = Sequence[tuple[Revision, Sequence[str] | None]]
+TABLES, WITH_VIEWS = ["r", "p"], ["r", "p", "m"]
 
 
 @dataclass(frozen=True)
-class Table:
-    """A table of the target."""
+class Obstacle:
+    """Rows that stand in the way of a revision."""
 
-    oid: int
-    kind: str
-    sql: str
-    name: str
-    """For people."""
-    keys: Sequence[str] | None
+    revision: Revision
+    count: int
+    table: str
+    said: str
+    """What is wrong with them."""
+    keys: str
+    """Up to five of them, by their keys."""
 
-    @property
-    def only(self) -> str:
-        """What keeps the rows of children out, of which some rules know nothing."""
-        return "" if self.kind == "p" else "ONLY "
-
-    @property
-    def keyed(self) -> str:
-        """What a query of bad rows selects: a key for people, and what to sort by."""
-        columns = "".join(f", {key} AS k{place}_" for place, key in enumerate(self.keys or ()))
-        return f"{self.key} AS key_{columns}"
-
-    @property
-    def key(self) -> str:
-        """SQL for what people know a row by."""
-        if not self.keys:
-            return "'?'"
-        names, values = (
-            ", ".join(self.keys),
-            ", ".join(f"coalesce({key}::text, 'NULL')" for key in self.keys),
-        )
-        label = names if len(self.keys) == 1 else f"({names})"
-        joined = (
-            f"concat_ws(', ', {values})"
-            if len(self.keys) == 1
-            else f"'(' || concat_ws(', ', {values}) || ')'"
-        )
-        return f"'{_text(label)} = ' || {joined}"
+    def __str__(self) -> str:
+        """Say it in a line."""
+        rows = "1 row" if self.count == 1 else f"{self.count:,} rows"
+        return f"{rows} of {self.table} {self.said}: {self.keys}"
 
 
-def refuse(database: Database, connection: sa.Connection, steps: Steps, verb: str) -> list[str]:
-    """Ask whether rows stand in the way of pending statements; return what could not be asked, a line each.
+OnNote = Callable[[str], None]
+
+
+def obstacles(database: Database, steps: Iterable[Printed], on_note: OnNote) -> list[Obstacle]:
+    """Return what of the rows of a target stands in the way of revisions.
 
     Args:
-        database: The target, for words.
-        connection: To it, outside of a transaction.
-        steps: What is pending.
-        verb: `upgrade` or `downgrade`.
-
-    Raises:
-        ExpectedError: Some do; nothing was changed.
+        database: The target.
+        steps: What the revisions run.
+        on_note: Told what could not be asked, and why.
     """
-    asking = _Asking(database, connection)
-    found = asking.obstacles(demands.demands(steps))
+    reading = Reading()
+    asked = [(step.revision, reading.read(step.statements)[0]) for step in steps]
+    if not any(demands for _, demands in asked):
+        return []
+    with _looking(database) as look:
+        found = (
+            obstacle
+            for revision, demands in asked
+            for demand in demands
+            for obstacle in look.at(revision, demand, on_note)
+        )
+        return [*dict.fromkeys(found)]
+
+
+def refuse(database: Database, found: Sequence[Obstacle]) -> None:
+    """Raise ExpectedError if rows stand in the way: all of them are told at once."""
     if not found:
-        return asking.unasked
-    revisions = dict.fromkeys(demand.revision for demand, _ in found)
-    names = ", ".join(map(str, revisions))
-    option = database.env_option
+        return
+    revisions = [*dict.fromkeys(obstacle.revision for obstacle in found)]
+    several = len(revisions) > 1
+    what = f"{len(revisions)} revisions" if several else f"revision {revisions[0]}"
     raise ExpectedError(
-        f"rows of {database.dsn} stand in the way of {names}; nothing was changed",
-        cause="\n".join(line for _, line in found),
-        hint=f"invoke psql{option}   (mend the rows, then invoke {verb}{option} again; or"
-        " --skip-row-checks)",
+        f"rows of {database.dsn} stand in the way of {what}; nothing was changed",
+        cause="\n".join(
+            f"{obstacle.revision.id}: {obstacle}" if several else str(obstacle)
+            for obstacle in found
+        ),
+        hint=f"invoke psql{database.env_option}   (mend these rows, then the same command again;"
+        " --skip-row-checks does not look)",
     )
 
 
-def lost(database: Database, connection: sa.Connection, steps: Steps) -> list[str]:
-    """Say in a line each which rows and values pending statements throw away, counted."""
-    return _Asking(database, connection).losses(demands.losses(steps))
+def dropped(database: Database, steps: Iterable[Printed], *, counted: bool = True) -> list[str]:
+    """Say in a line each what rows and values revisions drop from a target, and how many."""
+    reading = Reading()
+    found = [loss for step in steps for loss in reading.read(step.statements)[1]]
+    if not (found and counted):
+        return [*map(_uncounted, dict.fromkeys(found))]
+    with _looking(database) as look:
+        return [line for loss in dict.fromkeys(found) for line in look.loss(loss)]
 
 
-class _Asking:
-    """Questions to a target, all in one transaction that only reads."""
+@contextmanager
+def _looking(database: Database) -> Iterator["_Look"]:
+    """Open a transaction that only reads and does not wait long.
 
-    def __init__(self, database: Database, connection: sa.Connection) -> None:
-        self._database = database
-        self._connection = connection
-        self.unasked: list[str] = []
+    Its limits are set in it: a pooler in front of the server may refuse options of a connection.
+    """
+    with database.connect() as connection, connection.begin(), cancelled_by_ctrl_c(connection):
+        look = _Look(database, connection)
+        try:
+            look.run(rowqueries.BEGIN)
+            yield look
+        except psycopg2.Error as error:
+            raise ExpectedError(
+                f"the rows of {database.dsn} cannot be looked at; nothing was changed",
+                cause=database.words(error),
+                hint=f"invoke status{database.env_option}",
+            ) from error
 
-    def obstacles(self, asked: Sequence[Demand]) -> list[tuple[Demand, str]]:
-        """Return what rows do not meet, and say how many they are and which."""
-        found = []
-        with self._reading() as cursor:
-            for demand in asked:
-                table = self._table(cursor, demand.table)
-                lines = (
-                    self._answer(cursor, table, rule)
-                    for rule in self._rules(cursor, table, demand.rule)
-                    if table
-                )
-                found += [(demand, line) for line in lines if line]
-        return found
 
-    def losses(self, thrown: Sequence[Loss]) -> list[str]:
-        """Say how many rows or values are thrown away."""
-        lines = []
-        with self._reading() as cursor:
-            for loss in thrown:
-                table = self._table(cursor, loss.table)
-                condition = f"{loss.column} IS NOT NULL" if loss.column else "true"
-                only = table.only if table else ""
-                query = f"SELECT count(*) FROM {only}{table.sql if table else ''} WHERE {condition}"  # noqa: S608
-                rows = self._rows(cursor, query) if table else None
-                if table and rows and rows[0][0]:
-                    lines.append(_loss(loss, table, rows[0][0]))
-        return lines
+@dataclass(frozen=True)
+class _Look:
+    database: Database
+    connection: sa.Connection
+
+    def run(self, query: str, values: dict[str, Any] | None = None) -> list[Any]:
+        """Run a query; % has a meaning only if there are values."""
+        with closing(self.connection.connection.cursor()) as cursor:
+            cursor.execute(query, values)
+            return [*cursor.fetchall()] if cursor.description else []
 
     @contextmanager
-    def _reading(self) -> Iterator[Any]:
-        with self._connection.begin() as transaction:
-            cursor = self._connection.connection.cursor()
-            cursor.execute(f"SET TRANSACTION READ ONLY; SET LOCAL lock_timeout = '{PATIENCE}'")
-            yield cursor
-            transaction.rollback()
-
-    def _rows(self, cursor: Any, query: str, *values: object) -> list[tuple[Any, ...]] | None:
-        """Return the rows of a query; None if the server has no answer to it beforehand."""
-        cursor.execute("SAVEPOINT question")
+    def trying(self) -> Iterator[None]:
+        """Go on after a query that fails."""
+        self.run("SAVEPOINT look")
         try:
-            cursor.execute(query, values or None)
-            rows = [*cursor.fetchall()] if cursor.description else []
+            yield
+        except psycopg2.Error:
+            self.run("ROLLBACK TO SAVEPOINT look")
+            raise
+        self.run("RELEASE SAVEPOINT look")
+
+    def at(self, revision: Revision, demand: Demand, on_note: OnNote) -> list[Obstacle]:
+        """Ask for the rows that stand in the way of a demand; not if it is not certain that they will."""
+        try:
+            with self.trying():
+                return [*self._at(revision, demand)]
         except psycopg2.Error as error:
-            cursor.execute("ROLLBACK TO question")
-            if error.pgcode == FORBIDDEN or not str(error.pgcode).startswith(UNKNOWN):
-                line = self._database.words(error).partition("\n")[0]
-                self.unasked.append(f"not asked beforehand: {line}")
-            return None
-        return rows
+            if error.pgcode not in NOT_THERE:
+                on_note(
+                    f"not known whether rows of {demand.table} stand in the way of revision {revision.id}:"
+                    f" {self._why(error)}"
+                )
+            return []
 
-    def _table(self, cursor: Any, name: str) -> Table | None:
-        rows = self._rows(cursor, TABLE, name)
-        return Table(*rows[0]) if rows else None
+    def _why(self, error: psycopg2.Error) -> str:
+        """Say why a query failed; an error about a value would say the value."""
+        if error.pgcode == BLOCKED:
+            return "somebody has locked the table for more than 5 s"
+        if (error.pgcode or "")[:2] in {"22", "23", "P0"}:
+            return "an expression fails on one of them"
+        return self.database.words(error).partition("\n")[0]
 
-    def _rules(self, cursor: Any, table: Table | None, rule: Rule | Stored) -> Sequence[Rule]:
-        """Return what is to be asked; of a constraint that is there, what it says."""
-        if table is None or not isinstance(rule, Stored):
-            return [] if isinstance(rule, Stored) else [rule]
-        rows = self._rows(cursor, DEFINITION, table.oid, unquoted(rule.name)[-1])
-        return [
-            each
-            for (text,) in rows or ()
-            for each in rules.constraint(text.removesuffix(" NOT VALID"))
-        ]
+    def _at(self, revision: Revision, demand: Demand) -> Iterator[Obstacle]:
+        for rule in self._stated(demand):
+            whole = replace(demand, rule=rule)
+            for table, query in self._of_domain(whole) if demand.domain else self._of_table(whole):
+                count, keys = self._broken(table, rule, query)
+                if count:
+                    said = rule.said()[count > 1]
+                    yield Obstacle(revision, count, table.name, said, _listed(table, count, keys))
 
-    def _answer(self, cursor: Any, table: Table, rule: Rule) -> str:
-        """Say how many rows do not meet a rule, and which; empty if all do."""
-        count, keys = (
-            self._cast(cursor, table, rule)
-            if isinstance(rule, Cast)
-            else self._ask(cursor, table, rule)
+    def _stated(self, demand: Demand) -> list[Rule]:
+        """Return what is asked for; of a constraint that is there its text."""
+        if not isinstance(demand.rule, Stored):
+            return [demand.rule]
+        values = {"table": demand.table, "domain": demand.domain}
+        found = self.run(rowqueries.DEFINITION, values | {"name": unquoted(demand.rule.name)[0]})
+        stated = [rule for (definition,) in found for rule in rules.constraint(definition)]
+        return [rule for rule in stated if not names(texts(rule), demand.changed)]
+
+    def table(self, name: str, kinds: Sequence[str] = TABLES) -> Rows | None:
+        """Return a table of the target; None if it is not there."""
+        found = self.run(rowqueries.NAMED, {"name": name, "kinds": [*kinds]})
+        return next((_rows(row) for row in found), None)
+
+    def _of_table(self, demand: Demand) -> Iterator[tuple[Rows, str]]:
+        rule = demand.rule
+        table = self.table(demand.table, WITH_VIEWS if isinstance(rule, Unique) else TABLES)
+        other = self.table(rule.table) if isinstance(rule, ForeignKey) else None
+        if table is None or (isinstance(rule, ForeignKey) and not _is_found(rule, other)):
+            return
+        if self._is_uncertain(demand, [each.oid for each in (table, other) if each]):
+            return
+        if isinstance(rule, Cast):
+            if not self._is_free(rule, table):
+                yield table, rowqueries.casts(rule, table, only=demand.only)
+        elif not isinstance(rule, Stored) and self._does_something(rule, table):
+            yield table, rowqueries.broken(rule, table, other, only=demand.only)
+
+    def _of_domain(self, demand: Demand) -> Iterator[tuple[Rows, str]]:
+        for name, column in self.run(rowqueries.OF_DOMAIN, {"name": demand.table}):
+            table = self.table(name, WITH_VIEWS)
+            values = {"table": name, "altered": [*demand.altered]}
+            if table is None or self.run(rowqueries.ALTERED, values)[0][0]:
+                continue
+            if isinstance(demand.rule, Check) and not self._is_uncertain(demand, [table.oid]):
+                yield table, rowqueries.of_domain(demand.rule.expression, table, column)
+
+    def _is_uncertain(self, demand: Demand, tables: list[int]) -> bool:
+        """Tell whether rows of these tables may be others by the time that they matter."""
+        values = {"written": [*demand.written], "calls": [*demand.calls], "tables": tables}
+        ((uncertain,),) = self.run(rowqueries.UNCERTAIN, values)
+        return bool(uncertain)
+
+    def _does_something(self, rule: Rule, table: Rows) -> bool:
+        """Tell whether a statement does anything, and needs what it seems to need."""
+        if isinstance(rule, Unique) and rule.unless:
+            return self.run("SELECT to_regclass(%(name)s) IS NULL", {"name": rule.unless}) == [
+                (True,)
+            ]
+        if isinstance(rule, NoRows):
+            there = self._column(table, rule.column, rule.type)
+            return not there and self.run(rowqueries.HAS_DEFAULT, {"type": rule.type or "int"}) == [
+                (False,)
+            ]
+        return True
+
+    def _column(self, table: Rows, column: str, type_: str) -> list[Any]:
+        bare = re.sub(r" ?\([^)]*\)", "", type_) or "text"
+        return self.run(
+            rowqueries.COLUMN, {"table": table.oid, "column": unquoted(column)[0], "type": bare}
         )
-        if not count:
-            return ""
-        one, several = rule.said()
-        shown = [shorten(key, WIDTH, placeholder=" …") for key in keys if key != "?"]
-        names = [shown[0], *(key.partition(" = ")[2] for key in shown[1:])] if shown else []
-        more = ", …" if names and count > len(names) else ""
-        which = f": {', '.join(names)}{more}" if names else ""
+
+    def _is_free(self, rule: Cast, table: Rows) -> bool:
+        """Tell whether every value fits into the new type, or nobody can tell."""
+        for here, goal in self._column(table, rule.column, rule.type):
+            if goal is None:
+                return True
+            sizes = "".join(re.findall(r"\([^)]*\)", rule.type))
+            is_plain = rule.using in {"", f"{rule.column}::{rule.type}"}
+            is_short = not sizes and goal.startswith(("character", "bit")) and "varying" not in goal
+            return is_plain and not is_short and not losses.refused(here, goal + sizes)
+        return True
+
+    def _broken(self, table: Rows, rule: Rule, query: str) -> tuple[int, list[list[str]]]:
+        """Return how many rows stand in the way, and the keys of some."""
+        if isinstance(rule, Cast):
+            self.run(query)
+            ((found,),) = self.run(rowqueries.TRIED)
+            return found["count"], found["keys"]
+        ((count,),) = self.run(rowqueries.counted(query))
+        listed = self.run(rowqueries.listed(query, table)) if count else []
+        return count, [keys for (keys,) in listed]
+
+    def loss(self, loss: Loss) -> list[str]:
+        """Say how many rows or values are lost; nothing if there are none."""
+        try:
+            with self.trying():
+                if loss.kind != "schema":
+                    tables = [self.table(loss.name)]
+                else:
+                    found = self.run(rowqueries.IN_SCHEMA, {"name": loss.name, "kinds": TABLES})
+                    tables = [*map(_rows, found)]
+                return [line for table in tables if table for line in self._counted(table, loss)]
+        except psycopg2.Error as error:
+            return [f"{_uncounted(loss)}   (not counted: {self._why(error)})"]
+
+    def _counted(self, table: Rows, loss: Loss) -> Iterator[str]:
+        if loss.column and not self._column(table, loss.column, ""):
+            return
+        ((count,),) = self.run(rowqueries.filled(table, loss.column))
         rows = "1 row" if count == 1 else f"{count:,} rows"
-        return f"{rows} of {table.name} {one if count == 1 else several}{which}"
-
-    def _ask(self, cursor: Any, table: Table, rule: Rule) -> tuple[int, Sequence[str]]:
-        source = self._source(cursor, table, rule)
-        if source is None:
-            return 0, ()
-        rows = self._rows(cursor, f"SELECT count(*) FROM {source}")  # noqa: S608
-        if not rows or not rows[0][0]:
-            return 0, ()
-        order = ", ".join(f"k{number}_" for number in range(len(table.keys or ()))) or "1"
-        query = f"SELECT key_ FROM {source} ORDER BY {order} LIMIT {SHOWN}"  # noqa: S608
-        keys = self._rows(cursor, query)
-        return rows[0][0], [key for (key,) in keys or ()]
-
-    def _source(self, cursor: Any, table: Table, rule: Rule) -> str | None:
-        """Return a query for the keys of the rows that do not meet a rule."""
-        only = table.only
-        match rule:
-            case NoRows():
-                if self._rows(cursor, TYPE, table.oid, unquoted(rule.column)[-1]):
-                    return None  # a run that was interrupted has added it
-                condition = "true"
-            case NotNull():
-                only, condition = "", f"{rule.column} IS NULL"
-            case Check():
-                only, condition = ("" if rule.inherited else table.only), f"NOT ({rule.expression})"
-            case Unique():
-                if rule.unless and self._rows(cursor, "SELECT to_regclass(%s)", rule.unless) != [
-                    (None,)
-                ]:
-                    return None
-                return _doubles(table, rule)
-            case ForeignKey():
-                return self._orphans(cursor, table, rule)
-            case _:
-                return None
-        return f"(SELECT {table.keyed} FROM {only}{table.sql} WHERE {condition}) AS bad_"  # noqa: S608
-
-    def _orphans(self, cursor: Any, table: Table, rule: ForeignKey) -> str | None:
-        other = self._table(cursor, rule.table)
-        others = rule.others or (other.keys if other else None)
-        if other is None or not others or len(others) != len(rule.columns):
-            return None
-        equal = " AND ".join(
-            f"there_.{b} = row_.{a}" for a, b in zip(rule.columns, others, strict=True)
-        )
-        given = [f"row_.{column} IS NOT NULL" for column in rule.columns]
-        missing = f"NOT EXISTS (SELECT FROM {other.sql} AS there_ WHERE {equal})"
-        all_given, any_given = " AND ".join(given), " OR ".join(given)
-        bad = f"({all_given}) AND {missing}"
-        if rule.full:
-            bad = f"({any_given}) AND (NOT ({all_given}) OR {missing})"
-        among = f"{table.only}{table.sql} AS row_ WHERE {bad}"
-        return f"(SELECT {table.keyed} FROM {among}) AS bad_"  # noqa: S608
-
-    def _cast(self, cursor: Any, table: Table, rule: Cast) -> tuple[int, Sequence[str]]:
-        old = self._rows(cursor, TYPE, table.oid, unquoted(rule.column)[-1])
-        name, size = re.fullmatch(r"([^(]*)(.*)", rule.type, re.DOTALL).groups()  # type: ignore[union-attr]
-        new = self._rows(cursor, "SELECT to_regtype(%s)::text", name)
-        if not (old and new and new[0][0]):
-            return 0, ()
-        if not rule.using and not losses.cast(old[0][0], f"{new[0][0]}{size}"):
-            return 0, ()  # every value fits
-        block = CASTS.format(
-            table=table.sql, type=rule.type, only=table.only, expression=rule.using or rule.column,
-            key=table.key, shown=SHOWN,
-        )  # fmt: skip
-        if self._rows(cursor, block) is None:
-            return 0, ()
-        ((count, keys),) = self._rows(cursor, COUNTED) or [(0, ())]
-        return count, keys
+        if not count:
+            return
+        if loss.column:
+            yield f"values of {table.name}.{loss.column} in {rows} are dropped"
+        elif loss.kind == "rows":
+            yield f"rows of {table.name} are deleted; it has {count:,} now"
+        else:
+            yield f"{rows} of {table.name} {'is' if count == 1 else 'are'} dropped"
 
 
-def _doubles(table: Table, rule: Unique) -> str:
-    """Return a query for the keys of rows that are equal to others."""
-    parts = ", ".join(rule.elements)
-    conditions = [f"({rule.where})"] if rule.where else []
-    if not rule.nulls_equal:
-        conditions += [f"({element}) IS NOT NULL" for element in rule.elements]
-    where = f" WHERE {' AND '.join(conditions)}" if conditions else ""
-    among = f"{table.only}{table.sql}{where}"
-    counted = f"SELECT {table.keyed}, count(*) OVER (PARTITION BY {parts}) AS count_ FROM {among}"  # noqa: S608
-    return f"(SELECT * FROM ({counted}) AS all_ WHERE count_ > 1) AS bad_"  # noqa: S608
-
-
-def _loss(loss: Loss, table: Table, count: int) -> str:
-    rows = "1 row" if count == 1 else f"{count:,} rows"
+def _uncounted(loss: Loss) -> str:
     if loss.column:
-        return f"the values of {table.name}.{loss.column} in {rows} are dropped"
-    if loss.deleted:
-        return f"rows of {table.name} are deleted; it has {rows}"
-    return f"{rows} of {table.name} {'is' if count == 1 else 'are'} dropped"
+        return f"values of {loss.name}.{loss.column} are dropped"
+    place = f"schema {loss.name}" if loss.kind == "schema" else loss.name
+    return f"rows of {place} are {'deleted' if loss.kind == 'rows' else 'dropped'}"
 
 
-def _text(name: str) -> str:
-    return name.replace("'", "''")
+def _rows(row: Sequence[Any]) -> Rows:
+    oid, name, bare, kind, key, is_primary = row
+    return Rows(oid, name, bare, kind, tuple(key), is_primary)
+
+
+def _is_found(rule: ForeignKey, other: Rows | None) -> bool:
+    """Tell whether a foreign key has as many columns as it points to."""
+    if other is None or not (rule.others or other.is_primary):
+        return False
+    return len(rule.columns) == len(rule.others or other.key)
+
+
+def _listed(table: Rows, count: int, keys: Sequence[Sequence[str]]) -> str:
+    """Say by which keys rows are found."""
+    shown = [[shorten(str(part), WIDTH, placeholder="…") for part in key] for key in keys[:LISTED]]
+    names = ", ".join(table.key)
+    if len(table.key) > 1:
+        names = f"({names})"
+        texts = [f"({', '.join(key)})" for key in shown]
+    else:
+        texts = [key[0] for key in shown]
+    return f"{names} = {', '.join(texts)}" + (", …" if count > LISTED else "")

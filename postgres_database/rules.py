@@ -7,9 +7,10 @@ import re
 from dataclasses import dataclass
 from textwrap import shorten
 
+from postgres_database.grammar import NAME
 from postgres_database.tokens import IDENTIFIER, cut, outline, parentheses, split
 
-NAME = rf"{IDENTIFIER}(?: ?\. ?{IDENTIFIER})?"
+FILLED = re.compile(rf"({IDENTIFIER}) IS NOT NULL", re.IGNORECASE)
 BELIEVED = re.compile(r"\bNOT (?:VALID|ENFORCED)\b")
 CONSTRAINTS = (
     "NOT", "NULL", "DEFAULT", "PRIMARY", "UNIQUE", "CHECK", "REFERENCES", "COLLATE", "GENERATED", "CONSTRAINT",
@@ -119,34 +120,33 @@ def believed(definition: str) -> bool:
     return BELIEVED.search(outline(definition)) is not None
 
 
-def constraint(definition: str) -> list[Rule]:  # noqa: PLR0911 - a kind each
+def constraint(definition: str) -> list[Rule]:
     """Return what a constraint asks of rows, once it is validated.
 
     Args:
         definition: Without its name, such as `CHECK (a > 0) NOT VALID`.
     """
     words = outline(definition)
-    if found := re.match(rf"NOT NULL ({IDENTIFIER})", definition, re.IGNORECASE):
-        return [NotNull(found[1])]
+    if column := re.match(rf"NOT NULL ({IDENTIFIER})", definition, re.IGNORECASE):
+        return [NotNull(column[1])]
     inside = parentheses(definition)
-    if inside is None or re.search(r"\bUSING INDEX\b", words):
+    if inside is None or "USING INDEX" in words:
         return []
     content, rest = definition[slice(*inside)], definition[inside[1] + 1 :]
+    names = columns(content)
+    found: list[Rule] = []
     match words.split()[0]:
-        case "CHECK" if named := re.fullmatch(
-            rf"({IDENTIFIER}) IS NOT NULL", content, re.IGNORECASE
-        ):
-            return [NotNull(named[1])]
+        case "CHECK" if "NO INHERIT" not in words and (same := FILLED.fullmatch(content)):
+            found = [NotNull(same[1])]
         case "CHECK":
-            return [Check(content, inherited="NO INHERIT" not in words)]
+            found = [Check(content, inherited="NO INHERIT" not in words)]
         case "UNIQUE" if not overlaps(content):
-            return [Unique(columns(content), nulls_equal="NULLS NOT DISTINCT" in words)]
+            found = [Unique(names, nulls_equal="NULLS NOT DISTINCT" in words)]
         case "PRIMARY" if not overlaps(content):
-            names = columns(content)
-            return [*map(NotNull, names), Unique(names)]
-        case "FOREIGN":
-            return _foreign_key(columns(content), rest)
-    return []
+            found = [*map(NotNull, names), Unique(names)]
+        case "FOREIGN" if not overlaps(content):
+            found = _foreign_key(names, rest)
+    return found
 
 
 def overlaps(content: str) -> bool:
@@ -161,7 +161,7 @@ def columns(content: str) -> tuple[str, ...]:
 
 def _foreign_key(names: tuple[str, ...], rest: str) -> list[Rule]:
     target = re.match(rf" ?REFERENCES (?:ONLY )?({NAME}) ?", rest, re.IGNORECASE)
-    if target is None or any(overlaps(name) for name in names):
+    if target is None:
         return []
     others: tuple[str, ...] = ()
     if rest.startswith("(", target.end()) and (inside := parentheses(rest, target.end())):
@@ -186,7 +186,7 @@ def _element(text: str) -> str:
     """Return an element of an index without what only concerns its order."""
     text = text.strip()
     start = 0 if text.startswith("(") else re.match(NAME, text).end()  # type: ignore[union-attr]
-    inside = parentheses(text) if text.startswith("(", start) else None
+    inside = parentheses(text) if text[start:].lstrip().startswith("(") else None
     end = inside[1] + 1 if inside else start
     collation = re.match(rf" ?COLLATE {NAME}", text[end:], re.IGNORECASE)
     return text[:end] + (collation[0] if collation else "")

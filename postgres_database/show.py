@@ -46,7 +46,7 @@ def plan(result: UpgradeResult, verb: str) -> None:
         say(f"  would {verb}  {first}")
         for line in others:
             say(f"  {line}", style="dim")
-    for line in result.lost:
+    for line in (*result.dropped, *map(str, result.obstacles)):
         say(f"look at   {line}", style="yellow")
     if not result.plan:
         say(_nothing(result, verb))

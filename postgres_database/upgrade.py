@@ -20,6 +20,7 @@ from postgres_database.connection import Database
 from postgres_database.errors import ExpectedError
 from postgres_database.history import Revision
 from postgres_database.printed import Printed
+from postgres_database.rowchecks import Obstacle, OnNote
 from postgres_database.runner import BlockedError, Runner
 from postgres_database.running import OnStep
 from postgres_database.settings import Settings
@@ -44,8 +45,10 @@ class UpgradeResult:
     """Whether that is the end of the history."""
     steps: tuple[Printed, ...] = ()
     """What the revisions of the plan run."""
-    lost: tuple[str, ...] = ()
-    """Which rows a downgrade would throw away, counted."""
+    obstacles: tuple[Obstacle, ...] = ()
+    """Rows that stand in the way, if this was a dry run; any other ends there."""
+    dropped: tuple[str, ...] = ()
+    """What rows are dropped by the plan of a dry run, in a line each."""
 
 
 def upgrade(  # noqa: PLR0913
@@ -59,7 +62,8 @@ def upgrade(  # noqa: PLR0913
     on_wait: OnWait = lambda _: None,
     wait: float | None = None,
     on_progress: OnWait = lambda _: None,
-    row_checks: bool = True,
+    on_note: OnNote = lambda _: None,
+    skip_row_checks: bool = False,
 ) -> UpgradeResult:
     """Run the pending revisions, each in a transaction of its own: what is done stays done.
 
@@ -72,8 +76,9 @@ def upgrade(  # noqa: PLR0913
         on_step: Called after every revision.
         on_wait: Called if somebody must be waited for, another command or who holds a lock: with who that is.
         wait: How many seconds to wait at most for another command; None: for ever.
-        on_progress: Called now and then with how far a long step is, and with what could not be asked beforehand.
-        row_checks: Ask first whether rows stand in the way.
+        on_progress: Called now and then with how far a long step is.
+        on_note: Called with what could not be looked at before.
+        skip_row_checks: Do not ask before whether rows stand in the way; tables may be very large.
 
     Raises:
         ExpectedError: Nobody confirmed, rows stand in the way, or a revision failed and was rolled back.
@@ -83,11 +88,14 @@ def upgrade(  # noqa: PLR0913
         before = run.current()
         plan = scripts.pending(before, target)
         steps = printed.printed(settings, "upgrade", plan)
+        look = _Look(database, steps, on_note, skip_row_checks)
         if dry_run or not plan:
-            return UpgradeResult(before, plan, before, before == scripts.heads, steps)
-        _look(run, steps, "upgrade", row_checks=row_checks, tell=on_progress)
+            at_head = before == scripts.heads
+            seen = look.obstacles(), look.dropped()
+            return UpgradeResult(before, plan, before, at_head, steps, *seen)
+        look.refuse(run)
         if settings.protected:
-            ask(confirm, f"upgrade {database.dsn}", [*_lines(steps), *_losses(run, steps)])
+            ask(confirm, f"upgrade {database.dsn}", look.lines())
         if settings.target is None:
             with database.connect(autocommit=True) as own:
                 cluster.provide(own, *history.cluster_names(plan))
@@ -109,7 +117,8 @@ def downgrade(  # noqa: PLR0913
     on_wait: OnWait = lambda _: None,
     wait: float | None = None,
     on_progress: OnWait = lambda _: None,
-    row_checks: bool = True,
+    on_note: OnNote = lambda _: None,
+    skip_row_checks: bool = False,
 ) -> UpgradeResult:
     """Undo revisions down to `target` (a revision, `base`, or `-1`); otherwise like `upgrade`.
 
@@ -120,12 +129,14 @@ def downgrade(  # noqa: PLR0913
         before = run.current()
         plan, goal = scripts.undone(before, target)
         steps = printed.printed(settings, "downgrade", plan)
+        look = _Look(database, steps, on_note, skip_row_checks)
         if dry_run or not plan:
-            lost = _losses(run, steps)
-            return UpgradeResult(before, plan, before, before == scripts.heads, steps, lost)
-        _look(run, steps, "downgrade", row_checks=row_checks, tell=on_progress)
-        lines = [*_lines(steps), *_losses(run, steps)]
-        ask(confirm, f"undo on {database.dsn}, with the data that these revisions added", lines)
+            at_head = before == scripts.heads
+            seen = look.obstacles(), look.dropped()
+            return UpgradeResult(before, plan, before, at_head, steps, *seen)
+        look.refuse(run)
+        question = f"undo on {database.dsn}, with the data that these revisions added"
+        ask(confirm, question, look.lines())
         _patiently(
             run,
             plan,
@@ -174,6 +185,36 @@ def offline(
             hint="invoke history",
         )
     return runner.offline(settings, verb, before[0] if before else "base", goal) if plan else ""
+
+
+@dataclass(frozen=True)
+class _Look:
+    """What is to be known of a target before its first statement."""
+
+    database: Database
+    steps: Sequence[Printed]
+    on_note: OnNote
+    skip: bool
+
+    def obstacles(self) -> tuple[Obstacle, ...]:
+        if self.skip:
+            return ()
+        return tuple(rowchecks.obstacles(self.database, self.steps, self.on_note))
+
+    def dropped(self) -> tuple[str, ...]:
+        return tuple(rowchecks.dropped(self.database, self.steps, counted=not self.skip))
+
+    def lines(self) -> list[str]:
+        """Return what is shown to whoever confirms."""
+        return [*(line for step in self.steps for line in step.lines()), *self.dropped()]
+
+    def refuse(self, run: Runner) -> None:
+        """Raise ExpectedError, before anything is changed, if a script is certain to fail."""
+        for step in self.steps:
+            if step.refusal:
+                raise step.refusal
+        run.require_writable()
+        rowchecks.refuse(self.database, self.obstacles())
 
 
 def _ready(run: Runner, on_wait: OnWait, on_progress: OnWait) -> Runner:
@@ -227,32 +268,6 @@ def _patiently(
 def _alone(run: Runner, on_wait: OnWait, wait: float | None, *, unless: bool) -> Iterator[None]:
     with nullcontext() if unless else run.alone(on_wait, wait):
         yield
-
-
-def _look(
-    run: Runner, steps: Sequence[Printed], verb: str, *, row_checks: bool, tell: OnWait
-) -> None:
-    """Raise ExpectedError, before anything is changed, if a script is certain to fail."""
-    for step in steps:
-        if step.refusal:
-            raise step.refusal
-    run.require_writable()
-    if row_checks:
-        for line in rowchecks.refuse(run.database, run.connection, _statements(steps), verb):
-            tell(line)
-
-
-def _losses(run: Runner, steps: Sequence[Printed]) -> tuple[str, ...]:
-    """Return which rows scripts throw away, counted."""
-    return tuple(rowchecks.lost(run.database, run.connection, _statements(steps)))
-
-
-def _statements(steps: Sequence[Printed]) -> rowchecks.Steps:
-    return [(step.revision, step.statements) for step in steps]
-
-
-def _lines(steps: Sequence[Printed]) -> list[str]:
-    return [line for step in steps for line in step.lines()]
 
 
 def ask(confirm: Confirm, question: str, details: Sequence[object]) -> None:

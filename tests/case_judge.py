@@ -199,7 +199,7 @@ class _Trial:
         counts = self._counts()
         if self.case.stops:
             self._looked(before)
-            self._stopped("upgrade", partial(self._upgrade, row_checks=False), self.case.stops)
+            self._stopped("upgrade", partial(self._upgrade, skip_row_checks=True), self.case.stops)
             if self.scripts == 1:
                 self._equal_to_all("stopped", catalog.read(self.here), before)
             self._rows("stopped", counts, {})
@@ -209,7 +209,7 @@ class _Trial:
         lasting = self._rows("upgrade", counts, self.case.rows_after)
         if self.case.stops_back:
             stops = self.case.stops_back
-            self._stopped("downgrade", partial(self._downgrade, row_checks=False), stops)
+            self._stopped("downgrade", partial(self._downgrade, skip_row_checks=True), stops)
         else:
             self._downgrade()
             self._equal_to_all("downgrade", catalog.read(self.here), before)
@@ -236,12 +236,16 @@ class _Trial:
         else:
             self.faults.append(f"{when}: not stopped by {words!r}")
 
-    def _downgrade(self, *, row_checks: bool = True) -> None:
+    def _downgrade(self, *, skip_row_checks: bool = False) -> None:
         settings, steps = self.project.settings, f"-{self.scripts}"
-        upgrade.downgrade(settings, self.target, target=steps, confirm=_yes, row_checks=row_checks)
+        upgrade.downgrade(
+            settings, self.target, target=steps, confirm=_yes, skip_row_checks=skip_row_checks
+        )
 
-    def _upgrade(self, *, row_checks: bool = True) -> None:
-        upgrade.upgrade(self.project.settings, self.target, confirm=_yes, row_checks=row_checks)
+    def _upgrade(self, *, skip_row_checks: bool = False) -> None:
+        upgrade.upgrade(
+            self.project.settings, self.target, confirm=_yes, skip_row_checks=skip_row_checks
+        )
 
     def _looked(self, before: Catalog) -> None:
         """An upgrade that rows stop is stopped beforehand, if anybody can know; then nothing is changed."""

@@ -280,6 +280,8 @@ def test_backfill_that_is_killed_changes_each_row_once(project: Project) -> None
 def test_backfill_that_says_nothing_refuses(project: Project) -> None:
     """A backfill without an expression refuses on a target, also where there is no row, and nothing is changed."""
     run_sql(project.database, "CREATE TABLE t (id int PRIMARY KEY, n int)")
-    project.script("aaaa", "", 'op.backfill("t", {"n": None})')
+    project.script("aaaa", "", "op.run_sql('CREATE TABLE first (x int)')")
+    project.script("bbbb", "aaaa", 'op.backfill("t", {"n": None})')
     with pytest.raises(ExpectedError, match="what the rows of t get in n"):
         upgrade.upgrade(project.settings, project.database, confirm=never)
+    assert run_sql(project.database, "SELECT to_regclass('first')") == [(None,)]

@@ -27,6 +27,7 @@ from postgres_database.initialise import InitResult
 from postgres_database.locate import Place
 from postgres_database.printed import Printed
 from postgres_database.revision import RevisionResult
+from postgres_database.rowchecks import Obstacle
 from postgres_database.running import Step
 from postgres_database.settings import ROOT, Settings
 from postgres_database.snapshot import Difference, Key
@@ -224,6 +225,7 @@ def shows(text: str) -> dict[str, Callable[[], None]]:
         tuple[Key, ...]: (difference.key,),
         tuple[Revision, ...]: (revision,),
         tuple[Difference, ...]: (difference,),
+        tuple[Obstacle, ...]: (Obstacle(revision, 1, text, text, text),),
         tuple[Printed, ...]: (Printed(revision, None, online=False),),
     }
 
@@ -243,6 +245,7 @@ def shows(text: str) -> dict[str, Callable[[], None]]:
         "revision": lambda: show.revision(filled(RevisionResult)),
         "by hand": lambda: show.revision(filled(RevisionResult, path=None)),
         "waiting": lambda: console.show_waiting(text),
+        "note": lambda: console.show_note(text),
         "check": lambda: show.check(CheckResult(("a",), comparison)),
         "heads": lambda: show.check(CheckResult((text, "b"), None)),
         "status": lambda: show.status([filled(EnvironmentStatus, fault="")], [text]),
@@ -371,6 +374,8 @@ LINES: dict[str, tuple[Callable[[], None], list[str]]] = {
                 ("0000",),
                 at_head=False,
                 steps=(Printed(A, ("DROP TABLE t",), online=False), Printed(B, None, online=True)),
+                obstacles=(Obstacle(A, 1200, "s.u", "are equal in (a)", "id = 1, 2, …"),),
+                dropped=("2 rows of s.t are dropped",),
             ),
             "upgrade",
         ),
@@ -380,6 +385,8 @@ LINES: dict[str, tuple[Callable[[], None], list[str]]] = {
             "    DROP TABLE t",
             "  would upgrade  bbbb  m  (online)",
             "    statements that only a run can tell",
+            "look at   2 rows of s.t are dropped",
+            "look at   1,200 rows of s.u are equal in (a): id = 1, 2, …",
         ],
     ),
     "no plan": (

@@ -208,7 +208,7 @@ def test_what_rows_break_leaves_nothing(
     schema = dump.dump(project.database)
     online(project, statement)
     with pytest.raises(ExpectedError, match="upgrade stopped at revision bbbb"):
-        upgrade.upgrade(project.settings, project.database, confirm=never, row_checks=False)
+        upgrade.upgrade(project.settings, project.database, confirm=never, skip_row_checks=True)
     assert dump.dump(project.database) == schema
 
 
@@ -356,3 +356,12 @@ def test_long_names_of_checks_stay_apart() -> None:
     names = {forms.filled("t", f"{long}{end}") for end in "ab"}
     assert len(names) == 2
     assert all(len(name) <= 63 for name in names)
+
+
+def test_rows_are_looked_at_before_an_online_block(project: Project) -> None:
+    """What an online block asks of rows is known before its first statement, and told once."""
+    run_sql(project.database, PLAIN, "UPDATE t SET b = NULL")
+    online(project, "ALTER TABLE t ALTER b SET NOT NULL")
+    with pytest.raises(ExpectedError, match="stand in the way of revision bbbb") as caught:
+        run(project)
+    assert caught.value.cause == "2 rows of public.t have no value in b: id = 1, 2"

@@ -84,6 +84,26 @@ def test_dry_run_of_invoke_is_ours(trial: Checkout, database: Database) -> None:
     assert "has no dry run" in refused.stderr
 
 
+def test_rows_in_the_way_end_an_upgrade_and_a_dry_run(trial: Checkout, database: Database) -> None:
+    """Rows that stand in the way are told in three lines before anything is changed; a dry run exits with 2."""
+    trial.invoke("upgrade", "--env", "trial")
+    script = trial.root / "migration" / "versions" / "next.py"
+    script.write_text(
+        'from alembic import op\nrevision = "next"\ndown_revision = "d92233541b7a"\n'
+        "def upgrade():\n    op.execute('ALTER TABLE made ALTER a SET NOT NULL')\n"
+        "def downgrade():\n    op.execute('ALTER TABLE made ALTER a DROP NOT NULL')\n"
+    )
+    run_sql(database, "CREATE TABLE made (id int PRIMARY KEY, a int); INSERT INTO made VALUES (3)")
+    said = three_lines(trial.invoke("upgrade", "--env", "trial"))
+    assert "cause: 1 row of public.made has no value in a: id = 3" in said
+    assert "try:   invoke psql --env trial " in said
+    dry = trial.invoke("upgrade", "--env", "trial", "--dry-run")
+    assert dry.returncode == 2
+    assert "look at   1 row of public.made has no value in a: id = 3" in dry.stdout
+    skipped = trial.invoke("upgrade", "--env", "trial", "--skip-row-checks")
+    assert "upgrade stopped at revision next" in skipped.stderr
+
+
 def test_protected_environment_without_a_terminal(trial: Checkout, database: Database) -> None:
     """Without a terminal a protected environment wants --yes, and the hint is the whole command."""
     trial.env_file("trial", POSTGRES_DSN=as_text(database.dsn), PROTECTED="1")

@@ -269,7 +269,7 @@ def test_index_that_cannot_be_built_leaves_nothing(three: Project) -> None:
     upgrade.upgrade(three.settings, three.database, target="aaaa", confirm=never)
     run_sql(three.database, "INSERT INTO t VALUES (1), (1)")
     with pytest.raises(ExpectedError, match="bbbb") as caught:
-        upgrade.upgrade(three.settings, three.database, confirm=never, row_checks=False)
+        upgrade.upgrade(three.settings, three.database, confirm=never, skip_row_checks=True)
     assert "could not create unique index" in caught.value.cause
     assert run_sql(three.database, "SELECT to_regclass('i')") == [(None,)]
     run_sql(three.database, "TRUNCATE t")

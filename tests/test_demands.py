@@ -1,0 +1,202 @@
+"""What statements ask of the rows that are there before the first of them runs."""
+
+import pytest
+
+from postgres_database.demands import Demand, Loss, Reading
+from postgres_database.rules import Cast, Check, ForeignKey, NoRows, NotNull, Rule, Stored, Unique
+from postgres_database.tokens import statements
+
+ASKED: dict[str, list[Rule | Stored]] = {
+    "ALTER TABLE t ALTER a SET NOT NULL": [NotNull("a")],
+    'ALTER TABLE IF EXISTS ONLY s."T t" ALTER COLUMN "a b" SET NOT NULL': [NotNull('"a b"')],
+    "ALTER TABLE t ADD CONSTRAINT n NOT NULL a": [NotNull("a")],
+    "ALTER TABLE t ADD CONSTRAINT n NOT NULL a NOT VALID": [],
+    "ALTER TABLE t ADD a int NOT NULL": [NoRows("a", "int")],
+    "ALTER TABLE t ADD COLUMN IF NOT EXISTS a numeric(5, 2) NOT NULL": [
+        NoRows("a", "numeric(5, 2)")
+    ],
+    "ALTER TABLE t ADD a timestamp with time zone CONSTRAINT c NOT NULL": [
+        NoRows("a", "timestamp with time zone")
+    ],
+    "ALTER TABLE t ADD a int NOT NULL DEFAULT 0": [],
+    "ALTER TABLE t ADD a int": [],
+    "ALTER TABLE t ADD a text CHECK (a IS NOT NULL)": [],
+    "ALTER TABLE t ADD a int GENERATED ALWAYS AS IDENTITY PRIMARY KEY": [],
+    "ALTER TABLE t ADD a bigserial NOT NULL": [],
+    "ALTER TABLE t ADD a int PRIMARY KEY": [NoRows("a", "int")],
+    "ALTER TABLE t ADD a int; ALTER TABLE t ALTER a SET NOT NULL": [NoRows("a", "")],
+    "ALTER TABLE t ADD a int, ALTER a SET NOT NULL": [NoRows("a", "")],
+    "ALTER TABLE t ADD a int DEFAULT 0; ALTER TABLE t ALTER a SET NOT NULL": [],
+    "ALTER TABLE t ADD a int; UPDATE t SET a = 1; ALTER TABLE t ALTER a SET NOT NULL": [],
+    "ALTER TABLE t ADD CHECK (a > 0 AND b <> 'NOT VALID, )')": [
+        Check("a > 0 AND b <> 'NOT VALID, )'")
+    ],
+    "ALTER TABLE t ADD CONSTRAINT c CHECK (a > 0) NO INHERIT": [Check("a > 0", inherited=False)],
+    "ALTER TABLE t ADD CHECK (a > 0) NOT VALID": [],
+    "ALTER TABLE t ADD CHECK (a > 0) NOT ENFORCED": [],
+    "ALTER TABLE t ADD CONSTRAINT c CHECK (a > 0) NOT VALID; ALTER TABLE t VALIDATE CONSTRAINT c": [
+        Check("a > 0")
+    ],
+    "ALTER TABLE t VALIDATE CONSTRAINT c": [Stored("c")],
+    "ALTER TABLE t DROP CONSTRAINT c; ALTER TABLE t VALIDATE CONSTRAINT c": [],
+    "ALTER TABLE t ADD UNIQUE (a, b)": [Unique(("a", "b"))],
+    'ALTER TABLE t ADD UNIQUE NULLS NOT DISTINCT ("a, b") INCLUDE (c)': [
+        Unique(('"a, b"',), nulls_equal=True)
+    ],
+    "ALTER TABLE t ADD CONSTRAINT u UNIQUE USING INDEX i": [],
+    "ALTER TABLE t ADD UNIQUE (a, b WITHOUT OVERLAPS)": [],
+    "ALTER TABLE t ADD PRIMARY KEY (a, b)": [NotNull("a"), NotNull("b"), Unique(("a", "b"))],
+    "ALTER TABLE t ADD EXCLUDE USING gist (a WITH &&)": [],
+    "ALTER TABLE t ADD CONSTRAINT f FOREIGN KEY (a) REFERENCES o ON DELETE CASCADE": [
+        ForeignKey(("a",), "o")
+    ],
+    "ALTER TABLE t ADD FOREIGN KEY(a, b) REFERENCES s.o(x, y) MATCH FULL ON DELETE SET NULL (a)": [
+        ForeignKey(("a", "b"), "s.o", ("x", "y"), full=True)
+    ],
+    "ALTER TABLE t ADD FOREIGN KEY (a) REFERENCES o (x) NOT VALID": [],
+    "CREATE INDEX i ON t (a)": [],
+    "CREATE UNIQUE INDEX ON t (a)": [Unique(("a",))],
+    """CREATE UNIQUE INDEX CONCURRENTLY IF NOT EXISTS i ON s.t USING btree
+       (lower(a) text_pattern_ops DESC, (b || ','), c COLLATE "C" NULLS FIRST) INCLUDE (d)
+       NULLS NOT DISTINCT WITH (fillfactor = 70) WHERE d IS NULL""": [
+        Unique(
+            ("lower(a)", "(b || ',')", 'c COLLATE "C"'), "d IS NULL", nulls_equal=True, unless="s.i"
+        )
+    ],
+    "ALTER TABLE t ALTER a TYPE varchar(5)": [Cast("a", "varchar(5)")],
+    """ALTER TABLE t ALTER COLUMN a SET DATA TYPE text[] COLLATE "C" USING string_to_array(a, ',')""": [
+        Cast("a", "text[]", "string_to_array(a, ',')")
+    ],
+    "ALTER TABLE t ALTER a SET NOT NULL, ADD CHECK (b > 0), DROP c": [NotNull("a"), Check("b > 0")],
+    "ALTER TABLE t ADD CHECK (a > 0), ALTER a TYPE int USING abs(a)": [Cast("a", "int", "abs(a)")],
+    "ALTER TABLE t ADD CHECK (a > 0), DROP a": [],
+    "ALTER DOMAIN d ADD CONSTRAINT c CHECK (VALUE > 0)": [Check("VALUE > 0")],
+    "ALTER DOMAIN d ADD CHECK (VALUE > 0) NOT VALID": [],
+    "ALTER DOMAIN d ADD CONSTRAINT c CHECK (VALUE > 0) NOT VALID; ALTER DOMAIN d VALIDATE CONSTRAINT c": [
+        Check("VALUE > 0")
+    ],
+    "ALTER DOMAIN d VALIDATE CONSTRAINT c": [Stored("c")],
+    "ALTER DOMAIN d SET NOT NULL": [Check("VALUE IS NOT NULL")],
+    # what is another one by then
+    "CREATE TABLE t (a int); ALTER TABLE t ALTER a SET NOT NULL": [],
+    "CREATE TABLE s.t (a int); ALTER TABLE t ALTER a SET NOT NULL": [],
+    "CREATE TABLE s.t (a int); ALTER TABLE o.t ALTER a SET NOT NULL": [NotNull("a")],
+    "CREATE TABLE o (x int); ALTER TABLE t ADD FOREIGN KEY (a) REFERENCES o (x)": [],
+    "ALTER TABLE t ALTER a TYPE text; ALTER TABLE public.t ADD CHECK (a <> '')": [
+        Cast("a", "text")
+    ],
+    "ALTER TABLE t ALTER a TYPE text; ALTER TABLE t ADD CHECK (b <> 'a')": [
+        Cast("a", "text"),
+        Check("b <> 'a'"),
+    ],
+    "ALTER TABLE t RENAME a TO b; ALTER TABLE t ALTER b SET NOT NULL": [],
+    "ALTER TABLE t RENAME COLUMN b TO a; ALTER TABLE t ALTER a SET NOT NULL": [],
+    "ALTER TABLE t DROP a; ALTER TABLE t ADD a int NOT NULL": [],
+    "DROP TABLE t; ALTER TABLE t ALTER a SET NOT NULL": [],
+    "ALTER TYPE e ADD VALUE 'x'; ALTER TABLE t ALTER a TYPE e USING a::text::e": [],
+    "CREATE FUNCTION f(int) RETURNS bool RETURN true; ALTER TABLE t ADD CHECK (f(a))": [],
+    "ALTER TABLE t DETACH PARTITION p; ALTER TABLE t ALTER a SET NOT NULL": [],
+    # rows that are others by then
+    "UPDATE t SET a = 0 WHERE a IS NULL; ALTER TABLE public.t ALTER a SET NOT NULL": [],
+    "WITH gone AS (DELETE FROM ONLY t RETURNING *) SELECT 1; ALTER TABLE t ALTER a SET NOT NULL": [],
+    "INSERT INTO o VALUES (1); ALTER TABLE t ADD FOREIGN KEY (a) REFERENCES o": [],
+    "MERGE INTO t USING o ON true WHEN MATCHED THEN DELETE; ALTER TABLE t ALTER a SET NOT NULL": [],
+    "TRUNCATE TABLE o, t; ALTER TABLE t ADD a int NOT NULL": [],
+    "TRUNCATE o CASCADE; ALTER TABLE t ALTER a SET NOT NULL": [],
+    "DO $$ BEGIN UPDATE t SET a = 1; END $$; ALTER TABLE t ALTER a SET NOT NULL": [],
+    "CALL mend(); ALTER TABLE t ALTER a SET NOT NULL": [],
+    "CREATE FUNCTION f() RETURNS int RETURN 1; SELECT f(); ALTER TABLE t ALTER a SET NOT NULL": [],
+    "CREATE TRIGGER g AFTER INSERT ON o EXECUTE FUNCTION f(); INSERT INTO o VALUES (1);"
+    "ALTER TABLE t ALTER a SET NOT NULL": [],
+    "SELECT set_config('search_path', '', false); ALTER TABLE t ALTER a SET NOT NULL": [],
+    "SET search_path = o; ALTER TABLE t ALTER a SET NOT NULL": [],
+    "DROP SCHEMA o CASCADE; ALTER TABLE t ALTER a SET NOT NULL": [],
+    "SOMETHING NEW; ALTER TABLE t ALTER a SET NOT NULL": [],
+    # what changes nothing
+    "COMMENT ON TABLE t IS 'UPDATE t'; SET LOCAL lock_timeout = '1s'; ALTER TABLE t ALTER a SET NOT NULL": [
+        NotNull("a")
+    ],
+    "GRANT SELECT ON t TO u; CREATE INDEX i ON t (a); ALTER TABLE t ALTER a SET NOT NULL": [
+        NotNull("a")
+    ],
+}
+
+
+def read(text: str) -> tuple[list[Demand], list[Loss]]:
+    return Reading().read(statements(text))
+
+
+@pytest.mark.parametrize("text", ASKED)
+def test_what_is_asked_of_rows(text: str) -> None:
+    """A statement asks for what it needs; what is made, changed or filled before is not asked for."""
+    demands, _ = read(text)
+    assert [demand.rule for demand in demands] == ASKED[text]
+
+
+def test_what_is_asked_of_which_table() -> None:
+    """A table is asked for by the name that it has in the target, also if it is renamed before."""
+    demands, _ = read(
+        """
+        ALTER TABLE s.old RENAME TO new;
+        ALTER TABLE s.new SET SCHEMA z;
+        CREATE TABLE s.old (a int);
+        ALTER TABLE ONLY z.new ALTER a SET NOT NULL;
+        ALTER TABLE s.old ALTER a SET NOT NULL;
+        ALTER DOMAIN "D" SET NOT NULL;
+        """
+    )
+    assert [(each.table, each.only, each.domain) for each in demands] == [
+        ("s.old", True, False),
+        ('"D"', False, True),
+    ]
+
+
+def test_what_happens_before_is_remembered() -> None:
+    """A demand knows which tables were written and changed before, and what was called: other rows may hang on them."""
+    ((first, last), _) = read(
+        """
+        ALTER TABLE t ALTER a SET NOT NULL;
+        UPDATE "o 1" SET b = public.f(c), d = lower(e);
+        ALTER TABLE z ADD c int;
+        ALTER TABLE t ALTER a SET NOT NULL;
+        """
+    )
+    assert not first.written | first.altered | first.calls
+    assert {*last.written} == {'"o 1"'}
+    assert {*last.altered} == {"t", "z"}
+    assert last.calls >= {"f", "lower"}
+
+
+def test_script_that_is_unknown() -> None:
+    """After a script that cannot be known nothing is asked, but what is dropped is still told."""
+    reading = Reading()
+    reading.read(["ALTER TABLE t ADD a int"])
+    assert reading.read(None) == ([], [])
+    assert reading.read(["ALTER TABLE t ALTER b SET NOT NULL", "DROP TABLE t"]) == (
+        [],
+        [Loss("table", "t")],
+    )
+
+
+@pytest.mark.parametrize(
+    ("text", "losses"),
+    [
+        (
+            'DROP TABLE IF EXISTS s.a, "b c" CASCADE',
+            [Loss("table", "s.a"), Loss("table", '"b c"')],
+        ),
+        ("ALTER TABLE t DROP a, DROP COLUMN IF EXISTS b CASCADE", [Loss("column", "t", "a"), Loss("column", "t", "b")]),
+        ("ALTER TABLE t DROP CONSTRAINT c, ALTER a DROP NOT NULL, ALTER b DROP DEFAULT", []),
+        ("DROP SCHEMA s CASCADE", [Loss("schema", "s")]),
+        ("TRUNCATE a, b", [Loss("rows", "a"), Loss("rows", "b")]),
+        ("DELETE FROM ONLY t WHERE a = 'DELETE FROM x'", [Loss("rows", "t")]),
+        ("DROP VIEW v; DROP INDEX i; DROP MATERIALIZED VIEW m; DROP SEQUENCE s", []),
+        ("CREATE TABLE t (a int); ALTER TABLE t DROP a; DROP TABLE t", []),
+        ("ALTER TABLE t ADD a int; ALTER TABLE t DROP a", []),
+        ("ALTER TABLE t RENAME TO u; DROP TABLE u", [Loss("table", "t")]),
+        ("ALTER TABLE t DETACH PARTITION p; DROP TABLE p", [Loss("table", "p")]),
+    ],
+)  # fmt: skip
+def test_what_is_dropped(text: str, losses: list[Loss]) -> None:
+    """What a statement takes from rows of the target is told; what the scripts made themselves is not."""
+    assert read(text)[1] == losses
