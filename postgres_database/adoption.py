@@ -3,9 +3,10 @@
 import fcntl
 import os
 import shutil
+import time
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -22,6 +23,7 @@ from postgres_database.settings import Settings
 from postgres_database.snapshot import Key
 from postgres_database.spelling import in_words_of
 from postgres_database.tokens import stable
+from postgres_database.turn import POLLED
 from postgres_database.upgrade import Confirm, OnWait, ask
 
 UPGRADE = 'op.execute_file(__file__.removesuffix(".py") + ".sql")'
@@ -72,17 +74,17 @@ class Adopted:
 
 
 @contextmanager
-def staging(settings: Settings, on_wait: OnWait) -> Iterator[Path]:
-    """Make an empty folder for a script, which nobody else in this checkout uses meanwhile."""
+def staging(settings: Settings, on_wait: OnWait, wait: float | None) -> Iterator[Path]:
+    """Make an empty folder for a script, which nobody else in this checkout uses meanwhile.
+
+    Raises:
+        ExpectedError: Somebody else still uses it after so many seconds.
+    """
     scripts = history.script_directory(settings)
     home, versions = Path(scripts.dir), Path(scripts.versions)
     lock = os.open(home, os.O_RDONLY)
     try:
-        try:
-            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            on_wait("another command: baseline-existing in this checkout")
-            fcntl.flock(lock, fcntl.LOCK_EX)
+        _lock(lock, on_wait, wait)
         staged = home / STAGED
         for path in staged.glob("*.py"):  # a command was killed that had moved only half
             (versions / path.name).with_suffix(".sql").unlink(missing_ok=True)
@@ -94,6 +96,24 @@ def staging(settings: Settings, on_wait: OnWait) -> Iterator[Path]:
             shutil.rmtree(staged)
     finally:
         os.close(lock)
+
+
+def _lock(folder: int, on_wait: OnWait, wait: float | None) -> None:
+    started, told = time.monotonic(), False
+    while True:
+        with suppress(BlockingIOError):
+            fcntl.flock(folder, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            return
+        if wait is not None and time.monotonic() - started >= wait:
+            raise ExpectedError(
+                "another command works in this checkout; nothing was done",
+                cause=f"baseline-existing holds migration/; waited {wait:g} s",
+                hint="the same command again, or with a longer --wait",
+            )
+        if not told:
+            on_wait("another command: baseline-existing in this checkout")
+            told = True
+        time.sleep(POLLED)
 
 
 class Adoption:

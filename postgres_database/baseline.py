@@ -70,7 +70,7 @@ def baseline(  # noqa: PLR0913, PLR0917
     with runner.open_runner(settings, database) as writer:
         writer.require_writable()
     with (
-        staging(settings, on_wait) as staged,
+        staging(settings, on_wait, wait) as staged,
         runner.open_runner(settings, reader) as run,
         run.alone(on_wait, wait),
     ):

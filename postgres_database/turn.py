@@ -21,10 +21,11 @@ POLLED = 0.2  # seconds
 KEY = "hashtextextended('postgres-database: ' || coalesce(:schema, '') || '.alembic_version', 0)"
 TRY_LOCK = sa.text(f"SELECT pg_try_advisory_lock({KEY})")
 UNLOCK = sa.text(f"SELECT pg_advisory_unlock({KEY})")
+# Without the rights of pg_monitor, of another user's session only pid and user are to be seen.
 WHO_LOCKS = sa.text(
     f"""
-    SELECT format('pid %s (%s%s) since %s', a.pid, a.usename, ' at ' || coalesce(host(a.client_addr), 'this machine'),
-                  to_char(a.backend_start, 'YYYY-MM-DD HH24:MI:SS'))
+    SELECT concat('pid ', a.pid, ' (', a.usename, ' at ' || host(a.client_addr), ')',
+                  ' since ' || to_char(a.backend_start, 'YYYY-MM-DD HH24:MI:SS'))
     FROM pg_locks l
     JOIN pg_stat_activity a USING (pid)
     WHERE l.locktype = 'advisory' AND l.granted AND l.objsubid = 1
@@ -37,6 +38,7 @@ WHO_LOCKS = sa.text(
 WATCHFUL = (
     "SET tcp_keepalives_idle = 5; SET tcp_keepalives_interval = 2; SET tcp_keepalives_count = 3",
     "SET client_connection_check_interval = '1s'",
+    "SET idle_session_timeout = 0",
 )
 
 

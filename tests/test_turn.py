@@ -16,7 +16,7 @@ import pytest
 from conftest import PASSWORD, Checkout, Project, run_sql
 from test_upgrade import columns, never, three
 
-from postgres_database import pooler, runner, upgrade
+from postgres_database import adoption, baseline, pooler, runner, turn, upgrade
 from postgres_database.connection import Database
 from postgres_database.errors import ExpectedError
 
@@ -141,6 +141,31 @@ def folder() -> Iterator[Path]:
     """A directory with a short name that other accounts may enter."""
     with tempfile.TemporaryDirectory(prefix="pgdb-b") as made:
         yield Path(made)
+
+
+def test_baseline_waits_no_longer_for_its_checkout(project: Project) -> None:
+    """The limit holds as well for another adoption in the same checkout."""
+    run_sql(project.database, "CREATE TABLE t (id int)")
+    with (
+        adoption.staging(project.settings, pytest.fail, None),
+        pytest.raises(ExpectedError, match="another command works in this checkout"),
+    ):
+        baseline.baseline(project.settings, project.database, "Init", never, wait=0.3)
+    assert project.scripts() == []
+
+
+@pytest.mark.parametrize("user", ["app", ""])
+def test_holder_is_named_also_without_rights(three: Project, user: str) -> None:
+    """Who may not see the sessions of others is still told which process works."""
+    with holding(three), three.database.connect() as other:
+        if user:
+            run_sql(three.database, "GRANT ALL ON SCHEMA public TO app")
+            other.exec_driver_sql("SET ROLE app")
+            other.commit()
+        second = turn.taken(three.database, other, lambda _: None, 0)
+        with pytest.raises(ExpectedError) as caught, second:
+            pytest.fail("two at once")
+    assert caught.value.cause.startswith("it is pid ")
 
 
 @needs_bouncer
