@@ -10,6 +10,8 @@ import sqlalchemy as sa
 from postgres_database import blockers
 from postgres_database.connection import LIMITS
 
+TRANSACTION_TIMEOUT = 170000
+"""The version since which there is a limit of that name."""
 TELL = "postgres_database.tell"
 """Where the information of a connection has what tells people for whom is waited."""
 
@@ -73,6 +75,8 @@ class Autocommit:
     def unlimited(self) -> Iterator[Any]:
         """Let no time limit of the server or the role hold within the block."""
         names = ["lock_timeout", "statement_timeout"]
+        if self.version >= TRANSACTION_TIMEOUT:
+            names.append("transaction_timeout")
         before = [self.rows("SELECT current_setting(%s)", name)[0][0] for name in names]
         with self.driver.cursor() as cursor:
             for name in names:

@@ -67,6 +67,8 @@ def printed(settings: Settings, verb: str, plan: Sequence[Revision]) -> tuple[Pr
         verb: `upgrade` or `downgrade`.
         plan: The revisions, in order.
     """
+    if not plan:
+        return ()
     config = history.alembic_config(settings)
     config.output_buffer = output = io.StringIO()
     directory = history.script_directory(settings)

@@ -12,7 +12,7 @@ import sqlalchemy as sa
 from alembic import command
 from alembic.runtime.environment import EnvironmentContext
 from alembic.runtime.migration import MigrationContext
-from sqlalchemy.exc import DBAPIError
+from sqlalchemy.exc import DBAPIError, SQLAlchemyError
 
 from postgres_database import broken_scripts, history, turn
 from postgres_database.connection import Database, cancelled_by_ctrl_c, identifier
@@ -155,7 +155,7 @@ class Runner:
 
     def _log(self, outcome: str, seconds: float) -> None:
         if self.journal:
-            with suppress(psycopg2.Error, DBAPIError):  # the connection may be lost
+            with suppress(psycopg2.Error, SQLAlchemyError):  # the connection may be lost
                 self.connection.rollback()
                 with self.connection.begin():
                     self.journal.end(outcome, seconds)

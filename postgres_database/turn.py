@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 
 import sqlalchemy as sa
-from sqlalchemy.exc import DBAPIError
+from sqlalchemy.exc import DBAPIError, SQLAlchemyError
 
 from postgres_database import pooler
 from postgres_database.connection import VERSION_SCHEMA, Database
@@ -70,7 +70,7 @@ def taken(
     try:
         yield
     finally:
-        with suppress(DBAPIError):  # a connection that is lost holds no lock
+        with suppress(SQLAlchemyError):  # a connection that is lost holds no lock
             connection.rollback()
             with connection.begin():
                 connection.execute(UNLOCK, key)

@@ -229,11 +229,17 @@ def test_role_with_time_limits_builds_an_index(project: Project) -> None:
     name = project.database.dsn.database
     run_sql(project.database, PLAIN, f"ALTER DATABASE {name} SET lock_timeout = '50ms'")
     run_sql(project.database, f"ALTER DATABASE {name} SET statement_timeout = '400ms'")
+    limits = ["statement_timeout"]
+    if int(str(run_sql(project.database, "SHOW server_version_num")[0][0])) >= 170000:
+        limits.append("transaction_timeout")
+        run_sql(project.database, f"ALTER DATABASE {name} SET transaction_timeout = '900ms'")
     online(project, "CREATE INDEX i ON t (a)")
     told: list[str] = []
     with project.database.connect() as old, old.begin() as reading:
         old.exec_driver_sql("SET LOCAL TRANSACTION ISOLATION LEVEL REPEATABLE READ")
-        old.exec_driver_sql("SET LOCAL statement_timeout = 0")
+        old.exec_driver_sql(
+            "SET LOCAL statement_timeout = 0; SELECT set_config('transaction_timeout', '0', true)"
+        )
         old.exec_driver_sql("SELECT * FROM u")
 
         def release(who: str) -> None:
