@@ -23,16 +23,17 @@ FIRST_BATCH, LARGEST_BATCH = 100, 50_000  # rows
 AIM = 0.25
 """Which share of its time a batch is made for: some take longer than their rows let one expect."""
 REST = 3
-"""How long the others have the machine after a batch, as a share of its time."""
+"""How long others that are at work have the machine after a batch, as a share of its time."""
 LONGEST_PAUSE = 2.0  # seconds between tries to get a row that somebody keeps
 TOLD_EVERY, LOOKED_EVERY = 5.0, 1.0  # seconds
 LAG = 5  # seconds
 DISTANCE = 64 << 20  # bytes
 # Texts that mean the same in every session. Others need not wait for our part of the log: what a crash takes back goes
 # together with the place that was written down (PostgreSQL manual, "Asynchronous Commit").
+# The planner expects too many rows of a range over several columns, and would read the whole table each time.
 SESSION = (
-    "SET LOCAL synchronous_commit = off; SET LOCAL datestyle = 'ISO';"
-    " SET LOCAL intervalstyle = 'postgres'; SET LOCAL extra_float_digits = 1"
+    "SET LOCAL enable_seqscan = off; SET LOCAL jit = off; SET LOCAL synchronous_commit = off;"
+    " SET LOCAL datestyle = 'ISO'; SET LOCAL intervalstyle = 'postgres'; SET LOCAL extra_float_digits = 1"
 )
 KEYS = """
     SELECT array_agg(quote_ident(a.attname) ORDER BY k.place),
@@ -46,9 +47,15 @@ KEYS = """
     HAVING bool_and(coalesce(a.attnotnull, false))
     ORDER BY i.indisprimary DESC, i.indnkeyatts, i.indexrelid LIMIT 1
 """
-WAITERS = """
-    SELECT count(*) FROM pg_stat_activity
-    WHERE CASE WHEN wait_event_type = 'Lock' THEN pg_backend_pid() = ANY (pg_blocking_pids(pid)) END
+# In pg_locks everybody may see who waits. Whose state may not be seen is taken to be at work; the session that looks
+# for who stands in our way is ours.
+OTHERS = """
+    SELECT EXISTS (SELECT FROM pg_locks WHERE NOT granted AND pg_backend_pid() = ANY (pg_blocking_pids(pid))),
+           EXISTS (SELECT FROM pg_stat_activity
+                   WHERE datid IS NOT NULL AND pid <> pg_backend_pid()
+                     AND query NOT LIKE '%pg_blocking_pids%'
+                     AND coalesce(backend_type = 'client backend', true)
+                     AND coalesce(state <> 'idle' OR state_change > clock_timestamp() - interval '10 s', true))
 """
 # Who may not see the replicas sees NULL.
 REPLICAS = """
@@ -160,7 +167,7 @@ class _Run:
         while True:
             begun = time.monotonic()
             try:
-                reached, waiters = self._batch(place)
+                reached, waiting, busy = self._batch(place)
             except (LockNotAvailable, DeadlockDetected, QueryCanceled) as error:
                 self._shrink(error, time.monotonic() - begun)
                 if isinstance(error, LockNotAvailable):
@@ -172,23 +179,27 @@ class _Run:
                 break
             place, pause = reached, 0.05
             seconds = time.monotonic() - begun
-            self._adapt(seconds, waiters)
-            time.sleep(seconds * (REST if not waiters else 1 + REST))
+            self._adapt(seconds, waiting=waiting)
+            time.sleep(seconds * (REST if busy else 1 if waiting else 0))
             self._tell_progress(before)
             self._wait_for_replicas()
         seconds = time.monotonic() - self.started
         self.session.report(f"{self.work.sql}: {self.changed:,} rows changed in {seconds:.1f} s")
         return self.changed
 
-    def _batch(self, place: Sequence[str] | None) -> tuple[Sequence[str] | None, int]:
-        """Change the next rows; return the key that was reached, None at the end, and how many wait for us."""
+    def _batch(self, place: Sequence[str] | None) -> tuple[Sequence[str] | None, bool, bool]:
+        """Change the next rows.
+
+        Returns:
+            The key that was reached, None at the end; whether somebody waits for us; whether others are at work.
+        """
         limit = int(self.work.milliseconds * self.patience)
         limits = f"SET LOCAL statement_timeout = {int(limit * 1.5)}; SET LOCAL lock_timeout = {max(limit // 2, 1)}"
         with self.session.transaction() as cursor:
             cursor.execute(f"{SESSION}; {limits}")
             upper = self._upper(cursor, place)
             if upper is None:
-                return None, 0
+                return None, False, False
             keys = ", ".join(self.columns)
             bounds = [f"({keys}) <= {self._literal(cursor, upper)}", *self._above(cursor, place)]
             where = [f"({self.work.where})"] if self.work.where else []
@@ -196,11 +207,11 @@ class _Run:
             changed = cursor.rowcount
             passed = self.passed + self.size
             self.checkpoint.save(cursor, [str(passed), *upper])
-            cursor.execute(WAITERS)
-            (waiters,) = cursor.fetchone()
+            cursor.execute(OTHERS)
+            waiting, busy = cursor.fetchone()
         self.changed += changed
         self.passed = passed
-        return upper, waiters
+        return upper, waiting, busy
 
     def _upper(self, cursor: Any, place: Sequence[str] | None) -> Sequence[str] | None:
         """Return the key of the last row of the next batch."""
@@ -221,10 +232,10 @@ class _Run:
         texts = (cursor.mogrify("%s", (text,)).decode() for text in key)
         return f"({', '.join(f'{text}::{type_}' for text, type_ in zip(texts, self.types, strict=True))})"
 
-    def _adapt(self, seconds: float, waiters: int) -> None:
+    def _adapt(self, seconds: float, *, waiting: bool) -> None:
         """Choose the next size from how long this batch took."""
         wanted = self.work.milliseconds / 1000 * AIM
-        factor = min(wanted / max(seconds, 0.0001), 0.5 if waiters else 2.0)
+        factor = min(wanted / max(seconds, 0.0001), 0.5 if waiting else 2.0)
         self.size = max(1, min(int(self.size * factor), LARGEST_BATCH))
         self.patience = 1.0
 

@@ -218,7 +218,7 @@ def test_who_waits_is_let_through(database: Database, monkeypatch: pytest.Monkey
         "CREATE TABLE t (id int PRIMARY KEY, n int DEFAULT 0)",
         "INSERT INTO t SELECT generate_series(1, 400)",
     )
-    monkeypatch.setattr(backfill, "WAITERS", "SELECT 1")
+    monkeypatch.setattr(backfill, "OTHERS", "SELECT true, false")
     place = Place()
     fill(database, Backfill("", "t", {"n": "n + 1"}), place)
     ends = [int(key) for _, key in place.saved]
