@@ -6,10 +6,11 @@ again. So a script with several transactions may be interrupted anywhere.
 """
 
 import io
+import logging
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager
 from contextvars import ContextVar
-from functools import partial
+from functools import cache, partial
 from hashlib import sha256
 from typing import Any
 
@@ -140,17 +141,32 @@ def text(operation: MigrateOperation) -> str:
         return operation.text
     if isinstance(operation, ExecuteFile):
         return operation.path.read_bytes().decode()
-    output = io.StringIO()
-    context = MigrationContext.configure(
-        dialect_name="postgresql",
-        dialect_opts={"paramstyle": "named"},
-        opts={"as_sql": True, "literal_binds": True, "output_buffer": output},
-    )
+    context, output = _printer()
+    output.seek(0)
+    output.truncate()
     try:
         _implementation(operation)(Operations(context), operation)
     except Exception:  # noqa: BLE001 - whatever a type of the application may raise
         return type(operation).__name__
     return output.getvalue().strip()
+
+
+@cache
+def _printer() -> tuple[MigrationContext, io.StringIO]:
+    """Return Alembic's offline mode, and where it prints; without its word that it is one."""
+    output = io.StringIO()
+    log = logging.getLogger("alembic.runtime.migration")
+    level = log.level
+    log.setLevel(logging.WARNING)
+    try:
+        context = MigrationContext.configure(
+            dialect_name="postgresql",
+            dialect_opts={"paramstyle": "named"},
+            opts={"as_sql": True, "literal_binds": True, "output_buffer": output},
+        )
+    finally:
+        log.setLevel(level)
+    return context, output
 
 
 def _implementation(operation: MigrateOperation) -> Any:

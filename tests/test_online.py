@@ -1,10 +1,11 @@
 """Statements in a form that is safe beside live traffic: the same result, done once, nothing else touched."""
 
+import sys
 from collections.abc import Iterator
 from contextlib import suppress
 
 import pytest
-from conftest import Project, fresh, run_sql
+from conftest import Checkout, Project, as_text, fresh, run_sql
 from test_upgrade import never, yes
 
 from postgres_database import dump, forms, upgrade
@@ -369,3 +370,20 @@ def test_rows_are_looked_at_before_an_online_block(project: Project) -> None:
     with pytest.raises(ExpectedError, match="stand in the way of revision bbbb") as caught:
         run(project)
     assert caught.value.cause == "2 rows of public.t have no value in b: id = 1, 2"
+
+
+def test_plain_alembic_runs_online_blocks(checkout: Checkout, database: Database) -> None:
+    """`alembic upgrade head` does the same, and says no more than it does for any other script."""
+    run_sql(database, PLAIN)
+    for path in (checkout.root / "migration" / "versions").glob("*.py"):
+        path.unlink()
+    (checkout.root / "migration" / "versions" / "aaaa.py").write_text(
+        '"""Online"""\n\nfrom alembic import op\n\nrevision, down_revision = "aaaa", None\n\n\ndef upgrade():\n'
+        '    with op.online():\n        op.create_index("i", "t", ["a"])\n        op.backfill("t", {"b": "upper(b)"})\n'
+    )
+    checkout.environ["POSTGRES_DSN"] = as_text(database.dsn)
+    done = checkout.run(sys.executable, "-m", "alembic", "upgrade", "head")
+    assert done.returncode == 0, done.stderr
+    assert "static SQL" not in done.stderr
+    assert run_sql(database, "SELECT b FROM t ORDER BY id") == [("X",), ("Y",)]
+    assert run_sql(database, "SELECT to_regclass('i')") == [("i",)]
