@@ -154,7 +154,7 @@ def revision(  # noqa: PLR0913 - each is an option
             empty=unfilled,
         )
         if drafted.upgrade:
-            origin = Origin(session, before, whole, frame, renamed, metadata)
+            origin = Origin(session, before, trial, whole, frame, renamed, metadata)
             divided = stages.divide(origin, drafted) if settings.online else stages.whole(drafted)
             prover = Prover(settings, session, before, whole, frame, from_models)
             result = _write_and_prove(message, divided, prover, filled, result)

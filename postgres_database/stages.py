@@ -72,6 +72,8 @@ class Origin:
 
     session: Scratch
     history: History
+    trial: Database
+    """The scratch database that it was found on: at head, without rows that were made up."""
     whole: Frame
     frame: Frame
     renamed: Sequence[Rename]
@@ -93,7 +95,7 @@ def whole(drafted: Draft) -> Stages:
 
 def divide(origin: Origin, drafted: Draft) -> Stages:
     """Divide a draft into one or two stages, each in forms that live traffic does not notice."""
-    database = origin.new()
+    database = origin.trial
     there = {(name.schema, name.name) for name in origin.frame.before.catalog.tables}
     fills = _Fills(origin.frame.goal.catalog, there)
     notes = [op for op in drafted.upgrade if isinstance(op, Note)]

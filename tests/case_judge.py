@@ -231,7 +231,9 @@ class _Trial:
         try:
             run()
         except ExpectedError as error:
-            if words not in error.cause:
+            # Before PostgreSQL 18 a check tells, which stands until the column is NOT NULL.
+            filled = words == "contains null values" and "_is_filled" in error.cause
+            if words not in error.cause and not filled:
                 self.faults.append(f"{when}: stopped, but not by {words!r}: {error.cause}")
         else:
             self.faults.append(f"{when}: not stopped by {words!r}")
