@@ -226,8 +226,9 @@ def test_pooler_is_refused_by_the_command(
     assert "invoke status --env pooled" in done.stderr
 
 
-def test_wait_that_is_no_time(checkout: Checkout) -> None:
-    """A time that is none is told before anything is connected."""
-    done = checkout.invoke("upgrade", "--wait", "soon")
+@pytest.mark.parametrize("wait", ["soon", "30"])
+def test_wait_that_is_no_time(checkout: Checkout, wait: str) -> None:
+    """A time that is none, or has no unit, is told before anything is connected."""
+    done = checkout.invoke("upgrade", "--wait", wait)
     assert done.returncode == 1
-    assert "--wait soon is no time" in done.stderr
+    assert f"--wait {wait} is no time" in done.stderr
