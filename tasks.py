@@ -194,7 +194,7 @@ def _seconds(wait: str) -> float | None:
     from postgres_database.settings import milliseconds
 
     time = milliseconds(wait) if wait else None
-    if wait and time is None:
+    if wait and (time is None or (time and wait.isdigit())):  # which might be meant as seconds
         raise ExpectedError(
             f"--wait {wait} is no time", hint="--wait 30s   (or 500ms, 5min, 1h, 0)"
         )

@@ -229,6 +229,7 @@ def test_pooler_is_refused_by_the_command(
 @pytest.mark.parametrize("wait", ["soon", "30"])
 def test_wait_that_is_no_time(checkout: Checkout, wait: str) -> None:
     """A time that is none, or has no unit, is told before anything is connected."""
+    checkout.env_file("", POSTGRES_DSN="host=127.0.0.1 port=1 user=app dbname=shop")
     done = checkout.invoke("upgrade", "--wait", wait)
     assert done.returncode == 1
     assert f"--wait {wait} is no time" in done.stderr
