@@ -20,9 +20,9 @@ from postgres_database.errors import ExpectedError
 from postgres_database.forms import bare
 
 FIRST_BATCH, LARGEST_BATCH = 100, 50_000  # rows
-AIM = 0.25
+AIM = 0.05
 """Which share of its time a batch is made for: some take longer than their rows let one expect."""
-REST = 3
+REST = 24
 """How long others that are at work have the machine after a batch, as a share of its time."""
 LONGEST_PAUSE = 2.0  # seconds between tries to get a row that somebody keeps
 TOLD_EVERY, LOOKED_EVERY = 5.0, 1.0  # seconds
