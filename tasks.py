@@ -121,17 +121,17 @@ def revision(
         raise Exit(code=DIFFERENT if result.path else FAILED)
 
 
-@command(
-    help={
-        "env": ENV,
-        "target": "a revision, head, or +1 (default head)",
-        "dry_run": DRY_RUN,
-        "sql": SQL + "; --target may be start:end, then no database is asked",
-        "skip_row_checks": SKIP,
-        "wait": WAIT,
-        "yes": YES,
-    }
-)
+MOVE = {
+    "env": ENV,
+    "dry_run": DRY_RUN,
+    "sql": SQL + "; --target may be start:end, then no database is asked",
+    "skip_row_checks": SKIP,
+    "wait": WAIT,
+    "yes": YES,
+}
+
+
+@command(help=MOVE | {"target": "a revision, head, or +1 (default head)"})
 def upgrade(
     c: Context,
     env: str = "",
@@ -155,17 +155,7 @@ def upgrade(
     )
 
 
-@command(
-    help={
-        "env": ENV,
-        "target": "a revision, base, or -1; write --target=-1 (default -1)",
-        "dry_run": DRY_RUN,
-        "sql": SQL + "; --target may be start:end, then no database is asked",
-        "skip_row_checks": SKIP,
-        "wait": WAIT,
-        "yes": YES,
-    }
-)
+@command(help=MOVE | {"target": "a revision, base, or -1; write --target=-1 (default -1)"})
 def downgrade(
     c: Context,
     env: str = "",
@@ -189,18 +179,6 @@ def downgrade(
     )
 
 
-def _seconds(wait: str) -> float | None:
-    """Return how long to wait; raises ExpectedError if that is no time."""
-    from postgres_database.settings import milliseconds
-
-    time = milliseconds(wait) if wait else None
-    if wait and (time is None or (time and wait.isdigit())):  # which might be meant as seconds
-        raise ExpectedError(
-            f"--wait {wait} is no time", hint="--wait 30s   (or 500ms, 5min, 1h, 0)"
-        )
-    return None if time is None else time / 1000
-
-
 def _move(
     verb: str,
     env: str,
@@ -212,11 +190,10 @@ def _move(
     skip_row_checks: bool,
     yes: bool,
 ) -> None:
-    from postgres_database import console, show
+    from postgres_database import console, show, turn
     from postgres_database import upgrade as workflow
 
-    seconds = _seconds(wait)
-    settings = _settings(env)
+    seconds, settings = turn.limit(wait), _settings(env)
     if sql:
         open_target = partial(console.open_target, settings, quiet=True)
         console.raw(workflow.offline(settings, open_target, verb=verb, target=target))
@@ -261,10 +238,10 @@ def baseline_existing(
     yes: bool = False,
 ) -> None:
     """Adopt a database that is online: its schema becomes the first revision, its data stays."""
-    from postgres_database import baseline, console, show
+    from postgres_database import baseline, console, show, turn
     from postgres_database import revision as workflow
 
-    seconds, settings = _seconds(wait), _settings(env)
+    seconds, settings = turn.limit(wait), _settings(env)
     database = console.open_target(settings)
     confirm = console.confirmation(settings, "baseline-existing", yes=yes)
     result = baseline.baseline(settings, database, msg, confirm, console.show_waiting, seconds)
@@ -416,10 +393,10 @@ def stamp(
     yes: bool = False,
 ) -> None:
     """Write a revision into the target without running anything."""
-    from postgres_database import console
+    from postgres_database import console, turn
     from postgres_database import stamp as workflow
 
-    seconds, settings = _seconds(wait), _settings(env)
+    seconds, settings = turn.limit(wait), _settings(env)
     done = workflow.stamp(
         settings,
         console.open_target(settings),

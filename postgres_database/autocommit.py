@@ -48,10 +48,10 @@ class Autocommit:
             cursor.execute(sql)
 
     @contextmanager
-    def transaction(self, end: str = "COMMIT") -> Iterator[Any]:
-        """Run what is in the block in one transaction, with the time limits of the settings."""
+    def transaction(self, *settings: str, end: str = "COMMIT") -> Iterator[Any]:
+        """Run what is in the block in one transaction, with the time limits of the settings and more that it needs."""
         with self.driver.cursor() as cursor:
-            cursor.execute("; ".join(["BEGIN", *self._limits]))
+            cursor.execute("; ".join(["BEGIN", *self._limits, *settings]))
             try:
                 yield cursor
             except BaseException:

@@ -17,14 +17,14 @@ from psycopg2.errors import DeadlockDetected, LockNotAvailable, QueryCanceled
 from postgres_database.autocommit import Autocommit
 from postgres_database.connection import identifier
 from postgres_database.errors import ExpectedError
-from postgres_database.forms import bare
+from postgres_database.tokens import bare
 
 FIRST_BATCH, LARGEST_BATCH = 100, 50_000  # rows
 AIM = 0.05
 """Which share of its time a batch is made for: some take longer than their rows let one expect."""
 REST = 24
 """How long others that are at work have the machine after a batch, as a share of its time."""
-LONGEST_PAUSE = 2.0  # seconds between tries to get a row that somebody keeps
+LONGEST_PAUSE = 2.0  # seconds, also between tries to get a row that somebody keeps
 TOLD_EVERY, LOOKED_EVERY = 5.0, 1.0  # seconds
 LAG = 5  # seconds
 DISTANCE = 64 << 20  # bytes
@@ -169,8 +169,9 @@ class _Run:
             try:
                 reached, waiting, busy = self._batch(place)
             except (LockNotAvailable, DeadlockDetected, QueryCanceled) as error:
+                alone = self.size == 1
                 self._shrink(error, time.monotonic() - begun)
-                if isinstance(error, LockNotAvailable):
+                if alone and isinstance(error, LockNotAvailable):  # else fewer rows may be free
                     pause = min(pause * 2, LONGEST_PAUSE)
                     self._tell_blocker(pause)
                 time.sleep(pause * random.uniform(0.75, 1.25))  # noqa: S311 - nobody gains by guessing it
@@ -180,7 +181,7 @@ class _Run:
             place, pause = reached, 0.05
             seconds = time.monotonic() - begun
             self._adapt(seconds, waiting=waiting)
-            time.sleep(seconds * (REST if busy else 1 if waiting else 0))
+            time.sleep(min(seconds * (REST if busy else 1 if waiting else 0), LONGEST_PAUSE))
             self._tell_progress(before)
             self._wait_for_replicas()
         seconds = time.monotonic() - self.started
@@ -195,8 +196,7 @@ class _Run:
         """
         limit = int(self.work.milliseconds * self.patience)
         limits = f"SET LOCAL statement_timeout = {int(limit * 1.5)}; SET LOCAL lock_timeout = {max(limit // 2, 1)}"
-        with self.session.transaction() as cursor:
-            cursor.execute(f"{SESSION}; {limits}")
+        with self.session.transaction(SESSION, limits) as cursor:
             upper = self._upper(cursor, place)
             if upper is None:
                 return None, False, False

@@ -4,10 +4,10 @@ import re
 from dataclasses import dataclass
 from hashlib import sha256
 
+from postgres_database import rules
 from postgres_database.connection import identifier
-from postgres_database.tokens import IDENTIFIER, split
+from postgres_database.tokens import IDENTIFIER, NAME, bare, split
 
-NAME = rf"{IDENTIFIER}(?:\.{IDENTIFIER})?"
 TABLE = rf"ALTER\s+TABLE\s+(?:IF\s+EXISTS\s+)?(?:ONLY\s+)?(?P<table>{NAME})\s+"
 FORMS = {
     "index": rf"CREATE\s+(?P<unique>UNIQUE\s+)?INDEX\s+(?:CONCURRENTLY\s+)?(?:IF\s+NOT\s+EXISTS\s+)?"
@@ -24,7 +24,6 @@ KEY = re.compile(
     r"(?P<end>(?:\s+(?:NOT\s+)?DEFERRABLE)?(?:\s+INITIALLY\s+\w+)?)\s*",
     re.IGNORECASE,
 )
-BELIEVED = re.compile(r"\bNOT\s+(?:VALID|ENFORCED)\s*$", re.IGNORECASE)
 LONGEST_NAME = 63  # bytes: PostgreSQL manual, "Identifiers and Key Words"
 CONCURRENTLY = re.compile(
     r"(?:CREATE\s+(?:UNIQUE\s+)?|DROP\s+)INDEX\s+CONCURRENTLY\b", re.IGNORECASE
@@ -70,15 +69,10 @@ def _is_whole(found: Statement) -> bool:
     """Tell whether the statement does just one thing that we know."""
     if found.form == "key":
         parts = KEY.fullmatch(found.body)
-        return parts is not None and "OVERLAPS" not in found.body.upper()
+        return parts is not None and not rules.overlaps(parts["columns"][1:-1])
     if found.form == "rule":
-        return len(split(found.body, ",")) == 1 and not BELIEVED.search(found.body)
+        return len(split(found.body, ",")) == 1 and not rules.believed(found.body)
     return True
-
-
-def bare(name: str) -> str:
-    """Return an identifier as the catalog has it (PostgreSQL manual, "Identifiers and Key Words")."""
-    return name[1:-1].replace('""', '"') if name.startswith('"') else name.lower()
 
 
 def key_body(statement: Statement) -> str:
@@ -90,10 +84,10 @@ def key_body(statement: Statement) -> str:
     return " ".join(filter(None, [parts["columns"], (parts["include"] or "").strip(), nulls]))
 
 
-def key_columns(statement: Statement) -> list[str]:
+def key_columns(statement: Statement) -> tuple[str, ...]:
     """Return the columns of a key, as they stand there."""
     parts = KEY.fullmatch(statement.body)
-    return [name.strip() for name in split(parts["columns"][1:-1], ",")] if parts else []
+    return rules.columns(parts["columns"][1:-1]) if parts else ()
 
 
 def using_index(statement: Statement) -> str:
@@ -106,8 +100,7 @@ def using_index(statement: Statement) -> str:
 
 def filled(table: str, column: str) -> str:
     """Return the name of the check that a column is filled, which stands until it is NOT NULL."""
-    last = re.findall(IDENTIFIER, table)[-1]
-    name = f"{bare(last)}_{bare(column)}_is_filled"
+    name = f"{bare(table)}_{bare(column)}_is_filled"
     if len(name.encode()) > LONGEST_NAME:
         name = f"{sha256(name.encode()).hexdigest()[:16]}_is_filled"
     return identifier(name)

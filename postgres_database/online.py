@@ -16,8 +16,9 @@ from psycopg2.errors import OperationalError, QueryCanceled
 from postgres_database import forms
 from postgres_database.autocommit import Autocommit
 from postgres_database.connection import identifier
-from postgres_database.forms import Statement, bare
+from postgres_database.forms import Statement
 from postgres_database.tables import CONSTRAINT, TABLE, Table, as_index, definition
+from postgres_database.tokens import bare
 
 NOT_NULLS = 180000
 """The version since which NOT NULL is a constraint, and a partitioned table's foreign key may be NOT VALID."""

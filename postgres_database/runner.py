@@ -154,7 +154,7 @@ class Runner:
         run.committed()
 
     def _log(self, outcome: str, seconds: float) -> None:
-        if self.journal:
+        if self.journal and not self.connection.invalidated:
             with suppress(psycopg2.Error, SQLAlchemyError):  # the connection may be lost
                 self.connection.rollback()
                 with self.connection.begin():

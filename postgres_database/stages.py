@@ -27,7 +27,7 @@ from postgres_database.operations import FillColumns, Note, Online, Outside, Run
 from postgres_database.renames import Rename
 from postgres_database.scratch import Scratch
 from postgres_database.steps import text
-from postgres_database.tokens import IDENTIFIER, statements
+from postgres_database.tokens import IDENTIFIER, bare, statements, unquoted
 from postgres_database.trial import Change, Trial, run
 
 Tables = AbstractSet[tuple[str, str]]
@@ -50,7 +50,6 @@ class Stage:
 
     upgrade: Operations
     downgrade: Operations
-    online: bool = False
     end: Side | None = None
     """What a database is after it; None: what the models say."""
 
@@ -83,10 +82,6 @@ class Origin:
         """Make a scratch database at head without rows but those of the history."""
         return self.session.at(self.history, self.history.heads)
 
-    def clone(self, database: Database) -> Database:
-        """Make a copy of one."""
-        return self.session.clone(database)
-
 
 def whole(drafted: Draft) -> Stages:
     """Leave a draft in one piece."""
@@ -114,9 +109,8 @@ def divide(origin: Origin, drafted: Draft) -> Stages:
         first += gentle or [op]
     if first and (later or fills.any) and (two := _two(origin, drafted, first, fills)):
         return replace(two, cautions=(*two.cautions, *cautions))
-    online = not first
-    one = [*notes, *([Online(later)] if online else first)]
-    stage = Stage(one, _guarded(database, drafted.downgrade), online=online)
+    one = [*notes, *(first or [Online(later)])]
+    stage = Stage(one, _guarded(database, drafted.downgrade))
     return Stages((stage,), (*drafted.cautions, *cautions))
 
 
@@ -126,19 +120,19 @@ def _two(origin: Origin, drafted: Draft, first: Operations, fills: "_Fills") -> 
     done = _tried(database, first)
     middle = comparison.side(database)
     left = origin.frame.between(middle, origin.frame.models)
-    second = draft.draft(origin.clone(database), left, left, (), origin.metadata)
+    second = draft.draft(origin.session.clone(database), left, left, (), origin.metadata)
     up = [*fills.operations(), *_flat(second.upgrade)]
     if not up:
         return None
     frame = origin.frame.between(origin.frame.before, middle)
     lost = losses(frame.before.catalog, frame.goal.catalog)
     back = [op for op in drafted.back if not _changes_nothing(op, frame)]
-    undo = draft.undo(origin.clone(database), origin.whole, frame, origin.renamed, back)
+    undo = draft.undo(origin.session.clone(database), origin.whole, frame, origin.renamed, back)
     down = [Online(_flat(second.downgrade))] if second.downgrade else []
     return Stages(
         (
             Stage([*draft.notes(lost), *done], _guarded(database, undo), end=middle),
-            Stage([Online(up)], down, online=True),
+            Stage([Online(up)], down),
         ),
         (*lost, *second.cautions),
         bool(fills.unknown),
@@ -231,8 +225,8 @@ class _Fills:
         empty = replace(column, not_null=False, default="", serial=False, sequence="")
         add: MigrateOperation = RunSql(alter.add_column(name, empty))
         if isinstance(op, AddColumnOp):
-            bare = sa.Column(op.column.name, op.column.type, comment=op.column.comment)
-            add = AddColumnOp(op.table_name, bare, schema=op.schema)
+            plain = sa.Column(op.column.name, op.column.type, comment=op.column.comment)
+            add = AddColumnOp(op.table_name, plain, schema=op.schema)
         item = identifier(column.name)
         if not column.default:
             self.unknown.setdefault(name, []).append(column.name)
@@ -267,8 +261,7 @@ class _Fills:
         if isinstance(op, AddColumnOp):
             name, column = place(op.schema, op.table_name), op.column.name
         elif isinstance(op, RunSql) and (match := ADD_COLUMN.match(op.text)):
-            parts = [forms.bare(part) for part in re.findall(IDENTIFIER, match["table"])]
-            name, column = Name(*parts), forms.bare(match["column"])
+            name, column = Name(*unquoted(match["table"])), bare(match["column"])
         table = self._goal.tables.get(name)
         return name, table.columns.get(column) if table else None
 

@@ -10,9 +10,8 @@ from collections.abc import Iterator, Sequence
 from postgres_database.alter import Way, literal
 from postgres_database.connection import identifier
 from postgres_database.snapshot import Key, Snapshot
-from postgres_database.tokens import IDENTIFIER, TOKEN, split
+from postgres_database.tokens import IDENTIFIER, NAME, TOKEN, split
 
-NAME = rf"{IDENTIFIER}(?:\.{IDENTIFIER})?"
 OPERANDS = r"(?=(?:.*?LEFTARG = (?P<left>[^\n,)]+))?)(?=(?:.*?RIGHTARG = (?P<right>[^\n,)]+))?)"
 CALLABLE = ("FUNCTION", "PROCEDURE", "AGGREGATE")
 GRANTS = ("ACL", "DEFAULT ACL")

@@ -10,8 +10,8 @@ from postgres_database import forms
 from postgres_database.autocommit import Autocommit
 from postgres_database.connection import identifier
 from postgres_database.errors import ExpectedError
-from postgres_database.forms import NAME, Statement
-from postgres_database.tokens import IDENTIFIER
+from postgres_database.forms import Statement
+from postgres_database.tokens import IDENTIFIER, NAME
 
 TABLE = """
     SELECT c.oid, c.relkind::text, c.relname, n.nspname
@@ -97,7 +97,7 @@ class Table:
 
     def _names(self, wanted: Statement) -> Generator[str]:
         """Yield the names that PostgreSQL would choose for an index, the first one first."""
-        with self.session.transaction("ROLLBACK") as cursor:
+        with self.session.transaction(end="ROLLBACK") as cursor:
             sketch = f"pg_temp.{self.name}"
             cursor.execute(f"CREATE TEMP TABLE {self.name} (LIKE {self.sql})")
             add = _adding(wanted, sketch)
@@ -121,7 +121,7 @@ class Table:
         """Return a definition as the server prints it: it is made on a sketch of the table, and undone."""
         foreign = wanted.kind == "FOREIGN KEY"
         table = next(self._leaves(), self) if foreign else self
-        with self.session.transaction("ROLLBACK") as cursor:
+        with self.session.transaction(end="ROLLBACK") as cursor:
             sketch = table.sql
             if not foreign:  # a temporary table may not refer to others
                 sketch = f"pg_temp.{SKETCH}"

@@ -5,6 +5,7 @@ from collections.abc import Iterator
 from itertools import pairwise
 
 IDENTIFIER = r'(?:"(?:[^"]|"")*"|[^\W\d][\w$]*)'
+NAME = rf"{IDENTIFIER}(?:\.{IDENTIFIER})?"
 # Lexical structure: PostgreSQL manual, chapter 4. Quoted text comes first, so that nothing in it counts.
 TOKEN = re.compile(
     r"""(?P<quoted>
@@ -130,6 +131,11 @@ def unquoted(name: str) -> tuple[str, ...]:
         part[1:-1].replace('""', '"') if part.startswith('"') else part.lower()
         for part in re.findall(IDENTIFIER, name)
     )
+
+
+def bare(name: str) -> str:
+    """Return the last part of a name, as the catalog has it."""
+    return unquoted(name)[-1]
 
 
 def stable(sql: str) -> str:

@@ -15,6 +15,7 @@ from sqlalchemy.exc import DBAPIError, SQLAlchemyError
 from postgres_database import pooler
 from postgres_database.connection import VERSION_SCHEMA, Database
 from postgres_database.errors import ExpectedError
+from postgres_database.settings import milliseconds
 
 POLLED = 0.2  # seconds
 # Two histories in two schemas do not wait for each other; a lock is of one database by itself.
@@ -40,6 +41,22 @@ WATCHFUL = (
     "SET client_connection_check_interval = '1s'",
     "SET idle_session_timeout = 0",
 )
+
+
+def limit(text: str) -> float | None:
+    """Return how many seconds to wait, from `30s`, `5min` or `0`; None, for ever, if nothing is said.
+
+    Raises:
+        ExpectedError: It is no time, or has no unit, though milliseconds can hardly be meant.
+    """
+    if not text:
+        return None
+    time = milliseconds(text)
+    if time is None or (time and text.isdigit()):
+        raise ExpectedError(
+            f"--wait {text} is no time", hint="--wait 30s   (or 500ms, 5min, 1h, 0)"
+        )
+    return time / 1000
 
 
 @contextmanager
@@ -70,10 +87,11 @@ def taken(
     try:
         yield
     finally:
-        with suppress(SQLAlchemyError):  # a connection that is lost holds no lock
-            connection.rollback()
-            with connection.begin():
-                connection.execute(UNLOCK, key)
+        if not connection.invalidated:  # else the lock has ended with it
+            with suppress(SQLAlchemyError):
+                connection.rollback()
+                with connection.begin():
+                    connection.execute(UNLOCK, key)
 
 
 def _take(

@@ -22,6 +22,12 @@ from postgres_database.errors import ExpectedError
 ONCE = "SELECT count(*), min(n), max(n) FROM t"
 
 
+@pytest.fixture(autouse=True)
+def hurried(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Other tests are at work on the same server: do not rest for them."""
+    monkeypatch.setattr(backfill, "REST", 0.1)
+
+
 class Place:
     """A checkpoint in memory."""
 
@@ -155,7 +161,7 @@ def test_row_that_somebody_keeps(database: Database) -> None:
         runner = threading.Thread(target=fill, args=(database, Backfill("", "t", {"n": "n + 1"})))
         watcher.start()
         runner.start()
-        deadline = time.monotonic() + 30
+        deadline = time.monotonic() + 60
         while run_sql(database, "SELECT n FROM t WHERE id = 2999") != [(1,)]:
             assert time.monotonic() < deadline
         keeping.rollback()
