@@ -5,6 +5,7 @@ is killed anywhere changes each row once, whatever the expressions are. Rows tha
 it is are theirs to fill: by a default, a trigger, or the application.
 """
 
+import math
 import random
 import time
 from collections.abc import Mapping, Sequence
@@ -22,7 +23,7 @@ from postgres_database.tokens import bare
 FIRST_BATCH, LARGEST_BATCH = 100, 50_000  # rows
 AIM = 0.05
 """Which share of its time a batch is made for: some take longer than their rows let one expect."""
-REST = 24
+REST = 49
 """How long others that are at work have the machine after a batch, as a share of its time."""
 LONGEST_PAUSE = 2.0  # seconds, also between tries to get a row that somebody keeps
 TOLD_EVERY, LOOKED_EVERY = 5.0, 1.0  # seconds
@@ -156,6 +157,8 @@ class _Run:
     started: float = field(default_factory=time.monotonic)
     told: float = field(default_factory=time.monotonic)
     looked: float = 0.0
+    trip: float = math.inf
+    """Seconds that a statement takes which has next to nothing to do: most of it on the way to the server."""
     patience: float = 1.0
     """By how much a batch may take longer, because a single row does."""
 
@@ -167,7 +170,7 @@ class _Run:
         while True:
             begun = time.monotonic()
             try:
-                reached, waiting, busy = self._batch(place)
+                reached, worked, waiting, busy = self._batch(place)
             except (LockNotAvailable, DeadlockDetected, QueryCanceled) as error:
                 alone = self.size == 1
                 self._shrink(error, time.monotonic() - begun)
@@ -179,39 +182,45 @@ class _Run:
             if reached is None:
                 break
             place, pause = reached, 0.05
-            seconds = time.monotonic() - begun
-            self._adapt(seconds, waiting=waiting)
-            time.sleep(min(seconds * (REST if busy else 1 if waiting else 0), LONGEST_PAUSE))
+            self._adapt(worked, waiting=waiting)
+            rested = time.monotonic() - begun - worked  # the server had nothing to do for us
+            rest = min(worked * (REST if busy else 1 if waiting else 0), LONGEST_PAUSE)
+            time.sleep(max(rest - rested, 0))
             self._tell_progress(before)
             self._wait_for_replicas()
         seconds = time.monotonic() - self.started
         self.session.report(f"{self.work.sql}: {self.changed:,} rows changed in {seconds:.1f} s")
         return self.changed
 
-    def _batch(self, place: Sequence[str] | None) -> tuple[Sequence[str] | None, bool, bool]:
+    def _batch(self, place: Sequence[str] | None) -> tuple[Sequence[str] | None, float, bool, bool]:
         """Change the next rows.
 
         Returns:
-            The key that was reached, None at the end; whether somebody waits for us; whether others are at work.
+            The key that was reached, None at the end; the seconds that the server worked for the rows; whether
+            somebody waits for us; whether others are at work.
         """
         limit = int(self.work.milliseconds * self.patience)
         limits = f"SET LOCAL statement_timeout = {int(limit * 1.5)}; SET LOCAL lock_timeout = {max(limit // 2, 1)}"
         with self.session.transaction(SESSION, limits) as cursor:
+            begun = time.monotonic()
             upper = self._upper(cursor, place)
             if upper is None:
-                return None, False, False
+                return None, 0.0, False, False
             keys = ", ".join(self.columns)
             bounds = [f"({keys}) <= {self._literal(cursor, upper)}", *self._above(cursor, place)]
             where = [f"({self.work.where})"] if self.work.where else []
             cursor.execute(f"{self.work.update} WHERE {' AND '.join([*bounds, *where])}")
             changed = cursor.rowcount
+            worked = time.monotonic() - begun
             passed = self.passed + self.size
             self.checkpoint.save(cursor, [str(passed), *upper])
+            begun = time.monotonic()
             cursor.execute(OTHERS)
             waiting, busy = cursor.fetchone()
+            self.trip = min(self.trip, time.monotonic() - begun)
         self.changed += changed
         self.passed = passed
-        return upper, waiting, busy
+        return upper, max(worked - 2 * self.trip, 0.0), waiting, busy
 
     def _upper(self, cursor: Any, place: Sequence[str] | None) -> Sequence[str] | None:
         """Return the key of the last row of the next batch."""

@@ -9,6 +9,7 @@ from contextlib import contextmanager
 from typing import Any
 
 import faults
+import psycopg2.extensions
 import pytest
 from conftest import Project, run_sql
 from test_upgrade import never
@@ -231,6 +232,29 @@ def test_who_waits_is_let_through(database: Database, monkeypatch: pytest.Monkey
     sizes = [after - before for before, after in zip([0, *ends], ends, strict=False)]
     assert sizes[:4] == [100, 50, 25, 12]
     assert run_sql(database, ONCE) == [(400, 1, 1)]
+
+
+class Distant(psycopg2.extensions.cursor):
+    """A cursor of a server that is far away."""
+
+    def execute(self, *arguments: Any) -> None:
+        time.sleep(0.004)
+        super().execute(*arguments)
+
+
+def test_way_to_the_server_makes_no_batch_small(database: Database) -> None:
+    """How long statements are on their way says nothing about how many rows a batch may have."""
+    run_sql(
+        database,
+        "CREATE TABLE t (id int PRIMARY KEY, n int DEFAULT 0)",
+        "INSERT INTO t SELECT generate_series(1, 3000)",
+    )
+    place = Place()
+    with opened(database, []) as session:
+        session.driver.cursor_factory = Distant
+        backfill.run(session, Backfill("", "t", {"n": "n + 1"}, milliseconds=20), place)
+    assert run_sql(database, ONCE) == [(3000, 1, 1)]
+    assert len(place.saved) < 100
 
 
 def test_progress_is_told(database: Database, monkeypatch: pytest.MonkeyPatch) -> None:
