@@ -19,6 +19,7 @@ from pathlib import Path
 import pytest
 import sqlalchemy as sa
 
+from postgres_database import backfill
 from postgres_database.connection import Database
 from postgres_database.dsn import Dsn
 from postgres_database.server import CHEAP, CONFIGURATION, SUPERUSER, EmbeddedServer
@@ -31,6 +32,8 @@ MEMORY = Path("/dev/shm")  # noqa: S108 - for a private directory
 ROOM = 4 << 30
 """Bytes; a run of all tests takes about a third of it."""
 PASSWORD = "p@ss/w%rd#$1"  # holds what URLs, env files and configparser trip over
+
+backfill.REST = 0.1  # others that are at work on the server are tests
 
 # Whoever runs the tests has settings of their own; none of them may reach a test.
 for name in [*os.environ]:
@@ -81,6 +84,14 @@ def pytest_configure(config: pytest.Config) -> None:
         home = Path(tempfile.mkdtemp(prefix="pgdb-"))
         home.chmod(0o755)  # as root the server runs under another account
         os.environ[HOME_VARIABLE] = str(home)
+
+
+def pytest_xdist_auto_num_workers() -> int:
+    """Start a worker more than there are cores: most tests wait for processes now and then.
+
+    All share one server; beyond eight they only wait for it.
+    """
+    return min((os.cpu_count() or 1) + 1, 8)
 
 
 def pytest_unconfigure(config: pytest.Config) -> None:

@@ -23,12 +23,6 @@ from postgres_database.errors import ExpectedError
 ONCE = "SELECT count(*), min(n), max(n) FROM t"
 
 
-@pytest.fixture(autouse=True)
-def hurried(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Other tests are at work on the same server: do not rest for them."""
-    monkeypatch.setattr(backfill, "REST", 0.1)
-
-
 class Place:
     """A checkpoint in memory."""
 

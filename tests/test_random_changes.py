@@ -8,7 +8,7 @@ from hypothesis import HealthCheck, Phase, assume, given, seed, settings
 
 from postgres_database.connection import Database
 
-SHORT_FORM = 2
+SHORT_FORM = 1
 ROUNDS = [
     pytest.param(number, marks=() if number < SHORT_FORM else pytest.mark.slow)
     for number in range(60)
