@@ -1,12 +1,11 @@
 """What live traffic notices of an upgrade, and what a crash costs: on a server of its own, with real processes.
 
-`make bench-faults` prints the table of docs/upgrade.md; `python -m benchmarks.faults backfill` only a part of it.
+`make bench-faults` prints the tables of docs/upgrade.md; `python -m benchmarks.faults backfill` only a part of them.
 Exit code 1 if a bound is missed. PostgreSQL by itself is the peer where there is one: the same statement without us,
 and pgbench without a backfill.
 """
 
-import os
-import shutil
+import re
 import signal
 import subprocess
 import sys
@@ -14,16 +13,16 @@ import tempfile
 import threading
 import time
 from collections.abc import Callable, Iterator
-from contextlib import closing, contextmanager
 from pathlib import Path
-from typing import Any
 
-import psycopg2
-
+from benchmarks.checkout import ROOT, Checkout, Probe
 from postgres_database import binaries
 from postgres_database.server import EmbeddedServer
 
-ROOT = Path(__file__).parent.parent
+sys.path.append(str(ROOT / "tests"))
+from ordinary_changes import BASE, CHANGES
+from ordinary_changes import ROWS as INSERT
+
 BLOCKED = 10.0  # seconds that a transaction keeps the table
 LOCK_TIMEOUT = 1.0  # seconds, the default
 OLD = 20.0  # seconds of an old snapshot
@@ -31,119 +30,29 @@ ROWS = 1_000_000
 TARGET = 0.1  # seconds of a batch
 KILLS = 5
 WINDOW = 8  # seconds of pgbench without and with us, in turn
-PROBE = 0.01  # seconds
 SOON = 5  # seconds until the next one is done
 SHARE = 1.2
 """By how much pgbench may be slower."""
-SCRIPT = '''"""{name}"""
-
-import sqlalchemy as sa
-from alembic import op
-
-revision = {name!r}
-down_revision = {parent!r}
-
-
-def upgrade() -> None:
-    {body}
-
-
-def downgrade() -> None:
-    pass
-'''
 PGBENCH = r"""
 \set id random(1, {rows})
 UPDATE t SET other = other + 1 WHERE id = :id;
 SELECT n FROM t WHERE id = :id;
 """
 
+PROBE = "SELECT n FROM t WHERE id = 1; UPDATE t SET other = other + 1 WHERE id = 1"
 RUNS = "SELECT 1 FROM pg_stat_activity WHERE query ~ 'SET n = n . 1' AND pid <> pg_backend_pid()"
+PROBE_USERS = "SELECT email FROM users WHERE id = 1; UPDATE users SET age = age + 1 WHERE id = 1"
+UNNOTICED = 100.0
+"""Milliseconds that a client may wait."""
+MODELS = """
+import sqlalchemy as sa
+
+from postgres_database.models.base import Base
+
+metadata = sa.MetaData(naming_convention=Base.metadata.naming_convention)
+"""
 Row = tuple[str, str, str, bool]
 """What was measured, the figure, its bound, and whether it holds."""
-
-
-class Checkout:
-    """A copy of this repository with a history of its own, and a database on a server."""
-
-    def __init__(self, root: Path, server: EmbeddedServer, name: str) -> None:
-        """Copy the files and make the database."""
-        self.root = root / name
-        self.parts: dict[str, Any] = server.dsn.with_parts(dbname=name).parameters()
-        ignored = shutil.ignore_patterns("__pycache__", ".*", "tests", "20*.py")
-        shutil.copytree(ROOT, self.root, ignore=ignored)
-        maintenance: dict[str, Any] = server.dsn.parameters()
-        with closing(psycopg2.connect(**maintenance)) as connection:
-            connection.autocommit = True
-            connection.cursor().execute(f"CREATE DATABASE {name}")
-        text = " ".join(f"{key}='{value}'" for key, value in self.parts.items())
-        self.environ = {
-            "PATH": os.environ["PATH"],
-            "HOME": str(root),
-            "POSTGRES_DSN": text,
-            "SCRATCH_DSN": text,
-        }
-
-    def script(self, name: str, parent: str | None, body: str) -> None:
-        """Write a script of one statement."""
-        path = self.root / "migration" / "versions" / f"{name}.py"
-        path.write_text(SCRIPT.format(name=name, parent=parent, body=body))
-
-    def start(self) -> subprocess.Popen[str]:
-        """Start an upgrade."""
-        return subprocess.Popen(
-            [sys.executable, "-m", "invoke", "upgrade", "--skip-row-checks"], cwd=self.root, env=self.environ,
-            stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
-        )  # fmt: skip
-
-    def upgrade(self) -> str:
-        """Upgrade and return what was told."""
-        process = self.start()
-        _, said = process.communicate()
-        if process.returncode:
-            raise SystemExit(f"the upgrade failed:\n{said}")
-        return said
-
-    @contextmanager
-    def session(self) -> Iterator[psycopg2.extensions.cursor]:
-        """Open a session whose statements commit by themselves."""
-        connection = psycopg2.connect(**self.parts)
-        connection.autocommit = True
-        try:
-            yield connection.cursor()
-        finally:
-            connection.close()
-
-    def query(self, sql: str) -> list[tuple[object, ...]]:
-        """Run SQL."""
-        with self.session() as cursor:
-            cursor.execute(sql)
-            return [*cursor.fetchall()] if cursor.description else []
-
-
-class Probe:
-    """A client that reads and writes a row a hundred times a second, and its longest wait."""
-
-    def __init__(self, checkout: Checkout) -> None:
-        """Begin."""
-        self.longest = 0.0
-        self._done = threading.Event()
-        self._thread = threading.Thread(target=self._run, args=(checkout,))
-        self._thread.start()
-
-    def _run(self, checkout: Checkout) -> None:
-        with checkout.session() as cursor:
-            while not self._done.wait(PROBE):
-                started = time.monotonic()
-                cursor.execute(
-                    "SELECT n FROM t WHERE id = 1; UPDATE t SET other = other + 1 WHERE id = 1"
-                )
-                self.longest = max(self.longest, time.monotonic() - started)
-
-    def end(self) -> float:
-        """End, and return the longest wait."""
-        self._done.set()
-        self._thread.join()
-        return self.longest
 
 
 def table(checkout: Checkout, rows: int) -> None:
@@ -159,7 +68,7 @@ def kept(checkout: Checkout, work: Callable[[], object]) -> tuple[float, float]:
     """Do something while a transaction keeps the table; return the longest probe, and how long it took after."""
     with checkout.session() as blocker:
         blocker.execute("BEGIN; SELECT count(*) FROM t")
-        probe = Probe(checkout)
+        probe = Probe(checkout, PROBE)
         worker = threading.Thread(target=work)
         worker.start()
         time.sleep(BLOCKED)
@@ -175,7 +84,7 @@ def locks(checkout: Checkout) -> Iterator[Row]:
     plain, _ = kept(checkout, lambda: checkout.query("ALTER TABLE t ADD COLUMN plain int"))
     checkout.script("aaaa", None, "op.add_column('t', sa.Column('ours', sa.Integer()))")
     said: list[str] = []
-    longest, after = kept(checkout, lambda: said.append(checkout.upgrade()))
+    longest, after = kept(checkout, lambda: said.append(checkout.run()))
     bound = LOCK_TIMEOUT + 0.1
     yield "longest probe, plain ALTER TABLE", f"{plain:.2f} s", "(peer)", True
     yield "longest probe, upgrade", f"{longest:.2f} s", f"{bound:.1f} s", longest <= bound
@@ -214,7 +123,7 @@ def snapshot(checkout: Checkout) -> Iterator[Row]:
         old.execute("BEGIN ISOLATION LEVEL REPEATABLE READ; SELECT * FROM unrelated")
         threading.Timer(OLD, lambda: old.execute("COMMIT")).start()
         started = time.monotonic()
-        checkout.upgrade()
+        checkout.run()
         seconds = time.monotonic() - started
     invalid = checkout.query("SELECT count(*) FROM pg_index WHERE NOT indisvalid")[0][0]
     yield (
@@ -277,7 +186,7 @@ def backfill(checkout: Checkout, folder: Path) -> Iterator[Row]:
         process.send_signal(signal.SIGKILL)
         process.communicate()
         places.append(checkout.query("SELECT count(*) FROM t WHERE n > 0")[0][0])
-    checkout.upgrade()
+    checkout.run()
     done.set()
     watcher.join()
     ((low, high, count),) = checkout.query("SELECT min(n), max(n), count(*) FROM t")
@@ -294,6 +203,54 @@ def backfill(checkout: Checkout, folder: Path) -> Iterator[Row]:
     yield "pgbench p95 beside it", figure, f"{SHARE:.2f}", ratio <= SHARE
 
 
+def changes(checkout: Checkout) -> Iterator[Row]:
+    """Make ordinary changes of a table with rows as plain Alembic does, and as we do, each beside a client."""
+    pace = checkout.root / "postgres_database" / "backfill.py"
+    # Its rests only make what is measured here last longer.
+    pace.write_text(re.sub(r"(?m)^REST = .*", "REST = 1.0", pace.read_text()))
+    models = checkout.root / "shop.py"
+    ini = checkout.root / "alembic.ini"
+    ini.write_text(ini.read_text().replace("postgres_database.models:metadata", "shop:metadata"))
+    (checkout.root / "before.py").write_text(MODELS + BASE)
+    create = "from before import metadata; metadata.create_all(op.get_bind())"
+    checkout.script("aaaa", None, create)
+    checkout.run()
+    checkout.query(INSERT.format(rows=ROWS))
+    checkout.query("VACUUM ANALYZE users")
+    checkout.save()
+    configuration = ini.read_text()
+    for name, change in CHANGES.items():
+        models.write_text(f"{MODELS}{BASE}\n{change}\n")
+        ini.write_text(configuration.replace("# online = false", "online = false"))
+        try:
+            plain = f"{changed(checkout, 'alembic', 'upgrade', 'head'):.0f} ms"
+        except SystemExit:  # rows are in its way
+            plain = "fails"
+        ini.write_text(configuration)
+        ours = changed(checkout)
+        figure = f"{ours:.0f} ms; plain Alembic {plain}"
+        yield f"{name}, longest probe", figure, f"{UNNOTICED:.0f} ms", ours <= UNNOTICED
+
+
+def changed(checkout: Checkout, *command: str) -> float:
+    """Let the next scripts be written, run them beside a client, and return its longest wait in milliseconds."""
+    described = "invoke", "revision", "--msg", "Change", "--no-renames"
+    checkout.run(*described, fine=(0, 2))  # 2: there is something to look at
+    scripts = [*(checkout.root / "migration" / "versions").glob("20*.py")]
+    for path in scripts:
+        path.write_text(path.read_text().replace("'x': None", "'x': \"'filled'\""))
+    checkout.restore()
+    checkout.query("SELECT count(*), sum(length(email)) FROM users")  # the caches are warm now
+    probe = Probe(checkout, PROBE_USERS)
+    try:
+        checkout.run(*command)
+    finally:
+        longest = probe.end()
+        for path in scripts:
+            path.unlink()
+    return longest * 1000
+
+
 def main() -> int:
     """Print the table."""
     good = True
@@ -304,7 +261,7 @@ def main() -> int:
         server.ensure_running()
         print("| | measured | bound | |\n| --- | --- | --- | --- |")
         try:
-            for work in (locks, takeover, snapshot, backfill):
+            for work in (locks, takeover, snapshot, backfill, changes):
                 if sys.argv[1:] and work.__name__ not in sys.argv[1:]:
                     continue
                 checkout = Checkout(folder, server, work.__name__)

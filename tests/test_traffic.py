@@ -10,53 +10,10 @@ import faults
 import psycopg2.extensions
 import pytest
 from conftest import Project, run_sql
+from ordinary_changes import BASE, CHANGES, ROWS
 
 from postgres_database import revision
 
-BASE = """
-orgs = sa.Table("orgs", metadata, sa.Column("id", sa.Integer, primary_key=True))
-users = sa.Table(
-    "users", metadata,
-    sa.Column("id", sa.Integer, primary_key=True),
-    sa.Column("email", sa.Text),
-    sa.Column("age", sa.Integer),
-    sa.Column("name", sa.String(20)),
-    sa.Column("org", sa.Integer),
-    sa.Column("mood", sa.Enum("sad", "ok", name="mood")),
-    sa.Index("ix_old", "age"),
-)
-"""
-ROWS = """
-INSERT INTO orgs SELECT generate_series(1, 20);
-INSERT INTO users SELECT i, 'e' || i, i, 'n' || i, i % 20 + 1, 'ok' FROM generate_series(1, 500) i;
-"""
-CHANGES = {
-    "column": 'users.append_column(sa.Column("x", sa.Text))',
-    "column with a default": 'users.append_column(sa.Column("x", sa.Integer, nullable=False, server_default="7"))',
-    "column with a changing default": """
-users.append_column(sa.Column("x", sa.Uuid, nullable=False, server_default=sa.text("gen_random_uuid()")))""",
-    "column that must be filled": 'users.append_column(sa.Column("x", sa.Text, nullable=False))',
-    "serial": 'users.append_column(sa.Column("x", sa.Integer, sa.Sequence("users_x_seq"), nullable=False,'
-    " server_default=sa.Sequence('users_x_seq').next_value()))",
-    "index": 'sa.Index("ix", users.c.email)',
-    "unique index of an expression": 'sa.Index("ix", sa.func.lower(users.c.email), unique=True)',
-    "no index": "users.indexes.clear()",
-    "unique": 'users.append_constraint(sa.UniqueConstraint("email", name="uq"))',
-    "foreign key": 'users.append_constraint(sa.ForeignKeyConstraint(["org"], ["orgs.id"], name="fk"))',
-    "check": 'users.append_constraint(sa.CheckConstraint("age > 0", name="ck"))',
-    "not null": "users.c.name.nullable = False",
-    "longer text": "users.c.name.type = sa.String(50)",
-    "text": "users.c.name.type = sa.Text()",
-    "default": 'users.c.name.server_default = sa.DefaultClause("nobody")',
-    "value": 'users.c.mood.type = sa.Enum("sad", "ok", "happy", name="mood")',
-    "table that refers to it": """
-sa.Table("notes", metadata, sa.Column("id", sa.Integer, primary_key=True),
-         sa.Column("user", sa.Integer, sa.ForeignKey("users.id"), index=True))""",
-    "several at once": """
-column = sa.Column("x", sa.Integer, sa.ForeignKey("orgs.id"), index=True, nullable=False, server_default="1")
-users.append_column(column)
-users.c.email.nullable = False""",
-}
 INTRANS = psycopg2.extensions.TRANSACTION_STATUS_INTRANS
 BLOCKING = ("ShareLock", "ShareRowExclusiveLock", "ExclusiveLock", "AccessExclusiveLock")
 LOOK = """
@@ -106,14 +63,14 @@ def measured(project: Project) -> list[list[object]]:
         return list(json.loads(pipe.read()))
 
 
-def changed(project: Project, change: str) -> Sequence[str]:
+def changed(project: Project, change: str, rows: int = 500) -> Sequence[str]:
     """Bring a target with rows to the first models, change these, and let the scripts be written."""
     project.models(BASE)
     module = project.settings.target_metadata.partition(":")[0]
     create = f"from {module} import metadata\nmetadata.create_all(op.get_bind())"
     project.script("before", upgrade=create, downgrade=create.replace("create_all", "drop_all"))
     faults.upgraded(project)
-    run_sql(project.database, ROWS)
+    run_sql(project.database, ROWS.format(rows=rows))
     project.models(f"{BASE}\n{change}\n")
     result = revision.revision(project.settings, "After")
     assert result.proved, result
@@ -122,10 +79,14 @@ def changed(project: Project, change: str) -> Sequence[str]:
     return result.cautions
 
 
+MILLION = pytest.param(1_000_000, marks=[pytest.mark.slow, pytest.mark.timeout(600)])
+
+
+@pytest.mark.parametrize("rows", [500, MILLION])
 @pytest.mark.parametrize("change", CHANGES.values(), ids=CHANGES)
-def test_nobody_is_kept_waiting(project: Project, change: str) -> None:
+def test_nobody_is_kept_waiting(project: Project, change: str, rows: int) -> None:
     """Nothing reads a table from end to end, or writes it anew, under a lock that keeps readers or writers out."""
-    changed(project, change)
+    changed(project, change, rows)
     assert measured(project) == []
 
 
