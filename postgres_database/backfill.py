@@ -217,10 +217,12 @@ class _Run:
             begun = time.monotonic()
             cursor.execute(OTHERS)
             waiting, busy = cursor.fetchone()
-            self.trip = min(self.trip, time.monotonic() - begun)
+            ending = time.monotonic()
+            self.trip = min(self.trip, ending - begun)
+        worked += time.monotonic() - ending  # what is deferred
         self.changed += changed
         self.passed = passed
-        return upper, max(worked - 2 * self.trip, 0.0), waiting, busy
+        return upper, max(worked - 3 * self.trip, 0.0), waiting, busy
 
     def _upper(self, cursor: Any, place: Sequence[str] | None) -> Sequence[str] | None:
         """Return the key of the last row of the next batch."""

@@ -251,6 +251,22 @@ def test_way_to_the_server_makes_no_batch_small(database: Database) -> None:
     assert len(place.saved) < 100
 
 
+def test_work_that_is_deferred_counts(database: Database) -> None:
+    """What triggers do at the end of the transaction makes batches smaller as well."""
+    run_sql(
+        database,
+        "CREATE TABLE t (id int PRIMARY KEY, n int DEFAULT 0)",
+        "INSERT INTO t SELECT generate_series(1, 300)",
+        "CREATE FUNCTION slow() RETURNS trigger LANGUAGE plpgsql AS 'BEGIN PERFORM pg_sleep(0.001); RETURN NULL; END'",
+        "CREATE CONSTRAINT TRIGGER slow AFTER UPDATE ON t DEFERRABLE INITIALLY DEFERRED"
+        " FOR EACH ROW EXECUTE FUNCTION slow()",
+    )
+    place = Place()
+    fill(database, Backfill("", "t", {"n": "n + 1"}), place)
+    assert run_sql(database, ONCE) == [(300, 1, 1)]
+    assert len(place.saved) > 15
+
+
 def test_progress_is_told(database: Database, monkeypatch: pytest.MonkeyPatch) -> None:
     """How far it is, how fast and how long it still takes is told, also for a table that was never analysed."""
     monkeypatch.setattr(backfill, "TOLD_EVERY", 0)
