@@ -95,7 +95,13 @@ def stamped(database: Database) -> list[object]:
     return [row[0] for row in run_sql(database, "SELECT version_num FROM alembic_version")]
 
 
-@pytest.mark.parametrize("point", POINTS.values(), ids=POINTS)
+EACH = [
+    pytest.param(point, id=name, marks=pytest.mark.slow if number % 2 else ())
+    for number, (name, point) in enumerate(POINTS.items())
+]
+
+
+@pytest.mark.parametrize("point", EACH)
 def test_killed_adoption_can_be_run_again(online: Project, point: str) -> None:
     """Killed at any point, the next run finishes: one script, one stamp, no row touched, nothing left over."""
     first = adopt(online.root, point)

@@ -10,7 +10,7 @@ from case_table import Case
 
 from postgres_database.connection import Database
 
-SHORT_FORM = 32
+SHORT_FORM = 48
 """One case in so many is not slow."""
 CASES = [
     pytest.param(case, id=str(case), marks=() if place % SHORT_FORM == 0 else pytest.mark.slow)

@@ -136,7 +136,7 @@ def checked(project: Project) -> check.TargetCheck:
 
 
 EACH = [
-    pytest.param(*case, id=name, marks=pytest.mark.slow if number % 2 else ())
+    pytest.param(*case, id=name, marks=pytest.mark.slow if number % 3 else ())
     for number, (name, case) in enumerate(CHANGES.items())
 ]
 

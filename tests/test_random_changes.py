@@ -11,9 +11,9 @@ from postgres_database.connection import Database
 SHORT_FORM = 1
 ROUNDS = [
     pytest.param(number, marks=() if number < SHORT_FORM else pytest.mark.slow)
-    for number in range(60)
+    for number in range(100)
 ]
-EXAMPLES = 5
+EXAMPLES = 3
 
 
 @pytest.mark.parametrize("number", ROUNDS)
