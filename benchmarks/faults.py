@@ -1,6 +1,6 @@
 """What live traffic notices of an upgrade, and what a crash costs: on a server of its own, with real processes.
 
-`make bench-faults` prints the tables of docs/upgrade.md; `python -m benchmarks.faults backfill` only a part of them.
+`make bench-faults` prints the table of docs/upgrade.md; `python -m benchmarks.faults backfill` only a part of it.
 Exit code 1 if a bound is missed. PostgreSQL by itself is the peer where there is one: the same statement without us,
 and pgbench without a backfill.
 """
@@ -31,6 +31,7 @@ TARGET = 0.1  # seconds of a batch
 KILLS = 5
 WINDOW = 8  # seconds of pgbench without and with us, in turn
 SOON = 5  # seconds until the next one is done
+UNNOTICED = 100.0  # milliseconds
 SHARE = 1.2
 """By how much pgbench may be slower."""
 PGBENCH = r"""
@@ -176,9 +177,7 @@ def backfill(checkout: Checkout, folder: Path) -> Iterator[Row]:
     for _ in range(KILLS):
         alone += pgbench(checkout, folder)
         process = checkout.start()
-        while not checkout.query(
-            "SELECT 1 FROM pg_stat_activity WHERE query ~ 'SET n = n . 1' AND pid <> pg_backend_pid()"
-        ):
+        while not checkout.query(RUNS):
             time.sleep(0.05)
         beside += pgbench(checkout, folder)
         process.send_signal(signal.SIGKILL)
@@ -215,9 +214,10 @@ def changes(checkout: Checkout) -> Iterator[Row]:
     checkout.run()
     checkout.query(INSERT.format(rows=ROWS))
     checkout.query("VACUUM ANALYZE users")
+    # What a statement waits for somebody is measured by `locks`; here it is what the script itself makes others wait.
+    checkout.query("ALTER TABLE users SET (autovacuum_enabled = false)")
     checkout.save()
     configuration = ini.read_text()
-    bound = (LOCK_TIMEOUT + 0.1) * 1000
     for name, change in CHANGES.items():
         models.write_text(f"{MODELS}{BASE}\n{change}\n")
         ini.write_text(configuration.replace("# online = false", "online = false"))
@@ -228,7 +228,7 @@ def changes(checkout: Checkout) -> Iterator[Row]:
         ini.write_text(configuration)
         ours = changed(checkout)
         figure = f"{ours:.0f} ms; plain Alembic {plain}"
-        yield f"{name}, longest probe", figure, f"{bound:.0f} ms", ours <= bound
+        yield f"{name}, longest probe", figure, f"{UNNOTICED:.0f} ms", ours <= UNNOTICED
 
 
 def changed(checkout: Checkout, *command: str) -> float:

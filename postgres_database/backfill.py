@@ -24,7 +24,7 @@ FIRST_BATCH, LARGEST_BATCH = 100, 50_000  # rows
 AIM = 0.05
 """Which share of its time a batch is made for: some take longer than their rows let one expect."""
 REST = 49.0
-"""How long others that are at work have the machine after a batch, as a share of its time."""
+"""How many times as long as a batch worked others that are at work have the machine after it."""
 LONGEST_PAUSE = 2.0  # seconds, also between tries to get a row that somebody keeps
 TOLD_EVERY, LOOKED_EVERY = 5.0, 1.0  # seconds
 LAG = 5  # seconds
