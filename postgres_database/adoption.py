@@ -12,7 +12,17 @@ from pathlib import Path
 
 import sqlalchemy as sa
 
-from postgres_database import comparison, drift, dump, history, runner, scratch, script, snapshot
+from postgres_database import (
+    comparison,
+    drift,
+    dump,
+    history,
+    project_models,
+    runner,
+    scratch,
+    script,
+    snapshot,
+)
 from postgres_database.catalog import DEFAULT_SCHEMA
 from postgres_database.comparison import Frame
 from postgres_database.connection import Database, identifier
@@ -211,7 +221,7 @@ class Adoption:
     ) -> tuple[tuple[Key, ...] | None, tuple[str, ...]]:
         """Return in what the models differ; broken models are no reason not to adopt."""
         try:
-            from_models = session.from_models(scratch.load_metadata(self._settings))
+            from_models = session.from_models(project_models.load(self._settings))
         except ExpectedError as error:
             return None, (f"{error.what}: {' '.join(error.cause.split())}",)
         left, right = comparison.sides(rebuilt, from_models)

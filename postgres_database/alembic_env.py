@@ -7,13 +7,12 @@ Connection"); plain `alembic` finds its target by the same settings as they do.
 import logging.config
 from typing import Any
 
-import sqlalchemy as sa
 from alembic.util import CommandError
 
 from postgres_database import (
     connection,
     filling,  # noqa: F401 - registers op.backfill
-    scratch,
+    project_models,
     server,
     steps,  # noqa: F401 - registers op.online, and makes a step of every operation
 )
@@ -31,7 +30,7 @@ def run(context: Any) -> None:
     logging.config.fileConfig(context.config.config_file_name, disable_existing_loggers=False)
     try:
         settings = settings_module.load()
-        attributes["target_metadata"] = scratch.load_metadata(settings)
+        attributes["target_metadata"] = project_models.load(settings)
         _run(context, settings)
     except ExpectedError as error:
         raise CommandError(str(error)) from error  # alembic shows it without a traceback
@@ -57,7 +56,7 @@ def _run(context: Any, settings: Settings) -> None:
 def _migrate(context: Any, **how: Any) -> None:
     attributes = context.config.attributes
     context.configure(
-        target_metadata=attributes.get("target_metadata") or sa.MetaData(),
+        target_metadata=attributes["target_metadata"],
         transaction_per_migration=True,
         **{"compare_server_default": True, **attributes.get("configure", {}), **how},
     )

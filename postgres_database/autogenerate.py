@@ -31,9 +31,11 @@ from alembic.util import DispatchPriority, PriorityDispatchResult
 from sqlalchemy.dialects import postgresql
 from sqlalchemy.types import TypeEngine
 
+from postgres_database import project_models
 from postgres_database.catalog import Catalog, Constraint, place
 from postgres_database.comparison import Comparison, Frame
 from postgres_database.connection import Database
+from postgres_database.project_models import Models
 
 PLUGIN = "postgres_database.catalog"
 
@@ -46,23 +48,23 @@ class Found:
     downgrade: DowngradeOps
 
 
-def compare(frame: Frame, at_head: Database, metadata: sa.MetaData) -> Comparison:
+def compare(frame: Frame, at_head: Database, models: Models) -> Comparison:
     """Return how history and models compare, with Alembic's words.
 
     Args:
         frame: The comparison.
         at_head: What the scripts make.
-        metadata: The models.
+        models: The models.
     """
     if not frame.comparison.objects:
         return frame.comparison
     return replace(
         frame.comparison,
-        detected=describe(operations(at_head, frame, metadata).upgrade.as_diffs()),
+        detected=describe(operations(at_head, frame, models).upgrade.as_diffs()),
     )
 
 
-def operations(here: Database, frame: Frame, metadata: sa.MetaData) -> Found:
+def operations(here: Database, frame: Frame, models: Models) -> Found:
     """Return the operations from one database to the models, without those that change nothing.
 
     There are none where Alembic fails, as it does for some names and types: PostgreSQL's text then says all.
@@ -70,14 +72,15 @@ def operations(here: Database, frame: Frame, metadata: sa.MetaData) -> Found:
     Args:
         here: The database.
         frame: What it is, and what the models make.
-        metadata: The models; constraints without a name get the one that PostgreSQL gave them.
+        models: The models; constraints without a name get the one that PostgreSQL gave them.
     """
-    _name_constraints(metadata, frame.goal.catalog)
+    _name_constraints(models, frame.goal.catalog)
     with here.connect() as connection, warnings.catch_warnings():
         warnings.simplefilter("ignore", sa.exc.SAWarning)  # of types that SQLAlchemy does not know
         context = MigrationContext.configure(connection, opts=options(frame))
+        several: Any = models  # Alembic takes a list as well; its type hint does not say so
         try:
-            upgrade = produce_migrations(context, metadata).upgrade_ops
+            upgrade = produce_migrations(context, several).upgrade_ops
         except sa.exc.OperationalError:  # the connection
             raise
         except Exception:  # noqa: BLE001 - whatever Alembic or a type of the application may raise
@@ -146,9 +149,9 @@ Plugin(PLUGIN).add_autogenerate_comparator(
 )
 
 
-def _name_constraints(metadata: sa.MetaData, of: Catalog) -> None:
+def _name_constraints(models: Models, of: Catalog) -> None:
     """Give constraints without a name the one that PostgreSQL chose: nobody can drop what has none."""
-    for table in metadata.tables.values():
+    for table in project_models.tables(models):
         found = of.tables.get(place(table.schema, table.name))
         for constraint in table.constraints if found else ():
             if found and not isinstance(constraint.name, str):

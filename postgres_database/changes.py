@@ -17,11 +17,12 @@ from alembic.operations.ops import (
     DropTableOp,
 )
 
-from postgres_database import alter, renames, statements
+from postgres_database import alter, project_models, renames, statements
 from postgres_database.catalog import DEFAULT_SCHEMA, Catalog, Name, place
 from postgres_database.comparison import Side
 from postgres_database.connection import identifier
 from postgres_database.operations import CastColumn, RunSql
+from postgres_database.project_models import Models
 from postgres_database.snapshot import Key, Snapshot
 from postgres_database.tokens import stable
 from postgres_database.trial import Change, Subject, Trial
@@ -66,10 +67,10 @@ Parts = dict[tuple[Name, str], sa.Constraint | sa.Index]
 """Constraints and indexes of the models, by table and name."""
 
 
-def parts(metadata: sa.MetaData) -> Parts:
+def parts(models: Models) -> Parts:
     """Collect the constraints and indexes of the models."""
     found: Parts = {}
-    for table in metadata.tables.values():
+    for table in project_models.tables(models):
         name = place(table.schema, table.name)
         found |= {(name, str(part.name)): part for part in table.constraints if part.name}
         found |= {(name, str(part.name)): part for part in table.indexes if part.name}

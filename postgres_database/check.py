@@ -2,7 +2,15 @@
 
 from dataclasses import dataclass
 
-from postgres_database import autogenerate, comparison, drift, history, runner, scratch
+from postgres_database import (
+    autogenerate,
+    comparison,
+    drift,
+    history,
+    project_models,
+    runner,
+    scratch,
+)
 from postgres_database.comparison import Comparison, Frame
 from postgres_database.connection import Database
 from postgres_database.drift import Drifts
@@ -57,10 +65,10 @@ def check(settings: Settings, target: Database | None = None) -> CheckResult:
     Raises:
         ExpectedError: The models, the history or the target cannot be read.
     """
-    metadata = scratch.load_metadata(settings)
+    models = project_models.load(settings)
     with scratch.session(settings) as session:
         from_models = session.from_models(
-            metadata
+            models
         )  # before a script is imported, which may change them
         scripts = history.read(settings)
         checked = _target(settings, target, scripts, session) if target else None
@@ -70,7 +78,7 @@ def check(settings: Settings, target: Database | None = None) -> CheckResult:
         left, right = comparison.sides(at_head, from_models)
         right = in_words_of(left, right, (at_head, from_models), session)
         frame = Frame(settings, left, right, scripts.objects)
-        differences = autogenerate.compare(frame, at_head, metadata)
+        differences = autogenerate.compare(frame, at_head, models)
         return CheckResult(scripts.heads, differences, checked)
 
 

@@ -3,7 +3,6 @@
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
-import sqlalchemy as sa
 from alembic.operations import MigrateOperation
 from alembic.operations.ops import ModifyTableOps
 
@@ -13,6 +12,7 @@ from postgres_database.comparison import Frame, Side
 from postgres_database.connection import Database
 from postgres_database.losses import losses
 from postgres_database.operations import Note, Outside, RunSql
+from postgres_database.project_models import Models
 from postgres_database.renames import Rename
 from postgres_database.snapshot import Snapshot
 from postgres_database.trial import Change, Trial, render
@@ -32,7 +32,7 @@ class Draft:
 
 
 def draft(
-    trial: Database, whole: Frame, frame: Frame, renamed: Sequence[Rename], metadata: sa.MetaData
+    trial: Database, whole: Frame, frame: Frame, renamed: Sequence[Rename], models: Models
 ) -> Draft:
     """Find the operations from the history to the models and back.
 
@@ -41,17 +41,17 @@ def draft(
         whole: The comparison before renames.
         frame: The comparison after them.
         renamed: What got another name.
-        metadata: The models.
+        models: The models.
     """
-    found = autogenerate.operations(trial, frame, metadata)
-    up = Trial(trial)
-    bring(up, frame, _flat(found.upgrade.ops), changes.parts(metadata))
+    found = autogenerate.operations(trial, frame, models)
+    up = Trial(trial, models)
+    bring(up, frame, _flat(found.upgrade.ops), changes.parts(models))
     back = _flat(found.downgrade.ops)
     diffs = found.upgrade.as_diffs()
     cautions = losses(frame.before.catalog, frame.goal.catalog)
     return Draft(
         [*notes(cautions), *map(_named, renamed), *_values_first(up.done)],
-        undo(trial, whole, frame, renamed, back),
+        undo(trial, whole, frame, renamed, back, models=models),
         autogenerate.describe(diffs),
         tuple(op.text.partition("\n")[0] for op in up.done if isinstance(op, RunSql)),
         cautions,
@@ -59,12 +59,14 @@ def draft(
     )
 
 
-def undo(
+def undo(  # noqa: PLR0913
     trial: Database,
     whole: Frame,
     frame: Frame,
     renamed: Sequence[Rename],
     ops: Sequence[MigrateOperation],
+    *,
+    models: Models,
 ) -> list[MigrateOperation]:
     """Find the operations back to the history.
 
@@ -74,8 +76,9 @@ def undo(
         frame: The comparison after them.
         renamed: What got another name.
         ops: What Alembic would do; what does not work is left out.
+        models: The models.
     """
-    down = Trial(trial)
+    down = Trial(trial, models)
     bring(down, frame, ops, {}, back=True)
     for each in reversed(renamed):
         down.make([Change([[_named(each.inverse)]])])

@@ -16,6 +16,7 @@ from alembic.script import ScriptDirectory
 
 from postgres_database import broken_scripts
 from postgres_database.errors import ExpectedError
+from postgres_database.project_models import Deferred
 from postgres_database.settings import Settings
 
 ONLINE = re.compile(r"\bautocommit_block\b|\bop\.(?:online|backfill)\(")
@@ -246,7 +247,7 @@ def alembic_config(settings: Settings, **attributes: Any) -> Config:
 
     Args:
         settings: Whose alembic.ini is read.
-        attributes: What `migration/env.py` is to find in `config.attributes`.
+        attributes: What `migration/env.py` is to find in `config.attributes` besides the settings and the models.
     """
     ini = settings.root / "alembic.ini"
     if not ini.exists():
@@ -255,7 +256,7 @@ def alembic_config(settings: Settings, **attributes: Any) -> Config:
         )
     quiet = argparse.Namespace(quiet=True, x=None)  # what Alembic would say, our commands say
     config = Config(ini, stdout=io.StringIO(), cmd_opts=quiet)
-    config.attributes.update(attributes, settings=settings)
+    config.attributes.update(attributes, settings=settings, target_metadata=Deferred(settings))
     if settings.versions:
         config.set_main_option("version_locations", str(settings.versions).replace("%", "%%"))
     return config

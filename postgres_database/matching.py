@@ -13,11 +13,10 @@ from functools import partial
 from itertools import product
 from typing import Any
 
-import sqlalchemy as sa
-
-from postgres_database import likeness
+from postgres_database import likeness, project_models
 from postgres_database.catalog import Catalog, Column, Name, Table, place
 from postgres_database.errors import ExpectedError
+from postgres_database.project_models import Models
 from postgres_database.renames import Rename, one_by_one
 
 Ask = Callable[[str], bool]
@@ -41,10 +40,10 @@ class Wishes:
     """None where nobody can answer."""
 
 
-def hints(metadata: sa.MetaData) -> dict[tuple[Name, str], str]:
+def hints(models: Models) -> dict[tuple[Name, str], str]:
     """Collect the old names that tables and columns say in `info={"renamed_from": …}`."""
     found = {}
-    for table in metadata.tables.values():
+    for table in project_models.tables(models):
         name = place(table.schema, table.name)
         for column, info in (("", table.info), *((str(c.name), c.info) for c in table.columns)):
             if HINT in info:

@@ -15,6 +15,7 @@ from postgres_database import (
     history,
     matching,
     probe,
+    project_models,
     renames,
     rows,
     runner,
@@ -117,25 +118,25 @@ def revision(  # noqa: PLR0913 - each is an option
         written = script.write(settings, message, head)
         result = RevisionResult(Path(written.path), revision=written.revision, tried=False)
         return _with_sql(settings, head, result, wanted=sql)
-    metadata = scratch.load_metadata(settings)
+    models = project_models.load(settings)
     with scratch.session(settings) as session:
         # Before a script is imported, which may change the models.
-        from_models = session.from_models(metadata)
+        from_models = session.from_models(models)
         before = history.read(settings)
         head = before.head
         at_head = session.at(before, before.heads)
-        left, models = comparison.sides(at_head, from_models)
-        right = in_words_of(left, models, (at_head, from_models), session)
+        left, goal = comparison.sides(at_head, from_models)
+        right = in_words_of(left, goal, (at_head, from_models), session)
         whole = Frame(settings, left, right, before.objects)
         if not whole.comparison.objects and not rename:
             return RevisionResult(kept=whole.comparison.kept)
-        wishes = Wishes(tuple(rename), no_renames, matching.hints(metadata), ask)
+        wishes = Wishes(tuple(rename), no_renames, matching.hints(models), ask)
         renamed = _rename(at_head, whole, wishes)
         frame = whole
         if renamed:
             left_over = {f"SCHEMA {each.old.schema}" for each in renamed}
             left = comparison.side(at_head)
-            right = in_words_of(left, models, (at_head, from_models), session)
+            right = in_words_of(left, goal, (at_head, from_models), session)
             frame = Frame(settings, left, right, before.objects | left_over)
         trial = session.clone(at_head)
         rows.remove(trial)  # they may stop the proof, but not the draft
@@ -143,7 +144,7 @@ def revision(  # noqa: PLR0913 - each is an option
         held = contents.take(at_head)
         _run_sql(at_head, [renames.statement(each.inverse) for each in reversed(renamed)])
         filled = Filled(at_head, held, probe.refusals(at_head))
-        drafted = draft(trial, whole, frame, renamed, metadata)
+        drafted = draft(trial, whole, frame, renamed, models)
         result = RevisionResult(
             renamed=tuple(f"{each.kind} {each}" for each in renamed if each.old.name),
             detected=drafted.detected,
@@ -154,7 +155,7 @@ def revision(  # noqa: PLR0913 - each is an option
             empty=unfilled,
         )
         if drafted.upgrade:
-            origin = Origin(session, before, trial, whole, frame, renamed, metadata)
+            origin = Origin(session, before, trial, whole, frame, renamed, models)
             divided = stages.divide(origin, drafted) if settings.online else stages.whole(drafted)
             prover = Prover(settings, session, before, whole, frame, from_models)
             result = _write_and_prove(message, divided, prover, filled, result)

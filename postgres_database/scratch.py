@@ -5,7 +5,6 @@ it, so that the history is replayed once for each new script and not once for ea
 """
 
 import hashlib
-import importlib
 import re
 import secrets
 import sys
@@ -17,10 +16,11 @@ from textwrap import shorten
 import sqlalchemy as sa
 from sqlalchemy.exc import DBAPIError, SQLAlchemyError
 
-from postgres_database import __version__, cluster, runner, server
+from postgres_database import __version__, cluster, project_models, runner, server
 from postgres_database.connection import Database, quoted
 from postgres_database.errors import ExpectedError
 from postgres_database.history import History, Revision, cluster_names
+from postgres_database.project_models import Models
 from postgres_database.settings import Settings
 
 PREFIX = "postgres_database_scratch_"
@@ -31,36 +31,8 @@ ME = """
            (SELECT string_agg(name || ' ' || default_version, ',' ORDER BY name) FROM pg_available_extensions)
     FROM pg_database WHERE datname = 'template0'
 """
+UNDEFINED_TABLE = "42P01"
 MISSING = re.compile(r'(?P<kind>role|schema) "(?P<name>.*)" does not exist')
-
-
-def load_metadata(settings: Settings) -> sa.MetaData:
-    """Import the models that the settings name.
-
-    Raises:
-        ExpectedError: They cannot be imported, or are no MetaData.
-    """
-    module_name, _, attribute = settings.target_metadata.partition(":")
-    hint = (
-        f"python -c 'import {module_name}'   (TARGET_METADATA, in alembic.ini or an env file,"
-        " names package.module:name)"
-    )
-    what = f"the models {settings.target_metadata} cannot be loaded"
-    try:
-        with redirect_stdout(sys.stderr):  # stdout is for results
-            found = importlib.import_module(module_name)
-        for name in attribute.split("."):
-            found = getattr(found, name)
-    except (Exception, SystemExit) as error:
-        raise ExpectedError(what, cause=f"{type(error).__name__}: {error}", hint=hint) from error
-    metadata = found if isinstance(found, sa.MetaData) else getattr(found, "metadata", None)
-    if not isinstance(metadata, sa.MetaData):
-        raise ExpectedError(
-            what,
-            cause=f"it is a {type(found).__name__}, not a MetaData or a declarative base",
-            hint=hint,
-        )
-    return metadata
 
 
 class Scratch:
@@ -126,7 +98,7 @@ class Scratch:
         """Make a copy of a scratch database that nobody is connected to."""
         return self._clone(database.dsn.database)
 
-    def from_models(self, metadata: sa.MetaData) -> Database:
+    def from_models(self, models: Models) -> Database:
         """Make a database with all that the models create.
 
         Schemas and roles that the models only name are created as well, these without login.
@@ -134,14 +106,14 @@ class Scratch:
         Raises:
             ExpectedError: The models cannot be created.
         """
-        for index in (index for table in metadata.tables.values() for index in table.indexes):
+        for index in (index for table in project_models.tables(models) for index in table.indexes):
             if index.dialect_options["postgresql"]["concurrently"]:  # not in a transaction
                 index.dialect_options["postgresql"]["concurrently"] = False
         database = self.empty()
         made: set[tuple[str, str]] = set()
         with database.connect() as connection:
             try:
-                while missing := _create(connection, metadata, made):
+                while missing := _create(connection, models, made):
                     made.add(missing)
                     if missing[0] == "role":
                         self.provide([missing[1]])
@@ -233,26 +205,45 @@ class Scratch:
 
 
 def _create(
-    connection: sa.Connection, metadata: sa.MetaData, made: Collection[tuple[str, str]]
+    connection: sa.Connection, models: Models, made: Collection[tuple[str, str]]
 ) -> tuple[str, str] | None:
     """Create what the models have; return the role or schema that is missing for it, if one is.
 
     Args:
         connection: To an empty database.
-        metadata: The models.
+        models: The models.
         made: What was missing before; schemas among it are created.
     """
     try:
         with connection.begin(), redirect_stdout(sys.stderr):
             for schema in (name for kind, name in made if kind == "schema"):
                 connection.execute(sa.schema.CreateSchema(schema, if_not_exists=True))
-            metadata.create_all(connection)
+            _create_all(connection, models)
     except DBAPIError as error:
         missing = MISSING.match(str(error.orig))
         if missing is None or missing.groups() in made:
             raise
         return missing["kind"], missing["name"]
     return None
+
+
+def _create_all(connection: sa.Connection, models: Models) -> None:
+    """Create what models have; tables may refer to those of another MetaData, whichever comes first."""
+    waiting = project_models.each_metadata(models)
+    while waiting:
+        later: list[sa.MetaData] = []
+        for metadata in waiting:
+            try:
+                with connection.begin_nested():
+                    metadata.create_all(connection)
+            except DBAPIError as error:
+                if getattr(error.orig, "pgcode", "") != UNDEFINED_TABLE or len(waiting) == 1:
+                    raise
+                later.append(metadata)
+                refused = error
+        if len(later) == len(waiting):
+            raise refused
+        waiting = tuple(later)
 
 
 def _words(database: Database, error: Exception) -> str:

@@ -24,6 +24,7 @@ from postgres_database.history import History
 from postgres_database.losses import losses
 from postgres_database.measured import Effects, measuring, names, tables
 from postgres_database.operations import FillColumns, Note, Online, Outside, RunSql
+from postgres_database.project_models import Models
 from postgres_database.renames import Rename
 from postgres_database.scratch import Scratch
 from postgres_database.steps import text
@@ -76,7 +77,7 @@ class Origin:
     whole: Frame
     frame: Frame
     renamed: Sequence[Rename]
-    metadata: sa.MetaData
+    models: Models
 
     def new(self) -> Database:
         """Make a scratch database at head without rows but those of the history."""
@@ -90,7 +91,7 @@ def whole(drafted: Draft) -> Stages:
 
 def divide(origin: Origin, drafted: Draft) -> Stages:
     """Divide a draft into one or two stages, each in forms that live traffic does not notice."""
-    database = origin.trial
+    database, models = origin.trial, origin.models
     there = {(name.schema, name.name) for name in origin.frame.before.catalog.tables}
     fills = _Fills(origin.frame.goal.catalog, there)
     notes = [op for op in drafted.upgrade if isinstance(op, Note)]
@@ -98,9 +99,9 @@ def divide(origin: Origin, drafted: Draft) -> Stages:
     first: list[MigrateOperation] = []
     later: list[MigrateOperation] = []
     cautions: list[str] = []
-    for op, effects in _measured(database, ops, there):
+    for op, effects in _measured(database, ops, models, there):
         gentle = fills.instead(op, effects)
-        if _has_safe_form(op, effects):
+        if _has_safe_form(op, models, effects):
             later.append(op)
             continue
         if gentle is None and effects.blocking:
@@ -110,28 +111,35 @@ def divide(origin: Origin, drafted: Draft) -> Stages:
     if first and (later or fills.any) and (two := _two(origin, drafted, first, fills)):
         return replace(two, cautions=(*two.cautions, *cautions))
     one = [*notes, *(first or [Online(later)])]
-    stage = Stage(one, _guarded(database, drafted.downgrade))
+    stage = Stage(one, _guarded(database, drafted.downgrade, models))
     return Stages((stage,), (*drafted.cautions, *cautions))
 
 
 def _two(origin: Origin, drafted: Draft, first: Operations, fills: "_Fills") -> Stages | None:
     """Make what can be made in a transaction the first stage, and what is left to do the second, if anything is."""
     database = origin.new()
-    done = _tried(database, first)
+    done = _tried(database, first, origin.models)
     middle = comparison.side(database)
     left = origin.frame.between(middle, origin.frame.models)
-    second = draft.draft(origin.session.clone(database), left, left, (), origin.metadata)
+    second = draft.draft(origin.session.clone(database), left, left, (), origin.models)
     up = [*fills.operations(), *_flat(second.upgrade)]
     if not up:
         return None
     frame = origin.frame.between(origin.frame.before, middle)
     lost = losses(frame.before.catalog, frame.goal.catalog)
     back = [op for op in drafted.back if not _changes_nothing(op, frame)]
-    undo = draft.undo(origin.session.clone(database), origin.whole, frame, origin.renamed, back)
+    undo = draft.undo(
+        origin.session.clone(database),
+        origin.whole,
+        frame,
+        origin.renamed,
+        back,
+        models=origin.models,
+    )
     down = [Online(_flat(second.downgrade))] if second.downgrade else []
     return Stages(
         (
-            Stage([*draft.notes(lost), *done], _guarded(database, undo), end=middle),
+            Stage([*draft.notes(lost), *done], _guarded(database, undo, origin.models), end=middle),
             Stage([Online(up)], down),
         ),
         (*lost, *second.cautions),
@@ -140,7 +148,7 @@ def _two(origin: Origin, drafted: Draft, first: Operations, fills: "_Fills") -> 
 
 
 def _measured(
-    database: Database, ops: Operations, there: Tables
+    database: Database, ops: Operations, models: Models, there: Tables
 ) -> Iterator[tuple[MigrateOperation, Effects]]:
     """Run operations, each in a transaction, and yield what each does to tables that were there before."""
     with database.connect() as connection:
@@ -148,44 +156,46 @@ def _measured(
             effects = Effects()
             with suppress(Exception):  # what it needs may be missing on a copy
                 if isinstance(op, Outside):
-                    _run_outside(database, op)
+                    _run_outside(database, op, models)
                 else:
                     with connection.begin(), measuring(connection) as effects:
-                        run(connection, op)
+                        run(connection, op, models)
             yield op, effects.of(there)
 
 
-def _tried(database: Database, ops: Operations) -> list[MigrateOperation]:
+def _tried(database: Database, ops: Operations, models: Models) -> list[MigrateOperation]:
     """Run what can be run, and return it."""
     outside = [op for op in ops if isinstance(op, Outside)]
     for op in outside:
-        _run_outside(database, op)
-    trial = Trial(database)
+        _run_outside(database, op, models)
+    trial = Trial(database, models)
     trial.make(Change([[op]]) for op in ops if op not in outside)
     return [*outside, *trial.done]
 
 
-def _run_outside(database: Database, op: Outside) -> None:
+def _run_outside(database: Database, op: Outside, models: Models) -> None:
     with database.connect(autocommit=True) as connection:
         for each in op.statements:
-            run(connection, each)
+            run(connection, each, models)
 
 
-def _has_safe_form(op: MigrateOperation, effects: Effects) -> bool:
+def _has_safe_form(op: MigrateOperation, models: Models, effects: Effects) -> bool:
     """Tell whether an operation is better done beside live traffic, and can be."""
     if isinstance(op, (Note, Outside)):
         return False
-    found = [each for piece in statements(text(op)) if (each := forms.parse(piece))]
+    found = [each for piece in statements(text(op, models)) if (each := forms.parse(piece))]
     return any(each.form == "drop index" or effects.blocking for each in found)
 
 
-def _guarded(database: Database, ops: Operations) -> list[MigrateOperation]:
+def _guarded(database: Database, ops: Operations, models: Models) -> list[MigrateOperation]:
     """Put what others would wait for into online blocks, in the order that there is."""
     with database.connect() as connection, connection.begin():
         there = tables(connection)
-    measured = _measured(database, ops, there)
+    measured = _measured(database, ops, models, there)
     guarded: list[MigrateOperation] = []
-    for online, group in groupby(measured, key=lambda pair: _has_safe_form(*pair)):
+    for online, group in groupby(
+        measured, key=lambda pair: _has_safe_form(pair[0], models, pair[1])
+    ):
         part = [op for op, _ in group]
         guarded += [Online(part)] if online else part
     return guarded

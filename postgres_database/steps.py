@@ -10,7 +10,7 @@ import logging
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager
 from contextvars import ContextVar
-from functools import cache, partial
+from functools import partial
 from hashlib import sha256
 from typing import Any
 
@@ -23,6 +23,7 @@ from sqlalchemy.exc import DBAPIError
 
 from postgres_database import forms, online, operations
 from postgres_database.autocommit import Autocommit
+from postgres_database.errors import ExpectedError
 from postgres_database.journal import JOURNAL, Journal
 from postgres_database.operations import ExecuteFile, Online, RunSql
 from postgres_database.tokens import statements
@@ -73,10 +74,11 @@ def _step(implementation: Any, on: Any, operation: MigrateOperation) -> Any:
     """Run an operation as a step, where it commits by itself or may have been committed before."""
     context = on.get_context()
     run = partial(implementation, on, operation)
+    models = context.opts.get("target_metadata")
     if isinstance(on, BatchOperations) or (context.as_sql and not ONLINE.get()):
         return run()
     if context.as_sql:
-        for piece in statements(text(operation)):
+        for piece in statements(text(operation, models)):
             statement = forms.parse(piece)
             for each in forms.offline(statement) if statement else [piece.strip()]:
                 context.impl.static_output(f"{each};\n")
@@ -86,7 +88,7 @@ def _step(implementation: Any, on: Any, operation: MigrateOperation) -> Any:
     outside = is_outside(connection)
     if not outside and not (journal and journal.resumable):
         return run()
-    sql = text(operation)
+    sql = text(operation, models)
     if sql.lstrip().partition(" ")[0].rstrip(";\n").upper() in OF_SESSION:
         return run()
     if outside:
@@ -135,24 +137,31 @@ def _alone(session: Autocommit, journal: Journal | None, sql: str, run: Callable
             step()
 
 
-def text(operation: MigrateOperation) -> str:
-    """Return the SQL of an operation; where there is none without a database, what kind it is."""
+def text(operation: MigrateOperation, models: Any) -> str:
+    """Return the SQL of an operation; where there is none without a database, what kind it is.
+
+    Args:
+        operation: From a script or a draft.
+        models: Alembic's `target_metadata`: they say how constraints are named.
+
+    Raises:
+        ExpectedError: The models cannot be loaded.
+    """
     if isinstance(operation, RunSql):
         return operation.text
     if isinstance(operation, ExecuteFile):
         return operation.path.read_bytes().decode()
-    context, output = _printer()
-    output.seek(0)
-    output.truncate()
+    context, output = _printer(models)
     try:
         _implementation(operation)(Operations(context), operation)
+    except ExpectedError:
+        raise
     except Exception:  # noqa: BLE001 - whatever a type of the application may raise
         return type(operation).__name__
     return output.getvalue().strip()
 
 
-@cache
-def _printer() -> tuple[MigrationContext, io.StringIO]:
+def _printer(models: Any) -> tuple[MigrationContext, io.StringIO]:
     """Return Alembic's offline mode, and where it prints; without its word that it is one."""
     output = io.StringIO()
     log = logging.getLogger("alembic.runtime.migration")
@@ -162,7 +171,12 @@ def _printer() -> tuple[MigrationContext, io.StringIO]:
         context = MigrationContext.configure(
             dialect_name="postgresql",
             dialect_opts={"paramstyle": "named"},
-            opts={"as_sql": True, "literal_binds": True, "output_buffer": output},
+            opts={
+                "as_sql": True,
+                "literal_binds": True,
+                "output_buffer": output,
+                "target_metadata": models,
+            },
         )
     finally:
         log.setLevel(level)

@@ -18,6 +18,7 @@ from sqlalchemy.dialects import postgresql
 
 from postgres_database.connection import Database, quoted
 from postgres_database.operations import Note, RunSql, SqlType, render_item
+from postgres_database.project_models import Models
 from postgres_database.snapshot import Key
 
 Way = Sequence[MigrateOperation]
@@ -105,9 +106,10 @@ IN_TABLES = {
 class Trial:
     """A scratch database, and what worked on it."""
 
-    def __init__(self, database: Database) -> None:
-        """Begin with nothing done."""
+    def __init__(self, database: Database, models: Models | None = None) -> None:
+        """Begin with nothing done; models say how constraints are named, where operations are Alembic's."""
         self.database = database
+        self._models = models
         self.made: list[tuple[Change, Way]] = []
 
     @property
@@ -154,7 +156,7 @@ class Trial:
         try:
             with connection.begin_nested():
                 for operation in way:
-                    run(connection, operation)
+                    run(connection, operation, self._models)
         except Exception:  # noqa: BLE001 - whatever a script may raise
             return False
         return True
@@ -185,9 +187,9 @@ def _unqualified(cursor: Any) -> Iterator[None]:
     cursor.execute("RESET search_path")
 
 
-def run(connection: sa.Connection, operation: MigrateOperation) -> None:
-    """Run an operation as it will stand in a script."""
-    context = MigrationContext.configure(connection)
+def run(connection: sa.Connection, operation: MigrateOperation, models: Models | None) -> None:
+    """Run an operation as it will stand in a script, where constraints are named as the models say."""
+    context = MigrationContext.configure(connection, opts={"target_metadata": models})
     if isinstance(operation, RunSql):  # no need to render it
         Operations(context).invoke(operation)
         return

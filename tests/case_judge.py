@@ -23,7 +23,7 @@ from catalog import Catalog
 from conftest import Project
 
 import postgres_database.catalog
-from postgres_database import comparison, history, scratch, snapshot, upgrade
+from postgres_database import comparison, history, project_models, snapshot, upgrade
 from postgres_database.comparison import Frame, Side
 from postgres_database.connection import Database
 from postgres_database.errors import ExpectedError
@@ -159,7 +159,7 @@ class _Trial:
     def _load(self, body: str) -> sa.MetaData:
         self.project.models(HEAD + body)
         importlib.invalidate_caches()
-        return scratch.load_metadata(self.project.settings)
+        return project_models.each_metadata(project_models.load(self.project.settings))[0]
 
     def _compare_witnesses(self, before: Catalog, goal: Catalog) -> None:
         """The snapshot must see a difference exactly where the catalogs show one."""

@@ -43,7 +43,7 @@ def test_modules_import_only_what_stands_above_them(module: str) -> None:
 
 
 def test_models_stand_apart() -> None:
-    """Models import nothing of the package but each other; only scratch loads them, by name."""
+    """Models import nothing of the package but each other; only project_models loads them, by name."""
     for path in (PACKAGE / "models").glob("*.py"):
         assert imports(path) <= {"models"}
     for path in PACKAGE.glob("*.py"):

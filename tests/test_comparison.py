@@ -5,7 +5,7 @@ import re
 import pytest
 from conftest import Project, run_sql
 
-from postgres_database import autogenerate, comparison, scratch
+from postgres_database import autogenerate, comparison, project_models, scratch
 from postgres_database.comparison import Comparison, Frame
 
 Case = tuple[str, str]
@@ -346,7 +346,7 @@ def compare(project: Project, models: str, *sql: str) -> Comparison:
     enum = re.search(r"sa\.Enum\([^)]*name='e'\)", models)
     project.models(MODELS.replace(ENUM, enum[0] if enum else ENUM) + models)
     run_sql(project.database, PREPARE, *sql)
-    metadata = scratch.load_metadata(project.settings)
+    metadata = project_models.load(project.settings)
     with scratch.session(project.settings) as session:
         made = session.from_models(metadata)
         run_sql(made, "CREATE SCHEMA IF NOT EXISTS s")

@@ -16,7 +16,7 @@ import pytest
 import sqlalchemy as sa
 from conftest import PASSWORD, Project, as_text, cheap_server, run_sql
 
-from postgres_database import dump, history, scratch, snapshot
+from postgres_database import dump, history, project_models, scratch, snapshot
 from postgres_database.connection import Database
 from postgres_database.dsn import Dsn
 from postgres_database.errors import ExpectedError
@@ -519,7 +519,7 @@ def test_models_in_other_schemas(project: Project) -> None:
     )
 
     with scratch.session(project.settings) as session:
-        made = session.from_models(scratch.load_metadata(project.settings))
+        made = session.from_models(project_models.load(project.settings))
         keys = {str(key) for key in snapshot.take(made).objects}
 
     assert {'TABLE My "Shop"; 100%.t', "TYPE types.mood", "TYPE arrays.x"} <= keys
@@ -532,7 +532,7 @@ def test_models_that_cannot_be_created(alone: Project, own: Database) -> None:
     )
 
     with pytest.raises(ExpectedError) as caught, scratch.session(alone.settings) as session:
-        session.from_models(scratch.load_metadata(alone.settings))
+        session.from_models(project_models.load(alone.settings))
 
     assert alone.settings.target_metadata in caught.value.what
     assert "function oops(integer) does not exist" in caught.value.cause
@@ -576,7 +576,7 @@ def test_models_that_cannot_be_loaded(
     settings = dataclasses.replace(project.settings, target_metadata=name)
 
     with pytest.raises(ExpectedError) as caught:
-        scratch.load_metadata(settings)
+        project_models.load(settings)
 
     assert f"the models {name} cannot be loaded" in caught.value.what
     assert cause in caught.value.cause
@@ -603,4 +603,4 @@ def test_models_that_can_be_loaded(project: Project, name: str) -> None:
     )
     settings = dataclasses.replace(project.settings, target_metadata=f"{module}:{name}")
 
-    assert [*scratch.load_metadata(settings).tables] == ["t"]
+    assert [table.name for table in project_models.tables(project_models.load(settings))] == ["t"]
