@@ -13,7 +13,6 @@ from postgres_database import dump, history, runner, scratch, snapshot, upgrade
 from postgres_database.check import check
 from postgres_database.connection import Database
 from postgres_database.errors import ExpectedError
-from postgres_database.revision import revision
 from postgres_database.tokens import statements
 
 CONVENTION = """
@@ -181,20 +180,6 @@ def test_every_way_to_run_a_script_names_alike(project: Project, server: Databas
         assert checked
         assert not checked.drifts.objects
         upgrade.downgrade(project.settings, online, target="base", confirm=lambda *_: True)
-
-
-def test_a_script_that_is_proved_runs(project: Project) -> None:
-    """What a proof drops by its name on a scratch database has that name on the target."""
-    table = 'sa.Table("book", metadata, sa.Column("isbn", sa.Integer, {}), sa.CheckConstraint("isbn > 1", name="full"))'
-    project.models(CONVENTION.format(schema=None) + table.format("unique=True, primary_key=True"))
-    assert revision(project.settings, "Books").proved
-    up(project)
-    project.models(
-        CONVENTION.format(schema=None) + table.format("nullable=False").replace("full", "filled")
-    )
-    assert revision(project.settings, "Other names").proved
-    up(project)
-    assert check(project.settings, project.database).agree
 
 
 def test_models_are_loaded_only_where_a_script_names_something(project: Project) -> None:

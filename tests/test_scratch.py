@@ -28,7 +28,8 @@ import sys
 from pathlib import Path
 from postgres_database import dsn, history, scratch
 from postgres_database.settings import Settings
-settings = Settings(Path(sys.argv[1]), "", "", None, "", scratch=dsn.parse(sys.argv[2])[0])
+models = "postgres_database.models:metadata"
+settings = Settings(Path(sys.argv[1]), "", "", None, models, scratch=dsn.parse(sys.argv[2])[0])
 def say(text):
     print(text, flush=True)
     sys.stdin.readline()
