@@ -17,6 +17,7 @@ from postgres_database import (
     drift,
     dump,
     history,
+    masks,
     project_models,
     runner,
     scratch,
@@ -258,8 +259,8 @@ class Adoption:
             )
         for line in outside:
             yield f"not in the script: {line}"
-        if dump.is_masked(dumped):
-            yield f"secrets of foreign servers are not in the script: it says {dump.MASK} in their place"
+        if masks.is_masked(dumped):
+            yield f"secrets of foreign servers are not in the script: it says {masks.MASK} in their place"
 
     def _commit(self, path: Path, revision_id: str) -> Path:
         """Move the script to the others, then stamp; if that ends early, the next run finds and stamps it.

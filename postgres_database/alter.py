@@ -134,7 +134,7 @@ def _storage(here: Column, goal: Column) -> Iterator[str]:
         yield f"SET COMPRESSION {COMPRESSION[goal.compression]}"
     if here.statistics != goal.statistics:
         yield f"SET STATISTICS {goal.statistics}"
-    yield from _options(here.attributes or (), goal.attributes or ())
+    yield from _options(here.attributes, goal.attributes)
 
 
 def _default(goal: Column) -> str:

@@ -10,6 +10,7 @@ from typing import Any, NamedTuple
 
 import sqlalchemy as sa
 
+from postgres_database.bookkeeping import OWN
 from postgres_database.connection import Database, identifier
 
 DEFAULT_SCHEMA = "public"
@@ -56,7 +57,7 @@ class Column:
     storage: str
     compression: str
     statistics: int
-    attributes: Sequence[str] | None
+    attributes: Sequence[str]
     """Its own settings, such as n_distinct=5."""
     inherited: bool
     """Whether it only is there because a parent has it."""
@@ -152,8 +153,9 @@ TABLES = f"""
            coalesce(pg_get_partkeydef(c.oid), ''),
            array(SELECT i.inhparent::regclass::text FROM pg_inherits i WHERE i.inhrelid = c.oid ORDER BY i.inhseqno),
            c.relpersistence = 'p',
-           array(SELECT unnest(c.reloptions) UNION ALL
-                 SELECT 'toast.' || unnest(t.reloptions) FROM pg_class t WHERE t.oid = c.reltoastrelid),
+           array(SELECT o FROM unnest(c.reloptions) o WHERE NOT starts_with(o, '{OWN}') UNION ALL
+                 SELECT 'toast.' || o FROM pg_class t, unnest(t.reloptions) o
+                 WHERE t.oid = c.reltoastrelid AND NOT starts_with(o, '{OWN}')),
            coalesce(m.amname, ''), coalesce(s.spcname, ''),
            c.relreplident::text || coalesce((
                SELECT quote_ident(x.relname) FROM pg_index i JOIN pg_class x ON x.oid = i.indexrelid
@@ -171,7 +173,7 @@ TABLES = f"""
 """  # noqa: S608 - a constant
 
 # An identity's or a serial's sequence depends on its column: internally or automatically.
-COLUMNS = """
+COLUMNS = f"""
     SELECT a.attrelid, a.attname, format_type(a.atttypid, a.atttypmod),
            CASE WHEN a.attcollation <> t.typcollation THEN a.attcollation::regcollation::text ELSE '' END,
            coalesce(pg_get_expr(d.adbin, d.adrelid), ''), a.attgenerated::text, a.attidentity::text, a.attnotnull,
@@ -181,7 +183,7 @@ COLUMNS = """
            coalesce(CASE WHEN q.deptype = 'i' THEN q.options END, ''),
            a.attstorage::text,
            a.attcompression::text, coalesce(a.attstattarget, -1),
-           a.attoptions, NOT a.attislocal
+           array(SELECT o FROM unnest(a.attoptions) o WHERE NOT starts_with(o, '{OWN}')), NOT a.attislocal
     FROM pg_attribute a
     JOIN pg_type t ON t.oid = a.atttypid
     LEFT JOIN pg_attrdef d ON d.adrelid = a.attrelid AND d.adnum = a.attnum
@@ -198,7 +200,7 @@ COLUMNS = """
     ) q ON true
     WHERE a.attrelid = ANY (%s) AND a.attnum > 0 AND NOT a.attisdropped
     ORDER BY a.attrelid, a.attnum
-"""
+"""  # noqa: S608 - a constant
 
 CONSTRAINTS = """
     SELECT c.conrelid, c.conname, c.contype::text, pg_get_constraintdef(c.oid),

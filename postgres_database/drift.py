@@ -13,6 +13,7 @@ from postgres_database import (
     comparison,
     draft,
     dump,
+    masks,
     matching,
     renames,
     snapshot,
@@ -112,8 +113,8 @@ def drifts(
             objects[each.key] = each
             script = [text for text in script if text not in repairs.get(each.key, ())]
             script += each.repair
-    masked = any(dump.MASK in text for text in script)
-    secret = f"a secret belongs in the place of {dump.MASK}, which only you know"
+    masked = any(masks.MASK in text for text in script)
+    secret = f"a secret belongs in the place of {masks.MASK}, which only you know"
     return Drifts(
         tuple(objects.values()),
         tuple(script),

@@ -18,6 +18,7 @@ import sqlalchemy as sa
 from postgres_database import dump
 from postgres_database.connection import Database
 from postgres_database.scratch import Scratch
+from postgres_database.sections import REMEMBERED, sections
 from postgres_database.tokens import IDENTIFIER, TOKEN, parentheses, split
 
 # Since 18 these have names, which stay when a column gets another; models cannot give them one.
@@ -152,12 +153,12 @@ def copies(texts: Sequence[str], scratch: Scratch) -> list[Database]:
     return databases
 
 
-@lru_cache(maxsize=dump.REMEMBERED)
+@lru_cache(maxsize=REMEMBERED)
 def parse(text: str) -> Snapshot:
     """Split a dump into its objects, each in canonical form."""
     objects: defaultdict[Key, list[str]] = defaultdict(list)
     method = USUAL_METHOD
-    for section in dump.sections(text):
+    for section in sections(text):
         kind, body = section.kind, section.body
         method = (METHOD.findall(section.settings) or [method])[-1]
         if all(token["comment"] for token in TOKEN.finditer(body)):

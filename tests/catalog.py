@@ -30,7 +30,8 @@ QUERIES = {
             format_type(atttypid, atttypmod) AS type, attnotnull, attidentity, attgenerated,
             pg_get_expr(d.adbin, d.adrelid) AS default, NULLIF(attcollation, t.typcollation)::regcollation,
             NULLIF(attstorage, t.typstorage) AS storage, attcompression, NULLIF(attstattarget, -1) AS target,
-            attoptions, attfdwoptions, attislocal, attinhcount
+            ARRAY(SELECT o FROM unnest(attoptions) o WHERE NOT starts_with(o, 'pg_')) AS attoptions,
+            attfdwoptions, attislocal, attinhcount
         FROM r
         JOIN pg_attribute a ON a.attrelid = r.oid AND attnum > 0 AND NOT attisdropped
         JOIN pg_type t ON t.oid = atttypid

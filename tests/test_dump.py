@@ -1,12 +1,13 @@
 """pg_dump's text: what of it is masked, and what is said when there is none."""
 
+import subprocess
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 from conftest import OTHER_PROGRAMS, fresh, run_sql
 
-from postgres_database import binaries, dump
+from postgres_database import binaries, catalog, dump, masks
 from postgres_database.connection import Database
 from postgres_database.errors import ExpectedError
 
@@ -61,10 +62,79 @@ def test_secrets_are_masked(made: Database, kind: str, given: str, dumped: str |
     assert text.count("s3cr3t") == 1  # the table's
     assert "r3t@h" not in text
     assert dumped is None or dumped in " ".join(text.split())
-    assert dump.is_masked(text) == ("***" in text)
+    assert masks.is_masked(text) == ("***" in text)
     run_sql(made, "DROP FOREIGN DATA WRAPPER w CASCADE; DROP TABLE plain")
     dump.restore(text, made)
     assert dump.dump(made) == text
+
+
+def keep_for_itself(database: Database, option: str) -> None:
+    """Let the server keep an option of its own before those of every column and relation, as some minor releases do."""
+    theirs = (
+        "(SELECT oid FROM pg_class WHERE oid >= 16384 AND relkind NOT IN ('i', 'I', 'S')"
+        " AND relnamespace::regnamespace::text <> 'information_schema')"
+    )
+    run_sql(
+        database,
+        f"UPDATE pg_attribute SET attoptions = array_prepend('{option}=' || attrelid, attoptions)"
+        f" WHERE attrelid IN {theirs} AND attnum > 0 AND NOT attisdropped",
+        f"UPDATE pg_class SET reloptions = array_prepend('{option}=' || oid, reloptions) WHERE oid IN {theirs}",
+    )
+
+
+KEPT = r"""
+CREATE SCHEMA s;
+CREATE TABLE s."Na""me
+ (x;" (id int PRIMARY KEY, "c;(
+    d" text DEFAULT ' SET (pg_attver=1);', b int,
+    UNIQUE (b) WITH (fillfactor = 70)) WITH (fillfactor = 80, autovacuum_enabled = off, toast.autovacuum_enabled = off);
+ALTER TABLE s."Na""me
+ (x;" ALTER "c;(
+    d" SET (n_distinct = 5, n_distinct_inherited = 7);
+ALTER TABLE s."Na""me
+ (x;" ALTER b SET STATISTICS 7;
+CREATE TYPE s.both AS (a int, b text);
+CREATE FOREIGN DATA WRAPPER w;
+CREATE SERVER far FOREIGN DATA WRAPPER w;
+CREATE FOREIGN TABLE s.far (a int OPTIONS (pg_attver '3'), b text) SERVER far OPTIONS (pg_x 'y');
+CREATE FUNCTION s.set(pg_a int) RETURNS int IMMUTABLE LANGUAGE sql AS 'SELECT pg_a';
+CREATE VIEW s.plain AS SELECT s.set(pg_a => 1) AS a;
+CREATE VIEW s.safe WITH (security_barrier = true) AS SELECT 1 AS a;
+CREATE MATERIALIZED VIEW s.counted WITH (fillfactor = 70) AS SELECT s.set(pg_a => 1) AS a;
+CREATE TABLE s.parted (a int, b int) PARTITION BY RANGE (a);
+CREATE TABLE s.part PARTITION OF s.parted FOR VALUES FROM (1) TO (2);
+CREATE TABLE s.child () INHERITS (s."Na""me
+ (x;");
+CREATE INDEX i ON s.part (b, (a + b)) WITH (fillfactor = 60);
+CREATE FUNCTION s.f() RETURNS text LANGUAGE sql AS $$
+    ALTER TABLE ONLY s.part ALTER COLUMN a SET (pg_attver=3);
+    CREATE TABLE x (a int) WITH (pg_x='1');
+    SELECT 1 $$;
+COMMENT ON TABLE s.part IS 'ALTER TABLE ONLY s.part ALTER COLUMN a SET (pg_attver=3); WITH (pg_x=''1'')';
+"""
+
+
+@pytest.mark.parametrize("option", ["pg_attver", "pg_Two words"])
+def test_what_a_server_keeps_for_itself_is_left_out(made: Database, option: str) -> None:
+    """Options that begin with pg_ are no part of a schema, wherever they stand; text that looks like them stays."""
+    run_sql(made, KEPT)
+    text, parts = dump.dump(made), catalog.take(made)
+    keep_for_itself(made, option)
+    assert catalog.take(made) == parts
+    run_sql(
+        made,
+        "UPDATE pg_class SET reloptions = '{pg_x=1}' WHERE relkind = 'i' AND reloptions IS NULL",
+    )
+    assert option in "".join(
+        subprocess.run(
+            [binaries.BINARIES / "pg_dump", "--schema-only"],
+            env=made.dsn.child_environment(),
+            capture_output=True,
+            check=True,
+        ).stdout.decode()
+    )
+    assert dump.dump(made) == text
+    assert text.count("pg_attver") == 5  # as users wrote them
 
 
 def test_a_server_that_is_newer(server: Database, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -14,7 +14,7 @@ from postgres_database.renames import Rename, one_by_one
 def column(name: str, type_: str) -> Column:
     """Return a column without anything special."""
     return Column(
-        name, type_, "", "", "", "", False, "", False, "", "x", "", -1, None, False  # noqa: FBT003
+        name, type_, "", "", "", "", False, "", False, "", "x", "", -1, (), False  # noqa: FBT003
     )  # fmt: skip
 
 

@@ -43,7 +43,8 @@ JUDGE = """
     LEFT JOIN pg_tablespace s ON s.oid = reltablespace LEFT JOIN pg_am m ON m.oid = relam
     WHERE relnamespace IN (SELECT oid FROM ours)
 ;;  SELECT 'column', attrelid::regclass, attname, format_type(atttypid, atttypmod), attnotnull,
-           attidentity, attgenerated, attstattarget, attstorage, attcompression, attoptions,
+           attidentity, attgenerated, attstattarget, attstorage, attcompression,
+           ARRAY(SELECT o FROM unnest(attoptions) o WHERE NOT starts_with(o, 'pg_')),
            attcollation::regcollation, pg_get_expr(adbin, adrelid),
            CASE WHEN relkind IN ('v', 'c') THEN attnum END
     FROM pg_attribute a JOIN pg_class c ON c.oid = attrelid
