@@ -112,6 +112,7 @@ def revision(
         rename=rename or (),
         no_renames=no_renames,
         ask=None if json else console.asking(),
+        on_wait=console.show_waiting,
     )
     if json:
         console.raw(report.revision_json(result))
@@ -249,7 +250,9 @@ def baseline_existing(
     if not result.revision:
         raise Exit(code=DIFFERENT)
     if with_models and (result.unlike_models or result.path is None) and not result.pending:
-        written = workflow.revision(settings, "What the models say", ask=console.asking())
+        written = workflow.revision(
+            settings, "What the models say", ask=console.asking(), on_wait=console.show_waiting
+        )
         show.revision(written)
         if not written.proved:
             raise Exit(code=DIFFERENT)
@@ -370,9 +373,10 @@ def edit(c: Context, target: str = "head") -> None:
 )
 def merge(c: Context, msg: str = "Merge the heads", target: str = "heads") -> None:
     """Join several heads by a revision that runs nothing."""
-    from postgres_database import console, runner
+    from postgres_database import console, script
 
-    console.say(f"wrote     {runner.merge(_settings(), msg, target.split(','))}")
+    path = script.merge(_settings(), msg, target.split(","), console.show_waiting)
+    console.say(f"wrote     {path}")
 
 
 @command(

@@ -1,13 +1,8 @@
 """The way from a database without scripts to one that is at the first of them."""
 
-import fcntl
-import os
-import shutil
-import time
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager, suppress
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 
 import sqlalchemy as sa
@@ -23,6 +18,7 @@ from postgres_database import (
     scratch,
     script,
     snapshot,
+    staged,
 )
 from postgres_database.catalog import DEFAULT_SCHEMA
 from postgres_database.comparison import Frame
@@ -34,8 +30,7 @@ from postgres_database.settings import Settings
 from postgres_database.snapshot import Key
 from postgres_database.spelling import in_words_of
 from postgres_database.tokens import stable
-from postgres_database.turn import POLLED
-from postgres_database.upgrade import Confirm, OnWait, ask
+from postgres_database.upgrade import Confirm, ask
 
 UPGRADE = 'op.execute_file(__file__.removesuffix(".py") + ".sql")'
 DOWNGRADE = """raise ExpectedError(
@@ -43,9 +38,6 @@ DOWNGRADE = """raise ExpectedError(
         cause="it is the database as it was before it had scripts; undoing it would drop its data",
         hint="invoke current",
     )"""
-STAGED = ".baseline"
-"""The folder beside the scripts for one that is not proved yet."""
-
 SERVER = sa.text(
     """
     SELECT split_part(current_setting('server_version'), ' ', 1),
@@ -84,56 +76,13 @@ class Adopted:
     """Objects that the models say differently; None if that cannot be told."""
 
 
-@contextmanager
-def staging(settings: Settings, on_wait: OnWait, wait: float | None) -> Iterator[Path]:
-    """Make an empty folder for a script, which nobody else in this checkout uses meanwhile.
-
-    Raises:
-        ExpectedError: Somebody else still uses it after so many seconds.
-    """
-    scripts = history.script_directory(settings)
-    home, versions = Path(scripts.dir), Path(scripts.versions)
-    lock = os.open(home, os.O_RDONLY)
-    try:
-        _lock(lock, on_wait, wait)
-        staged = home / STAGED
-        for path in staged.glob("*.py"):  # a command was killed that had moved only half
-            (versions / path.name).with_suffix(".sql").unlink(missing_ok=True)
-        shutil.rmtree(staged, ignore_errors=True)
-        staged.mkdir()
-        try:
-            yield staged
-        finally:
-            shutil.rmtree(staged)
-    finally:
-        os.close(lock)
-
-
-def _lock(folder: int, on_wait: OnWait, wait: float | None) -> None:
-    started, told = time.monotonic(), False
-    while True:
-        with suppress(BlockingIOError):
-            fcntl.flock(folder, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            return
-        if wait is not None and time.monotonic() - started >= wait:
-            raise ExpectedError(
-                "another command works in this checkout; nothing was done",
-                cause=f"baseline-existing holds migration/; waited {wait:g} s",
-                hint="the same command again, or with a longer --wait",
-            )
-        if not told:
-            on_wait("another command: baseline-existing in this checkout")
-            told = True
-        time.sleep(POLLED)
-
-
 class Adoption:
     """The way from a database without scripts to one that is at the first of them."""
 
-    def __init__(self, settings: Settings, database: Database, staged: Path) -> None:
-        """Adopt a database with scripts in the folder `staged`, until they are proved."""
+    def __init__(self, settings: Settings, database: Database, staged: Settings) -> None:
+        """Adopt a database; `staged` is what `script.staging` yields."""
         self._settings = settings
-        self._staged = replace(settings, versions=staged)
+        self._staged = staged
         self._database = database
         self._reader = database.read_only()
 
@@ -145,7 +94,7 @@ class Adoption:
             bootstrap = _server(self._reader)[2]  # no catalog tells where this role is named
             if dump.names_role(dumped, bootstrap):
                 roles = tuple(sorted({*roles, bootstrap}))
-            path = self._write(message, dumped, roles, tablespaces)
+            self._write(message, dumped, roles, tablespaces)
             scripts = history.read(self._staged)
             rebuilt = self._rebuild(scripts, dumped, session)
             respelled = self._prove(dumped, rebuilt, session)
@@ -163,7 +112,7 @@ class Adoption:
             )
         return Adopted(
             revision.id,
-            self._commit(path, revision.id),
+            self._commit(revision.id),
             len(snapshot.parse(dumped).objects),
             respelled,
             notes,
@@ -172,20 +121,20 @@ class Adoption:
 
     def _write(
         self, message: str, dumped: str, roles: tuple[str, ...], tablespaces: tuple[str, ...]
-    ) -> Path:
+    ) -> None:
         written = script.write(
             self._staged,
             message,
-            "base",
+            (),
             upgrade=UPGRADE,
             downgrade=DOWNGRADE,
             imports=["", "from postgres_database.errors import ExpectedError"],
             roles=roles,
             tablespaces=tablespaces,
         )
-        path = Path(written.path)
-        path.with_suffix(".sql").write_bytes(stable(dump.restorable(dumped)).encode())
-        return path
+        text = stable(dump.restorable(dumped)).encode()
+        with staged.written(self._settings.root):
+            Path(written.path).with_suffix(".sql").write_bytes(text)
 
     def _rebuild(self, scripts: History, dumped: str, session: Scratch) -> Database:
         try:
@@ -262,25 +211,15 @@ class Adoption:
         if masks.is_masked(dumped):
             yield f"secrets of foreign servers are not in the script: it says {masks.MASK} in their place"
 
-    def _commit(self, path: Path, revision_id: str) -> Path:
-        """Move the script to the others, then stamp; if that ends early, the next run finds and stamps it.
+    def _commit(self, revision_id: str) -> Path:
+        """Publish the script, then stamp; if that ends early, the next run finds and stamps it.
 
         The script stays: nobody knows whether a stamp was committed whose answer did not arrive.
         """
-        versions = Path(history.script_directory(self._settings).versions)
-        moved = versions / path.name
-        if history.read(self._settings).revisions:
-            raise ExpectedError(
-                "migration/versions is not empty any more; nothing was written",
-                cause="somebody wrote a script while the database was adopted",
-                hint=f"invoke baseline-existing{self._settings.env_option}   (again)",
-            )
-        path.with_suffix(".sql").replace(moved.with_suffix(".sql"))
-        path.replace(moved)
-        history.forget()
+        (path,) = script.publish(self._staged, ())
         with runner.open_runner(self._settings, self._database) as run:
             run.stamp([revision_id])
-        return moved
+        return path
 
 
 def _server(database: Database) -> tuple[str, int, str]:

@@ -5,8 +5,8 @@ from pathlib import Path
 
 import sqlalchemy as sa
 
-from postgres_database import drift, history, runner, scratch, snapshot
-from postgres_database.adoption import Adoption, staging
+from postgres_database import drift, history, runner, scratch, script, snapshot
+from postgres_database.adoption import Adoption
 from postgres_database.connection import Database, identifier
 from postgres_database.errors import ExpectedError
 from postgres_database.history import History
@@ -70,7 +70,7 @@ def baseline(  # noqa: PLR0913, PLR0917
     with runner.open_runner(settings, database) as writer:
         writer.require_writable()
     with (
-        staging(settings, on_wait, wait) as staged,
+        script.staging(settings, on_wait, wait) as staged,
         runner.open_runner(settings, reader) as run,
         run.alone(on_wait, wait),
     ):

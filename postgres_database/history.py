@@ -14,7 +14,7 @@ from typing import Any
 from alembic.config import Config
 from alembic.script import ScriptDirectory
 
-from postgres_database import broken_scripts
+from postgres_database import broken_scripts, staged
 from postgres_database.errors import ExpectedError
 from postgres_database.project_models import Deferred
 from postgres_database.settings import Settings
@@ -257,8 +257,6 @@ def alembic_config(settings: Settings, **attributes: Any) -> Config:
     quiet = argparse.Namespace(quiet=True, x=None)  # what Alembic would say, our commands say
     config = Config(ini, stdout=io.StringIO(), cmd_opts=quiet)
     config.attributes.update(attributes, settings=settings, target_metadata=Deferred(settings))
-    if settings.versions:
-        config.set_main_option("version_locations", str(settings.versions).replace("%", "%%"))
     return config
 
 
@@ -272,11 +270,19 @@ def script_directory(settings: Settings) -> ScriptDirectory:
     A command needs them for each step, and Alembic would import every script each time.
     """
     found = ScriptDirectory.from_config(alembic_config(settings))
+    staged.finish(Path(found.dir))
+    if settings.staged:
+        found.version_locations = [*map(str, folders(found)), str(settings.staged)]
     files = _files(found)
     if files not in _LOADED:
         forget()
         _LOADED[files] = found
     return _LOADED[files]
+
+
+def folders(directory: ScriptDirectory) -> list[Path]:
+    """Return the folders that scripts are in."""
+    return [Path(each) for each in directory.version_locations or [f"{directory.dir}/versions"]]
 
 
 def forget() -> None:
@@ -285,10 +291,10 @@ def forget() -> None:
 
 
 def _files(directory: ScriptDirectory) -> tuple[Any, ...]:
-    folders = [*map(Path, directory.version_locations or [directory.versions])]
-    paths = [path for folder in folders for path in sorted(folder.rglob("*.py"))]
+    places = folders(directory)
+    paths = [path for folder in places for path in sorted(folder.rglob("*.py"))]
     facts = [(path, path.stat()) for path in paths if path.is_file()]  # an editor's lock is none
-    return directory.dir, *folders, *((path, stat.st_mtime_ns, stat.st_ino) for path, stat in facts)
+    return directory.dir, *places, *((path, stat.st_mtime_ns, stat.st_ino) for path, stat in facts)
 
 
 def read(settings: Settings) -> History:

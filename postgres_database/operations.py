@@ -172,9 +172,9 @@ class Note(MigrateOperation):
 class Refuse(MigrateOperation):
     """An end with an error."""
 
-    def __init__(self, what: str, cause: str) -> None:
+    def __init__(self, what: str, cause: str, hint: str = "invoke current") -> None:
         """Remember what is said."""
-        self.error = ExpectedError(what, cause=cause, hint="invoke current")
+        self.error = ExpectedError(what, cause=cause, hint=hint)
 
 
 @Operations.implementation_for(ExecuteFile)
@@ -228,7 +228,9 @@ def _render_outside(autogen: AutogenContext, operation: Outside) -> str:
 
 @renderers.dispatch_for(Online)
 def _render_online(autogen: AutogenContext, operation: Online) -> str:
-    body = (line for each in operation.steps for line in render_op_text(autogen, each).split("\n"))
+    body = [line for each in operation.steps for line in render_op_text(autogen, each).split("\n")]
+    if all(isinstance(each, Note) for each in operation.steps):
+        body.append("pass")
     return "\n    ".join(["with op.online():", *body])
 
 

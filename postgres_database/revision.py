@@ -1,6 +1,6 @@
 """Write the next script from the models, and prove it on scratch databases that hold rows."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, fields, replace
 from pathlib import Path
 from typing import Any
@@ -27,10 +27,13 @@ from postgres_database.comparison import Frame
 from postgres_database.connection import Database
 from postgres_database.draft import draft
 from postgres_database.errors import ExpectedError
+from postgres_database.history import History
 from postgres_database.matching import Ask, Wishes
 from postgres_database.operations import Refuse, imports
+from postgres_database.project_models import Models
 from postgres_database.proof import Filled, Prover
 from postgres_database.renames import Rename
+from postgres_database.scratch import Scratch
 from postgres_database.settings import Settings
 from postgres_database.snapshot import Difference, Key
 from postgres_database.spelling import in_words_of
@@ -93,6 +96,7 @@ def revision(  # noqa: PLR0913 - each is an option
     rename: Sequence[str] = (),
     no_renames: bool = False,
     ask: Ask | None = None,
+    on_wait: Callable[[str], None] = lambda _: None,
 ) -> RevisionResult:
     """Write a script that brings the history to the models; no target is needed or touched.
 
@@ -104,6 +108,7 @@ def revision(  # noqa: PLR0913 - each is an option
         rename: What was renamed: `table.column:new`, `old:new`, `type.value:new`.
         no_renames: What else was dropped and added is no rename.
         ask: Asked about each likely rename; None where nobody can answer.
+        on_wait: Called once if another command writes scripts in this checkout: with who that is.
 
     Raises:
         ExpectedError: Nothing was written.
@@ -113,53 +118,72 @@ def revision(  # noqa: PLR0913 - each is an option
             "a revision needs a message",
             hint="invoke revision --msg 'Added column to file_meta_data'   (make revision MSG='…')",
         )
-    if empty:
-        head = history.read(settings).head
-        written = script.write(settings, message, head)
-        result = RevisionResult(Path(written.path), revision=written.revision, tried=False)
-        return _with_sql(settings, head, result, wanted=sql)
-    models = project_models.load(settings)
-    with scratch.session(settings) as session:
-        # Before a script is imported, which may change the models.
-        from_models = session.from_models(models)
-        before = history.read(settings)
-        head = before.head
-        at_head = session.at(before, before.heads)
-        left, goal = comparison.sides(at_head, from_models)
+    # Before a script is imported, which may change the models.
+    models = None if empty else project_models.load(settings)
+    with script.staging(settings, on_wait) as aside:
+        if models is None:
+            result = _empty(aside, message)
+        else:
+            wishes = Wishes(tuple(rename), no_renames, matching.hints(models), ask)
+            with scratch.session(aside) as session:
+                result = _next(aside, session, message, models, wishes)
+    return _with_sql(settings, result) if sql and result.path and result.proved else result
+
+
+def _empty(settings: Settings, message: str) -> RevisionResult:
+    before = history.read(settings)
+    written = script.write(settings, message, _head(before))
+    (path,) = script.publish(settings, before.heads)
+    return RevisionResult(path, revision=written.revision, tried=False)
+
+
+def _head(before: History) -> tuple[str, ...]:
+    """Return what the next script follows; raise ExpectedError if the history has several heads."""
+    return before.heads if before.head != "base" else ()
+
+
+def _next(
+    settings: Settings, session: Scratch, message: str, models: Models, wishes: Wishes
+) -> RevisionResult:
+    """Find what the next script is to do, and let it be written and proved."""
+    from_models = session.from_models(models)
+    before = history.read(settings)
+    _head(before)
+    at_head = session.at(before, before.heads)
+    left, goal = comparison.sides(at_head, from_models)
+    right = in_words_of(left, goal, (at_head, from_models), session)
+    whole = Frame(settings, left, right, before.objects)
+    if not whole.comparison.objects and not wishes.flags:
+        return RevisionResult(kept=whole.comparison.kept)
+    renamed = _rename(at_head, whole, wishes)
+    frame = whole
+    if renamed:
+        left_over = {f"SCHEMA {each.old.schema}" for each in renamed}
+        left = comparison.side(at_head)
         right = in_words_of(left, goal, (at_head, from_models), session)
-        whole = Frame(settings, left, right, before.objects)
-        if not whole.comparison.objects and not rename:
-            return RevisionResult(kept=whole.comparison.kept)
-        wishes = Wishes(tuple(rename), no_renames, matching.hints(models), ask)
-        renamed = _rename(at_head, whole, wishes)
-        frame = whole
-        if renamed:
-            left_over = {f"SCHEMA {each.old.schema}" for each in renamed}
-            left = comparison.side(at_head)
-            right = in_words_of(left, goal, (at_head, from_models), session)
-            frame = Frame(settings, left, right, before.objects | left_over)
-        trial = session.clone(at_head)
-        rows.remove(trial)  # they may stop the proof, but not the draft
-        unfilled = rows.fill(at_head, from_models)
-        held = contents.take(at_head)
-        _run_sql(at_head, [renames.statement(each.inverse) for each in reversed(renamed)])
-        filled = Filled(at_head, held, probe.refusals(at_head))
-        drafted = draft(trial, whole, frame, renamed, models)
-        result = RevisionResult(
-            renamed=tuple(f"{each.kind} {each}" for each in renamed if each.old.name),
-            detected=drafted.detected,
-            completed=drafted.completed,
-            cautions=drafted.cautions,
-            not_upgraded=frame.comparison.objects,
-            kept=frame.comparison.kept,
-            empty=unfilled,
-        )
-        if drafted.upgrade:
-            origin = Origin(session, before, trial, whole, frame, renamed, models)
-            divided = stages.divide(origin, drafted) if settings.online else stages.whole(drafted)
-            prover = Prover(settings, session, before, whole, frame, from_models)
-            result = _write_and_prove(message, divided, prover, filled, result)
-        return _with_sql(settings, head, result, wanted=sql)
+        frame = Frame(settings, left, right, before.objects | left_over)
+    trial = session.clone(at_head)
+    rows.remove(trial)  # they may stop the proof, but not the draft
+    unfilled = rows.fill(at_head, from_models)
+    held = contents.take(at_head)
+    _run_sql(at_head, [renames.statement(each.inverse) for each in reversed(renamed)])
+    filled = Filled(at_head, held, probe.refusals(at_head))
+    drafted = draft(trial, whole, frame, renamed, models)
+    result = RevisionResult(
+        renamed=tuple(f"{each.kind} {each}" for each in renamed if each.old.name),
+        detected=drafted.detected,
+        completed=drafted.completed,
+        cautions=drafted.cautions,
+        not_upgraded=frame.comparison.objects,
+        kept=frame.comparison.kept,
+        empty=unfilled,
+    )
+    if not drafted.upgrade:
+        return result
+    origin = Origin(session, before, trial, whole, frame, renamed, models)
+    divided = stages.divide(origin, drafted) if settings.online else stages.whole(drafted)
+    prover = Prover(settings, session, before, whole, frame, from_models)
+    return _write_and_prove(message, divided, prover, filled, result)
 
 
 def _rename(at_head: Database, frame: Frame, wishes: Wishes) -> tuple[Rename, ...]:
@@ -182,38 +206,59 @@ def _run_sql(database: Database, statements: Any) -> None:
 def _write_and_prove(
     message: str, divided: Stages, prover: Prover, filled: Filled, result: RevisionResult
 ) -> RevisionResult:
-    """Write the scripts and prove them; what cannot be undone says so. Leave none behind if that ends early."""
+    """Write the scripts aside, prove them, and publish them; what is not proved refuses to run."""
     written: list[Script] = []
-    try:
-        for stage in divided.stages:
-            written.append(_write(message, stage, prover, written))
-        ends = [stage.end for stage in divided.stages]
-        legs = prover.legs([(each.revision, end) for each, end in zip(written, ends, strict=True)])
-        proof = prover.prove(legs, None if divided.unfilled else filled)
-        cautions = (*divided.cautions, *proof.cautions)
-        if len(history.read(prover.settings).heads) > 1:
-            cautions += ("another script was written meanwhile: invoke merge joins the heads",)
-        if proof.not_downgraded:
-            names = ", ".join(str(each.key) for each in proof.not_downgraded)
-            refuse = Refuse("this revision cannot be undone", names)
-            last, stage = written.pop(), divided.stages[-1]
-            Path(last.path).unlink()
-            stage = replace(stage, downgrade=[refuse, *stage.downgrade])
-            written.append(_write(message, stage, prover, written, last.revision))
-    except BaseException:
-        for each in written:
-            Path(each.path).unlink(missing_ok=True)
-        raise
+    for stage in divided.stages:
+        written.append(_write(message, stage, prover, written))
+    ends = [stage.end for stage in divided.stages]
+    legs = prover.legs([(each.revision, end) for each, end in zip(written, ends, strict=True)])
+    proof = prover.prove(legs, None if divided.unfilled else filled)
     found = {field.name: getattr(proof, field.name) for field in fields(proof)}
-    paths = [Path(each.path) for each in written]
+    result = replace(result, **{**found, "cautions": (*divided.cautions, *proof.cautions)})
+    if not result.proved:
+        written = _marked(message, divided, prover, written, result)
+    paths = script.publish(prover.settings, prover.history.heads)
     return replace(
         result,
         path=paths[0],
         then=paths[1] if paths[1:] else None,
         revision=written[-1].revision,
         unfilled=divided.unfilled,
-        **{**found, "cautions": cautions},
     )
+
+
+def _marked(
+    message: str, divided: Stages, prover: Prover, written: Sequence[Script], result: RevisionResult
+) -> list[Script]:
+    """Write scripts anew that are not proved: the first one does not upgrade before its author lets it.
+
+    Everything that runs the history refuses until then, plain Alembic, too. Where the downgrade does not lead back,
+    the last one refuses that as well.
+    """
+    first, *others = divided.stages
+    edit = f"invoke edit --target {written[0].revision}"
+    hint = f"{edit}   (mend it, remove this error from upgrade(), then: invoke check)"
+    refuse = Refuse("this revision is not proved", "\n".join(_faults(result)), hint)
+    marked = [replace(first, upgrade=[refuse, *first.upgrade]), *others]
+    if result.not_downgraded:
+        names = ", ".join(str(each.key) for each in result.not_downgraded)
+        refuse = Refuse("this revision cannot be undone", names)
+        marked[-1] = replace(marked[-1], downgrade=[refuse, *marked[-1].downgrade])
+    again: list[Script] = []
+    for old, stage in zip(written, marked, strict=True):
+        Path(old.path).unlink()
+        again.append(_write(message, stage, prover, again, old.revision))
+    return again
+
+
+def _faults(result: RevisionResult) -> Iterator[str]:
+    """Yield what a proof found, a line each."""
+    if result.failure:
+        yield result.failure
+    yield from (f"lost: {line}" for line in result.lost)
+    yield from (f"broken: {line}" for line in result.broken)
+    yield from (f"the upgrade does not make {each.key}" for each in result.not_upgraded)
+    yield from (f"the downgrade does not bring back {each.key}" for each in result.not_downgraded)
 
 
 def _write(
@@ -227,7 +272,7 @@ def _write(
     return script.write(
         prover.settings,
         f"Beside live traffic: {message}" if before else message,
-        before[-1].revision if before else prover.history.head,
+        (before[-1].revision,) if before else prover.history.heads,
         revision=revision_id,
         upgrade=bodies[0],
         downgrade=bodies[1],
@@ -237,9 +282,10 @@ def _write(
     )
 
 
-def _with_sql(
-    settings: Settings, head: str, result: RevisionResult, *, wanted: bool
-) -> RevisionResult:
-    if not wanted or result.path is None:
-        return result
-    return replace(result, sql=runner.offline(settings, "upgrade", head, result.revision))
+def _with_sql(settings: Settings, result: RevisionResult) -> RevisionResult:
+    scripts = history.read(settings)
+    start = scripts[result.revision].parents
+    if result.then:
+        start = scripts[start[0]].parents
+    sql = runner.offline(settings, "upgrade", start[0] if start else "base", result.revision)
+    return replace(result, sql=sql)

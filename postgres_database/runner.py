@@ -4,7 +4,6 @@ import io
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager, redirect_stdout, suppress
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 import psycopg2
@@ -232,29 +231,3 @@ def alembic(settings: Settings, name: str, *args: Any, **options: Any) -> str:
     with broken_scripts.told(settings):
         getattr(command, name)(config, *args, **options)
     return printed.getvalue().decode()
-
-
-def merge(settings: Settings, message: str, revisions: Sequence[str]) -> Path:
-    """Write a revision that joins several heads, and return its path.
-
-    Raises:
-        ExpectedError: There is nothing to merge.
-    """
-    scripts = history.read(settings)
-    if list(revisions) == ["heads"]:
-        revisions = scripts.heads
-    if len(revisions) <= 1:
-        raise ExpectedError(
-            "there is nothing to merge",
-            cause=f"the history has one head: {', '.join(scripts.heads) or 'base'}",
-            hint="invoke heads",
-        )
-    with broken_scripts.told(settings):
-        script = command.merge(
-            history.alembic_config(settings),
-            [scripts.resolve(revision) for revision in revisions],
-            message,
-        )
-    if script is None:
-        raise ExpectedError("Alembic wrote no script", hint="invoke history")
-    return Path(script.path).relative_to(settings.root)

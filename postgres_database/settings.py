@@ -65,8 +65,8 @@ class Settings:
     """Patterns of objects that are not, such as `audit.*`."""
     online: bool = True
     """Whether scripts are written so that live traffic does not notice them."""
-    versions: Path | None = None
-    """Where the scripts are, if not where alembic.ini says."""
+    staged: Path | None = None
+    """A folder of scripts that are not proved yet, and are read besides those of the history."""
 
     @property
     def label(self) -> str:

@@ -115,7 +115,7 @@ def _show_next(result: RevisionResult) -> None:
         say(proved, style="green")
         say(FILL if result.unfilled else f"next: review the script{plural}, then invoke upgrade")
     else:
-        say("next: edit the script; invoke check tells whether history and models agree")
+        say("next: mend the script, remove the error from its upgrade(), then invoke check")
 
 
 def _show_kept(kept: Sequence[Key]) -> None:

@@ -123,7 +123,7 @@ def _two(origin: Origin, drafted: Draft, first: Operations, fills: "_Fills") -> 
     left = origin.frame.between(middle, origin.frame.models)
     second = draft.draft(origin.session.clone(database), left, left, (), origin.models)
     up = [*fills.operations(), *_flat(second.upgrade)]
-    if not up:
+    if all(isinstance(each, Note) for each in up):
         return None
     frame = origin.frame.between(origin.frame.before, middle)
     lost = losses(frame.before.catalog, frame.goal.catalog)

@@ -16,7 +16,7 @@ import pytest
 from conftest import PASSWORD, Checkout, Project, run_sql
 from test_upgrade import columns, never, three
 
-from postgres_database import adoption, baseline, pooler, runner, turn, upgrade
+from postgres_database import baseline, pooler, runner, script, turn, upgrade
 from postgres_database.connection import Database
 from postgres_database.errors import ExpectedError
 
@@ -144,10 +144,10 @@ def folder() -> Iterator[Path]:
 
 
 def test_baseline_waits_no_longer_for_its_checkout(project: Project) -> None:
-    """The limit holds as well for another adoption in the same checkout."""
+    """The limit holds as well for another command that writes scripts in the same checkout."""
     run_sql(project.database, "CREATE TABLE t (id int)")
     with (
-        adoption.staging(project.settings, pytest.fail, None),
+        script.staging(project.settings, pytest.fail),
         pytest.raises(ExpectedError, match="another command works in this checkout"),
     ):
         baseline.baseline(project.settings, project.database, "Init", never, wait=0.3)

@@ -1,0 +1,153 @@
+"""Scripts that are not there yet: written into a folder of their own, and all of them there at one moment.
+
+A folder beside the scripts holds what is written and not proved. Once it is, each file is copied beside its place under
+a name that Alembic does not read, and the folder gets another name: from that moment on the files belong to the
+history, and whoever reads it first finishes what a killed command left to do.
+"""
+
+import fcntl
+import json
+import os
+import shutil
+import time
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager, suppress
+from pathlib import Path
+
+from postgres_database.errors import ExpectedError
+
+OPEN, DONE = ".staged", ".staged-done"
+"""The folder before and after the moment, beside the folder of the scripts."""
+MOVES = "moves"
+"""The file in it that says what becomes of its scripts: for each the name aside and the place, both from `home`."""
+POLLED = 0.1  # seconds
+
+
+@contextmanager
+def folder(home: Path, on_wait: Callable[[str], None], wait: float | None = None) -> Iterator[Path]:
+    """Make an empty folder for scripts, which nobody else in this checkout uses meanwhile.
+
+    Args:
+        home: Where the folder of the scripts is.
+        on_wait: Called once if another command must be waited for.
+        wait: How many seconds to wait at most; None: for ever.
+
+    Raises:
+        ExpectedError: Another command still works in this checkout after so many seconds, or nothing can be
+            written here.
+    """
+    with _locked(home, on_wait, wait):
+        with written(home):
+            _finish(home)
+            _discard(home / OPEN)
+            (home / OPEN).mkdir()
+        try:
+            yield home / OPEN
+        finally:
+            _discard(home / OPEN)
+
+
+def publish(staged: Path, places: Sequence[tuple[Path, Path]]) -> None:
+    """Put files into their places, all at one moment.
+
+    Args:
+        staged: The folder that they are in.
+        places: Each file and its place, in the order in which they may be seen.
+
+    Raises:
+        ExpectedError: They cannot be written; none was put anywhere.
+    """
+    moves = [(place.with_name(f"{OPEN}-{place.name}.new"), place) for _, place in places]
+    names = [[os.path.relpath(path, staged.parent) for path in move] for move in moves]
+    with written(staged.parent):
+        (staged / MOVES).write_text(json.dumps(names), encoding="utf-8")
+        for (file, _), (aside, place) in zip(places, moves, strict=True):
+            place.parent.mkdir(parents=True, exist_ok=True)
+            shutil.copyfile(file, aside)
+        staged.rename(staged.with_name(DONE))
+    _finish(staged.parent)
+
+
+@contextmanager
+def written(home: Path) -> Iterator[None]:
+    """Say what the operating system has against a file, before the moment."""
+    try:
+        yield
+    except OSError as error:
+        raise ExpectedError(
+            "the script cannot be written; nothing was written",
+            cause=str(error),
+            hint=f"df -h {home}; ls -la {home}   (then the same command again)",
+        ) from error
+
+
+def finish(home: Path) -> None:
+    """Do what a command left to do that was killed while its scripts got into their places.
+
+    Raises:
+        ExpectedError: They cannot be moved.
+    """
+    if not (home / DONE).exists():
+        return
+    try:
+        with _locked(home, lambda _: None):
+            _finish(home)
+    except OSError as error:
+        raise ExpectedError(
+            "the scripts of a command that was killed are not all in their places",
+            cause=str(error),
+            hint=f"ls -la {home}   (once it can be written, the same command again)",
+        ) from error
+
+
+def _finish(home: Path) -> None:
+    for aside, place in _moves(home / DONE):
+        if aside.exists():
+            aside.replace(place)
+    shutil.rmtree(home / DONE, ignore_errors=True)
+
+
+def _discard(staged: Path) -> None:
+    for aside, _ in _moves(staged):
+        aside.unlink(missing_ok=True)
+    shutil.rmtree(staged, ignore_errors=True)
+
+
+def _moves(staged: Path) -> list[tuple[Path, Path]]:
+    """Return the names aside and the places; none if nothing was copied yet."""
+    try:
+        found = json.loads((staged / MOVES).read_text(encoding="utf-8"))
+    except (FileNotFoundError, ValueError):
+        return []
+    return [(staged.parent / aside, staged.parent / place) for aside, place in found]
+
+
+@contextmanager
+def _locked(
+    home: Path, on_wait: Callable[[str], None], wait: float | None = None
+) -> Iterator[None]:
+    """Hold the lock of a checkout, which ends with the process."""
+    lock = os.open(home, os.O_RDONLY)
+    try:
+        _lock(lock, on_wait, wait)
+        yield
+    finally:
+        os.close(lock)
+
+
+def _lock(lock: int, on_wait: Callable[[str], None], wait: float | None) -> None:
+    started, told = time.monotonic(), False
+    while True:
+        with suppress(BlockingIOError):
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            return
+        if wait is not None and time.monotonic() - started >= wait:
+            raise ExpectedError(
+                "another command works in this checkout; nothing was done",
+                cause=f"it writes scripts, and holds migration/; waited {wait:g} s",
+                hint="the same command again, or with a longer --wait",
+            )
+        if not told:
+            on_wait("another command that writes scripts in this checkout")
+            told = True
+        time.sleep(POLLED)
