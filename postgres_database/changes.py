@@ -93,6 +93,9 @@ def of_alembic(op: MigrateOperation, here: Side, goal: Side) -> Change:
         column = goal.catalog.tables[name].columns[op.column.name]
         if column.serial:  # Alembic would leave out its sequence
             return Change([_sql([alter.add_column(name, column)])])
+        if column.default and not column.generated:  # rows get it at once, and no other afterwards
+            whole = _sql([alter.add_column(name, column)])
+            return Change([[op], whole], default=(name.sql, column.name, column.default))
     return Change([[op]], _concerned(op))
 
 

@@ -1,13 +1,17 @@
 """What the tables of a scratch database hold, and whether it is still there after a script."""
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from contextlib import suppress
 from dataclasses import dataclass
 
 import psycopg2
 
+from postgres_database import catalog
+from postgres_database.catalog import Catalog
 from postgres_database.connection import Database
 from postgres_database.fillable import Name, Session, name_in_sql
+
+MANY = 16  # how often a default is asked for: what always is the same does not depend on chance
 
 
 @dataclass(frozen=True)
@@ -64,3 +68,66 @@ def take(database: Database) -> Contents:
                     },
                 )
     return Contents(found)
+
+
+def not_given(
+    database: Database, models: Database, before: Catalog, goal: Catalog
+) -> tuple[str, ...]:
+    """Name new columns whose default the rows that were there did not get, a line each.
+
+    A default that is not the same in two transactions, such as now(), says nothing of rows.
+
+    Args:
+        database: A scratch database with rows, after the scripts.
+        models: What the models make: its defaults are what new rows get there.
+        before: The catalog before the scripts, with the names of afterwards.
+        goal: That of the models.
+    """
+    new = [*_new_defaults(before, goal)]
+    if not new:
+        return ()
+    first, second = _evaluated(models, new), _evaluated(models, new)
+    lines = []
+    with database.connect() as connection, connection.begin():
+        session = Session(connection)
+        for table, column in new:
+            place = table.name, column.name
+            if place not in first or first[place] != second.get(place, first):
+                continue
+            where = f"{name_in_sql(column.name)}::text IS DISTINCT FROM %s"
+            sql = table.name.sql.replace("%", "%%")
+            query = f"SELECT count(*) FROM {sql} WHERE {where}"  # noqa: S608 - of quoted names
+            ((rows,),) = session.run(query, [first[place]])
+            if rows:
+                lines.append(
+                    f"the default of column {table.name}.{column.name}: {rows} rows have another value"
+                )
+    return tuple(lines)
+
+
+def _new_defaults(before: Catalog, goal: Catalog) -> Iterator[tuple[catalog.Table, catalog.Column]]:
+    """Yield the columns with a default that tables get which were there before."""
+    for name, table in goal.tables.items():
+        if name not in before.tables or table.kind not in {"r", "p"}:
+            continue
+        for column in table.columns.values():
+            is_new = column.name not in before.tables[name].columns
+            if is_new and column.default and not column.generated and not column.serial:
+                yield table, column
+
+
+def _evaluated(
+    models: Database, columns: list[tuple[catalog.Table, catalog.Column]]
+) -> dict[tuple[catalog.Name, str], str | None]:
+    """Return what defaults are, as text, in one transaction; those that vary in it, or fail, are left out."""
+    found: dict[tuple[catalog.Name, str], str | None] = {}
+    with models.connect() as connection, connection.begin():
+        session = Session(connection)
+        for table, column in columns:
+            value = f"(({column.default})::{column.type})::text".replace("%", "%%")
+            query = f"SELECT DISTINCT {value} FROM generate_series(1, {MANY})"  # noqa: S608 - the catalog's
+            with suppress(psycopg2.Error):
+                values = session.run(query)
+                if len(values) == 1:
+                    found[table.name, column.name] = values[0][0]
+    return found

@@ -22,6 +22,8 @@ IMPORTS = {
     "SqlType(": "\nfrom postgres_database.operations import SqlType",
 }
 """What a script must import if this stands in it; ours is a block of its own."""
+PARAMETER = re.compile(r"(?<=\\):[\w$]*(?![:\w$])|(?<![:\w\\]):[\w$]+(?![:\w$])")
+"""What `sa.text` takes for a parameter, or for one that is escaped (SQLAlchemy documentation, `text()`)."""
 
 
 class SqlType(UserDefinedType[Any]):
@@ -260,12 +262,14 @@ def imports(body: str) -> list[str]:
 
 
 def render_item(kind: str, item: Any, autogen: AutogenContext) -> str | Literal[False]:
-    """Write types so that a script stands by itself (Alembic documentation, `render_item`).
+    """Write types and defaults so that a script stands by itself (Alembic documentation, `render_item`).
 
     An enum does not create its type, which has a statement of its own: Alembic would create it with
     the first table, not for a new column, and never drop it. What is no class of SQLAlchemy is
     written as PostgreSQL calls it, so that the application may change or drop its class.
     """
+    if kind == "server_default" and isinstance(item, sa.DefaultClause):
+        return _default(item.arg)
     if kind != "type" or not isinstance(item, TypeEngine):
         return False
     if isinstance(item, TypeDecorator) and not _is_sqlalchemys(item):
@@ -277,6 +281,17 @@ def render_item(kind: str, item: Any, autogen: AutogenContext) -> str | Literal[
     if isinstance(item, postgresql.DOMAIN) or not _is_sqlalchemys(item):
         return f"SqlType({item.compile(dialect=postgresql.dialect())!r})"  # type: ignore[no-untyped-call]
     return False
+
+
+def _default(value: Any) -> str:
+    """Write a default as it is: Alembic takes a quote off either end of a text, and leaves parameters in SQL."""
+    if isinstance(value, str):
+        return repr(value)
+    dialect = postgresql.dialect(paramstyle="named")  # type: ignore[no-untyped-call]
+    options = {"literal_binds": True, "include_table": False}
+    text = str(value.compile(dialect=dialect, compile_kwargs=options))
+    escaped = PARAMETER.sub(lambda found: f"\\{found[0]}", text)
+    return f"sa.text({escaped!r})"
 
 
 def _is_sqlalchemys(item: TypeEngine[Any]) -> bool:

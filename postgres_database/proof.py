@@ -114,9 +114,13 @@ class Prover:
             proof = replace(proof, not_upgraded=(*proof.not_upgraded, *found))
         if filled:
             refused = probe.refusals(database)
+            sides = self.frame.before.catalog, self.frame.goal.catalog
             proof = replace(
                 proof,
-                lost=filled.held.lost(contents.take(database)),
+                lost=(
+                    *filled.held.lost(contents.take(database)),
+                    *contents.not_given(database, self.from_models, *sides),
+                ),
                 broken=probe.broken(filled.refusals, refused, database),
             )
         for leg in reversed(legs):

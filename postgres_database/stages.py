@@ -36,7 +36,8 @@ Tables = AbstractSet[tuple[str, str]]
 Operations = Sequence[MigrateOperation]
 
 ADD_COLUMN = re.compile(
-    rf"ALTER TABLE (?P<table>{IDENTIFIER}\.{IDENTIFIER}) ADD COLUMN (?P<column>{IDENTIFIER}) [^;]*;$"
+    rf"ALTER TABLE (?P<table>{IDENTIFIER}\.{IDENTIFIER}) ADD COLUMN (?P<column>{IDENTIFIER}) .*;$",
+    re.DOTALL,
 )
 IN_STEPS = """Nobody can read or write {table} while this rewrites it. Where that takes too long, do it in steps, each a
 revision of its own: add a second column; let the application, or a trigger, write both; give the rows their values by

@@ -44,6 +44,8 @@ class Change:
     subject: Subject | None = None
     key: Key | None = None
     """The object that is made, changed or dropped."""
+    default: tuple[str, str, str] | None = None
+    """A table, a column and its default as the server prints it: a way that makes another one does not work."""
 
 
 SUBJECTS = {
@@ -55,6 +57,12 @@ SUBJECTS = {
     "type": "SELECT 'pg_type'::regclass, to_regtype(%s)::oid, length(%s)",
     "function": "SELECT 'pg_proc'::regclass, to_regprocedure(%s)::oid, length(%s)",
 }
+
+DEFAULT = """
+    SELECT coalesce(pg_get_expr(d.adbin, d.adrelid), '')
+    FROM pg_attribute a LEFT JOIN pg_attrdef d ON d.adrelid = a.attrelid AND d.adnum = a.attnum
+    WHERE a.attrelid = to_regclass(%s) AND a.attname = %s
+"""
 
 # A view depends through its rule; an index and a foreign key through the constraint they serve.
 # Normal dependents stand in the way; automatic ones go along, but for generated columns, and for the
@@ -141,25 +149,35 @@ class Trial:
 
     def _made(self, connection: sa.Connection, change: Change, *, force: bool) -> bool:
         for way in change.ways:
-            if way and self._works(connection, way):
+            if way and self._works(connection, way, change):
                 self.made.append((change, way))
                 return True
             if way and force and change.subject:
                 drops = self._dependents(connection, change.subject)
-                if drops and self._works(connection, [*drops, *way]):
+                if drops and self._works(connection, [*drops, *way], change):
                     self.made.append((change, [*drops, *way]))
                     return True
         return False
 
-    def _works(self, connection: sa.Connection, way: Way) -> bool:
-        """Run operations as they will stand in a script; if one fails, none was run."""
+    def _works(self, connection: sa.Connection, way: Way, change: Change) -> bool:
+        """Run operations as they will stand in a script; if one fails, or makes another default, none was run."""
+        nested = connection.begin_nested()
         try:
-            with connection.begin_nested():
-                for operation in way:
-                    run(connection, operation, self._models)
+            for operation in way:
+                run(connection, operation, self._models)
+            good = change.default is None or self._has_default(connection, *change.default)
         except Exception:  # noqa: BLE001 - whatever a script may raise
-            return False
-        return True
+            good = False
+        nested.commit() if good else nested.rollback()
+        return good
+
+    def _has_default(
+        self, connection: sa.Connection, table: str, column: str, default: str
+    ) -> bool:
+        cursor = connection.connection.cursor()
+        with _unqualified(cursor):
+            cursor.execute(DEFAULT, (table, column))
+            return bool(cursor.fetchone() == (default,))
 
     def _dependents(self, connection: sa.Connection, subject: Subject) -> list[RunSql]:
         """Return what drops everything that stands on a subject, the outermost first."""
