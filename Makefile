@@ -5,15 +5,18 @@
 #   make upgrade TARGET=+1 ARGS='--dry-run --yes'
 #
 # Variables: ENV (environment), MSG (message), TARGET (revision), ARGS (any further options),
-# PYTHON (the interpreter that .venv is built with). Works with GNU make 3.81 and later.
+# VENV (where the virtual environment is; default .venv), PYTHON (the interpreter that it is built
+# with). Works with GNU make 3.81 and later.
 
 PYTHON ?= python3
+VENV   ?= .venv
 
-STAMP     := .venv/.installed
-DEV_STAMP := .venv/.installed-dev
-# Not .venv/bin/invoke: its first line holds a path, which breaks when the folder is moved.
-INVOKE    := .venv/bin/python -m invoke
-PIP       := .venv/bin/python -m pip install --quiet --disable-pip-version-check \
+OURS      := $(VENV)/.made-by-make
+STAMP     := $(VENV)/.installed
+DEV_STAMP := $(VENV)/.installed-dev
+# Not $(VENV)/bin/invoke: its first line holds a path, which breaks when the folder is moved.
+INVOKE    := $(VENV)/bin/python -m invoke
+PIP       := $(VENV)/bin/python -m pip install --quiet --disable-pip-version-check \
              --require-hashes --only-binary :all:
 
 # A new task goes into one of these two lists; a test compares them with `invoke --list`.
@@ -24,15 +27,63 @@ DEV_TASKS := test test-slow lint bench bench-faults
 TAKES_MSG    := revision migrate merge baseline-existing
 TAKES_TARGET := upgrade downgrade stamp show edit merge
 
+GOALS     := help install tests lock clean $(TASKS) $(DEV_TASKS)
+# What the command line may set. What only the process environment has is not looked at.
+VARIABLES := ENV MSG TARGET ARGS PYTHON VENV DEBUG NO_COLOR EDITOR VISUAL SHELL TEST_POSTGRES_BIN \
+             POSTGRES_DSN DATABASE_URL PROTECTED LOCK_TIMEOUT STATEMENT_TIMEOUT SCRATCH_DSN \
+             TARGET_METADATA
+
 .DEFAULT_GOAL := help
 .NOTPARALLEL:
-.PHONY: help install tests lock clean FORCE $(TASKS) $(DEV_TASKS)
+.PHONY: FORCE $(GOALS)
 
 # What is given on the command line arrives as it was typed: make would expand each `$` in it.
 # MSG and TARGET may also come from the environment. Recipes hand them on as "$$MSG", through the
 # environment, so that quotes, backticks and $(…) meet neither make nor the shell.
-typed = $(foreach v,$(.VARIABLES),$(if $(filter command,$(firstword $(origin $(v)))),$(v)))
+typed := $(foreach v,$(.VARIABLES),$(if $(filter command,$(firstword $(origin $(v)))),$(v)))
 $(foreach v,$(typed) MSG TARGET,$(eval override $(v) := $$(value $(v)))$(eval export $(v)))
+
+# After a word too many or a misspelt name the default target would be changed: the Makefile ends
+# before anything runs. The completion of a shell asks for .DEFAULT or .PHONY and has its own variable.
+strays  := $(filter-out $(GOALS) $(STAMP) $(DEV_STAMP) .DEFAULT .PHONY,$(MAKECMDGOALS))
+stray   := $(firstword $(filter-out -%,$(strays)) $(strays))
+unknown := $(firstword $(filter-out $(VARIABLES) PG% PIP_% __BASH_%,$(typed)))
+emptied := $(firstword $(foreach v,$(filter ENV TARGET,$(typed)),$(if $(strip $(value $(v))),,$(v))))
+again   := make $(or $(filter $(GOALS),$(MAKECMDGOALS)),help)
+flags   := $(filter-out --%,$(firstword -$(MAKEFLAGS)))
+space   := $() $()
+stop     = $(error error: $1; nothing was run; try: $(again) $2)
+# A value may be a secret where it holds an @ or a colon.
+shown    = $(if $(findstring @,$(value $1))$(findstring :,$(value $1)),…,$(value $1))
+meant    = $(or $(if $(filter e% E%,$1),ENV),$(if $(filter t% T% r% R%,$1),TARGET),$\
+           $(if $(filter m% M%,$1),MSG),$(if $(filter v% V%,$1),VENV))
+
+ifneq ($(stray),)
+    $(if $(filter $(GOALS),$(MAKECMDGOALS)),$\
+        $(call stop,make has no command $(stray),$(if $(filter +% head base,$(stray)),TARGET,ENV)=$(stray)$\
+            $(space)  (ENV=… is an environment, TARGET=… a revision, ARGS='--…' any option)),$\
+        $(call stop,make has no command $(stray),))
+endif
+ifneq ($(unknown),)
+    $(if $(call meant,$(unknown)),$\
+        $(call stop,make has no variable $(unknown),$(call meant,$(unknown))='$(call shown,$(unknown))'),$\
+        $(call stop,make has no variable $(unknown),ARGS='--…'   (or $(unknown)=… $(again), for the process environment)))
+endif
+ifneq ($(emptied),)
+    $(call stop,$(emptied) is empty,   (without $(emptied) for its default))
+endif
+# `--env` is short for make's own --environment-overrides.
+ifneq ($(findstring e,$(flags)),)
+    $(call stop,-e and --env are options of make itself,ENV=production)
+endif
+ifneq ($(word 2,$(MAKECMDGOALS)),)
+    both := $(firstword $(foreach g,$(filter $(GOALS),$(MAKECMDGOALS)),$(if $(wildcard .env.$(g)),$(g))))
+    $(if $(both),$(error error: $(both) is a command and an environment; nothing was run; try: $\
+        make $(or $(filter-out $(both),$(MAKECMDGOALS)),$(both)) ENV=$(both)   (or one command after the other)))
+endif
+ifneq ($(words $(VENV)),1)
+    $(call stop,VENV must be one folder without blanks,VENV=.venv-database)
+endif
 
 options = $(if $(filter $@,$(TAKES_MSG)),$(if $(MSG),--msg="$$MSG")) \
           $(if $(filter $@,$(TAKES_TARGET)),$(if $(TARGET),--target="$$TARGET")) $(ARGS)
@@ -57,55 +108,65 @@ install: $(STAMP)
 # There is a folder of this name, so make would say that nothing is to be done.
 tests: test
 
-# The stamps are touched last, so that an installation that failed is tried again. A .venv whose
+# The stamps are touched last, so that an installation that failed is tried again. A folder whose
 # interpreter has gone (realpath finds nothing behind the link) is built anew, as is one without
 # a stamp; one with a stamp is kept, whatever PYTHON says today.
-ifeq ($(realpath .venv/bin/python),)
+ifeq ($(realpath $(VENV)/bin/python),)
 $(STAMP): FORCE
 endif
 
-again = make $(firstword $(MAKECMDGOALS) help)
-pip_install = $(PIP) -r $(1) >.venv/pip.log 2>&1 || { cat .venv/pip.log >&2; \
+pip_install = $(PIP) -r $(1) >$(VENV)/pip.log 2>&1 || { cat $(VENV)/pip.log >&2; \
     echo >&2 "error: pip cannot install $(1) (see above); try: $(again)"; exit 1; }
 
 python_version = import sys; print("%d.%d.%d" % sys.version_info[:3]); sys.exit(sys.version_info < (3, 11))
 
-$(STAMP): requirements.lock
-	@if ! [ -e $@ ] || ! .venv/bin/python -m pip --version >/dev/null 2>&1; then \
+# What make did not make it leaves alone: the mark is there before anything else, and is kept until the end.
+$(OURS):
+	@if [ -e $(STAMP) ]; then :; elif [ -n "$$(ls -A $(VENV) 2>/dev/null)" ]; then \
+	    echo >&2 "error: $(VENV) is there and was not made by make; nothing was changed;" \
+	        "try: $(again) VENV=.venv-database, or mv $(VENV) $(VENV).old"; exit 1; fi
+	@mkdir -p $(VENV)
+	@touch $@
+
+$(STAMP): requirements.lock | $(OURS)
+	@if ! [ -e $@ ] || ! $(VENV)/bin/python -m pip --version >/dev/null 2>&1; then \
 	    version=$$("$(PYTHON)" -c '$(python_version)' 2>/dev/null) || { \
 	        echo >&2 "error: Python 3.11 or newer is needed, $(PYTHON) is $${version:-missing};" \
 	            "try: $(again) PYTHON=python3.12"; exit 1; }; \
-	    echo "building .venv with Python $$version …"; \
-	    "$(PYTHON)" -m venv --clear .venv || { \
-	        echo >&2 "error: $(PYTHON) cannot build .venv (see above);" \
+	    echo "building $(VENV) with Python $$version …"; \
+	    find $(VENV)/ -depth -mindepth 1 ! -path $(VENV)/.made-by-make -delete; \
+	    "$(PYTHON)" -m venv $(VENV) || { \
+	        echo >&2 "error: $(PYTHON) cannot build $(VENV) (see above);" \
 	            "try: apt install python3-venv, or $(again) PYTHON=python3.12"; exit 1; }; \
 	fi
-	@echo "installing into .venv …"
+	@echo "installing into $(VENV) …"
 	@$(call pip_install,requirements.lock)
 	@touch $@
 
 $(DEV_STAMP): requirements-dev.lock $(STAMP)
-	@echo "installing what tests and linters need into .venv …"
+	@echo "installing what tests and linters need into $(VENV) …"
 	@$(call pip_install,requirements-dev.lock)
 	@touch $@
 
 # Keeps the versions that still fit; `make lock ARGS=--upgrade` takes the newest.
-UV_COMPILE = .venv/lock/bin/uv pip compile --quiet $(ARGS) --universal --python-version 3.11 \
+UV_COMPILE = $(VENV)/lock/bin/uv pip compile --quiet $(ARGS) --universal --python-version 3.11 \
     --no-python-downloads --generate-hashes --only-binary :all: --custom-compile-command 'make lock'
 
-lock:
-	@"$(PYTHON)" -m venv .venv/lock
-	@.venv/lock/bin/python -m pip install --quiet --disable-pip-version-check 'uv>=0.9,<1'
+lock: | $(OURS)
+	@"$(PYTHON)" -m venv $(VENV)/lock
+	@$(VENV)/lock/bin/python -m pip install --quiet --disable-pip-version-check 'uv>=0.9,<1'
 	$(UV_COMPILE) pyproject.toml --output-file requirements.lock
 	$(UV_COMPILE) pyproject.toml --group dev --constraints requirements.lock \
 	    --output-file requirements-dev.lock
 
-# The binaries of the embedded server are in .venv, so it has to stop first. Its data in .postgres
-# stay where they are.
+# The binaries of the embedded server are in the folder, so it has to stop first. Its data in
+# .postgres stay where they are, as does a folder that make did not make.
 clean:
-	@if .venv/bin/python -c 'import invoke' 2>/dev/null; then $(INVOKE) stop || { \
-	    echo >&2 "error: the embedded server runs from .venv and did not stop;" \
-	        "try: make stop DEBUG=1"; exit 1; }; fi
-	rm -rf .venv .pytest_cache .mypy_cache .ruff_cache .hypothesis
-	@find . \( -name .git -o -name .postgres \) -prune -o \
-	    -type d -name __pycache__ -prune -exec rm -rf {} +
+	@if [ -e $(OURS) ] || [ -e $(STAMP) ]; then \
+	    if $(VENV)/bin/python -c 'import invoke' 2>/dev/null; then $(INVOKE) stop || { \
+	        echo >&2 "error: the embedded server runs from $(VENV) and did not stop;" \
+	            "try: make stop DEBUG=1"; exit 1; }; fi; \
+	    echo "rm -rf $(VENV)"; rm -rf $(VENV); \
+	elif [ -e $(VENV) ]; then echo "$(VENV) was not made by make and stays"; fi
+	rm -rf .pytest_cache .mypy_cache .ruff_cache .hypothesis
+	@find . -name '.?*' -prune -o -type d -name __pycache__ -prune -exec rm -rf {} +

@@ -1,14 +1,18 @@
 """make: the same commands for people who type make."""
 
 import ast
+import os
 import re
+import shutil
+import subprocess
+from pathlib import Path
 
 import pytest
 from conftest import Checkout, ready_venv
 from invoke import Collection
 
 import tasks
-from postgres_database.settings import ROOT
+from postgres_database.settings import KEYS, ROOT
 
 
 def test_make_has_every_command() -> None:
@@ -62,3 +66,148 @@ def test_exit_code_of_a_failure(checkout: Checkout) -> None:
     done = checkout.run("make", "upgrade", "ENV=nowhere")
     assert done.returncode == 2
     assert "error: the environment 'nowhere' has no file .env.nowhere" in done.stderr
+
+
+@pytest.fixture(scope="module")
+def counted(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder with the Makefile, whose .venv only writes down what it is called with."""
+    root = tmp_path_factory.mktemp("make")
+    for name in ("Makefile", "requirements.lock", "requirements-dev.lock"):
+        shutil.copy(ROOT / name, root)
+    (root / ".env.test").touch()
+    _stub(root / ".venv" / "bin" / "python")
+    (root / ".venv" / ".installed").touch()
+    (root / ".venv" / ".installed-dev").touch()
+    return root
+
+
+def _stub(path: Path) -> None:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text('#!/bin/sh\necho "RUN env=$ENV $*"\n')
+    path.chmod(0o755)
+
+
+def _make(root: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
+    environ = {"PATH": os.environ["PATH"]}
+    command = ["make", *arguments]
+    return subprocess.run(
+        command, cwd=root, env=environ, capture_output=True, text=True, check=False
+    )
+
+
+@pytest.mark.parametrize(
+    ("typed", "right"),
+    [
+        ("upgrade production", "make upgrade ENV=production "),
+        ("production upgrade", "make upgrade ENV=production "),
+        ("upgrade --env production", "make upgrade ENV=production "),
+        ("upgrade -- --env production", "make upgrade ENV=production "),
+        ("upgrade -n production", "make upgrade ENV=production "),
+        ("upgrade --env", "make upgrade ENV="),
+        ("-e upgrade", "make upgrade ENV="),
+        ("upgrade +1", "make upgrade TARGET=+1 "),
+        ("upgrade migration", "make upgrade ENV=migration "),
+        ("upgarde", "make help"),
+        ("upgrade env=production", "make upgrade ENV='production'"),
+        ("upgrade ENVIRONMENT=production", "make upgrade ENV='production'"),
+        ("upgrade TARGT=+1", "make upgrade TARGET='+1'"),
+        ("revision MSg=more", "make revision MSG='more'"),
+        ("upgrade yes=1", "make upgrade ARGS='--…'"),
+        ("upgrade ENV=", "make upgrade "),
+        ("downgrade TARGET=", "make downgrade "),
+        ("upgrade test", "make upgrade ENV=test "),
+        ("upgrade VENV=", "VENV=.venv-database"),
+    ],
+)
+def test_a_word_that_make_does_not_know_ends_it_before_anything_runs(
+    counted: Path, typed: str, right: str
+) -> None:
+    """A misspelt name of an environment must not leave the default target to be changed."""
+    done = _make(counted, *typed.split())
+    assert done.returncode == 2
+    assert not done.stdout
+    assert "nothing was run; try: " in done.stderr
+    assert right in done.stderr
+
+
+@pytest.mark.parametrize(
+    "typed",
+    [
+        "upgrade",
+        "upgrade status ENV=production",
+        "test",
+        "stop DEBUG=1",
+        "upgrade PGUSER=x POSTGRES_DSN=y",
+        "-k -s --no-print-directory --output-sync=target -j4 upgrade",
+    ],
+)
+def test_make_runs_what_it_knows(counted: Path, typed: str) -> None:
+    """Several commands, options of make and variables that commands read are no misspelling."""
+    done = _make(counted, *typed.split())
+    assert done.returncode == 0, done.stderr
+    assert "RUN env=" in done.stdout
+
+
+def test_a_variable_that_looks_like_a_secret_is_not_shown(counted: Path) -> None:
+    """A DSN under a misspelt name does not get into a log."""
+    done = _make(counted, "upgrade", "ENV_DSN=postgresql://app:hush@db/shop")
+    assert "hush" not in done.stdout + done.stderr
+
+
+def test_make_takes_every_setting() -> None:
+    """Whatever an env file may say can also stand behind make."""
+    text = (ROOT / "Makefile").read_text().replace("\\\n", " ")
+    (listed,) = re.findall(r"^VARIABLES := (.*)$", text, re.MULTILINE)
+    assert set(KEYS) <= set(listed.split())
+
+
+@pytest.mark.parametrize("command", ["install", "upgrade", "lock", "clean"])
+def test_make_leaves_alone_a_venv_that_it_did_not_make(counted: Path, command: str) -> None:
+    """Only what make made is built anew or removed; the advice names another folder."""
+    mine = counted / "mine"
+    _stub(mine / "bin" / "python")
+    (mine / "notes.txt").write_text("a day's work")
+    done = _make(counted, command, "VENV=mine", f"PYTHON={_fake_python(counted)}")
+    assert (mine / "notes.txt").read_text() == "a day's work"
+    assert not (mine / "lock").exists()
+    if command == "clean":
+        assert "mine was not made by make and stays" in done.stdout
+    else:
+        assert done.returncode == 2
+        assert f"try: make {command} VENV=.venv-database, or mv mine mine.old" in done.stderr
+
+
+@pytest.mark.parametrize("broken", ["venv", "pip"])
+def test_an_installation_that_failed_is_repaired(counted: Path, broken: str) -> None:
+    """A folder of make's own is known from its first moment, and removed by make clean."""
+    python = _fake_python(counted)
+    fail = counted / f"no-{broken}"
+    fail.touch()
+    arguments = ("upgrade", "VENV=ours", f"PYTHON={python}")
+    assert _make(counted, *arguments).returncode == 2
+    (counted / "ours" / "left_over").touch()
+    fail.unlink()
+    done = _make(counted, *arguments)
+    assert done.returncode == 0, done.stderr
+    assert "RUN env= -m invoke upgrade" in done.stdout
+    assert not (counted / "ours" / "left_over").exists()
+    assert _make(counted, "clean", "VENV=ours").returncode == 0
+    assert not (counted / "ours").exists()
+
+
+def _fake_python(root: Path) -> Path:
+    """Write a Python that makes a .venv of stubs; the files no-venv and no-pip let it fail."""
+    path = root / "fake-python"
+    path.write_text(f"""#!/bin/sh
+[ "$1" = -m ] || {{ echo 3.11.0; exit; }}
+mkdir -p "$3/bin"
+[ ! -e {root}/no-venv ] || exit 1
+cat > "$3/bin/python" <<'END'
+#!/bin/sh
+case "$*" in "-m pip install"*) [ ! -e {root}/no-pip ] || exit 1;; esac
+echo "RUN env=$ENV $*"
+END
+chmod +x "$3/bin/python"
+""")
+    path.chmod(0o755)
+    return path
