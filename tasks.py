@@ -11,8 +11,9 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from invoke import Context, Exit, Task, task
+from invoke import Collection, Context, Exit, Task, task
 
+from postgres_database import command_line
 from postgres_database.errors import ExpectedError
 
 # invoke turns this off for everything that it loads; compiling anew would slow each command down.
@@ -489,3 +490,13 @@ def _tool(name: str, *arguments: str) -> None:
     done = subprocess.run([sys.executable, "-m", name, *arguments], check=False, cwd=root)
     if done.returncode:
         raise Exit(code=done.returncode)
+
+
+# A command of your own goes above: what follows knows only what is there.
+# Invoke itself answers "No idea what 'production' is!", and takes a second command for meant.
+if "invoke" in sys.argv[0] or Path(sys.argv[0]).name == "inv":
+    root, commands = Path(__file__).parent, Collection.from_module(sys.modules[__name__])
+    try:
+        command_line.require(sys.argv[1:], commands, root)
+    except ExpectedError as error:
+        raise Exit(str(error), code=1) from error
