@@ -19,7 +19,7 @@ from pathlib import Path
 import pytest
 import sqlalchemy as sa
 
-from postgres_database import backfill
+from postgres_database import backfill, binaries
 from postgres_database.connection import Database
 from postgres_database.dsn import Dsn
 from postgres_database.server import CHEAP, CONFIGURATION, SUPERUSER, EmbeddedServer
@@ -51,7 +51,17 @@ for name in [*os.environ]:
 class OtherServer(EmbeddedServer):
     """A server of another PostgreSQL, whose initdb may be too old for what the embedded one's gets."""
 
-    binaries = Path(OTHER_PROGRAMS)
+    @property
+    def binaries(self) -> Path:
+        """The programs, or their copy."""
+        programs = Path(OTHER_PROGRAMS)
+        copy = self.home.parent / "programs" / programs.name
+        return copy if copy.exists() else programs
+
+    def make_reachable(self) -> None:
+        """Copy the programs if the server's account cannot reach them."""
+        if not binaries.reaches(self.account, self.binaries / "postgres"):
+            shutil.copytree(self.binaries.parent, self.home.parent / "programs", symlinks=True)
 
     def _initialise(self) -> None:
         options = "--auth=trust", "--encoding=UTF8", "--locale=C", "--no-sync"
@@ -84,6 +94,15 @@ def pytest_configure(config: pytest.Config) -> None:
         home = Path(tempfile.mkdtemp(prefix="pgdb-"))
         home.chmod(0o755)  # as root the server runs under another account
         os.environ[HOME_VARIABLE] = str(home)
+        if isinstance(used := test_server(), OtherServer):
+            used.make_reachable()
+
+
+def pytest_report_header() -> str:
+    """Name the server that is tested by its full version."""
+    postgres = test_server().binaries / "postgres"
+    done = subprocess.run([postgres, "--version"], capture_output=True, text=True, check=True)
+    return done.stdout.strip().replace("postgres (PostgreSQL)", "test server: PostgreSQL")
 
 
 def pytest_xdist_auto_num_workers() -> int:
