@@ -90,7 +90,7 @@ class Adoption:
         """Write, prove, stamp."""
         with scratch.session(self._staged) as session:
             roles, tablespaces = drift.provide(self._reader, session)
-            dumped = dump.dump(self._reader)
+            dumped = dump.dump(self._reader, self._settings)
             bootstrap = _server(self._reader)[2]  # no catalog tells where this role is named
             if dump.names_role(dumped, bootstrap):
                 roles = tuple(sorted({*roles, bootstrap}))
@@ -104,7 +104,7 @@ class Adoption:
         if self._settings.protected:
             what = f"{revision}  (runs nothing; writes the table alembic_version)"
             ask(confirm, f"stamp {self._database.dsn}", [what])
-        if dump.dump(self._reader) != dumped:
+        if dump.dump(self._reader, self._settings) != dumped:
             raise ExpectedError(
                 f"the schema of {self._database.dsn} changed while it was adopted; nothing was written",
                 cause="what was proved is no longer what is online",
@@ -196,6 +196,8 @@ class Adoption:
         for name in sorted(here.keys() & there.keys()):
             if here[name] != there[name]:
                 yield f"the extension {name} is {here[name]} online and {there[name]} on the scratch server"
+        for line in dump.omissions(dumped):
+            yield f"not in the script: {line}"
         for key in snapshot.invalid_indexes(self._reader):
             name = f"{identifier(key.schema)}.{identifier(key.name)}"
             yield f"not in the script: {key}, which is invalid; REINDEX INDEX CONCURRENTLY {name}, or drop it"

@@ -130,6 +130,7 @@ def _find(
     found = BaselineResult(
         "" if place.drifts.objects else ", ".join(place.state),
         objects=objects,
+        notes=tuple(f"not compared: {note}" for note in place.drifts.notes),
         place=place,
         pending=pending,
     )

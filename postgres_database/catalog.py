@@ -10,7 +10,7 @@ from typing import Any, NamedTuple
 
 import sqlalchemy as sa
 
-from postgres_database.bookkeeping import OWN
+from postgres_database.bookkeeping import COLUMN_OPTIONS, OWN
 from postgres_database.connection import Database, identifier
 
 DEFAULT_SCHEMA = "public"
@@ -183,7 +183,8 @@ COLUMNS = f"""
            coalesce(CASE WHEN q.deptype = 'i' THEN q.options END, ''),
            a.attstorage::text,
            a.attcompression::text, coalesce(a.attstattarget, -1),
-           array(SELECT o FROM unnest(a.attoptions) o WHERE NOT starts_with(o, '{OWN}')), NOT a.attislocal
+           array(SELECT o FROM unnest(a.attoptions) o
+                 WHERE split_part(o, '=', 1) IN {COLUMN_OPTIONS}), NOT a.attislocal
     FROM pg_attribute a
     JOIN pg_type t ON t.oid = a.atttypid
     LEFT JOIN pg_attrdef d ON d.adrelid = a.attrelid AND d.adnum = a.attnum

@@ -4,7 +4,6 @@ import re
 from collections.abc import Collection, Iterable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
-from fnmatch import fnmatchcase
 
 from postgres_database import catalog, snapshot
 from postgres_database.catalog import Catalog, Name, Table
@@ -104,7 +103,11 @@ class Frame:
         self._kinds = {key.kind for key in self.before.snapshot.objects}
         self._dropped = here - there
         self._standalone = left.catalog.sequences.keys() | right.catalog.sequences.keys()
-        hidden = [Key("TABLE", *name) for name in sorted(self._partitions) if self._includes(*name)]
+        hidden = [
+            Key("TABLE", *name)
+            for name in sorted(self._partitions)
+            if self._settings.includes(*name)
+        ]
         self.comparison = self._compare(hidden)
         self.goal = _joined(self.models, self.before, self.comparison.kept)
 
@@ -138,7 +141,7 @@ class Frame:
                 }
             ),
             Catalog(
-                tuple(name for name in whole.catalog.schemas if self._includes(name)),
+                tuple(name for name in whole.catalog.schemas if self._settings.includes(name)),
                 tables,
                 {name: type_ for name, type_ in whole.catalog.types.items() if self._sees(name)},
                 {name: text for name, text in whole.catalog.sequences.items() if self._sees(name)},
@@ -220,22 +223,15 @@ class Frame:
         return alembics and owner(text) in self._tables
 
     def _sees(self, name: Name) -> bool:
-        return name not in self._partitions and self._includes(*name)
+        return name not in self._partitions and self._settings.includes(*name)
 
     def _sees_object(self, key: Key) -> bool:
         if key.kind == "SCHEMA":
-            return self._includes(key.name)
+            return self._settings.includes(key.name)
         if key.kind == "DATABASE SETTING":  # a scratch database is a copy, which has none
             return False
-        return key.schema == "-" or self._includes(key.schema, key.name, key.name.partition("(")[0])
-
-    def _includes(self, schema: str, *names: str) -> bool:
-        included = self._settings.include_schemas
-        if included and schema not in included:
-            return False
-        spelled = [schema] if not names else [text for n in names for text in (f"{schema}.{n}", n)]
-        return not any(
-            fnmatchcase(text, pattern) for pattern in self._settings.exclude for text in spelled
+        return key.schema == "-" or self._settings.includes(
+            key.schema, key.name, key.name.partition("(")[0]
         )
 
 

@@ -62,6 +62,8 @@ class Drifts:
     """Objects that they do not bring back: nobody knows how."""
     kept: tuple[Key, ...] = ()
     """What is no business of the history: partitions made since, tables of other tools."""
+    notes: tuple[str, ...] = ()
+    """What of the database was not compared, a line each."""
 
 
 def drifts(
@@ -84,12 +86,13 @@ def drifts(
     """
     reader = target.read_only()
     with ThreadPoolExecutor() as pool:
-        texts = [*pool.map(dump.dump, (reader, at))]
+        texts = [*pool.map(dump.dump, (reader, at), (settings, None))]
         invalid = pool.submit(snapshot.invalid_indexes, reader)
         broken = invalid.result()
     here, there = map(snapshot.parse, texts)
+    notes = dump.omissions(texts[0])
     if here == there and not broken:
-        return Drifts()
+        return Drifts(notes=notes)
     provide(reader, session)
     copies = _copies(texts, session, settings)
     left, right = comparison.sides(*copies)
@@ -121,6 +124,7 @@ def drifts(
         (*repaired.losses, *([secret] if masked else [])),
         repaired.left,
         frame.comparison.kept,
+        notes,
     )
 
 

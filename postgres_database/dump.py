@@ -5,13 +5,18 @@ No secret leaves the database: what foreign servers and user mappings say of pas
 
 import re
 import subprocess
+from collections.abc import Iterator
+from itertools import takewhile
 
 import psycopg2
+import sqlalchemy as sa
 
 from postgres_database import binaries, bookkeeping, masks
 from postgres_database.connection import VERSION_SCHEMA, Database, identifier, quoted
 from postgres_database.errors import ExpectedError
 from postgres_database.sections import rewritten, sections
+from postgres_database.settings import Settings
+from postgres_database.tokens import is_empty
 
 VERSION_TABLE = "alembic_version"
 STUB = f"CREATE TABLE public.{VERSION_TABLE} (version_num character varying(32) PRIMARY KEY);"
@@ -24,6 +29,18 @@ SESSION = (
     "quote_all_identifiers=off",
 )
 
+OMISSION = "-- left out: "
+"""How the lines begin that stand before a dump."""
+# What pg_dump must lock and the user cannot read.
+UNREADABLE = """
+    SELECT n.nspname, array_agg(c.relname::text ORDER BY 1),
+           EXISTS (SELECT FROM pg_extension e WHERE e.extnamespace = n.oid)
+    FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace
+    WHERE c.relkind IN ('r', 'p') AND c.oid >= 16384 AND n.nspname !~ '^pg_'
+      AND NOT (has_schema_privilege(n.oid, 'USAGE') AND has_table_privilege(c.oid, 'SELECT'))
+    GROUP BY n.oid, n.nspname ORDER BY 1
+"""
+
 RESETTABLE = {
     "search_path": "''",
     "standard_conforming_strings": "on",
@@ -34,16 +51,26 @@ RESETTABLE = {
 SET_BY_OBJECTS = ("default_tablespace", "default_table_access_method")
 
 
-def dump(database: Database) -> str:
+def dump(database: Database, settings: Settings | None = None) -> str:
     """Return the schema's dump, without owners, subscriptions, secrets and the version table.
 
     The target is only read, and the dump does not queue behind a lock for long. A subscription says
     where another server is, which is no matter of the schema; nor are the options of tables and columns
-    in which the server keeps something for itself.
+    in which the server keeps something for itself. `omissions` says what else was left out.
+
+    Args:
+        database: The database.
+        settings: What they exclude is left out where the user of the DSN may not read it.
 
     Raises:
         ExpectedError: pg_dump refuses, for example because the server is newer than it.
     """
+    with database.connect() as connection, connection.begin():
+        left_out = [
+            *_version_table(connection),
+            *(_unreadable(connection, settings) if settings else ()),
+        ]
+        unknown = connection.exec_driver_sql(bookkeeping.UNKNOWN).all()
     environment = database.dsn.child_environment()
     options = " ".join([environment.get("PGOPTIONS", ""), *(f"-c {each}" for each in SESSION)])
     arguments = [
@@ -54,7 +81,7 @@ def dump(database: Database) -> str:
         f"--restrict-key={RESTRICT_KEY}",
         f"--lock-wait-timeout={LOCK_WAIT}",
         "--no-password",
-        *_without_version_table(database),
+        *(argument for argument, _ in left_out),
     ]
     done = subprocess.run(
         [binaries.BINARIES / "pg_dump", *arguments],
@@ -78,20 +105,47 @@ def dump(database: Database) -> str:
             cause=f"a name, comment or body is not UTF-8, near {' '.join(around.split())!r}",
             hint=f"invoke psql{database.env_option}   (put that object right)",
         ) from error
-    return rewritten(text, _cleaned)
+    names = {name for name, *_ in unknown}
+    notes = [note for _, note in left_out if note] + [bookkeeping.named(*each) for each in unknown]
+    cleaned = rewritten(
+        text, lambda kind, body: masks.masked(kind, bookkeeping.left_out(kind, body, names))
+    )
+    return "".join(f"{OMISSION}{' '.join(note.split())}\n" for note in notes) + cleaned
 
 
-def _cleaned(kind: str, body: str) -> str:
-    return masks.masked(kind, bookkeeping.left_out(kind, body))
+def omissions(text: str) -> tuple[str, ...]:
+    """Return what was left out of a dump and is not what every dump leaves out, a line each."""
+    lines = takewhile(lambda line: line.startswith(OMISSION), text.splitlines())
+    return tuple(line.removeprefix(OMISSION) for line in lines)
 
 
-def _without_version_table(database: Database) -> list[str]:
-    with database.connect() as connection, connection.begin():
-        schema = connection.exec_driver_sql(VERSION_SCHEMA).scalar()
-    if not schema:
-        return []
-    names = (VERSION_TABLE, f"{VERSION_TABLE}_log")
-    return [f"--exclude-table={quoted(schema)}.{name}" for name in names]
+def _version_table(connection: sa.Connection) -> Iterator[tuple[str, str]]:
+    if schema := connection.exec_driver_sql(VERSION_SCHEMA).scalar():
+        for name in (VERSION_TABLE, f"{VERSION_TABLE}_log"):
+            yield f"--exclude-table={quoted(schema)}.{name}", ""
+
+
+def _unreadable(connection: sa.Connection, settings: Settings) -> Iterator[tuple[str, str]]:
+    """Yield what is excluded and would stop pg_dump: its argument, and what people read of it.
+
+    What can be read stays, because what is included may need it, and so does a schema that an extension is in.
+    """
+    for schema, tables, has_extension in connection.exec_driver_sql(UNREADABLE):
+        place, why = quoted(schema), "excluded, and not readable for this user"
+        if not settings.includes(schema) and not has_extension:
+            yield f"--exclude-schema={place}", f"the schema {schema}: {why}"
+        elif not settings.includes(schema) or not settings.includes(schema, ""):
+            yield (
+                f"--exclude-table={place}.*",
+                f"the tables and views of the schema {schema}: {why}",
+            )
+        else:
+            for name in tables:
+                if not settings.includes(schema, name):
+                    yield (
+                        f"--exclude-table={place}.{quoted(name)}",
+                        f"the table {schema}.{name}: {why}",
+                    )
 
 
 def _advice(said: str, database: Database) -> str:
@@ -103,7 +157,10 @@ def _advice(said: str, database: Database) -> str:
         )
     if "LOCK TABLE" in said and "permission denied" not in said:
         return f"the same command again   (when nobody locks that table; {look} shows pg_stat_activity)"
-    return f"{look}   (the user of the DSN must be able to read every table)"
+    return (
+        f"{look}   (the user of the DSN must be able to read every table; schemas of others are left out"
+        " by include_schemas or exclude in alembic.ini)"
+    )
 
 
 def restorable(text: str) -> str:
@@ -147,17 +204,27 @@ def unrestorable(text: str, database: Database) -> ExpectedError | None:
         cursor = connection.connection.cursor()
         cursor.execute(_stub(text) + _frame()[0])
         for section in sections(text):
+            if is_empty(section.text):  # who owns the schema public
+                continue
             try:
                 cursor.execute(section.text)
             except psycopg2.Error as error:
                 transaction.rollback()
                 return ExpectedError(
                     f"PostgreSQL cannot restore its own dump of {section}",
-                    cause=database.words(error),
+                    cause="\n".join([database.words(error), *_why_not(text, str(error))]),
                     hint=f"invoke psql   (look at {section})",
                 )
         transaction.rollback()
     return None
+
+
+def _why_not(text: str, said: str) -> Iterator[str]:
+    """Yield what the server cannot know of why it refuses an object of a dump."""
+    yield from (f"left out of the dump: {each}" for each in omissions(text))
+    for name in re.findall(r'"([^"]+)"', said):
+        if count := sum(f"{name}=" in section.body for section in sections(text)):
+            yield f"{count} objects of the dump have the option {name}, which this server does not know"
 
 
 def names_role(text: str, role: str) -> bool:

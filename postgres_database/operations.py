@@ -15,6 +15,7 @@ from sqlalchemy.dialects import postgresql
 from sqlalchemy.types import TypeDecorator, TypeEngine, UserDefinedType
 
 from postgres_database.errors import ExpectedError
+from postgres_database.tokens import is_empty
 
 IMPORTS = {
     "postgresql.": "from sqlalchemy.dialects import postgresql",
@@ -195,7 +196,7 @@ def _run(operations: Operations, text: str) -> None:
     context = operations.get_context()
     if context.as_sql:
         context.impl.static_output(text)
-    else:
+    elif not is_empty(text):
         operations.get_bind().connection.cursor().execute(text)
 
 

@@ -68,6 +68,7 @@ def _target(checked: TargetCheck) -> dict[str, Any]:
         "repair": checked.drifts.repair,
         "losses": checked.drifts.losses,
         "kept": [str(key) for key in checked.drifts.kept],
+        "not_compared": checked.drifts.notes,
     }
 
 

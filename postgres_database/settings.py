@@ -8,6 +8,7 @@ import re
 import stat
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from fnmatch import fnmatchcase
 from functools import cached_property
 from pathlib import Path
 
@@ -67,6 +68,13 @@ class Settings:
     """Whether scripts are written so that live traffic does not notice them."""
     staged: Path | None = None
     """A folder of scripts that are not proved yet, and are read besides those of the history."""
+
+    def includes(self, schema: str, *names: str) -> bool:
+        """Tell whether a schema, or what has one of these names in it, is this project's business."""
+        if self.include_schemas and schema not in self.include_schemas:
+            return False
+        spelled = [schema] if not names else [text for n in names for text in (f"{schema}.{n}", n)]
+        return not any(fnmatchcase(text, pattern) for pattern in self.exclude for text in spelled)
 
     @property
     def label(self) -> str:

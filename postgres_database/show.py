@@ -125,6 +125,8 @@ def _show_kept(kept: Sequence[Key]) -> None:
 
 def check(result: CheckResult) -> None:
     """Show what `check` found; where nothing needs attention, only a terminal is told so."""
+    for note in result.target.drifts.notes if result.target else ():
+        say(f"look at   not compared: {note}", style="yellow")
     if result.clean:
         if sys.stdout.isatty():
             say("models and history agree", style="green")
@@ -211,20 +213,23 @@ def status(environments: Iterable[EnvironmentStatus], heads: Sequence[str]) -> N
     OUT.print(table, soft_wrap=False)
     say(f"head: {_places(heads)}")
     for row in rows:
-        if row.fault:
-            say(f"{row.environment}: {' '.join(row.fault.split())}", style="red")
-        if row.drift and row.revision:
-            more = ", …" if len(row.drift) > SHOWN_KEPT else ""
-            names = ", ".join(row.drift[:SHOWN_KEPT])
-            say(f"{row.environment}: not as its revision says: {names}{more}", style="yellow")
-        if row.drift_fault:
-            say(f"{row.environment}: {' '.join(row.drift_fault.split())}", style="yellow")
+        for remark in _remarks(row):
+            style = "red" if row.fault else "yellow"
+            say(f"{row.environment}: {' '.join(remark.split())}", style=style)
     if len(heads) > 1:
         say('next: invoke merge --msg "Merge the heads"')
         return
     for row in rows:
         for command in _next(row):
             say(f"next: invoke {command}{row.env_option}")
+
+
+def _remarks(row: EnvironmentStatus) -> Iterator[str]:
+    if row.drift and row.revision:
+        more = ", …" if len(row.drift) > SHOWN_KEPT else ""
+        yield f"not as its revision says: {', '.join(row.drift[:SHOWN_KEPT])}{more}"
+    yield from (f"not compared: {note}" for note in row.not_compared)
+    yield from filter(None, (row.fault, row.drift_fault))
 
 
 def _next(row: EnvironmentStatus) -> Iterator[str]:
@@ -272,6 +277,8 @@ def log(entries: Sequence[Entry], scripts: History) -> None:
 
 def baseline(result: BaselineResult, settings: Settings) -> None:
     """Show what was adopted, or where the target was found, and what comes next."""
+    for note in () if result.path else result.notes:
+        say(f"look at   {note}", style="yellow")
     if result.path is None:
         _show_place(result, settings)
         return

@@ -19,7 +19,7 @@ from postgres_database import dump
 from postgres_database.connection import Database
 from postgres_database.scratch import Scratch
 from postgres_database.sections import REMEMBERED, sections
-from postgres_database.tokens import IDENTIFIER, TOKEN, parentheses, split
+from postgres_database.tokens import IDENTIFIER, TOKEN, is_empty, parentheses, split
 
 # Since 18 these have names, which stay when a column gets another; models cannot give them one.
 NOT_NULL_NAME = re.compile(
@@ -161,7 +161,7 @@ def parse(text: str) -> Snapshot:
     for section in sections(text):
         kind, body = section.kind, section.body
         method = (METHOD.findall(section.settings) or [method])[-1]
-        if all(token["comment"] for token in TOKEN.finditer(body)):
+        if is_empty(body):
             continue  # only the owner of the schema public differs from a new database's
         canonical = _canonical(kind, body.strip("\n"))
         if section.tablespace:

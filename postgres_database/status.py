@@ -36,6 +36,8 @@ class EnvironmentStatus:
     pending: tuple[str, ...] = ()
     drift: tuple[str, ...] | None = None
     """The objects that are not what the revision says; None if that cannot be told."""
+    not_compared: tuple[str, ...] = ()
+    """What of the target was left out, a line each."""
     drift_fault: str = ""
     """Why it cannot be told."""
     fault: str = ""
@@ -87,4 +89,5 @@ def _with_drift(
             found = drift.drifts(settings, database, at, session)
     except ExpectedError as error:
         return replace(known, drift_fault=f"{error.what}: {error.cause}")
-    return replace(known, drift=tuple(str(each.key) for each in found.objects))
+    drift_names = tuple(str(each.key) for each in found.objects)
+    return replace(known, drift=drift_names, not_compared=found.notes)

@@ -87,6 +87,11 @@ def statements(text: str) -> list[str]:
     return [line for line in lines if line]
 
 
+def is_empty(sql: str) -> bool:
+    """Tell whether SQL holds nothing but comments: the driver refuses it as an empty query."""
+    return all(token["comment"] or token["mark"] == ";" for token in TOKEN.finditer(sql))
+
+
 def flat(sql: str) -> str:
     """Return SQL with one space wherever there is space outside quotes."""
     return PART.sub(lambda part: " " if part["space"] else part[0], sql).strip()

@@ -237,11 +237,15 @@ def test_user_that_may_not_stamp(online: Project, port: int) -> None:
     assert "GRANT CREATE ON SCHEMA public" in caught.value.hint
 
 
-def test_schema_that_cannot_be_rebuilt_writes_nothing(online: Project) -> None:
-    """What pg_dump itself cannot restore is an error with the server's words; nothing is left."""
+@pytest.mark.parametrize("public", ["", "ALTER SCHEMA public OWNER TO app;"], ids=["", "owned"])
+def test_schema_that_cannot_be_rebuilt_writes_nothing(online: Project, public: str) -> None:
+    """What pg_dump itself cannot restore is an error with the server's words; nothing is left.
+
+    Of a schema public that has another owner a dump holds a comment, which is no statement.
+    """
     run_sql(
         online.database,
-        "CREATE VIEW loop AS SELECT 1 AS x; CREATE OR REPLACE VIEW loop AS SELECT x FROM loop",
+        f"{public} CREATE VIEW loop AS SELECT 1 AS x; CREATE OR REPLACE VIEW loop AS SELECT x FROM loop",
     )
     with pytest.raises(ExpectedError, match="cannot restore its own dump of VIEW loop") as caught:
         baseline.baseline(online.settings, online.database, "Init tables", yes)
@@ -364,6 +368,58 @@ def test_no_secret_enters_the_repository(online: Project, port: int) -> None:
     result = baseline.baseline(settings, over_tcp, "Init tables", yes)
     for path in files(result):
         assert PASSWORD not in path.read_text()
+
+
+@pytest.mark.parametrize(
+    ("settings", "left_out"),
+    [
+        ({"include_schemas": ("public",)}, 'the schema Sec.ret" *'),
+        ({"exclude": ("Sec*",)}, 'the schema Sec.ret" *'),
+        ({"exclude": ('Sec.ret" [*].*',)}, 'the tables and views of the schema Sec.ret" *'),
+    ],
+)
+def test_schema_of_others_that_is_excluded(
+    project: Project, port: int, settings: dict[str, tuple[str, ...]], left_out: str
+) -> None:
+    """What is excluded and cannot be read is no obstacle: it is left out and named, then and afterwards."""
+    project.models("sa.Table('item', metadata, sa.Column('id', sa.Integer))")
+    secret = '"Sec.ret"" *"'
+    run_sql(
+        project.database,
+        f"GRANT ALL ON SCHEMA public TO app; CREATE TABLE item (id int); ALTER TABLE item OWNER TO app;"
+        f"CREATE SCHEMA {secret}; CREATE TABLE {secret}.a (x int); CREATE VIEW {secret}.v AS TABLE {secret}.a;"
+        f"CREATE TABLE {secret}.b (id serial PRIMARY KEY, x int REFERENCES {secret}.b)",
+    )
+    parts = {"host": "127.0.0.1", "port": str(port), "user": "app", "password": PASSWORD}
+    target = Database(project.database.dsn.with_parts(**parts), "online", "from the test")
+    with pytest.raises(ExpectedError, match="cannot be dumped") as caught:
+        baseline.baseline(project.settings, target, "Init tables", yes)
+    assert "permission denied" in caught.value.cause
+    assert "include_schemas" in caught.value.hint
+    project.settings = dataclasses.replace(project.settings, target=target.dsn, **settings)  # type: ignore[arg-type]
+    result = baseline.baseline(project.settings, target, "Init tables", yes)
+    why = f"{left_out}: excluded, and not readable for this user"
+    assert f"not in the script: {why}" in result.notes
+    assert result.unlike_models == ()
+    checked = check.check(project.settings, target).target
+    assert checked
+    assert (checked.drifts.objects, checked.drifts.notes) == ((), (why,))
+    assert baseline.baseline(project.settings, target, "", yes).notes == (f"not compared: {why}",)
+
+
+def test_what_is_left_out_and_needed(project: Project, port: int) -> None:
+    """Whoever needs what had to be left out reads that with the server's words."""
+    run_sql(
+        project.database,
+        "GRANT ALL ON SCHEMA public TO app; CREATE SCHEMA hidden; CREATE TABLE hidden.a (id int PRIMARY KEY);"
+        "CREATE TABLE item (id int REFERENCES hidden.a); ALTER TABLE item OWNER TO app",
+    )
+    parts = {"host": "127.0.0.1", "port": str(port), "user": "app", "password": PASSWORD}
+    target = Database(project.database.dsn.with_parts(**parts), "online", "from the test")
+    settings = dataclasses.replace(project.settings, include_schemas=("public",))
+    with pytest.raises(ExpectedError, match="FK CONSTRAINT item item_id_fkey; nothing") as caught:
+        baseline.baseline(settings, target, "Init tables", yes)
+    assert "left out of the dump: the schema hidden: excluded" in caught.value.cause
 
 
 @pytest.fixture

@@ -5,9 +5,9 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from conftest import OTHER_PROGRAMS, fresh, run_sql
+from conftest import OTHER_PROGRAMS, Project, fresh, run_sql
 
-from postgres_database import binaries, catalog, dump, masks
+from postgres_database import baseline, binaries, catalog, check, dump, masks
 from postgres_database.connection import Database
 from postgres_database.errors import ExpectedError
 
@@ -68,18 +68,26 @@ def test_secrets_are_masked(made: Database, kind: str, given: str, dumped: str |
     assert dump.dump(made) == text
 
 
-def keep_for_itself(database: Database, option: str) -> None:
+def keep_for_itself(
+    database: Database, option: str, *, columns: bool = True, tables: bool = True
+) -> None:
     """Let the server keep an option of its own before those of every column and relation, as some minor releases do."""
     theirs = (
         "(SELECT oid FROM pg_class WHERE oid >= 16384 AND relkind NOT IN ('i', 'I', 'S')"
         " AND relnamespace::regnamespace::text <> 'information_schema')"
     )
-    run_sql(
-        database,
-        f"UPDATE pg_attribute SET attoptions = array_prepend('{option}=' || attrelid, attoptions)"
-        f" WHERE attrelid IN {theirs} AND attnum > 0 AND NOT attisdropped",
-        f"UPDATE pg_class SET reloptions = array_prepend('{option}=' || oid, reloptions) WHERE oid IN {theirs}",
-    )
+    if columns:
+        run_sql(
+            database,
+            f"UPDATE pg_attribute SET attoptions = array_prepend('{option}=' || attrelid, attoptions)"
+            f" WHERE attrelid IN {theirs} AND attnum > 0 AND NOT attisdropped",
+        )
+    if tables:
+        run_sql(
+            database,
+            f"UPDATE pg_class SET reloptions = array_prepend('{option}=' || oid, reloptions)"
+            f" WHERE oid IN {theirs}",
+        )
 
 
 KEPT = r"""
@@ -135,6 +143,43 @@ def test_what_a_server_keeps_for_itself_is_left_out(made: Database, option: str)
     )
     assert dump.dump(made) == text
     assert text.count("pg_attver") == 5  # as users wrote them
+
+
+@pytest.mark.parametrize("noted", ["columns", "tables"])
+def test_what_a_later_release_keeps_is_named_once(project: Project, noted: str) -> None:
+    """An option of every column or table, whatever its name, is no difference: it is named, and stops nothing."""
+    column, table = (noted == each for each in ("columns", "tables"))
+    run_sql(
+        project.database,
+        "CREATE TABLE a (x int, y int); CREATE TABLE b (x int PRIMARY KEY); CREATE VIEW v AS TABLE a",
+    )
+    keep_for_itself(project.database, "srv_note", columns=column, tables=table)
+    adopted = baseline.baseline(project.settings, project.database, "adopted", lambda *_: True)
+    said = f"the option srv_note of every one of {3 if column else 2} {noted}, which a server keeps for itself"
+    assert [note for note in adopted.notes if "srv_note" in note] == [f"not in the script: {said}"]
+    assert adopted.path
+    assert "srv_note" not in adopted.path.with_suffix(".sql").read_text()
+    target = check.check(project.settings, project.database).target
+    assert target
+    assert (target.drifts.objects, target.drifts.notes) == ((), (said,))
+
+
+def test_an_option_that_another_server_refuses(made: Database) -> None:
+    """An option of one column may be a user's: it stays, and where it is refused one reads how many have it."""
+    run_sql(
+        made,
+        "CREATE TABLE a (x int, y int); CREATE TABLE b (x int, y int)",
+        "UPDATE pg_attribute SET attoptions = '{srv_x=1}' WHERE attname = 'x' AND attrelid >= 16384",
+    )
+    text = dump.dump(made)
+    assert dump.omissions(text) == ()
+    run_sql(made, "DROP TABLE a, b")
+    with pytest.raises(ExpectedError, match=r"its own dump of TABLE a\n") as caught:
+        dump.restore(text, made)
+    assert (
+        "2 objects of the dump have the option srv_x, which this server does not know"
+        in caught.value.cause
+    )
 
 
 def test_a_server_that_is_newer(server: Database, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -47,6 +47,7 @@ STATUS = {
     "revision": ["aaaa"],
     "pending": [ODD],
     "drift": None,
+    "not_compared": [],
     "drift_fault": "",
     "fault": "",
 }
@@ -135,6 +136,7 @@ REPORTS: dict[str, tuple[str, dict[str, Any]]] = {
                         ("rows",),
                         (),
                         (CHANGED.key,),
+                        (ODD,),
                     ),
                     " --env x",
                 ),
@@ -156,6 +158,7 @@ REPORTS: dict[str, tuple[str, dict[str, Any]]] = {
                 "repair": [ODD],
                 "losses": ["rows"],
                 "kept": [f"TABLE {ODD}"],
+                "not_compared": [ODD],
             },
         },
     ),
