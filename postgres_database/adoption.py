@@ -45,7 +45,7 @@ SERVER = sa.text(
            (SELECT rolname FROM pg_roles WHERE oid = 10)
     """
 )
-PLACES = sa.text("SELECT current_schema(), to_regnamespace('public') IS NOT NULL")
+PUBLIC = sa.text("SELECT to_regnamespace('public') IS NOT NULL")
 VERSIONS = sa.text("SELECT extname, extversion FROM pg_extension ORDER BY 1")
 OUTSIDE = sa.text(
     """
@@ -183,7 +183,8 @@ class Adoption:
         """Yield what is not in the script, and what else is worth knowing."""
         with self._reader.connect() as connection, connection.begin():
             outside = connection.execute(OUTSIDE).scalars().all()
-            schema, has_public = connection.execute(PLACES).one()
+            schema = self._reader.version_schema(connection)
+            has_public = connection.execute(PUBLIC).scalar()
             here = {row.extname: row.extversion for row in connection.execute(VERSIONS)}
         with rebuilt.connect() as connection, connection.begin():
             there = {row.extname: row.extversion for row in connection.execute(VERSIONS)}

@@ -10,11 +10,12 @@ from typing import Any
 from alembic.util import CommandError
 
 from postgres_database import (
-    connection,
     filling,  # noqa: F401 - registers op.backfill
     project_models,
     server,
+    stamped,
     steps,  # noqa: F401 - registers op.online, and makes a step of every operation
+    transactions,
 )
 from postgres_database import settings as settings_module
 from postgres_database.errors import ExpectedError
@@ -48,17 +49,30 @@ def _run(context: Any, settings: Settings) -> None:
     elif connected := context.config.attributes.get("connection"):
         _migrate(context, connection=connected)
     else:
-        with server.target(settings).connect() as connected:
-            connection.limit_waits(connected, settings)
-            _migrate(context, connection=connected)
+        target = server.target(settings)
+        with target.connect() as connected:
+            transactions.limit_waits(connected, settings)
+            with connected.begin():
+                where = stamped.place(target, connected).options
+            _migrate(context, connection=connected, **where)
 
 
 def _migrate(context: Any, **how: Any) -> None:
     attributes = context.config.attributes
-    context.configure(
-        target_metadata=attributes["target_metadata"],
-        transaction_per_migration=True,
-        **{"compare_server_default": True, **attributes.get("configure", {}), **how},
-    )
+    options = {
+        "target_metadata": attributes["target_metadata"],
+        "transaction_per_migration": True,
+        "compare_server_default": True,
+        **attributes.get("configure", {}),
+        **how,
+    }
+    context.configure(**options)
+    if "settings" not in attributes and (connected := how.get("connection")):
+        steps_of = context.get_context().opts["fn"]  # of Alembic's own command
+
+        def scripts(*arguments: Any) -> Any:
+            return transactions.scripts(connected, steps_of(*arguments))
+
+        context.configure(**options, fn=scripts)
     with context.begin_transaction():
         context.run_migrations()

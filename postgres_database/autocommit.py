@@ -8,7 +8,7 @@ import psycopg2
 import sqlalchemy as sa
 
 from postgres_database import blockers
-from postgres_database.connection import LIMITS
+from postgres_database.transactions import LIMITS, SAFELY, found
 
 TRANSACTION_TIMEOUT = 170000
 """The version since which there is a limit of that name."""
@@ -32,10 +32,15 @@ class Autocommit:
         self._limits: list[str] = connection.info.get(LIMITS, [])
 
     def rows(self, sql: str, *values: object) -> list[tuple[Any, ...]]:
-        """Run a query and return its rows."""
+        """Run a query of ours and return its rows; texts of one call are one transaction to the server."""
         with self.driver.cursor() as cursor:
-            cursor.execute(sql, values or None)
+            cursor.execute(f"{SAFELY}; {sql}", values or None)
             return [*cursor.fetchall()]
+
+    def find(self, name: str) -> int | None:
+        """Return the OID of a relation that a script names; None if it is not there."""
+        with self.driver.cursor() as cursor:
+            return found(cursor, name)
 
     def run(self, sql: str) -> None:
         """Run a statement."""

@@ -75,7 +75,7 @@ def operations(here: Database, frame: Frame, models: Models) -> Found:
         models: The models; constraints without a name get the one that PostgreSQL gave them.
     """
     _name_constraints(models, frame.goal.catalog)
-    with here.connect() as connection, warnings.catch_warnings():
+    with here.connect(usual_path=True) as connection, warnings.catch_warnings():
         warnings.simplefilter("ignore", sa.exc.SAWarning)  # of types that SQLAlchemy does not know
         context = MigrationContext.configure(connection, opts=options(frame))
         several: Any = models  # Alembic takes a list as well; its type hint does not say so

@@ -15,10 +15,13 @@ from typing import Any, Protocol
 import psycopg2
 from psycopg2.errors import DeadlockDetected, LockNotAvailable, QueryCanceled
 
+from postgres_database import keys
 from postgres_database.autocommit import Autocommit
 from postgres_database.connection import identifier
 from postgres_database.errors import ExpectedError
+from postgres_database.keys import ABOVE, BELOW, UPTO, Key
 from postgres_database.tokens import bare
+from postgres_database.transactions import SAFELY
 
 FIRST_BATCH, LARGEST_BATCH = 100, 50_000  # rows
 AIM = 0.05
@@ -36,18 +39,6 @@ SESSION = (
     "SET LOCAL enable_seqscan = off; SET LOCAL jit = off; SET LOCAL synchronous_commit = off;"
     " SET LOCAL datestyle = 'ISO'; SET LOCAL intervalstyle = 'postgres'; SET LOCAL extra_float_digits = 1"
 )
-KEYS = """
-    SELECT array_agg(quote_ident(a.attname) ORDER BY k.place),
-           array_agg(format_type(a.atttypid, a.atttypmod) ORDER BY k.place)
-    FROM pg_index i
-    CROSS JOIN unnest(i.indkey::int2[]) WITH ORDINALITY AS k (number, place)
-    LEFT JOIN pg_attribute a ON a.attrelid = i.indrelid AND a.attnum = k.number
-    WHERE i.indrelid = %s AND i.indisunique AND i.indimmediate AND i.indpred IS NULL AND k.place <= i.indnkeyatts
-      AND (i.indisvalid OR i.indisprimary)
-    GROUP BY i.indexrelid, i.indisprimary, i.indnkeyatts
-    HAVING bool_and(coalesce(a.attnotnull, false))
-    ORDER BY i.indisprimary DESC, i.indnkeyatts, i.indexrelid LIMIT 1
-"""
 # In pg_locks everybody may see who waits. Whose state may not be seen is taken to be at work; the session that looks
 # for who stands in our way is ours.
 OTHERS = """
@@ -57,6 +48,10 @@ OTHERS = """
                      AND query NOT LIKE '%pg_blocking_pids%'
                      AND coalesce(backend_type = 'client backend', true)
                      AND coalesce(state <> 'idle' OR state_change > clock_timestamp() - interval '10 s', true))
+"""
+NAME = """
+    SELECT format('%%I.%%I', n.nspname, c.relname) FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace
+    WHERE c.oid = %s
 """
 # Who may not see the replicas sees NULL.
 REPLICAS = """
@@ -115,26 +110,27 @@ def run(session: Autocommit, work: Backfill, checkpoint: Checkpoint) -> int:
         ExpectedError: There is no key to go by, or it would be changed.
         psycopg2.Error: What the server says to an expression; what was done stays, and is not done again.
     """
-    ((found,),) = session.rows("SELECT to_regclass(%s)::oid", work.sql)
+    found = session.find(work.sql)
     if found is None:  # the server says it best
         session.execute(statement(work))
         return 0
-    keys = session.rows(KEYS, found)
-    if not keys:
+    known = session.rows(keys.QUERY, found)
+    if not known:
         raise ExpectedError(
             f"the rows of {work.sql} have no key by which they could be changed in batches",
             cause="it has neither a primary key nor a unique index on columns that are NOT NULL",
             hint="invoke edit   (add such a key before, or op.execute an UPDATE if the table is small)",
         )
-    columns, types = keys[0]
-    if changed := work.values.keys() & {bare(column) for column in columns}:
+    key = Key(*known[0])
+    if changed := work.values.keys() & {bare(column) for column in key.columns}:
         raise ExpectedError(
             f"the backfill of {work.sql} changes {', '.join(sorted(changed))}, by which it finds its rows",
             hint="invoke edit   (change a key by op.execute)",
         )
-    ((plan,),) = session.rows(f"EXPLAIN (FORMAT JSON) SELECT FROM {work.sql}")
+    ((name,),) = session.rows(NAME, found)
+    ((plan,),) = session.rows(f"EXPLAIN (FORMAT JSON) SELECT FROM {name}")
     expected = int(plan[0]["Plan"]["Plan Rows"])
-    return _Run(session, work, checkpoint, columns, types, expected).run()
+    return _Run(session, work, checkpoint, key, expected).run()
 
 
 @dataclass
@@ -144,9 +140,7 @@ class _Run:
     session: Autocommit
     work: Backfill
     checkpoint: Checkpoint
-    columns: Sequence[str]
-    """Of the key, for SQL."""
-    types: Sequence[str]
+    key: Key
     expected: int
     """How many rows there are, as far as the planner knows."""
     size: int = field(default_factory=lambda: FIRST_BATCH)
@@ -206,8 +200,8 @@ class _Run:
             upper = self._upper(cursor, place)
             if upper is None:
                 return None, 0.0, False, False
-            keys = ", ".join(self.columns)
-            bounds = [f"({keys}) <= {self._literal(cursor, upper)}", *self._above(cursor, place)]
+            upto = self.key.compared(UPTO, self._texts(cursor, upper))
+            bounds = [upto, *self._above(cursor, place)]
             where = [f"({self.work.where})"] if self.work.where else []
             cursor.execute(f"{self.work.update} WHERE {' AND '.join([*bounds, *where])}")
             changed = cursor.rowcount
@@ -215,7 +209,7 @@ class _Run:
             passed = self.passed + self.size
             self.checkpoint.save(cursor, [str(passed), *upper])
             begun = time.monotonic()
-            cursor.execute(OTHERS)
+            cursor.execute(f"{SAFELY}; {OTHERS}")
             waiting, busy = cursor.fetchone()
             ending = time.monotonic()
             self.trip = min(self.trip, ending - begun)
@@ -227,9 +221,8 @@ class _Run:
     def _upper(self, cursor: Any, place: Sequence[str] | None) -> Sequence[str] | None:
         """Return the key of the last row of the next batch."""
         where = "".join(f" WHERE {each}" for each in self._above(cursor, place))
-        texts = ", ".join(f"{column}::text" for column in self.columns)
-        query = f"SELECT ARRAY[{texts}] FROM {self.work.sql}{where} ORDER BY"  # noqa: S608 - names are quoted
-        up, down = ", ".join(self.columns), ", ".join(f"{each} DESC" for each in self.columns)
+        query = f"SELECT {self.key.texts} FROM {self.work.sql}{where} ORDER BY"  # noqa: S608 - names are quoted
+        up, down = self.key.ordered(BELOW), self.key.ordered(ABOVE)
         for order in (f"{up} OFFSET {self.size - 1} LIMIT 1", f"{down} LIMIT 1"):
             cursor.execute(f"{query} {order}")
             for (key,) in cursor.fetchall():
@@ -237,11 +230,10 @@ class _Run:
         return None
 
     def _above(self, cursor: Any, place: Sequence[str] | None) -> list[str]:
-        return [f"({', '.join(self.columns)}) > {self._literal(cursor, place)}"] if place else []
+        return [self.key.compared(ABOVE, self._texts(cursor, place))] if place else []
 
-    def _literal(self, cursor: Any, key: Sequence[str]) -> str:
-        texts = (cursor.mogrify("%s", (text,)).decode() for text in key)
-        return f"({', '.join(f'{text}::{type_}' for text, type_ in zip(texts, self.types, strict=True))})"
+    def _texts(self, cursor: Any, key: Sequence[str]) -> list[str]:
+        return [cursor.mogrify("%s", (text,)).decode() for text in key]
 
     def _adapt(self, seconds: float, *, waiting: bool) -> None:
         """Choose the next size from how long this batch took."""

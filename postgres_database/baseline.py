@@ -16,7 +16,7 @@ from postgres_database.settings import Settings
 from postgres_database.snapshot import Key
 from postgres_database.upgrade import Confirm, OnWait, ask
 
-PLACE = sa.text("SELECT current_schema(), has_schema_privilege(current_schema(), 'CREATE')")
+ALLOWED = sa.text("SELECT has_schema_privilege(:schema, 'CREATE')")
 
 
 @dataclass(frozen=True)
@@ -86,7 +86,8 @@ def baseline(  # noqa: PLR0913, PLR0917
 def _require_place(run: Runner, database: Database) -> None:
     """Raise ExpectedError if the version table cannot be written."""
     with run.connection.begin():
-        schema, allowed = run.connection.execute(PLACE).one()
+        schema = database.version_schema(run.connection)
+        allowed = run.connection.execute(ALLOWED, {"schema": schema}).scalar()
     if not allowed:
         where = f"in the schema {schema}" if schema else "in any schema of the search path"
         grant = f"GRANT CREATE ON SCHEMA {identifier(schema or 'public')} TO …"

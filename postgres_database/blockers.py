@@ -13,6 +13,7 @@ import sqlalchemy as sa
 
 from postgres_database.connection import Database
 from postgres_database.tokens import without_literals
+from postgres_database.transactions import SAFELY
 
 PAUSES = (0.5, 1.0, 2.0, 4.0, 8.0, 16.0, 30.0)
 """Seconds between tries, before they are jittered; after the last one there is one more try."""
@@ -72,7 +73,8 @@ def watching(
     def look(connection: sa.Connection) -> None:
         since, told = time.monotonic(), set[int]()
         while not done.wait(pause):
-            rows = connection.execute(BLOCKERS, {"pid": pid}).all()
+            with connection.begin():
+                rows = connection.execute(BLOCKERS, {"pid": pid}).all()
             if not rows:
                 since = time.monotonic()
                 continue
@@ -81,7 +83,7 @@ def watching(
                 told |= {row[0] for row in rows}
                 tell(watch.seen)
 
-    with database.connect(autocommit=True) as connection:
+    with database.connect() as connection:
         thread = threading.Thread(target=look, args=(connection,), daemon=True)
         thread.start()
         try:
@@ -93,7 +95,7 @@ def watching(
 
 def older(cursor: Any) -> str:
     """Return who has been in a transaction for a while, in words; empty if nobody."""
-    cursor.execute(OLDER)
+    cursor.execute(f"{SAFELY}; {OLDER}")
     return "; ".join(_said(*row) for row in cursor.fetchall())
 
 

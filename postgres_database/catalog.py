@@ -1,14 +1,12 @@
 """What the server itself says of tables, types and sequences, as plain values.
 
-Every text is as `pg_dump` would print it: with an empty search path, so that names are qualified.
+Every text is as `pg_dump` would print it: with nothing but pg_catalog on the search path, so that names are qualified.
 What an extension owns is left out. PostgreSQL manual, chapter "System Catalogs".
 """
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, NamedTuple
-
-import sqlalchemy as sa
 
 from postgres_database.bookkeeping import COLUMN_OPTIONS, OWN
 from postgres_database.connection import Database, identifier
@@ -268,18 +266,15 @@ def place(schema: str | None, name: str) -> Name:
 def take(database: Database) -> Catalog:
     """Read the catalog of a database."""
     with database.connect() as connection, connection.begin():
-        return read(connection)
+        return _read(connection.connection.cursor())
 
 
-def read(connection: sa.Connection) -> Catalog:
-    """Read the catalog as this connection sees it, in its transaction."""
-    cursor = connection.connection.cursor()
+def _read(cursor: Any) -> Catalog:
 
     def rows(query: str, *parameters: Any) -> list[tuple[Any, ...]]:
         cursor.execute(query, parameters or None)
         return list(cursor.fetchall())
 
-    cursor.execute("SELECT set_config('search_path', '', true)")
     tables = rows(TABLES)
     oids = [row[0] for row in tables]
     columns: dict[int, dict[str, Column]] = {oid: {} for oid in oids}
@@ -298,7 +293,7 @@ def read(connection: sa.Connection) -> Catalog:
         ]
         for oid, schema, name, kind, partition, key, parents, *facts in tables
     }
-    found = Catalog(
+    return Catalog(
         schemas=tuple(name for (name,) in rows(SCHEMAS)),
         tables={name: Table(name, *facts) for name, facts in described.items()},
         types={
@@ -307,5 +302,3 @@ def read(connection: sa.Connection) -> Catalog:
         },
         sequences={Name(schema, name): options for schema, name, options in rows(SEQUENCES)},
     )
-    cursor.execute("RESET search_path")
-    return found

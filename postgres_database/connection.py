@@ -16,9 +16,10 @@ from sqlalchemy.dialects import postgresql
 from sqlalchemy.exc import DBAPIError
 from sqlalchemy.pool import NullPool
 
+from postgres_database import transactions
 from postgres_database.dsn import CONNECT_TIMEOUT, Dsn
 from postgres_database.errors import ExpectedError
-from postgres_database.settings import Settings
+from postgres_database.version_table import ALEMBICS, VersionTable
 
 CONNECT_DEFAULTS = {
     "connect_timeout": os.environ.get("PGCONNECT_TIMEOUT") or CONNECT_TIMEOUT,
@@ -26,12 +27,13 @@ CONNECT_DEFAULTS = {
     "client_encoding": "UTF8",  # else that of the database, which for SQL_ASCII is none
 }
 
-LIMITS = "postgres_database.limits"
-"""Where the information of a connection has the statements that set its time limits."""
-# Of the version table that Alembic finds, or of the one that it would make; one elsewhere is another application's.
+# Of the version table that Alembic finds by the path, or would make there; one elsewhere is another application's.
 VERSION_SCHEMA = """
-    SELECT coalesce((SELECT n.nspname FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace
-                     WHERE c.oid = to_regclass('alembic_version')), current_schema())
+    SELECT n.nspname
+    FROM unnest(%s::text[]) WITH ORDINALITY AS path (name, place)
+    JOIN pg_namespace n ON n.nspname = path.name
+    JOIN pg_class c ON c.relnamespace = n.oid AND c.relname = %s
+    ORDER BY path.place LIMIT 1
 """
 READ_ONLY = ("default_transaction_read_only=on", "lock_timeout=5s")
 
@@ -61,6 +63,8 @@ class Database:
     """Where its DSN comes from, in words."""
     env_option: str = ""
     """What to add to a command so that it works on this database."""
+    versions: VersionTable = ALEMBICS
+    """Where it says which revision it is."""
 
     def __str__(self) -> str:
         """Name the database as the first line of a command does."""
@@ -77,11 +81,13 @@ class Database:
         url = sa.URL.create(
             "postgresql+psycopg2", username=parts.get("user"), database=parts.get("dbname")
         )
-        return sa.create_engine(
+        engine = sa.create_engine(
             url,
             connect_args={**CONNECT_DEFAULTS, **self.dsn.parameters()},
             poolclass=NullPool,
         )
+        transactions.begin_safely(engine)
+        return engine
 
     def read_only(self) -> "Database":
         """Return the database with sessions that refuse to write, and do not wait long for a lock."""
@@ -90,8 +96,19 @@ class Database:
         return replace(self, dsn=self.dsn.with_parts(options=options))
 
     @contextmanager
-    def connect(self, *, autocommit: bool = False) -> Iterator[sa.Connection]:
-        """Connect; raises ExpectedError if that fails."""
+    def connect(
+        self, *, autocommit: bool = False, usual_path: bool = False
+    ) -> Iterator[sa.Connection]:
+        """Connect.
+
+        Args:
+            autocommit: Let each statement commit by itself.
+            usual_path: Find names by the search path that the role and the DSN give, as scripts and models do;
+                otherwise only in `pg_catalog`, so that no name is found that somebody else has put on the path.
+
+        Raises:
+            ExpectedError: There is no connection to be had.
+        """
         engine = self.engine()
         try:
             connection = engine.connect()
@@ -100,7 +117,26 @@ class Database:
         with connection:
             if autocommit:
                 connection.execution_options(isolation_level="AUTOCOMMIT")
+            if usual_path:
+                connection.info[transactions.SCRIPT] = True
+            elif autocommit:
+                connection.exec_driver_sql(transactions.SAFE_SESSION)
+            sa.event.listen(connection, "begin", transactions.begin)
             yield connection
+
+    def version_schema(self, connection: sa.Connection) -> str | None:
+        """Return the schema of the version table, or that in which it would be made; None: there is none.
+
+        Args:
+            connection: To this database, in a transaction.
+        """
+        if self.versions.schema:
+            return self.versions.schema
+        schemas = [*transactions.usual_path(connection).schemas]
+        with closing(connection.connection.cursor()) as cursor:
+            cursor.execute(VERSION_SCHEMA, (schemas, self.versions.name))
+            found = cursor.fetchone()
+        return str(found[0]) if found else next(iter(schemas), None)
 
     def words(self, error: BaseException) -> str:
         """Return what the server or driver said, without secrets."""
@@ -142,25 +178,6 @@ def quoted(identifier: str) -> str:
 def identifier(name: str) -> str:
     """Return an identifier as it stands in SQL that people read: in quotes only if it needs them."""
     return PREPARER.quote(name)
-
-
-def limit_waits(connection: sa.Connection, settings: Settings) -> None:
-    """Let every transaction of this connection begin with the time limits of the settings.
-
-    They are set by SET LOCAL, so that they end with the transaction and do not reach what runs
-    outside one: a lock limit on CREATE INDEX CONCURRENTLY leaves an INVALID index behind
-    (PostgreSQL manual, CREATE INDEX, "Building Indexes Concurrently").
-    """
-    limits = [f"SET LOCAL lock_timeout = {settings.lock_timeout}"]
-    if settings.statement_timeout:  # else what the role or the DSN says holds
-        limits.append(f"SET LOCAL statement_timeout = {settings.statement_timeout}")
-    connection.info[LIMITS] = limits
-
-    @sa.event.listens_for(connection, "begin")
-    def set_limits(connection: sa.Connection) -> None:
-        if connection.get_isolation_level() != "AUTOCOMMIT":
-            with closing(connection.connection.cursor()) as cursor:
-                cursor.execute("; ".join(limits))
 
 
 @contextmanager

@@ -49,7 +49,7 @@ class Contents:
 def take(database: Database) -> Contents:
     """Look at all rows of a database; a table that cannot be read is left out."""
     found = {}
-    with database.connect() as connection, connection.begin():
+    with database.connect(usual_path=True) as connection, connection.begin():
         session = Session(connection)
         for name, table in session.tables.items():
             columns = [column for column in table.columns.values() if not column.generated]

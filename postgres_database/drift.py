@@ -222,7 +222,7 @@ def _done(copy: Database, names: Iterable[Rename]) -> list[Rename]:
     """Rename in a copy; return what was renamed, which is nothing if anything stands in the way."""
     wanted = [*names]
     try:
-        with copy.connect() as connection, connection.begin():
+        with copy.connect(usual_path=True) as connection, connection.begin():
             for each in wanted:
                 connection.connection.cursor().execute(renames.statement(each))
     except psycopg2.Error:

@@ -12,7 +12,7 @@ import psycopg2
 import sqlalchemy as sa
 
 from postgres_database import binaries, bookkeeping, masks
-from postgres_database.connection import VERSION_SCHEMA, Database, identifier, quoted
+from postgres_database.connection import Database, identifier, quoted
 from postgres_database.errors import ExpectedError
 from postgres_database.sections import rewritten, sections
 from postgres_database.settings import Settings
@@ -67,7 +67,7 @@ def dump(database: Database, settings: Settings | None = None) -> str:
     """
     with database.connect() as connection, connection.begin():
         left_out = [
-            *_version_table(connection),
+            *_version_table(database, connection),
             *(_unreadable(connection, settings) if settings else ()),
         ]
         unknown = connection.exec_driver_sql(bookkeeping.UNKNOWN).all()
@@ -119,10 +119,10 @@ def omissions(text: str) -> tuple[str, ...]:
     return tuple(line.removeprefix(OMISSION) for line in lines)
 
 
-def _version_table(connection: sa.Connection) -> Iterator[tuple[str, str]]:
-    if schema := connection.exec_driver_sql(VERSION_SCHEMA).scalar():
-        for name in (VERSION_TABLE, f"{VERSION_TABLE}_log"):
-            yield f"--exclude-table={quoted(schema)}.{name}", ""
+def _version_table(database: Database, connection: sa.Connection) -> Iterator[tuple[str, str]]:
+    if schema := database.version_schema(connection):
+        for name in (database.versions.name, database.versions.log):
+            yield f"--exclude-table={quoted(schema)}.{quoted(name)}", ""
 
 
 def _unreadable(connection: sa.Connection, settings: Settings) -> Iterator[tuple[str, str]]:

@@ -18,7 +18,8 @@ import psycopg2
 import sqlalchemy as sa
 
 from postgres_database import __version__
-from postgres_database.connection import VERSION_SCHEMA, Database
+from postgres_database.connection import Database, identifier
+from postgres_database.transactions import SAFELY
 
 JOURNAL = "postgres_database.journal"
 """Where the information of a connection has the journal, while scripts run."""
@@ -26,8 +27,6 @@ RUNNING, DONE, FAILED, INTERRUPTED = "running", "done", "failed", "interrupted"
 FORBIDDEN = ("42501", "3F000", "25006")
 """SQLSTATE of a missing privilege, a missing schema, and a database that only lets itself be read."""
 
-# Beside the version table, or where that will be made.
-PLACE = f"SELECT quote_ident(schema) || '.alembic_version_log' FROM ({VERSION_SCHEMA}) AS place (schema)"  # noqa: S608
 CREATE = """
     CREATE TABLE IF NOT EXISTS {} (
         revision text NOT NULL,
@@ -51,7 +50,8 @@ LEFT = """
     ORDER BY started DESC LIMIT 1
 """
 INTERRUPT = "UPDATE {} SET outcome = %s WHERE outcome = %s"
-UPDATE = "UPDATE {table} SET {columns} WHERE (revision, started) = (%s, %s)"
+# A script may have left a transaction that is about to end.
+UPDATE = SAFELY + "; UPDATE {table} SET {columns} WHERE (revision, started) = (%s, %s)"  # noqa: S608 - names are quoted
 INSERT = """
     INSERT INTO {} (revision, direction, who, host, tool, outcome, progress)
     VALUES (%s, %s, %s || session_user, %s, %s, %s, %s) RETURNING started
@@ -169,15 +169,14 @@ class Journal:
         cursor.execute(update, (*values.values(), *(self._row or ())))
 
 
-def open_journal(connection: sa.Connection) -> Journal | None:
+def open_journal(database: Database, connection: sa.Connection) -> Journal | None:
     """Return the log of a database, made if it is missing; None where the user may not make or write it.
 
     A log is no condition of an upgrade: without one a script that was interrupted is guarded by the catalog alone.
     """
     try:
         with connection.begin(), _cursor(connection) as cursor:
-            cursor.execute(PLACE)
-            (table,) = cursor.fetchone()
+            table = _table(database, connection)
             if table is None:
                 return None
             cursor.execute("SELECT to_regclass(%s) IS NULL", (table,))
@@ -201,13 +200,18 @@ def read(database: Database) -> list[Entry]:
         _cursor(connection) as cursor,
     ):
         cursor.execute("SET TRANSACTION READ ONLY")
-        cursor.execute(PLACE)
-        (table,) = cursor.fetchone()
+        table = _table(database, connection)
         cursor.execute("SELECT to_regclass(%s) IS NULL", (table,))
         if cursor.fetchone()[0]:
             return []
         cursor.execute(ENTRIES.format(table))
         return [Entry(*row) for row in cursor.fetchall()]
+
+
+def _table(database: Database, connection: sa.Connection) -> str | None:
+    """Return the name of the log for SQL: beside the version table, or where that will be made."""
+    schema = database.version_schema(connection)
+    return schema and f"{identifier(schema)}.{identifier(database.versions.log)}"
 
 
 def _cursor(connection: sa.Connection) -> AbstractContextManager[Any]:

@@ -26,7 +26,7 @@ NOTHING = "SELECT"
 ATTACHED = """
     SELECT c.relname
     FROM pg_inherits i JOIN pg_index x ON x.indexrelid = i.inhrelid JOIN pg_class c ON c.oid = i.inhrelid
-    WHERE i.inhparent = to_regclass(%s) AND x.indrelid = %s
+    WHERE i.inhparent = %s AND x.indrelid = %s
 """
 NOT_NULL = """
     SELECT a.attnotnull AND coalesce(n.convalidated, true), n.conname
@@ -34,7 +34,7 @@ NOT_NULL = """
     LEFT JOIN pg_constraint n ON n.contype = 'n' AND n.conrelid = a.attrelid AND n.conkey = ARRAY[a.attnum]
     WHERE a.attrelid = %s AND a.attname = %s
 """
-INDEX = "SELECT c.relkind::text FROM pg_class c WHERE c.oid = to_regclass(%s)"
+INDEX = "SELECT c.relkind::text FROM pg_class c WHERE c.oid = %s"
 
 
 def run(session: Autocommit, statement: Statement) -> None:
@@ -51,7 +51,7 @@ def run(session: Autocommit, statement: Statement) -> None:
     elif statement.form == "validate":
         session.patiently(statement.sql)
     else:
-        found = session.rows(TABLE, statement.table)
+        found = session.rows(TABLE, session.find(statement.table))
         table = LiveTable(session, *found[0]) if found else None
         if table is None or table.has_foreign_partitions():  # the server says it best
             session.execute(statement.sql)
@@ -60,7 +60,7 @@ def run(session: Autocommit, statement: Statement) -> None:
 
 
 def _drop_index(session: Autocommit, statement: Statement) -> None:
-    for (kind,) in session.rows(INDEX, statement.name):
+    for (kind,) in session.rows(INDEX, session.find(statement.name)):
         if kind == "i":
             session.patiently(forms.offline(statement)[0])
         else:  # of a partitioned table: PostgreSQL does not drop it concurrently
@@ -199,7 +199,7 @@ class LiveTable(Table):
         whole = f"{self.schema}.{wanted.name}"
         with self._undone_by(self.session.execute, undo):
             for child in self.children():
-                attached = self.session.rows(ATTACHED, whole, child.oid)
+                attached = self.session.rows(ATTACHED, self.session.find(whole), child.oid)
                 if attached and not child.parted:
                     continue
                 name = identifier(attached[0][0]) if attached else child.part_name(wanted)

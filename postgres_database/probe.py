@@ -33,7 +33,7 @@ COPY = "postgres_database_copy"
 def refusals(database: Database) -> Refusals:
     """Try to write rows into every table and view with triggers or rules, and write nothing."""
     found = {}
-    with database.connect() as connection:
+    with database.connect(usual_path=True) as connection:
         session = Session(connection)
         session.run("SET CONSTRAINTS ALL IMMEDIATE")
         for oid, schema, name, columns in session.run(TRIGGERING):

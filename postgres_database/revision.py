@@ -197,7 +197,7 @@ def _rename(at_head: Database, frame: Frame, wishes: Wishes) -> tuple[Rename, ..
 
 
 def _run_sql(database: Database, statements: Any) -> None:
-    with database.connect() as connection, connection.begin():
+    with database.connect(usual_path=True) as connection, connection.begin():
         cursor = connection.connection.cursor()
         for statement in statements:
             cursor.execute(statement)

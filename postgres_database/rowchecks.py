@@ -19,6 +19,7 @@ from postgres_database.printed import Printed
 from postgres_database.rowqueries import LISTED, Rows
 from postgres_database.rules import Cast, Check, ForeignKey, NoRows, Rule, Stored, Unique
 from postgres_database.tokens import unquoted
+from postgres_database.transactions import asked, found
 
 WIDTH = 60  # characters of a key
 NOT_THERE = ("42P01", "42703", "42883", "42704", "3F000")
@@ -105,7 +106,11 @@ def _looking(database: Database) -> Iterator["_Look"]:
 
     Its limits are set in it: a pooler in front of the server may refuse options of a connection.
     """
-    with database.connect() as connection, connection.begin(), cancelled_by_ctrl_c(connection):
+    with (
+        database.connect(usual_path=True) as connection,  # expressions are the scripts'
+        connection.begin(),
+        cancelled_by_ctrl_c(connection),
+    ):
         look = _Look(database, connection)
         try:
             look.run(rowqueries.BEGIN)
@@ -128,6 +133,16 @@ class _Look:
         with closing(self.connection.connection.cursor()) as cursor:
             cursor.execute(query, values)
             return [*cursor.fetchall()] if cursor.description else []
+
+    def ask(self, query: str, values: dict[str, Any]) -> list[Any]:
+        """Run a query about the catalog, which is none of the scripts'."""
+        with closing(self.connection.connection.cursor()) as cursor:
+            return asked(cursor, query, values)
+
+    def oid(self, name: str, kind: str = "class") -> int | None:
+        """Return the OID of what a script names; None if it is not there."""
+        with closing(self.connection.connection.cursor()) as cursor:
+            return found(cursor, name, kind)
 
     @contextmanager
     def trying(self) -> Iterator[None]:
@@ -174,15 +189,20 @@ class _Look:
         """Return what is asked for; of a constraint that is there its text."""
         if not isinstance(demand.rule, Stored):
             return [demand.rule]
-        values = {"table": demand.table, "domain": demand.domain}
-        found = self.run(rowqueries.DEFINITION, values | {"name": unquoted(demand.rule.name)[0]})
-        stated = [rule for (definition,) in found for rule in rules.constraint(definition)]
+        oid = self.oid(demand.table, "type" if demand.domain else "class")
+        values = {"oid": oid, "domain": demand.domain, "name": unquoted(demand.rule.name)[0]}
+        printed = [
+            definition
+            for (constraint,) in self.ask(rowqueries.DEFINITION, values)
+            for (definition,) in self.run(rowqueries.PRINTED, {"oid": constraint})
+        ]
+        stated = [rule for definition in printed for rule in rules.constraint(definition)]
         return [rule for rule in stated if not names(texts(rule), demand.changed)]
 
     def table(self, name: str, kinds: Sequence[str] = TABLES) -> Rows | None:
         """Return a table of the target; None if it is not there."""
-        found = self.run(rowqueries.NAMED, {"name": name, "kinds": [*kinds]})
-        return next((_rows(row) for row in found), None)
+        rows = self.ask(rowqueries.NAMED, {"oid": self.oid(name), "kinds": [*kinds]})
+        return next((_rows(row) for row in rows), None)
 
     def _of_table(self, demand: Demand) -> Iterator[tuple[Rows, str]]:
         rule = demand.rule
@@ -199,38 +219,36 @@ class _Look:
             yield table, rowqueries.broken(rule, table, other, only=demand.only)
 
     def _of_domain(self, demand: Demand) -> Iterator[tuple[Rows, str]]:
-        for name, column in self.run(rowqueries.OF_DOMAIN, {"name": demand.table}):
+        domain = {"oid": self.oid(demand.table, "type")}
+        altered = [self.oid(name) for name in demand.altered]
+        for name, column in self.ask(rowqueries.OF_DOMAIN, domain):
             table = self.table(name, WITH_VIEWS)
-            values = {"table": name, "altered": [*demand.altered]}
-            if table is None or self.run(rowqueries.ALTERED, values)[0][0]:
+            if table is None or table.oid in altered:
                 continue
             if isinstance(demand.rule, Check) and not self._is_uncertain(demand, [table.oid]):
                 yield table, rowqueries.of_domain(demand.rule.expression, table, column)
 
     def _is_uncertain(self, demand: Demand, tables: list[int]) -> bool:
         """Tell whether rows of these tables may be others by the time that they matter."""
-        values = {"written": [*demand.written], "calls": [*demand.calls], "tables": tables}
-        ((uncertain,),) = self.run(rowqueries.UNCERTAIN, values)
+        written = [self.oid(name) for name in demand.written]
+        values = {"written": written, "calls": [*demand.calls], "tables": tables}
+        ((uncertain,),) = self.ask(rowqueries.UNCERTAIN, values)
         return bool(uncertain)
 
     def _does_something(self, rule: Rule, table: Rows) -> bool:
         """Tell whether a statement does anything, and needs what it seems to need."""
         if isinstance(rule, Unique) and rule.unless:
-            return self.run("SELECT to_regclass(%(name)s) IS NULL", {"name": rule.unless}) == [
-                (True,)
-            ]
+            return self.oid(rule.unless) is None
         if isinstance(rule, NoRows):
             there = self._column(table, rule.column, rule.type)
-            return not there and self.run(rowqueries.HAS_DEFAULT, {"type": rule.type or "int"}) == [
-                (False,)
-            ]
+            type_ = {"type": self.oid(rule.type or "int", "type")}
+            return not there and self.ask(rowqueries.HAS_DEFAULT, type_) == [(False,)]
         return True
 
     def _column(self, table: Rows, column: str, type_: str) -> list[Any]:
         bare = re.sub(r" ?\([^)]*\)", "", type_) or "text"
-        return self.run(
-            rowqueries.COLUMN, {"table": table.oid, "column": unquoted(column)[0], "type": bare}
-        )
+        values = {"table": table.oid, "column": unquoted(column)[0]}
+        return self.ask(rowqueries.COLUMN, values | {"type": self.oid(bare, "type")})
 
     def _is_free(self, rule: Cast, table: Rows) -> bool:
         """Tell whether every value fits into the new type, or nobody can tell."""
@@ -247,8 +265,8 @@ class _Look:
         """Return how many rows stand in the way, and the keys of some."""
         if isinstance(rule, Cast):
             self.run(query)
-            ((found,),) = self.run(rowqueries.TRIED)
-            return found["count"], found["keys"]
+            ((tried,),) = self.run(rowqueries.TRIED)
+            return tried["count"], tried["keys"]
         ((count,),) = self.run(rowqueries.counted(query))
         listed = self.run(rowqueries.listed(query, table)) if count else []
         return count, [keys for (keys,) in listed]
@@ -260,8 +278,8 @@ class _Look:
                 if loss.kind != "schema":
                     tables = [self.table(loss.name)]
                 else:
-                    found = self.run(rowqueries.IN_SCHEMA, {"name": loss.name, "kinds": TABLES})
-                    tables = [*map(_rows, found)]
+                    schema = {"oid": self.oid(loss.name, "namespace"), "kinds": TABLES}
+                    tables = [*map(_rows, self.ask(rowqueries.IN_SCHEMA, schema))]
                 return [line for table in tables if table for line in self._counted(table, loss)]
         except psycopg2.Error as error:
             return [f"{_uncounted(loss)}   (not counted: {self._why(error)})"]

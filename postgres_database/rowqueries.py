@@ -67,11 +67,11 @@ TABLE = """
     WHERE c.relkind = ANY (%(kinds)s) AND {which}
     ORDER BY 2
 """
-NAMED = TABLE.replace("{which}", "c.oid = to_regclass(%(name)s)")
-IN_SCHEMA = TABLE.replace("{which}", "n.oid = to_regnamespace(%(name)s) AND NOT c.relispartition")
+NAMED = TABLE.replace("{which}", "c.oid = %(oid)s")
+IN_SCHEMA = TABLE.replace("{which}", "n.oid = %(oid)s AND NOT c.relispartition")
 OF_DOMAIN = """
     WITH RECURSIVE domains (oid) AS (
-        SELECT to_regtype(%(name)s)::oid
+        SELECT %(oid)s::oid
         UNION ALL
         SELECT t.oid FROM pg_type t JOIN domains d ON t.typbasetype = d.oid
     )
@@ -86,7 +86,7 @@ OF_DOMAIN = """
 # views and by functions that write.
 UNCERTAIN = """
     WITH RECURSIVE reached (oid) AS (
-        SELECT to_regclass(name)::oid FROM unnest(%(written)s::text[]) AS name
+        SELECT unnest(%(written)s::oid[])
         UNION
         SELECT other FROM reached r CROSS JOIN LATERAL (
             SELECT inhparent FROM pg_inherits WHERE inhrelid = r.oid
@@ -106,18 +106,20 @@ UNCERTAIN = """
         OR EXISTS (SELECT FROM pg_proc WHERE proname = ANY (%(calls)s) AND provolatile = 'v'
                    AND pronamespace <> 'pg_catalog'::regnamespace)
 """
-ALTERED = "SELECT to_regclass(%(table)s) IN (SELECT to_regclass(name) FROM unnest(%(altered)s::text[]) AS name)"
 COLUMN = """
-    SELECT format_type(a.atttypid, a.atttypmod), format_type(to_regtype(%(type)s), NULL)
+    SELECT format_type(a.atttypid, a.atttypmod), format_type(%(type)s::oid, NULL)
     FROM pg_attribute a
     WHERE a.attrelid = %(table)s AND a.attname = %(column)s AND NOT a.attisdropped
 """
-HAS_DEFAULT = "SELECT EXISTS (SELECT FROM pg_type WHERE oid = to_regtype(%(type)s) AND typdefault IS NOT NULL)"
+HAS_DEFAULT = (
+    "SELECT EXISTS (SELECT FROM pg_type WHERE oid = %(type)s::oid AND typdefault IS NOT NULL)"
+)
 DEFINITION = """
-    SELECT pg_get_constraintdef(oid) FROM pg_constraint
-    WHERE (conrelid = to_regclass(%(table)s) AND NOT %(domain)s OR contypid = to_regtype(%(table)s) AND %(domain)s)
-      AND conname = %(name)s AND NOT convalidated
+    SELECT oid FROM pg_constraint
+    WHERE CASE WHEN %(domain)s THEN contypid ELSE conrelid END = %(oid)s AND conname = %(name)s AND NOT convalidated
 """
+PRINTED = "SELECT pg_catalog.pg_get_constraintdef(%(oid)s::pg_catalog.oid)"
+"""With the names that the search path of scripts makes of them."""
 
 
 @dataclass(frozen=True)

@@ -35,7 +35,7 @@ TRIES = 60
 
 def remove(database: Database) -> None:
     """Remove all rows of a scratch database, also those that scripts put there; not if that is refused."""
-    with database.connect() as connection, connection.begin():
+    with database.connect(usual_path=True) as connection, connection.begin():
         session = Session(connection)
         if tables := ", ".join(table.sql for table in session.tables.values()):
             with suppress(psycopg2.Error):
@@ -54,8 +54,8 @@ def fill(database: Database, goal: Database) -> tuple[str, ...]:
         The tables that stay empty, with the reason, a line each.
     """
     with (
-        goal.connect() as there,  # nothing is committed there
-        database.connect() as here,
+        goal.connect(usual_path=True) as there,  # nothing is committed there
+        database.connect(usual_path=True) as here,
         here.begin(),
     ):
         filling = _Filling(Side(here), Side(there))

@@ -13,7 +13,7 @@ from alembic.runtime.environment import EnvironmentContext
 from alembic.runtime.migration import MigrationContext
 from sqlalchemy.exc import DBAPIError, SQLAlchemyError
 
-from postgres_database import broken_scripts, history, turn
+from postgres_database import broken_scripts, history, stamped, transactions, turn
 from postgres_database.connection import Database, cancelled_by_ctrl_c, identifier
 from postgres_database.errors import ExpectedError
 from postgres_database.history import Revision
@@ -63,7 +63,7 @@ class Runner:
     def current(self) -> tuple[str, ...]:
         """Return the revisions that the database is stamped with."""
         with self.connection.begin():
-            return tuple(sorted(MigrationContext.configure(self.connection).get_current_heads()))
+            return stamped.read(self.database, self.connection)
 
     def upgrade(self, plan: Sequence[Revision], on_step: OnStep = lambda _: None) -> None:
         """Run the upgrades of `plan`, each in a transaction of its own together with its stamp.
@@ -82,10 +82,15 @@ class Runner:
 
     def stamp(self, targets: Sequence[str], *, purge: bool = False) -> None:
         """Write revisions into the version table, in one transaction, and run nothing."""
-        config = history.alembic_config(self.settings, connection=self.connection)
+        directory = history.script_directory(self.settings)
         try:
             with self.connection.begin():
-                command.stamp(config, list(targets), purge=purge)
+                options = stamped.place(self.database, self.connection).options
+                context = MigrationContext.configure(self.connection, opts=options)
+                if purge:
+                    stamped.clear(self.database, self.connection)
+                goals: Any = list(targets)  # Alembic takes several; its type hint does not say so
+                context.stamp(directory, goals)
         except DBAPIError as error:
             raise self.failure(error, "stamp", f"{self.database.dsn} cannot be stamped") from error
 
@@ -131,33 +136,42 @@ class Runner:
             configure={"on_version_apply": run.applied},
             scratch=self.database.label == "scratch",
         )
+        with self.connection.begin():
+            options = stamped.place(self.database, self.connection).options
         try:
             with (
                 run.listening(),
                 cancelled_by_ctrl_c(self.connection),
-                EnvironmentContext(config, directory, fn=run.steps, destination_rev=goal),
+                EnvironmentContext(
+                    config, directory, fn=run.steps, destination_rev=goal, **options
+                ),
             ):
                 directory.run_env()
         except ExpectedError:
-            self._log(FAILED, run.seconds)
+            self._log(FAILED, run)
             raise
         except Exception as error:
-            self._log(FAILED, run.seconds)
+            self._log(FAILED, run)
             failure = self.failure(error, verb, self._stopped(verb, run.left[0]))
             if _code(error) in BLOCKED:
                 raise BlockedError(run.left[0], failure) from error
             raise failure from error
         except BaseException:
-            self._log(INTERRUPTED, run.seconds)
+            self._log(INTERRUPTED, run)
             raise
         run.committed()
 
-    def _log(self, outcome: str, seconds: float) -> None:
-        if self.journal and not self.connection.invalidated:
-            with suppress(psycopg2.Error, SQLAlchemyError):  # the connection may be lost
-                self.connection.rollback()
+    def _log(self, outcome: str, run: Running) -> None:
+        """Bring the session back to what it was before a script failed, and write that down."""
+        transactions.leave(self.connection)
+        if self.connection.invalidated:
+            return
+        with suppress(psycopg2.Error, SQLAlchemyError):  # the connection may be lost
+            self.connection.rollback()
+            run.session.restore()
+            if self.journal:
                 with self.connection.begin():
-                    self.journal.end(outcome, seconds)
+                    self.journal.end(outcome, run.seconds)
 
     def _stopped(self, verb: str, revision: Revision) -> str:
         if self.database.label == "scratch":

@@ -13,7 +13,9 @@ from postgres_database import history, unfinished
 from postgres_database.connection import Database
 from postgres_database.history import Revision
 from postgres_database.journal import DONE, JOURNAL, Journal
+from postgres_database.session import Session
 from postgres_database.settings import Settings
+from postgres_database.transactions import scripts
 
 
 @dataclass(frozen=True)
@@ -62,6 +64,8 @@ class Running:
         self._unfinished = unfinished.find(connection)
         self._uncommitted: list[Step] = []
         self._started = time.monotonic()
+        self.session = Session(connection)
+        """What every script finds as the first one did."""
         self.left = [*plan]
         """What is not done yet."""
 
@@ -82,7 +86,10 @@ class Running:
                 self._connection.commit()  # what Alembic has read
                 self._journal.begin(each.id, self._verb, resumable=each.online)
             self._started = time.monotonic()
-            yield RevisionStep(directory.revision_map, directory.get_revision(each.id), up)
+            self.session.keep()
+            step = RevisionStep(directory.revision_map, directory.get_revision(each.id), up)
+            yield from scripts(self._connection, [step])
+            self.session.restore()
 
     def applied(self, *, step: Any, **_: Any) -> None:
         """Look at what a script has left, in its transaction, before that is committed with the stamp."""
@@ -113,6 +120,7 @@ class Running:
         try:
             yield
         finally:
+            self.session.close()
             connection.info.pop(JOURNAL, None)  # a connection that was lost has none
             for name, hook in hooks.items():
                 sa.event.remove(connection, name, hook)

@@ -111,7 +111,7 @@ class Scratch:
                 index.dialect_options["postgresql"]["concurrently"] = False
         database = self.empty()
         made: set[tuple[str, str]] = set()
-        with database.connect() as connection:
+        with database.connect(usual_path=True) as connection:
             try:
                 while missing := _create(connection, models, made):
                     made.add(missing)

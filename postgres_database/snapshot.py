@@ -101,7 +101,6 @@ def take(database: Database) -> Snapshot:
     """Take the snapshot of a database: its dump, and what a dump leaves out."""
     objects = dict(parse(dump.dump(database)).objects)
     with database.connect() as connection, connection.begin():
-        connection.execute(sa.text("SELECT set_config('search_path', '', true)"))
         for kind, schema, name, text in connection.execute(SUPPLEMENT):
             key = Key(kind, schema, name)
             objects[key] = (*(f"{body}\n{text}" for body in objects.get(key, ())),) or (text,)
@@ -111,7 +110,6 @@ def take(database: Database) -> Snapshot:
 def invalid_indexes(database: Database) -> dict[Key, str]:
     """Return the definitions of the indexes that a build left behind unfinished: a dump leaves them out."""
     with database.connect() as connection, connection.begin():
-        connection.execute(sa.text("SELECT set_config('search_path', '', true)"))
         rows = connection.execute(sa.text(f"{INVALID_INDEXES} ORDER BY 2, 3"))
         return {Key(kind, schema, name): text for kind, schema, name, text in rows}
 

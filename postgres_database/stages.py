@@ -152,7 +152,7 @@ def _measured(
     database: Database, ops: Operations, models: Models, there: Tables
 ) -> Iterator[tuple[MigrateOperation, Effects]]:
     """Run operations, each in a transaction, and yield what each does to tables that were there before."""
-    with database.connect() as connection:
+    with database.connect(usual_path=True) as connection:
         for op in ops:
             effects = Effects()
             with suppress(Exception):  # what it needs may be missing on a copy
@@ -175,7 +175,7 @@ def _tried(database: Database, ops: Operations, models: Models) -> list[MigrateO
 
 
 def _run_outside(database: Database, op: Outside, models: Models) -> None:
-    with database.connect(autocommit=True) as connection:
+    with database.connect(autocommit=True, usual_path=True) as connection:
         for each in op.statements:
             run(connection, each, models)
 

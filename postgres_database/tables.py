@@ -12,10 +12,11 @@ from postgres_database.connection import identifier
 from postgres_database.errors import ExpectedError
 from postgres_database.forms import Statement
 from postgres_database.tokens import IDENTIFIER, NAME
+from postgres_database.transactions import asked
 
 TABLE = """
     SELECT c.oid, c.relkind::text, c.relname, n.nspname
-    FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace WHERE c.oid = to_regclass(%s)
+    FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace WHERE c.oid = %s
 """
 CHILDREN = """
     SELECT c.oid, c.relkind::text, c.relname, n.nspname
@@ -103,8 +104,7 @@ class Table:
             add = _adding(wanted, sketch)
             cursor.execute(add)
             while True:
-                cursor.execute(NEWEST, (sketch,))
-                (name,) = cursor.fetchone()
+                ((name,),) = asked(cursor, NEWEST, (sketch,))
                 yield name
                 if wanted.kind == "PRIMARY KEY":  # there can be no second one
                     cursor.execute(
@@ -130,10 +130,10 @@ class Table:
                 _adding(wanted, sketch) + (" NOT VALID" if foreign and not table.parted else "")
             )
             if wanted.form == "index":
-                cursor.execute(DEFINITION, (sketch,))
-                return definition(cursor.fetchone()[0])
-            cursor.execute(LATEST, (sketch,))
-            return str(cursor.fetchone()[0]).removesuffix(" NOT VALID")
+                ((text,),) = asked(cursor, DEFINITION, (sketch,))
+                return definition(text)
+            ((text,),) = asked(cursor, LATEST, (sketch,))
+            return str(text).removesuffix(" NOT VALID")
 
     def other(self, name: str, text: str) -> ExpectedError:
         """Return the error for a name that something else has."""

@@ -4,8 +4,7 @@ So nobody needs to know beforehand what depends on what: what fails is tried aga
 and then once more without what stands on it, which is made again later.
 """
 
-from collections.abc import Iterable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -20,6 +19,7 @@ from postgres_database.connection import Database, quoted
 from postgres_database.operations import Note, RunSql, SqlType, render_item
 from postgres_database.project_models import Models
 from postgres_database.snapshot import Key
+from postgres_database.transactions import asked
 
 Way = Sequence[MigrateOperation]
 
@@ -132,7 +132,7 @@ class Trial:
             changes: In the order in which they should be tried.
             force: Drop what depends on the subject of a change that does not work otherwise.
         """
-        with self.database.connect() as connection, connection.begin():
+        with self.database.connect(usual_path=True) as connection, connection.begin():
             waiting = self._rounds(connection, list(changes), force=False)
             if force and waiting:
                 self._rounds(connection, waiting, force=True)
@@ -183,9 +183,9 @@ class Trial:
         """Return what drops everything that stands on a subject, the outermost first."""
         cursor = connection.connection.cursor()
         query = DEPENDENTS.format(subject=SUBJECTS[subject.kind])
-        with _unqualified(cursor):
-            cursor.execute(query, (subject.sql, subject.part))
-            rows = cursor.fetchall()
+        rows = asked(
+            cursor, query, (subject.sql, subject.part)
+        )  # which prints names with their schemas
         drops = []
         for kind, identity, names in rows:
             if kind in DROPPED:
@@ -196,13 +196,6 @@ class Trial:
                 clause = clause.format(part) if "{}" in clause else f"{clause} IF EXISTS {part}"
                 drops.append(RunSql(f"ALTER TABLE {'.'.join(place)} {clause};"))
         return drops
-
-
-@contextmanager
-def _unqualified(cursor: Any) -> Iterator[None]:
-    cursor.execute("SELECT set_config('search_path', '', true)")
-    yield
-    cursor.execute("RESET search_path")
 
 
 def run(connection: sa.Connection, operation: MigrateOperation, models: Models | None) -> None:

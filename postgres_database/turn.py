@@ -13,13 +13,13 @@ import sqlalchemy as sa
 from sqlalchemy.exc import DBAPIError, SQLAlchemyError
 
 from postgres_database import pooler
-from postgres_database.connection import VERSION_SCHEMA, Database
+from postgres_database.connection import Database
 from postgres_database.errors import ExpectedError
 from postgres_database.settings import milliseconds
 
 POLLED = 0.2  # seconds
 # Two histories in two schemas do not wait for each other; a lock is of one database by itself.
-KEY = "hashtextextended('postgres-database: ' || coalesce(:schema, '') || '.alembic_version', 0)"
+KEY = "hashtextextended('postgres-database: ' || coalesce(:schema, '') || '.' || :name, 0)"
 TRY_LOCK = sa.text(f"SELECT pg_try_advisory_lock({KEY})")
 UNLOCK = sa.text(f"SELECT pg_advisory_unlock({KEY})")
 # Without the rights of pg_monitor, of another user's session only pid and user are to be seen.
@@ -82,7 +82,7 @@ def taken(
         with suppress(DBAPIError), connection.begin():
             connection.exec_driver_sql(statement)
     with connection.begin():
-        key = {"schema": connection.exec_driver_sql(VERSION_SCHEMA).scalar()}
+        key = {"schema": database.version_schema(connection), "name": database.versions.name}
     _take(database, connection, key, on_wait, wait)
     try:
         yield

@@ -8,12 +8,12 @@ from dataclasses import dataclass, replace
 from postgres_database import (
     blockers,
     cluster,
-    connection,
     history,
     journal,
     printed,
     rowchecks,
     runner,
+    transactions,
 )
 from postgres_database.autocommit import REPORT, TELL
 from postgres_database.connection import Database
@@ -219,8 +219,8 @@ class _Look:
 
 def _ready(run: Runner, on_wait: OnWait, on_progress: OnWait) -> Runner:
     """Open the log of the target, set the time limits, and let steps tell for whom they wait and how far they are."""
-    log = journal.open_journal(run.connection)
-    connection.limit_waits(run.connection, run.settings)
+    log = journal.open_journal(run.database, run.connection)
+    transactions.limit_waits(run.connection, run.settings)
     run.connection.info.update({TELL: on_wait, REPORT: on_progress})
     return replace(run, journal=log)
 

@@ -84,7 +84,7 @@ def _stage(
             connection.exec_driver_sql(CREATE_ROLE.format(role))
         sys.path.insert(0, folder)
         try:
-            with target.connect() as here:
+            with target.connect(usual_path=True) as here:
                 yield Project(Path(folder), server, target), here, models
         finally:
             sys.path.remove(folder)
@@ -117,7 +117,7 @@ class _Trial:
         if self.claim == "refused":
             return
         metadata = self._load(self.case.after)  # the command may have changed what it had
-        with self.models.connect(autocommit=True) as there:
+        with self.models.connect(autocommit=True, usual_path=True) as there:
             create_all(there, metadata)
             there.commit()
             goal = catalog.read(there)

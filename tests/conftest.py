@@ -170,7 +170,7 @@ def engine(database: Database) -> sa.Engine:
 
 def run_sql(database: Database, *statements: str) -> list[tuple[object, ...]]:
     """Run statements as they are and return the rows of the last one."""
-    with database.connect() as connection, connection.begin():
+    with database.connect(usual_path=True) as connection, connection.begin():
         cursor = connection.connection.cursor()
         for statement in statements:
             cursor.execute(statement)
@@ -351,3 +351,14 @@ def _forward(client: socket.socket, path: str) -> None:
                 if not data:
                     return
                 other[source].sendall(data)
+
+
+@pytest.fixture
+def role(server: Database) -> Iterator[str]:
+    """A role that may log in and nothing else; asked for before the database in which it owns something."""
+    name = f"test_{secrets.token_hex(6)}"
+    with server.connect(autocommit=True) as connection:
+        connection.exec_driver_sql(f"CREATE ROLE {name} LOGIN")
+    yield name
+    with server.connect(autocommit=True) as connection:
+        connection.exec_driver_sql(f"DROP ROLE IF EXISTS {name}")

@@ -39,7 +39,7 @@ class Place:
 @contextmanager
 def opened(database: Database, told: list[str]) -> Iterator[Autocommit]:
     """Open a session in which statements commit by themselves."""
-    with database.connect(autocommit=True) as connection:
+    with database.connect(autocommit=True, usual_path=True) as connection:
         connection.info.update({TELL: told.append, REPORT: told.append})
         yield Autocommit(connection)
 
@@ -145,12 +145,12 @@ def test_row_that_somebody_keeps(database: Database) -> None:
 
     def watch() -> None:
         nonlocal longest
-        with database.connect(autocommit=True) as connection:
+        with database.connect(autocommit=True, usual_path=True) as connection:
             while not released.wait(0.005):
                 found = connection.exec_driver_sql(query.replace("%", "%%")).scalars()
                 longest = max([longest, *found])
 
-    with database.connect() as other, other.begin() as keeping:
+    with database.connect(usual_path=True) as other, other.begin() as keeping:
         other.exec_driver_sql("UPDATE t SET n = n WHERE id = 3000")
         watcher = threading.Thread(target=watch)
         runner = threading.Thread(target=fill, args=(database, Backfill("", "t", {"n": "n + 1"})))

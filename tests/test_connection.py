@@ -28,12 +28,12 @@ from postgres_database.binaries import BINARIES
 from postgres_database.connection import (
     Database,
     cancelled_by_ctrl_c,
-    limit_waits,
     quoted,
 )
 from postgres_database.dsn import Dsn
 from postgres_database.errors import ExpectedError
 from postgres_database.settings import Settings
+from postgres_database.transactions import limit_waits
 
 BIN = Path(sys.executable).parent  # where `invoke` is
 COMMANDS = {name for name in dir(tasks) if isinstance(getattr(tasks, name), tasks.Command)}
@@ -47,7 +47,7 @@ def app(port: int | str, **parts: str) -> Database:
 
 def refused(database: Database) -> ExpectedError:
     """Return the error of a connection that fails; it is three lines without a secret."""
-    with pytest.raises(ExpectedError) as caught, database.connect():
+    with pytest.raises(ExpectedError) as caught, database.connect(usual_path=True):
         pass
     error = caught.value
     assert re.fullmatch(r"error: .+\ncause: .+\ntry:   invoke (\w+).*", str(error)), str(error)
@@ -68,7 +68,7 @@ def test_a_target_is_named_with_its_source() -> None:
 def test_the_right_password_connects(port: int) -> None:
     """A password full of special characters reaches the server as it is, for us and for psql."""
     database = app(port)
-    with database.connect() as connection:
+    with database.connect(usual_path=True) as connection:
         assert connection.scalar(sa.text("SELECT current_user")) == "app"
     assert psql(database, "SELECT current_user") == "app"
 
@@ -189,10 +189,10 @@ def test_every_host_is_told(port: int) -> None:
     with socket.create_server(("127.0.0.1", 0)) as listener:
         closed = listener.getsockname()[1]
     several = app(f"{closed},{port}", host="127.0.0.1,127.0.0.1")
-    with several.connect() as connection:
+    with several.connect(usual_path=True) as connection:
         assert connection.scalar(sa.text("SELECT 1")) == 1
     wrong = replace(several, dsn=several.dsn.with_parts(password="wrong"))
-    with pytest.raises(ExpectedError) as caught, wrong.connect():
+    with pytest.raises(ExpectedError) as caught, wrong.connect(usual_path=True):
         pass
     first, second = caught.value.cause.splitlines()
     assert "Connection refused" in first
@@ -210,7 +210,7 @@ def test_the_hint_for_an_unknown_database_works(
     try:
         done = checkout.run("bash", "-c", error.hint, PATH=f"{BIN}:{os.environ['PATH']}")
         assert done.returncode == 0, done.stderr
-        with missing.connect() as connection:
+        with missing.connect(usual_path=True) as connection:
             assert connection.scalar(sa.text("SELECT current_database()")) == name
         assert checkout.invoke("current", "--env", "x").returncode == 0
     finally:
@@ -257,7 +257,7 @@ def test_the_process_environment_leads_nowhere_else(
     monkeypatch.setenv("PGSERVICEFILE", str(tmp_path / "services"))
     for name, value in stray.items():
         monkeypatch.setenv(name, value)
-    with database.connect() as connection:
+    with database.connect(usual_path=True) as connection:
         assert connection.scalar(sa.text("SELECT current_database()")) == database.dsn.database
     assert psql(database, "SELECT current_database()") == database.dsn.database
 
@@ -271,7 +271,7 @@ def test_absent_parts_stay_libpqs(database: Database, monkeypatch: pytest.Monkey
     absent = replace(database, dsn=Dsn(parts))
     query = "SELECT current_database() || ' ' || current_setting('application_name')"
     expected = f"{database.dsn.database} of the desk"
-    with absent.connect() as connection:
+    with absent.connect(usual_path=True) as connection:
         assert connection.scalar(sa.text(query)) == expected
     assert psql(absent, query) == expected
 
@@ -280,7 +280,7 @@ def test_secrets_stay_out_of_engine_and_connection(port: int) -> None:
     """Neither engine, URL, pool, connection nor a driver's connection shows the password."""
     database = app(port)
     engine = database.engine()
-    with database.connect() as connection:
+    with database.connect(usual_path=True) as connection:
         driver = connection.connection.dbapi_connection
         things = [database, engine, engine.url, engine.pool, engine.dialect, connection, driver]
         shown = [f"{thing} {thing!r}" for thing in things]
@@ -290,7 +290,7 @@ def test_secrets_stay_out_of_engine_and_connection(port: int) -> None:
 
 def test_a_pool_keeps_nothing_open(server: Database, database: Database) -> None:
     """When a connection is closed the server has none left, so that its database can be dropped."""
-    with database.connect() as connection:
+    with database.connect(usual_path=True) as connection:
         assert connection.scalar(sa.text("SELECT 1")) == 1
     with server.connect(autocommit=True) as connection:
         connection.exec_driver_sql(f"DROP DATABASE {database.dsn.database}")
@@ -300,7 +300,7 @@ def test_a_pool_keeps_nothing_open(server: Database, database: Database) -> None
 def test_quoted_identifiers(database: Database, name: str) -> None:
     """A quoted identifier names exactly what it was made from."""
     create = f"CREATE TABLE {quoted(name)} ()".replace("%", "%%")
-    with database.connect() as connection, connection.begin():
+    with database.connect(usual_path=True) as connection, connection.begin():
         connection.exec_driver_sql(create)
         found = connection.scalar(
             sa.text("SELECT relname FROM pg_class WHERE relkind = 'r' AND oid >= 16384")
@@ -335,7 +335,7 @@ def test_limits_hold_in_every_transaction_and_end_with_it(
     database: Database, limits: Settings
 ) -> None:
     """Each transaction begins with the limits, whatever was committed, rolled back or set before."""
-    with database.connect() as connection:
+    with database.connect(usual_path=True) as connection:
         limit_waits(connection, limits)
         for end in ("commit", "rollback"):
             with connection.begin() as transaction:
@@ -353,7 +353,7 @@ def test_limits_that_are_not_set(database: Database, project_settings: Settings)
     """LOCK_TIMEOUT=0 waits for ever; without STATEMENT_TIMEOUT what the role or the DSN says holds."""
     for limit in ("lock_timeout", "statement_timeout"):
         run_sql(database, f"ALTER DATABASE {database.dsn.database} SET {limit} = '5s'")
-    with database.connect() as connection:
+    with database.connect(usual_path=True) as connection:
         limit_waits(connection, replace(project_settings, lock_timeout=0, statement_timeout=0))
         with connection.begin():
             assert timeouts(connection) == ("0", "5s")
@@ -362,7 +362,7 @@ def test_limits_that_are_not_set(database: Database, project_settings: Settings)
 @contextlib.contextmanager
 def locked(database: Database) -> Iterator[sa.Connection]:
     """Hold a lock on the table t that every change of it waits for."""
-    with database.connect() as holder:
+    with database.connect(usual_path=True) as holder:
         transaction = holder.begin()
         holder.exec_driver_sql("LOCK TABLE t IN ROW EXCLUSIVE MODE")
         yield holder
@@ -373,7 +373,7 @@ def locked(database: Database) -> Iterator[sa.Connection]:
 def test_a_transaction_gives_up_waiting_for_a_lock(database: Database, limits: Settings) -> None:
     """In a transaction DDL gives up after LOCK_TIMEOUT, so that it does not stop all who come later."""
     run_sql(database, "CREATE TABLE t (id int)")
-    with locked(database), database.connect() as connection:
+    with locked(database), database.connect(usual_path=True) as connection:
         limit_waits(connection, limits)
         with pytest.raises(OperationalError) as caught, connection.begin():
             connection.exec_driver_sql("ALTER TABLE t ADD COLUMN x int")
@@ -400,7 +400,7 @@ def test_a_concurrent_index_waits_as_long_as_it_takes(database: Database, limits
         " AND query_start < clock_timestamp() - interval '150 ms'"
         " AND datname = current_database()"
     )
-    with locked(database) as holder, database.connect() as connection:
+    with locked(database) as holder, database.connect(usual_path=True) as connection:
         limit_waits(connection, limits)
         thread = threading.Thread(target=build, args=[connection])
         thread.start()
@@ -435,7 +435,7 @@ def test_signals_while_a_statement_runs(
     before = signal.signal(number, lambda *_: None)
     sender = threading.Thread(target=send)
     try:
-        with database.connect() as connection, cancelled_by_ctrl_c(connection):
+        with database.connect(usual_path=True) as connection, cancelled_by_ctrl_c(connection):
             sender.start()
             ended = pytest.raises(OperationalError, match="canceling statement")
             with ended if cancelled else contextlib.nullcontext():

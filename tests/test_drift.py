@@ -154,7 +154,7 @@ def test_drift_is_named_and_brought_back(
     assert all(each.history != each.target for each in drifts.objects)
     assert sorted(drifts.repair) == sorted(text for each in drifts.objects for text in each.repair)
     for statement in drifts.repair:
-        with drifting.database.connect(autocommit=True) as connection:
+        with drifting.database.connect(autocommit=True, usual_path=True) as connection:
             connection.connection.cursor().execute(statement)
     assert found(drifting).objects == ()
 

@@ -197,7 +197,7 @@ def test_a_table_that_somebody_locks(made: Database, monkeypatch: pytest.MonkeyP
     """The advice for a lock in the way is to try again, not to ask for privileges."""
     run_sql(made, "CREATE TABLE t (x int)")
     monkeypatch.setattr(dump, "LOCK_WAIT", "50ms")
-    with made.connect() as connection, connection.begin():
+    with made.connect(usual_path=True) as connection, connection.begin():
         connection.exec_driver_sql("LOCK TABLE t")
         with pytest.raises(ExpectedError) as caught:
             dump.dump(made)

@@ -214,7 +214,7 @@ def test_live_traffic_goes_on_while_a_lock_is_not_to_be_had(mixed: Project) -> N
 
     def probe() -> None:
         nonlocal longest
-        with mixed.database.connect(autocommit=True) as connection:
+        with mixed.database.connect(autocommit=True, usual_path=True) as connection:
             while not done.wait(0.01):
                 started = time.monotonic()
                 connection.exec_driver_sql("SELECT count(*) FROM t")
@@ -222,7 +222,7 @@ def test_live_traffic_goes_on_while_a_lock_is_not_to_be_had(mixed: Project) -> N
                 longest = max(longest, time.monotonic() - started)
 
     prober = threading.Thread(target=probe)
-    with mixed.database.connect() as other, other.begin() as reading:
+    with mixed.database.connect(usual_path=True) as other, other.begin() as reading:
         other.exec_driver_sql("SELECT 'a secret' FROM t")
         prober.start()
 

@@ -38,7 +38,7 @@ def run(**how):
     with context.begin_transaction():
         context.run_migrations()
 
-with sa.create_engine("postgresql+psycopg2://", connect_args={parts!r}).connect() as connection:
+with sa.create_engine("postgresql+psycopg2://", connect_args={parts!r}).connect(usual_path=True) as connection:
     run(connection=connection)
     connection.commit()
 """
@@ -138,7 +138,7 @@ def of_alembic(project: Project, database: Database, name: str) -> snapshot.Snap
 def made_by_print(project: Project, database: Database) -> snapshot.Snapshot:
     """Run what the history is printed as, and return what it makes."""
     text = runner.offline(project.settings, "upgrade", "base", "head")
-    with database.connect(autocommit=True) as connection:
+    with database.connect(autocommit=True, usual_path=True) as connection:
         for statement in statements(text):
             connection.connection.cursor().execute(statement)
     return made(database)

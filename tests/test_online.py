@@ -236,7 +236,7 @@ def test_role_with_time_limits_builds_an_index(project: Project) -> None:
         run_sql(project.database, f"ALTER DATABASE {name} SET transaction_timeout = '900ms'")
     online(project, "CREATE INDEX i ON t (a)")
     told: list[str] = []
-    with project.database.connect() as old, old.begin() as reading:
+    with project.database.connect(usual_path=True) as old, old.begin() as reading:
         old.exec_driver_sql("SET LOCAL TRANSACTION ISOLATION LEVEL REPEATABLE READ")
         old.exec_driver_sql("; ".join(f"SET LOCAL {limit} = 0" for limit in limits))
         old.exec_driver_sql("SELECT * FROM u")
@@ -256,7 +256,7 @@ def test_who_is_waited_for_is_told_live(project: Project) -> None:
     run_sql(project.database, PLAIN)
     online(project, "CREATE INDEX i ON t (a)")
     told: list[str] = []
-    with project.database.connect() as other, other.begin() as writing:
+    with project.database.connect(usual_path=True) as other, other.begin() as writing:
         other.exec_driver_sql("UPDATE t SET b = 'a secret' WHERE id = 1")
 
         def release(who: str) -> None:

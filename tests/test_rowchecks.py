@@ -255,7 +255,7 @@ def test_locked_table_is_noted(database: Database, monkeypatch: pytest.MonkeyPat
     run_sql(database, BEFORE)
     hurried = rowqueries.BEGIN.replace("5s", "100ms")
     monkeypatch.setattr(rowqueries, "BEGIN", hurried)
-    with database.connect() as other, other.begin():
+    with database.connect(usual_path=True) as other, other.begin():
         other.exec_driver_sql("LOCK TABLE users")
         found, notes = seen(
             database,

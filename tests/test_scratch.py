@@ -62,7 +62,7 @@ def alone(project: Project, own: Database) -> Project:
 
 def statement(database: Database, sql: str) -> None:
     """Run a statement that does not work in a transaction."""
-    with database.connect(autocommit=True) as connection:
+    with database.connect(autocommit=True, usual_path=True) as connection:
         connection.exec_driver_sql(sql)
 
 
@@ -147,7 +147,7 @@ def at_head(project: Project) -> list[str]:
 
 def tables(database: Database) -> list[str]:
     """Return the tables of the schema public."""
-    with database.connect() as connection:
+    with database.connect(usual_path=True) as connection:
         return sorted(sa.inspect(connection).get_table_names())
 
 
@@ -407,7 +407,7 @@ AT_HEAD = """
 scripts = history.read(settings)
 with scratch.session(settings) as session:
     say("ready")
-    with session.at(scripts, scripts.heads).connect() as connection:
+    with session.at(scripts, scripts.heads).connect(usual_path=True) as connection:
         print(connection.exec_driver_sql("SELECT version_num FROM alembic_version").scalar())
 """
 

@@ -276,7 +276,7 @@ def test_commands_that_start_at_once_share_one_server(place: Path) -> None:
     """However many commands make the first start at once, there is one server and all can use it."""
     code = """
     one = server.EmbeddedServer(Path(os.environ["HOME_UNDER_TEST"]), False, "shop")
-    with connection.Database(one.ensure_running(), "x").connect() as connected:
+    with connection.Database(one.ensure_running(), "x").connect(usual_path=True) as connected:
         print(connected.exec_driver_sql("SELECT pg_postmaster_start_time()::text").scalar())
     """
     home = place / "a" / "b" / "c" / "home"
@@ -633,7 +633,7 @@ def test_root_in_the_repository_of_an_ordinary_user(place: Path) -> None:
     code = """
     for durable in (True, False):
         running = server.embedded(Path(os.environ["REPOSITORY"]), durable=durable)
-        with connection.Database(running.ensure_running(), "x").connect() as connected:
+        with connection.Database(running.ensure_running(), "x").connect(usual_path=True) as connected:
             print(connected.exec_driver_sql("SELECT 1").scalar())
     """
     exit_code, printed = ordinary(code, REPOSITORY=str(repository))

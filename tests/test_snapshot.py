@@ -122,7 +122,7 @@ OURS = (
 def judge(database: Database) -> list[str]:
     """Return what the catalog holds, a line each."""
     lines = []
-    with database.connect() as connection, connection.begin():
+    with database.connect(usual_path=True) as connection, connection.begin():
         cursor = connection.connection.cursor()
         cursor.execute(OURS)
         cursor.execute("SET LOCAL search_path = pg_temp; SET LOCAL quote_all_identifiers = off")
@@ -1047,7 +1047,7 @@ def test_restorable_leaves_no_setting_behind(make: MakeDatabase) -> None:
         f" OR name IN ({names}, 'client_encoding', 'client_min_messages')"
     )
     target = make()
-    with target.connect() as connection, connection.begin():
+    with target.connect(usual_path=True) as connection, connection.begin():
         cursor = connection.connection.cursor()
         cursor.execute(query)
         expected = cursor.fetchall()
@@ -1090,7 +1090,7 @@ def test_the_dump_does_not_queue_for_long(
     made = make("CREATE TABLE t (a int)")
     monkeypatch.setattr(dump, "LOCK_WAIT", "50ms")
     started = time.monotonic()
-    with made.connect() as connection, connection.begin():
+    with made.connect(usual_path=True) as connection, connection.begin():
         connection.exec_driver_sql("LOCK TABLE t")
         with pytest.raises(ExpectedError) as caught:
             dump.dump(made)

@@ -206,7 +206,7 @@ def test_pool_that_is_in_use_gives_no_verdict(
     monkeypatch.setattr(pooler, "PATIENCE", 0.3)
     with (
         bouncer(three.database, folder, pool_mode="session", default_pool_size=1) as pooled,
-        pooled.connect() as connection,
+        pooled.connect(usual_path=True) as connection,
     ):
         pooler.refuse(pooled, connection)
 

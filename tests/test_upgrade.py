@@ -181,7 +181,7 @@ def test_lock_that_is_not_to_be_had(three: Project, monkeypatch: pytest.MonkeyPa
     monkeypatch.setattr(blockers, "PAUSES", (0.1,))
     upgrade.upgrade(three.settings, three.database, target="aaaa", confirm=never)
     hurried = dataclasses.replace(three.settings, lock_timeout=100)
-    with three.database.connect() as other, other.begin():
+    with three.database.connect(usual_path=True) as other, other.begin():
         other.exec_driver_sql("LOCK TABLE t IN ACCESS SHARE MODE")
         other.exec_driver_sql("SELECT 'private', 4711")
         waits: list[str] = []
@@ -212,7 +212,7 @@ def test_lock_that_is_to_be_had_later(three: Project) -> None:
             other.commit()
 
     upgrade.upgrade(three.settings, three.database, target="aaaa", confirm=never)
-    with three.database.connect() as other:
+    with three.database.connect(usual_path=True) as other:
         other.exec_driver_sql("LOCK TABLE t IN ACCESS SHARE MODE")
         result = upgrade.upgrade(
             hurried,
@@ -244,7 +244,7 @@ def test_revision_in_parts_goes_on_where_it_stood(three: Project) -> None:
     run_sql(three.database, "CREATE TABLE busy (x int)")
     upgrade.upgrade(three.settings, three.database, target="aaaa", confirm=never)
     hurried = dataclasses.replace(three.settings, lock_timeout=100)
-    with three.database.connect() as other, other.begin() as reading:
+    with three.database.connect(usual_path=True) as other, other.begin() as reading:
         other.exec_driver_sql("LOCK TABLE busy IN ACCESS SHARE MODE")
 
         def release(_who: str) -> None:
