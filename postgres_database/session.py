@@ -64,7 +64,8 @@ class Session:
         self.close()
         driver: Any = self._connection.connection.driver_connection
         inside = self._connection.in_transaction()
-        before, driver.autocommit = driver.autocommit, driver.autocommit or not inside
+        if not inside:
+            driver.autocommit = True
         try:
             with closing(driver.cursor()) as cursor:
                 cursor.execute(STATE)
@@ -73,7 +74,8 @@ class Session:
                     cursor.execute(CUSTOM, (name,))
                     settings[name] = cursor.fetchone()[0] or ""
         finally:
-            driver.autocommit = before
+            if not inside:
+                driver.autocommit = False
         if inside:
             settings = {name: settings[name] for name in settings if name not in OF_TRANSACTIONS}
         self._state = State(user, role, settings)
