@@ -174,10 +174,8 @@ class Trial:
     def _has_default(
         self, connection: sa.Connection, table: str, column: str, default: str
     ) -> bool:
-        cursor = connection.connection.cursor()
-        with _unqualified(cursor):
-            cursor.execute(DEFAULT, (table, column))
-            return bool(cursor.fetchone() == (default,))
+        found = asked(connection.connection.cursor(), DEFAULT, (table, column))
+        return found == [(default,)]
 
     def _dependents(self, connection: sa.Connection, subject: Subject) -> list[RunSql]:
         """Return what drops everything that stands on a subject, the outermost first."""
