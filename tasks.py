@@ -262,17 +262,18 @@ def baseline_existing(
 @command(
     help={
         "env": "also compare the target of this environment with its revision (default: the variable ENV)",
+        "fresh": "run the whole history again: forget what is kept of it on the scratch server",
         "json": JSON,
     }
 )
-def check(c: Context, env: str = "", json: bool = False) -> None:
+def check(c: Context, env: str = "", fresh: bool = False, json: bool = False) -> None:
     """Tell whether models and history agree, and the target with its revision; exit code 2 if not."""
     from postgres_database import check as workflow
     from postgres_database import console, report, server, show
 
     settings = _settings(env)
     target = server.target(settings) if settings.environment else None
-    result = workflow.check(settings, target)
+    result = workflow.check(settings, target, fresh=fresh)
     if json:
         console.raw(report.check_json(result))
     else:

@@ -63,7 +63,6 @@ def _migrate(context: Any, **how: Any) -> None:
         "target_metadata": attributes["target_metadata"],
         "transaction_per_migration": True,
         "compare_server_default": True,
-        **attributes.get("configure", {}),
         **how,
     }
     context.configure(**options)

@@ -55,18 +55,23 @@ class CheckResult:
         return self.agree and not (self.target and self.target.drifts.objects)
 
 
-def check(settings: Settings, target: Database | None = None) -> CheckResult:
+def check(
+    settings: Settings, target: Database | None = None, *, fresh: bool = False
+) -> CheckResult:
     """Compare the models with the history on scratch databases, and a target with its revision.
 
     Args:
         settings: Where the models, the scripts and the scratch server are.
         target: A database, which is only read; without one, none is needed.
+        fresh: Run the whole history again, and forget the scratch databases that were kept of it.
 
     Raises:
         ExpectedError: The models, the history or the target cannot be read.
     """
     models = project_models.load(settings)
     with scratch.session(settings) as session:
+        if fresh:
+            session.forget()
         from_models = session.from_models(
             models
         )  # before a script is imported, which may change them

@@ -8,7 +8,9 @@ from dataclasses import dataclass
 from textwrap import shorten
 from typing import Any
 
+from alembic.operations import Operations
 from alembic.runtime.environment import EnvironmentContext
+from alembic.runtime.migration import MigrationContext
 
 from postgres_database import history
 from postgres_database.errors import ExpectedError
@@ -70,17 +72,24 @@ def printed(settings: Settings, verb: str, plan: Sequence[Revision]) -> tuple[Pr
     if not plan:
         return ()
     config = history.alembic_config(settings)
-    config.output_buffer = output = io.StringIO()
+    output = io.StringIO()
     directory = history.script_directory(settings)
     texts: dict[str, str] = {}
     refusals: dict[str, ExpectedError] = {}
 
-    def run(_heads: object, _context: object) -> list[Any]:
+    def run(_heads: object, context: MigrationContext) -> list[Any]:
+        # Alembic's offline mode as it is with us: an env.py may print otherwise, or connect.
+        printer = MigrationContext.configure(
+            dialect_name="postgresql",
+            dialect_opts={"paramstyle": "named"},
+            opts={**context.opts, "as_sql": True, "literal_binds": True, "output_buffer": output},
+        )
         for revision in plan:
             output.seek(0)
             output.truncate()
             try:
-                getattr(directory.get_revision(revision.id).module, verb)()
+                with Operations.context(printer):
+                    getattr(directory.get_revision(revision.id).module, verb)()
                 texts[revision.id] = output.getvalue()
             except ExpectedError as error:
                 refusals[revision.id] = error
@@ -89,7 +98,7 @@ def printed(settings: Settings, verb: str, plan: Sequence[Revision]) -> tuple[Pr
         return []
 
     with (
-        suppress(Exception),  # an env.py that has no offline mode
+        suppress(Exception, SystemExit),  # an env.py that has no offline mode
         redirect_stdout(io.StringIO()),  # what scripts say
         EnvironmentContext(config, directory, fn=run, as_sql=True),
     ):

@@ -142,7 +142,7 @@ class Prover:
                 if verb == "upgrade":
                     run.upgrade(plan)
                 else:
-                    run.downgrade(plan, plan[0].parents[0] if plan[0].parents else "base")
+                    run.downgrade(plan)
         except ExpectedError as error:
             return f"{error.what}\n{error.cause}"
         return ""

@@ -9,12 +9,12 @@ from typing import Any
 import psycopg2
 import sqlalchemy as sa
 from alembic import command
-from alembic.runtime.environment import EnvironmentContext
 from alembic.runtime.migration import MigrationContext
 from sqlalchemy.exc import DBAPIError, SQLAlchemyError
 
-from postgres_database import broken_scripts, history, stamped, transactions, turn
+from postgres_database import broken_scripts, env_script, history, stamped, transactions, turn
 from postgres_database.connection import Database, cancelled_by_ctrl_c, identifier
+from postgres_database.env_script import EnvScript
 from postgres_database.errors import ExpectedError
 from postgres_database.history import Revision
 from postgres_database.journal import FAILED, INTERRUPTED, Journal
@@ -65,20 +65,20 @@ class Runner:
         with self.connection.begin():
             return stamped.read(self.database, self.connection)
 
-    def upgrade(self, plan: Sequence[Revision], on_step: OnStep = lambda _: None) -> None:
+    def upgrade(self, plan: Sequence[Revision], on_step: OnStep = lambda _: None) -> object:
         """Run the upgrades of `plan`, each in a transaction of its own together with its stamp.
+
+        Returns:
+            Alembic's `target_metadata`, as env.py gave it to them; see `running.Running.models`.
 
         Raises:
             ExpectedError: A revision failed and was rolled back; those before it stay.
         """
-        if plan:
-            self._run("upgrade", plan[-1].id, plan, on_step)
+        return self._run("upgrade", plan, on_step)
 
-    def downgrade(
-        self, plan: Sequence[Revision], target: str, on_step: OnStep = lambda _: None
-    ) -> None:
-        """Run the downgrades of `plan`, which end at `target`; otherwise like `upgrade`."""
-        self._run("downgrade", target, plan, on_step)
+    def downgrade(self, plan: Sequence[Revision], on_step: OnStep = lambda _: None) -> None:
+        """Run the downgrades of `plan`; otherwise like `upgrade`."""
+        self._run("downgrade", plan, on_step)
 
     def stamp(self, targets: Sequence[str], *, purge: bool = False) -> None:
         """Write revisions into the version table, in one transaction, and run nothing."""
@@ -118,7 +118,7 @@ class Runner:
         """Wait until nobody else changes this database by this history, and keep others out; see `turn.taken`."""
         return turn.taken(self.database, self.connection, on_wait, wait)
 
-    def _run(self, verb: str, goal: str, plan: Sequence[Revision], on_step: OnStep) -> None:
+    def _run(self, verb: str, plan: Sequence[Revision], on_step: OnStep) -> object:
         """Run the scripts of a plan; what is committed is told, and what failed says where it stopped."""
         run = Running(
             self.settings,
@@ -129,24 +129,15 @@ class Runner:
             plan=plan,
             on_step=on_step,
         )
-        directory = history.script_directory(self.settings)
-        config = history.alembic_config(
-            self.settings,
-            connection=self.connection,
-            configure={"on_version_apply": run.applied},
-            scratch=self.database.label == "scratch",
-        )
         with self.connection.begin():
             options = stamped.place(self.database, self.connection).options
         try:
-            with (
-                run.listening(),
-                cancelled_by_ctrl_c(self.connection),
-                EnvironmentContext(
-                    config, directory, fn=run.steps, destination_rev=goal, **options
-                ),
-            ):
-                directory.run_env()
+            with run.listening(), cancelled_by_ctrl_c(self.connection):
+                while run.begin(self.current()):
+                    env_script.run(
+                        self.settings, self.database, self.connection, run.step, **options
+                    )
+                    run.end()
         except ExpectedError:
             self._log(FAILED, run)
             raise
@@ -159,10 +150,12 @@ class Runner:
         except BaseException:
             self._log(INTERRUPTED, run)
             raise
-        run.committed()
+        return run.models
 
     def _log(self, outcome: str, run: Running) -> None:
         """Bring the session back to what it was before a script failed, and write that down."""
+        if self.connection.closed:  # by env.py
+            return
         transactions.leave(self.connection)
         if self.connection.invalidated:
             return
@@ -228,6 +221,13 @@ def offline(settings: Settings, verb: str, start: str, end: str) -> str:
             f"invoke {verb}{settings.env_option}   (a script that reads rows cannot be printed)"
         )
         raise
+    except (Exception, SystemExit) as error:
+        if isinstance(error, Exception) or not output.getvalue():
+            raise EnvScript(settings).failed(error, str(error)) from error
+    if not output.getvalue():
+        raise EnvScript(settings).error(
+            "ended without printing anything", "it never came to context.run_migrations()"
+        )
     # The table is there already in a database that was brought back to base.
     create, tolerant = (
         "CREATE TABLE alembic_version (",

@@ -7,12 +7,14 @@ from dataclasses import dataclass
 from typing import Any
 
 import sqlalchemy as sa
-from alembic.runtime.migration import RevisionStep
+from alembic.runtime.migration import MigrationContext, RevisionStep
 
 from postgres_database import history, unfinished
 from postgres_database.connection import Database
+from postgres_database.errors import ExpectedError
 from postgres_database.history import Revision
 from postgres_database.journal import DONE, JOURNAL, Journal
+from postgres_database.project_models import Deferred
 from postgres_database.session import Session
 from postgres_database.settings import Settings
 from postgres_database.transactions import scripts
@@ -55,17 +57,22 @@ class Running:
             on_step: Called after each.
         """
         self._settings = settings
+        self._directory = history.script_directory(settings)
         self._database = database
         self._connection = connection
         self._journal = journal
         self._verb = verb
+        self._up = verb == "upgrade"
         self._plan = plan
         self._on_step = on_step
         self._unfinished = unfinished.find(connection)
+        self._begun: Revision | None = None
         self._uncommitted: list[Step] = []
         self._started = time.monotonic()
         self.session = Session(connection)
         """What every script finds as the first one did."""
+        self.models: object = None
+        """Alembic's `target_metadata`, as env.py gave it; if ours, the one that was asked."""
         self.left = [*plan]
         """What is not done yet."""
 
@@ -74,22 +81,31 @@ class Running:
         """How long the revision runs."""
         return time.monotonic() - self._started
 
-    def steps(self, current: tuple[str, ...], _context: object) -> Iterator[RevisionStep]:
-        """Yield what Alembic is to run; each is written into the journal before it begins."""
-        directory = history.script_directory(self._settings)
+    def begin(self, current: tuple[str, ...]) -> bool:
+        """Write into the journal what is to be run next; false if nothing is left.
+
+        Args:
+            current: The revisions that the database is at.
+        """
         applied = {revision.id for revision in history.read(self._settings).upto(current)}
-        up = self._verb == "upgrade"
-        for each in self._plan:
-            if (each.id in applied) == up:
-                continue
-            if self._journal:
-                self._connection.commit()  # what Alembic has read
-                self._journal.begin(each.id, self._verb, resumable=each.online)
-            self._started = time.monotonic()
-            self.session.keep()
-            step = RevisionStep(directory.revision_map, directory.get_revision(each.id), up)
-            yield from scripts(self._connection, [step])
-            self.session.restore()
+        while self.left and (self.left[0].id in applied) == self._up:
+            self.left.pop(0)
+        if self.left and self._journal:
+            self._journal.begin(self.left[0].id, self._verb, resumable=self.left[0].online)
+        self._started = time.monotonic()
+        self._begun = self.left[0] if self.left else None
+        return bool(self.left)
+
+    def step(self, _heads: object, context: MigrationContext) -> Iterator[RevisionStep]:
+        """Yield what Alembic is to run: one revision, so that it is committed with its stamp, whatever env.py says."""
+        if not (isinstance(self.models, Deferred) and self.models.asked):
+            self.models = context.opts.get("target_metadata")
+        context.on_version_apply_callbacks = (*context.on_version_apply_callbacks, self.applied)
+        script = self._directory.get_revision(self.left[0].id)
+        self.session.keep()
+        step = RevisionStep(self._directory.revision_map, script, self._up)
+        yield from scripts(self._connection, [step])
+        self.session.restore()
 
     def applied(self, *, step: Any, **_: Any) -> None:
         """Look at what a script has left, in its transaction, before that is committed with the stamp."""
@@ -99,6 +115,16 @@ class Running:
         self._uncommitted.append(Step(revision, self.seconds))
         if self._journal:
             self._journal.end(DONE, self.seconds)
+
+    def end(self) -> None:
+        """Tell what was done; raise ExpectedError if the revision that was begun was not."""
+        self.committed()
+        if self._begun in self.left:
+            raise ExpectedError(
+                f"{self._verb} stopped at revision {self._begun}",
+                cause="env.py caught what the script raised and went on, or one of them called sys.exit()",
+                hint="${EDITOR:-vi} migration/env.py   (let errors of context.run_migrations() through)",
+            )
 
     def committed(self, _connection: object = None) -> None:
         """Tell a step when the next transaction begins: only then it is certain."""
@@ -120,7 +146,8 @@ class Running:
         try:
             yield
         finally:
-            self.session.close()
-            connection.info.pop(JOURNAL, None)  # a connection that was lost has none
+            if not connection.closed:  # by env.py
+                self.session.close()
+                connection.info.pop(JOURNAL, None)  # a connection that was lost has none
             for name, hook in hooks.items():
                 sa.event.remove(connection, name, hook)

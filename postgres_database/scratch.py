@@ -16,12 +16,13 @@ from textwrap import shorten
 import sqlalchemy as sa
 from sqlalchemy.exc import DBAPIError, SQLAlchemyError
 
-from postgres_database import __version__, cluster, project_models, runner, server
+from postgres_database import cluster, project_models, runner, server, templates
 from postgres_database.connection import Database, quoted
 from postgres_database.errors import ExpectedError
 from postgres_database.history import History, Revision, cluster_names
 from postgres_database.project_models import Models
 from postgres_database.settings import Settings
+from postgres_database.templates import Recipe
 
 PREFIX = "postgres_database_scratch_"
 TEMPLATE_PREFIX = "postgres_database_template_"
@@ -68,12 +69,11 @@ class Scratch:
         if not revisions:
             return self.empty()
         self.provide(*cluster_names(revisions))
-        hashes = fingerprints(revisions, __version__, self._extensions)
+        hashes = templates.fingerprints(revisions, self._extensions or "")
         names = [f"{TEMPLATE_PREFIX}{self._me}_{hash_[:24]}" for hash_ in hashes]
         with self._lock(names[-1]):  # another command may be making the same
-            if names[-1] not in self._databases(TEMPLATE_PREFIX):
-                self._make_template(names, revisions)
-            made = self._clone(names[-1])
+            known = self._recipe(names[-1])
+            made = self._clone(names[-1]) if known else self._make(names, revisions)
         self._drop_unused(self._databases(TEMPLATE_PREFIX)[:-KEPT_TEMPLATES])
         return made
 
@@ -136,21 +136,51 @@ class Scratch:
         """Drop scratch databases whose makers died: nobody holds their lock any more."""
         self._drop_unused(self._databases(PREFIX))
 
-    def _make_template(self, names: Sequence[str], revisions: Sequence[Revision]) -> None:
-        """Make the last of these templates; names[n] is that of the first n revisions."""
-        done, database = self._longest(names[:-1])
+    def _make(self, names: Sequence[str], revisions: Sequence[Revision]) -> Database:
+        """Make a database from these revisions, and the last of these templates; names[n] is that of the first n."""
+        done, database, begun = self._longest(names[:-1])
         with runner.open_runner(self._settings, database) as run:
-            run.upgrade(revisions[done:])
-        rename = f"ALTER DATABASE {quoted(database.dsn.database)} RENAME TO {quoted(names[-1])}"
-        self._connection.exec_driver_sql(rename)
+            models = run.upgrade(revisions[done:])
+        more = templates.recipe(self._settings, revisions[done:], models)
+        recipe = begun.with_more(more)
+        if not recipe.steady:  # a file has changed since it was read: the next one reads it anew
+            return database
+        template = quoted(names[-1])
+        text = recipe.text().replace("\\", "\\\\").replace("'", "\\'").replace("%", "%%")
+        for statement in (
+            f"COMMENT ON DATABASE {quoted(database.dsn.database)} IS E'{text}'",
+            f"ALTER DATABASE {quoted(database.dsn.database)} RENAME TO {template}",
+        ):
+            self._connection.exec_driver_sql(statement)
+        return self._clone(names[-1])
 
-    def _longest(self, names: Sequence[str]) -> tuple[int, Database]:
+    def _longest(self, names: Sequence[str]) -> tuple[int, Database, Recipe]:
         """Clone the longest part of a history that there is a template of."""
         for done in range(len(names) - 1, 0, -1):
             with self._lock(names[done]):  # so that nobody drops it meanwhile
-                if names[done] in self._databases(TEMPLATE_PREFIX):
-                    return done, self._clone(names[done])
-        return 0, self.empty()
+                if recipe := self._recipe(names[done]):
+                    return done, self._clone(names[done]), recipe
+        return 0, self.empty(), Recipe({})
+
+    def _recipe(self, name: str) -> Recipe | None:
+        """Return what a template was made from, whose lock we hold; drop it if scripts would read something else."""
+        query = "SELECT shobj_description(oid, 'pg_database') FROM pg_database WHERE datname = %s"
+        found = self._connection.exec_driver_sql(query, (name,)).one_or_none()
+        if found is None:
+            return None
+        recipe = templates.parse(found[0])
+        if recipe and recipe.is_current(self._settings):
+            return recipe
+        self._connection.exec_driver_sql(f"DROP DATABASE IF EXISTS {quoted(name)} WITH (FORCE)")
+        return None
+
+    def forget(self) -> None:
+        """Drop what is kept, so that the whole history is run again."""
+        for name in self._databases(TEMPLATE_PREFIX):
+            with self._lock(name):  # another command may be making clones of it
+                self._connection.exec_driver_sql(
+                    f"DROP DATABASE IF EXISTS {quoted(name)} WITH (FORCE)"
+                )
 
     def _clone(self, template: str, options: str = "") -> Database:
         name = f"{PREFIX}{self._me}_{secrets.token_hex(8)}"
@@ -257,21 +287,6 @@ def _words(database: Database, error: Exception) -> str:
         place = f"{frame.filename}, line {frame.lineno}"
         said = f"{type(error).__name__}: {database.words(error)}"
     return f"{said}\n(in {place})" if place else said
-
-
-def fingerprints(revisions: Iterable[Revision], *more: str) -> list[str]:
-    """Return a hash for none, one, two, … of these scripts with the SQL files beside them.
-
-    Same hash, same schema. `more` is what else the schema depends on.
-    """
-    digest = hashlib.sha256("\0".join(more).encode())
-    hashes = [digest.hexdigest()[:32]]
-    for revision in revisions:
-        digest.update(f"\0{revision.id}\0".encode())
-        for path in (revision.path, revision.path.with_suffix(".sql")):
-            digest.update(path.read_bytes() if path.exists() else b"")
-        hashes.append(digest.hexdigest()[:32])
-    return hashes
 
 
 @contextmanager

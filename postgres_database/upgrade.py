@@ -127,7 +127,7 @@ def downgrade(  # noqa: PLR0913
     scripts = history.read(settings)
     with runner.open_runner(settings, database) as run, _alone(run, on_wait, wait, unless=dry_run):
         before = run.current()
-        plan, goal = scripts.undone(before, target)
+        plan, _goal = scripts.undone(before, target)
         steps = printed.printed(settings, "downgrade", plan)
         look = _Look(database, steps, on_note, skip_row_checks)
         if dry_run or not plan:
@@ -140,7 +140,7 @@ def downgrade(  # noqa: PLR0913
         _patiently(
             run,
             plan,
-            lambda ready, left: ready.downgrade(left, goal, on_step),
+            lambda ready, left: ready.downgrade(left, on_step),
             on_wait,
             on_progress,
         )
@@ -228,7 +228,7 @@ def _ready(run: Runner, on_wait: OnWait, on_progress: OnWait) -> Runner:
 def _patiently(
     run: Runner,
     plan: Sequence[Revision],
-    move: Callable[[Runner, Sequence[Revision]], None],
+    move: Callable[[Runner, Sequence[Revision]], object],
     on_wait: OnWait,
     on_progress: OnWait,
 ) -> None:

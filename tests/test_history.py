@@ -12,7 +12,7 @@ from conftest import Project
 from hypothesis import assume, example, given
 from hypothesis import strategies as st
 
-from postgres_database import broken_scripts, history, scratch
+from postgres_database import broken_scripts, history, templates
 from postgres_database.errors import ExpectedError
 from postgres_database.history import History, Revision, tips
 
@@ -445,7 +445,7 @@ def test_fingerprints(project: Project) -> None:
     first, second = project.script("aaaa"), project.script("bbbb", "aaaa")
 
     def hashes(*more: str) -> list[str]:
-        return scratch.fingerprints(history.read(project.settings).revisions, *more)
+        return templates.fingerprints(history.read(project.settings).revisions, *more)
 
     before = hashes()
     assert len({*before}) == 3

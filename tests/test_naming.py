@@ -38,7 +38,7 @@ def run(**how):
     with context.begin_transaction():
         context.run_migrations()
 
-with sa.create_engine("postgresql+psycopg2://", connect_args={parts!r}).connect(usual_path=True) as connection:
+with sa.create_engine("postgresql+psycopg2://", connect_args={parts!r}).connect() as connection:
     run(connection=connection)
     connection.commit()
 """

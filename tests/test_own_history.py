@@ -31,7 +31,7 @@ def test_every_script_leads_there_and_back(server: Database, revision: Revision)
         with open_runner(ours, here) as run:
             run.upgrade([revision])
             assert not held.lost(contents.take(here))
-            run.downgrade([revision], *revision.parents or ["base"])
+            run.downgrade([revision])
             assert not before.difference(snapshot.take(here))
             run.upgrade([revision])
             assert not after.difference(snapshot.take(here))

@@ -1,0 +1,204 @@
+"""Which files of the project a script depends on: what it imports, and what it opens while it is loaded or runs.
+
+Python tells of each file that is opened (Python documentation, "Audit events table"); whose code was at work then is on
+the stack. A module is opened once in a process, so who imports it is read from the source.
+"""
+
+import ast
+import importlib.util
+import inspect
+import os
+import site
+import sys
+import sysconfig
+from collections.abc import Iterable, Iterator
+from contextlib import suppress
+from functools import cache
+from hashlib import sha256
+from pathlib import Path
+from types import FrameType
+from typing import Any
+
+import alembic
+
+ENGINE = Path(__file__).parent
+MODELS = ENGINE / "models"
+"""The only part of the engine that is the project's."""
+LISTINGS = ("os.listdir", "os.scandir")
+DYNAMIC = frozenset(("importlib", "__import__", "runpy", "exec", "eval", "pkgutil"))
+"""Names in a source that may import what is not written there."""
+# Between these and what they call, nothing is read on behalf of the script or env.py that called them.
+BORDERS = (
+    f"{Path(alembic.__file__).parent / 'runtime'}{os.sep}",
+    f"{Path(alembic.__file__).parent / 'script'}{os.sep}",
+    str(ENGINE / "project_models.py"),
+)
+
+
+def _foreign() -> tuple[str, ...]:
+    """Return the folders of what is installed: versions tell what is there, and the engine's own is one of them."""
+    paths = sysconfig.get_paths()
+    names = [paths[name] for name in ("stdlib", "platstdlib", "purelib", "platlib")]
+    names += [*site.getsitepackages(), site.getusersitepackages()]
+    places = dict.fromkeys(each for name in names for each in (name, os.path.realpath(name)))
+    return "<", *(f"{each}{os.sep}" for each in places)
+
+
+FOREIGN = _foreign()
+Facts = tuple[int, int] | None
+"""When a file was changed, and which one it is; None if there is none."""
+_opened: dict[str, dict[str, Facts]] = {}
+"""Files and folders, and what they were then, by the source whose code opened them, directly or by what it called."""
+_loaded: dict[str, Facts] = {}
+"""Modules, and what they were when they were imported: they are not opened again when they change."""
+
+
+def _is_foreign(name: str) -> bool:
+    if name.startswith(FOREIGN):
+        return True
+    return name.startswith(f"{ENGINE}{os.sep}") and not name.startswith(f"{MODELS}{os.sep}")
+
+
+def _hear(event: str, arguments: tuple[Any, ...]) -> None:
+    """Remember what is read; Python calls this for every event."""
+    if event not in LISTINGS and (event != "open" or _writes(*arguments[1:])):
+        return
+    path = arguments[0] if arguments[0] is not None else "."
+    if isinstance(path, int):  # it was opened before
+        return
+    name = _source(os.path.abspath(os.fsdecode(path)))  # noqa: PTH100 - no Path: this is called often
+    if _is_foreign(name):
+        return
+    frame = inspect.currentframe()
+    frame = frame.f_back if frame else None
+    importing = frame is not None and frame.f_code.co_filename.startswith("<frozen importlib")
+    if importing and event in LISTINGS:
+        return
+    facts = _stat(name)
+    if importing:
+        _loaded[name] = facts
+    for reader in _readers(frame):
+        _opened.setdefault(reader, {})[name] = facts
+
+
+def _writes(mode: str | None, flags: int) -> bool:
+    return "+" not in mode and "r" not in mode if mode else bool(flags & os.O_WRONLY)
+
+
+def _source(name: str) -> str:
+    """Return the source of a compiled file, any other as it is."""
+    if name.endswith(".pyc"):
+        with suppress(ValueError):
+            return importlib.util.source_from_cache(name)
+    return name
+
+
+def _readers(frame: FrameType | None) -> Iterator[str]:
+    """Yield the sources of the project whose code is at work."""
+    while frame:
+        name = frame.f_code.co_filename
+        if name.startswith(BORDERS):
+            return
+        if not _is_foreign(name):
+            yield os.path.abspath(name)  # noqa: PTH100
+        frame = frame.f_back
+
+
+def _stat(name: str) -> Facts:
+    try:
+        facts = os.stat(name)  # noqa: PTH116
+    except OSError:
+        return None
+    return facts.st_mtime_ns, facts.st_ino
+
+
+def closure(starts: Iterable[Path], *, leave: Iterable[Path] = ()) -> tuple[set[Path], bool]:
+    """Return what these sources depend on, and whether all of it is still what it was when it was read.
+
+    Args:
+        starts: Sources; they are not among the answer unless others need them.
+        leave: Sources that are neither returned nor followed.
+    """
+    left = {os.path.abspath(path) for path in leave}  # noqa: PTH100
+    modules = _modules()
+    found: set[str] = set()
+    waiting = [os.path.abspath(path) for path in starts]  # noqa: PTH100
+    seen, steady = {*waiting}, True
+    while waiting:
+        name = waiting.pop()
+        opened = _opened.get(name, {})
+        needed = (opened.keys() | _imported(name, modules)) - left
+        steady &= all(_stat(each) == opened[each] for each in needed & opened.keys())
+        found |= needed - {name}
+        waiting += needed - seen
+        seen |= needed
+    steady &= all(_loaded[name] == _stat(name) for name in found & _loaded.keys())
+    return {Path(name) for name in found}, steady
+
+
+def _modules() -> dict[str, str]:
+    """Return the files of all modules that are not installed, by name."""
+    files = ((name, getattr(module, "__file__", None)) for name, module in [*sys.modules.items()])
+    paths = ((name, os.path.abspath(file)) for name, file in files if isinstance(file, str))  # noqa: PTH100
+    return {name: path for name, path in paths if not _is_foreign(path)}
+
+
+def _imported(name: str, modules: dict[str, str]) -> set[str]:
+    """Return the files of the modules that a source names, as far as they are loaded."""
+    if not name.endswith(".py"):
+        return set()
+    known = next((each for each, path in modules.items() if path == name), "")
+    package = known if name.endswith("__init__.py") else known.rpartition(".")[0]
+    named, dynamic = _named(name, _stat(name), package)
+    if dynamic:
+        return {*modules.values()}
+    return {modules[each] for each in named if each in modules}
+
+
+@cache
+def _named(name: str, _facts: object, package: str) -> tuple[frozenset[str], bool]:
+    """Return the modules that a source may import, with their packages; and whether it may import others as well."""
+    try:
+        nodes = [*ast.walk(ast.parse(Path(name).read_bytes()))]
+    except (OSError, SyntaxError, ValueError):
+        return frozenset(), False
+    found: set[str] = set()
+    dynamic = False
+    for node in nodes:
+        if isinstance(node, ast.Import):
+            found.update(alias.name for alias in node.names)
+        elif isinstance(node, ast.ImportFrom):
+            above = package.split(".")[: len(package.split(".")) - node.level + 1]
+            parts = [*above, node.module or ""] if node.level else [node.module or ""]
+            base = ".".join(filter(None, parts))
+            found |= {base, *(f"{base}.{alias.name}" for alias in node.names)}
+        elif isinstance(node, ast.Attribute):
+            found.add(_dotted(node))
+        dynamic |= isinstance(node, ast.Name) and node.id in DYNAMIC
+    dynamic |= any(each.partition(".")[0] in DYNAMIC for each in found)
+    ends = {
+        each[:end] for each in found for end in range(len(each) + 1) if each[end:][:1] in {"", "."}
+    }
+    return frozenset(ends), dynamic
+
+
+def _dotted(node: ast.AST) -> str:
+    """Return `a.b.c` as it stands in the source; empty if it is no plain name."""
+    if isinstance(node, ast.Name):
+        return node.id
+    if isinstance(node, ast.Attribute) and (before := _dotted(node.value)):
+        return f"{before}.{node.attr}"
+    return ""
+
+
+def digest(path: Path) -> str:
+    """Return what stands for the content of a file, or for the names in a folder; empty where neither is."""
+    if path.is_file():
+        return sha256(path.read_bytes()).hexdigest()[:32]
+    if path.is_dir():
+        names = sorted(each.name for each in path.iterdir() if each.name != "__pycache__")
+        return sha256("\0".join(names).encode()).hexdigest()[:32]
+    return ""
+
+
+sys.addaudithook(_hear)

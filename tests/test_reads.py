@@ -1,0 +1,165 @@
+"""A kept scratch database is used only as long as its scripts would read the same."""
+
+import dataclasses
+import importlib
+import secrets
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+from conftest import Project, run_sql
+
+from postgres_database import history, reads, scratch
+from postgres_database.check import check
+from postgres_database.running import Running
+
+READS = {
+    "a file": "op.execute((ROOT / 'sql' / 'one.sql').read_text())",
+    "a folder": "op.execute((min((ROOT / 'sql').glob('*.sql'))).read_text())",
+    "a file at import": "op.execute(TEXT)",
+    "a helper": "from helper import make; make(op)",
+    "a helper of a helper": "from package import outer; op.execute(outer.text())",
+    "a helper by a name that is made up": "import importlib; importlib.import_module('hel' + 'per').make(op)",
+    "a file that a helper read when it was imported": "import package.reader; op.execute(package.reader.TEXT)",
+    "execute_file": "op.execute_file(ROOT / 'sql' / 'one.sql')",
+}
+
+
+def files(project: Project, name: str) -> None:
+    """Write what a script may read, all of which makes a table of this name."""
+    create = f"CREATE TABLE {name} (a int)"
+    for path, text in {
+        "sql/one.sql": create,
+        "helper.py": f"def make(op): op.execute('{create}')",
+        "package/__init__.py": "",
+        "package/outer.py": "from . import inner\n\ndef text(): return inner.TEXT",
+        "package/inner.py": f"TEXT = '{create}'",
+        "package/reader.py": "from pathlib import Path\n"
+        "TEXT = (Path(__file__).parents[1] / 'sql' / 'one.sql').read_text()",
+    }.items():
+        (project.root / path).parent.mkdir(exist_ok=True)
+        (project.root / path).write_text(text)
+
+
+def script(project: Project, body: str) -> Path:
+    """Write a history whose first script is like none before, and whose second one reads."""
+    project.script("r1", "", f"op.execute('CREATE TABLE t_{secrets.token_hex(8)} (a int)')")
+    path = project.script("r2", "r1", body)
+    head = "from pathlib import Path\nROOT = Path(__file__).parents[2]\n"
+    head += "TEXT = (ROOT / 'sql' / 'one.sql').read_text()\n" if "TEXT)" in body else ""
+    path.write_text(path.read_text().replace("import sqlalchemy", f"{head}import sqlalchemy", 1))
+    project.script("r3", "r2")
+    return path
+
+
+def at_head(project: Project) -> str:
+    """Return what the history makes on a scratch database, as in a new process."""
+    for name in [each for each in sys.modules if each.partition(".")[0] in {"helper", "package"}]:
+        del sys.modules[name]
+    importlib.invalidate_caches()
+    history.forget()
+    reads._opened.clear()
+    reads._loaded.clear()
+    scripts = history.read(project.settings)
+    with scratch.session(project.settings) as session:
+        names = "SELECT string_agg(relname, ' ' ORDER BY relname) FROM pg_class WHERE relname LIKE 'made%'"
+        return str(run_sql(session.at(scripts, scripts.heads), names)[0][0])
+
+
+@pytest.fixture
+def runs(monkeypatch: pytest.MonkeyPatch) -> list[str]:
+    """The revisions that were run, in their order."""
+    found: list[str] = []
+    original = Running.step
+
+    def step(self: Running, *arguments: Any) -> Any:
+        found.append(self.left[0].id)
+        return original(self, *arguments)
+
+    monkeypatch.setattr(Running, "step", step)
+    return found
+
+
+@pytest.mark.parametrize("name", READS)
+def test_what_scripts_read_counts(project: Project, runs: list[str], name: str) -> None:
+    """What a script opens or imports, at whatever time, is part of what its scratch database is made from."""
+    files(project, "made_one")
+    script(project, READS[name])
+    assert at_head(project) == at_head(project) == "made_one"
+    files(project, "made_three")
+    assert at_head(project) == at_head(project) == "made_three"
+    assert runs == ["r1", "r2", "r3"] * 2  # once for each
+
+
+def test_what_scripts_do_not_read_does_not_count(project: Project, runs: list[str]) -> None:
+    """Models that change, other files and what comes into being beside them are no reason to run anything again."""
+    files(project, "made_one")
+    script(project, READS["a helper"])
+    module = f"m_{secrets.token_hex(6)}"
+    project.settings = dataclasses.replace(project.settings, target_metadata=f"{module}:metadata")
+    models = "import sqlalchemy as sa\nimport helper\nmetadata = sa.MetaData()\n"
+    (project.root / f"{module}.py").write_text(models)
+    check(project.settings)
+    (project.root / f"{module}.py").write_text(models + "sa.Table('t', metadata)\n")
+    (project.root / "sql" / "two.sql").write_text("")
+    del sys.modules[module]
+    at_head(project)
+    assert runs == ["r1", "r2", "r3"]
+    project.script("r4", "r3")
+    at_head(project)
+    assert runs == ["r1", "r2", "r3", "r4"]
+
+
+def test_a_prefix_of_the_history_counts_as_well(project: Project, runs: list[str]) -> None:
+    """What is made further from a kept database is made from what that one was made from."""
+    files(project, "made_one")
+    script(project, READS["a file"])
+    at_head(project)
+    project.script("r4", "r3")
+    assert at_head(project) == "made_one"
+    files(project, "made_three")
+    assert at_head(project) == "made_three"
+    assert runs == ["r1", "r2", "r3", "r4", "r1", "r2", "r3", "r4"]
+
+
+def test_env_and_naming_convention_count(project: Project, runs: list[str]) -> None:
+    """Another env.py runs the history again; other names for constraints do so where a script asked for them."""
+    project.script("r1", "", f"op.execute('CREATE TABLE t_{secrets.token_hex(8)} (a int)')")
+    project.models("")
+    at_head(project)
+    project.models("metadata = sa.MetaData(naming_convention={'uq': 'other_%(table_name)s'})")
+    at_head(project)
+    assert runs == ["r1"]
+    project.script("r2", "r1", "op.create_table('t', sa.Column('made', sa.Integer, unique=True))")
+    assert at_head(project) == "None"
+    project.models("metadata = sa.MetaData(naming_convention={'uq': 'made_%(table_name)s'})")
+    assert at_head(project) == "made_t"
+    assert runs == ["r1", "r2", "r2"]
+    env = project.root / "migration" / "env.py"
+    env.write_text(env.read_text() + "# changed\n")
+    at_head(project)
+    assert runs == ["r1", "r2", "r2", "r1", "r2"]
+
+
+def test_what_changed_since_it_was_read_is_not_kept(project: Project, runs: list[str]) -> None:
+    """A file that is written while the history runs is no part of what is kept."""
+    files(project, "made_one")
+    script(
+        project,
+        READS["a file"]
+        + "; (ROOT / 'sql' / 'one.sql').write_text('CREATE TABLE made_three (a int)')",
+    )
+    assert at_head(project) == "made_one"
+    assert at_head(project) == "made_three"
+    assert runs == ["r1", "r2", "r3"] * 2
+
+
+def test_check_fresh_runs_the_history_again(project: Project, runs: list[str]) -> None:
+    """What no file tells, such as a variable, is asked anew."""
+    script(project, "pass")
+    check(project.settings)
+    check(project.settings)
+    assert runs == ["r1", "r2", "r3"]
+    check(project.settings, fresh=True)
+    assert runs == ["r1", "r2", "r3"] * 2
