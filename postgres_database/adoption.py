@@ -9,6 +9,7 @@ import sqlalchemy as sa
 
 from postgres_database import (
     comparison,
+    disclosures,
     drift,
     dump,
     history,
@@ -88,9 +89,13 @@ class Adoption:
 
     def adopt(self, message: str, confirm: Confirm) -> Adopted:
         """Write, prove, stamp."""
+        dumped = dump.dump(self._reader, self._settings)
+        if secrets := disclosures.found(dumped):
+            lines = [f"look at   {line}" for line in secrets]
+            where = "migration/, for everyone who reads the repository"
+            ask(confirm, f"write what may be a secret into {where}", lines)
         with scratch.session(self._staged) as session:
             roles, tablespaces = drift.provide(self._reader, session)
-            dumped = dump.dump(self._reader, self._settings)
             bootstrap = _server(self._reader)[2]  # no catalog tells where this role is named
             if dump.names_role(dumped, bootstrap):
                 roles = tuple(sorted({*roles, bootstrap}))
