@@ -5,9 +5,9 @@ gentlest first, to be tried in turn. PostgreSQL manual, ALTER TABLE, ALTER TYPE,
 """
 
 import re
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 
-from postgres_database.catalog import Column, Constraint, Name, Table, Type
+from postgres_database.catalog import Column, Name, Table, Type
 from postgres_database.connection import identifier
 
 Way = Sequence[str]
@@ -46,7 +46,7 @@ def table_changes(here: Table, goal: Table) -> Iterator[tuple[str, list[Way]]]:
         elif here.columns[name] != column:
             for ways in _column(goal.name, here.columns[name], column):
                 yield name, ways
-    yield from _constraint_adds(table, here, goal.constraints)
+    yield from _constraint_adds(table, here, goal)
     for statement in _settings(here, goal):
         yield "", [[f"ALTER TABLE {table} {statement};"]]
 
@@ -206,10 +206,8 @@ def _constraint_drops(
             yield name, [[f"ALTER TABLE {table} DROP CONSTRAINT {identifier(name)};"]]
 
 
-def _constraint_adds(
-    table: str, here: Table, goal: Mapping[str, Constraint]
-) -> Iterator[tuple[str, list[Way]]]:
-    for name, constraint in goal.items():
+def _constraint_adds(table: str, here: Table, goal: Table) -> Iterator[tuple[str, list[Way]]]:
+    for name, constraint in goal.constraints.items():
         add = f"ALTER TABLE {table} ADD CONSTRAINT {identifier(name)} {constraint.definition};"
         drop = f"ALTER TABLE {table} DROP CONSTRAINT {identifier(name)};"
         old = here.constraints.get(name)
@@ -217,8 +215,17 @@ def _constraint_adds(
             yield name, [[add]]
         elif old != constraint:
             validate = f"ALTER TABLE {table} VALIDATE CONSTRAINT {identifier(name)};"
-            valid = old.definition == f"{constraint.definition} NOT VALID"
-            yield name, [[validate] if valid else [drop, add]]
+            swap = f"{drop.removesuffix(';')}, ADD CONSTRAINT {identifier(name)} {constraint.definition};"
+            if only_validates(here, goal, name):
+                yield name, [[validate]]
+            else:  # what does not look at rows is one statement, so that the rule holds at every moment
+                yield name, [[swap] if constraint.definition.endswith("NOT VALID") else [drop, add]]
+
+
+def only_validates(here: Table, goal: Table, name: str) -> bool:
+    """Tell whether all that a constraint lacks is that it is validated."""
+    ends = here.constraints.get(name), goal.constraints.get(name)
+    return bool(ends[0] and ends[1] and ends[0].definition == f"{ends[1].definition} NOT VALID")
 
 
 def _settings(here: Table, goal: Table) -> Iterator[str]:

@@ -18,6 +18,9 @@ TELL = "postgres_database.tell"
 REPORT = "postgres_database.report"
 """The same for what tells people how far something is."""
 
+BETWEEN = "postgres_database.between"
+"""The same for what looks at the database before each statement that commits by itself."""
+
 
 class Autocommit:
     """A connection of psycopg2 in autocommit mode."""
@@ -29,6 +32,7 @@ class Autocommit:
         self.version: int = driver.server_version
         self.tell: Callable[[str], None] = connection.info.get(TELL, lambda _: None)
         self.report: Callable[[str], None] = connection.info.get(REPORT, lambda _: None)
+        self._between: Callable[[], None] = connection.info.get(BETWEEN, lambda: None)
         self._limits: list[str] = connection.info.get(LIMITS, [])
 
     def rows(self, sql: str, *values: object) -> list[tuple[Any, ...]]:
@@ -44,6 +48,7 @@ class Autocommit:
 
     def run(self, sql: str) -> None:
         """Run a statement."""
+        self._between()
         with self.driver.cursor() as cursor:
             cursor.execute(sql)
 
@@ -55,6 +60,8 @@ class Autocommit:
     @contextmanager
     def transaction(self, *settings: str, end: str = "COMMIT") -> Iterator[Any]:
         """Run what is in the block in one transaction, with the time limits of the settings and more that it needs."""
+        if end == "COMMIT":
+            self._between()
         with self.driver.cursor() as cursor:
             cursor.execute("; ".join(["BEGIN", *self._limits, *settings]))
             try:
@@ -79,6 +86,7 @@ class Autocommit:
     @contextmanager
     def unlimited(self) -> Iterator[Any]:
         """Let no time limit of the server or the role hold within the block."""
+        self._between()
         names = ["lock_timeout", "statement_timeout"]
         if self.version >= TRANSACTION_TIMEOUT:
             names.append("transaction_timeout")

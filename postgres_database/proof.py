@@ -3,7 +3,9 @@
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
-from postgres_database import comparison, contents, history, probe, runner
+from postgres_database import catalog, comparison, contents, enforced, history, probe, runner
+from postgres_database.autocommit import BETWEEN
+from postgres_database.catalog import Catalog
 from postgres_database.comparison import Frame, Side
 from postgres_database.connection import Database
 from postgres_database.contents import Contents
@@ -37,6 +39,7 @@ class Proof:
     not_downgraded: tuple[Difference, ...] = ()
     lost: tuple[str, ...] = ()
     broken: tuple[str, ...] = ()
+    unguarded: tuple[str, ...] = ()
 
 
 AGAIN = "upgrade again"
@@ -50,6 +53,24 @@ class Leg:
     revision: str
     after: tuple[Frame, Side]
     undone: tuple[Frame, Side]
+
+
+class _States:
+    """The states that a database is in on the way, as others see them between two statements."""
+
+    def __init__(self, database: Database) -> None:
+        self.database = database
+        self._found: list[Catalog] = []
+
+    def look(self) -> None:
+        """Remember the state of now."""
+        self._found.append(catalog.take(self.database))
+
+    def unguarded(self, before: Catalog, goal: Catalog) -> tuple[str, ...]:
+        """Say what was not enforced in between, and forget the states."""
+        found = [str(gap) for state in self._found for gap in enforced.gaps(before, goal, state)]
+        self._found = []
+        return tuple(dict.fromkeys(found))
 
 
 @dataclass(frozen=True)
@@ -90,7 +111,12 @@ class Prover:
         without, failed = self._walk(legs, self._bare(), None)
         on_rows = (f"{ON_ROWS[stage]}: {proof.failure}",) if stage in ON_ROWS else ()
         failure = without.failure if failed or on_rows else proof.failure
-        found = replace(without, lost=proof.lost, broken=proof.broken)
+        found = replace(
+            without,
+            lost=proof.lost,
+            broken=proof.broken,
+            unguarded=proof.unguarded or without.unguarded,
+        )
         return replace(found, failure=failure, cautions=on_rows)
 
     def _walk(
@@ -106,39 +132,47 @@ class Prover:
         Returns:
             What was found, and which step failed, if one did.
         """
-        proof = Proof()
+        proof, states = Proof(), _States(database)
         for leg in legs:
-            if failure := self._failure(database, "upgrade", leg):
+            if failure := self._failure(states, "upgrade", leg):
                 return replace(proof, failure=failure), "upgrade"
             found = self._differing(database, *leg.after)
             proof = replace(proof, not_upgraded=(*proof.not_upgraded, *found))
+            if leg is not legs[-1]:
+                states.look()
+        ends = self.frame.before.catalog, self.frame.goal.catalog
+        proof = replace(proof, unguarded=states.unguarded(*ends))
         if filled:
             refused = probe.refusals(database)
-            sides = self.frame.before.catalog, self.frame.goal.catalog
             proof = replace(
                 proof,
                 lost=(
                     *filled.held.lost(contents.take(database)),
-                    *contents.not_given(database, self.from_models, *sides),
+                    *contents.not_given(database, self.from_models, *ends),
                 ),
                 broken=probe.broken(filled.refusals, refused, database),
             )
         for leg in reversed(legs):
-            if failure := self._failure(database, "downgrade", leg):
+            if failure := self._failure(states, "downgrade", leg):
                 return replace(proof, failure=failure), "downgrade"
             found = self._differing(database, *leg.undone)
             proof = replace(proof, not_downgraded=(*proof.not_downgraded, *found))
+            if leg is not legs[0]:
+                states.look()
+        unguarded = dict.fromkeys((*proof.unguarded, *states.unguarded(*reversed(ends))))
+        proof = replace(proof, unguarded=tuple(unguarded))
         for leg in legs:
-            if failure := self._failure(database, "upgrade", leg):
+            if failure := self._failure(states, "upgrade", leg):
                 return replace(proof, failure=failure), AGAIN
         return proof, ""
 
-    def _failure(self, database: Database, verb: str, leg: Leg) -> str:
+    def _failure(self, states: "_States", verb: str, leg: Leg) -> str:
         """Run a script and return why it fails; empty if it does not."""
         scripts = history.read(self.settings)
         plan = (scripts[leg.revision],)
         try:
-            with runner.open_runner(self.settings, database) as run:
+            with runner.open_runner(self.settings, states.database) as run:
+                run.connection.info[BETWEEN] = states.look
                 if verb == "upgrade":
                     run.upgrade(plan)
                 else:

@@ -26,6 +26,7 @@ def revision_json(result: RevisionResult) -> str:
             "failure": result.failure or None,
             "lost": result.lost,
             "broken": result.broken,
+            "unguarded": result.unguarded,
             "empty_tables": result.empty,
             "not_upgraded": _objects(result.not_upgraded, "history", "models"),
             "kept": [str(key) for key in result.kept],

@@ -71,6 +71,8 @@ class RevisionResult:
     """Rows and values that are gone after the upgrade, though their table and column are there."""
     broken: tuple[str, ...] = ()
     """What could be done to rows before, and now a trigger or rule refuses, because it names what is gone."""
+    unguarded: tuple[str, ...] = ()
+    """What is not enforced at some moment of the way, though it is before and afterwards."""
     empty: tuple[str, ...] = ()
     """Tables for which no rows could be made up, with the reason."""
     kept: tuple[Key, ...] = ()
@@ -82,9 +84,9 @@ class RevisionResult:
 
     @property
     def proved(self) -> bool:
-        """Whether the script leads to the models, back, and there again, loses no row and breaks no trigger."""
+        """Whether the script leads to the models, back, and there again, and no row or rule is lost on the way."""
         differing = self.not_upgraded or self.not_downgraded
-        return not (self.failure or differing or self.lost or self.broken)
+        return not (self.failure or differing or self.lost or self.broken or self.unguarded)
 
 
 def revision(  # noqa: PLR0913 - each is an option
@@ -245,8 +247,10 @@ def _marked(
         refuse = Refuse("this revision cannot be undone", names)
         marked[-1] = replace(marked[-1], downgrade=[refuse, *marked[-1].downgrade])
     again: list[Script] = []
-    for old, stage in zip(written, marked, strict=True):
+    for old in written:
         Path(old.path).unlink()
+    history.forget()
+    for old, stage in zip(written, marked, strict=True):
         again.append(_write(message, stage, prover, again, old.revision))
     return again
 
@@ -257,6 +261,7 @@ def _faults(result: RevisionResult) -> Iterator[str]:
         yield result.failure
     yield from (f"lost: {line}" for line in result.lost)
     yield from (f"broken: {line}" for line in result.broken)
+    yield from (f"on the way {line}" for line in result.unguarded)
     yield from (f"the upgrade does not make {each.key}" for each in result.not_upgraded)
     yield from (f"the downgrade does not bring back {each.key}" for each in result.not_downgraded)
 

@@ -111,7 +111,13 @@ class Running:
         """Look at what a script has left, in its transaction, before that is committed with the stamp."""
         revision = next(each for each in self._plan if each.id == step.up_revision_id)
         before = self._unfinished
-        unfinished.refuse(self._database, self._connection, revision, revision.text, before)
+        unfinished.refuse(
+            self._database,
+            self._connection,
+            revision,
+            unfinished.body(revision.text, self._verb),
+            before,
+        )
         self._uncommitted.append(Step(revision, self.seconds))
         if self._journal:
             self._journal.end(DONE, self.seconds)

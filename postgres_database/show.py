@@ -89,7 +89,8 @@ def revision(result: RevisionResult) -> None:
     failures = [f"on a scratch database: {result.failure}"] if result.failure else []
     broken = [f"broken: {line}" for line in result.broken]
     lost = [f"lost: {line}" for line in result.lost]
-    for line in (*result.cautions, *failures, *broken, *lost):
+    unguarded = [f"on the way {line}" for line in result.unguarded]
+    for line in (*result.cautions, *failures, *broken, *lost, *unguarded):
         say(f"look at   {line}", style="yellow")
     _show_objects("the upgrade does not make", result.not_upgraded, "history", "models")
     _show_objects("the downgrade does not bring back", result.not_downgraded, "after", "before")

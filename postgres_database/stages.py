@@ -5,31 +5,28 @@ others wait, goes into an online revision of its own, if there is a form that is
 """
 
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from collections.abc import Set as AbstractSet
-from contextlib import suppress
 from dataclasses import dataclass, replace
-from itertools import groupby
 
 import sqlalchemy as sa
 from alembic.operations import MigrateOperation
 from alembic.operations.ops import AddColumnOp, AlterColumnOp
 
-from postgres_database import alter, comparison, draft, forms
+from postgres_database import alter, catalog, comparison, draft, enforced, moments
 from postgres_database.catalog import DEFAULT_SCHEMA, Catalog, Column, Name, place
 from postgres_database.comparison import Frame, Side
 from postgres_database.connection import Database, identifier
 from postgres_database.draft import Draft
 from postgres_database.history import History
 from postgres_database.losses import losses
-from postgres_database.measured import Effects, measuring, names, tables
-from postgres_database.operations import FillColumns, Note, Online, Outside, RunSql
+from postgres_database.measured import Effects, names
+from postgres_database.operations import FillColumns, Note, Outside, RunSql
 from postgres_database.project_models import Models
 from postgres_database.renames import Rename
 from postgres_database.scratch import Scratch
-from postgres_database.steps import text
-from postgres_database.tokens import IDENTIFIER, bare, statements, unquoted
-from postgres_database.trial import Change, Trial, run
+from postgres_database.tokens import IDENTIFIER, bare, unquoted
+from postgres_database.trial import Change, Trial
 
 Tables = AbstractSet[tuple[str, str]]
 """Schemas and names."""
@@ -100,29 +97,62 @@ def divide(origin: Origin, drafted: Draft) -> Stages:
     first: list[MigrateOperation] = []
     later: list[MigrateOperation] = []
     cautions: list[str] = []
-    for op, effects in _measured(database, ops, models, there):
+    for op, effects in moments.measure(database, ops, models, there):
         gentle = fills.instead(op, effects)
-        if _has_safe_form(op, models, effects):
+        if moments.has_safe_form(op, models, effects):
             later.append(op)
             continue
         if gentle is None and effects.blocking:
             cautions += effects.lines()
             first += [Note(IN_STEPS.format(table=name)) for name in names(effects.rewritten)]
         first += gentle or [op]
-    if first and (later or fills.any) and (two := _two(origin, drafted, first, fills)):
-        return replace(two, cautions=(*two.cautions, *cautions))
-    one = [*notes, *(first or [Online(later)])]
-    stage = Stage(one, _guarded(database, drafted.downgrade, models))
-    return Stages((stage,), (*drafted.cautions, *cautions))
+    ends = origin.frame.before.catalog, origin.frame.goal.catalog
+    if first and (later or fills.any):
+        reached = origin.new()
+        first = _tried(reached, first, models)
+        first += _kept(reached, ends, models, cautions)
+        if two := _two(origin, drafted, (reached, first), fills):
+            return replace(two, cautions=(*two.cautions, *cautions))
+    one = first or moments.blocks(origin.new(), later, models, ends)
+    back = moments.blocks(database, drafted.downgrade, models, (ends[1], ends[0]))
+    return Stages((Stage([*notes, *one], back),), (*drafted.cautions, *cautions))
 
 
-def _two(origin: Origin, drafted: Draft, first: Operations, fills: "_Fills") -> Stages | None:
-    """Make what can be made in a transaction the first stage, and what is left to do the second, if anything is."""
-    database = origin.new()
-    done = _tried(database, first, origin.models)
+def _kept(
+    database: Database, ends: moments.Ends, models: Models, cautions: list[str]
+) -> list[MigrateOperation]:
+    """Make again what a stage must not end without: what is enforced before it and after the next one."""
+    made: list[MigrateOperation] = []
+    gaps = enforced.gaps(*ends, catalog.take(database))
+    for gap in sorted(
+        gaps, key=lambda each: each.kind == "f"
+    ):  # it needs the key that it points to
+        if not gap.adds:
+            continue
+        done = _tried(database, [RunSql(gap.adds)], models)
+        if done and not gap.soft:
+            line = f"{gap.table} is read from end to end while nobody can write it"
+            cautions += [] if line in cautions else [line]
+        made += done
+    return made
+
+
+def _two(
+    origin: Origin, drafted: Draft, first: tuple[Database, Operations], fills: "_Fills"
+) -> Stages | None:
+    """Make what can be made in a transaction the first stage, and what is left to do the second, if anything is.
+
+    Args:
+        origin: What the draft was made from.
+        drafted: The draft.
+        first: The first stage, and a scratch database after it.
+        fills: What the rows of new columns get in the second.
+    """
+    (database, done), models = first, origin.models
     middle = comparison.side(database)
     left = origin.frame.between(middle, origin.frame.models)
-    second = draft.draft(origin.session.clone(database), left, left, (), origin.models)
+    clone = origin.session.clone(database)
+    second = draft.draft(clone, left, left, (), models)
     up = [*fills.operations(), *_flat(second.upgrade)]
     if all(isinstance(each, Note) for each in up):
         return None
@@ -130,76 +160,25 @@ def _two(origin: Origin, drafted: Draft, first: Operations, fills: "_Fills") -> 
     lost = losses(frame.before.catalog, frame.goal.catalog)
     back = [op for op in drafted.back if not _changes_nothing(op, frame)]
     undo = draft.undo(
-        origin.session.clone(database),
-        origin.whole,
-        frame,
-        origin.renamed,
-        back,
-        models=origin.models,
+        origin.session.clone(database), origin.whole, frame, origin.renamed, back, models=models
     )
-    down = [Online(_flat(second.downgrade))] if second.downgrade else []
-    return Stages(
-        (
-            Stage([*draft.notes(lost), *done], _guarded(database, undo, origin.models), end=middle),
-            Stage([Online(up)], down),
-        ),
-        (*lost, *second.cautions),
-        bool(fills.unknown),
-    )
-
-
-def _measured(
-    database: Database, ops: Operations, models: Models, there: Tables
-) -> Iterator[tuple[MigrateOperation, Effects]]:
-    """Run operations, each in a transaction, and yield what each does to tables that were there before."""
-    with database.connect(usual_path=True) as connection:
-        for op in ops:
-            effects = Effects()
-            with suppress(Exception):  # what it needs may be missing on a copy
-                if isinstance(op, Outside):
-                    _run_outside(database, op, models)
-                else:
-                    with connection.begin(), measuring(connection) as effects:
-                        run(connection, op, models)
-            yield op, effects.of(there)
+    ends = origin.frame.before.catalog, origin.frame.goal.catalog
+    ends_back = ends[1], ends[0]
+    up = moments.blocks(clone, up, models, ends, online=True)
+    down = moments.blocks(clone, _flat(second.downgrade), models, ends_back, online=True)
+    undone = moments.blocks(database, undo, models, ends_back)
+    stages = (Stage([*draft.notes(lost), *done], undone, end=middle), Stage(up, down))
+    return Stages(stages, (*lost, *second.cautions), bool(fills.unknown))
 
 
 def _tried(database: Database, ops: Operations, models: Models) -> list[MigrateOperation]:
     """Run what can be run, and return it."""
     outside = [op for op in ops if isinstance(op, Outside)]
     for op in outside:
-        _run_outside(database, op, models)
+        moments.run_outside(database, op, models)
     trial = Trial(database, models)
     trial.make(Change([[op]]) for op in ops if op not in outside)
     return [*outside, *trial.done]
-
-
-def _run_outside(database: Database, op: Outside, models: Models) -> None:
-    with database.connect(autocommit=True, usual_path=True) as connection:
-        for each in op.statements:
-            run(connection, each, models)
-
-
-def _has_safe_form(op: MigrateOperation, models: Models, effects: Effects) -> bool:
-    """Tell whether an operation is better done beside live traffic, and can be."""
-    if isinstance(op, (Note, Outside)):
-        return False
-    found = [each for piece in statements(text(op, models)) if (each := forms.parse(piece))]
-    return any(each.form == "drop index" or effects.blocking for each in found)
-
-
-def _guarded(database: Database, ops: Operations, models: Models) -> list[MigrateOperation]:
-    """Put what others would wait for into online blocks, in the order that there is."""
-    with database.connect() as connection, connection.begin():
-        there = tables(connection)
-    measured = _measured(database, ops, models, there)
-    guarded: list[MigrateOperation] = []
-    for online, group in groupby(
-        measured, key=lambda pair: _has_safe_form(pair[0], models, pair[1])
-    ):
-        part = [op for op, _ in group]
-        guarded += [Online(part)] if online else part
-    return guarded
 
 
 def _changes_nothing(op: MigrateOperation, frame: Frame) -> bool:

@@ -65,8 +65,8 @@ DEFAULT = """
 """
 
 # A view depends through its rule; an index and a foreign key through the constraint they serve.
-# Normal dependents stand in the way; automatic ones go along, but for generated columns, and for the
-# indexes and constraints of a column, whose expressions may not stand another type.
+# Normal dependents stand in the way; automatic ones go along, but for generated columns, and, if they are asked for,
+# the indexes and constraints of a column, whose expressions may not stand another type; NOT NULL does.
 DEPENDENTS = """
     WITH RECURSIVE used (classid, objid, objsubid, depth, internal) AS (
         SELECT *, false FROM ({subject}) AS s (classid, objid, objsubid), (VALUES (0)) AS v (depth)
@@ -87,6 +87,8 @@ DEPENDENTS = """
         ) AS x (classid, objid, objsubid)
         WHERE (d.deptype IN ('n', 'i') OR g.attnum IS NOT NULL
                OR (used.depth = 0 AND used.objsubid > 0 AND d.objsubid = 0
+                   AND coalesce((SELECT n.contype::text FROM pg_constraint n
+                                 WHERE d.classid = 'pg_constraint'::regclass AND n.oid = d.objid), 'i') = ANY (%s)
                    AND d.classid IN ('pg_class'::regclass, 'pg_constraint'::regclass)))
           AND used.depth < 20
           AND (x.classid, x.objid, x.objsubid) <> (used.classid, used.objid, used.objsubid)
@@ -100,6 +102,9 @@ DEPENDENTS = """
     WHERE i.type <> 'table column' OR g.attgenerated <> ''
     ORDER BY u.depth DESC, i.identity
 """
+
+AUTOMATIC = ("", "f", "fci", "fcipux")
+"""Kinds of constraints as in pg_constraint, i for indexes: what seldom stands in the way of a column comes last."""
 
 # What holds no rows of its own and is dropped by its identity; what a table owns has another form.
 DROPPED = ("view", "materialized view", "index", "policy", "trigger", "rule", "function", "procedure",
@@ -152,8 +157,10 @@ class Trial:
             if way and self._works(connection, way, change):
                 self.made.append((change, way))
                 return True
-            if way and force and change.subject:
-                drops = self._dependents(connection, change.subject)
+            if not way or not force or not change.subject:
+                continue
+            for automatic in AUTOMATIC:
+                drops = self._dependents(connection, change.subject, automatic)
                 if drops and self._works(connection, [*drops, *way], change):
                     self.made.append((change, [*drops, *way]))
                     return True
@@ -177,13 +184,20 @@ class Trial:
         found = asked(connection.connection.cursor(), DEFAULT, (table, column))
         return found == [(default,)]
 
-    def _dependents(self, connection: sa.Connection, subject: Subject) -> list[RunSql]:
-        """Return what drops everything that stands on a subject, the outermost first."""
+    def _dependents(
+        self, connection: sa.Connection, subject: Subject, automatic: str
+    ) -> list[RunSql]:
+        """Return what drops everything that stands on a subject, the outermost first.
+
+        Args:
+            connection: To the scratch database.
+            subject: What is to be changed.
+            automatic: Which of the parts of a column that go along with it: one of AUTOMATIC.
+        """
         cursor = connection.connection.cursor()
         query = DEPENDENTS.format(subject=SUBJECTS[subject.kind])
-        rows = asked(
-            cursor, query, (subject.sql, subject.part)
-        )  # which prints names with their schemas
+        # It prints names with their schemas.
+        rows = asked(cursor, query, (subject.sql, subject.part, [*automatic]))
         drops = []
         for kind, identity, names in rows:
             if kind in DROPPED:

@@ -4,6 +4,7 @@ An index that CREATE INDEX CONCURRENTLY did not finish stays, slows down writes 
 NOT EXISTS takes it for done (PostgreSQL manual, CREATE INDEX, "Building Indexes Concurrently").
 """
 
+import ast
 import re
 from collections.abc import Collection
 
@@ -58,7 +59,7 @@ def refuse(
         database: Where.
         connection: In the transaction of the script.
         revision: The script, for people.
-        script: Its text. An index that it names must be valid, also if it was there before; a
+        script: What of its text was run. An index that it names must be valid, also if it was there before; a
             constraint that it says to validate must be validated.
         before: What was unfinished before any script was run.
     """
@@ -82,6 +83,17 @@ def refuse(
             cause="a statement that was to finish it failed or was interrupted, perhaps in an earlier run",
             hint=f"invoke psql{database.env_option} --command '{help_}'   (then the same command again)",
         )
+
+
+def body(script: str, verb: str) -> str:
+    """Return the text of a script without the function that does the opposite of `upgrade` or `downgrade`."""
+    other = {"upgrade": "downgrade", "downgrade": "upgrade"}[verb]
+    lines = script.splitlines(keepends=True)
+    for node in ast.parse(script).body:
+        if isinstance(node, ast.FunctionDef) and node.name == other:
+            kept = lines[: node.lineno - 1], lines[node.end_lineno :]
+            return "".join([*kept[0], *kept[1]])
+    return script
 
 
 def _names(script: str, name: str, before: str = "") -> bool:
