@@ -15,6 +15,7 @@ from postgres_database import (
     history,
     masks,
     project_models,
+    provided,
     runner,
     scratch,
     script,
@@ -176,7 +177,8 @@ class Adoption:
     ) -> tuple[tuple[Key, ...] | None, tuple[str, ...]]:
         """Return in what the models differ; broken models are no reason not to adopt."""
         try:
-            from_models = session.from_models(project_models.load(self._settings))
+            models = project_models.load(self._settings)
+            from_models = provided.build(session, models, lambda: rebuilt).database
         except ExpectedError as error:
             return None, (f"{error.what}: {' '.join(error.cause.split())}",)
         left, right = comparison.sides(rebuilt, from_models)

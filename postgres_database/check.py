@@ -8,6 +8,7 @@ from postgres_database import (
     drift,
     history,
     project_models,
+    provided,
     runner,
     scratch,
 )
@@ -72,9 +73,10 @@ def check(
     with scratch.session(settings) as session:
         if fresh:
             session.forget()
-        from_models = session.from_models(
-            models
-        )  # before a script is imported, which may change them
+        # Before a script is imported, which may change them.
+        from_models = provided.build(
+            session, models, lambda: session.at_head(history.read(settings))
+        ).database
         scripts = history.read(settings)
         checked = _target(settings, target, scripts, session) if target else None
         if len(scripts.heads) > 1:

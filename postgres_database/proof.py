@@ -85,6 +85,12 @@ class Prover:
     frame: Frame
     """The same after them."""
     from_models: Database
+    provided: frozenset[str] = frozenset()
+    """What may be in that from the history, and is not the models'."""
+
+    def new_objects(self) -> tuple[str, ...]:
+        """Return what the models have besides tables and their parts, and nobody wrote down yet."""
+        return tuple(each for each in self.frame.new_objects() if each not in self.provided)
 
     def legs(self, scripts: Sequence[tuple[str, Side | None]]) -> list[Leg]:
         """Say what each of one or two scripts ought to do.

@@ -16,6 +16,7 @@ from postgres_database import (
     matching,
     probe,
     project_models,
+    provided,
     renames,
     rows,
     runner,
@@ -148,7 +149,8 @@ def _next(
     settings: Settings, session: Scratch, message: str, models: Models, wishes: Wishes
 ) -> RevisionResult:
     """Find what the next script is to do, and let it be written and proved."""
-    from_models = session.from_models(models)
+    built = provided.build(session, models, lambda: session.at_head(history.read(settings)))
+    from_models = built.database
     before = history.read(settings)
     _head(before)
     at_head = session.at(before, before.heads)
@@ -184,7 +186,7 @@ def _next(
         return result
     origin = Origin(session, before, trial, whole, frame, renamed, models)
     divided = stages.divide(origin, drafted) if settings.online else stages.whole(drafted)
-    prover = Prover(settings, session, before, whole, frame, from_models)
+    prover = Prover(settings, session, before, whole, frame, from_models, built.provided)
     return _write_and_prove(message, divided, prover, filled, result)
 
 
@@ -283,7 +285,7 @@ def _write(
         downgrade=bodies[1],
         imports=imports("".join(bodies)),
         roles=() if before else sorted(roles - known),
-        objects=() if before else prover.frame.new_objects(),
+        objects=() if before else prover.new_objects(),
     )
 
 

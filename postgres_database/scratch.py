@@ -12,6 +12,7 @@ import traceback
 from collections.abc import Collection, Iterable, Iterator, Sequence
 from contextlib import contextmanager, redirect_stdout
 from textwrap import shorten
+from typing import Any
 
 import sqlalchemy as sa
 from sqlalchemy.exc import DBAPIError, SQLAlchemyError
@@ -33,7 +34,13 @@ ME = """
     FROM pg_database WHERE datname = 'template0'
 """
 UNDEFINED_TABLE = "42P01"
+UNDEFINED = (UNDEFINED_TABLE, "42704", "42883", "3F000")
+"""SQLSTATE of a relation, an object (type, collation, operator class, …), a function or a schema that is not there."""
 MISSING = re.compile(r'(?P<kind>role|schema) "(?P<name>.*)" does not exist')
+
+
+class MissingError(ExpectedError):
+    """Models name something that is not there, and that they do not make."""
 
 
 class Scratch:
@@ -77,6 +84,10 @@ class Scratch:
         self._drop_unused(self._databases(TEMPLATE_PREFIX)[:-KEPT_TEMPLATES])
         return made
 
+    def at_head(self, history: History) -> Database:
+        """Make a database at the end of a history."""
+        return self.at(history, history.heads)
+
     def provide(self, roles: Collection[str], tablespaces: Collection[str] = ()) -> None:
         """Create what schemas name and a server has, where it is missing.
 
@@ -98,20 +109,32 @@ class Scratch:
         """Make a copy of a scratch database that nobody is connected to."""
         return self._clone(database.dsn.database)
 
-    def from_models(self, models: Models) -> Database:
+    def from_models(
+        self, models: Models, database: Database | None = None, cursors: Any = None
+    ) -> Database:
         """Make a database with all that the models create.
 
         Schemas and roles that the models only name are created as well, these without login.
 
+        Args:
+            models: The models.
+            database: A scratch database that has what they need; an empty one where there is none.
+            cursors: A class of the driver for the cursors that create them.
+
         Raises:
+            MissingError: The models name something that is not there, and that they do not make.
             ExpectedError: The models cannot be created.
         """
+        where = "in a database with what the history has" if database else "in an empty database"
         for index in (index for table in project_models.tables(models) for index in table.indexes):
             if index.dialect_options["postgresql"]["concurrently"]:  # not in a transaction
                 index.dialect_options["postgresql"]["concurrently"] = False
-        database = self.empty()
+        database = database or self.empty()
         made: set[tuple[str, str]] = set()
         with database.connect(usual_path=True) as connection:
+            if cursors:
+                driver: Any = connection.connection.driver_connection
+                driver.cursor_factory = cursors
             try:
                 while missing := _create(connection, models, made):
                     made.add(missing)
@@ -120,8 +143,9 @@ class Scratch:
             except ExpectedError:
                 raise
             except Exception as error:  # what models run in events may raise anything
-                raise ExpectedError(
-                    f"the models {self._settings.target_metadata} cannot be created in an empty database",
+                code = getattr(getattr(error, "orig", None), "pgcode", "")
+                raise (MissingError if code in UNDEFINED else ExpectedError)(
+                    f"the models {self._settings.target_metadata} cannot be created {where}",
                     cause=_words(database, error),
                     hint="invoke check   (once the models are mended)",
                 ) from error

@@ -1,0 +1,101 @@
+"""Models that name what only the history has are built with it, and with nothing else of it."""
+
+import pytest
+from conftest import Project, run_sql
+
+from postgres_database import history, upgrade
+from postgres_database.check import check
+from postgres_database.errors import ExpectedError
+from postgres_database.revision import revision
+
+PROVIDES = """
+SET check_function_bodies = off;
+CREATE EXTENSION citext;
+CREATE EXTENSION pg_trgm;
+CREATE SCHEMA app;
+CREATE TYPE app.span AS RANGE (subtype = numeric);
+CREATE COLLATION app.german FROM "C";
+CREATE DOMAIN app.short AS text CHECK (length(VALUE) < 9);
+CREATE SEQUENCE app.numbers;
+CREATE FUNCTION app.inner_one() RETURNS text LANGUAGE sql AS 'SELECT md5(random()::text)';
+CREATE FUNCTION app.token(a app.short) RETURNS text LANGUAGE sql AS 'SELECT app.inner_one() FROM public.person';
+COMMENT ON FUNCTION app.token(app.short) IS 'made by hand';
+CREATE FUNCTION unneeded() RETURNS int LANGUAGE sql AS 'SELECT 1';
+CREATE TYPE unneeded_type AS ENUM ('x');
+CREATE TYPE mood AS ENUM ('sad', 'happy');
+CREATE TABLE person (
+    id serial PRIMARY KEY, email citext, token text DEFAULT app.token('a'), span app.span, name text COLLATE app.german,
+    short app.short, number int DEFAULT nextval('app.numbers'), mood mood
+);
+CREATE INDEX similar_names ON person USING gin (name gin_trgm_ops);
+"""
+MODELS = """
+from sqlalchemy.dialects import postgresql
+from sqlalchemy.types import UserDefinedType
+
+class Named(UserDefinedType):
+    cache_ok = True
+    def __init__(self, name): self.name = name
+    def get_col_spec(self, **_): return self.name
+
+metadata = sa.MetaData()
+person = sa.Table(
+    "person", metadata, sa.Column("id", sa.Integer, primary_key=True), sa.Column("email", postgresql.CITEXT),
+    sa.Column("token", sa.Text, server_default=sa.text("app.token('a')")), sa.Column("span", Named("app.span")),
+    sa.Column("name", sa.Text(collation="german")), sa.Column("short", Named("app.short")),
+    sa.Column("number", sa.Integer, server_default=sa.text("nextval('app.numbers')")),
+    sa.Column("mood", sa.Enum({values}, name="mood")),
+    sa.Index("similar_names", "name", postgresql_using="gin", postgresql_ops={{"name": "gin_trgm_ops"}}),
+    {more}
+)
+"""
+
+
+def models(project: Project, values: str = "'sad', 'happy'", more: str = "") -> None:
+    """Write the models; the collation is found by its name with a schema."""
+    text = MODELS.format(values=values, more=more)
+    project.models(text.replace('sa.Text(collation="german")', "Named('text COLLATE app.german')"))
+
+
+@pytest.fixture
+def provided(project: Project) -> Project:
+    """A project whose history has what its models need."""
+    project.script("r1", "", f"op.run_sql({PROVIDES!r})", "op.execute('SELECT 1')")
+    models(project)
+    return project
+
+
+def test_nothing_differs_for_what_the_history_has(provided: Project) -> None:
+    """Types, functions, collations, sequences and extensions of the history are no difference, nor the models'."""
+    result = check(provided.settings)
+    assert result.differences
+    assert not result.differences.objects
+    kept = {str(key) for key in result.differences.kept}
+    assert {"FUNCTION unneeded()", "TYPE unneeded_type"} <= kept
+
+
+def test_what_models_make_is_made_by_them(provided: Project) -> None:
+    """A value that an enum of the models got is seen; the next script does not take over what it was lent."""
+    models(provided, values="'sad', 'happy', 'calm'", more="sa.Column('more', sa.Integer),")
+    written = revision(provided.settings, "Calm")
+    assert written.proved, written
+    assert written.path
+    text = (provided.root / written.path).read_text()
+    assert "calm" in text
+    assert "app.token" not in text
+    assert "citext" not in text
+    upgrade.upgrade(provided.settings, provided.database, confirm=lambda *_: True)
+    assert check(provided.settings, provided.database).clean
+    models(provided, values="'sad', 'happy', 'calm'")
+    assert revision(provided.settings, "Less").proved
+    assert run_sql(provided.database, "SELECT to_regproc('app.token') IS NOT NULL") == [(True,)]
+
+
+def test_what_is_nowhere_is_an_error(project: Project) -> None:
+    """What neither models nor history have is told in the server's words."""
+    project.script("r1", "", "op.execute('CREATE TYPE x AS ENUM ()')")
+    models(project)
+    with pytest.raises(ExpectedError, match="cannot be created") as caught:
+        check(project.settings)
+    assert "citext" in caught.value.cause
+    assert history.read(project.settings).head == "r1"
