@@ -4,7 +4,7 @@ import random
 import threading
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from textwrap import shorten
 from typing import Any
@@ -60,6 +60,8 @@ def watching(
 ) -> Iterator[Watch]:
     """Look from another session, as long as the block runs, who stands in the way of a session.
 
+    A session of its own that is lost or not to be had is opened again; until then nothing is seen.
+
     Args:
         database: Where.
         pid: The server's process of the session that may be blocked.
@@ -83,14 +85,20 @@ def watching(
                 told |= {row[0] for row in rows}
                 tell(watch.seen)
 
-    with database.connect() as connection:
-        thread = threading.Thread(target=look, args=(connection,), daemon=True)
-        thread.start()
-        try:
-            yield watch
-        finally:
-            done.set()
-            thread.join()
+    def keep_looking() -> None:
+        while not done.is_set():
+            # What is lost or refused is tried again: who only looks must not end the work.
+            with suppress(Exception), database.connect() as own:
+                look(own)
+            done.wait(LONGEST_LOOK)
+
+    thread = threading.Thread(target=keep_looking, daemon=True)
+    thread.start()
+    try:
+        yield watch
+    finally:
+        done.set()
+        thread.join(LONGEST_LOOK)  # it may be connecting to a server that does not answer
 
 
 def older(cursor: Any) -> str:

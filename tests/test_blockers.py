@@ -1,0 +1,41 @@
+"""Who stands in the way of a session, seen from another one."""
+
+import threading
+import time
+
+import pytest
+
+from postgres_database import blockers
+from postgres_database.connection import Database
+
+WATCHER = """
+    SELECT count(pg_terminate_backend(pid)) FROM pg_stat_activity
+    WHERE datname = current_database() AND query LIKE '%%pg_blocking_pids%%' AND pid <> pg_backend_pid()
+"""
+
+
+def test_watcher_that_loses_its_connection_opens_another(
+    database: Database, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The watcher's own lost connection ends neither the watching nor the work, and no thread by a traceback."""
+    monkeypatch.setattr(blockers, "LONGEST_LOOK", 0.1)
+    raised: list[threading.ExceptHookArgs] = []
+    monkeypatch.setattr(threading, "excepthook", raised.append)
+    with database.connect(autocommit=True) as holder, database.connect() as waiter:
+        holder.exec_driver_sql("SELECT pg_advisory_lock(1)")
+        pid = waiter.exec_driver_sql("SELECT pg_backend_pid()").scalar_one()
+        with blockers.watching(database, pid, 10_000, lambda _: None) as watch:
+            until = time.monotonic() + 30
+            while not holder.exec_driver_sql(WATCHER).scalar() and time.monotonic() < until:
+                time.sleep(0.02)
+            work = threading.Thread(
+                target=lambda: waiter.exec_driver_sql("SELECT pg_advisory_xact_lock(1)"),
+                daemon=True,
+            )
+            work.start()
+            while not watch.seen and time.monotonic() < until:
+                time.sleep(0.02)
+            holder.exec_driver_sql("SELECT pg_advisory_unlock(1)")
+            work.join(30)
+    assert "pid " in watch.seen
+    assert not raised
