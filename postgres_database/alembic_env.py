@@ -5,12 +5,15 @@ Connection"); plain `alembic` finds its target by the same settings as they do.
 """
 
 import logging.config
+from functools import partial
 from typing import Any
 
 from alembic.util import CommandError
 
 from postgres_database import (
     filling,  # noqa: F401 - registers op.backfill
+    history,
+    journal,
     project_models,
     server,
     stamped,
@@ -18,6 +21,7 @@ from postgres_database import (
     transactions,
 )
 from postgres_database import settings as settings_module
+from postgres_database.connection import Database
 from postgres_database.errors import ExpectedError
 from postgres_database.settings import Settings
 
@@ -54,7 +58,16 @@ def _run(context: Any, settings: Settings) -> None:
             transactions.limit_waits(connected, settings)
             with connected.begin():
                 where = stamped.place(target, connected).options
-            _migrate(context, connection=connected, **where)
+            settle = partial(_settle, settings, target)
+            _migrate(context, connection=connected, on_version_apply=settle, **where)
+
+
+def _settle(settings: Settings, database: Database, *, ctx: Any, heads: set[str], **_: Any) -> None:
+    """Let the log know that plain Alembic has brought the database to another revision."""
+    scripts = history.read(settings)
+    journal.settle(
+        database, ctx.connection, scripts.adjacent(each for each in heads if each in scripts)
+    )
 
 
 def _migrate(context: Any, **how: Any) -> None:

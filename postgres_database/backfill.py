@@ -156,9 +156,15 @@ class _Run:
     patience: float = 1.0
     """By how much a batch may take longer, because a single row does."""
 
+    @property
+    def _key(self) -> str:
+        return ", ".join([*self.key.columns, *self.key.types])
+
     def run(self) -> int:
         saved = self.checkpoint.load()
-        place = saved[1:] if saved else None
+        if saved and saved[1] != self._key:  # it is meant in the order of another one
+            saved = None
+        place = saved[2:] if saved else None
         self.passed = before = int(saved[0]) if saved else 0
         pause = 0.05
         while True:
@@ -207,7 +213,7 @@ class _Run:
             changed = cursor.rowcount
             worked = time.monotonic() - begun
             passed = self.passed + self.size
-            self.checkpoint.save(cursor, [str(passed), *upper])
+            self.checkpoint.save(cursor, [str(passed), self._key, *upper])
             begun = time.monotonic()
             cursor.execute(f"{SAFELY}; {OTHERS}")
             waiting, busy = cursor.fetchone()

@@ -3,7 +3,7 @@
 import re
 import traceback
 import warnings
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -12,10 +12,6 @@ from alembic.util import CommandError
 
 from postgres_database.errors import ExpectedError
 from postgres_database.settings import Settings
-
-IDENTITY = re.compile(r"^revision\b[^=\n]*=\s*['\"]([^'\"]+)", re.MULTILINE)
-BELOW = re.compile(r"^down_revision\b[^=\n]*=\s*(.*)", re.MULTILINE)
-QUOTED = re.compile(r"['\"]([^'\"]+)['\"]")
 
 
 @contextmanager
@@ -60,36 +56,6 @@ def told(settings: Settings) -> Iterator[None]:
         ) from error
 
 
-def refuse_unread(root: Path, folders: Iterable[Path], known: Mapping[str, Path]) -> None:
-    """Raise ExpectedError if a script in a subfolder, which Alembic does not read, belongs to the history.
-
-    Args:
-        root: The repository.
-        folders: Where scripts are.
-        known: The scripts that were read, by revision. Others that follow none of them, such as old ones that were
-            put away, are none of our business while there are any.
-    """
-    read = {path.resolve() for path in known.values()}
-    unread = [
-        path
-        for folder in folders
-        for path in sorted(folder.glob("*/**/*.py"))
-        if path.resolve() not in read and "__pycache__" not in path.parts
-    ]
-    found = []
-    for path in unread:
-        text = path.read_text(encoding="utf-8", errors="replace")
-        named, below = IDENTITY.search(text), BELOW.search(text)
-        if named and below and (not known or known.keys() & set(QUOTED.findall(below[1]))):
-            found.append(f"{path.relative_to(root)} is revision {named[1]}")
-    if found:
-        raise ExpectedError(
-            "scripts in subfolders are not read",
-            cause="\n".join(found),
-            hint="${EDITOR:-vi} alembic.ini   (recursive_version_locations = true reads them)",
-        )
-
-
 def _naming(revision_id: str, root: Path, before: str = ".*") -> list[str]:
     """Return file and line of each place in the scripts where this id stands in quotes."""
     quoted = re.compile(rf"{before}['\"]{re.escape(revision_id)}['\"]")
@@ -114,3 +80,11 @@ def place(error: BaseException, root: Path) -> str:
         if path.is_relative_to(root / "migration") and path.name != "env.py":
             return str(path.relative_to(root)) + (f", line {line}" if line else "")
     return ""
+
+
+def located(error: ExpectedError, root: Path, script: Path) -> ExpectedError:
+    """Return an error that a script met, with its file and the line, if that is known, in the cause."""
+    where = place(error, root) or str(script.relative_to(root))
+    if where not in error.cause:
+        error.cause = f"{error.cause}\n(in {where})".strip()
+    return error

@@ -13,22 +13,22 @@ from postgres_database.backfill import Backfill
 from postgres_database.errors import ExpectedError
 from postgres_database.journal import JOURNAL, Journal
 from postgres_database.operations import FillColumns
-from postgres_database.steps import is_outside, name
+from postgres_database.steps import is_outside
 
 
 class _Position:
     """Where a backfill is, as the journal knows it."""
 
-    def __init__(self, journal: Journal | None, name: str) -> None:
+    def __init__(self, journal: Journal | None, sql: str) -> None:
         self._journal = journal
-        self._name = name
+        self._sql = sql
 
     def load(self) -> Sequence[str] | None:
-        return self._journal.position(self._name) if self._journal else None
+        return self._journal.position(self._sql) if self._journal else None
 
     def save(self, cursor: Any, key: Sequence[str]) -> None:
         if self._journal:
-            self._journal.move(cursor, self._name, key)
+            self._journal.move(cursor, self._sql, key)
 
 
 @Operations.implementation_for(FillColumns)
@@ -50,12 +50,12 @@ def _fill(on: Operations, operation: FillColumns) -> None:
         context.impl.static_output(f"{sql};\n")
         return
     journal: Journal | None = on.get_bind().info.get(JOURNAL)
-    if journal and journal.take(name(sql)):
+    if journal and journal.take(sql):
         return
     with nullcontext() if is_outside(on.get_bind()) else context.autocommit_block():
-        backfill.run(Autocommit(on.get_bind()), work, _Position(journal, name(sql)))
+        backfill.run(Autocommit(on.get_bind()), work, _Position(journal, sql))
         if journal:
-            journal.did(name(sql))
+            journal.did(sql)
             journal.write()
 
 

@@ -92,13 +92,10 @@ class History:
             ExpectedError: There are several.
         """
         if len(self.heads) > 1:
-            bases = [revision.id for revision in self.revisions if not revision.parents]
             raise ExpectedError(
                 f"the history has {len(self.heads)} heads: {', '.join(self.heads)}",
-                cause="two scripts follow the same revision, as happens when two branches are merged"
-                if len(bases) == 1
-                else f"it begins at {len(bases)} revisions: {', '.join(bases)}",
-                hint='invoke merge --msg "Merge the heads"   (or invoke upgrade --target heads, if they are to stay)',
+                cause="two scripts follow the same revision, as happens when two branches are merged",
+                hint='invoke merge --msg "Merge the heads"',
             )
         return self.heads[0] if self.heads else "base"
 
@@ -117,6 +114,16 @@ class History:
                 wanted.add(revision_id)
                 waiting += self[revision_id].needed
         return tuple(revision for revision in self.revisions if revision.id in wanted)
+
+    def adjacent(self, current: Iterable[str]) -> tuple[list[str], list[str]]:
+        """Return the revisions that may be run next on a database, up and down."""
+        applied = {revision.id for revision in self.upto(current)}
+        up = [
+            each.id
+            for each in self.revisions
+            if each.id not in applied and applied.issuperset(each.needed)
+        ]
+        return up, [*tips(self[each] for each in applied)]
 
     def resolve(self, text: str) -> str:
         """Turn what people type for a revision (`head`, `base`, an id or its beginning) into an id.
@@ -309,8 +316,6 @@ def read(settings: Settings) -> History:
     with broken_scripts.told(settings), redirect_stdout(sys.stderr):  # stdout is for results
         directory = script_directory(settings)
         scripts = list(directory.walk_revisions())[::-1]
-        known = {script.revision: Path(script.path) for script in scripts}
-        broken_scripts.refuse_unread(settings.root, folders(directory), known)
         return History(
             tuple(
                 Revision(

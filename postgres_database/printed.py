@@ -12,7 +12,7 @@ from alembic.operations import Operations
 from alembic.runtime.environment import EnvironmentContext
 from alembic.runtime.migration import MigrationContext
 
-from postgres_database import history
+from postgres_database import broken_scripts, history
 from postgres_database.errors import ExpectedError
 from postgres_database.history import Revision
 from postgres_database.settings import Settings
@@ -92,7 +92,7 @@ def printed(settings: Settings, verb: str, plan: Sequence[Revision]) -> tuple[Pr
                     getattr(directory.get_revision(revision.id).module, verb)()
                 texts[revision.id] = output.getvalue()
             except ExpectedError as error:
-                refusals[revision.id] = error
+                refusals[revision.id] = broken_scripts.located(error, settings.root, revision.path)
             except Exception:  # noqa: BLE001, S112 - it reads rows, or is broken: a run will tell
                 continue
         return []

@@ -12,7 +12,15 @@ from alembic import command
 from alembic.runtime.migration import MigrationContext
 from sqlalchemy.exc import DBAPIError, SQLAlchemyError
 
-from postgres_database import broken_scripts, env_script, history, stamped, transactions, turn
+from postgres_database import (
+    broken_scripts,
+    env_script,
+    history,
+    journal,
+    stamped,
+    transactions,
+    turn,
+)
 from postgres_database.connection import Database, cancelled_by_ctrl_c, identifier
 from postgres_database.env_script import EnvScript
 from postgres_database.errors import ExpectedError
@@ -40,6 +48,7 @@ LOOK = "invoke status{env}"
 BLOCKED = ("55P03", "40P01")
 """SQLSTATE of a lock that was not to be had in time, and of a deadlock."""
 ADVICE = {
+    "2D000": "invoke edit   (a procedure or DO block that commits must stand in `with op.online():`)",
     "25006": "invoke status{env}   (the server is a standby or read-only: the DSN must name the primary)",
     "3F000": "invoke {verb}{env}   (with options='-c search_path=public' in the DSN: no schema of its path is there)",
     "42501": "invoke psql{env} --command '\\du'   (the user of the DSN lacks a privilege)",
@@ -57,7 +66,7 @@ class Runner:
     settings: Settings
     database: Database
     connection: sa.Connection
-    journal: Journal | None = None
+    log: Journal | None = None
     """The log of the target; scratch databases have none."""
 
     def current(self) -> tuple[str, ...]:
@@ -81,7 +90,10 @@ class Runner:
         self._run("downgrade", plan, on_step)
 
     def stamp(self, targets: Sequence[str], *, purge: bool = False) -> None:
-        """Write revisions into the version table, in one transaction, and run nothing."""
+        """Write revisions into the version table, in one transaction, and run nothing.
+
+        A script that was half done is begun anew after that: a stamp says what the database is.
+        """
         directory = history.script_directory(self.settings)
         try:
             with self.connection.begin():
@@ -91,6 +103,7 @@ class Runner:
                     stamped.clear(self.database, self.connection)
                 goals: Any = list(targets)  # Alembic takes several; its type hint does not say so
                 context.stamp(directory, goals)
+                journal.settle(self.database, self.connection)
         except DBAPIError as error:
             raise self.failure(error, "stamp", f"{self.database.dsn} cannot be stamped") from error
 
@@ -124,7 +137,7 @@ class Runner:
             self.settings,
             self.database,
             self.connection,
-            self.journal,
+            self.log,
             verb=verb,
             plan=plan,
             on_step=on_step,
@@ -138,12 +151,16 @@ class Runner:
                         self.settings, self.database, self.connection, run.step, **options
                     )
                     run.end()
-        except ExpectedError:
+        except ExpectedError as error:
             self._log(FAILED, run)
+            if run.guard.ended:
+                raise self._ended(verb, run.left[0], error.cause) from error
             raise
         except Exception as error:
             self._log(FAILED, run)
             failure = self.failure(error, verb, self._stopped(verb, run.left[0]))
+            if run.guard.ended:
+                raise self._ended(verb, run.left[0], failure.cause) from error
             if _code(error) in BLOCKED:
                 raise BlockedError(run.left[0], failure) from error
             raise failure from error
@@ -162,15 +179,24 @@ class Runner:
         with suppress(psycopg2.Error, SQLAlchemyError):  # the connection may be lost
             self.connection.rollback()
             run.session.restore()
-            if self.journal:
+            if self.log:
                 with self.connection.begin():
-                    self.journal.end(outcome, run.seconds)
+                    self.log.end(outcome, run.seconds)
 
     def _stopped(self, verb: str, revision: Revision) -> str:
         if self.database.label == "scratch":
             return f"the history does not run on a scratch database: {verb} of revision {revision}"
         parts = f"{verb} stopped at revision {revision}; its transaction was rolled back"
         return parts + (", but not what it did outside of it" if revision.online else "")
+
+    def _ended(self, verb: str, revision: Revision, cause: str) -> ExpectedError:
+        return ExpectedError(
+            f"{verb} stopped at revision {revision}, which ended its transaction by itself:"
+            " what it committed stays, and it is not stamped",
+            cause=cause,
+            hint=f"invoke psql{self.database.env_option}   (undo what it committed; then put what must be committed by"
+            " itself into `with op.online():`, in place of COMMIT in the script)",
+        )
 
     def failure(self, error: Exception, verb: str, what: str) -> ExpectedError:
         """Turn what a driver or script raised into an error that says what to type next."""
@@ -217,9 +243,10 @@ def offline(settings: Settings, verb: str, start: str, end: str) -> str:
         with broken_scripts.told(settings), redirect_stdout(said):
             COMMANDS[verb](config, f"{start}:{end}", sql=True)
     except ExpectedError as error:
-        error.hint = (
-            f"invoke {verb}{settings.env_option}   (a script that reads rows cannot be printed)"
-        )
+        if error.__cause__:  # else the script itself refuses, and says why
+            error.hint = (
+                f"invoke {verb}{settings.env_option}   (a script that reads rows cannot be printed)"
+            )
         raise
     except (Exception, SystemExit) as error:
         if isinstance(error, Exception) or not output.getvalue():
@@ -237,18 +264,7 @@ def offline(settings: Settings, verb: str, start: str, end: str) -> str:
 
 
 def alembic(settings: Settings, name: str, *args: Any, **options: Any) -> str:
-    """Run a command of Alembic that needs no database and return what it prints.
-
-    Raises:
-        ExpectedError: It fails, or asks for the revision of a database, which env.py would choose.
-    """
-    named = [each for each in (*args, *options.values()) if isinstance(each, str)]
-    if any("current" in each.split(":") for each in named):
-        raise ExpectedError(
-            f"{name} does not know which revision is the current one",
-            cause="it asks no database",
-            hint="invoke current   (tells it; then name the revision)",
-        )
+    """Run a command of Alembic that needs no database and return what it prints."""
     config = history.alembic_config(settings)
     printed = io.BytesIO()
     config.stdout = io.TextIOWrapper(printed, encoding="utf-8", write_through=True)

@@ -2,16 +2,18 @@
 
 import time
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from typing import Any
 
 import sqlalchemy as sa
 from alembic.runtime.migration import MigrationContext, RevisionStep
 
-from postgres_database import history, unfinished
+from postgres_database import broken_scripts, history, unfinished
+from postgres_database.autocommit import REPORT
 from postgres_database.connection import Database
 from postgres_database.errors import ExpectedError
+from postgres_database.guard import Guard
 from postgres_database.history import Revision
 from postgres_database.journal import DONE, JOURNAL, Journal
 from postgres_database.project_models import Deferred
@@ -71,6 +73,8 @@ class Running:
         self._started = time.monotonic()
         self.session = Session(connection)
         """What every script finds as the first one did."""
+        self.guard = Guard(connection)
+        """Of the transaction of the script that runs."""
         self.models: object = None
         """Alembic's `target_metadata`, as env.py gave it; if ours, the one that was asked."""
         self.left = [*plan]
@@ -87,11 +91,17 @@ class Running:
         Args:
             current: The revisions that the database is at.
         """
-        applied = {revision.id for revision in history.read(self._settings).upto(current)}
+        scripts = history.read(self._settings)
+        applied = {revision.id for revision in scripts.upto(current)}
         while self.left and (self.left[0].id in applied) == self._up:
             self.left.pop(0)
         if self.left and self._journal:
-            self._journal.begin(self.left[0].id, self._verb, resumable=self.left[0].online)
+            adjacent, online = scripts.adjacent(applied), self.left[0].online
+            note = self._journal.begin(self.left[0].id, self._verb, adjacent, resumable=online)
+            if note:
+                self._connection.info.get(REPORT, lambda _: None)(
+                    f"revision {self.left[0]}: {note}"
+                )
         self._started = time.monotonic()
         self._begun = self.left[0] if self.left else None
         return bool(self.left)
@@ -104,8 +114,20 @@ class Running:
         script = self._directory.get_revision(self.left[0].id)
         self.session.keep()
         step = RevisionStep(self._directory.revision_map, script, self._up)
+        step.migration_fn = self._guarded(step.migration_fn, self.left[0])
         yield from scripts(self._connection, [step])
         self.session.restore()
+
+    def _guarded(self, script: Callable[..., None], revision: Revision) -> Callable[..., None]:
+        def run(**arguments: Any) -> None:
+            try:
+                with self.guard.script(revision):
+                    script(**arguments)
+            except ExpectedError as error:
+                broken_scripts.located(error, self._settings.root, revision.path)
+                raise
+
+        return run
 
     def applied(self, *, step: Any, **_: Any) -> None:
         """Look at what a script has left, in its transaction, before that is committed with the stamp."""
@@ -146,14 +168,17 @@ class Running:
         hooks: dict[str, Callable[[object], None]] = {"begin": self.committed}
         if log:
             hooks |= {"commit": lambda _: log.write(), "rollback": lambda _: log.forget()}
-        for name, hook in hooks.items():
-            sa.event.listen(connection, name, hook)
-        connection.info[JOURNAL] = log
-        try:
-            yield
-        finally:
-            if not connection.closed:  # by env.py
-                self.session.close()
-                connection.info.pop(JOURNAL, None)  # a connection that was lost has none
+        with ExitStack() as stack:
+            stack.enter_context(
+                self.guard.listening()
+            )  # first: what the log says is no part of the script
             for name, hook in hooks.items():
-                sa.event.remove(connection, name, hook)
+                sa.event.listen(connection, name, hook)
+                stack.callback(sa.event.remove, connection, name, hook)
+            connection.info[JOURNAL] = log
+            try:
+                yield
+            finally:
+                if not connection.closed:  # by env.py
+                    self.session.close()
+                    connection.info.pop(JOURNAL, None)  # a connection that was lost has none

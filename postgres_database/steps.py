@@ -11,17 +11,16 @@ from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager
 from contextvars import ContextVar
 from functools import partial
-from hashlib import sha256
 from typing import Any
 
 import psycopg2
 import sqlalchemy as sa
 from alembic.operations import BatchOperations, MigrateOperation, Operations, ops, toimpl
 from alembic.runtime.migration import MigrationContext
-from psycopg2.errors import ActiveSqlTransaction
+from psycopg2.errors import ActiveSqlTransaction, InvalidTransactionTermination
 from sqlalchemy.exc import DBAPIError
 
-from postgres_database import forms, online, operations
+from postgres_database import forms, guard, online, operations
 from postgres_database.autocommit import Autocommit
 from postgres_database.errors import ExpectedError
 from postgres_database.journal import JOURNAL, Journal
@@ -47,21 +46,12 @@ IMPLEMENTATIONS: dict[type[MigrateOperation], Any] = {
     RunSql: operations.run_sql,
 }
 """What Alembic and we do for an operation (Alembic documentation, "Extending Existing Operations")."""
+SQL = (ops.ExecuteSQLOp, ExecuteFile, RunSql)
+"""Operations that hold SQL by hand."""
 ONLINE = ContextVar("ONLINE", default=False)
 """Whether an online block is open."""
-# What is about the session, and may not be left out when a script runs again.
-OF_SESSION = (
-    "SET",
-    "RESET",
-    "SHOW",
-    "BEGIN",
-    "START",
-    "COMMIT",
-    "END",
-    "ROLLBACK",
-    "DISCARD",
-    "LISTEN",
-)
+OF_SESSION = ("SET", "RESET", "SHOW", "DISCARD", "LISTEN", "SAVEPOINT", "RELEASE", "ROLLBACK")
+"""What is about the session, and may not be left out when a script runs again."""
 
 
 def register() -> None:
@@ -75,6 +65,8 @@ def _step(implementation: Any, on: Any, operation: MigrateOperation) -> Any:
     context = on.get_context()
     run = partial(implementation, on, operation)
     models = context.opts.get("target_metadata")
+    if isinstance(operation, SQL):
+        guard.refuse(text(operation, models))
     if isinstance(on, BatchOperations) or (context.as_sql and not ONLINE.get()):
         return run()
     if context.as_sql:
@@ -93,9 +85,9 @@ def _step(implementation: Any, on: Any, operation: MigrateOperation) -> Any:
         return run()
     if outside:
         _outside(Autocommit(connection), journal, sql, run)
-    elif journal and not journal.take(name(sql)):
+    elif journal and not journal.take(sql):
         made = run()
-        journal.did(name(sql))
+        journal.did(sql)
         return made
     return operation.to_table(context) if isinstance(operation, ops.CreateTableOp) else None
 
@@ -117,13 +109,13 @@ def _outside(
 
 def _alone(session: Autocommit, journal: Journal | None, sql: str, run: Callable[[], Any]) -> None:
     """Run something once, in a transaction of its own if PostgreSQL lets it."""
-    if journal and journal.take(name(sql)):
+    if journal and journal.take(sql):
         return
 
     def step() -> None:
         run()
         if journal:
-            journal.did(name(sql))
+            journal.did(sql)
             journal.write()
 
     try:
@@ -131,7 +123,8 @@ def _alone(session: Autocommit, journal: Journal | None, sql: str, run: Callable
             step()
     except (DBAPIError, psycopg2.Error) as error:
         original = error.orig if isinstance(error, DBAPIError) else error
-        if not isinstance(original, ActiveSqlTransaction):
+        # VACUUM and the like, or a procedure that commits
+        if not isinstance(original, (ActiveSqlTransaction, InvalidTransactionTermination)):
             raise
         with session.unlimited():
             step()
@@ -193,11 +186,6 @@ def is_outside(connection: sa.Connection) -> bool:
     """Tell whether each statement commits by itself."""
     driver: Any = connection.connection.driver_connection
     return bool(driver.autocommit)
-
-
-def name(sql: str) -> str:
-    """Return what stands for a step in the journal, which holds no value of any row."""
-    return sha256(sql.encode()).hexdigest()[:20]
 
 
 @Operations.implementation_for(Online)

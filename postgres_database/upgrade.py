@@ -136,7 +136,7 @@ def downgrade(  # noqa: PLR0913
             return UpgradeResult(before, plan, before, at_head, steps, *seen)
         look.refuse(run)
         question = f"undo on {database.dsn}, with the data that these revisions added"
-        ask(confirm, question, look.lines())
+        ask(confirm, question, [*look.lines(), *_half_done(database)])
         _patiently(
             run,
             plan,
@@ -217,12 +217,20 @@ class _Look:
         rowchecks.refuse(self.database, self.obstacles())
 
 
+def _half_done(database: Database) -> list[str]:
+    """Say of scripts that were interrupted what a downgrade of those below means for them."""
+    return [
+        f"revision {each} was interrupted: what it has committed is not undone, and its next run begins anew"
+        for each in journal.half_done(database)
+    ]
+
+
 def _ready(run: Runner, on_wait: OnWait, on_progress: OnWait) -> Runner:
     """Open the log of the target, set the time limits, and let steps tell for whom they wait and how far they are."""
     log = journal.open_journal(run.database, run.connection)
     transactions.limit_waits(run.connection, run.settings)
     run.connection.info.update({TELL: on_wait, REPORT: on_progress})
-    return replace(run, journal=log)
+    return replace(run, log=log)
 
 
 def _patiently(

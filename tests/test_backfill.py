@@ -222,7 +222,7 @@ def test_who_waits_is_let_through(database: Database, monkeypatch: pytest.Monkey
     monkeypatch.setattr(backfill, "OTHERS", "SELECT true, false")
     place = Place()
     fill(database, Backfill("", "t", {"n": "n + 1"}), place)
-    ends = [int(key) for _, key in place.saved]
+    ends = [int(key) for *_, key in place.saved]
     sizes = [after - before for before, after in zip([0, *ends], ends, strict=False)]
     assert sizes[:4] == [100, 50, 25, 12]
     assert run_sql(database, ONCE) == [(400, 1, 1)]
