@@ -13,7 +13,7 @@ from typing import Any
 
 from invoke import Collection, Context, Exit, Task, task
 
-from postgres_database import command_line
+from postgres_database import command_line, requirements
 from postgres_database.errors import ExpectedError
 
 # invoke turns this off for everything that it loads; compiling anew would slow each command down.
@@ -35,6 +35,7 @@ class Command(Task[Any]):
                 raise Exit(str(ExpectedError(f"{self.name} has no dry run")), code=1)
             kwargs["dry_run"] = True
         try:
+            requirements.check()
             return super().__call__(*args, **kwargs)
         except ExpectedError as error:
             if os.environ.get("DEBUG"):
@@ -84,6 +85,7 @@ def init(c: Context, fresh: bool = False, yes: bool = False) -> None:
     aliases=["migrate"],
     iterable=["rename"],
     help={
+        "env": "environment: whose models and scratch server (default: the variable ENV)",
         "msg": "what the script is for",
         "empty": "write a script without content, to be filled by hand",
         "rename": "what was renamed: table.column:new, old:new or type.value:new; may be repeated",
@@ -94,6 +96,7 @@ def init(c: Context, fresh: bool = False, yes: bool = False) -> None:
 )
 def revision(
     c: Context,
+    env: str = "",
     msg: str = "",
     empty: bool = False,
     rename: Sequence[str] | None = None,
@@ -106,7 +109,7 @@ def revision(
     from postgres_database import revision as workflow
 
     result = workflow.revision(
-        _settings(),
+        _settings(env),
         msg,
         empty=empty,
         sql=sql,

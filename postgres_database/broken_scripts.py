@@ -3,7 +3,7 @@
 import re
 import traceback
 import warnings
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -12,6 +12,10 @@ from alembic.util import CommandError
 
 from postgres_database.errors import ExpectedError
 from postgres_database.settings import Settings
+
+IDENTITY = re.compile(r"^revision\b[^=\n]*=\s*['\"]([^'\"]+)", re.MULTILINE)
+BELOW = re.compile(r"^down_revision\b[^=\n]*=\s*(.*)", re.MULTILINE)
+QUOTED = re.compile(r"['\"]([^'\"]+)['\"]")
 
 
 @contextmanager
@@ -54,6 +58,36 @@ def told(settings: Settings) -> Iterator[None]:
             cause=f"it is named in {', '.join(places)}",
             hint="git pull   (or name a revision there is; invoke history tells whether all fit)",
         ) from error
+
+
+def refuse_unread(root: Path, folders: Iterable[Path], known: Mapping[str, Path]) -> None:
+    """Raise ExpectedError if a script in a subfolder, which Alembic does not read, belongs to the history.
+
+    Args:
+        root: The repository.
+        folders: Where scripts are.
+        known: The scripts that were read, by revision. Others that follow none of them, such as old ones that were
+            put away, are none of our business while there are any.
+    """
+    read = {path.resolve() for path in known.values()}
+    unread = [
+        path
+        for folder in folders
+        for path in sorted(folder.glob("*/**/*.py"))
+        if path.resolve() not in read and "__pycache__" not in path.parts
+    ]
+    found = []
+    for path in unread:
+        text = path.read_text(encoding="utf-8", errors="replace")
+        named, below = IDENTITY.search(text), BELOW.search(text)
+        if named and below and (not known or known.keys() & set(QUOTED.findall(below[1]))):
+            found.append(f"{path.relative_to(root)} is revision {named[1]}")
+    if found:
+        raise ExpectedError(
+            "scripts in subfolders are not read",
+            cause="\n".join(found),
+            hint="${EDITOR:-vi} alembic.ini   (recursive_version_locations = true reads them)",
+        )
 
 
 def _naming(revision_id: str, root: Path, before: str = ".*") -> list[str]:

@@ -5,11 +5,12 @@ What an extension owns is left out. PostgreSQL manual, chapter "System Catalogs"
 """
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any, NamedTuple
 
 from postgres_database.bookkeeping import COLUMN_OPTIONS, OWN
 from postgres_database.connection import Database, identifier
+from postgres_database.tokens import associated
 
 DEFAULT_SCHEMA = "public"
 """Where models without a schema have their tables, as in a database of PostgreSQL's own making."""
@@ -281,11 +282,12 @@ def _read(cursor: Any) -> Catalog:
     constraints: dict[int, dict[str, Constraint]] = {oid: {} for oid in oids}
     indexes: dict[int, dict[str, str]] = {oid: {} for oid in oids}
     for oid, *facts in rows(COLUMNS, oids):
-        columns[oid][facts[0]] = Column(*facts)
+        column = Column(*facts)
+        columns[oid][column.name] = replace(column, default=associated(column.default))
     for oid, name, kind, definition, names in rows(CONSTRAINTS, oids):
-        constraints[oid][name] = Constraint(name, kind, definition, tuple(names))
+        constraints[oid][name] = Constraint(name, kind, associated(definition), tuple(names))
     for oid, name, definition in rows(INDEXES, oids):
-        indexes[oid][name] = definition
+        indexes[oid][name] = associated(definition)
     described: dict[Name, list[Any]] = {
         Name(schema, name): [
             *(kind, partition, key, tuple(parents), *facts),
@@ -297,8 +299,15 @@ def _read(cursor: Any) -> Catalog:
         schemas=tuple(name for (name,) in rows(SCHEMAS)),
         tables={name: Table(name, *facts) for name, facts in described.items()},
         types={
-            Name(schema, name): Type(Name(schema, name), kind, sql, tuple(labels), *facts)
+            Name(schema, name): _ungrouped(
+                Type(Name(schema, name), kind, sql, tuple(labels), *facts)
+            )
             for schema, name, kind, sql, labels, *facts in rows(TYPES)
         },
         sequences={Name(schema, name): options for schema, name, options in rows(SEQUENCES)},
     )
+
+
+def _ungrouped(type_: Type) -> Type:
+    checks = {name: associated(text) for name, text in type_.constraints.items()}
+    return replace(type_, constraints=checks)

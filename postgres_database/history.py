@@ -92,10 +92,13 @@ class History:
             ExpectedError: There are several.
         """
         if len(self.heads) > 1:
+            bases = [revision.id for revision in self.revisions if not revision.parents]
             raise ExpectedError(
                 f"the history has {len(self.heads)} heads: {', '.join(self.heads)}",
-                cause="two scripts follow the same revision, as happens when two branches are merged",
-                hint='invoke merge --msg "Merge the heads"',
+                cause="two scripts follow the same revision, as happens when two branches are merged"
+                if len(bases) == 1
+                else f"it begins at {len(bases)} revisions: {', '.join(bases)}",
+                hint='invoke merge --msg "Merge the heads"   (or invoke upgrade --target heads, if they are to stay)',
             )
         return self.heads[0] if self.heads else "base"
 
@@ -316,6 +319,8 @@ def read(settings: Settings) -> History:
     with broken_scripts.told(settings), redirect_stdout(sys.stderr):  # stdout is for results
         directory = script_directory(settings)
         scripts = list(directory.walk_revisions())[::-1]
+        known = {script.revision: Path(script.path) for script in scripts}
+        broken_scripts.refuse_unread(settings.root, folders(directory), known)
         return History(
             tuple(
                 Revision(

@@ -264,7 +264,18 @@ def offline(settings: Settings, verb: str, start: str, end: str) -> str:
 
 
 def alembic(settings: Settings, name: str, *args: Any, **options: Any) -> str:
-    """Run a command of Alembic that needs no database and return what it prints."""
+    """Run a command of Alembic that needs no database and return what it prints.
+
+    Raises:
+        ExpectedError: It fails, or asks for the revision of a database, which env.py would choose.
+    """
+    named = [each for each in (*args, *options.values()) if isinstance(each, str)]
+    if any("current" in each.split(":") for each in named):
+        raise ExpectedError(
+            f"{name} does not know which revision is the current one",
+            cause="it asks no database",
+            hint="invoke current   (tells it; then name the revision)",
+        )
     config = history.alembic_config(settings)
     printed = io.BytesIO()
     config.stdout = io.TextIOWrapper(printed, encoding="utf-8", write_through=True)

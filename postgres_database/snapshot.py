@@ -1,9 +1,9 @@
 """A schema as the text that `pg_dump --schema-only` prints: object by object, in canonical form.
 
 What canonical form means: the order of columns, of grants and of a table's options is no
-difference, everything else is. Dumps of two servers, or of a database and its restored copy, may
-spell one expression in two ways; `compare` passes both through one server before it calls them
-different.
+difference, nor are parentheses that group AND within AND; everything else is. Dumps of two servers,
+or of a database and its restored copy, may spell one expression in two ways; `compare` passes both
+through one server before it calls them different.
 """
 
 import re
@@ -19,7 +19,14 @@ from postgres_database import dump
 from postgres_database.connection import Database
 from postgres_database.scratch import Scratch
 from postgres_database.sections import REMEMBERED, sections
-from postgres_database.tokens import IDENTIFIER, TOKEN, is_empty, parentheses, split
+from postgres_database.tokens import (
+    IDENTIFIER,
+    TOKEN,
+    associated,
+    is_empty,
+    parentheses,
+    split,
+)
 
 # Since 18 these have names, which stay when a column gets another; models cannot give them one.
 NOT_NULL_NAME = re.compile(
@@ -172,6 +179,7 @@ def parse(text: str) -> Snapshot:
 
 
 def _canonical(kind: str, body: str) -> str:
+    body = associated(body)
     if kind in ("TABLE", "FOREIGN TABLE"):
         statements = [_sorted_elements(statement) for statement in split(body, ";")]
         return _sorted_options(_in_order(statements))

@@ -21,6 +21,9 @@ PART = re.compile(
     TOKEN.pattern + r"|(?P<space>\s+)|(?P<number>(?<![\w.$])\d+(?:\.\d+)?)", re.DOTALL | re.VERBOSE
 )
 VARCHAR = "::character varying"
+JOINED = (" AND ", " OR ")
+CLAUSES = {"SELECT", "WITH", "VALUES", "TABLE", "CASE", "BETWEEN"}
+"""Words after which AND and OR do not join all of what stands in parentheses."""
 
 
 def _marks(text: str, start: int = 0) -> Iterator[tuple[str, int, int]]:
@@ -128,6 +131,44 @@ def cut(sql: str, *at: str) -> tuple[str, str]:
         if word[0].upper() in at:
             return sql[: word.start()].strip(), sql[word.end() :].strip()
     return sql.strip(), ""
+
+
+def associated(sql: str) -> str:
+    """Return SQL without parentheses that only group AND within AND, or OR within OR.
+
+    PostgreSQL keeps and prints them, though they mean nothing: `a AND (b AND c)` is `a AND b AND c`.
+    """
+    if not any(word in sql for word in JOINED):
+        return sql
+    pieces, end = [], 0
+    while inside := parentheses(sql, end):
+        start, stop = inside
+        pieces += [sql[end:start], associated(sql[start:stop]), ")"]
+        end = stop + 1
+    text = "".join([*pieces, sql[end:]])
+    for joiner in JOINED:
+        text = _ungrouped(text, joiner.strip())
+    return text
+
+
+def _ungrouped(sql: str, joiner: str) -> str:
+    """Take the parentheses off what is joined by a word if the same word joins what stands in them."""
+    if not (joints := [word for word in words(sql) if word[0] == joiner]):
+        return sql
+    starts = [0, *(word.end() for word in joints)]
+    stops = [*(word.start() for word in joints), len(sql)]
+    parts = (sql[start:stop] for start, stop in zip(starts, stops, strict=True))
+    return joiner.join(_opened(part, joiner) for part in parts)
+
+
+def _opened(part: str, joiner: str) -> str:
+    text = part.strip()
+    if not text.startswith("(") or parentheses(text) != (1, len(text) - 1):
+        return part
+    inner = {word[0] for word in words(text[1:-1])}
+    if joiner not in inner or not inner.isdisjoint(CLAUSES):
+        return part
+    return part.replace(text, text[1:-1], 1)
 
 
 def unquoted(name: str) -> tuple[str, ...]:

@@ -12,7 +12,7 @@ from conftest import Project
 from hypothesis import assume, example, given
 from hypothesis import strategies as st
 
-from postgres_database import broken_scripts, history, templates
+from postgres_database import broken_scripts, history, runner, templates
 from postgres_database.errors import ExpectedError
 from postgres_database.history import History, Revision, tips
 
@@ -456,3 +456,42 @@ def test_fingerprints(project: Project) -> None:
     assert [old == new for old, new in zip(before, changed, strict=True)] == [True, True, False]
     first.write_text(first.read_text() + "\n")
     assert [old == new for old, new in zip(changed, hashes(), strict=True)] == [True, False, False]
+
+
+def test_scripts_in_subfolders_are_not_overlooked(project: Project) -> None:
+    """A script that follows one that is read, and that Alembic does not read, is named; old ones put away are not."""
+    project.script("aaaa")
+    old = project.versions / "old"
+    old.mkdir()
+    project.script("zzzz", "yyyy").rename(old / "zzzz.py")
+    assert history.read(project.settings).head == "aaaa"
+    project.script("bbbb", "aaaa").rename(old / "bbbb.py")
+    with pytest.raises(ExpectedError, match="scripts in subfolders are not read") as caught:
+        history.read(project.settings)
+    assert caught.value.cause == "migration/versions/old/bbbb.py is revision bbbb"
+    ini = project.root / "alembic.ini"
+    setting = "recursive_version_locations = true"
+    assert setting in caught.value.hint
+    (old / "zzzz.py").unlink()
+    ini.write_text(ini.read_text().replace("[alembic]\n", f"[alembic]\n{setting}\n"))
+    assert history.read(project.settings).head == "bbbb"
+
+
+def test_several_bases_are_told_apart_from_branches(project: Project) -> None:
+    """Two histories side by side are no accident of a merge; both ways to go on are named."""
+    project.script("aaaa")
+    path = project.script("bbbb")
+    path.write_text(path.read_text().replace("down_revision", 'depends_on = "aaaa"\ndown_revision'))
+    with pytest.raises(ExpectedError, match="2 heads") as caught:
+        _ = history.read(project.settings).head
+    assert "it begins at 2 revisions: aaaa, bbbb" in caught.value.cause
+    assert "invoke upgrade --target heads" in caught.value.hint
+
+
+@pytest.mark.parametrize(("name", "argument"), [("show", "current"), ("history", "current:head")])
+def test_alembic_is_not_asked_for_the_current_revision(
+    project: Project, name: str, argument: str
+) -> None:
+    """What asks a database is not run where env.py would choose which."""
+    with pytest.raises(ExpectedError, match="does not know which revision"):
+        runner.alembic(project.settings, name, argument)

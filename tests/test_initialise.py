@@ -71,3 +71,14 @@ def test_template_is_what_is_committed() -> None:
     names = ["env.py", "script.py.mako"]
     equal, *_ = filecmp.cmpfiles(ROOT / "migration", initialise.TEMPLATE, names, shallow=False)
     assert equal == names
+
+
+def test_script_location_is_honoured(project: Project) -> None:
+    """Where alembic.ini names another folder, that one is set up, and no migration/ is made."""
+    shutil.rmtree(project.root / "migration")
+    ini = project.root / "alembic.ini"
+    ini.write_text(ini.read_text().replace("%(here)s/migration", "%(here)s/src/db"))
+    result = initialise.init(project.settings, never)
+    assert [str(path) for path in result.created] == ["src/db/env.py", "src/db/script.py.mako"]
+    assert not (project.root / "migration").exists()
+    assert history.read(project.settings).head == "base"

@@ -1,5 +1,6 @@
 """What is the same in two spellings, and what only looks so."""
 
+import re
 from collections.abc import Iterator
 
 import pytest
@@ -41,6 +42,43 @@ def test_spelling_is_no_difference(
         respelled = in_words_of(left, right, (project.database, other), session)
     assert len(left.snapshot.difference(respelled.snapshot)) == differing
     assert (left.catalog.tables != respelled.catalog.tables) == differing
+
+
+NESTED = """
+    CREATE DOMAIN d AS int CHECK ({0});
+    CREATE TABLE t (value int, b boolean, c boolean GENERATED ALWAYS AS ({0}) STORED, e boolean DEFAULT ({1}),
+        CONSTRAINT k CHECK ({0}), CONSTRAINT x EXCLUDE (b WITH =) WHERE ({0}));
+    CREATE INDEX i ON t (value, ({0})) WHERE {0};
+    CREATE POLICY p ON t USING ({0}) WITH CHECK ({0});
+    CREATE VIEW v AS SELECT {0} AS x, CASE WHEN {0} THEN 1 END, count(*) FILTER (WHERE {0}) OVER w
+        FROM t JOIN (SELECT 1 AS y) AS s ON ({0}) WHERE {0}
+        WINDOW w AS (ORDER BY value ROWS BETWEEN 1 PRECEDING AND CURRENT ROW);
+    CREATE TRIGGER g BEFORE UPDATE ON t FOR EACH ROW WHEN ({2}) EXECUTE FUNCTION suppress_redundant_updates_trigger();
+"""
+GROUPED = (
+    "((value > 0) AND ((value < 9) AND (value <> 3 AND value <> 4)))"
+    " OR (value = 20 OR (value = 30 OR value IS NULL))"
+)
+UNGROUPED = "value > 0 AND value < 9 AND value <> 3 AND value <> 4 OR value = 20 OR value = 30 OR value IS NULL"
+OTHERWISE = "value > 0 AND (value < 9 OR value <> 3 AND value <> 4 OR value = 20 OR value = 30 OR value IS NULL)"
+
+
+def nested(text: str) -> str:
+    """Make every kind of object that has an expression from one."""
+    without, row = re.sub("value IS NULL", "false", text), re.sub("value", "NEW.value", text)
+    return NESTED.format(text, re.sub("value", "7", without), row)
+
+
+def test_grouping_is_no_difference(project: Project, other: Database) -> None:
+    """AND in AND and OR in OR need no parentheses, in whatever object; AND in OR and OR in AND do."""
+    run_sql(project.database, nested(GROUPED))
+    run_sql(other, nested(UNGROUPED))
+    left, right = comparison.side(project.database), comparison.side(other)
+    assert left == right
+    run_sql(other, "DROP TABLE t CASCADE", "DROP DOMAIN d", nested(OTHERWISE))
+    differing = left.snapshot.difference(comparison.side(other).snapshot)
+    kinds = {each.key.kind for each in differing}
+    assert kinds == {"DOMAIN", "TABLE", "CONSTRAINT", "INDEX", "POLICY", "VIEW", "TRIGGER"}
 
 
 def test_version_of_an_extension_is_no_spelling(project: Project, other: Database) -> None:
