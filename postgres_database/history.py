@@ -321,27 +321,26 @@ def read(settings: Settings) -> History:
         scripts = list(directory.walk_revisions())[::-1]
         known = {script.revision: Path(script.path) for script in scripts}
         broken_scripts.refuse_unread(settings.root, folders(directory), known)
-        return History(
-            tuple(
-                Revision(
-                    id=script.revision,
-                    message=script.doc,
-                    path=Path(script.path),
-                    parents=_as_tuple(script.down_revision),
-                    dependencies=tuple(
-                        needed.revision
-                        for name in _as_tuple(script.dependencies)
-                        for needed in directory.get_revisions(name)
-                    ),
-                    labels=frozenset(_as_tuple(getattr(script.module, "branch_labels", None))),
-                    roles=_said(script.module, "roles"),
-                    tablespaces=_said(script.module, "tablespaces"),
-                    objects=_said(script.module, "objects"),
-                )
-                for script in scripts
-            ),
-            tuple(sorted(directory.get_heads())),
+        revisions = tuple(
+            Revision(
+                id=script.revision,
+                message=script.doc,
+                path=Path(script.path),
+                parents=_as_tuple(script.down_revision),
+                dependencies=tuple(
+                    needed.revision
+                    for name in _as_tuple(script.dependencies)
+                    for needed in directory.get_revisions(name)
+                ),
+                labels=frozenset(_as_tuple(getattr(script.module, "branch_labels", None))),
+                roles=_said(script.module, "roles"),
+                tablespaces=_said(script.module, "tablespaces"),
+                objects=_said(script.module, "objects"),
+            )
+            for script in scripts
         )
+        # Alembic calls that a head, too, which another branch depends on; a database is never stamped with both.
+        return History(revisions, tuple(sorted(tips(revisions))))
 
 
 def _said(module: Any, name: str) -> tuple[str, ...]:

@@ -482,6 +482,8 @@ def test_several_bases_are_told_apart_from_branches(project: Project) -> None:
     project.script("aaaa")
     path = project.script("bbbb")
     path.write_text(path.read_text().replace("down_revision", 'depends_on = "aaaa"\ndown_revision'))
+    assert history.read(project.settings).head == "bbbb"
+    project.script("cccc", "aaaa")
     with pytest.raises(ExpectedError, match="2 heads") as caught:
         _ = history.read(project.settings).head
     assert "it begins at 2 revisions: aaaa, bbbb" in caught.value.cause
