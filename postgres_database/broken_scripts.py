@@ -3,10 +3,11 @@
 import re
 import traceback
 import warnings
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+from alembic.script import Script
 from alembic.script.revision import RevisionError
 from alembic.util import CommandError
 
@@ -60,16 +61,17 @@ def told(settings: Settings) -> Iterator[None]:
         ) from error
 
 
-def refuse_unread(root: Path, folders: Iterable[Path], known: Mapping[str, Path]) -> None:
+def refuse_unread(root: Path, folders: Iterable[Path], scripts: Iterable[Script]) -> None:
     """Raise ExpectedError if a script in a subfolder, which Alembic does not read, belongs to the history.
 
     Args:
         root: The repository.
         folders: Where scripts are.
-        known: The scripts that were read, by revision. Others that follow none of them, such as old ones that were
+        scripts: Those that were read. Others that follow none of them, such as old ones that were
             put away, are none of our business while there are any.
     """
-    read = {path.resolve() for path in known.values()}
+    known = {script.revision: Path(script.path).resolve() for script in scripts}
+    read = {*known.values()}
     unread = [
         path
         for folder in folders

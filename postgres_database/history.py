@@ -121,11 +121,8 @@ class History:
     def adjacent(self, current: Iterable[str]) -> tuple[list[str], list[str]]:
         """Return the revisions that may be run next on a database, up and down."""
         applied = {revision.id for revision in self.upto(current)}
-        up = [
-            each.id
-            for each in self.revisions
-            if each.id not in applied and applied.issuperset(each.needed)
-        ]
+        missing = [each for each in self.revisions if each.id not in applied]
+        up = [each.id for each in missing if applied.issuperset(each.needed)]
         return up, [*tips(self[each] for each in applied)]
 
     def resolve(self, text: str) -> str:
@@ -319,8 +316,7 @@ def read(settings: Settings) -> History:
     with broken_scripts.told(settings), redirect_stdout(sys.stderr):  # stdout is for results
         directory = script_directory(settings)
         scripts = list(directory.walk_revisions())[::-1]
-        known = {script.revision: Path(script.path) for script in scripts}
-        broken_scripts.refuse_unread(settings.root, folders(directory), known)
+        broken_scripts.refuse_unread(settings.root, folders(directory), scripts)
         revisions = tuple(
             Revision(
                 id=script.revision,
