@@ -1,0 +1,117 @@
+"""No name that somebody has put on the search path is found by a query of ours."""
+
+import secrets
+from collections.abc import Iterator
+
+import pytest
+from conftest import Project, as_text, fresh, run_sql
+from shadows import called, shadow
+
+from postgres_database import baseline, check, history, journal, stamp, status, upgrade
+from postgres_database.connection import Database
+
+PATHS = {
+    "shadows that fit better": "public",
+    "shadows that are found first": "public, pg_catalog",
+}
+ONLINE = """
+with op.online():
+    op.create_index("i", "t", ["a"])
+    op.create_foreign_key("f", "t", "other", ["other"], ["id"])
+    op.alter_column("t", "a", nullable=False)
+    op.backfill("t", {"b": "'x'"})
+"""
+
+
+MODELS = """
+other = sa.Table("other", metadata, sa.Column("id", sa.Integer, primary_key=True),
+    sa.Column("t", sa.Integer, sa.ForeignKey("u.id", name="g")))
+t = sa.Table("t", metadata, sa.Column("id", sa.String(9), primary_key=True), sa.Column("a", sa.Text, nullable=False),
+    sa.Column("b", sa.Text, nullable=False), sa.Column("other", sa.Integer, sa.ForeignKey("other.id", name="f")),
+    sa.UniqueConstraint("a", "b", name="k"), sa.Index("i", "a"))
+u = sa.Table("u", metadata, sa.Column("id", sa.Integer, primary_key=True))
+"""
+
+
+def yes(*_: object) -> bool:
+    return True
+
+
+@pytest.fixture(scope="module")
+def shadowed(server: Database) -> Iterator[tuple[Database, str]]:
+    """A database with shadows, and the mark that they leave in the log of the server."""
+    mark = f"shadow{secrets.token_hex(4)}"
+    with fresh(server) as made:
+        shadow(made, mark)
+        yield made, mark
+
+
+@pytest.fixture(params=[*PATHS.values()], ids=[*PATHS])
+def trapped(
+    request: pytest.FixtureRequest,
+    project: Project,
+    shadowed: tuple[Database, str],
+    server: Database,
+) -> Project:
+    """A project whose target is a copy of the database with shadows, with a history."""
+    original, name = shadowed[0].dsn.database, project.database.dsn.database
+    with server.connect(autocommit=True) as connection:
+        connection.exec_driver_sql(f"DROP DATABASE {name}")
+        connection.exec_driver_sql(f"CREATE DATABASE {name} TEMPLATE {original}")
+        connection.exec_driver_sql(f"ALTER DATABASE {name} SET search_path = {request.param}")
+    project.models(MODELS)
+    project.script(
+        "aaaa",
+        upgrade='op.create_table("other", sa.Column("id", sa.Integer, primary_key=True), sa.Column("t", sa.Integer))\n'
+        'op.create_table("t", sa.Column("id", sa.String(9), primary_key=True), sa.Column("a", sa.Text),'
+        ' sa.Column("b", sa.Text), sa.Column("other", sa.Integer))\n'
+        'op.create_table("u", sa.Column("id", sa.Integer, primary_key=True))\n'
+        "op.execute(\"INSERT INTO t VALUES ('1', 'a', NULL, NULL), ('2', 'b', NULL, NULL)\")\n"
+        'op.execute("INSERT INTO u VALUES (1); INSERT INTO other VALUES (1, 1), (2, NULL)")',
+        downgrade='op.drop_table("u")\nop.drop_table("t")\nop.drop_table("other")',
+    )
+    project.script("bbbb", "aaaa", upgrade=ONLINE)
+    project.script(
+        "cccc",
+        "bbbb",
+        upgrade='op.alter_column("t", "b", nullable=False)\nop.create_unique_constraint("k", "t", ["a", "b"])\n'
+        'op.create_foreign_key("g", "other", "u", ["t"], ["id"])',
+        downgrade='op.drop_constraint("g", "other")\nop.drop_column("t", "b")',
+    )
+    return project
+
+
+def test_no_command_calls_what_shadows_a_name(
+    trapped: Project, shadowed: tuple[Database, str]
+) -> None:
+    """Whatever a role has put into a schema on the path, whoever runs a command does not call it."""
+    settings, target = trapped.settings, trapped.database
+    scripts = history.read(settings)
+    mark = shadowed[1]
+    before = called(mark)
+
+    def nothing_called(after: str) -> None:
+        assert called(mark) == before, after
+
+    upgrade.upgrade(settings, target, dry_run=True, confirm=yes)
+    nothing_called("upgrade --dry-run")
+    upgrade.upgrade(settings, target, target="bbbb", skip_row_checks=True, confirm=yes)
+    nothing_called("upgrade of online scripts")
+    upgrade.upgrade(settings, target, skip_row_checks=True, confirm=yes)
+    nothing_called("upgrade")
+    assert journal.read(target)[-1].outcome == "done"
+    assert check.check(settings, target).clean
+    nothing_called("check")
+    (trapped.root / ".env.x").write_text(
+        f"POSTGRES_DSN={as_text(target.dsn)}\nSCRATCH_DSN={as_text(trapped.scratch)}\n"
+    )
+    (row,) = status.status(scripts, ["x"], trapped.root)
+    assert (row.fault, row.drift_fault) == ("", "")
+    nothing_called("status")
+    stamp.stamp(settings, target, "cccc", purge=True, confirm=yes)
+    nothing_called("stamp")
+    upgrade.downgrade(settings, target, target="aaaa", skip_row_checks=True, confirm=yes)
+    nothing_called("downgrade")
+    run_sql(target, "DROP TABLE alembic_version")
+    baseline.baseline(settings, target, "Init", yes)
+    nothing_called("baseline-existing")
