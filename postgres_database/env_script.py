@@ -12,7 +12,7 @@ import sqlalchemy as sa
 from alembic.runtime.environment import EnvironmentContext
 from alembic.runtime.migration import MigrationContext
 
-from postgres_database import history
+from postgres_database import history, transactions
 from postgres_database.connection import Database
 from postgres_database.errors import ExpectedError
 from postgres_database.settings import Settings
@@ -57,7 +57,8 @@ def run(
     config = history.alembic_config(settings, connection=connection)
     try:
         # Alembic itself would make its table before it asks for the work, wherever env.py has connected to.
-        with EnvironmentContext(config, env.directory, fn=guard, dont_mutate=True, **options):
+        connection.info[transactions.SCRIPT] = True
+        with _Environment(config, env.directory, fn=guard, dont_mutate=True, **options):
             env.directory.run_env()
     except (Exception, SystemExit) as error:
         if isinstance(error, ExpectedError) or (guard.begun and isinstance(error, Exception)):
@@ -78,6 +79,16 @@ def run(
             "did not commit what the scripts did; it was rolled back",
             "it calls context.run_migrations() outside of context.begin_transaction()",
         )
+
+
+class _Environment(EnvironmentContext):
+    """What `env.py` knows as `context`; it finds names by the usual search path, and what Alembic asks does not."""
+
+    def run_migrations(self, **arguments: Any) -> None:
+        """Run the work."""
+        if connection := self.get_bind():
+            transactions.as_ours(connection)
+        super().run_migrations(**arguments)
 
 
 class _Guard:

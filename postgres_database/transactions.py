@@ -13,6 +13,7 @@ from contextlib import closing, contextmanager
 from dataclasses import dataclass
 from typing import Any
 
+import psycopg2
 import sqlalchemy as sa
 
 from postgres_database.settings import Settings
@@ -71,11 +72,27 @@ def begin(connection: sa.Connection) -> None:
     statements = [*connection.info.get(LIMITS, []), *([BEGIN] if ours else [])]
     if not statements:
         return
-    with closing(driver.cursor()) as cursor:
+    with _told(connection), closing(driver.cursor()) as cursor:
         cursor.execute("; ".join(statements))
         if ours:
             setting, schemas, _ = cursor.fetchone()
             connection.info[PATH] = Path(setting, tuple(schemas))
+
+
+@contextmanager
+def _told(connection: sa.Connection) -> Iterator[None]:
+    """Raise errors of the driver as SQLAlchemy does, and let it know of a connection that was lost."""
+    try:
+        yield
+    except psycopg2.Error as error:
+        if connection.connection.driver_connection.closed:  # type: ignore[union-attr]
+            connection.invalidate(error)
+        kind = (
+            sa.exc.OperationalError
+            if isinstance(error, psycopg2.OperationalError)
+            else sa.exc.DBAPIError
+        )
+        raise kind(BEGIN.strip(), None, error) from error
 
 
 def usual_path(connection: sa.Connection) -> Path:
@@ -125,9 +142,16 @@ def _as_script(connection: sa.Connection, run: Callable[..., None]) -> Callable[
 
 
 def leave(connection: sa.Connection) -> None:
-    """Let transactions be ours again."""
+    """Let transactions be ours again, from the next one on."""
     if not connection.invalidated:
         connection.info.pop(SCRIPT, None)
+
+
+def as_ours(connection: sa.Connection) -> None:
+    """Let transactions be ours again, with this one, if there is one."""
+    leave(connection)
+    if connection.in_transaction():
+        begin(connection)
 
 
 def asked(cursor: Any, query: str, values: Any = None) -> list[tuple[Any, ...]]:

@@ -70,7 +70,8 @@ HIDE = """
     INSERT INTO pg_depend
     SELECT classid, oid, 0, 'pg_extension'::regclass, (SELECT oid FROM pg_extension WHERE extname = 'plpgsql'), 0, 'e'
     FROM (SELECT 'pg_proc'::regclass, oid FROM pg_proc WHERE pronamespace = 'public'::regnamespace::oid
-          UNION ALL SELECT 'pg_operator'::regclass, oid FROM pg_operator WHERE oprnamespace = 'public'::regnamespace::oid
+          UNION ALL SELECT 'pg_operator'::regclass, oid FROM pg_operator
+          WHERE oprnamespace = 'public'::regnamespace::oid
           UNION ALL SELECT 'pg_class'::regclass, oid FROM pg_class WHERE relnamespace = 'public'::regnamespace::oid
          ) AS made (classid, oid)
 """
