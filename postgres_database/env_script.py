@@ -5,6 +5,7 @@ It may be anybody's. One that makes an engine of its own would upgrade another d
 
 import traceback
 from collections.abc import Callable, Iterable, Iterator
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -57,8 +58,11 @@ def run(
     config = history.alembic_config(settings, connection=connection)
     try:
         # Alembic itself would make its table before it asks for the work, wherever env.py has connected to.
-        connection.info[transactions.SCRIPT] = True
-        with _Environment(config, env.directory, fn=guard, dont_mutate=True, **options):
+        with EnvironmentContext(
+            config, env.directory, fn=guard, dont_mutate=True, **options
+        ) as context:
+            connection.info[transactions.SCRIPT] = True
+            vars(context)["run_migrations"] = partial(_run_safely, context)
             env.directory.run_env()
     except (Exception, SystemExit) as error:
         if isinstance(error, ExpectedError) or (guard.begun and isinstance(error, Exception)):
@@ -81,14 +85,10 @@ def run(
         )
 
 
-class _Environment(EnvironmentContext):
-    """What `env.py` knows as `context`; it finds names by the usual search path, and what Alembic asks does not."""
-
-    def run_migrations(self, **arguments: Any) -> None:
-        """Run the work."""
-        if connection := self.get_bind():
-            transactions.as_ours(connection)
-        super().run_migrations(**arguments)
+def _run_safely(context: EnvironmentContext, **arguments: Any) -> None:
+    """Do what env.py asks for: it finds names by the usual search path, what Alembic asks does not."""
+    transactions.as_ours(context.get_bind())
+    EnvironmentContext.run_migrations(context, **arguments)
 
 
 class _Guard:

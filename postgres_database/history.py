@@ -220,7 +220,7 @@ class History:
         return tuple(undone), (goals or ["base"])[0]
 
     def require(self, current: Collection[str]) -> None:
-        """Raise ExpectedError if a database is at a revision that is not among the scripts."""
+        """Raise ExpectedError if a database is at what is not among the scripts, or at a revision and one before it."""
         unknown = sorted(set(current) - set(self._by_id))
         if unknown:
             raise ExpectedError(
@@ -228,6 +228,25 @@ class History:
                 cause="it was upgraded with a script that this checkout does not have",
                 hint="git pull   (or switch to the branch that has the script)",
             )
+        for revision in current:
+            below = self._below(revision)
+            if doubled := sorted(below.intersection(current)):
+                raise ExpectedError(
+                    f"the database says that it is at {revision} and at {', '.join(doubled)}, which comes before",
+                    cause="its version table has a row for each; Alembic writes only the last revision of a branch",
+                    hint=f"invoke stamp --purge --target {revision}   (it compares the database with that revision)",
+                )
+
+    def _below(self, revision: str) -> set[str]:
+        """Return what leads to a revision."""
+        found: set[str] = set()
+        waiting = [*self[revision].parents]
+        while waiting:
+            each = waiting.pop()
+            if each not in found:
+                found.add(each)
+                waiting += self[each].parents
+        return found
 
 
 def _ambiguous(steps: int, when: str, heads: Sequence[str]) -> ExpectedError:

@@ -40,11 +40,10 @@ def stamp(  # noqa: PLR0913
     scripts = history.read(settings)
     goal = scripts.resolve(target)
     with runner.open_runner(settings, database) as run, run.alone(on_wait, wait):
-        before = run.current()
-        if not purge:
-            scripts.require(before)
+        before = () if purge else run.current()
+        scripts.require(before)
         run.require_writable()
-        state = _after(scripts, goal, () if purge else before)
+        state = _after(scripts, goal, before)
         doubts = _doubts(settings, database, scripts, state)
         if doubts or settings.protected:
             name = str(scripts[goal]) if goal in scripts else goal

@@ -9,8 +9,25 @@ import sqlalchemy as sa
 from postgres_database.connection import Database, identifier, quoted
 from postgres_database.errors import ExpectedError
 
-# Rows that a policy hides are not read as if there were none.
-READ = "SET LOCAL row_security = off; SELECT version_num FROM {}"
+# What the table runs when it is read or written: code of its owner, who may be somebody else. What Alembic makes has
+# nothing of the kind, and neither has our log, but for one default.
+TABLE = """
+    SELECT row_security_active(c.oid), array(SELECT polname::text FROM pg_policy WHERE polrelid = c.oid ORDER BY 1),
+           r.rolname, CASE WHEN r.rolsuper OR pg_has_role(c.relowner, current_user, 'MEMBER') THEN '{}' ELSE array(
+               SELECT 'the trigger ' || tgname FROM pg_trigger WHERE tgrelid = c.oid AND NOT tgisinternal
+               UNION ALL SELECT 'the rule ' || rulename FROM pg_rewrite WHERE ev_class = c.oid
+               UNION ALL SELECT 'the constraint ' || conname FROM pg_constraint
+                         WHERE conrelid = c.oid AND contype IN ('c', 'x')
+               UNION ALL SELECT 'the index ' || indexrelid::regclass FROM pg_index
+                         WHERE indrelid = c.oid AND num_nonnulls(indexprs, indpred) > 0
+               UNION ALL SELECT 'the default ' || pg_get_expr(adbin, adrelid) FROM pg_attrdef
+                         WHERE adrelid = c.oid AND pg_get_expr(adbin, adrelid) <> 'clock_timestamp()'
+               UNION ALL SELECT 'the type ' || format_type(atttypid, NULL) FROM pg_attribute
+                         WHERE attrelid = c.oid AND attnum > 0 AND atttypid >= 16384
+               UNION ALL SELECT 'no plain table' WHERE c.relkind <> 'r') END
+    FROM pg_class c JOIN pg_roles r ON r.oid = c.relowner
+    WHERE c.oid = to_regclass(%s)
+"""
 
 
 @dataclass(frozen=True)
@@ -23,7 +40,11 @@ class Place:
 
     @property
     def options(self) -> dict[str, Any]:
-        """What Alembic is told of it (Alembic documentation, `EnvironmentContext.configure`)."""
+        """What Alembic is told of it (Alembic documentation, `EnvironmentContext.configure`).
+
+        Raises:
+            ExpectedError: There is no schema for it.
+        """
         if self.schema is None:
             raise ExpectedError(
                 f"{self.database.dsn} has no schema for the table {self.database.versions.name}",
@@ -45,6 +66,37 @@ class Place:
         """The table, for people."""
         return f"{identifier(self.schema or '')}.{identifier(self.database.versions.name)}"
 
+    def is_there(self, connection: sa.Connection) -> bool:
+        """Tell whether there is the table, and all of it is to be seen; in a transaction of ours.
+
+        Raises:
+            ExpectedError: A policy hides rows, or the table runs what somebody wrote who may do less than we may.
+        """
+        with closing(connection.connection.cursor()) as cursor:
+            cursor.execute(TABLE, (self.sql,))
+            row = cursor.fetchone()
+        if row is None:
+            return False
+        hidden, policies, owner, runs = row
+        psql = f"invoke psql{self.database.env_option} --command"
+        if runs:
+            raise ExpectedError(
+                f"the table {self.shown} of {self.database.dsn} is not touched: it would run what is not to be trusted",
+                cause=f"it belongs to {owner} and has {', '.join(runs)}",
+                hint=f"{psql} '\\d {self.shown}'   (drop that, or name another version_table in alembic.ini)",
+            )
+        if hidden:
+            named = (
+                f"the policy {', '.join(policies)}" if policies else "row security without a policy"
+            )
+            raise ExpectedError(
+                f"which revision {self.database.dsn} is cannot be read: {named} hides rows of {self.shown}",
+                cause="row security holds for the user of the DSN",
+                hint=f"{psql} 'ALTER TABLE {self.sql} DISABLE ROW LEVEL SECURITY'   (as its owner, {owner};"
+                " or with a user in the DSN who has BYPASSRLS)",
+            )
+        return True
+
 
 def place(database: Database, connection: sa.Connection) -> Place:
     """Find the version table of a database, in a transaction of ours."""
@@ -52,20 +104,30 @@ def place(database: Database, connection: sa.Connection) -> Place:
 
 
 def read(database: Database, connection: sa.Connection) -> tuple[str, ...]:
-    """Return the revisions that the version table has, sorted; in a transaction of ours."""
+    """Return the revisions that the version table has, sorted; in a transaction of ours.
+
+    Raises:
+        ExpectedError: They are not to be read, or one of them is NULL.
+    """
     found = place(database, connection)
-    if found.schema is None:
+    if found.schema is None or not found.is_there(connection):
         return ()
     with closing(connection.connection.cursor()) as cursor:
-        cursor.execute("SELECT to_regclass(%s)", (found.sql,))
-        if cursor.fetchone() == (None,):
-            return ()
-        cursor.execute(READ.format(found.sql))
-        return tuple(sorted(revision for (revision,) in cursor.fetchall()))
+        cursor.execute(f"SELECT version_num FROM {found.sql}")  # noqa: S608 - quoted
+        revisions = [revision for (revision,) in cursor.fetchall()]
+    if None in revisions:
+        delete = f"DELETE FROM {found.sql} WHERE version_num IS NULL"  # noqa: S608 - for people
+        raise ExpectedError(
+            f"a row of {found.shown} says NULL, which is no revision",
+            cause=f"its other rows: {', '.join(filter(None, revisions)) or 'none'}",
+            hint=f"invoke psql{database.env_option} --command '{delete}'   (then invoke status{database.env_option})",
+        )
+    return tuple(sorted(revisions))
 
 
 def clear(database: Database, connection: sa.Connection) -> None:
-    """Remove the revisions of a database, in a transaction of ours."""
-    if read(database, connection):
+    """Remove the revisions of a database, whatever they are; in a transaction of ours."""
+    found = place(database, connection)
+    if found.schema is not None and found.is_there(connection):
         with closing(connection.connection.cursor()) as cursor:
-            cursor.execute(f"DELETE FROM {place(database, connection).sql}")  # noqa: S608 - quoted
+            cursor.execute(f"DELETE FROM {found.sql}")  # noqa: S608 - quoted
