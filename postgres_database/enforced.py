@@ -115,6 +115,19 @@ def _keys(first: Table, last: Table, now: Table) -> Iterator[Gap]:
             yield Gap(last.name, name, "i", f"{last.indexes[name]};")
 
 
+def has_in_common(first: Table, last: Table, old: str, new: str) -> bool:
+    """Tell whether one of two keys implies the other.
+
+    Args:
+        first: The table with the old one.
+        last: The table with the new one.
+        old: The name of a constraint or index.
+        new: The same.
+    """
+    before, after = _unique(first).get(old), _unique(last).get(new)
+    return bool(before and after and (_implies(before, after) or _implies(after, before)))
+
+
 def _unique(table: Table) -> dict[str, Unique]:
     """Return what is unique in a table, by the names of its keys and unique indexes."""
     found = {name: each for name, rule in table.constraints.items() for each in _columns(rule)}

@@ -90,12 +90,12 @@ def key_columns(statement: Statement) -> tuple[str, ...]:
     return rules.columns(parts["columns"][1:-1]) if parts else ()
 
 
-def using_index(statement: Statement) -> str:
-    """Return what makes the index of the same name a key."""
+def using_index(statement: Statement, table: str = "", index: str = "") -> str:
+    """Return what makes an index a key: that of the same name, unless another is named."""
     parts = KEY.fullmatch(statement.body)
     end = parts["end"] if parts else ""
-    add = f"ALTER TABLE {statement.table} ADD CONSTRAINT {statement.name}"
-    return f"{add} {statement.kind} USING INDEX {statement.name}{end}"
+    add = f"ALTER TABLE {table or statement.table} ADD CONSTRAINT {statement.name}"
+    return f"{add} {statement.kind} USING INDEX {index or statement.name}{end}"
 
 
 def filled(table: str, column: str) -> str:

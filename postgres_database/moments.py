@@ -8,15 +8,15 @@ from itertools import groupby
 import sqlalchemy as sa
 from alembic.operations import MigrateOperation
 
-from postgres_database import catalog, enforced, forms
-from postgres_database.catalog import DEFAULT_SCHEMA, Catalog, Name
+from postgres_database import catalog, enforced, forms, swaps
+from postgres_database.catalog import Catalog
 from postgres_database.connection import Database
 from postgres_database.enforced import Gap
 from postgres_database.measured import Effects, measuring, tables
 from postgres_database.operations import Note, Online, Outside, RunSql
 from postgres_database.project_models import Models
 from postgres_database.steps import text
-from postgres_database.tokens import bare, statements, unquoted
+from postgres_database.tokens import bare, statements
 from postgres_database.trial import run
 
 Tables = AbstractSet[tuple[str, str]]
@@ -85,7 +85,7 @@ def blocks(
     with database.connect() as connection, connection.begin():
         there = tables(connection)
     with database.connect(usual_path=True) as connection:
-        for each in ops:
+        for each in swaps.applied(ops, models, *ends):
             op, validation = _believed(each, missing, models)
             effects = _effects(database, connection, op, models).of(there)
             together = bool(missing)
@@ -131,12 +131,11 @@ def _believed(
     soft = {(gap.table, gap.name) for gap in missing if gap.soft}
     for piece in statements(text(op, models)) if soft else ():
         statement = forms.parse(piece)
-        if statement and statement.form == "rule" and _place(statement) in soft:
+        if (
+            statement
+            and statement.form == "rule"
+            and (swaps.named(statement.table), bare(statement.name)) in soft
+        ):
             validate = f"ALTER TABLE {statement.table} VALIDATE CONSTRAINT {statement.name};"
             return RunSql(f"{statement.sql} NOT VALID;"), [RunSql(validate)]
     return op, []
-
-
-def _place(statement: forms.Statement) -> tuple[Name, str]:
-    names = [DEFAULT_SCHEMA, *unquoted(statement.table)]
-    return Name(*names[-2:]), bare(statement.name)

@@ -13,7 +13,7 @@ import sqlalchemy as sa
 from alembic.operations import MigrateOperation
 from alembic.operations.ops import AddColumnOp, AlterColumnOp
 
-from postgres_database import alter, catalog, comparison, draft, enforced, moments
+from postgres_database import alter, catalog, comparison, draft, enforced, moments, swaps
 from postgres_database.catalog import DEFAULT_SCHEMA, Catalog, Column, Name, place
 from postgres_database.comparison import Frame, Side
 from postgres_database.connection import Database, identifier
@@ -97,20 +97,23 @@ def divide(origin: Origin, drafted: Draft) -> Stages:
     first: list[MigrateOperation] = []
     later: list[MigrateOperation] = []
     cautions: list[str] = []
+    ends = origin.frame.before.catalog, origin.frame.goal.catalog
+    pairs = swaps.find(ops, models, *ends)
+    swapped = [ops[each.drop] for each in pairs]
     for op, effects in moments.measure(database, ops, models, there):
         gentle = fills.instead(op, effects)
-        if moments.has_safe_form(op, models, effects):
+        if moments.has_safe_form(op, models, effects) or any(op is each for each in swapped):
             later.append(op)
             continue
         if gentle is None and effects.blocking:
             cautions += effects.lines()
             first += [Note(IN_STEPS.format(table=name)) for name in names(effects.rewritten)]
         first += gentle or [op]
-    ends = origin.frame.before.catalog, origin.frame.goal.catalog
     if first and (later or fills.any):
         reached = origin.new()
         first = _tried(reached, first, models)
-        first += _kept(reached, ends, models, cautions)
+        held = [ops[place] for each in pairs for place in (each.drop, each.make)]
+        first += _kept(reached, ends, models, held, cautions)
         if two := _two(origin, drafted, (reached, first), fills):
             return replace(two, cautions=(*two.cautions, *cautions))
     one = first or moments.blocks(origin.new(), later, models, ends)
@@ -119,21 +122,43 @@ def divide(origin: Origin, drafted: Draft) -> Stages:
 
 
 def _kept(
-    database: Database, ends: moments.Ends, models: Models, cautions: list[str]
+    database: Database,
+    ends: moments.Ends,
+    models: Models,
+    held: Operations,
+    cautions: list[str],
 ) -> list[MigrateOperation]:
-    """Make again what a stage must not end without: what is enforced before it and after the next one."""
-    made: list[MigrateOperation] = []
-    gaps = enforced.gaps(*ends, catalog.take(database))
-    for gap in sorted(
-        gaps, key=lambda each: each.kind == "f"
-    ):  # it needs the key that it points to
-        if not gap.adds:
-            continue
-        done = _tried(database, [RunSql(gap.adds)], models)
-        if done and not gap.soft:
-            line = f"{gap.table} is read from end to end while nobody can write it"
-            cautions += [] if line in cautions else [line]
-        made += done
+    """Make again what a stage must not end without: what is enforced before it and after the next one.
+
+    Args:
+        database: A scratch database after the stage.
+        ends: What is enforced at both.
+        models: They say how constraints are named.
+        held: What swaps keys in the next stage; in this one, if a foreign key needs the new ones.
+        cautions: What others will wait for is added.
+    """
+    made, there = [], {(name.schema, name.name) for name in ends[0].tables}
+    for needed in ([], held):
+        gaps = enforced.gaps(*ends, catalog.take(database))
+        # A foreign key comes after the key that it points to.
+        adds = [
+            RunSql(each.adds)
+            for each in sorted(gaps, key=lambda each: each.kind == "f")
+            if each.adds
+        ]
+        if not adds:
+            break
+        waits: list[str] = []
+        for op, effects in moments.measure(database, needed, models, there):
+            made.append(op)
+            waits += effects.lines()
+        made += _tried(database, adds, models)
+        waits += [
+            f"{each.table} is read from end to end while nobody can write it"
+            for each in gaps
+            if not each.soft
+        ]
+        cautions += [line for line in dict.fromkeys(waits) if line not in cautions]
     return made
 
 

@@ -117,6 +117,26 @@ def test_foreign_key_that_cascades_refuses_orphans_between_its_scripts(project: 
     assert revision.revision(project.settings, "Again").path is None
 
 
+def test_key_that_changes_is_built_beside_live_traffic(project: Project) -> None:
+    """The index of the new key is built first, under a name of its own; only the swap needs a lock, for a moment."""
+    project.models(
+        KEYS.format(rules="sa.PrimaryKeyConstraint('id'), sa.UniqueConstraint('b', name='k')")
+    )
+    assert revision.revision(project.settings, "Init").proved
+    upgrade.upgrade(project.settings, project.database, confirm=yes)
+    rules = "sa.PrimaryKeyConstraint('id'), sa.UniqueConstraint('b', name='k', deferrable=True)"
+    project.models(KEYS.format(rules=rules))
+    result = revision.revision(project.settings, "Deferrable")
+    assert result.proved
+    assert result.path is not None
+    for part in result.path.read_text().split("def ")[1:]:
+        online, _, swap = part.partition("with op.online():\n")[2].partition("\n    op.")
+        assert "CREATE UNIQUE INDEX k_new ON" in online
+        assert "UNIQUE USING INDEX k_new" in swap
+    upgrade.upgrade(project.settings, project.database, confirm=yes)
+    assert revision.revision(project.settings, "Again").path is None
+
+
 def test_proof_names_what_is_not_enforced_on_the_way(
     project: Project, monkeypatch: pytest.MonkeyPatch
 ) -> None:
