@@ -90,6 +90,7 @@ def init(c: Context, fresh: bool = False, yes: bool = False) -> None:
         "empty": "write a script without content, to be filled by hand",
         "rename": "what was renamed: table.column:new, old:new or type.value:new; may be repeated",
         "no_renames": "what was dropped and added at once is no rename",
+        "drop_adopted": "drop tables that an adopted database brought, without a question",
         "sql": "also print the script as SQL",
         "json": JSON,
     },
@@ -101,6 +102,7 @@ def revision(
     empty: bool = False,
     rename: Sequence[str] | None = None,
     no_renames: bool = False,
+    drop_adopted: bool = False,
     sql: bool = False,
     json: bool = False,
 ) -> None:
@@ -115,6 +117,7 @@ def revision(
         sql=sql,
         rename=rename or (),
         no_renames=no_renames,
+        drop_adopted=drop_adopted,
         ask=None if json else console.asking(),
         on_wait=console.show_waiting,
     )
@@ -249,7 +252,15 @@ def baseline_existing(
     seconds, settings = turn.limit(wait), _settings(env)
     database = console.open_target(settings)
     confirm = console.confirmation(settings, "baseline-existing", yes=yes)
-    result = baseline.baseline(settings, database, msg, confirm, console.show_waiting, seconds)
+    result = baseline.baseline(
+        settings,
+        database,
+        msg,
+        confirm,
+        console.show_waiting,
+        seconds,
+        with_models=with_models,
+    )
     show.baseline(result, settings)
     if not result.revision:
         raise Exit(code=DIFFERENT)

@@ -21,6 +21,7 @@ from postgres_database import (
     script,
     snapshot,
     staged,
+    strangers,
 )
 from postgres_database.catalog import DEFAULT_SCHEMA
 from postgres_database.comparison import Frame
@@ -179,12 +180,16 @@ class Adoption:
         try:
             models = project_models.load(self._settings)
             from_models = provided.build(session, models, lambda: rebuilt).database
+            left, right = comparison.sides(rebuilt, from_models)
+            right = in_words_of(left, right, (rebuilt, from_models), session)
+            frame = Frame(self._settings, left, right, ())
+            strangers.require_whole(self._settings, models, frame)
         except ExpectedError as error:
             return None, (f"{error.what}: {' '.join(error.cause.split())}",)
-        left, right = comparison.sides(rebuilt, from_models)
-        right = in_words_of(left, right, (rebuilt, from_models), session)
-        objects = Frame(self._settings, left, right, ()).comparison.objects
-        return tuple(each.key for each in objects), ()
+        if strangers.share_nothing(models, left.catalog.tables):
+            other = f"the models {self._settings.target_metadata} know none of the database's tables: they are others"
+            return None, (other,)
+        return tuple(each.key for each in frame.comparison.objects), ()
 
     def _notes(self, dumped: str, rebuilt: Database) -> Iterator[str]:
         """Yield what is not in the script, and what else is worth knowing."""

@@ -5,6 +5,7 @@ Connection"); plain `alembic` finds its target by the same settings as they do.
 """
 
 import logging.config
+from collections.abc import Callable
 from functools import partial
 from typing import Any
 
@@ -59,7 +60,8 @@ def _run(context: Any, settings: Settings) -> None:
             with connected.begin():
                 where = stamped.place(target, connected).options
             settle = partial(_settle, settings, target)
-            _migrate(context, connection=connected, on_version_apply=settle, **where)
+            ours = {"on_version_apply": settle, "include_name": _all_but(target.versions.log)}
+            _migrate(context, connection=connected, **ours, **where)
 
 
 def _settle(settings: Settings, database: Database, *, ctx: Any, heads: set[str], **_: Any) -> None:
@@ -68,6 +70,11 @@ def _settle(settings: Settings, database: Database, *, ctx: Any, heads: set[str]
     journal.settle(
         database, ctx.connection, scripts.adjacent(each for each in heads if each in scripts)
     )
+
+
+def _all_but(log: str) -> Callable[[str | None, str, Any], bool]:
+    """Keep the log of a target out of what plain `alembic` compares with the models."""
+    return lambda name, kind, _parents: kind != "table" or name != log
 
 
 def _migrate(context: Any, **how: Any) -> None:

@@ -5,13 +5,14 @@ from pathlib import Path
 
 import sqlalchemy as sa
 
-from postgres_database import drift, history, runner, scratch, script, snapshot
+from postgres_database import drift, history, runner, scratch, script, snapshot, strangers
 from postgres_database.adoption import Adoption
 from postgres_database.connection import Database, identifier
 from postgres_database.errors import ExpectedError
 from postgres_database.history import History
 from postgres_database.locate import Place, locate
 from postgres_database.runner import Runner
+from postgres_database.scratch import Scratch
 from postgres_database.settings import Settings
 from postgres_database.snapshot import Key
 from postgres_database.upgrade import Confirm, OnWait, ask
@@ -48,6 +49,8 @@ def baseline(  # noqa: PLR0913, PLR0917
     confirm: Confirm,
     on_wait: OnWait = lambda _: None,
     wait: float | None = None,
+    *,
+    with_models: bool = False,
 ) -> BaselineResult:
     """Write the target's schema as the first revision, prove it, and stamp the target with it.
 
@@ -59,9 +62,11 @@ def baseline(  # noqa: PLR0913, PLR0917
         settings: Where the scripts, the models and the scratch server are.
         database: The target; it is only read until the stamp.
         message: What the revision is called.
-        confirm: Asked before the stamp if the environment is protected, or two revisions are possible.
+        confirm: Asked before the stamp if the environment is protected, two revisions are possible, or the target
+            is stamped with another one.
         on_wait: Called once if another command must be waited for: with who that is.
         wait: How many seconds to wait at most for another command; None: for ever.
+        with_models: Refuse models that know no table of the target.
 
     Raises:
         ExpectedError: The target is not stamped, and no script is left behind that is not proved.
@@ -77,6 +82,8 @@ def baseline(  # noqa: PLR0913, PLR0917
         _require_place(run, database)
         stamped, scripts = run.current(), history.read(settings)
         _refuse_strangers(settings, database, stamped, scripts)
+        if with_models:
+            strangers.require_same(settings, database)
         if scripts.revisions:
             return _find(settings, database, stamped, scripts, confirm)
         adopted = Adoption(settings, database, staged).adopt(message, confirm)
@@ -112,6 +119,24 @@ def _refuse_strangers(
         )
 
 
+def _place(
+    settings: Settings,
+    database: Database,
+    stamped: tuple[str, ...],
+    scripts: History,
+    session: Scratch,
+) -> Place:
+    """Return where in the history the target is: where it is stamped, unless another revision is nearer."""
+    if not stamped:
+        return locate(settings, database, scripts, session)
+    at = session.at(scripts, stamped)
+    said = Place(stamped, drift.drifts(settings, database, at, session))
+    if not said.drifts.objects:
+        return said
+    found = locate(settings, database, scripts, session)
+    return found if len(found.drifts.objects) < len(said.drifts.objects) else said
+
+
 def _find(
     settings: Settings,
     database: Database,
@@ -119,38 +144,40 @@ def _find(
     scripts: History,
     confirm: Confirm,
 ) -> BaselineResult:
-    """Tell which revision of the history the target is; stamp it if it is not stamped."""
+    """Tell which revision of the history the target is; stamp it if it is stamped with no other or a wrong one."""
     with scratch.session(settings) as session:
-        if stamped:
-            at = session.at(scripts, stamped)
-            place = Place(stamped, drift.drifts(settings, database, at, session))
-        else:
-            place = locate(settings, database, scripts, session)
+        place = _place(settings, database, stamped, scripts, session)
         objects = len(snapshot.take(session.at(scripts, place.state)).objects)
     pending = place.state != scripts.heads
     found = BaselineResult(
-        "" if place.drifts.objects else ", ".join(place.state),
+        "" if place.drifts.objects else ", ".join(place.state) or "base",
         objects=objects,
         notes=tuple(f"not compared: {note}" for note in place.drifts.notes),
         place=place,
         pending=pending,
     )
-    if place.drifts.objects or stamped:
+    if place.drifts.objects or (stamped and {*place.state} == {*stamped}):
         return found
-    if not place.state:
+    if not place.state and not stamped:
         raise ExpectedError(
             f"{database.dsn} is empty: there is nothing to adopt",
             cause="migration/versions has scripts, and the database has none of their objects",
             hint=f"invoke upgrade{settings.env_option}",
         )
-    newest = [str(scripts[revision]) for revision in place.state]
+    newest = [str(scripts[revision]) for revision in place.state] or [
+        "base: nothing of the history is there"
+    ]
+    where = ", ".join(place.state) or "base"
+    if stamped:
+        wrong = ", ".join(stamped)
+        newest = [f"stamped as {wrong}, which it is not; it is", *(f"  {line}" for line in newest)]
     if place.ties:
         before = f"the schema is the same before {' and '.join(each.id for each in place.ties)}:"
         lines = [*newest, before, "  stamped with it, what it does to rows is not done again;"]
         hint = f"  say no and invoke stamp{settings.env_option} --target …, if it was not done yet"
-        ask(confirm, f"stamp {database.dsn} as {', '.join(place.state)}", [*lines, hint])
-    elif settings.protected:
-        ask(confirm, f"stamp {database.dsn}", newest)
+        ask(confirm, f"stamp {database.dsn} as {where}", [*lines, hint])
+    elif settings.protected or stamped:
+        ask(confirm, f"stamp {database.dsn} as {where}", newest)
     with runner.open_runner(settings, database) as run:
-        run.stamp(place.state)
+        run.stamp(place.state or ("base",), purge=bool(stamped))
     return found

@@ -11,10 +11,12 @@ from postgres_database import (
     provided,
     runner,
     scratch,
+    strangers,
 )
 from postgres_database.comparison import Comparison, Frame
 from postgres_database.connection import Database
 from postgres_database.drift import Drifts
+from postgres_database.errors import ExpectedError
 from postgres_database.history import History
 from postgres_database.scratch import Scratch
 from postgres_database.settings import Settings
@@ -41,9 +43,11 @@ class CheckResult:
 
     heads: tuple[str, ...]
     differences: Comparison | None
-    """None if there are several heads: then there is nothing to compare with."""
+    """None if there are several heads or unfit models: then there is nothing to compare with."""
     target: TargetCheck | None = None
     """None if no target was asked for."""
+    unfit: str = ""
+    """Why the models are not compared: they are certainly not all that they are meant to be."""
 
     @property
     def agree(self) -> bool:
@@ -85,6 +89,10 @@ def check(
         left, right = comparison.sides(at_head, from_models)
         right = in_words_of(left, right, (at_head, from_models), session)
         frame = Frame(settings, left, right, scripts.objects)
+        try:
+            strangers.require_whole(settings, models, frame)
+        except ExpectedError as error:  # it says nothing of the target
+            return CheckResult(scripts.heads, None, checked, str(error))
         differences = autogenerate.compare(frame, at_head, models)
         return CheckResult(scripts.heads, differences, checked)
 

@@ -28,7 +28,7 @@ HINT = "renamed_from"
 
 @dataclass(frozen=True)
 class Wishes:
-    """What was said about renames."""
+    """What was said about renames, and about drops."""
 
     flags: tuple[str, ...] = ()
     """What `--rename` was given: `table.column:new`, `old:new`."""
@@ -38,6 +38,8 @@ class Wishes:
     """What the models say: the old name by table and column; the column is empty for the table's own."""
     ask: Ask | None = None
     """None where nobody can answer."""
+    drop_adopted: bool = False
+    """Whether tables that an adopted database brought may be dropped without a question."""
 
 
 def hints(models: Models) -> dict[tuple[Name, str], str]:

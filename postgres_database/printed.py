@@ -1,10 +1,11 @@
 """What the scripts of a plan run: their statements, printed without a target."""
 
+import ast
 import io
 import re
 from collections.abc import Iterator, Sequence
 from contextlib import redirect_stdout, suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from textwrap import shorten
 from typing import Any
 
@@ -41,6 +42,8 @@ class Printed:
     """Whether some of it runs outside a transaction."""
     refusal: ExpectedError | None = None
     """Why the script refuses to run, if it does."""
+    source: str = field(default="", repr=False)
+    """The function of the script that is run, and those beside it that may be called."""
 
     def lines(self) -> Iterator[str]:
         """Yield the revision with its kind, and below it what it runs, without values of rows."""
@@ -104,15 +107,27 @@ def printed(settings: Settings, verb: str, plan: Sequence[Revision]) -> tuple[Pr
     ):
         directory.run_env()
     return tuple(
-        _printed(revision, texts.get(revision.id), refusals.get(revision.id)) for revision in plan
+        _printed(revision, verb, texts.get(revision.id), refusals.get(revision.id))
+        for revision in plan
     )
 
 
-def _printed(revision: Revision, text: str | None, refusal: ExpectedError | None) -> Printed:
+def _printed(
+    revision: Revision, verb: str, text: str | None, refusal: ExpectedError | None
+) -> Printed:
     if refusal:
         return Printed(revision, None, revision.online, refusal)
     if text is None or DEPENDS.search(revision.text):
-        return Printed(revision, None, revision.online)
+        return Printed(revision, None, revision.online, source=_source(revision.text, verb))
     lines = statements(text)
     kept = tuple(line for line in lines if line.upper() not in {"BEGIN", "COMMIT"})
     return Printed(revision, kept, online=len(kept) < len(lines))
+
+
+def _source(script: str, verb: str) -> str:
+    """Return a script without the function of the other direction."""
+    other = {"upgrade": "downgrade", "downgrade": "upgrade"}[verb]
+    with suppress(SyntaxError):
+        body = ast.parse(script).body
+        return "\n".join(ast.unparse(each) for each in body if getattr(each, "name", "") != other)
+    return script

@@ -43,6 +43,7 @@ def check_json(result: CheckResult) -> str:
         {
             "clean": result.clean,
             "heads": result.heads,
+            "models": result.unfit or None,
             "detected": differences.detected if differences else [],
             "objects": _objects(differences.objects if differences else (), "history", "models"),
             "target": _target(result.target) if result.target else None,

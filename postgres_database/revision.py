@@ -23,6 +23,7 @@ from postgres_database import (
     scratch,
     script,
     stages,
+    strangers,
 )
 from postgres_database.comparison import Frame
 from postgres_database.connection import Database
@@ -98,6 +99,7 @@ def revision(  # noqa: PLR0913 - each is an option
     sql: bool = False,
     rename: Sequence[str] = (),
     no_renames: bool = False,
+    drop_adopted: bool = False,
     ask: Ask | None = None,
     on_wait: Callable[[str], None] = lambda _: None,
 ) -> RevisionResult:
@@ -110,6 +112,7 @@ def revision(  # noqa: PLR0913 - each is an option
         sql: Return the script as SQL, too.
         rename: What was renamed: `table.column:new`, `old:new`, `type.value:new`.
         no_renames: What else was dropped and added is no rename.
+        drop_adopted: Tables that an adopted database brought may be dropped.
         ask: Asked about each likely rename; None where nobody can answer.
         on_wait: Called once if another command writes scripts in this checkout: with who that is.
 
@@ -127,7 +130,7 @@ def revision(  # noqa: PLR0913 - each is an option
         if models is None:
             result = _empty(aside, message)
         else:
-            wishes = Wishes(tuple(rename), no_renames, matching.hints(models), ask)
+            wishes = Wishes(tuple(rename), no_renames, matching.hints(models), ask, drop_adopted)
             with scratch.session(aside) as session:
                 result = _next(aside, session, message, models, wishes)
     return _with_sql(settings, result) if sql and result.path and result.proved else result
@@ -157,6 +160,7 @@ def _next(
     left, goal = comparison.sides(at_head, from_models)
     right = in_words_of(left, goal, (at_head, from_models), session)
     whole = Frame(settings, left, right, before.objects)
+    strangers.require_whole(settings, models, whole)
     if not whole.comparison.objects and not wishes.flags:
         return RevisionResult(kept=whole.comparison.kept)
     renamed = _rename(at_head, whole, wishes)
@@ -166,6 +170,7 @@ def _next(
         left = comparison.side(at_head)
         right = in_words_of(left, goal, (at_head, from_models), session)
         frame = Frame(settings, left, right, before.objects | left_over)
+    strangers.require_dropped(frame, before, session, wishes)
     trial = session.clone(at_head)
     rows.remove(trial)  # they may stop the proof, but not the draft
     unfilled = rows.fill(at_head, from_models)

@@ -18,13 +18,17 @@ from postgres_database.history import Revision
 from postgres_database.printed import Printed
 from postgres_database.rowqueries import LISTED, Rows
 from postgres_database.rules import Cast, Check, ForeignKey, NoRows, Rule, Stored, Unique
-from postgres_database.tokens import unquoted
+from postgres_database.tokens import unquoted, without_literals
 from postgres_database.transactions import asked, found
 
 WIDTH = 60  # characters of a key
 NOT_THERE = ("42P01", "42703", "42883", "42704", "3F000")
 """What an expression names is not there, so it cannot be asked beforehand."""
 BLOCKED = "55P03"
+
+DROPS = re.compile(r"\bdrop_table\b|\bDROP\s+(?:TABLE|SCHEMA|OWNED)\b", re.IGNORECASE)
+KNOWN = re.compile(r"CREATE|COMMENT|DROP (?:TABLE|SCHEMA)", re.IGNORECASE)
+"""Statements that drop what they name, or nothing."""
 
 TABLES, WITH_VIEWS = ["r", "p"], ["r", "p", "m"]
 
@@ -90,14 +94,46 @@ def refuse(database: Database, found: Sequence[Obstacle]) -> None:
     )
 
 
-def dropped(database: Database, steps: Iterable[Printed], *, counted: bool = True) -> list[str]:
-    """Say in a line each what rows and values revisions drop from a target, and how many."""
+@dataclass(frozen=True)
+class Dropped:
+    """Rows or values that revisions drop from a target."""
+
+    text: str
+    """What and how many, for people."""
+    table: bool
+    """Whether a table goes with its rows."""
+
+    def __str__(self) -> str:
+        """Return the text."""
+        return self.text
+
+
+def dropped(
+    database: Database, steps: Sequence[Printed], *, counted: bool = True
+) -> tuple[Dropped, ...]:
+    """Return what rows and values revisions drop from a target; uncounted also what may have none."""
     reading = Reading()
-    found = [loss for step in steps for loss in reading.read(step.statements)[1]]
+    read = [loss for step in steps for loss in reading.read(step.statements)[1]]
+    found = dict.fromkeys(read)
     if not (found and counted):
-        return [*map(_uncounted, dict.fromkeys(found))]
-    with _looking(database) as look:
-        return [line for loss in dict.fromkeys(found) for line in look.loss(loss)]
+        lines = [(loss, _uncounted(loss)) for loss in found]
+    else:
+        with _looking(database) as look:
+            lines = [(loss, line) for loss in found for line in look.loss(loss)]
+    return (
+        *(Dropped(line, loss.kind in {"table", "schema"}) for loss, line in lines),
+        *(Dropped(line, table=True) for step in steps for line in _unknown(step)),
+    )
+
+
+def _unknown(step: Printed) -> Iterator[str]:
+    """Yield what may drop tables, though only a run can tell."""
+    if step.statements is None and DROPS.search(step.source):
+        yield f"revision {step.revision.id} may drop tables with their rows: only a run can tell"
+    for statement in step.statements or ():
+        if DROPS.search(statement) and not KNOWN.match(statement):
+            text = shorten(without_literals(statement), WIDTH, placeholder=" …")
+            yield f"tables may be dropped with their rows by {text}"
 
 
 @contextmanager

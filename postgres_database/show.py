@@ -46,7 +46,7 @@ def plan(result: UpgradeResult, verb: str) -> None:
         say(f"  would {verb}  {first}")
         for line in others:
             say(f"  {line}", style="dim")
-    for line in (*result.dropped, *map(str, result.obstacles)):
+    for line in map(str, (*result.dropped, *result.obstacles)):
         say(f"look at   {line}", style="yellow")
     if not result.plan:
         say(_nothing(result, verb))
@@ -138,7 +138,9 @@ def check(result: CheckResult) -> None:
                 _show_pending(result.target)
             _show_kept(result.differences.kept if result.differences else ())
         return
-    if result.differences is None:
+    if result.unfit:
+        say(result.unfit, style="yellow")
+    elif result.differences is None:
         say(f"the history has {len(result.heads)} heads: {', '.join(result.heads)}", style="yellow")
         say('next: invoke merge --msg "Merge the heads"')
     elif not result.agree:
@@ -303,7 +305,7 @@ def baseline(result: BaselineResult, settings: Settings) -> None:
     elif result.unlike_models is not None:
         say("models and database agree; next: change a model, then invoke revision --msg '…'")
     else:
-        say("next: mend the models, then invoke check")
+        say("next: mend the models, or target_metadata in alembic.ini, then invoke check")
 
 
 def _show_place(result: BaselineResult, settings: Settings) -> None:

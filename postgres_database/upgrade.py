@@ -20,7 +20,7 @@ from postgres_database.connection import Database
 from postgres_database.errors import ExpectedError
 from postgres_database.history import Revision
 from postgres_database.printed import Printed
-from postgres_database.rowchecks import Obstacle, OnNote
+from postgres_database.rowchecks import Dropped, Obstacle, OnNote
 from postgres_database.runner import BlockedError, Runner
 from postgres_database.running import OnStep
 from postgres_database.settings import Settings
@@ -47,8 +47,8 @@ class UpgradeResult:
     """What the revisions of the plan run."""
     obstacles: tuple[Obstacle, ...] = ()
     """Rows that stand in the way, if this was a dry run; any other ends there."""
-    dropped: tuple[str, ...] = ()
-    """What rows are dropped by the plan of a dry run, in a line each."""
+    dropped: tuple[Dropped, ...] = ()
+    """What rows are dropped by the plan of a dry run."""
 
 
 def upgrade(  # noqa: PLR0913
@@ -72,7 +72,7 @@ def upgrade(  # noqa: PLR0913
         database: The target.
         target: A revision, `head`, or `+1`.
         dry_run: Return the plan and touch nothing.
-        confirm: Asked before anything is changed in a protected environment.
+        confirm: Asked before anything is changed in a protected environment, and before a table with rows is dropped.
         on_step: Called after every revision.
         on_wait: Called if somebody must be waited for, another command or who holds a lock: with who that is.
         wait: How many seconds to wait at most for another command; None: for ever.
@@ -94,8 +94,11 @@ def upgrade(  # noqa: PLR0913
             seen = look.obstacles(), look.dropped()
             return UpgradeResult(before, plan, before, at_head, steps, *seen)
         look.refuse(run)
-        if settings.protected:
-            ask(confirm, f"upgrade {database.dsn}", look.lines())
+        lost = look.dropped()
+        tables = any(each.table for each in lost)
+        if settings.protected or tables:
+            drops = ", which drops tables with their rows" if tables else ""
+            ask(confirm, f"upgrade {database.dsn}{drops}", look.lines(lost))
         if settings.target is None:
             with database.connect(autocommit=True) as own:
                 cluster.provide(own, *history.cluster_names(plan))
@@ -136,7 +139,7 @@ def downgrade(  # noqa: PLR0913
             return UpgradeResult(before, plan, before, at_head, steps, *seen)
         look.refuse(run)
         question = f"undo on {database.dsn}, with the data that these revisions added"
-        ask(confirm, question, [*look.lines(), *_half_done(database)])
+        ask(confirm, question, [*look.lines(look.dropped()), *_half_done(database)])
         _patiently(
             run,
             plan,
@@ -201,12 +204,12 @@ class _Look:
             return ()
         return tuple(rowchecks.obstacles(self.database, self.steps, self.on_note))
 
-    def dropped(self) -> tuple[str, ...]:
-        return tuple(rowchecks.dropped(self.database, self.steps, counted=not self.skip))
+    def dropped(self) -> tuple[Dropped, ...]:
+        return rowchecks.dropped(self.database, self.steps, counted=not self.skip)
 
-    def lines(self) -> list[str]:
+    def lines(self, lost: Sequence[Dropped]) -> list[str]:
         """Return what is shown to whoever confirms."""
-        return [*(line for step in self.steps for line in step.lines()), *self.dropped()]
+        return [*(line for step in self.steps for line in step.lines()), *map(str, lost)]
 
     def refuse(self, run: Runner) -> None:
         """Raise ExpectedError, before anything is changed, if a script is certain to fail."""

@@ -27,7 +27,7 @@ from postgres_database.initialise import InitResult
 from postgres_database.locate import Place
 from postgres_database.printed import Printed
 from postgres_database.revision import RevisionResult
-from postgres_database.rowchecks import Obstacle
+from postgres_database.rowchecks import Dropped, Obstacle
 from postgres_database.running import Step
 from postgres_database.settings import ROOT, Settings
 from postgres_database.snapshot import Difference, Key
@@ -226,6 +226,7 @@ def shows(text: str) -> dict[str, Callable[[], None]]:
         tuple[Revision, ...]: (revision,),
         tuple[Difference, ...]: (difference,),
         tuple[Obstacle, ...]: (Obstacle(revision, 1, text, text, text),),
+        tuple[Dropped, ...]: (Dropped(text, table=True),),
         tuple[Printed, ...]: (Printed(revision, None, online=False),),
     }
 
@@ -375,7 +376,7 @@ LINES: dict[str, tuple[Callable[[], None], list[str]]] = {
                 at_head=False,
                 steps=(Printed(A, ("DROP TABLE t",), online=False), Printed(B, None, online=True)),
                 obstacles=(Obstacle(A, 1200, "s.u", "are equal in (a)", "id = 1, 2, …"),),
-                dropped=("2 rows of s.t are dropped",),
+                dropped=(Dropped("2 rows of s.t are dropped", table=True),),
             ),
             "upgrade",
         ),
@@ -475,7 +476,7 @@ LINES: dict[str, tuple[Callable[[], None], list[str]]] = {
             "wrote     migration/versions/x.sql",
             "proved    ",
             "stamped   aaaa",
-            "next: mend the models, then invoke check",
+            "next: mend the models, or target_metadata in alembic.ini, then invoke check",
         ],
     ),
     "baseline, found": (

@@ -1,5 +1,6 @@
 """Upgrade, downgrade and stamp of a target, and their SQL."""
 
+import contextlib
 import dataclasses
 import subprocess
 from collections.abc import Sequence
@@ -415,3 +416,41 @@ def test_stamp_with_purge_forgets_a_lost_revision(three: Project) -> None:
         stamp.stamp(three.settings, three.database, "aaaa", confirm=yes)
     stamp.stamp(three.settings, three.database, "aaaa", purge=True, confirm=yes)
     assert run_sql(three.database, "SELECT version_num FROM alembic_version") == [("aaaa",)]
+
+
+UNPRINTED = 'op.get_bind().scalar(sa.text("SELECT 1"))\nop.drop_table("pay")'
+
+
+@pytest.mark.parametrize(
+    ("rows", "script", "asked"),
+    [
+        ("VALUES (1)", 'op.drop_table("pay")', True),
+        ("VALUES (1)", 'op.execute("DROP SCHEMA public CASCADE")', True),
+        ("VALUES (1)", UNPRINTED, True),
+        ("VALUES (1)", 'op.drop_column("pay", "note")', False),
+        ("SELECT 1 WHERE false", 'op.drop_table("pay")', False),
+        ("VALUES (1)", UNPRINTED.replace("drop_table", "f"), False),
+    ],
+)
+def test_a_table_with_rows_is_dropped_only_after_a_yes(
+    project: Project, rows: str, script: str, *, asked: bool
+) -> None:
+    """Protected or not: what cannot be undone is asked; also where it cannot be known beforehand."""
+    project.script("a0", upgrade="op.execute('CREATE TABLE pay (id int, note text)')")
+    upgrade.upgrade(project.settings, project.database, confirm=never)
+    run_sql(project.database, f"INSERT INTO pay {rows}")
+    project.script(
+        "a1", "a0", upgrade=script, downgrade='op.create_table("pay")\nop.drop_table("pay")'
+    )
+    questions = []
+
+    def refuse(question: str, _details: Sequence[str]) -> bool:
+        questions.append(question)
+        return False
+
+    with contextlib.suppress(ExpectedError):
+        upgrade.upgrade(project.settings, project.database, confirm=refuse)
+    assert len(questions) == asked
+    assert all(each.endswith("which drops tables with their rows") for each in questions)
+    kept = run_sql(project.database, "SELECT to_regclass('pay') IS NOT NULL")
+    assert kept[0][0] or not asked
