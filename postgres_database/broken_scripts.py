@@ -17,6 +17,8 @@ from postgres_database.settings import Settings
 IDENTITY = re.compile(r"^revision\b[^=\n]*=\s*['\"]([^'\"]+)", re.MULTILINE)
 BELOW = re.compile(r"^down_revision\b[^=\n]*=\s*(.*)", re.MULTILINE)
 QUOTED = re.compile(r"['\"]([^'\"]+)['\"]")
+MARKER = re.compile(r"<{7} |={7}$|>{7} |\|{7} ")
+"""What git writes where it cannot merge."""
 
 
 @contextmanager
@@ -46,7 +48,14 @@ def told(settings: Settings) -> Iterator[None]:
             f"two scripts are revision {match[1]}", cause="\n".join(places), hint=mended
         ) from warning
     except (Exception, SystemExit) as error:
-        if where := place(error, settings.root):
+        if (where := place(error, settings.root)) and (left := conflict(error)):
+            file, _, _ = where.partition(",")
+            raise ExpectedError(
+                f"{file}, line {left} has the markers of a merge conflict",
+                cause="git could not merge it and left both versions there",
+                hint="git status   (then keep one version of each part, or git mergetool)",
+            ) from error
+        if where:
             raise ExpectedError(
                 f"{where} cannot be read", cause=f"{type(error).__name__}: {error}", hint=mended
             ) from error
@@ -101,6 +110,14 @@ def _naming(revision_id: str, root: Path, before: str = ".*") -> list[str]:
         for number, line in enumerate(path.read_text(errors="replace").splitlines(), start=1)
         if quoted.match(line)
     ]
+
+
+def conflict(error: BaseException) -> int:
+    """Return the line where a file that cannot be compiled has the first marker of a merge conflict; else 0."""
+    path = Path(error.filename or "") if isinstance(error, SyntaxError) else Path()
+    lines = path.read_text(errors="replace").splitlines() if path.is_file() else []
+    marked = (number for number, line in enumerate(lines, start=1) if MARKER.match(line))
+    return next(marked, 0)
 
 
 def place(error: BaseException, root: Path) -> str:

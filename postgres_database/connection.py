@@ -39,6 +39,19 @@ READ_ONLY = ("default_transaction_read_only=on", "lock_timeout=5s")
 
 PREPARER = postgresql.dialect(paramstyle="named").identifier_preparer  # type: ignore[no-untyped-call]
 WRONG_PARTS = {
+    "too many connections for role": "fewer are connected, or ALTER ROLE … CONNECTION LIMIT … has raised it",
+    "too many connections for database": "fewer are connected, or ALTER DATABASE … CONNECTION LIMIT … has raised it",
+    "too many clients already": "fewer are connected, or max_connections of the server is greater",
+    "remaining connection slots": "fewer are connected, or max_connections of the server is greater",
+    "the database system is": "the server has started; nothing is wrong with the DSN",
+    "cannot connect to invalid database": "it is dropped and made anew: its DROP DATABASE was interrupted",
+    "permission denied for database": "its owner has said GRANT CONNECT ON DATABASE … TO …",
+    "is not permitted to log in": "the user may log in: ALTER ROLE … LOGIN",
+    "no encryption": "sslmode=require is in the DSN, or the server lets this user in without encryption",
+    "SSL off": "sslmode=require is in the DSN, or the server lets this user in without encryption",
+    "certificate": "sslrootcert, sslcert and sslkey name the right files",
+    # The server keeps from the client that a password has expired.
+    "password authentication failed": "user and password are right, and it has not expired: VALID UNTIL of the role",
     "authentication failed": "user and password are right",
     'role "': "the user exists and may log in",
     "no password supplied": "there is a password",
@@ -49,7 +62,12 @@ WRONG_PARTS = {
     "unsupported startup parameter": "it names the server itself, not a pooler in front of it",
     "pg_hba.conf": "the server lets this user in",
 }
-"""What must be put right, by a piece of the message of libpq or the server."""
+"""What must be put right, by a piece of the message of libpq or the server; the first that is found."""
+FOR_DATABASE = {
+    "does not exist": "CREATE DATABASE {}",
+    "is not currently accepting connections": "ALTER DATABASE {} ALLOW_CONNECTIONS true",
+}
+"""What another database of the server can do, by what is said of this one."""
 
 
 @dataclass(frozen=True)
@@ -157,11 +175,12 @@ class Database:
             (wrong for sign, wrong in WRONG_PARTS.items() if sign in said),
             "host and port are right and the server runs",
         )
-        if f'database "{self.dsn.database}" does not exist' in said:
-            if not scratch:
-                create = f"CREATE DATABASE {quoted(self.dsn.database)}"
-                return f"{retry} --database postgres --command {shlex.quote(create)}"
-            wrong = "it names a database that exists, such as postgres"
+        for sign, command in FOR_DATABASE.items():
+            if f'database "{self.dsn.database}" {sign}' in said:
+                if not scratch:
+                    sql = command.format(quoted(self.dsn.database))
+                    return f"{retry} --database postgres --command {shlex.quote(sql)}"
+                wrong = "it names a database that exists, such as postgres"
         source = f"; the DSN comes {self.source}" if self.source.startswith("from ") else ""
         return f"{retry}   (once {wrong}{source})"
 

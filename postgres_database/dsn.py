@@ -54,6 +54,42 @@ PG_VARIABLES = {
     "load_balance_hosts": "PGLOADBALANCEHOSTS",
 }
 
+SEARCH_PATH = "options=-c%20search_path%3D…   (in key=value pairs: options='-c search_path=…')"
+FOREIGN = {
+    "ssl": "sslmode=require",
+    "ssl_mode": "sslmode=require",
+    "sslaccept": "sslmode=require",
+    "tls": "sslmode=require",
+    "ssl_ca": "sslrootcert=…",
+    "sslca": "sslrootcert=…",
+    "ssl_cert": "sslcert=…",
+    "ssl_key": "sslkey=…",
+    "schema": SEARCH_PATH,
+    "currentschema": SEARCH_PATH,
+    "search_path": SEARCH_PATH,
+    "server_settings": SEARCH_PATH.replace("search_path", "name"),
+    "timeout": "connect_timeout=…",
+    "connection_timeout": "connect_timeout=…",
+    "connecttimeout": "connect_timeout=…",
+    "command_timeout": "STATEMENT_TIMEOUT in the env file",
+    "statement_timeout": "STATEMENT_TIMEOUT in the env file",
+    "charset": "client_encoding=…",
+    "encoding": "client_encoding=…",
+    "database": "dbname=…",
+    "username": "user=…",
+    "hostname": "host=…",
+    "pass": "password=…",
+    **dict.fromkeys(
+        (
+            "driver", "echo", "pgbouncer", "connection_limit", "pool", "pool_timeout", "pool_size", "pool_recycle",
+            "pool_pre_ping", "max_overflow", "conn_max_age", "prepared_statement_cache_size", "statement_cache_size",
+            "prepare_threshold", "sslfactory", "socket_timeout", "async_fallback",
+        ),
+        "",
+    ),
+}  # fmt: skip
+"""Parameters of asyncpg, JDBC, Prisma, Django, Rails and others, by what libpq calls them; empty: it has none."""
+
 SYSTEM = "/etc/postgresql-common"  # where the libpq of psycopg2-binary looks last
 CONNECT_TIMEOUT = "10"
 """Seconds, unless the DSN or PGCONNECT_TIMEOUT says otherwise."""
@@ -165,7 +201,7 @@ def parse(text: str) -> tuple[Dsn, list[str]]:
             warnings.append(f"the driver +{match[2]} of the DSN is ignored: psycopg2 is used")
         text = "postgresql://" + text[match.end() :]
     is_uri = re.match(r"postgres(ql)?://", text) is not None
-    if not is_uri and re.match(r"[a-zA-Z][\w+.-]*://", text):
+    if not is_uri and re.match(r"(?:jdbc:)?[a-zA-Z][\w+.-]*://", text):
         message = "it must start with postgresql:// (or be key=value pairs)"
         raise ValueError(message)
     if "\0" in text:
@@ -177,6 +213,8 @@ def parse(text: str) -> tuple[Dsn, list[str]]:
         message = "it is not UTF-8"
         raise ValueError(message) from None
     except psycopg2.ProgrammingError as error:
+        if foreign := _of_frameworks(text):
+            raise ValueError(foreign) from None
         words = re.sub(r'".*"', '"…"', str(error), flags=re.DOTALL).strip()
         hint = ENCODE_HINT if is_uri else QUOTE_HINT
         raise ValueError(f"{words.removeprefix('invalid dsn: ')}; {hint}") from None
@@ -192,6 +230,16 @@ def parse(text: str) -> tuple[Dsn, list[str]]:
         message = "the port is no number"
         raise ValueError(message)
     return Dsn(parts), warnings
+
+
+def _of_frameworks(text: str) -> str:
+    """Name the parameters of a DSN that drivers and frameworks have and libpq has not, with its spelling."""
+    given = re.findall(r"(?:[?&]|(?:^|\s))([A-Za-z_]+)\s*=", text)
+    wrong = {name: FOREIGN[name.lower()] for name in given if name.lower() in FOREIGN}
+    return "; ".join(
+        f"{name} is no parameter of libpq" + (f", write {right}" if right else ", leave it out")
+        for name, right in wrong.items()
+    )
 
 
 def with_service(dsn: Dsn, environ: Mapping[str, str] = os.environ) -> Dsn:

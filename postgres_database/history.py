@@ -1,6 +1,7 @@
 """The revision graph, read once from the scripts into a plain ordered value."""
 
 import argparse
+import difflib
 import io
 import re
 import sys
@@ -144,12 +145,14 @@ class History:
         ]
         found = [text] if text in found else found
         if len(found) != 1:
+            head = f"the head is {', '.join(self.heads) or 'base: there is no script yet'}"
+            near = difflib.get_close_matches(text, [*self._by_id, "head", "base"], n=1)
+            meant = "".join(f"; did you mean {self._by_id.get(each, each)}?" for each in near)
             raise ExpectedError(
                 f"there is no revision {text!r}"
                 if not found
                 else f"{text!r} is the beginning of several revisions",
-                cause=", ".join(found)
-                or f"the head is {', '.join(self.heads) or 'base: there is no script yet'}",
+                cause=", ".join(found) or head + meant,
                 hint="invoke history",
             )
         return found[0]

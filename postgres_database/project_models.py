@@ -1,6 +1,7 @@
 """The models of the project: imported by name, and only when something asks for them."""
 
 import importlib
+import os
 import sys
 from collections import Counter
 from collections.abc import Mapping
@@ -9,6 +10,7 @@ from typing import Any
 
 import sqlalchemy as sa
 
+from postgres_database import broken_scripts
 from postgres_database.errors import ExpectedError
 from postgres_database.settings import Settings
 
@@ -38,6 +40,18 @@ def load(settings: Settings) -> Models:
         for name in attribute.split("."):
             found = getattr(found, name)
     except (Exception, SystemExit) as error:
+        if isinstance(error, SyntaxError) and error.filename:
+            left = broken_scripts.conflict(error)
+            cause = (
+                "git could not merge it and left its conflict markers there"
+                if left
+                else str(error.msg)
+            )
+            raise ExpectedError(
+                what,
+                cause=f"{os.path.relpath(error.filename, settings.root)}, line {left or error.lineno}: {cause}",
+                hint="git status   (then keep one version of each part)" if left else hint,
+            ) from error
         raise ExpectedError(what, cause=f"{type(error).__name__}: {error}", hint=hint) from error
     given: list[object] = [*found] if isinstance(found, (list, tuple)) else [found]
     models = tuple(dict.fromkeys(each for one in given if (each := _metadata(one)) is not None))

@@ -1,6 +1,7 @@
 """Alembic's commands on a connection, with their failures told in our words."""
 
 import io
+import re
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager, redirect_stdout, suppress
 from dataclasses import dataclass
@@ -10,6 +11,7 @@ import psycopg2
 import sqlalchemy as sa
 from alembic import command
 from alembic.runtime.migration import MigrationContext
+from alembic.util import CommandError
 from sqlalchemy.exc import DBAPIError, SQLAlchemyError
 
 from postgres_database import (
@@ -17,6 +19,7 @@ from postgres_database import (
     env_script,
     history,
     journal,
+    privileges,
     stamped,
     transactions,
     turn,
@@ -47,8 +50,22 @@ MENDED = "invoke {verb}{env}   (once the script is mended)"
 LOOK = "invoke status{env}"
 BLOCKED = ("55P03", "40P01")
 """SQLSTATE of a lock that was not to be had in time, and of a deadlock."""
+FOUND = (
+    "invoke baseline-existing{env}   (the database may be at another revision: it finds which one)"
+)
+MISSING = (
+    "invoke {verb}{env}   (once the script is mended; or the database is at another revision:"
+    " invoke baseline-existing{env} finds which one)"
+)
 ADVICE = {
     "2D000": "invoke edit   (a procedure or DO block that commits must stand in `with op.online():`)",
+    "42P06": FOUND,
+    "42P07": FOUND,
+    "42701": FOUND,
+    "42710": FOUND,
+    "42P01": MISSING,
+    "42703": MISSING,
+    "42883": MISSING,
     "25006": "invoke status{env}   (the server is a standby or read-only: the DSN must name the primary)",
     "3F000": "invoke {verb}{env}   (with options='-c search_path=public' in the DSN: no schema of its path is there)",
     "42501": "invoke psql{env} --command '\\du'   (the user of the DSN lacks a privilege)",
@@ -207,6 +224,9 @@ class Runner:
         if place := broken_scripts.place(error, self.settings.root):
             words += f"\n(in {place})"
         advice = ADVICE.get(_code(error), MENDED if place else LOOK)
+        if _code(error) == "42501":
+            user = identifier(self.database.dsn.parts.get("user", "") or "…")
+            advice = privileges.advice(words, user) or advice
         if self.database.label == "scratch":
             advice = "invoke check   (once the script is mended; or SCRATCH_DSN names a server that has what it needs)"
         hint = advice.format(verb=verb, env=self.database.env_option)
@@ -267,7 +287,8 @@ def alembic(settings: Settings, name: str, *args: Any, **options: Any) -> str:
     """Run a command of Alembic that needs no database and return what it prints.
 
     Raises:
-        ExpectedError: It fails, or asks for the revision of a database, which env.py would choose.
+        ExpectedError: The scripts cannot be read, there is no such revision, or it is asked for that of a database,
+            which env.py would choose.
     """
     named = [each for each in (*args, *options.values()) if isinstance(each, str)]
     if any("current" in each.split(":") for each in named):
@@ -276,10 +297,18 @@ def alembic(settings: Settings, name: str, *args: Any, **options: Any) -> str:
             cause="it asks no database",
             hint="invoke current   (tells it; then name the revision)",
         )
+    scripts = history.read(settings)
+    for revision in (part for each in named for part in re.split(r"[:,]", each)):
+        if re.fullmatch(r"\w+", revision) and revision != "heads":
+            scripts.resolve(revision)
     config = history.alembic_config(settings)
     printed = io.BytesIO()
     config.stdout = io.TextIOWrapper(printed, encoding="utf-8", write_through=True)
     config.cmd_opts = None  # not quiet: what it says is what was asked for
-    with broken_scripts.told(settings):
+    try:
         getattr(command, name)(config, *args, **options)
+    except CommandError as error:
+        raise ExpectedError(
+            f"invoke {name} cannot do that", cause=str(error), hint=f"invoke {name} --help"
+        ) from error
     return printed.getvalue().decode()

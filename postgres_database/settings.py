@@ -122,11 +122,15 @@ def load(
     path = root / (f".env.{name}" if name else ".env")
     in_process = {key: value for key in KEYS if (value := environ.get(key, "").strip())}
     if name and not path.is_file() and not any(key in in_process for key in DSN_KEYS):
-        known = ", ".join(env_files(root)) or "none yet"
+        known = env_files(root)
+        near = difflib.get_close_matches(name, known, n=1)
+        copy = f"cp .env.example {path.name}   (then set POSTGRES_DSN in it"
         raise ExpectedError(
             f"the environment {name!r} has no file {path.name}",
-            cause=f"environments with a file: {known}",
-            hint=f"cp .env.example {path.name}   (then set POSTGRES_DSN in it)",
+            cause=f"environments with a file: {', '.join(known) or 'none yet'}",
+            hint=f"the same command with --env {near[0]}   (did you mean that? else {copy})"
+            if near
+            else f"{copy})",
         )
     return _Reader(root, name, path, in_process, environ).read()
 

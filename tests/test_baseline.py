@@ -29,6 +29,7 @@ from postgres_database import (
 from postgres_database.connection import Database
 from postgres_database.errors import ExpectedError
 from postgres_database.history import History
+from postgres_database.runner import open_runner
 from postgres_database.scratch import Scratch
 from postgres_database.settings import ROOT
 
@@ -674,3 +675,38 @@ def all_contents(database: Database) -> dict[str, object]:
         rows = f"SELECT count(*), md5(string_agg(t::text, '|' ORDER BY t::text)) FROM {name} t"
         found[str(name)] = run_sql(database, state if kind == "S" else rows)
     return found
+
+
+@pytest.mark.parametrize(
+    ("change", "place"),
+    [
+        ("ALTER TABLE a ADD y text", "cccc"),
+        ("DROP FUNCTION f", "aaaa"),
+        ("DROP FUNCTION f; DROP TABLE a", "base"),
+    ],
+)
+def test_database_that_is_another_revision_than_it_says(
+    three: Project, change: str, place: str
+) -> None:
+    """What a database is, by hand or from a backup, is found although it is stamped, and stamped after a yes."""
+    with open_runner(three.settings, three.database) as run:
+        run.stamp(["bbbb"])
+    run_sql(three.database, change)
+    if place == "cccc":
+        with pytest.raises(ExpectedError, match="stopped at revision cccc") as caught:
+            upgrade.upgrade(three.settings, three.database, confirm=yes)
+        assert "invoke baseline-existing" in caught.value.hint
+    with pytest.raises(ExpectedError, match="not confirmed"):
+        baseline.baseline(three.settings, three.database, "", no)
+    assert stamped(three.database) == ["bbbb"]
+    asked: list[str] = []
+
+    def agree(question: str, details: Sequence[str]) -> bool:
+        asked.extend([question, *details])
+        return True
+
+    result = baseline.baseline(three.settings, three.database, "", agree)
+    assert result.revision == place
+    assert asked[0].endswith(f"as {place}")
+    assert asked[1] == "stamped as bbbb, which it is not; it is"
+    assert stamped(three.database) == ([] if place == "base" else [place])

@@ -163,8 +163,22 @@ def test_something_else_on_the_port(stranger: int) -> None:
 
 # A server's own words, as it says them before it lets anybody in, and what must be put right.
 FATAL = {
+    b'too many connections for role "app"': "fewer are connected, or ALTER ROLE … CONNECTION LIMIT … has raised it",
+    b'too many connections for database "shop"': (
+        "fewer are connected, or ALTER DATABASE … CONNECTION LIMIT … has raised it"
+    ),
+    b"sorry, too many clients already": "fewer are connected, or max_connections of the server is greater",
+    b"remaining connection slots are reserved for roles with the SUPERUSER attribute": (
+        "fewer are connected, or max_connections of the server is greater"
+    ),
+    b"the database system is starting up": "the server has started; nothing is wrong with the DSN",
+    b"the database system is shutting down": "the server has started; nothing is wrong with the DSN",
+    b'permission denied for database "shop"': "its owner has said GRANT CONNECT ON DATABASE … TO …",
+    b'password authentication failed for user "app"': (
+        "user and password are right, and it has not expired: VALID UNTIL of the role"
+    ),
     b'role "app" does not exist': "the user exists and may log in",
-    b'role "app" is not permitted to log in': "the user exists and may log in",
+    b'role "app" is not permitted to log in': "the user may log in: ALTER ROLE … LOGIN",
     b'Peer authentication failed for user "app"': "user and password are right",
     b'no pg_hba.conf entry for host "10.0.0.1"': "the server lets this user in",
 }
@@ -444,3 +458,17 @@ def test_signals_while_a_statement_runs(
     finally:
         signal.signal(number, before)
     assert signal.set_wakeup_fd(-1) == -1
+
+
+def test_a_database_that_accepts_no_connections(server: Database, database: Database) -> None:
+    """The command that the error names lets the database accept connections again."""
+    name = database.dsn.database
+    with server.connect(autocommit=True) as connection:
+        connection.exec_driver_sql(f"ALTER DATABASE {name} ALLOW_CONNECTIONS false")
+    error = refused(database)
+    sql = f'ALTER DATABASE "{name}" ALLOW_CONNECTIONS true'
+    assert error.hint == f"invoke psql --database postgres --command '{sql}'"
+    with server.connect(autocommit=True) as connection:
+        connection.exec_driver_sql(sql)
+    with database.connect():
+        pass

@@ -362,3 +362,20 @@ def test_faults_of_services(services: Path, text: str | None, message: str) -> N
         dsn.with_service(Dsn({"service": "prod"}), {"PGSERVICEFILE": str(services)})
     assert str(services) in str(caught.value)
     assert "QXZ" not in f"{caught.value!r}"
+
+
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        ("postgresql+asyncpg://u@h/d?ssl=require", "ssl is no parameter of libpq, write sslmode=require"),
+        ("postgresql://u@h/d?schema=shop", "schema is no parameter of libpq, write options=-c%20s"),
+        ("host=h currentSchema=x", "currentSchema is no parameter of libpq, write options="),
+        ("postgresql://h/d?pgbouncer=1&pool_size=1", "pgbouncer is no parameter of libpq, leave it out; pool_size"),
+        ("host=h user=u database=d", "database is no parameter of libpq, write dbname=…"),
+        ("jdbc:postgresql://h/d?user=u", "it must start with postgresql://"),
+    ],
+)  # fmt: skip
+def test_parameters_of_frameworks_are_refused_by_name(text: str, said: str) -> None:
+    """What drivers and frameworks write into a URL is named with the spelling of libpq."""
+    with pytest.raises(ValueError, match=re.escape(said)):
+        dsn.parse(text)

@@ -1,0 +1,43 @@
+"""A privilege that is missing → who must grant it, and how; pure."""
+
+import re
+
+DENIED = re.compile(
+    r"permission denied for (foreign server|foreign-data wrapper|\w+) (\S.*)"
+    r"|must be owner of (.+)|permission denied to (.+)"
+)
+GRANTS = {
+    # Since PostgreSQL 15 nobody but its owner may create in public (release notes of 15).
+    "schema": "GRANT USAGE, CREATE ON SCHEMA {name} TO {user}",
+    "database": "GRANT CREATE ON DATABASE {name} TO {user}",
+    "sequence": "GRANT ALL ON SEQUENCE {name} TO {user}",
+    "function": "GRANT EXECUTE ON FUNCTION {name} TO {user}",
+    "type": "GRANT USAGE ON TYPE {name} TO {user}",
+    "language": "GRANT USAGE ON LANGUAGE {name} TO {user}",
+    "foreign server": "GRANT USAGE ON FOREIGN SERVER {name} TO {user}",
+    "foreign-data wrapper": "GRANT USAGE ON FOREIGN DATA WRAPPER {name} TO {user}",
+    "tablespace": "GRANT CREATE ON TABLESPACE {name} TO {user}",
+    "table": "GRANT ALL ON {name} TO {user}",
+    "view": "GRANT ALL ON {name} TO {user}",
+}
+"""By the kind of object; the name stands as the server says it."""
+
+
+def advice(said: str, user: str) -> str:
+    """Return what to type next; empty if the words name no privilege.
+
+    Args:
+        said: The server's words.
+        user: Who lacks the privilege, as SQL.
+    """
+    found = DENIED.search(said)
+    if not found:
+        return ""
+    kind, name, owned, may = found.groups()
+    if kind in GRANTS:
+        grant = GRANTS[kind].format(name=name.strip(), user=user)
+        return f"invoke psql{{env}} --command '{grant}'   (as the owner of the {kind}, or as a superuser)"
+    if owned:
+        return f"invoke status{{env}}   (once the DSN names the owner of {owned.strip()}, or a member of that role)"
+    what = (may or f"use {kind} {name}").strip()
+    return f"invoke status{{env}}   (once the DSN names a role that may {what}, or a superuser has done it)"
