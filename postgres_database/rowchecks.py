@@ -1,4 +1,4 @@
-"""Whether the rows of a target stand in the way of pending scripts, and which rows these drop: asked, read-only."""
+"""Whether the rows of a target stand in the way of pending scripts: asked, read-only."""
 
 import re
 from collections.abc import Callable, Iterable, Iterator, Sequence
@@ -12,23 +12,19 @@ import sqlalchemy as sa
 
 from postgres_database import losses, rowqueries, rules
 from postgres_database.connection import Database, cancelled_by_ctrl_c
-from postgres_database.demands import Demand, Loss, Reading, names, texts
+from postgres_database.demands import Demand, Reading, names, texts
 from postgres_database.errors import ExpectedError
 from postgres_database.history import Revision
 from postgres_database.printed import Printed
 from postgres_database.rowqueries import LISTED, Rows
 from postgres_database.rules import Cast, Check, ForeignKey, NoRows, Rule, Stored, Unique
-from postgres_database.tokens import unquoted, without_literals
+from postgres_database.tokens import unquoted
 from postgres_database.transactions import asked, found
 
 WIDTH = 60  # characters of a key
 NOT_THERE = ("42P01", "42703", "42883", "42704", "3F000")
 """What an expression names is not there, so it cannot be asked beforehand."""
 BLOCKED = "55P03"
-
-DROPS = re.compile(r"\bdrop_table\b|\bDROP\s+(?:TABLE|SCHEMA|OWNED)\b", re.IGNORECASE)
-KNOWN = re.compile(r"CREATE|COMMENT|DROP (?:TABLE|SCHEMA)", re.IGNORECASE)
-"""Statements that drop what they name, or nothing."""
 
 TABLES, WITH_VIEWS = ["r", "p"], ["r", "p", "m"]
 
@@ -66,7 +62,7 @@ def obstacles(database: Database, steps: Iterable[Printed], on_note: OnNote) -> 
     asked = [(step.revision, reading.read(step.statements)[0]) for step in steps]
     if not any(demands for _, demands in asked):
         return []
-    with _looking(database) as look:
+    with looking(database) as look:
         found = (
             obstacle
             for revision, demands in asked
@@ -94,50 +90,8 @@ def refuse(database: Database, found: Sequence[Obstacle]) -> None:
     )
 
 
-@dataclass(frozen=True)
-class Dropped:
-    """Rows or values that revisions drop from a target."""
-
-    text: str
-    """What and how many, for people."""
-    table: bool
-    """Whether a table goes with its rows."""
-
-    def __str__(self) -> str:
-        """Return the text."""
-        return self.text
-
-
-def dropped(
-    database: Database, steps: Sequence[Printed], *, counted: bool = True
-) -> tuple[Dropped, ...]:
-    """Return what rows and values revisions drop from a target; uncounted also what may have none."""
-    reading = Reading()
-    read = [loss for step in steps for loss in reading.read(step.statements)[1]]
-    found = dict.fromkeys(read)
-    if not (found and counted):
-        lines = [(loss, _uncounted(loss)) for loss in found]
-    else:
-        with _looking(database) as look:
-            lines = [(loss, line) for loss in found for line in look.loss(loss)]
-    return (
-        *(Dropped(line, loss.kind in {"table", "schema"}) for loss, line in lines),
-        *(Dropped(line, table=True) for step in steps for line in _unknown(step)),
-    )
-
-
-def _unknown(step: Printed) -> Iterator[str]:
-    """Yield what may drop tables, though only a run can tell."""
-    if step.statements is None and DROPS.search(step.source):
-        yield f"revision {step.revision.id} may drop tables with their rows: only a run can tell"
-    for statement in step.statements or ():
-        if DROPS.search(statement) and not KNOWN.match(statement):
-            text = shorten(without_literals(statement), WIDTH, placeholder=" …")
-            yield f"tables may be dropped with their rows by {text}"
-
-
 @contextmanager
-def _looking(database: Database) -> Iterator["_Look"]:
+def looking(database: Database) -> Iterator["Look"]:
     """Open a transaction that only reads and does not wait long.
 
     Its limits are set in it: a pooler in front of the server may refuse options of a connection.
@@ -147,7 +101,7 @@ def _looking(database: Database) -> Iterator["_Look"]:
         connection.begin(),
         cancelled_by_ctrl_c(connection),
     ):
-        look = _Look(database, connection)
+        look = Look(database, connection)
         try:
             look.run(rowqueries.BEGIN)
             yield look
@@ -160,7 +114,9 @@ def _looking(database: Database) -> Iterator["_Look"]:
 
 
 @dataclass(frozen=True)
-class _Look:
+class Look:
+    """A transaction in which rows are asked for. Use `looking`."""
+
     database: Database
     connection: sa.Connection
 
@@ -200,11 +156,11 @@ class _Look:
             if error.pgcode not in NOT_THERE:
                 on_note(
                     f"not known whether rows of {demand.table} stand in the way of revision {revision.id}:"
-                    f" {self._why(error)}"
+                    f" {self.why(error)}"
                 )
             return []
 
-    def _why(self, error: psycopg2.Error) -> str:
+    def why(self, error: psycopg2.Error) -> str:
         """Say why a query failed; an error about a value would say the value."""
         if error.pgcode == BLOCKED:
             return "somebody has locked the table for more than 5 s"
@@ -276,19 +232,25 @@ class _Look:
         if isinstance(rule, Unique) and rule.unless:
             return self.oid(rule.unless) is None
         if isinstance(rule, NoRows):
-            there = self._column(table, rule.column, rule.type)
+            there = self.column(table, rule.column, rule.type)
             type_ = {"type": self.oid(rule.type or "int", "type")}
             return not there and self.ask(rowqueries.HAS_DEFAULT, type_) == [(False,)]
         return True
 
-    def _column(self, table: Rows, column: str, type_: str) -> list[Any]:
+    def in_schema(self, name: str) -> list[Rows]:
+        """Return the tables of a schema."""
+        schema = {"oid": self.oid(name, "namespace"), "kinds": TABLES}
+        return [*map(_rows, self.ask(rowqueries.IN_SCHEMA, schema))]
+
+    def column(self, table: Rows, column: str, type_: str) -> list[Any]:
+        """Return the type of a column and the one that a name stands for; nothing without the column."""
         bare = re.sub(r" ?\([^)]*\)", "", type_) or "text"
         values = {"table": table.oid, "column": unquoted(column)[0]}
         return self.ask(rowqueries.COLUMN, values | {"type": self.oid(bare, "type")})
 
     def _is_free(self, rule: Cast, table: Rows) -> bool:
         """Tell whether every value fits into the new type, or nobody can tell."""
-        for here, goal in self._column(table, rule.column, rule.type):
+        for here, goal in self.column(table, rule.column, rule.type):
             if goal is None:
                 return True
             sizes = "".join(re.findall(r"\([^)]*\)", rule.type))
@@ -306,40 +268,6 @@ class _Look:
         ((count,),) = self.run(rowqueries.counted(query))
         listed = self.run(rowqueries.listed(query, table)) if count else []
         return count, [keys for (keys,) in listed]
-
-    def loss(self, loss: Loss) -> list[str]:
-        """Say how many rows or values are lost; nothing if there are none."""
-        try:
-            with self.trying():
-                if loss.kind != "schema":
-                    tables = [self.table(loss.name)]
-                else:
-                    schema = {"oid": self.oid(loss.name, "namespace"), "kinds": TABLES}
-                    tables = [*map(_rows, self.ask(rowqueries.IN_SCHEMA, schema))]
-                return [line for table in tables if table for line in self._counted(table, loss)]
-        except psycopg2.Error as error:
-            return [f"{_uncounted(loss)}   (not counted: {self._why(error)})"]
-
-    def _counted(self, table: Rows, loss: Loss) -> Iterator[str]:
-        if loss.column and not self._column(table, loss.column, ""):
-            return
-        ((count,),) = self.run(rowqueries.filled(table, loss.column))
-        rows = "1 row" if count == 1 else f"{count:,} rows"
-        if not count:
-            return
-        if loss.column:
-            yield f"values of {table.name}.{loss.column} in {rows} are dropped"
-        elif loss.kind == "rows":
-            yield f"rows of {table.name} are deleted; it has {count:,} now"
-        else:
-            yield f"{rows} of {table.name} {'is' if count == 1 else 'are'} dropped"
-
-
-def _uncounted(loss: Loss) -> str:
-    if loss.column:
-        return f"values of {loss.name}.{loss.column} are dropped"
-    place = f"schema {loss.name}" if loss.kind == "schema" else loss.name
-    return f"rows of {place} are {'deleted' if loss.kind == 'rows' else 'dropped'}"
 
 
 def _rows(row: Sequence[Any]) -> Rows:

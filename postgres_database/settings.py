@@ -124,13 +124,13 @@ def load(
     if name and not path.is_file() and not any(key in in_process for key in DSN_KEYS):
         known = env_files(root)
         near = difflib.get_close_matches(name, known, n=1)
-        copy = f"cp .env.example {path.name}   (then set POSTGRES_DSN in it"
+        copy = f"cp .env.example {path.name}"
         raise ExpectedError(
             f"the environment {name!r} has no file {path.name}",
             cause=f"environments with a file: {', '.join(known) or 'none yet'}",
-            hint=f"the same command with --env {near[0]}   (did you mean that? else {copy})"
+            hint=f"the same command with --env {near[0]}   (did you mean that? if not: {copy})"
             if near
-            else f"{copy})",
+            else f"{copy}   (then set POSTGRES_DSN in it)",
         )
     return _Reader(root, name, path, in_process, environ).read()
 

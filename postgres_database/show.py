@@ -54,13 +54,8 @@ def plan(result: UpgradeResult, verb: str) -> None:
 
 def upgrade(result: UpgradeResult, verb: str) -> None:
     """Show where the target stands now."""
-    at_head = "head: " if result.at_head else ""
-    say(
-        f"now at {at_head}{_places(result.after)}"
-        if result.after != result.before
-        else _nothing(result, verb),
-        style="green",
-    )
+    now = f"now at {'head: ' if result.at_head else ''}{_places(result.after)}"
+    say(now if result.after != result.before else _nothing(result, verb), style="green")
 
 
 def _nothing(result: UpgradeResult, verb: str) -> str:

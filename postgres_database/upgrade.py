@@ -8,6 +8,7 @@ from dataclasses import dataclass, replace
 from postgres_database import (
     blockers,
     cluster,
+    drops,
     history,
     journal,
     printed,
@@ -17,10 +18,11 @@ from postgres_database import (
 )
 from postgres_database.autocommit import REPORT, TELL
 from postgres_database.connection import Database
+from postgres_database.drops import Dropped
 from postgres_database.errors import ExpectedError
 from postgres_database.history import Revision
 from postgres_database.printed import Printed
-from postgres_database.rowchecks import Dropped, Obstacle, OnNote
+from postgres_database.rowchecks import Obstacle, OnNote
 from postgres_database.runner import BlockedError, Runner
 from postgres_database.running import OnStep
 from postgres_database.settings import Settings
@@ -97,8 +99,8 @@ def upgrade(  # noqa: PLR0913
         lost = look.dropped()
         tables = any(each.table for each in lost)
         if settings.protected or tables:
-            drops = ", which drops tables with their rows" if tables else ""
-            ask(confirm, f"upgrade {database.dsn}{drops}", look.lines(lost))
+            more = ", which drops tables with their rows" if tables else ""
+            ask(confirm, f"upgrade {database.dsn}{more}", look.lines(lost))
         if settings.target is None:
             with database.connect(autocommit=True) as own:
                 cluster.provide(own, *history.cluster_names(plan))
@@ -205,7 +207,7 @@ class _Look:
         return tuple(rowchecks.obstacles(self.database, self.steps, self.on_note))
 
     def dropped(self) -> tuple[Dropped, ...]:
-        return rowchecks.dropped(self.database, self.steps, counted=not self.skip)
+        return drops.dropped(self.database, self.steps, counted=not self.skip)
 
     def lines(self, lost: Sequence[Dropped]) -> list[str]:
         """Return what is shown to whoever confirms."""

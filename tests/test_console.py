@@ -20,6 +20,7 @@ from postgres_database.check import CheckResult, TargetCheck
 from postgres_database.comparison import Comparison
 from postgres_database.connection import Database
 from postgres_database.drift import Drift, Drifts
+from postgres_database.drops import Dropped
 from postgres_database.dsn import Dsn
 from postgres_database.errors import ExpectedError
 from postgres_database.history import Revision
@@ -27,7 +28,7 @@ from postgres_database.initialise import InitResult
 from postgres_database.locate import Place
 from postgres_database.printed import Printed
 from postgres_database.revision import RevisionResult
-from postgres_database.rowchecks import Dropped, Obstacle
+from postgres_database.rowchecks import Obstacle
 from postgres_database.running import Step
 from postgres_database.settings import ROOT, Settings
 from postgres_database.snapshot import Difference, Key

@@ -7,7 +7,7 @@ import psycopg2
 import pytest
 from conftest import Project, needs_version, run_sql
 
-from postgres_database import dump, rowchecks, rowqueries, upgrade
+from postgres_database import drops, dump, rowchecks, rowqueries, upgrade
 from postgres_database.connection import Database
 from postgres_database.errors import ExpectedError
 from postgres_database.history import Revision
@@ -389,4 +389,4 @@ def test_rows_that_are_dropped(database: Database, text: str, lines: list[str]) 
     """What is dropped is counted in the target; what is empty or made by the scripts is not told."""
     run_sql(database, BEFORE)
     step = Printed(Revision("aaaa", "m", ROOT), tuple(statements(text)), online=False)
-    assert [*map(str, rowchecks.dropped(database, [step]))] == lines
+    assert [*map(str, drops.dropped(database, [step]))] == lines
