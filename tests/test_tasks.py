@@ -15,6 +15,7 @@ from conftest import PASSWORD, Checkout, as_text, run_sql
 from invoke import Collection
 
 import tasks
+from postgres_database import journal
 from postgres_database.connection import Database
 from postgres_database.dsn import Dsn
 from postgres_database.server import EmbeddedServer
@@ -285,7 +286,7 @@ def test_psql_runs_on_the_target(trial: Checkout, database: Database) -> None:
 
 def test_plain_alembic_works(trial: Checkout, database: Database) -> None:
     """`alembic` at the root finds the same target by the same env files."""
-    run_sql(database, "CREATE TABLE alembic_version_log (revision text)")  # as our commands make it
+    run_sql(database, journal.CREATE.format("alembic_version_log"))  # as our commands make it
     for arguments, shown in (
         (["upgrade", "head"], ""),
         (["current"], "d92233541b7a (head)"),
