@@ -25,6 +25,7 @@ from postgres_database import settings as settings_module
 from postgres_database.connection import Database
 from postgres_database.errors import ExpectedError
 from postgres_database.settings import Settings
+from postgres_database.version_table import VersionTable
 
 
 def run(context: Any) -> None:
@@ -60,7 +61,7 @@ def _run(context: Any, settings: Settings) -> None:
             with connected.begin():
                 where = stamped.place(target, connected).options
             settle = partial(_settle, settings, target)
-            ours = {"on_version_apply": settle, "include_name": _all_but(target.versions.log)}
+            ours = {"on_version_apply": settle, "include_name": _all_but(target.versions)}
             _migrate(context, connection=connected, **ours, **where)
 
 
@@ -72,9 +73,12 @@ def _settle(settings: Settings, database: Database, *, ctx: Any, heads: set[str]
     )
 
 
-def _all_but(log: str) -> Callable[[str | None, str, Any], bool]:
-    """Keep the log of a target out of what plain `alembic` compares with the models."""
-    return lambda name, kind, _parents: kind != "table" or name != log
+def _all_but(versions: VersionTable) -> Callable[[str | None, str, Any], bool]:
+    """Keep the tables of Alembic and ours out of what plain `alembic` compares with the models.
+
+    Alembic itself leaves its own out only where it was not told the schema.
+    """
+    return lambda name, kind, _parents: kind != "table" or name not in {versions.name, versions.log}
 
 
 def _migrate(context: Any, **how: Any) -> None:
@@ -90,7 +94,11 @@ def _migrate(context: Any, **how: Any) -> None:
         steps_of = context.get_context().opts["fn"]  # of Alembic's own command
 
         def scripts(*arguments: Any) -> Any:
-            return transactions.scripts(connected, steps_of(*arguments))
+            with transactions.scripted(
+                connected
+            ):  # autogenerate compares here, in the usual schema
+                steps = [*steps_of(*arguments)]
+            return transactions.scripts(connected, steps)
 
         context.configure(**options, fn=scripts)
     with context.begin_transaction():
