@@ -3,6 +3,7 @@
 What a command needs is imported when it runs, so that `--list` and `--help` answer at once.
 """
 
+import errno
 import os
 import subprocess
 import sys
@@ -22,6 +23,7 @@ sys.dont_write_bytecode = bool(sys.flags.dont_write_bytecode)
 INTERRUPTED = 130
 FAILED = 1
 DIFFERENT = 2
+FULL_OR_READ_ONLY = (errno.EROFS, errno.ENOSPC, errno.EDQUOT, errno.EACCES, errno.EPERM)
 
 
 class Command(Task[Any]):
@@ -41,10 +43,24 @@ class Command(Task[Any]):
             if os.environ.get("DEBUG"):
                 raise
             raise Exit(str(error), code=1) from error
+        except OSError as error:
+            if os.environ.get("DEBUG") or error.errno not in FULL_OR_READ_ONLY:
+                raise
+            raise Exit(str(_unwritable(error)), code=FAILED) from error
         except KeyboardInterrupt as error:
             resumed = self.name in {"upgrade", "downgrade"}
             more = "; what is done stays, the same command goes on where it was" if resumed else ""
             raise Exit(f"interrupted{more}", code=INTERRUPTED) from error
+
+
+def _unwritable(error: OSError) -> ExpectedError:
+    """Say which file cannot be written."""
+    place = error.filename or "a file"
+    return ExpectedError(
+        f"{place} cannot be written",
+        cause=error.strerror or str(error),
+        hint=f"df -h {Path(str(place)).parent}   (the same command again, once there is room and it may be written)",
+    )
 
 
 # invoke takes --help for the value of a required parameter and hands out short flags by itself.
@@ -321,13 +337,14 @@ def status(c: Context, env: str = "", json: bool = False) -> None:
 @command(help={"env": ENV})
 def current(c: Context, env: str = "") -> None:
     """Show the revision that the target is at."""
-    from postgres_database import console, history, runner, show
+    from postgres_database import console, history, known, runner, show
 
     settings = _settings(env)
     scripts = history.read(settings)
-    with runner.open_runner(settings, console.open_target(settings)) as run:
+    target = console.open_target(settings)
+    with runner.open_runner(settings, target) as run:
         ids = run.current()
-    scripts.require(ids)
+    known.require(scripts, target, ids)
     show.current([scripts[revision_id] for revision_id in ids], scripts.heads)
 
 

@@ -10,6 +10,7 @@ from postgres_database.adoption import Adoption
 from postgres_database.connection import Database, identifier
 from postgres_database.errors import ExpectedError
 from postgres_database.history import History
+from postgres_database.known import origin
 from postgres_database.locate import Place, locate
 from postgres_database.runner import Runner
 from postgres_database.scratch import Scratch
@@ -113,7 +114,8 @@ def _refuse_strangers(
         purge = f"invoke stamp{settings.env_option} --purge --target base"
         raise ExpectedError(
             f"{database.dsn} already is at revision {', '.join(unknown)}",
-            cause="the scripts of a database with a revision are in some repository, but not in this one",
+            cause="the scripts of a database with a revision are in some repository, but not in this one\n"
+            + origin(database, unknown),
             hint=f"invoke upgrade{settings.env_option}   (with those scripts in migration/versions;"
             f" if they are lost for good: {purge}, then this again)",
         )

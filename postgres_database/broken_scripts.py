@@ -20,6 +20,8 @@ QUOTED = re.compile(r"['\"]([^'\"]+)['\"]")
 MARKER = re.compile(r"<{7} |={7}$|>{7} |\|{7} ")
 """What git writes where it cannot merge."""
 
+PACKAGE = Path(__file__).parent
+
 
 @contextmanager
 def told(settings: Settings) -> Iterator[None]:
@@ -133,6 +135,19 @@ def place(error: BaseException, root: Path) -> str:
         if path.is_relative_to(root / "migration") and path.name != "env.py":
             return str(path.relative_to(root)) + (f", line {line}" if line else "")
     return ""
+
+
+def raised(error: BaseException, root: Path) -> str:
+    """Return file and line of the project's own code where an error arose, such as a listener to its events."""
+    for frame in reversed(traceback.extract_tb(error.__traceback__)):
+        path = Path(frame.filename)
+        ours = PACKAGE in path.parents and PACKAGE / "models" not in path.parents
+        if ours or not path.is_relative_to(root) or path.name in {"env.py", "tasks.py"}:
+            continue
+        inside = path.relative_to(root)
+        if not {"site-packages", ".venv"}.intersection(inside.parts):
+            return f"{inside}, line {frame.lineno}"
+    return place(error, root)
 
 
 def located(error: ExpectedError, root: Path, script: Path) -> ExpectedError:

@@ -7,6 +7,7 @@ from postgres_database import (
     comparison,
     drift,
     history,
+    known,
     project_models,
     provided,
     runner,
@@ -102,7 +103,7 @@ def _target(
 ) -> TargetCheck:
     with runner.open_runner(settings, target.read_only()) as run:
         current = run.current()
-    scripts.require(current)
+    known.require(scripts, target, current)
     at = session.at(scripts, current)
     return TargetCheck(
         settings.label,

@@ -6,6 +6,7 @@ import shlex
 import signal
 import socket
 import threading
+import traceback
 from collections.abc import Iterator
 from contextlib import closing, contextmanager
 from dataclasses import dataclass, replace
@@ -132,6 +133,13 @@ class Database:
             connection = engine.connect()
         except DBAPIError as error:
             raise self._refused(error) from error
+        except Exception as error:
+            frame = traceback.extract_tb(error.__traceback__)[-1]
+            raise ExpectedError(
+                f"cannot connect to {self.dsn}: what the models let SQLAlchemy do at a connection fails",
+                cause=f"{type(error).__name__}: {self.words(error)}\n(in {frame.filename}, line {frame.lineno})",
+                hint=f"invoke psql{self.env_option}   (does without it; once it is mended, the same command again)",
+            ) from error
         with connection:
             if autocommit:
                 connection.execution_options(isolation_level="AUTOCOMMIT")

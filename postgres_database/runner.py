@@ -48,6 +48,8 @@ COMMANDS: dict[str, Callable[..., None]] = {
 }
 MENDED = "invoke {verb}{env}   (once the script is mended)"
 LOOK = "invoke status{env}"
+LOST = "57P01 57P02 57P03 57P05 08006 25P03 25P04"
+"""SQLSTATE of connections that the server ends; the driver's own words for it have none."""
 BLOCKED = ("55P03", "40P01")
 """SQLSTATE of a lock that was not to be had in time, and of a deadlock."""
 FOUND = (
@@ -66,6 +68,8 @@ ADVICE = {
     "42P01": MISSING,
     "42703": MISSING,
     "42883": MISSING,
+    "53100": "invoke {verb}{env}   (once the server's disk has room)",
+    "58030": "invoke {verb}{env}   (once the server can write to its disk again)",
     "25006": "invoke status{env}   (the server is a standby or read-only: the DSN must name the primary)",
     "3F000": "invoke {verb}{env}   (with options='-c search_path=public' in the DSN: no schema of its path is there)",
     "42501": "invoke psql{env} --command '\\du'   (the user of the DSN lacks a privilege)",
@@ -175,6 +179,8 @@ class Runner:
             raise
         except Exception as error:
             self._log(FAILED, run)
+            if run.guard.lost and not self.connection.closed:
+                raise self._lost(error, verb, run.left[0]) from error
             failure = self.failure(error, verb, self._stopped(verb, run.left[0]))
             if run.guard.ended:
                 raise self._ended(verb, run.left[0], failure.cause) from error
@@ -206,6 +212,27 @@ class Runner:
         parts = f"{verb} stopped at revision {revision}; its transaction was rolled back"
         return parts + (", but not what it did outside of it" if revision.online else "")
 
+    def _lost(self, error: Exception, verb: str, revision: Revision) -> ExpectedError:
+        """Tell of a lost connection in the words of the server, not in those of who found it closed afterwards.
+
+        The driver hands on what libpq says, and not what the server said last; so it is asked how it is now.
+        """
+        more = ", and what it did outside of its transaction stays" if revision.online else ""
+        found = next(filter(_is_lost, _chain(error)), None)
+        words = self.database.words(found) if found else "the script caught what the driver said"
+        try:
+            with self.database.connect():
+                now = "the server answers again; its log says why it ended the connection"
+        except ExpectedError as refused:
+            now = f"now: {refused.cause}"
+        return ExpectedError(
+            f"{verb} stopped at revision {revision}: the connection was lost;"
+            f" the server rolls back what was not committed{more}",
+            cause=f"{words}\n{now}",
+            hint=f"invoke {verb}{self.database.env_option}   (with what else was typed, once the server answers: it"
+            " goes on where it was)",
+        )
+
     def _ended(self, verb: str, revision: Revision, cause: str) -> ExpectedError:
         return ExpectedError(
             f"{verb} stopped at revision {revision}, which ended its transaction by itself:"
@@ -221,9 +248,12 @@ class Runner:
         words = self.database.words(error)
         if not isinstance(original, psycopg2.Error):
             words = f"{type(error).__name__}: {words}"
-        if place := broken_scripts.place(error, self.settings.root):
+        script = broken_scripts.place(error, self.settings.root)
+        place = script if _code(error) else broken_scripts.raised(error, self.settings.root)
+        if place:
             words += f"\n(in {place})"
-        advice = ADVICE.get(_code(error), MENDED if place else LOOK)
+        file = "the script" if place == script else place.partition(",")[0]
+        advice = ADVICE.get(_code(error), MENDED.replace("the script", file) if place else LOOK)
         if _code(error) == "42501":
             user = identifier(self.database.dsn.parts.get("user", "") or "…")
             advice = privileges.advice(words, user) or advice
@@ -231,6 +261,21 @@ class Runner:
             advice = "invoke check   (once the script is mended; or SCRATCH_DSN names a server that has what it needs)"
         hint = advice.format(verb=verb, env=self.database.env_option)
         return ExpectedError(what, cause=words, hint=hint)
+
+
+def _chain(error: BaseException | None) -> list[BaseException]:
+    """Return an error and what it arose from or after, the first one first."""
+    found: list[BaseException] = []
+    while error and error not in found:
+        found.insert(0, error)
+        error = error.__cause__ or error.__context__
+    return found
+
+
+def _is_lost(error: BaseException) -> bool:
+    """Tell whether an error is that of a connection which was lost, before others found it closed."""
+    original = getattr(error, "orig", error)
+    return isinstance(original, psycopg2.OperationalError) and (original.pgcode or LOST) in LOST
 
 
 def _code(error: Exception) -> str:

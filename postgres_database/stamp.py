@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence, Sized
 
-from postgres_database import drift, history, runner, scratch
+from postgres_database import drift, history, known, runner, scratch
 from postgres_database.connection import Database
 from postgres_database.drift import Drift
 from postgres_database.errors import ExpectedError
@@ -41,7 +41,7 @@ def stamp(  # noqa: PLR0913
     goal = scripts.resolve(target)
     with runner.open_runner(settings, database) as run, run.alone(on_wait, wait):
         before = () if purge else run.current()
-        scripts.require(before)
+        known.require(scripts, database, before)
         run.require_writable()
         state = _after(scripts, goal, before)
         doubts = _doubts(settings, database, scripts, state)

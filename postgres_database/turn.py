@@ -9,6 +9,7 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 
+import psycopg2
 import sqlalchemy as sa
 from sqlalchemy.exc import DBAPIError, SQLAlchemyError
 
@@ -88,7 +89,7 @@ def taken(
         yield
     finally:
         if not connection.invalidated:  # else the lock has ended with it
-            with suppress(SQLAlchemyError):
+            with suppress(SQLAlchemyError, psycopg2.Error):  # it may be lost all the same
                 connection.rollback()
                 with connection.begin():
                     connection.execute(UNLOCK, key)

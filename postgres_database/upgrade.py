@@ -11,6 +11,7 @@ from postgres_database import (
     drops,
     history,
     journal,
+    known,
     printed,
     rowchecks,
     runner,
@@ -88,6 +89,7 @@ def upgrade(  # noqa: PLR0913
     scripts = history.read(settings)
     with runner.open_runner(settings, database) as run, _alone(run, on_wait, wait, unless=dry_run):
         before = run.current()
+        known.require(scripts, database, before)
         plan = scripts.pending(before, target)
         steps = printed.printed(settings, "upgrade", plan)
         look = _Look(database, steps, on_note, skip_row_checks)
@@ -132,6 +134,7 @@ def downgrade(  # noqa: PLR0913
     scripts = history.read(settings)
     with runner.open_runner(settings, database) as run, _alone(run, on_wait, wait, unless=dry_run):
         before = run.current()
+        known.require(scripts, database, before)
         plan, _goal = scripts.undone(before, target)
         steps = printed.printed(settings, "downgrade", plan)
         look = _Look(database, steps, on_note, skip_row_checks)
