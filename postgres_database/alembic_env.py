@@ -16,6 +16,7 @@ from postgres_database import (
     history,
     journal,
     project_models,
+    running,
     server,
     stamped,
     steps,  # noqa: F401 - registers op.online, and makes a step of every operation
@@ -69,7 +70,9 @@ def _settle(settings: Settings, database: Database, *, ctx: Any, heads: set[str]
     """Let the log know that plain Alembic has brought the database to another revision."""
     scripts = history.read(settings)
     journal.settle(
-        database, ctx.connection, scripts.adjacent(each for each in heads if each in scripts)
+        database,
+        ctx.connection,
+        running.adjacent(scripts, (each for each in heads if each in scripts)),
     )
 
 

@@ -119,13 +119,6 @@ class History:
                 waiting += self[revision_id].needed
         return tuple(revision for revision in self.revisions if revision.id in wanted)
 
-    def adjacent(self, current: Iterable[str]) -> tuple[list[str], list[str]]:
-        """Return the revisions that may be run next on a database, up and down."""
-        applied = {revision.id for revision in self.upto(current)}
-        missing = [each for each in self.revisions if each.id not in applied]
-        up = [each.id for each in missing if applied.issuperset(each.needed)]
-        return up, [*tips(self[each] for each in applied)]
-
     def resolve(self, text: str) -> str:
         """Turn what people type for a revision (`head`, `base`, an id or its beginning) into an id.
 

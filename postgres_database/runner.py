@@ -17,9 +17,9 @@ from sqlalchemy.exc import DBAPIError, SQLAlchemyError
 from postgres_database import (
     broken_scripts,
     env_script,
+    failures,
     history,
     journal,
-    privileges,
     stamped,
     transactions,
     turn,
@@ -46,38 +46,8 @@ COMMANDS: dict[str, Callable[..., None]] = {
     "upgrade": command.upgrade,
     "downgrade": command.downgrade,
 }
-MENDED = "invoke {verb}{env}   (once the script is mended)"
-LOOK = "invoke status{env}"
-LOST = "57P01 57P02 57P03 57P05 08006 25P03 25P04"
-"""SQLSTATE of connections that the server ends; the driver's own words for it have none."""
 BLOCKED = ("55P03", "40P01")
 """SQLSTATE of a lock that was not to be had in time, and of a deadlock."""
-FOUND = (
-    "invoke baseline-existing{env}   (the database may be at another revision: it finds which one)"
-)
-MISSING = (
-    "invoke {verb}{env}   (once the script is mended; or the database is at another revision:"
-    " invoke baseline-existing{env} finds which one)"
-)
-ADVICE = {
-    "2D000": "invoke edit   (a procedure or DO block that commits must stand in `with op.online():`)",
-    "42P06": FOUND,
-    "42P07": FOUND,
-    "42701": FOUND,
-    "42710": FOUND,
-    "42P01": MISSING,
-    "42703": MISSING,
-    "42883": MISSING,
-    "53100": "invoke {verb}{env}   (once the server's disk has room)",
-    "58030": "invoke {verb}{env}   (once the server can write to its disk again)",
-    "25006": "invoke status{env}   (the server is a standby or read-only: the DSN must name the primary)",
-    "3F000": "invoke {verb}{env}   (with options='-c search_path=public' in the DSN: no schema of its path is there)",
-    "42501": "invoke psql{env} --command '\\du'   (the user of the DSN lacks a privilege)",
-    "42704": "invoke psql{env}   (make there what is missing: scripts name roles, types and tablespaces)",
-    "55P03": "invoke {verb}{env}   (when the table is less busy, or with a longer LOCK_TIMEOUT)",
-    "57014": "invoke {verb}{env}   (with a longer STATEMENT_TIMEOUT)",
-}
-"""What to type next, by SQLSTATE: PostgreSQL manual, appendix A."""
 
 
 @dataclass(frozen=True)
@@ -126,7 +96,13 @@ class Runner:
                 context.stamp(directory, goals)
                 journal.settle(self.database, self.connection)
         except DBAPIError as error:
-            raise self.failure(error, "stamp", f"{self.database.dsn} cannot be stamped") from error
+            raise failures.failure(
+                self.settings,
+                self.database,
+                error,
+                "stamp",
+                f"{self.database.dsn} cannot be stamped",
+            ) from error
 
     def require_writable(self) -> None:
         """Raise ExpectedError if the database only lets itself be read."""
@@ -175,16 +151,18 @@ class Runner:
         except ExpectedError as error:
             self._log(FAILED, run)
             if run.guard.ended:
-                raise self._ended(verb, run.left[0], error.cause) from error
+                raise failures.ended(self.database, verb, run.left[0], error.cause) from error
             raise
         except Exception as error:
             self._log(FAILED, run)
             if run.guard.lost and not self.connection.closed:
-                raise self._lost(error, verb, run.left[0]) from error
-            failure = self.failure(error, verb, self._stopped(verb, run.left[0]))
+                raise failures.lost(self.database, error, verb, run.left[0]) from error
+            failure = failures.failure(
+                self.settings, self.database, error, verb, self._stopped(verb, run.left[0])
+            )
             if run.guard.ended:
-                raise self._ended(verb, run.left[0], failure.cause) from error
-            if _code(error) in BLOCKED:
+                raise failures.ended(self.database, verb, run.left[0], failure.cause) from error
+            if failures.code(error) in BLOCKED:
                 raise BlockedError(run.left[0], failure) from error
             raise failure from error
         except BaseException:
@@ -212,77 +190,6 @@ class Runner:
         parts = f"{verb} stopped at revision {revision}; its transaction was rolled back"
         return parts + (", but not what it did outside of it" if revision.online else "")
 
-    def _lost(self, error: Exception, verb: str, revision: Revision) -> ExpectedError:
-        """Tell of a lost connection in the words of the server, not in those of who found it closed afterwards.
-
-        The driver hands on what libpq says, and not what the server said last; so it is asked how it is now.
-        """
-        more = ", and what it did outside of its transaction stays" if revision.online else ""
-        found = next(filter(_is_lost, _chain(error)), None)
-        words = self.database.words(found) if found else "the script caught what the driver said"
-        try:
-            with self.database.connect():
-                now = "the server answers again; its log says why it ended the connection"
-        except ExpectedError as refused:
-            now = f"now: {refused.cause}"
-        return ExpectedError(
-            f"{verb} stopped at revision {revision}: the connection was lost;"
-            f" the server rolls back what was not committed{more}",
-            cause=f"{words}\n{now}",
-            hint=f"invoke {verb}{self.database.env_option}   (with what else was typed, once the server answers: it"
-            " goes on where it was)",
-        )
-
-    def _ended(self, verb: str, revision: Revision, cause: str) -> ExpectedError:
-        return ExpectedError(
-            f"{verb} stopped at revision {revision}, which ended its transaction by itself:"
-            " what it committed stays, and it is not stamped",
-            cause=cause,
-            hint=f"invoke psql{self.database.env_option}   (undo what it committed; then put what must be committed by"
-            " itself into `with op.online():`, in place of COMMIT in the script)",
-        )
-
-    def failure(self, error: Exception, verb: str, what: str) -> ExpectedError:
-        """Turn what a driver or script raised into an error that says what to type next."""
-        original = error.orig if isinstance(error, DBAPIError) else error
-        words = self.database.words(error)
-        if not isinstance(original, psycopg2.Error):
-            words = f"{type(error).__name__}: {words}"
-        script = broken_scripts.place(error, self.settings.root)
-        place = script if _code(error) else broken_scripts.raised(error, self.settings.root)
-        if place:
-            words += f"\n(in {place})"
-        file = "the script" if place == script else place.partition(",")[0]
-        advice = ADVICE.get(_code(error), MENDED.replace("the script", file) if place else LOOK)
-        if _code(error) == "42501":
-            user = identifier(self.database.dsn.parts.get("user", "") or "…")
-            advice = privileges.advice(words, user) or advice
-        if self.database.label == "scratch":
-            advice = "invoke check   (once the script is mended; or SCRATCH_DSN names a server that has what it needs)"
-        hint = advice.format(verb=verb, env=self.database.env_option)
-        return ExpectedError(what, cause=words, hint=hint)
-
-
-def _chain(error: BaseException | None) -> list[BaseException]:
-    """Return an error and what it arose from or after, the first one first."""
-    found: list[BaseException] = []
-    while error and error not in found:
-        found.insert(0, error)
-        error = error.__cause__ or error.__context__
-    return found
-
-
-def _is_lost(error: BaseException) -> bool:
-    """Tell whether an error is that of a connection which was lost, before others found it closed."""
-    original = getattr(error, "orig", error)
-    return isinstance(original, psycopg2.OperationalError) and (original.pgcode or LOST) in LOST
-
-
-def _code(error: Exception) -> str:
-    """Return the SQLSTATE of what went wrong; empty if it was not the server who said it."""
-    original = error.orig if isinstance(error, DBAPIError) else error
-    return getattr(original, "pgcode", None) or ""
-
 
 @contextmanager
 def open_runner(settings: Settings, database: Database) -> Iterator[Runner]:
@@ -292,7 +199,9 @@ def open_runner(settings: Settings, database: Database) -> Iterator[Runner]:
         try:
             yield runner
         except DBAPIError as error:
-            raise runner.failure(error, "status", f"{database.dsn} refused a statement") from error
+            raise failures.failure(
+                settings, database, error, "status", f"{database.dsn} refused a statement"
+            ) from error
 
 
 def offline(settings: Settings, verb: str, start: str, end: str) -> str:

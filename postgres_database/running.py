@@ -1,7 +1,7 @@
 """The scripts of a plan while they run: what is done, what is certain, and what the journal is told."""
 
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from typing import Any
@@ -14,7 +14,7 @@ from postgres_database.autocommit import REPORT
 from postgres_database.connection import Database
 from postgres_database.errors import ExpectedError
 from postgres_database.guard import Guard
-from postgres_database.history import Revision
+from postgres_database.history import History, Revision
 from postgres_database.journal import DONE, JOURNAL, Journal
 from postgres_database.project_models import Deferred
 from postgres_database.session import Session
@@ -31,6 +31,14 @@ class Step:
 
 
 OnStep = Callable[[Step], None]
+
+
+def adjacent(scripts: History, current: Iterable[str]) -> tuple[list[str], list[str]]:
+    """Return the revisions that may be run next on a database that is at some revisions, up and down."""
+    applied = {revision.id for revision in scripts.upto(current)}
+    missing = [each for each in scripts.revisions if each.id not in applied]
+    up = [each.id for each in missing if applied.issuperset(each.needed)]
+    return up, [*history.tips(scripts[each] for each in applied)]
 
 
 class Running:
@@ -96,8 +104,8 @@ class Running:
         while self.left and (self.left[0].id in applied) == self._up:
             self.left.pop(0)
         if self.left and self._journal:
-            adjacent, online = scripts.adjacent(applied), self.left[0].online
-            note = self._journal.begin(self.left[0].id, self._verb, adjacent, resumable=online)
+            beside, online = adjacent(scripts, applied), self.left[0].online
+            note = self._journal.begin(self.left[0].id, self._verb, beside, resumable=online)
             if note:
                 self._connection.info.get(REPORT, lambda _: None)(
                     f"revision {self.left[0]}: {note}"
