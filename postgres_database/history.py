@@ -152,7 +152,6 @@ class History:
 
     def pending(self, current: Collection[str], target: str) -> tuple[Revision, ...]:
         """Return what an upgrade runs, in order, to reach `target` (also `+2`: two steps further)."""
-        self.require(current)
         applied = {revision.id for revision in self.upto(current)}
         steps = re.fullmatch(r"\+(\d+)", target)
         goal = self.heads if steps or target == "heads" else [self.resolve(target)]
@@ -174,7 +173,6 @@ class History:
             current: Where the database stands.
             target: A revision, `base`, or `-1`: one step back.
         """
-        self.require(current)
         applied = self.upto(current)
         if steps := re.fullmatch(r"-(\d+)", target):
             return self._steps_back(applied, int(steps[1]))
@@ -214,35 +212,6 @@ class History:
         if left and not goals:  # only a dependency leads there, and Alembic goes down by parents
             raise _ambiguous(steps, "then", left)
         return tuple(undone), (goals or ["base"])[0]
-
-    def require(self, current: Collection[str]) -> None:
-        """Raise ExpectedError if a database is at what is not among the scripts, or at a revision and one before it."""
-        unknown = sorted(set(current) - set(self._by_id))
-        if unknown:
-            raise ExpectedError(
-                f"the database is at revision {', '.join(unknown)}, which is not in migration/versions",
-                cause="it was upgraded with a script that this checkout does not have",
-                hint="git pull   (or switch to the branch that has the script)",
-            )
-        for revision in current:
-            below = self._below(revision)
-            if doubled := sorted(below.intersection(current)):
-                raise ExpectedError(
-                    f"the database says that it is at {revision} and at {', '.join(doubled)}, which comes before",
-                    cause="its version table has a row for each; Alembic writes only the last revision of a branch",
-                    hint=f"invoke stamp --purge --target {revision}   (it compares the database with that revision)",
-                )
-
-    def _below(self, revision: str) -> set[str]:
-        """Return what leads to a revision."""
-        found: set[str] = set()
-        waiting = [*self[revision].parents]
-        while waiting:
-            each = waiting.pop()
-            if each not in found:
-                found.add(each)
-                waiting += self[each].parents
-        return found
 
 
 def _ambiguous(steps: int, when: str, heads: Sequence[str]) -> ExpectedError:

@@ -1,4 +1,4 @@
-"""Whether the scripts of what a database is at are there, and who has run those that are not."""
+"""Whether what a database says it is at can be: its scripts are there, or who has run those that are not."""
 
 from collections.abc import Collection
 from datetime import UTC
@@ -10,17 +10,37 @@ from postgres_database.history import History
 
 
 def require(scripts: History, database: Database, current: Collection[str]) -> None:
-    """Raise ExpectedError, with who ran it and when, if a database is at a revision that is not among the scripts."""
-    try:
-        scripts.require(current)
-    except ExpectedError as error:
-        unknown = sorted(each for each in current if each not in scripts)
-        error.cause += f"\n{origin(database, unknown)}"
-        error.hint = (
-            f"git pull   (if that does not bring the script: git log --all --oneline -S{unknown[0]} finds its branch;"
-            f" if it is lost for good: invoke stamp{database.env_option} --purge --target …)"
+    """Raise ExpectedError if a database is at what is not among the scripts, or at a revision and one before it."""
+    unknown = sorted(each for each in current if each not in scripts)
+    if unknown:
+        raise ExpectedError(
+            f"the database is at revision {', '.join(unknown)}, which is not in migration/versions",
+            cause="it was upgraded with a script that this checkout does not have\n"
+            + origin(database, unknown),
+            hint=f"git pull   (if that does not bring the script: git log --all --oneline -S{unknown[0]} finds its"
+            f" branch; if it is lost for good: invoke stamp{database.env_option} --purge --target …)",
         )
-        raise
+    for revision in current:
+        below = _below(scripts, revision)
+        if doubled := sorted(below.intersection(current)):
+            raise ExpectedError(
+                f"the database says that it is at {revision} and at {', '.join(doubled)}, which comes before",
+                cause="its version table has a row for each; Alembic writes only the last revision of a branch",
+                hint=f"invoke stamp{database.env_option} --purge --target {revision}"
+                "   (it compares the database with that revision)",
+            )
+
+
+def _below(scripts: History, revision: str) -> set[str]:
+    """Return what leads to a revision."""
+    found: set[str] = set()
+    waiting = [*scripts[revision].parents]
+    while waiting:
+        each = waiting.pop()
+        if each not in found:
+            found.add(each)
+            waiting += scripts[each].parents
+    return found
 
 
 def origin(database: Database, revisions: Collection[str]) -> str:

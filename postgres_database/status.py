@@ -13,7 +13,7 @@ from postgres_database import settings as settings_module
 from postgres_database.connection import Database
 from postgres_database.errors import ExpectedError
 from postgres_database.history import History
-from postgres_database.known import origin
+from postgres_database.known import require
 from postgres_database.settings import Settings
 
 ALEMBIC = Lock()
@@ -74,9 +74,10 @@ def _look(settings: Settings, scripts: History) -> EnvironmentStatus:
     except ExpectedError as error:
         return EnvironmentStatus(label, target, fault=error.cause)
     known = EnvironmentStatus(label, target, version, size, current, env_option=settings.env_option)
-    if unknown := [revision for revision in current if revision not in scripts]:
-        who = "; ".join(origin(database, unknown).splitlines())
-        fault = f"revision {', '.join(unknown)} is not in migration/versions: {who}"
+    try:
+        require(scripts, database, current)
+    except ExpectedError as error:
+        fault = "; ".join([error.what, *error.cause.splitlines()])
         return replace(known, fault=fault)
     pending = tuple(str(revision) for revision in scripts.pending(current, "heads"))
     return _with_drift(replace(known, pending=pending), settings, database, scripts)

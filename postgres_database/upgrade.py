@@ -170,11 +170,12 @@ def offline(
     scripts = history.read(settings)
     start, colon, end = target.rpartition(":")
     if colon:
-        known = scripts.resolve(start or "base")
-        before: tuple[str, ...] = () if known == "base" else (known,)
+        first = scripts.resolve(start or "base")
+        before: tuple[str, ...] = () if first == "base" else (first,)
     else:
         with runner.open_runner(settings, open_target()) as run:
             before = run.current()
+            known.require(scripts, run.database, before)
     if len(before) > 1:
         raise ExpectedError(
             f"the database is at {len(before)} revisions: {', '.join(before)}",

@@ -143,9 +143,6 @@ UPGRADE_REFUSALS = {
     "several heads": Refusal(FORK, "", "head", "2 heads: bbbb, cccc", "invoke merge --msg"),
     "too many steps": Refusal(LINE, "cccc", "+2", "not 2 revisions above cccc", "invoke upgrade"),
     "a step too much from nothing": Refusal(NONE, "", "+1", "above base", "invoke upgrade"),
-    "stamped with an unknown revision": Refusal(
-        LINE, "zzzz", "head", "zzzz, which is not in", "git pull"
-    ),
     "down by steps": Refusal(LINE, "cccc", "-1", "there is no revision '-1'"),
 }
 DOWNGRADE_REFUSALS = {
@@ -166,9 +163,6 @@ DOWNGRADE_REFUSALS = {
     "steps through a merge": Refusal(MERGED, "dddd", "-2", "at bbbb and cccc", "invoke downgrade"),
     "a step that ends at a dependency": Refusal(
         {"aaaa": ("", ""), "xxxx": ("", "aaaa")}, "xxxx", "-1", "not one place", "invoke downgrade"
-    ),
-    "stamped with an unknown revision": Refusal(
-        LINE, "zzzz", "-1", "zzzz, which is not in", "git pull"
     ),
     "up by steps": Refusal(LINE, "cccc", "+1", r"there is no revision '\+1'"),
 }

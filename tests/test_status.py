@@ -71,4 +71,5 @@ def test_status_of_an_unknown_revision(project: Project) -> None:
     run_sql(project.database, "UPDATE alembic_version SET version_num = 'other'")
     (project.root / ".env.x").write_text(f"POSTGRES_DSN={as_text(project.database.dsn)}\n")
     (row,) = status.status(history.read(project.settings), ["x"], project.root)
-    assert row.fault == "revision other is not in migration/versions"
+    assert "is at revision other, which is not in migration/versions" in row.fault
+    assert "does not say who has run other" in row.fault
