@@ -91,7 +91,8 @@ def test_a_wrong_password(port: int, password: str) -> None:
     error = refused(app(port, password=password))
     assert error.what == f"cannot connect to app@127.0.0.1:{port}/postgres"
     assert error.hint == (
-        "invoke psql --env x   (once user and password are right; the DSN comes from .env.x)"
+        "invoke psql --env x   (once user and password are right, and it has not expired: VALID UNTIL of the role;"
+        " the DSN comes from .env.x)"
     )
 
 

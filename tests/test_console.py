@@ -427,7 +427,7 @@ LINES: dict[str, tuple[Callable[[], None], list[str]]] = {
             "  after:      (none)",
             "  before:     CREATE VIEW v AS",
             "              SELECT 1;",
-            "next: edit the script",
+            "next: mend the script, remove the error from its upgrade(), then invoke check",
         ],
     ),
     "revision, by hand": (

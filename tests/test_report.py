@@ -103,17 +103,32 @@ REPORTS: dict[str, tuple[str, dict[str, Any]]] = {
     ),
     "check, clean": (
         report.check_json(CheckResult(("a",), Comparison(()))),
-        {"clean": True, "heads": ["a"], "detected": [], "objects": [], "target": None},
+        {
+            "clean": True,
+            "heads": ["a"],
+            "models": None,
+            "detected": [],
+            "objects": [],
+            "target": None,
+        },
     ),
     "check, several heads": (
         report.check_json(CheckResult(("a", "b"), None)),
-        {"clean": False, "heads": ["a", "b"], "detected": [], "objects": [], "target": None},
+        {
+            "clean": False,
+            "heads": ["a", "b"],
+            "models": None,
+            "detected": [],
+            "objects": [],
+            "target": None,
+        },
     ),
     "check, differences": (
         report.check_json(CheckResult(("a",), Comparison((CHANGED, ADDED), detected=(ODD,)))),
         {
             "clean": False,
             "heads": ["a"],
+            "models": None,
             "detected": [ODD],
             "objects": [
                 {**KEY, "history": "left", "models": ODD},
@@ -147,6 +162,7 @@ REPORTS: dict[str, tuple[str, dict[str, Any]]] = {
         {
             "clean": False,
             "heads": ["a"],
+            "models": None,
             "detected": [],
             "objects": [],
             "target": {
