@@ -10,8 +10,11 @@ import importlib.util
 import os
 import pwd
 import shutil
+import stat
 import subprocess
 import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from postgres_database.errors import ExpectedError
@@ -92,6 +95,28 @@ def reaches(account: pwd.struct_passwd, path: Path) -> bool:
     return test.returncode == 0
 
 
+@contextmanager
+def acting_as(uid: int, gid: int) -> Iterator[None]:
+    """Let root work with files as another account does.
+
+    What is made belongs to that account, nothing needs to be given to it afterwards, and a link that it puts
+    into the way leads nowhere where it may not go itself. Others than root work as they are.
+    """
+    if os.geteuid() != 0 or uid == 0:
+        yield
+        return
+    groups = os.getgroups()
+    os.setgroups([])
+    os.setegid(gid)
+    os.seteuid(uid)
+    try:
+        yield
+    finally:
+        os.seteuid(0)
+        os.setegid(os.getgid())
+        os.setgroups(groups)
+
+
 def open_directory(directory: Path) -> Path:
     """Make a directory and its parents: for every account to pass through, whatever the umask.
 
@@ -100,11 +125,51 @@ def open_directory(directory: Path) -> Path:
     """
     if not directory.exists():
         place = open_directory(directory.parent).stat()
-        directory.mkdir(exist_ok=True)
-        directory.chmod(0o755)
-        if os.getuid() == 0:
-            os.chown(directory, place.st_uid, place.st_gid)
+        with acting_as(place.st_uid, place.st_gid):
+            directory.mkdir(exist_ok=True)
+            directory.chmod(0o755)
     return directory
+
+
+def private_directory(directory: Path, account: pwd.struct_passwd) -> None:
+    """Make a directory that only an account can enter, unless there is one.
+
+    Raises:
+        OSError: It cannot be made, or is another's.
+    """
+    open_directory(directory.parent)
+    try:
+        with acting_as(account.pw_uid, account.pw_gid):
+            directory.mkdir(mode=0o700, exist_ok=True)
+    except PermissionError:
+        if os.geteuid() != 0:
+            raise
+    if os.geteuid() == 0 and not (directory.exists() and directory.lstat().st_uid):
+        _give_directory(directory, account)
+    status = directory.lstat()
+    if not stat.S_ISDIR(status.st_mode) or status.st_uid != account.pw_uid:
+        message = f"it belongs to uid {status.st_uid}, not to {account.pw_name}"
+        raise PermissionError(message)
+    if status.st_mode & 0o077:
+        with acting_as(account.pw_uid, account.pw_gid):
+            directory.chmod(0o700)
+
+
+def _give_directory(directory: Path, account: pwd.struct_passwd) -> None:
+    """Make a directory for an account that cannot; nothing but an empty one of root is given away."""
+    flags = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW
+    parent = os.open(directory.parent, flags)
+    try:
+        with suppress(FileExistsError):
+            os.mkdir(directory.name, 0o700, dir_fd=parent)
+        made = os.open(directory.name, flags, dir_fd=parent)
+        try:
+            if os.fstat(made).st_uid == 0 and not os.listdir(made):  # noqa: PTH208 - it has no path
+                os.fchown(made, account.pw_uid, account.pw_gid)
+        finally:
+            os.close(made)
+    finally:
+        os.close(parent)
 
 
 def _open_to_all(directory: Path) -> None:

@@ -7,12 +7,13 @@ import signal
 import socket
 import threading
 import traceback
-from collections.abc import Iterator
-from contextlib import closing, contextmanager
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, closing, contextmanager
 from dataclasses import dataclass, replace
 from functools import cached_property
 
 import sqlalchemy as sa
+from psycopg2.extensions import cursor as Cursor  # noqa: N812 - a class
 from sqlalchemy.dialects import postgresql
 from sqlalchemy.exc import DBAPIError
 from sqlalchemy.pool import NullPool
@@ -84,6 +85,12 @@ class Database:
     """What to add to a command so that it works on this database."""
     versions: VersionTable = ALEMBICS
     """Where it says which revision it is."""
+    cursor: type[Cursor] | None = None
+    """The class of its cursors, if it is not the driver's."""
+    alias: tuple[str, str] = ("", "")
+    """A role that only scratch databases have, and what dumps call it."""
+    whole: Callable[[], AbstractContextManager[Dsn]] | None = None
+    """Lets pg_dump meanwhile read what only a superuser may: the options of user mappings."""
 
     def __str__(self) -> str:
         """Name the database as the first line of a command does."""
@@ -102,7 +109,11 @@ class Database:
         )
         engine = sa.create_engine(
             url,
-            connect_args={**CONNECT_DEFAULTS, **self.dsn.parameters()},
+            connect_args={
+                **CONNECT_DEFAULTS,
+                **self.dsn.parameters(),
+                **({"cursor_factory": self.cursor} if self.cursor else {}),
+            },
             poolclass=NullPool,
         )
         transactions.begin_safely(engine)

@@ -13,6 +13,7 @@ import sqlalchemy as sa
 
 from postgres_database import binaries, bookkeeping, masks
 from postgres_database.connection import Database, identifier, quoted
+from postgres_database.dsn import Dsn
 from postgres_database.errors import ExpectedError
 from postgres_database.sections import rewritten, sections
 from postgres_database.settings import Settings
@@ -71,24 +72,11 @@ def dump(database: Database, settings: Settings | None = None) -> str:
             *(_unreadable(connection, settings) if settings else ()),
         ]
         unknown = connection.exec_driver_sql(bookkeeping.UNKNOWN).all()
-    environment = database.dsn.child_environment()
-    options = " ".join([environment.get("PGOPTIONS", ""), *(f"-c {each}" for each in SESSION)])
-    arguments = [
-        "--schema-only",
-        "--no-owner",
-        "--no-subscriptions",
-        "--encoding=UTF8",
-        f"--restrict-key={RESTRICT_KEY}",
-        f"--lock-wait-timeout={LOCK_WAIT}",
-        "--no-password",
-        *(argument for argument, _ in left_out),
-    ]
-    done = subprocess.run(
-        [binaries.BINARIES / "pg_dump", *arguments],
-        env={**environment, "PGOPTIONS": options.strip()},
-        capture_output=True,
-        check=False,
-    )
+    arguments = [argument for argument, _ in left_out]
+    done = _run(database.dsn, arguments)
+    if database.whole and b"\nCREATE USER MAPPING " in done.stdout:
+        with database.whole() as dsn:
+            done = _run(dsn, arguments)
     if done.returncode:
         said = database.dsn.scrub(done.stderr.decode(errors="replace"))
         raise ExpectedError(
@@ -107,10 +95,33 @@ def dump(database: Database, settings: Settings | None = None) -> str:
         ) from error
     names = {name for name, *_ in unknown}
     notes = [note for _, note in left_out if note] + [bookkeeping.named(*each) for each in unknown]
+    owner, known = database.alias
     cleaned = rewritten(
-        text, lambda kind, body: masks.masked(kind, bookkeeping.left_out(kind, body, names))
+        text.replace(owner, identifier(known)) if owner else text,
+        lambda kind, body: masks.masked(kind, bookkeeping.left_out(kind, body, names)),
     )
     return "".join(f"{OMISSION}{' '.join(note.split())}\n" for note in notes) + cleaned
+
+
+def _run(dsn: Dsn, more: list[str]) -> subprocess.CompletedProcess[bytes]:
+    environment = dsn.child_environment()
+    options = " ".join([environment.get("PGOPTIONS", ""), *(f"-c {each}" for each in SESSION)])
+    arguments = [
+        "--schema-only",
+        "--no-owner",
+        "--no-subscriptions",
+        "--encoding=UTF8",
+        f"--restrict-key={RESTRICT_KEY}",
+        f"--lock-wait-timeout={LOCK_WAIT}",
+        "--no-password",
+        *more,
+    ]
+    return subprocess.run(
+        [binaries.BINARIES / "pg_dump", *arguments],
+        env={**environment, "PGOPTIONS": options.strip()},
+        capture_output=True,
+        check=False,
+    )
 
 
 def omissions(text: str) -> tuple[str, ...]:

@@ -280,6 +280,8 @@ def _write(
     bodies = render(*stage.upgrade), render(*stage.downgrade)
     with prover.from_models.connect() as connection:
         roles = set(connection.execute(cluster.ROLES).scalars())
+    owner, user = prover.from_models.alias
+    roles = {user if role == owner else role for role in roles}
     known = {role for each in prover.history.revisions for role in each.roles}
     return script.write(
         prover.settings,

@@ -22,10 +22,11 @@ from postgres_database.connection import Database, quoted
 from postgres_database.errors import ExpectedError
 from postgres_database.history import History, Revision, cluster_names
 from postgres_database.project_models import Models
+from postgres_database.rights import Rights
 from postgres_database.settings import Settings
 from postgres_database.templates import Recipe
 
-PREFIX = "postgres_database_scratch_"
+PREFIX = server.SCRATCH_PREFIX
 TEMPLATE_PREFIX = "postgres_database_template_"
 KEPT_TEMPLATES = 8
 ME = """
@@ -61,6 +62,7 @@ class Scratch:
         self._maintenance = maintenance
         self._connection = connection
         self._made: list[str] = []
+        self._rights = Rights(maintenance, connection, self._me)
 
     def empty(self) -> Database:
         """Make an empty database."""
@@ -76,7 +78,7 @@ class Scratch:
         if not revisions:
             return self.empty()
         self.provide(*cluster_names(revisions))
-        hashes = templates.fingerprints(revisions, self._extensions or "")
+        hashes = templates.fingerprints(revisions, f"{self._extensions or ''} {self._rights.owner}")
         names = [f"{TEMPLATE_PREFIX}{self._me}_{hash_[:24]}" for hash_ in hashes]
         with self._lock(names[-1]):  # another command may be making the same
             known = self._recipe(names[-1])
@@ -100,6 +102,7 @@ class Scratch:
                 self._refusals("SUPERUSER" if tablespaces else "CREATEROLE"),
             ):  # another command may make them
                 cluster.provide(self._connection, roles, tablespaces)
+                self._rights.include(roles, tablespaces)
 
     def available(self) -> set[str]:
         """Return the extensions that the server has."""
@@ -158,7 +161,7 @@ class Scratch:
 
     def drop_orphans(self) -> None:
         """Drop scratch databases whose makers died: nobody holds their lock any more."""
-        self._drop_unused(self._databases(PREFIX))
+        self._drop_unused(dict.fromkeys([*self._databases(PREFIX), *self._logins()]))
 
     def _make(self, names: Sequence[str], revisions: Sequence[Revision]) -> Database:
         """Make a database from these revisions, and the last of these templates; names[n] is that of the first n."""
@@ -171,7 +174,8 @@ class Scratch:
             return database
         template = quoted(names[-1])
         text = recipe.text().replace("\\", "\\\\").replace("'", "\\'").replace("%", "%%")
-        for statement in (
+        for statement in (  # no function in a clone may change what a template says of itself
+            f"ALTER DATABASE {quoted(database.dsn.database)} OWNER TO CURRENT_USER",
             f"COMMENT ON DATABASE {quoted(database.dsn.database)} IS E'{text}'",
             f"ALTER DATABASE {quoted(database.dsn.database)} RENAME TO {template}",
         ):
@@ -212,16 +216,21 @@ class Scratch:
         self._made.append(name)
         with self._refusals("CREATEDB"):
             self._connection.exec_driver_sql(
-                f"CREATE DATABASE {quoted(name)} TEMPLATE {quoted(template)}{options}"
+                f"CREATE DATABASE {quoted(name)} TEMPLATE {quoted(template)}{options}{self._rights.owned}"
             )
-        return Database(self._maintenance.dsn.with_parts(dbname=name), "scratch")
+        return self._rights.admit(name)
 
     def _databases(self, prefix: str) -> Sequence[str]:
         """Return our databases with this prefix, oldest first."""
         query = "SELECT datname FROM pg_database WHERE starts_with(datname, %s) ORDER BY oid"
         return self._connection.exec_driver_sql(query, (f"{prefix}{self._me}_",)).scalars().all()
 
-    def _drop_unused(self, names: Sequence[str]) -> None:
+    def _logins(self) -> Sequence[str]:
+        """Return the login roles of our databases."""
+        query = "SELECT rolname FROM pg_roles WHERE starts_with(rolname, %s) ORDER BY 1"
+        return self._connection.exec_driver_sql(query, (f"{PREFIX}{self._me}_",)).scalars().all()
+
+    def _drop_unused(self, names: Iterable[str]) -> None:
         """Drop databases that no session holds the lock of."""
         for name in names:
             if self._scalar("SELECT pg_try_advisory_lock(hashtextextended(%s, 0))", name):
@@ -230,6 +239,7 @@ class Scratch:
     def _drop(self, name: str) -> None:
         """Drop a database whose lock we hold."""
         self._connection.exec_driver_sql(f"DROP DATABASE IF EXISTS {quoted(name)} WITH (FORCE)")
+        self._rights.dismiss(name)
         self._scalar("SELECT pg_advisory_unlock(hashtextextended(%s, 0))", name)
 
     @contextmanager

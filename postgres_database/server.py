@@ -32,6 +32,8 @@ from postgres_database.settings import Settings
 
 SUPERUSER = "postgres"
 DATABASE = "postgres_database"
+SCRATCH_PREFIX = "postgres_database_scratch_"
+"""How names of scratch databases, and of the roles that reach them, begin."""
 PORT = "5432"  # only part of the socket's name: no server listens on the network
 LONGEST_SOCKET_PATH = 103  # bytes; PostgreSQL manual, unix_socket_directories; least on macOS
 SHORT_PLACE = Path("/tmp")  # noqa: S108 - for a private directory; the same whatever TMPDIR says
@@ -106,6 +108,8 @@ class EmbeddedServer:
             ExpectedError: The server cannot be set up or started.
         """
         if not self.is_running():
+            self._make_private(self.home)
+            self._make_private(self.socket_directory)
             with self._locked():
                 if not self.is_running():
                     self._start()
@@ -145,11 +149,16 @@ class EmbeddedServer:
     def _pid_file(self) -> list[str]:
         return (self.data / "postmaster.pid").read_text().splitlines()
 
+    def admit_scratch_roles(self) -> None:
+        """Let a running server that was set up before there were such roles know them."""
+        with self._locked():
+            self._write_logins(self.data)
+            self._run("pg_ctl", "reload", "--pgdata=data")
+
     def _start(self) -> None:
-        self._make_private(self.home)
-        self._make_private(self.socket_directory)
         if not (self.data / "PG_VERSION").exists():
             self._initialise()
+        self._write_logins(self.data)
         self._clear_after_crash()
         if (self.data / "postmaster.pid").exists():  # alive, but its socket was cleaned away
             self._run("pg_ctl", "stop", "--wait", "--mode=fast", "--pgdata=data")
@@ -183,15 +192,20 @@ class EmbeddedServer:
             *([] if self.durable else ["--no-sync"]),
             *(f"--set={name}={value}" for name, value in configuration.items()),
         )
-        allowed = {"root", self.account.pw_name} - {binaries.ROOTS_ACCOUNT}
         (unfinished / "pg_hba.conf").write_text("local all all peer map=owner\n")
-        (unfinished / "pg_ident.conf").write_text(
-            "".join(f'owner "{name}" {SUPERUSER}\n' for name in sorted(allowed))
-        )
         if self.database != "postgres":
             create = f"CREATE DATABASE {connection.quoted(self.database)}"
             self._run("postgres", "--single", "-D", unfinished.name, "postgres", typed=create)
         unfinished.rename(self.data)
+
+    def _write_logins(self, data: Path) -> None:
+        """Write who may log in as whom: its owner and root, as the superuser and as roles of scratch databases."""
+        allowed = sorted({"root", self.account.pw_name} - {binaries.ROOTS_ACCOUNT})
+        roles = [SUPERUSER] if self.durable else [SUPERUSER, f'"/^{SCRATCH_PREFIX}"']
+        lines = [f'owner "{name}" {role}\n' for name in allowed for role in roles]
+        unfinished = data / "pg_ident.unfinished"
+        unfinished.write_text("".join(lines))
+        unfinished.replace(data / "pg_ident.conf")
 
     def _clear_after_crash(self) -> None:
         """Remove what a server that is gone left behind and PostgreSQL will not start beside.
@@ -231,38 +245,27 @@ class EmbeddedServer:
 
     def _make_private(self, directory: Path) -> None:
         """Make a directory that only the account of the server can enter."""
-        account = self.account
         try:
-            binaries.open_directory(directory.parent)
-            directory.mkdir(mode=0o700, exist_ok=True)
-            if os.getuid() == 0 and directory.lstat().st_uid == 0:
-                os.chown(directory, account.pw_uid, account.pw_gid)
+            binaries.private_directory(directory, self.account)
         except OSError as error:
             raise _cannot_use(directory, error) from error
-        status = directory.lstat()
-        if directory.is_symlink() or status.st_uid != account.pw_uid:
-            raise _cannot_use(
-                directory, f"it belongs to uid {status.st_uid}, not to {account.pw_name}"
-            )
-        if status.st_mode & 0o077:
-            directory.chmod(0o700)
 
     @contextmanager
     def _locked(self) -> Iterator[None]:
-        """Let one command at a time start or stop the server."""
+        """Let one command at a time start or stop the server, and do it as the account of the server."""
         self._make_private(self.home)
-        path = self.home / "lock"
-        try:
-            descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW, 0o600)
-            if os.getuid() == 0:
-                os.fchown(descriptor, self.account.pw_uid, self.account.pw_gid)
-        except OSError as error:
-            raise _cannot_use(self.home, error) from error
-        try:
-            fcntl.flock(descriptor, fcntl.LOCK_EX)
-            yield
-        finally:
-            os.close(descriptor)
+        _ = self.binaries  # which root may have to copy first
+        with binaries.acting_as(self.account.pw_uid, self.account.pw_gid):
+            try:
+                flags = os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW
+                descriptor = os.open(self.home / "lock", flags, 0o600)
+            except OSError as error:
+                raise _cannot_use(self.home, error) from error
+            try:
+                fcntl.flock(descriptor, fcntl.LOCK_EX)
+                yield
+            finally:
+                os.close(descriptor)
 
     def _run(self, program: str, *arguments: str, typed: str = "") -> None:
         """Run a program of PostgreSQL in the home, as the account of the server.
@@ -271,9 +274,9 @@ class EmbeddedServer:
         arguments are relative: initdb and pg_ctl hand them to a shell, quoted badly.
         """
         environment = {key: os.environ[key] for key in PASSED_ON if key in os.environ}
-        root = os.getuid() == 0
+        root = os.getuid() == 0  # which `_locked` lets work as the account, without groups
         logged = self.log.stat().st_size if self.log.exists() else 0
-        with tempfile.TemporaryFile() as output:
+        with tempfile.TemporaryFile(dir=self.home) as output:
             done = subprocess.run(
                 [self.binaries / program, *arguments],
                 input=typed.encode(),
@@ -285,7 +288,6 @@ class EmbeddedServer:
                 check=False,
                 user=self.account.pw_uid if root else None,
                 group=self.account.pw_gid if root else None,
-                extra_groups=[] if root else None,
             )
             output.seek(0)
             said = output.read()

@@ -14,7 +14,7 @@ from typing import NamedTuple
 import pytest
 from conftest import Project, needs_version, run_sql
 
-from postgres_database import dump, history, runner, scratch, snapshot
+from postgres_database import drift, dump, history, runner, scratch, snapshot
 from postgres_database.connection import Database, quoted
 from postgres_database.errors import ExpectedError
 from postgres_database.snapshot import Key
@@ -847,6 +847,7 @@ def test_a_real_difference_survives_the_restore(
     """`compare` calls equal what is, and different what is, also after it has restored both."""
     one, other = make(pair.both, pair.one), make(pair.both, pair.other)
     with scratch.session(project.settings) as session:
+        drift.provide(one, session)
         assert snapshot.compare(one, other, session)
 
 
