@@ -10,12 +10,15 @@ import importlib.util
 import os
 import pwd
 import shutil
+import signal
 import stat
 import subprocess
 import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
+
+import psutil
 
 from postgres_database.errors import ExpectedError
 
@@ -178,3 +181,20 @@ def _open_to_all(directory: Path) -> None:
         if not path.is_symlink():
             mode = path.stat().st_mode
             path.chmod(mode | 0o444 | (0o111 if mode & 0o100 else 0))
+
+
+def works_on(process: psutil.Process, data: Path) -> bool:
+    """Tell whether a process belongs to a server, alive or dead, on a data directory."""
+    try:
+        return process.name() == "postgres" and Path(process.cwd()).samefile(data)
+    except (psutil.Error, OSError):
+        return False
+
+
+def end_orphans(data: Path) -> None:
+    """End backends on a data directory that have not noticed the death of their server."""
+    orphans = [process for process in psutil.process_iter() if works_on(process, data)]
+    for orphan in orphans:
+        with suppress(psutil.NoSuchProcess):  # it has noticed by now
+            orphan.send_signal(signal.SIGQUIT)
+    psutil.wait_procs(orphans, timeout=10)

@@ -11,16 +11,18 @@ from dataclasses import dataclass
 from typing import Any
 
 import psycopg2
-from psycopg2.errors import InsufficientPrivilege
+from psycopg2.errors import InsufficientPrivilege, InvalidFunctionDefinition
 from psycopg2.extensions import cursor as PlainCursor  # noqa: N812 - a class
 
 from postgres_database.connection import quoted
 from postgres_database.errors import ExpectedError
 from postgres_database.tokens import IDENTIFIER, statements, unquoted
 
+REFUSED = InsufficientPrivilege, InvalidFunctionDefinition
+"""The second one says that only a superuser may make an aggregate of internal values."""
 SAVEPOINT = "postgres_database_rights"
-# Kinds of statements that a role may be refused and that call no function of users. Not among them: aggregates, whose
-# initial value is read by the type, and conversions, which are tried when they are made.
+# Kinds of statements that a role may be refused and that call no function of users. Not among them: aggregates with an
+# initial value, which the type reads, and conversions, which are tried when they are made.
 WORD = r"(?:OR REPLACE |TRUSTED |PROCEDURAL )*"
 KIND = (
     r"EXTENSION|EVENT TRIGGER|LANGUAGE|FOREIGN DATA WRAPPER|SERVER|USER MAPPING|FUNCTION|PROCEDURE|ROUTINE|OPERATOR"
@@ -28,7 +30,7 @@ KIND = (
 )
 ELEVATED = (
     rf"(?:CREATE|ALTER|DROP) {WORD}(?:{KIND})\b|COMMENT ON\b|GRANT\b|REVOKE\b|SECURITY LABEL\b"
-    r"|SET (?:LOCAL |SESSION )?SESSION_REPLICATION_ROLE\b"
+    r"|SET (?:LOCAL |SESSION )?SESSION_REPLICATION_ROLE\b|CREATE (?:OR REPLACE )?AGGREGATE (?![^;]*INITCOND)"
 )
 # Whose an object is, is no part of a schema here: what the owner of all may not give away, it keeps.
 GIVEN_AWAY = rf"ALTER [^;]*? OWNER TO {IDENTIFIER}$|SET (?:LOCAL |SESSION )?ROLE\b"
@@ -101,7 +103,7 @@ class _Cursor(PlainCursor):
             try:
                 with self._trying():
                     super().execute(text)
-            except InsufficientPrivilege:
+            except REFUSED:
                 pass
             else:
                 return
@@ -132,7 +134,7 @@ class _Cursor(PlainCursor):
         try:
             with self._trying():
                 super().execute(statement)
-        except InsufficientPrivilege:
+        except REFUSED:
             if IS_GIVEN_AWAY.match(statement):
                 self._give_away(statement)
                 return
@@ -149,7 +151,7 @@ class _Cursor(PlainCursor):
         self.lift.include([unquoted(re.split(r"\s", statement)[-1].strip("'"))[-1]], [])
         with PlainCursor(self.connection) as aside:
             aside.execute(HEAR if not self.connection.autocommit else "SELECT")
-        with suppress(InsufficientPrivilege), self._trying():
+        with suppress(*REFUSED), self._trying():
             super().execute(statement)
 
     def _calls(self, statement: str) -> bool:

@@ -12,17 +12,19 @@ import os
 import pwd
 import shlex
 import shutil
-import signal
 import socket
 import subprocess
 import tempfile
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
+from typing import Any
 
 import psutil
+import psycopg2
 
 from postgres_database import binaries, connection
 from postgres_database.connection import Database
@@ -34,6 +36,7 @@ SUPERUSER = "postgres"
 DATABASE = "postgres_database"
 SCRATCH_PREFIX = "postgres_database_scratch_"
 """How names of scratch databases, and of the roles that reach them, begin."""
+RELOADED = 100  # tenths of a second, at most, until a server has read its files again
 PORT = "5432"  # only part of the socket's name: no server listens on the network
 LONGEST_SOCKET_PATH = 103  # bytes; PostgreSQL manual, unix_socket_directories; least on macOS
 SHORT_PLACE = Path("/tmp")  # noqa: S108 - for a private directory; the same whatever TMPDIR says
@@ -113,6 +116,8 @@ class EmbeddedServer:
             with self._locked():
                 if not self.is_running():
                     self._start()
+        if not self.durable and SCRATCH_PREFIX not in (self.data / "pg_ident.conf").read_text():
+            self._admit_scratch_roles()
         return self.dsn
 
     def is_running(self) -> bool:
@@ -149,16 +154,23 @@ class EmbeddedServer:
     def _pid_file(self) -> list[str]:
         return (self.data / "postmaster.pid").read_text().splitlines()
 
-    def admit_scratch_roles(self) -> None:
-        """Let a running server that was set up before there were such roles know them."""
+    def _admit_scratch_roles(self) -> None:
+        """Let a server that was set up before there were such roles know them, and wait until it does."""
         with self._locked():
             self._write_logins(self.data)
             self._run("pg_ctl", "reload", "--pgdata=data")
+        probe: dict[str, Any] = self.dsn.with_parts(user=f"{SCRATCH_PREFIX}none").parameters()
+        for _ in range(RELOADED):
+            try:
+                psycopg2.connect(**probe)
+            except psycopg2.Error as error:
+                if "does not exist" in str(error):  # so it may log in
+                    return
+            time.sleep(0.1)
 
     def _start(self) -> None:
         if not (self.data / "PG_VERSION").exists():
             self._initialise()
-        self._write_logins(self.data)
         self._clear_after_crash()
         if (self.data / "postmaster.pid").exists():  # alive, but its socket was cleaned away
             self._run("pg_ctl", "stop", "--wait", "--mode=fast", "--pgdata=data")
@@ -193,13 +205,14 @@ class EmbeddedServer:
             *(f"--set={name}={value}" for name, value in configuration.items()),
         )
         (unfinished / "pg_hba.conf").write_text("local all all peer map=owner\n")
+        self._write_logins(unfinished)
         if self.database != "postgres":
             create = f"CREATE DATABASE {connection.quoted(self.database)}"
             self._run("postgres", "--single", "-D", unfinished.name, "postgres", typed=create)
         unfinished.rename(self.data)
 
     def _write_logins(self, data: Path) -> None:
-        """Write who may log in as whom: its owner and root, as the superuser and as roles of scratch databases."""
+        """Write that its owner and root may log in: as the superuser, and as roles of scratch databases."""
         allowed = sorted({"root", self.account.pw_name} - {binaries.ROOTS_ACCOUNT})
         roles = [SUPERUSER] if self.durable else [SUPERUSER, f'"/^{SCRATCH_PREFIX}"']
         lines = [f'owner "{name}" {role}\n' for name in allowed for role in roles]
@@ -208,30 +221,18 @@ class EmbeddedServer:
         unfinished.replace(data / "pg_ident.conf")
 
     def _clear_after_crash(self) -> None:
-        """Remove what a server that is gone left behind and PostgreSQL will not start beside.
+        """Remove what a server that is gone left behind and PostgreSQL will not start beside: its number, backends.
 
-        That is its process number, if any process has that number by now, as happens in containers
-        after every restart, and backends that have not noticed the death of their server.
+        In containers another process has that number after every restart.
         """
         try:
-            if self._is_ours(psutil.Process(int(self._pid_file()[0]))):
+            if binaries.works_on(psutil.Process(int(self._pid_file()[0])), self.data):
                 return
         except (psutil.Error, OSError, ValueError, IndexError):
             pass
-        orphans = [process for process in psutil.process_iter() if self._is_ours(process)]
-        for orphan in orphans:
-            with suppress(psutil.NoSuchProcess):  # it has noticed by now
-                orphan.send_signal(signal.SIGQUIT)
-        psutil.wait_procs(orphans, timeout=10)
+        binaries.end_orphans(self.data)
         (self.data / "postmaster.pid").unlink(missing_ok=True)
         (self.socket_directory / f".s.PGSQL.{PORT}.lock").unlink(missing_ok=True)
-
-    def _is_ours(self, process: psutil.Process) -> bool:
-        """Tell whether this process belongs to a server, alive or dead, on our data directory."""
-        try:
-            return process.name() == "postgres" and Path(process.cwd()).samefile(self.data)
-        except (psutil.Error, OSError):
-            return False
 
     @cached_property
     def account(self) -> pwd.struct_passwd:
@@ -274,7 +275,7 @@ class EmbeddedServer:
         arguments are relative: initdb and pg_ctl hand them to a shell, quoted badly.
         """
         environment = {key: os.environ[key] for key in PASSED_ON if key in os.environ}
-        root = os.getuid() == 0  # which `_locked` lets work as the account, without groups
+        root = os.getuid() == 0  # see `_locked`: it has no groups now
         logged = self.log.stat().st_size if self.log.exists() else 0
         with tempfile.TemporaryFile(dir=self.home) as output:
             done = subprocess.run(
@@ -292,10 +293,11 @@ class EmbeddedServer:
             output.seek(0)
             said = output.read()
         if done.returncode:
-            log = self.log.read_bytes()[logged:] if self.log.exists() else b""
+            with suppress(OSError):  # there may be none, or one that is another's
+                said = self.log.read_bytes()[logged:] or said
             raise ExpectedError(
                 f"the embedded PostgreSQL does not work ({program} failed)",
-                cause=_last_lines(log or said),
+                cause=_last_lines(said),
                 hint=f"less {shlex.quote(str(self.log))}"
                 "   (or name a PostgreSQL of your own: POSTGRES_DSN, SCRATCH_DSN)",
             )

@@ -733,3 +733,64 @@ def test_a_moved_repository_with_a_long_path(make: Make, place: Path) -> None:
 
     assert run_sql(Database(moved.dsn, "test"), "SELECT x FROM kept") == [(42,)]
     wait_for(lambda: not process.is_running() or process.status() == psutil.STATUS_ZOMBIE)
+
+
+def users_home(place: Path) -> Path:
+    """Return where a server would live in a user's repository."""
+    user = pwd.getpwnam(STRANGER)
+    home = place / ".postgres" / "main"
+    for directory in (home.parent, home):
+        directory.mkdir()
+        os.chown(directory, user.pw_uid, user.pw_gid)
+    return home
+
+
+@ROOT_ONLY
+def test_root_gives_away_no_directory_that_a_user_put_there(
+    place: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What takes the place of a directory that root has just made keeps its owner."""
+    home, victim, mkdir = users_home(place), place / "victim", Path.mkdir
+    victim.mkdir(mode=0o700)
+    home.rmdir()
+
+    def swap(path: Path, **options: Any) -> None:
+        mkdir(path, **options)
+        if path == home:
+            path.rmdir()
+            path.symlink_to(victim)
+
+    monkeypatch.setattr(Path, "mkdir", swap)
+    with pytest.raises(ExpectedError, match="cannot be used"):
+        EmbeddedServer(home).ensure_running()
+
+    assert victim.stat().st_uid == 0
+
+
+@ROOT_ONLY
+def test_root_gives_away_no_file_that_a_user_linked(place: Path) -> None:
+    """A file of root under the name of the lock keeps its owner, and is not opened."""
+    home, secret = users_home(place), place / "secret"
+    secret.write_text("of root")
+    secret.chmod(0o600)
+    os.link(secret, home / "lock")
+
+    with pytest.raises(ExpectedError, match="cannot be used"):
+        EmbeddedServer(home).ensure_running()
+
+    assert secret.stat().st_uid == 0
+
+
+def test_a_scratch_server_that_an_older_version_set_up(make: Make) -> None:
+    """Roles of scratch databases may log in, whether the server runs already or not."""
+    for path, starts in (("running", True), ("stopped", False)):
+        durable = make(path)
+        if starts:
+            durable.ensure_running()
+        scratch = EmbeddedServer(durable.home, durable=False)
+        role = f"{server_module.SCRATCH_PREFIX}x"
+        run_sql(Database(scratch.ensure_running(), "test"), f"CREATE ROLE {role} LOGIN")
+
+        theirs = Database(scratch.dsn.with_parts(user=role), "test")
+
+        assert run_sql(theirs, "SELECT session_user") == [(role,)]

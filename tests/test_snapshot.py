@@ -847,7 +847,8 @@ def test_a_real_difference_survives_the_restore(
     """`compare` calls equal what is, and different what is, also after it has restored both."""
     one, other = make(pair.both, pair.one), make(pair.both, pair.other)
     with scratch.session(project.settings) as session:
-        drift.provide(one, session)
+        for database in (one, other):
+            drift.provide(database, session)
         assert snapshot.compare(one, other, session)
 
 
