@@ -61,7 +61,7 @@ OWNED = """
     FROM pg_shdepend d CROSS JOIN LATERAL pg_identify_object(d.classid, d.objid, 0) AS i
     WHERE d.refclassid = 'pg_authid'::regclass AND d.refobjid = to_regrole(quote_ident(%s)) AND d.deptype = 'o'
       AND d.dbid = (SELECT oid FROM pg_database WHERE datname = current_database())
-      AND i.type NOT IN ('event trigger', 'foreign-data wrapper', 'publication', 'extension')
+      AND i.type IN ('function', 'procedure', 'aggregate', 'type', 'composite type', 'server')
       AND NOT EXISTS (SELECT FROM pg_type t WHERE t.oid = d.objid AND NOT t.typisdefined)
       AND NOT EXISTS (SELECT FROM pg_depend e
                       WHERE e.classid = d.classid AND e.objid = d.objid AND e.deptype IN ('e', 'i'))
