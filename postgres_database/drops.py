@@ -11,7 +11,7 @@ from postgres_database import rowqueries
 from postgres_database.connection import Database
 from postgres_database.demands import Loss, Reading
 from postgres_database.printed import Printed
-from postgres_database.rowchecks import Look, looking
+from postgres_database.rowchecks import Look, UntrustedError, looking
 from postgres_database.rowqueries import Rows
 from postgres_database.tokens import without_literals
 
@@ -69,6 +69,8 @@ def _said(look: Look, loss: Loss) -> list[str]:
         with look.trying():
             tables = look.in_schema(loss.name) if loss.kind == "schema" else [look.table(loss.name)]
             return [line for table in tables if table for line in _counted(look, table, loss)]
+    except UntrustedError as error:
+        return [f"{_uncounted(loss)}   (not counted: {error})"]
     except psycopg2.Error as error:
         return [f"{_uncounted(loss)}   (not counted: {look.why(error)})"]
 
@@ -76,7 +78,9 @@ def _said(look: Look, loss: Loss) -> list[str]:
 def _counted(look: Look, table: Rows, loss: Loss) -> Iterator[str]:
     if loss.column and not look.column(table, loss.column, ""):
         return
-    ((count,),) = look.run(rowqueries.filled(table, loss.column))
+    query = rowqueries.filled(table, loss.column)
+    look.require_trust("counting", query, [table])
+    ((count,),) = look.run(query)
     rows = "1 row" if count == 1 else f"{count:,} rows"
     if not count:
         return

@@ -4,7 +4,7 @@ import re
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import closing, contextmanager
 from dataclasses import dataclass, replace
-from textwrap import shorten
+from functools import cached_property
 from typing import Any
 
 import psycopg2
@@ -16,12 +16,12 @@ from postgres_database.demands import Demand, Reading, names, texts
 from postgres_database.errors import ExpectedError
 from postgres_database.history import Revision
 from postgres_database.printed import Printed
-from postgres_database.rowqueries import LISTED, Rows
+from postgres_database.rowqueries import Rows
 from postgres_database.rules import Cast, Check, ForeignKey, NoRows, Rule, Stored, Unique
 from postgres_database.tokens import unquoted
 from postgres_database.transactions import asked, found
+from postgres_database.trusted import strangers
 
-WIDTH = 60  # characters of a key
 NOT_THERE = ("42P01", "42703", "42883", "42704", "3F000")
 """What an expression names is not there, so it cannot be asked beforehand."""
 BLOCKED = "55P03"
@@ -45,6 +45,10 @@ class Obstacle:
         """Say it in a line."""
         rows = "1 row" if self.count == 1 else f"{self.count:,} rows"
         return f"{rows} of {self.table} {self.said}: {self.keys}"
+
+
+class UntrustedError(Exception):
+    """A query may call what is not to be trusted."""
 
 
 OnNote = Callable[[str], None]
@@ -136,13 +140,26 @@ class Look:
         with closing(self.connection.connection.cursor()) as cursor:
             return found(cursor, name, kind)
 
+    @cached_property
+    def schemas(self) -> list[str]:
+        """The search path of scripts."""
+        ((path,),) = self.run("SELECT pg_catalog.current_schemas(true)::pg_catalog.text[]")
+        return [*path]
+
+    def require_trust(self, what: str, sql: str, tables: Sequence[Rows]) -> None:
+        """Raise UntrustedError if a query may call what somebody wrote who may do less than we may."""
+        more = f"{rowqueries.counted('')} {rowqueries.listed('', tables[0])} {rowqueries.TRIED}"
+        oids = [table.oid for table in tables]
+        if found := strangers(self.ask, self.schemas, f"{sql} {more}", oids):
+            raise UntrustedError(f"{what} may call {'; '.join(found)}")
+
     @contextmanager
     def trying(self) -> Iterator[None]:
         """Go on after a query that fails."""
         self.run("SAVEPOINT look")
         try:
             yield
-        except psycopg2.Error:
+        except (psycopg2.Error, UntrustedError):
             self.run("ROLLBACK TO SAVEPOINT look")
             raise
         self.run("RELEASE SAVEPOINT look")
@@ -152,6 +169,9 @@ class Look:
         try:
             with self.trying():
                 return [*self._at(revision, demand)]
+        except UntrustedError as error:
+            on_note(f"rows of {demand.table} are not checked for revision {revision.id}: {error}")
+            return []
         except psycopg2.Error as error:
             if error.pgcode not in NOT_THERE:
                 on_note(
@@ -172,10 +192,14 @@ class Look:
         for rule in self._stated(demand):
             whole = replace(demand, rule=rule)
             for table, query in self._of_domain(whole) if demand.domain else self._of_table(whole):
+                others = [self.table(rule.table)] if isinstance(rule, ForeignKey) else []
+                self.require_trust(rules.KINDS[type(rule)], query, [table, *filter(None, others)])
                 count, keys = self._broken(table, rule, query)
                 if count:
                     said = rule.said()[count > 1]
-                    yield Obstacle(revision, count, table.name, said, _listed(table, count, keys))
+                    yield Obstacle(
+                        revision, count, table.name, said, rowqueries.shown(table, count, keys)
+                    )
 
     def _stated(self, demand: Demand) -> list[Rule]:
         """Return what is asked for; of a constraint that is there its text."""
@@ -262,7 +286,7 @@ class Look:
     def _broken(self, table: Rows, rule: Rule, query: str) -> tuple[int, list[list[str]]]:
         """Return how many rows stand in the way, and the keys of some."""
         if isinstance(rule, Cast):
-            self.run(query)
+            self.run(rowqueries.tried(query))
             ((tried,),) = self.run(rowqueries.TRIED)
             return tried["count"], tried["keys"]
         ((count,),) = self.run(rowqueries.counted(query))
@@ -280,15 +304,3 @@ def _is_found(rule: ForeignKey, other: Rows | None) -> bool:
     if other is None or not (rule.others or other.is_primary):
         return False
     return len(rule.columns) == len(rule.others or other.key)
-
-
-def _listed(table: Rows, count: int, keys: Sequence[Sequence[str]]) -> str:
-    """Say by which keys rows are found."""
-    shown = [[shorten(str(part), WIDTH, placeholder="…") for part in key] for key in keys[:LISTED]]
-    names = ", ".join(table.key)
-    if len(table.key) > 1:
-        names = f"({names})"
-        texts = [f"({', '.join(key)})" for key in shown]
-    else:
-        texts = [key[0] for key in shown]
-    return f"{names} = {', '.join(texts)}" + (", …" if count > LISTED else "")

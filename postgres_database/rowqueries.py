@@ -7,11 +7,13 @@ table keeps its name there.
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from textwrap import shorten
 
 from postgres_database.alter import literal
 from postgres_database.rules import Cast, Check, ForeignKey, NotNull, Rule, Unique
 
 LISTED = 5  # keys of rows
+WIDTH = 60  # characters of a key
 RESULT = "postgres_database.rows"
 """The setting by which CASTS hands out what it found: a block returns nothing."""
 TRIED = f"SELECT current_setting('{RESULT}')::jsonb"
@@ -210,7 +212,7 @@ def of_domain(expression: str, table: Rows, column: str) -> str:
 def casts(rule: Cast, table: Rows, *, only: bool) -> str:
     """Return the block that tries to cast every value; it changes nothing."""
     whole = f"(SELECT {rule.using} FROM (SELECT (row_.value_).*) AS {table.bare})"
-    block = CASTS.format(
+    block: str = CASTS.format(
         keys=table.keys("source_"),
         value="source_" if rule.using else f"source_.{rule.column}",
         table=f"{'ONLY ' if only else ''}{table.name}",
@@ -220,6 +222,11 @@ def casts(rule: Cast, table: Rows, *, only: bool) -> str:
         texts=", ".join(f"row_.k{n}::text" for n, _ in enumerate(table.key, 1)),
         result=RESULT,
     )
+    return block
+
+
+def tried(block: str) -> str:
+    """Return the statement that runs a block; then TRIED says what it found."""
     return f"DO {literal(block)}"
 
 
@@ -239,3 +246,15 @@ def counted(query: str) -> str:
 def filled(table: Rows, column: str) -> str:
     """Return the query that counts rows, or those that have a value in a column."""
     return f"SELECT count({column or '*'}) FROM {table.name}"
+
+
+def shown(table: Rows, count: int, found: Sequence[Sequence[str]]) -> str:
+    """Say by which keys rows are found."""
+    keys = [[shorten(str(part), WIDTH, placeholder="…") for part in key] for key in found[:LISTED]]
+    names = ", ".join(table.key)
+    if len(table.key) > 1:
+        names = f"({names})"
+        texts = [f"({', '.join(key)})" for key in keys]
+    else:
+        texts = [key[0] for key in keys]
+    return f"{names} = {', '.join(texts)}" + (", …" if count > LISTED else "")

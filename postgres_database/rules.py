@@ -112,6 +112,15 @@ class Stored:
     name: str
 
 
+KINDS = {
+    NotNull: "NOT NULL",
+    Check: "CHECK",
+    Unique: "UNIQUE",
+    ForeignKey: "FOREIGN KEY",
+    Cast: "TYPE",
+    NoRows: "NOT NULL",
+}
+"""What people call a rule."""
 Rule = NotNull | Check | Unique | ForeignKey | Cast | NoRows
 
 

@@ -2,12 +2,19 @@
 
 import re
 import secrets
+from collections.abc import Iterator
 
 import conftest
+import pytest
 from conftest import Project, run_sql
 
-from postgres_database import baseline, check
+from postgres_database import baseline, check, rowchecks
 from postgres_database import revision as revision_module
+from postgres_database.connection import Database
+from postgres_database.history import Revision
+from postgres_database.printed import Printed
+from postgres_database.settings import ROOT
+from postgres_database.tokens import statements
 
 CALLED = re.compile(r"called (\w+): (.*) as superuser (\w+)$", re.MULTILINE)
 # Tries all ways to be more than it is, and writes into the log of the server where it was called from.
@@ -101,13 +108,13 @@ def yes(*_: object) -> bool:
     return True
 
 
-def called(token: str) -> dict[str, set[str]]:
-    """Return from where the function was called on scratch databases, and whether a superuser called it."""
+def called(token: str) -> dict[str, list[str]]:
+    """Return from where a function was called, and for each call whether by a superuser."""
     log = conftest.test_server().log.read_text(errors="replace")
-    found: dict[str, set[str]] = {}
+    found: dict[str, list[str]] = {}
     for its, place, superuser in CALLED.findall(log):
         if its == token:
-            found.setdefault(place, set()).add(superuser)
+            found.setdefault(place, []).append(superuser)
     return found
 
 
@@ -130,4 +137,128 @@ def test_no_function_of_a_target_runs_as_a_superuser_of_the_scratch_server(
         *("before_row", "after_statement", "deferred", "definer", "event trigger")
     }
     assert places - found.keys() == {"view"}  # which nothing reads
-    assert {place for place, superuser in found.items() if superuser != {"f"}} == set()
+    assert {place for place, superuser in found.items() if "t" in superuser} == set()
+
+
+# What a role without rights may put into a database where it has a schema and may create in public.
+THEIRS = """
+SET ROLE {role};
+CREATE FUNCTION app.f(anyelement) RETURNS boolean LANGUAGE plpgsql IMMUTABLE AS
+    $$ BEGIN RAISE LOG 'called TOKEN: f as superuser f'; RETURN true; END $$;
+CREATE FUNCTION app.number(integer) RETURNS integer LANGUAGE sql IMMUTABLE AS 'SELECT 1 + app.f(1)::int';
+CREATE TABLE app.item (id integer PRIMARY KEY, name varchar(9), other integer, pair public.pair);
+INSERT INTO app.item VALUES (1, 'x', NULL, NULL), (2, 'x', 3, NULL);
+CREATE TABLE app.other (id integer PRIMARY KEY, name varchar(9) UNIQUE);
+CREATE FUNCTION app.attribute(app.item) RETURNS boolean LANGUAGE sql AS 'SELECT app.f($1)';
+CREATE FUNCTION app.same(integer, integer) RETURNS boolean LANGUAGE sql AS 'SELECT app.f(1)';
+CREATE OPERATOR app.### (FUNCTION = app.same, LEFTARG = integer, RIGHTARG = integer);
+CREATE DOMAIN app.checked AS integer CHECK (app.f(VALUE));
+CREATE TYPE app.their AS (a integer);
+CREATE FUNCTION app.shown(app.their) RETURNS text LANGUAGE sql AS 'SELECT app.f(1)::text';
+CREATE CAST (app.their AS text) WITH FUNCTION app.shown(app.their);
+CREATE TABLE app.typed (their app.their UNIQUE, id integer);
+CREATE TABLE app.indexed (id integer, other integer);
+CREATE INDEX ON app.indexed ((id + app.number(1)));
+CREATE TABLE app.predicate (id integer, other integer);
+CREATE INDEX ON app.predicate (id) WHERE id > app.number(1);
+CREATE TABLE app.constrained (id integer, other integer, CHECK (id > app.number(1)));
+CREATE TABLE app.counted (id integer, other integer);
+CREATE STATISTICS app.counts ON (id + app.number(1)), other FROM app.counted;
+CREATE TABLE app.parted (id integer, other integer) PARTITION BY RANGE ((id + app.number(1)));
+CREATE TABLE app.part PARTITION OF app.parted FOR VALUES FROM (0) TO (9);
+"""
+SHADOWS = """
+SET ROLE {role};
+CREATE FUNCTION public.lower(varchar) RETURNS text LANGUAGE sql IMMUTABLE AS 'SELECT app.f(1)::text';
+CREATE FUNCTION public.like_them(varchar, varchar) RETURNS boolean LANGUAGE sql AS 'SELECT app.f(1)';
+CREATE OPERATOR public.= (FUNCTION = public.like_them, LEFTARG = varchar, RIGHTARG = varchar);
+CREATE OPERATOR public.~~ (FUNCTION = public.like_them, LEFTARG = varchar, RIGHTARG = varchar);
+"""
+F, NUMBER = "app.f(anyelement)", "app.number(integer)"
+ASKED = {
+    "ALTER TABLE app.item ALTER other SET NOT NULL": "",
+    "ALTER TABLE app.item ADD CHECK (other > 7 OR lower(name) = '')": "",
+    "CREATE UNIQUE INDEX ON app.item (lower(name))": "",
+    "ALTER TABLE app.item ADD FOREIGN KEY (name) REFERENCES app.other (name)": "",
+    "ALTER TABLE app.item ALTER name TYPE integer USING name::integer": "",
+    "ALTER TABLE app.item ADD CHECK (public.trusted(other))": "",
+}
+NOT_ASKED = {
+    "ALTER TABLE app.item ADD CHECK (app.f(other))": F,
+    'ALTER TABLE app.item ADD CHECK ("app" . "f" /**/ (other))': F,
+    "ALTER TABLE app.item ADD CHECK (item.attribute)": "app.attribute(app.item)",
+    "ALTER TABLE app.item ADD CHECK (other OPERATOR(app.###) 1)": "app.same(integer,integer)",
+    'ALTER TABLE app.item ADD CHECK (U&"app".U&"\\0066"(other))': "something that is named by U&",
+    "ALTER TABLE app.item ADD CHECK (query_to_xml('SELECT app.f(1)', true, true, '') IS NULL)": "query_to_xml()",
+    "CREATE UNIQUE INDEX ON app.item ((app.f(other)))": F,
+    "CREATE UNIQUE INDEX ON app.item (id) WHERE app.f(other)": F,
+    "ALTER TABLE app.item ALTER name TYPE app.checked USING 7": F,
+    "ALTER TABLE app.item ALTER name TYPE integer USING app.number(id)": NUMBER,
+    "ALTER TABLE app.typed ALTER id SET NOT NULL": "app.shown(app.their)",
+    "ALTER TABLE app.indexed ALTER other SET NOT NULL": NUMBER,
+    "ALTER TABLE app.predicate ALTER other SET NOT NULL": NUMBER,
+    "ALTER TABLE app.constrained ALTER other SET NOT NULL": NUMBER,
+    "ALTER TABLE app.counted ALTER other SET NOT NULL": NUMBER,
+    "ALTER TABLE app.parted ALTER other SET NOT NULL": NUMBER,
+    "ALTER TABLE app.part ALTER other SET NOT NULL": NUMBER,
+    "DROP TABLE app.indexed": NUMBER,
+}
+SHADOWED = {
+    "ALTER TABLE app.item ADD CHECK (lower(name) <> '')": "lower(character varying)",
+    "ALTER TABLE app.item ADD FOREIGN KEY (name) REFERENCES app.other (name)": "like_them",
+    "ALTER TABLE app.item ADD CHECK (name LIKE name)": "like_them",
+    "ALTER TABLE app.item ADD CHECK (name IN ('a', name))": "like_them",
+}
+
+
+@pytest.fixture
+def stranger(database: Database) -> Iterator[str]:
+    """A role that owns the schema app of a database and may create in public."""
+    role = f"stranger_{secrets.token_hex(6)}"
+    run_sql(
+        database,
+        f"CREATE ROLE {role}; CREATE SCHEMA app AUTHORIZATION {role}; GRANT CREATE ON SCHEMA public TO {role}",
+        "CREATE TYPE public.pair AS (a integer, b integer)",
+        "CREATE FUNCTION public.trusted(integer) RETURNS boolean LANGUAGE sql AS 'SELECT true'",
+    )
+    yield role
+    run_sql(database, f"DROP OWNED BY {role} CASCADE; DROP ROLE {role}")
+
+
+def notes(database: Database, sql: str) -> str:
+    """Ask what a script requires and drops, and return what was not asked."""
+    said: list[str] = []
+    step = Printed(Revision("aaaa", "m", ROOT), tuple(statements(sql)), online=False)
+    rowchecks.obstacles(database, [step], said.append)
+    return "\n".join(
+        [*said, *(line for line in rowchecks.dropped(database, [step]) if "not" in line)]
+    )
+
+
+def test_row_checks_call_nothing_of_a_role_that_may_do_less(
+    database: Database, stranger: str
+) -> None:
+    """What is not asked is said, with what it would have called and whose that is."""
+    token = secrets.token_hex(6)
+    theirs = THEIRS.format(role=stranger).replace("TOKEN", token)
+    run_sql(database, theirs)
+    before = called(token)
+    found = {sql: notes(database, sql) for sql in (*ASKED, *NOT_ASKED)}
+    run_sql(database, SHADOWS.format(role=stranger))
+    found |= {f"{sql} -- shadowed": notes(database, sql) for sql in SHADOWED}
+
+    assert called(token) == before
+    expected = ASKED | NOT_ASKED | {f"{sql} -- shadowed": what for sql, what in SHADOWED.items()}
+    wrong = {sql: said for sql, said in found.items() if bool(said) != bool(expected[sql])}
+    assert wrong == {}
+    assert {sql: said for sql, said in found.items() if expected[sql] not in said} == {}
+    assert {
+        sql: said
+        for sql, said in found.items()
+        if said.count("belongs to") > 1 and sql in NOT_ASKED
+    } == {}
+    assert all(
+        f"belongs to {stranger}" in found[sql]
+        for sql, what in NOT_ASKED.items()
+        if "(a" in what or "(i" in what
+    )
