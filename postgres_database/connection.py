@@ -71,6 +71,8 @@ FOR_DATABASE = {
 }
 """What another database of the server can do, by what is said of this one."""
 
+LESSER = """CREATE ROLE scratch LOGIN CREATEDB PASSWORD '…'   (on that server; SCRATCH_DSN then names this role)"""
+
 
 @dataclass(frozen=True)
 class Database:
@@ -189,6 +191,8 @@ class Database:
     def _advice(self, said: str) -> str:
         """Find what helps; a failed connection has no SQLSTATE, so there is only its text to go by."""
         scratch = self.label == "scratch"
+        if self.alias[0]:  # the DSN's own role was let in
+            return LESSER
         retry = "invoke check" if scratch else f"invoke psql{self.env_option}"
         wrong = next(
             (wrong for sign, wrong in WRONG_PARTS.items() if sign in said),

@@ -21,7 +21,7 @@ import psycopg2
 import sqlalchemy as sa
 from psycopg2.errors import InsufficientPrivilege
 
-from postgres_database.connection import Database, quoted
+from postgres_database.connection import LESSER, Database, quoted
 from postgres_database.dsn import Dsn
 from postgres_database.errors import ExpectedError
 from postgres_database.lifting import Lift
@@ -34,7 +34,6 @@ ME = """
                AND pg_has_role(current_user, oid, 'MEMBER'))
     FROM pg_roles WHERE rolname = current_user
 """
-LESSER = """CREATE ROLE scratch LOGIN CREATEDB PASSWORD '…'   (on that server; SCRATCH_DSN then names this role)"""
 
 
 class Rights:

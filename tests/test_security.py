@@ -3,16 +3,19 @@
 import re
 import secrets
 from collections.abc import Iterator
+from dataclasses import replace
 
 import conftest
 import pytest
 from conftest import Project, run_sql
 
-from postgres_database import baseline, check, rowchecks
+from postgres_database import baseline, check, connection, dump, rowchecks, scratch
 from postgres_database import revision as revision_module
 from postgres_database.connection import Database
+from postgres_database.errors import ExpectedError
 from postgres_database.history import Revision
 from postgres_database.printed import Printed
+from postgres_database.server import SCRATCH_PREFIX
 from postgres_database.settings import ROOT
 from postgres_database.tokens import statements
 
@@ -262,3 +265,56 @@ def test_row_checks_call_nothing_of_a_role_that_may_do_less(
         for sql, what in NOT_ASKED.items()
         if "(a" in what or "(i" in what
     )
+
+
+ROLES = {
+    "CREATEDB": True,
+    "CREATEDB CREATEROLE": True,
+    "CREATEDB IN ROLE pg_write_server_files": False,
+}
+
+
+@pytest.mark.parametrize("options", ROLES)
+def test_the_role_of_the_scratch_server_has_nothing_to_take(
+    project: Project, server: Database, options: str
+) -> None:
+    """A role that may only make databases is used as it is; one that may do more makes others, or is refused."""
+    role = f"{SCRATCH_PREFIX}{secrets.token_hex(6)}"
+    settings = replace(project.settings, scratch=server.dsn.with_parts(user=role))
+    run_sql(server, f"CREATE ROLE {role} LOGIN {options}")
+    try:
+        if ROLES[options]:
+            with scratch.session(settings) as session:
+                made = session.empty()
+                ((creates,),) = run_sql(
+                    made,
+                    "SELECT bool_or(rolcreaterole) FROM pg_roles WHERE rolname IN (current_user, session_user)",
+                )
+                assert creates is False
+                run_sql(made, "CREATE SCHEMA mine; CREATE TABLE public.t (id int)")
+                assert "CREATE TABLE public.t" in dump.dump(session.clone(made))
+        else:
+            with (
+                pytest.raises(ExpectedError, match="may not be used") as caught,
+                scratch.session(settings),
+            ):
+                pass
+            assert "CREATE ROLE scratch LOGIN CREATEDB" in caught.value.hint
+    finally:
+        run_sql(server, f"DROP OWNED BY {role}")
+        owners = run_sql(
+            server,
+            "SELECT string_agg(format('DROP ROLE %I', rolname), ';') FROM pg_roles r WHERE r.rolname LIKE"
+            f" 'postgres_database_owner_%' AND pg_has_role('{role}', oid, 'MEMBER') AND NOT rolsuper",
+        )
+        run_sql(server, *(str(drop) for (drop,) in owners if drop), f"DROP ROLE {role}")
+
+
+def test_a_scratch_server_that_lets_no_other_role_in(server: Database) -> None:
+    """The error says which role the DSN should name."""
+    refused = connection.Database(
+        server.dsn.with_parts(user="postgres_nobody"), "scratch", alias=("a", "b")
+    )
+    with pytest.raises(ExpectedError) as caught, refused.connect():
+        pass
+    assert "CREATE ROLE scratch LOGIN CREATEDB" in caught.value.hint
