@@ -5,8 +5,8 @@ may act as for no longer than that; but only if its kind is one that calls no fu
 """
 
 import re
-from collections.abc import Callable, Iterable, Iterator
-from contextlib import AbstractContextManager, contextmanager, suppress
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass
 from typing import Any
 
@@ -16,13 +16,13 @@ from psycopg2.extensions import cursor as PlainCursor  # noqa: N812 - a class
 
 from postgres_database.connection import quoted
 from postgres_database.errors import ExpectedError
-from postgres_database.tokens import IDENTIFIER, statements, unquoted
+from postgres_database.tokens import IDENTIFIER, NAME, statements, unquoted
 
 REFUSED = InsufficientPrivilege, InvalidFunctionDefinition
 """The second one says that only a superuser may make an aggregate of internal values."""
 SAVEPOINT = "postgres_database_rights"
 # Kinds of statements that a role may be refused and that call no function of users. Not among them: aggregates with an
-# initial value, which the type reads, and conversions, which are tried when they are made.
+# initial value, which the type reads, conversions, which are tried when they are made, and bounds of partitions.
 WORD = r"(?:OR REPLACE |TRUSTED |PROCEDURAL )*"
 KIND = (
     r"EXTENSION|EVENT TRIGGER|LANGUAGE|FOREIGN DATA WRAPPER|SERVER|USER MAPPING|FUNCTION|PROCEDURE|ROUTINE|OPERATOR"
@@ -31,37 +31,52 @@ KIND = (
 ELEVATED = (
     rf"(?:CREATE|ALTER|DROP) {WORD}(?:{KIND})\b|COMMENT ON\b|GRANT\b|REVOKE\b|SECURITY LABEL\b"
     r"|SET (?:LOCAL |SESSION )?SESSION_REPLICATION_ROLE\b|CREATE (?:OR REPLACE )?AGGREGATE (?![^;]*INITCOND)"
+    r"|CREATE FOREIGN TABLE (?![^;]*PARTITION OF)"
 )
-# Whose an object is, is no part of a schema here: what the owner of all may not give away, it keeps.
-GIVEN_AWAY = rf"ALTER [^;]*? OWNER TO {IDENTIFIER}$|SET (?:LOCAL |SESSION )?ROLE\b"
+OWNED = rf"ALTER [^;]*? OWNER TO {IDENTIFIER}$"
+ROLE = r"SET (?:LOCAL |SESSION )?ROLE\b"
+BLOCK = r"DO\b"
+MAKES = re.compile(
+    rf"((?:\bBEGIN|\bTHEN|\bELSE|;)\s+)CREATE\s+(?:ROLE|USER|GROUP)\s+(?!MAPPING\b)({IDENTIFIER})[^;]*;",
+    re.IGNORECASE,
+)
+"""In a block; it would be refused to whoever may make no roles even if the role is there."""
+VALIDATED = re.compile(
+    rf"(?P<create>CREATE FOREIGN DATA WRAPPER (?P<name>{IDENTIFIER})(?: HANDLER {NAME})?)"
+    rf" VALIDATOR (?P<validator>{NAME})(?P<rest>.*)",
+    re.IGNORECASE | re.DOTALL,
+)
 SESSION_USER = r"(?:SET (?:LOCAL |SESSION )?|RESET )SESSION AUTHORIZATION\b|DISCARD ALL\b"
 FLAGS = re.IGNORECASE | re.MULTILINE
 MAY_BE_REFUSED = re.compile(
-    rf"(?:^|;)\s*(?:{ELEVATED}|{SESSION_USER}|SET (?:LOCAL |SESSION )?ROLE\b)|\bOWNER TO\b".replace(
-        " ", r"\s+"
-    ),
+    rf"(?:^|;)\s*(?:{ELEVATED}|{SESSION_USER}|{ROLE}|{BLOCK})|\bOWNER TO\b".replace(" ", r"\s+"),
     FLAGS,
 )
-IS_ELEVATED, IS_GIVEN_AWAY, IS_SESSION_USER = (
-    re.compile(pattern, FLAGS) for pattern in (ELEVATED, GIVEN_AWAY, SESSION_USER)
+IS_ELEVATED, IS_OWNED, IS_ROLE, IS_BLOCK, IS_SESSION_USER = (
+    re.compile(pattern, FLAGS) for pattern in (ELEVATED, OWNED, ROLE, BLOCK, SESSION_USER)
 )
 TRANSACTION = re.compile(r"\s*(?:SAVEPOINT|RELEASE|ROLLBACK|COMMIT|BEGIN)\b", re.IGNORECASE)
-# What calls functions whatever the statement is: event triggers, and what reads the options of foreign servers.
-CALLS = """
-    SELECT EXISTS (SELECT FROM pg_event_trigger WHERE evtenabled <> 'D')
-        OR EXISTS (SELECT FROM pg_foreign_data_wrapper w JOIN pg_proc p ON p.oid = w.fdwvalidator
-                   JOIN pg_language l ON l.oid = p.prolang WHERE l.lanname NOT IN ('c', 'internal'))
+TRIGGERS = "SELECT EXISTS (SELECT FROM pg_event_trigger WHERE evtenabled <> 'D')"
+"""Whether any statement calls something, whatever it is."""
+VALIDATORS = """
+    SELECT quote_ident(w.fdwname), format('%%I.%%I', n.nspname, p.proname)
+    FROM pg_foreign_data_wrapper w
+    JOIN pg_proc p ON p.oid = w.fdwvalidator
+    JOIN pg_namespace n ON n.oid = p.pronamespace
+    JOIN pg_language l ON l.oid = p.prolang
+    WHERE l.lanname NOT IN ('c', 'internal') AND %s
 """
+"""The functions that are called when options of foreign servers are set."""
 SHARED = (
     r"CREATE (?:ROLE|USER|GROUP)\b(?! MAPPING)|(?:CREATE|ALTER|DROP|COMMENT ON) EVENT TRIGGER\b"
 )
 """Statements that fire no event triggers."""
-OWNED = """
+MADE = """
     SELECT i.type, i.identity
     FROM pg_shdepend d CROSS JOIN LATERAL pg_identify_object(d.classid, d.objid, 0) AS i
     WHERE d.refclassid = 'pg_authid'::regclass AND d.refobjid = to_regrole(quote_ident(%s)) AND d.deptype = 'o'
       AND d.dbid = (SELECT oid FROM pg_database WHERE datname = current_database())
-      AND i.type IN ('function', 'procedure', 'aggregate', 'type', 'composite type', 'server')
+      AND i.type IN ('function', 'procedure', 'aggregate', 'type', 'composite type', 'server', 'foreign table')
       AND NOT EXISTS (SELECT FROM pg_type t WHERE t.oid = d.objid AND NOT t.typisdefined)
       AND NOT EXISTS (SELECT FROM pg_depend e
                       WHERE e.classid = d.classid AND e.objid = d.objid AND e.deptype IN ('e', 'i'))
@@ -76,15 +91,26 @@ class Lift:
 
     owner: str
     """The role that it acts as otherwise, which owns everything."""
+    user: str
+    """The role whose part it plays in scripts: that of the DSN."""
     superuser: str
     lifted: Callable[[], AbstractContextManager[None]]
     """Lets the session be able to act as the superuser meanwhile."""
-    include: Callable[[Iterable[str], Iterable[str]], None]
-    """Lets the owner act as roles, and use tablespaces, if they are harmless."""
+    provide: Callable[[Iterable[str]], None]
+    """Makes roles that are missing, and lets the owner act as those that are harmless."""
 
     def cursor(self) -> type[PlainCursor]:
         """Return the class of cursors that run statements in this way."""
         return type("Cursor", (_Cursor,), {"lift": self})
+
+
+def _roles(statement: str) -> list[str]:
+    """Return the roles that a statement may be refused for: to own, to act as, or to make in a block."""
+    if IS_BLOCK.match(statement):
+        return [unquoted(name)[-1] for _, name in MAKES.findall(statement)]
+    if IS_OWNED.match(statement) or IS_ROLE.match(statement):
+        return [unquoted(statement.rsplit(" ", 1)[-1].strip("'"))[-1]]
+    return []
 
 
 class _Cursor(PlainCursor):
@@ -135,32 +161,62 @@ class _Cursor(PlainCursor):
             with self._trying():
                 super().execute(statement)
         except REFUSED:
-            if IS_GIVEN_AWAY.match(statement):
-                self._give_away(statement)
+            if roles := _roles(statement):
+                self._with_roles(statement, roles)
                 return
-            if not IS_ELEVATED.match(statement) or self._calls(statement):
+            if not IS_ELEVATED.match(statement) or not self._reads() or self._calls(statement):
                 raise
-            self._as_superuser(statement)
+            self._as_superuser(self._unchecked(statement))
             for kind, identity in self._superusers():
                 self._as_superuser(
                     f"ALTER {kind.upper().removeprefix('COMPOSITE ')} {identity} OWNER TO {quoted(self.lift.owner)}"
                 )
 
-    def _give_away(self, statement: str) -> None:
-        """Act as a role, or let it own something, if it is one that may do no more than the owner of all."""
-        self.lift.include([unquoted(re.split(r"\s", statement)[-1].strip("'"))[-1]], [])
-        with PlainCursor(self.connection) as aside:
-            aside.execute(HEAR if not self.connection.autocommit else "SELECT")
-        with suppress(*REFUSED), self._trying():
-            super().execute(statement)
+    def _with_roles(self, statement: str, roles: Sequence[str]) -> None:
+        """Run a statement once more when there are the roles that it names, and may be acted as."""
+        if IS_ROLE.match(statement) and self.lift.user in roles:
+            super().execute("RESET ROLE")
+            return
+        self.lift.provide(roles)
+        if not self.connection.autocommit:
+            with PlainCursor(self.connection) as aside:
+                aside.execute(HEAR)
+        try:
+            with self._trying():
+                super().execute(MAKES.sub(r"\1NULL;", statement))
+        except REFUSED:
+            if not IS_OWNED.match(statement):  # whose something is, is compared nowhere
+                raise
+
+    def _reads(self) -> bool:
+        """Tell whether the server takes the text of a statement for the one statement that was read in it."""
+        status = self.connection.get_parameter_status
+        return (status("standard_conforming_strings"), status("client_encoding")) == ("on", "UTF8")
 
     def _calls(self, statement: str) -> bool:
-        """Tell whether any statement may call a function of users."""
-        return not re.match(SHARED, statement, re.IGNORECASE) and self._asked(CALLS) == [(True,)]
+        """Tell whether a statement of a harmless kind calls functions of users all the same."""
+        shared = re.match(SHARED, statement, re.IGNORECASE)
+        return not shared and self._asked(TRIGGERS) == [(True,)]
+
+    def _unchecked(self, statement: str) -> str:
+        """Return a statement with others around it that keep it from calling what checks options."""
+        kind = statement.split(" ", 2)[1]
+        if kind.upper() == "FOREIGN" and (made := VALIDATED.fullmatch(statement)):
+            plain = f"{made['create']}{made['rest']}"
+            return (
+                f"{plain}; ALTER FOREIGN DATA WRAPPER {made['name']} VALIDATOR {made['validator']}"
+            )
+        if kind.upper() not in {"FOREIGN", "SERVER", "USER"}:
+            return statement
+        wrappers = self._asked(VALIDATORS, [True])
+        alter = "ALTER FOREIGN DATA WRAPPER"
+        before = [f"{alter} {name} NO VALIDATOR" for name, _ in wrappers]
+        after = [f"{alter} {name} VALIDATOR {validator}" for name, validator in wrappers]
+        return "; ".join([*before, statement, *after])
 
     def _superusers(self) -> list[Any]:
         """Return what the superuser made and need not own."""
-        return self._asked(OWNED, [self.lift.superuser])
+        return self._asked(MADE, [self.lift.superuser])
 
     def _asked(self, query: str, values: Any = None) -> list[Any]:
         """Ask the catalogs, past everything that a search path may put in their way."""

@@ -36,6 +36,17 @@ ME = """
 """
 
 
+HARMLESS = """
+    SELECT rolname FROM pg_roles r
+    WHERE NOT EXISTS (
+        SELECT FROM pg_roles p
+        WHERE pg_has_role(r.oid, p.oid, 'MEMBER') AND (
+            p.rolsuper OR p.rolcreaterole OR p.rolreplication OR p.rolcanlogin OR p.rolname ~ '^pg_'
+            OR EXISTS (SELECT FROM pg_database WHERE datdba = p.oid AND datname !~ '^postgres_database_')))
+"""
+"""Roles by which nothing can be done outside of scratch databases."""
+
+
 class Rights:
     """The roles that scratch databases of a server are worked on with."""
 
@@ -63,8 +74,6 @@ class Rights:
             )
         self.owner = OWNER + me if self.separate else ""
         self._elevated = SUPERUSER + me if self._superuser else ""
-        # Since PostgreSQL 16 CREATEROLE reaches no role that others made (release notes of 16).
-        self._confined = version >= 16  # noqa: PLR2004
         self._has_login_triggers = version >= 17  # noqa: PLR2004
         self._password = secrets.token_hex(32)
         if self.separate:
@@ -73,9 +82,8 @@ class Rights:
     def _make_roles(self) -> None:
         there = {name for (name,) in self.run("SELECT rolname FROM pg_roles")}
         if self.owner not in there:
-            options = "BYPASSRLS" if self._superuser else ""
-            options += " CREATEROLE" if self._superuser and self._confined else ""
-            self._create(f"CREATE ROLE {quoted(self.owner)} NOLOGIN {options}")
+            options = " BYPASSRLS" if self._superuser else ""
+            self._create(f"CREATE ROLE {quoted(self.owner)} NOLOGIN{options}")
         if not self._superuser:
             self.run(f"GRANT {quoted(self.owner)} TO CURRENT_USER")
         elif self._elevated not in there:
@@ -100,21 +108,23 @@ class Rights:
     def include(self, roles: Iterable[str], tablespaces: Iterable[str]) -> None:
         """Let the owner of all act as roles, and use tablespaces, that schemas name.
 
-        Not as one that may do more than a database holds.
+        Not as one that may log in, or may do more than a database holds.
         """
         if not self.separate:
             return
-        wanted = {*roles}
-        for name, harmless in self.run(
-            "SELECT rolname, NOT (rolsuper OR rolcreaterole OR rolreplication OR EXISTS (SELECT FROM pg_roles p"
-            " WHERE p.rolname ~ '^pg_' AND p.rolname <> 'pg_database_owner' AND pg_has_role(r.oid, p.oid, 'MEMBER')))"
-            " FROM pg_roles r"
-        ):
-            if name in wanted and harmless:
-                with suppress(InsufficientPrivilege):  # a role that others made
-                    self.run(f"GRANT {quoted(name)} TO {quoted(self.owner)}")
+        harmless = {name for (name,) in self.run(HARMLESS)}
+        for name in harmless.intersection(roles):
+            with suppress(InsufficientPrivilege):  # a role that others made
+                self.run(f"GRANT {quoted(name)} TO {quoted(self.owner)}")
         for name in tablespaces:
             self.run(f"GRANT CREATE ON TABLESPACE {quoted(name)} TO {quoted(self.owner)}")
+
+    def provide(self, roles: Iterable[str]) -> None:
+        """Make roles that are missing, as `cluster.provide` does."""
+        there = {name for (name,) in self.run("SELECT rolname FROM pg_roles")}
+        for name in {*roles} - there:
+            self._create(f"CREATE ROLE {quoted(name)} NOLOGIN")
+        self.include(roles, [])
 
     def admit(self, name: str) -> Database:
         """Return a scratch database as its own login role reaches it, which is made."""
@@ -125,15 +135,15 @@ class Rights:
         self.run(
             f"CREATE ROLE {quoted(name)} LOGIN IN ROLE {quoted(self.owner)} PASSWORD '{password}'"
         )
-        acts = [dsn.parts.get("options", ""), f"-c role={self.owner}"]
-        if self._confined:
-            acts.append("-c createrole_self_grant=set,inherit")
-        parts = {"user": name, "options": " ".join(acts).strip(), "password": self._password}
+        options = f"{dsn.parts.get('options', '')} -c role={self.owner}".strip()
+        parts = {"user": name, "options": options, "password": self._password}
         database = Database(dsn.with_parts(**parts), "scratch", alias=(self.owner, self._user))
         if not self._superuser:
             return database
         whole = partial(self._whole, name, database.dsn)
-        lift = Lift(self.owner, self._elevated, partial(self.lifted, name), self.include)
+        lift = Lift(
+            self.owner, self._user, self._elevated, partial(self.lifted, name), self.provide
+        )
         return replace(database, cursor=lift.cursor(), whole=whole)
 
     def dismiss(self, name: str) -> None:

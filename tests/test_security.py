@@ -8,6 +8,7 @@ from dataclasses import replace
 import conftest
 import pytest
 from conftest import Project, run_sql
+from psycopg2.errors import InsufficientPrivilege
 
 from postgres_database import baseline, check, connection, dump, rowchecks, scratch
 from postgres_database import revision as revision_module
@@ -318,3 +319,65 @@ def test_a_scratch_server_that_lets_no_other_role_in(server: Database) -> None:
     with pytest.raises(ExpectedError) as caught, refused.connect():
         pass
     assert "CREATE ROLE scratch LOGIN CREATEDB" in caught.value.hint
+
+
+SUPERUSERS = """
+CREATE EXTENSION postgres_fdw;
+CREATE SERVER far FOREIGN DATA WRAPPER postgres_fdw;
+CREATE USER MAPPING FOR CURRENT_USER SERVER far OPTIONS (user 'u');
+CREATE FOREIGN TABLE away (id int) SERVER far;
+COMMENT ON EXTENSION postgres_fdw IS 'not ours';
+CREATE TABLE here (id int);
+CREATE FUNCTION sum_of(int, int) RETURNS int LANGUAGE internal IMMUTABLE AS 'int4pl';
+ALTER FUNCTION sum_of(int, int) RENAME TO plus;
+DO $$ BEGIN IF NOT EXISTS (SELECT FROM pg_roles WHERE rolname = 'ROLE') THEN CREATE ROLE ROLE; END IF; END $$;
+GRANT SELECT ON here TO ROLE WITH GRANT OPTION;
+SET SESSION AUTHORIZATION 'ROLE'; GRANT SELECT ON here TO PUBLIC; RESET SESSION AUTHORIZATION;
+ALTER TABLE here OWNER TO ROLE; ALTER TABLE here OWNER TO postgres; ALTER TABLE here ADD name text;
+SET session_replication_role = replica;
+CREATE EVENT TRIGGER seen ON ddl_command_end EXECUTE FUNCTION noted();
+ALTER EVENT TRIGGER seen DISABLE
+"""
+
+
+def test_what_only_a_superuser_may_make(project: Project, server: Database) -> None:
+    """It is made on the scratch server statement by statement; before and after each the session is none."""
+    role = f"made_{secrets.token_hex(6)}"
+    with scratch.session(project.settings) as session:
+        made = session.empty()
+        run_sql(
+            made, "CREATE FUNCTION noted() RETURNS event_trigger LANGUAGE plpgsql AS 'BEGIN END'"
+        )
+        with made.connect(usual_path=True) as connection, connection.begin():
+            cursor = connection.connection.cursor()
+            for statement in [
+                *SUPERUSERS.replace("ROLE", role)
+                .replace(f"CREATE {role} ", "CREATE ROLE ")
+                .split("\n")
+            ]:
+                cursor.execute(statement or "SELECT")
+                cursor.execute(
+                    "SELECT rolsuper FROM pg_roles WHERE rolname IN (current_user, session_user)"
+                )
+                assert cursor.fetchall() == [(False,), (False,)]
+        dumped = dump.dump(made)
+    run_sql(server, f"DROP ROLE {role}")
+    assert "user 'u'" in dumped.replace('"', "")
+    assert f"SET SESSION AUTHORIZATION {role}" in dumped
+    assert "CREATE EVENT TRIGGER seen" in dumped
+
+
+def test_a_statement_that_the_server_reads_otherwise_is_not_run_by_a_superuser(
+    project: Project,
+) -> None:
+    """A setting by which a quoted text ends earlier lets nothing that stands in it run."""
+    with scratch.session(project.settings) as session:
+        made = session.empty()
+        run_sql(made, "CREATE EXTENSION postgres_fdw", "CREATE TABLE who (is_superuser text)")
+        mark = "INSERT INTO who SELECT rolname FROM pg_roles"
+        with pytest.raises(InsufficientPrivilege):
+            run_sql(
+                made,
+                "SET standard_conforming_strings = off",
+                f"COMMENT ON EXTENSION postgres_fdw IS 'it\\''; {mark}; --'",
+            )
