@@ -33,6 +33,7 @@ ELEVATED = (
     r"|SET (?:LOCAL |SESSION )?SESSION_REPLICATION_ROLE\b|CREATE (?:OR REPLACE )?AGGREGATE (?![^;]*INITCOND)"
     r"|CREATE FOREIGN TABLE (?![^;]*PARTITION OF)"
 )
+GRANTS = re.compile(r"^\s*(?:GRANT|REVOKE)\b", re.IGNORECASE | re.MULTILINE)
 OWNED = rf"ALTER [^;]*? OWNER TO {IDENTIFIER}$"
 ROLE = r"SET (?:LOCAL |SESSION )?ROLE\b"
 BLOCK = r"DO\b"
@@ -104,6 +105,10 @@ class Lift:
         return type("Cursor", (_Cursor,), {"lift": self})
 
 
+class _NotGrantedError(InsufficientPrivilege):
+    """Nothing was granted or revoked."""
+
+
 def _roles(statement: str) -> list[str]:
     """Return the roles that a statement may be refused for: to own, to act as, or to make in a block."""
     if IS_BLOCK.match(statement):
@@ -128,13 +133,20 @@ class _Cursor(PlainCursor):
         if not IS_SESSION_USER.search(text):
             try:
                 with self._trying():
-                    super().execute(text)
+                    self._run(text)
             except REFUSED:
                 pass
             else:
                 return
         for statement in statements(text):
             self._one(statement)
+
+    def _run(self, text: str) -> None:
+        """Run a text; whoever may not grant or revoke what it says gets no error, but a warning."""
+        del self.connection.notices[:]
+        super().execute(text)
+        if self.connection.notices and GRANTS.search(text):
+            raise _NotGrantedError(self.connection.notices[-1].strip())
 
     @contextmanager
     def _trying(self) -> Iterator[None]:
@@ -159,7 +171,7 @@ class _Cursor(PlainCursor):
             statement = "RESET ROLE" if name.upper() in {"", "DEFAULT"} else f"SET ROLE {name}"
         try:
             with self._trying():
-                super().execute(statement)
+                self._run(statement)
         except REFUSED:
             if roles := _roles(statement):
                 self._with_roles(statement, roles)
