@@ -107,7 +107,10 @@ class Database:
         parts = self.dsn.parts
         # libpq gets all parts itself; what models run in events may ask the URL who and where it is.
         url = sa.URL.create(
-            "postgresql+psycopg2", username=parts.get("user"), database=parts.get("dbname")
+            "postgresql+psycopg2",
+            username=self.alias[1]
+            or parts.get("user"),  # whose part a role plays in a scratch database
+            database=parts.get("dbname"),
         )
         engine = sa.create_engine(
             url,
