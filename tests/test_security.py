@@ -133,7 +133,9 @@ def test_no_function_of_a_target_runs_as_a_superuser_of_the_scratch_server(
     project.script("second", adopted.revision, f"op.execute({STEPS!r})")
 
     check.check(project.settings, project.database)
-    written = revision_module.revision(project.settings, "A table", no_renames=True)
+    written = revision_module.revision(
+        project.settings, "A table", no_renames=True, drop_adopted=True
+    )
 
     assert written.path
     found = called(token)
