@@ -109,7 +109,7 @@ class Adoption:
             notes = (*self._notes(dumped, rebuilt), *failure)
         revision = scripts[scripts.head]
         if self._settings.protected:
-            what = f"{revision}  (runs nothing; writes the table alembic_version)"
+            what = f"{revision}  (runs nothing; writes the table {self._database.versions.name})"
             ask(confirm, f"stamp {self._database.dsn}", [what])
         if dump.dump(self._reader, self._settings) != dumped:
             raise ExpectedError(
@@ -218,7 +218,8 @@ class Adoption:
             yield "not in the script: that there is no schema public, which every new database has"
         if schema != DEFAULT_SCHEMA:
             yield (
-                f"alembic_version is in the schema {schema}, to which a search path leads: an empty database"
+                f"{self._reader.versions.name} is in the schema {schema}, to which a search path leads: an empty"
+                " database"
                 " needs the same search path, and for its first upgrade a schema on it"
             )
         for line in outside:

@@ -51,6 +51,8 @@ def _run(context: Any, settings: Settings) -> None:
             context,
             dialect_name="postgresql",
             literal_binds=True,
+            version_table=settings.versions.name,
+            version_table_schema=settings.versions.schema or None,
             dialect_opts={"paramstyle": "named"},
         )
     elif connected := context.config.attributes.get("connection"):

@@ -100,7 +100,7 @@ def _require_place(run: Runner, database: Database) -> None:
         where = f"in the schema {schema}" if schema else "in any schema of the search path"
         grant = f"GRANT CREATE ON SCHEMA {identifier(schema or 'public')} TO …"
         raise ExpectedError(
-            f"{database.dsn} cannot be stamped: the table alembic_version cannot be made",
+            f"{database.dsn} cannot be stamped: the table {database.versions.name} cannot be made",
             cause=f"the user of the DSN may not create tables {where}",
             hint=f"invoke psql{database.env_option} --command '{grant}'   (as the owner of the schema)",
         )

@@ -11,6 +11,7 @@ from typing import Any, NamedTuple
 from postgres_database.bookkeeping import COLUMN_OPTIONS, OWN
 from postgres_database.connection import Database, identifier
 from postgres_database.tokens import associated
+from postgres_database.version_table import VersionTable
 
 DEFAULT_SCHEMA = "public"
 """Where models without a schema have their tables, as in a database of PostgreSQL's own making."""
@@ -138,8 +139,7 @@ class Catalog:
 OURS = """{schema} !~ '^pg_' AND {schema} <> 'information_schema' AND NOT EXISTS (
     SELECT FROM pg_depend e WHERE e.classid = '{catalog}'::regclass AND e.objid = {oid} AND e.deptype = 'e')"""
 OUR_TABLES = (
-    OURS.format(schema="n.nspname", catalog="pg_class", oid="c.oid")
-    + " AND c.relname NOT IN ('alembic_version', 'alembic_version_log')"
+    OURS.format(schema="n.nspname", catalog="pg_class", oid="c.oid") + " AND c.relname <> ALL (%s)"
 )
 
 SCHEMAS = f"""
@@ -247,7 +247,7 @@ TYPES = f"""
 
 SEQUENCES = f"""
     SELECT n.nspname, c.relname,
-           format('%s %s %s %s %s %s %s', s.seqtypid::regtype, s.seqstart, s.seqincrement, s.seqmin, s.seqmax,
+           format('%%s %%s %%s %%s %%s %%s %%s', s.seqtypid::regtype, s.seqstart, s.seqincrement, s.seqmin, s.seqmax,
                   s.seqcache, s.seqcycle)
     FROM pg_sequence s
     JOIN pg_class c ON c.oid = s.seqrelid
@@ -267,16 +267,17 @@ def place(schema: str | None, name: str) -> Name:
 def take(database: Database) -> Catalog:
     """Read the catalog of a database."""
     with database.connect() as connection, connection.begin():
-        return _read(connection.connection.cursor())
+        return _read(connection.connection.cursor(), database.versions)
 
 
-def _read(cursor: Any) -> Catalog:
+def _read(cursor: Any, versions: VersionTable) -> Catalog:
 
     def rows(query: str, *parameters: Any) -> list[tuple[Any, ...]]:
         cursor.execute(query, parameters or None)
         return list(cursor.fetchall())
 
-    tables = rows(TABLES)
+    own = [versions.name, versions.log]
+    tables = rows(TABLES, own)
     oids = [row[0] for row in tables]
     columns: dict[int, dict[str, Column]] = {oid: {} for oid in oids}
     constraints: dict[int, dict[str, Constraint]] = {oid: {} for oid in oids}
@@ -304,7 +305,7 @@ def _read(cursor: Any) -> Catalog:
             )
             for schema, name, kind, sql, labels, *facts in rows(TYPES)
         },
-        sequences={Name(schema, name): options for schema, name, options in rows(SEQUENCES)},
+        sequences={Name(schema, name): options for schema, name, options in rows(SEQUENCES, own)},
     )
 
 

@@ -37,6 +37,8 @@ VERSION_SCHEMA = """
     JOIN pg_class c ON c.relnamespace = n.oid AND c.relname = %s
     ORDER BY path.place LIMIT 1
 """
+VERSIONS = "postgres_database.versions"
+"""Where the information of a connection has the version table."""
 READ_ONLY = ("default_transaction_read_only=on", "lock_timeout=5s")
 
 PREPARER = postgresql.dialect(paramstyle="named").identifier_preparer  # type: ignore[no-untyped-call]
@@ -163,6 +165,7 @@ class Database:
                 connection.info[transactions.SCRIPT] = True
             elif autocommit:
                 connection.exec_driver_sql(transactions.SAFE_SESSION)
+            connection.info[VERSIONS] = self.versions
             sa.event.listen(connection, "begin", transactions.begin)
             yield connection
 

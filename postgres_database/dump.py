@@ -19,8 +19,7 @@ from postgres_database.sections import rewritten, sections
 from postgres_database.settings import Settings
 from postgres_database.tokens import is_empty
 
-VERSION_TABLE = "alembic_version"
-STUB = f"CREATE TABLE public.{VERSION_TABLE} (version_num character varying(32) PRIMARY KEY);"
+STUB = "CREATE TABLE public.{} (version_num character varying(32) PRIMARY KEY);"
 """In a copy, for what refers to the version table, which a dump leaves out."""
 LOCK_WAIT = "5s"
 RESTRICT_KEY = "snapshot"
@@ -195,7 +194,7 @@ def restore(text: str, database: Database) -> None:
     """
     with database.connect() as connection, connection.begin():
         try:
-            connection.connection.cursor().execute(_stub(text) + restorable(text))
+            connection.connection.cursor().execute(_stub(text, database) + restorable(text))
         except psycopg2.Error as error:
             failure = error
         else:
@@ -205,15 +204,16 @@ def restore(text: str, database: Database) -> None:
     )
 
 
-def _stub(text: str) -> str:
-    return STUB if VERSION_TABLE in text else ""
+def _stub(text: str, database: Database) -> str:
+    name = database.versions.name
+    return STUB.format(quoted(name)) if name in text else ""
 
 
 def unrestorable(text: str, database: Database) -> ExpectedError | None:
     """Find out by which object a dump cannot be restored, in an empty database that stays empty."""
     with database.connect() as connection, connection.begin() as transaction:
         cursor = connection.connection.cursor()
-        cursor.execute(_stub(text) + _frame()[0])
+        cursor.execute(_stub(text, database) + _frame()[0])
         for section in sections(text):
             if is_empty(section.text):  # who owns the schema public
                 continue

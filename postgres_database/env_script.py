@@ -54,7 +54,8 @@ def run(
             leaves it uncommitted. What the work raises is passed on.
     """
     env = EnvScript(settings)
-    guard = _Guard(env, database, connection, work)
+    table = options["version_table_schema"], options["version_table"]
+    guard = _Guard(env, database, connection, work, table)
     config = history.alembic_config(settings, connection=connection)
     try:
         # Alembic itself would make its table before it asks for the work, wherever env.py has connected to.
@@ -62,6 +63,7 @@ def run(
             config, env.directory, fn=guard, dont_mutate=True, **options
         ) as context:
             connection.info[transactions.SCRIPT] = True
+            vars(context)["configure"] = partial(_configure, context, options)
             vars(context)["run_migrations"] = partial(_run_safely, context)
             env.directory.run_env()
     except (Exception, SystemExit) as error:
@@ -85,6 +87,14 @@ def run(
         )
 
 
+def _configure(
+    context: EnvironmentContext, options: dict[str, Any], *first: Any, **arguments: Any
+) -> None:
+    """Do what env.py asks for; where it says that Alembic may look for the version table, that is found already."""
+    known = {name: value for name, value in arguments.items() if value or name not in options}
+    EnvironmentContext.configure(context, *first, **known)
+
+
 def _run_safely(context: EnvironmentContext, **arguments: Any) -> None:
     """Do what env.py asks for: it finds names by the usual search path, what Alembic asks does not."""
     transactions.as_ours(context.get_bind())
@@ -95,12 +105,18 @@ class _Guard:
     """Lets the work be done once, on the connection that was handed over."""
 
     def __init__(
-        self, env: "EnvScript", database: Database, connection: sa.Connection, work: Work
+        self,
+        env: "EnvScript",
+        database: Database,
+        connection: sa.Connection,
+        work: Work,
+        table: tuple[str, str],
     ) -> None:
         self._env = env
         self._database = database
         self._connection = connection
         self._work = work
+        self._table = table
         self.begun = False
         self.refusal: ExpectedError | None = None
 
@@ -115,6 +131,14 @@ class _Guard:
             self.refusal = self._env.error(
                 "runs the scripts more than once",
                 "it calls context.run_migrations() again, as for several databases or schemas",
+            )
+        elif (table := (context.version_table_schema, context.version_table)) != self._table:
+            name, schema = reversed(table)
+            self.refusal = ExpectedError(
+                f"{self._env.name} keeps revisions in {schema}.{name}; nothing was run",
+                cause=f"as far as alembic.ini says and env.py shows, they are in {'.'.join(self._table)}",
+                hint=f"${{EDITOR:-vi}} alembic.ini   (in [postgres_database]: version_table = {name};"
+                f" version_table_schema = {schema})",
             )
         if self.refusal:
             raise self.refusal

@@ -10,7 +10,7 @@ from typing import Any
 import psycopg2
 import sqlalchemy as sa
 
-from postgres_database.connection import quoted
+from postgres_database.connection import VERSIONS, quoted
 from postgres_database.values import TYPES
 
 Name = tuple[str, str]
@@ -30,7 +30,7 @@ TABLES = """
     LEFT JOIN pg_type t ON t.oid = a.atttypid
     LEFT JOIN pg_attrdef d ON d.adrelid = c.oid AND d.adnum = a.attnum
     WHERE c.oid >= 16384 AND c.relkind IN ('r', 'p') AND c.relpersistence <> 't'
-      AND NOT c.relispartition AND c.relname NOT IN ('alembic_version', 'alembic_version_log')
+      AND NOT c.relispartition AND c.relname <> ALL (%s)
       AND NOT EXISTS (
         SELECT FROM pg_depend e
         WHERE e.classid = 'pg_class'::regclass AND e.objid = c.oid AND e.deptype = 'e'
@@ -157,14 +157,15 @@ class Session:
     def __init__(self, connection: sa.Connection) -> None:
         self._cursor = connection.connection.cursor()
         self._cursor.execute("SAVEPOINT latest")
+        versions = connection.info[VERSIONS]
         self.tables: dict[Name, Table] = {}
-        for schema, name, kind, column, *facts in self.run(TABLES):
+        for schema, name, kind, column, *facts in self.run(TABLES, [[versions.name, versions.log]]):
             new = Table(f"{name_in_sql(schema)}.{name_in_sql(name)}", kind, {})
             columns = self.tables.setdefault((schema, name), new).columns
             if column is not None:
                 columns[column] = Column(column, *facts)
 
-    def run(self, statement: str, values: Sequence[str | None] = ()) -> list[tuple[Any, ...]]:
+    def run(self, statement: str, values: Sequence[Any] = ()) -> list[tuple[Any, ...]]:
         """Run a statement in which `%` stands twice; if it fails, nothing was run."""
         try:
             # One message: most of the time is that of the way to the server.

@@ -88,7 +88,7 @@ class Runner:
         directory = history.script_directory(self.settings)
         try:
             with self.connection.begin():
-                options = stamped.place(self.database, self.connection).options
+                options = stamped.ready(self.database, self.connection)
                 context = MigrationContext.configure(self.connection, opts=options)
                 if purge:
                     stamped.clear(self.database, self.connection)
@@ -140,7 +140,7 @@ class Runner:
             on_step=on_step,
         )
         with self.connection.begin():
-            options = stamped.place(self.database, self.connection).options
+            options = stamped.ready(self.database, self.connection)
         try:
             with run.listening(), cancelled_by_ctrl_c(self.connection):
                 while run.begin(self.current()):
@@ -230,10 +230,9 @@ def offline(settings: Settings, verb: str, start: str, end: str) -> str:
             "ended without printing anything", "it never came to context.run_migrations()"
         )
     # The table is there already in a database that was brought back to base.
-    create, tolerant = (
-        "CREATE TABLE alembic_version (",
-        "CREATE TABLE IF NOT EXISTS alembic_version (",
-    )
+    schema = f"{identifier(settings.versions.schema)}." if settings.versions.schema else ""
+    table = f"{schema}{identifier(settings.versions.name)}"
+    create, tolerant = f"CREATE TABLE {table} (", f"CREATE TABLE IF NOT EXISTS {table} ("
     return output.getvalue().replace(create, tolerant, 1)
 
 

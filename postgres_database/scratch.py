@@ -11,6 +11,7 @@ import sys
 import traceback
 from collections.abc import Collection, Iterable, Iterator, Sequence
 from contextlib import contextmanager, redirect_stdout
+from dataclasses import replace
 from textwrap import shorten
 from typing import Any
 
@@ -218,7 +219,7 @@ class Scratch:
             self._connection.exec_driver_sql(
                 f"CREATE DATABASE {quoted(name)} TEMPLATE {quoted(template)}{options}{self._rights.owned}"
             )
-        return self._rights.admit(name)
+        return replace(self._rights.admit(name), versions=self._settings.versions)
 
     def _databases(self, prefix: str) -> Sequence[str]:
         """Return our databases with this prefix, oldest first."""

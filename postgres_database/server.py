@@ -325,8 +325,15 @@ def embedded(root: Path, *, durable: bool = True) -> EmbeddedServer:
 def target(settings: Settings) -> Database:
     """Return the target of a command; the embedded server is started if it is the target."""
     if settings.target:
-        return Database(settings.target, settings.label, settings.source, settings.env_option)
-    return Database(embedded(settings.root).ensure_running(), settings.label, settings.source)
+        return Database(
+            settings.target, settings.label, settings.source, settings.env_option, settings.versions
+        )
+    return Database(
+        embedded(settings.root).ensure_running(),
+        settings.label,
+        settings.source,
+        versions=settings.versions,
+    )
 
 
 def scratch_server(settings: Settings) -> Database:

@@ -14,9 +14,10 @@ from pathlib import Path
 
 from dotenv.parser import parse_stream
 
-from postgres_database import dsn
+from postgres_database import dsn, version_table
 from postgres_database.dsn import SECRET_PARTS, Dsn
 from postgres_database.errors import ExpectedError
+from postgres_database.version_table import ALEMBICS, VersionTable
 
 ROOT = Path(__file__).resolve().parent.parent
 
@@ -66,6 +67,8 @@ class Settings:
     """Patterns of objects that are not, such as `audit.*`."""
     online: bool = True
     """Whether scripts are written so that live traffic does not notice them."""
+    versions: VersionTable = ALEMBICS
+    """Where databases say which revision they are."""
     staged: Path | None = None
     """A folder of scripts that are not proved yet, and are read besides those of the history."""
 
@@ -174,6 +177,7 @@ class _Reader:
             include_schemas=self._words("include_schemas"),
             exclude=self._words("exclude"),
             online=self._switch("online"),
+            versions=self._version_table(),
             protected=self._flag("PROTECTED"),
             lock_timeout=self._milliseconds("LOCK_TIMEOUT", "1s"),
             statement_timeout=self._milliseconds("STATEMENT_TIMEOUT", "0"),
@@ -315,6 +319,24 @@ class _Reader:
         """Read a list from alembic.ini: words between commas, blanks or line ends."""
         text = self._ini.get("postgres_database", option, fallback="")
         return tuple(text.replace(",", " ").split())
+
+    def _version_table(self) -> VersionTable:
+        """Read it from alembic.ini, or else from an env.py that gives it to Alembic."""
+        place = self._ini.get("alembic", "script_location", fallback="migration")
+        env = self.root / place.replace("%(here)s", str(self.root)) / "env.py"
+        said = {option: self._words(option)[:1] for option in version_table.OPTIONS}
+        found = {option: words[0] for option, words in said.items() if words}
+        try:
+            found = version_table.given(env.read_text(encoding="utf-8")) | found
+        except OSError:  # which whoever runs it is told
+            pass
+        except ValueError as error:
+            if str(error) not in found:
+                self.faults.append(
+                    f"alembic.ini lacks {error}, which env.py computes: see its [postgres_database]"
+                )
+        name = found.get(version_table.NAME) or ALEMBICS.name
+        return VersionTable(name, found.get(version_table.SCHEMA, ""))
 
     def _switch(self, option: str) -> bool:
         """Read from alembic.ini what is on unless it says otherwise."""

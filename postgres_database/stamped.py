@@ -29,6 +29,17 @@ TABLE = """
     WHERE c.oid = to_regclass(%s)
 """
 
+# What somebody has made: nothing of an extension, no part of another table.
+HELD = """
+    SELECT n.nspname, c.relname
+    FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace
+    WHERE c.relkind IN ('r', 'p', 'f') AND NOT c.relispartition AND c.relpersistence <> 't'
+      AND n.nspname !~ '^pg_' AND n.nspname <> 'information_schema'
+      AND NOT EXISTS (SELECT FROM pg_depend d
+                      WHERE d.classid = 'pg_class'::regclass AND d.objid = c.oid AND d.deptype = 'e')
+    ORDER BY 1, 2
+"""
+
 
 @dataclass(frozen=True)
 class Place:
@@ -123,6 +134,30 @@ def read(database: Database, connection: sa.Connection) -> tuple[str, ...]:
             hint=f"invoke psql{database.env_option} --command '{delete}'   (then invoke status{database.env_option})",
         )
     return tuple(sorted(revisions))
+
+
+def unmarked(database: Database, connection: sa.Connection) -> list[tuple[str, str]]:
+    """Return schema and name of the tables of a database that has no version table; in a transaction of ours."""
+    found = place(database, connection)
+    if found.schema is not None and found.is_there(connection):
+        return []
+    with closing(connection.connection.cursor()) as cursor:
+        cursor.execute(HELD)
+        return [(schema, name) for schema, name in cursor.fetchall()]
+
+
+def ready(database: Database, connection: sa.Connection) -> dict[str, Any]:
+    """Make the schema of the version table if settings name it and it is missing; return what Alembic is told.
+
+    Raises:
+        ExpectedError: There is no schema for it.
+    """
+    if schema := database.versions.schema:
+        with closing(connection.connection.cursor()) as cursor:
+            cursor.execute("SELECT to_regnamespace(%s) IS NULL", (quoted(schema),))
+            if cursor.fetchone() == (True,):
+                cursor.execute(f"CREATE SCHEMA {quoted(schema)}")
+    return place(database, connection).options
 
 
 def clear(database: Database, connection: sa.Connection) -> None:

@@ -15,6 +15,7 @@ from postgres_database import (
     printed,
     rowchecks,
     runner,
+    stamped,
     transactions,
 )
 from postgres_database.autocommit import REPORT, TELL
@@ -28,6 +29,7 @@ from postgres_database.runner import BlockedError, Runner
 from postgres_database.running import OnStep
 from postgres_database.settings import Settings
 
+SHOWN = 5  # names of tables
 Confirm = Callable[[str, Sequence[str]], bool]
 """Ask a question after showing some lines; the answer is no unless somebody says yes."""
 
@@ -98,6 +100,7 @@ def upgrade(  # noqa: PLR0913
             seen = look.obstacles(), look.dropped()
             return UpgradeResult(before, plan, before, at_head, steps, *seen)
         look.refuse(run)
+        _doubt(run, confirm)
         lost = look.dropped()
         tables = any(each.table for each in lost)
         if settings.protected or tables:
@@ -194,6 +197,29 @@ def offline(
             hint="invoke history",
         )
     return runner.offline(settings, verb, before[0] if before else "base", goal) if plan else ""
+
+
+def _doubt(run: Runner, confirm: Confirm) -> None:
+    """Ask before scripts are run from the first one on a database that holds tables, but says no revision."""
+    dsn, env = run.database.dsn, run.database.env_option
+    with run.connection.begin():
+        tables = [
+            f"{schema}.{name}"
+            for schema, name in stamped.unmarked(run.database, run.connection)
+            if run.settings.includes(schema, name)
+        ]
+    if not tables:
+        return
+    more = f" and {len(tables) - SHOWN} more" if len(tables) > SHOWN else ""
+    held = f"it holds {', '.join(tables[:SHOWN])}{more}, and no table {run.database.versions.name}"
+    adopt = f"invoke baseline-existing{env}"
+    lines = [held, f"{adopt} finds out which revision it is, or adopts it, and keeps its rows"]
+    if not confirm(f"run every script on {dsn}, as on a new database", lines):
+        raise ExpectedError(
+            f"{dsn} holds tables but no revision; nothing was changed",
+            cause=held,
+            hint=f"{adopt}   (or the same command with --yes, if the scripts shall run beside these tables)",
+        )
 
 
 @dataclass(frozen=True)
