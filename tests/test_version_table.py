@@ -116,7 +116,8 @@ def test_version_table_of_a_project(app: Project, ini: dict[str, str], options: 
     stamp.stamp(mine, target, "v3", confirm=never)
     upgrade.downgrade(mine, target, confirm=yes)
     found = check.check(mine, target).target
-    assert found and found.drifts.objects == ()
+    assert found is not None
+    assert found.drifts.objects == ()
     names = (
         "SELECT relname FROM pg_class WHERE relkind = 'r' AND relname LIKE '%version%' ORDER BY 1"
     )
