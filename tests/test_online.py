@@ -6,7 +6,7 @@ from contextlib import suppress
 
 import pytest
 from conftest import Checkout, Project, as_text, fresh, run_sql
-from test_upgrade import never, yes
+from test_upgrade import yes
 
 from postgres_database import dump, forms, upgrade
 from postgres_database.autocommit import Autocommit
@@ -79,11 +79,11 @@ def online(project: Project, statement: str) -> None:
     project.script("aaaa")
     body = f"with op.online():\n    op.run_sql({statement!r})"
     project.script("bbbb", "aaaa", body)
-    upgrade.upgrade(project.settings, project.database, target="aaaa", confirm=never)
+    upgrade.upgrade(project.settings, project.database, target="aaaa", confirm=yes)
 
 
 def run(project: Project) -> None:
-    upgrade.upgrade(project.settings, project.database, confirm=never, on_wait=pytest.fail)
+    upgrade.upgrade(project.settings, project.database, confirm=yes, on_wait=pytest.fail)
 
 
 @STATEMENTS
@@ -209,7 +209,7 @@ def test_what_rows_break_leaves_nothing(
     schema = dump.dump(project.database)
     online(project, statement)
     with pytest.raises(ExpectedError, match="upgrade stopped at revision bbbb"):
-        upgrade.upgrade(project.settings, project.database, confirm=never, skip_row_checks=True)
+        upgrade.upgrade(project.settings, project.database, confirm=yes, skip_row_checks=True)
     assert dump.dump(project.database) == schema
 
 
@@ -245,7 +245,7 @@ def test_role_with_time_limits_builds_an_index(project: Project) -> None:
             told.append(who)
             reading.rollback()
 
-        upgrade.upgrade(project.settings, project.database, confirm=never, on_wait=release)
+        upgrade.upgrade(project.settings, project.database, confirm=yes, on_wait=release)
     assert "SELECT * FROM u" in told[0]
     assert run_sql(project.database, "SELECT count(*) FROM pg_index WHERE NOT indisvalid") == [(0,)]
     assert run_sql(project.database, "SELECT to_regclass('i')") == [("i",)]
@@ -263,7 +263,7 @@ def test_who_is_waited_for_is_told_live(project: Project) -> None:
             told.append(who)
             writing.rollback()
 
-        upgrade.upgrade(project.settings, project.database, confirm=never, on_wait=release)
+        upgrade.upgrade(project.settings, project.database, confirm=yes, on_wait=release)
     assert "idle in transaction" in told[0]
     assert "UPDATE t SET b = … WHERE id = …" in told[0]
     assert "secret" not in told[0]

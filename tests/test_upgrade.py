@@ -243,7 +243,7 @@ def test_revision_in_parts_goes_on_where_it_stood(three: Project) -> None:
         """,
     )
     run_sql(three.database, "CREATE TABLE busy (x int)")
-    upgrade.upgrade(three.settings, three.database, target="aaaa", confirm=never)
+    upgrade.upgrade(three.settings, three.database, target="aaaa", confirm=yes)
     hurried = dataclasses.replace(three.settings, lock_timeout=100)
     with three.database.connect(usual_path=True) as other, other.begin() as reading:
         other.exec_driver_sql("LOCK TABLE busy IN ACCESS SHARE MODE")
@@ -321,7 +321,7 @@ def test_unrelated_invalid_index_is_no_reason(three: Project) -> None:
         "CREATE TABLE other (x int); CREATE INDEX elsewhere ON other (x)",
         "UPDATE pg_index SET indisvalid = false WHERE indexrelid = 'elsewhere'::regclass",
     )
-    assert upgrade.upgrade(three.settings, three.database, confirm=never).after == ("cccc",)
+    assert upgrade.upgrade(three.settings, three.database, confirm=yes).after == ("cccc",)
 
 
 def test_read_only_target_is_refused_before_the_first_statement(three: Project) -> None:
@@ -329,7 +329,7 @@ def test_read_only_target_is_refused_before_the_first_statement(three: Project) 
     name = three.database.dsn.database
     run_sql(three.database, f"ALTER DATABASE {name} SET default_transaction_read_only = on")
     with pytest.raises(ExpectedError, match="only lets itself be read") as caught:
-        upgrade.upgrade(three.settings, three.database, confirm=never)
+        upgrade.upgrade(three.settings, three.database, confirm=yes)
     assert caught.value.cause == "default_transaction_read_only is on"
     assert columns(three.database) == []
 
