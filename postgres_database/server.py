@@ -324,16 +324,9 @@ def embedded(root: Path, *, durable: bool = True) -> EmbeddedServer:
 
 def target(settings: Settings) -> Database:
     """Return the target of a command; the embedded server is started if it is the target."""
-    if settings.target:
-        return Database(
-            settings.target, settings.label, settings.source, settings.env_option, settings.versions
-        )
-    return Database(
-        embedded(settings.root).ensure_running(),
-        settings.label,
-        settings.source,
-        versions=settings.versions,
-    )
+    dsn = settings.target or embedded(settings.root).ensure_running()
+    env_option = settings.env_option if settings.target else ""
+    return Database(dsn, settings.label, settings.source, env_option, settings.versions)
 
 
 def scratch_server(settings: Settings) -> Database:

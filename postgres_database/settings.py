@@ -321,22 +321,11 @@ class _Reader:
         return tuple(text.replace(",", " ").split())
 
     def _version_table(self) -> VersionTable:
-        """Read it from alembic.ini, or else from an env.py that gives it to Alembic."""
-        place = self._ini.get("alembic", "script_location", fallback="migration")
-        env = self.root / place.replace("%(here)s", str(self.root)) / "env.py"
-        said = {option: self._words(option)[:1] for option in version_table.OPTIONS}
-        found = {option: words[0] for option, words in said.items() if words}
         try:
-            found = version_table.given(env.read_text(encoding="utf-8")) | found
-        except OSError:  # which whoever runs it is told
-            pass
+            return version_table.read(self._ini, self.root)
         except ValueError as error:
-            if str(error) not in found:
-                self.faults.append(
-                    f"alembic.ini lacks {error}, which env.py computes: see its [postgres_database]"
-                )
-        name = found.get(version_table.NAME) or ALEMBICS.name
-        return VersionTable(name, found.get(version_table.SCHEMA, ""))
+            self.faults.append(str(error))
+            return ALEMBICS
 
     def _switch(self, option: str) -> bool:
         """Read from alembic.ini what is on unless it says otherwise."""

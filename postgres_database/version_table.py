@@ -1,7 +1,10 @@
 """The table in which Alembic keeps which revision a database is; what its name is, and where it stands."""
 
 import ast
+from configparser import ConfigParser
+from contextlib import suppress
 from dataclasses import dataclass
+from pathlib import Path
 
 NAME, SCHEMA = OPTIONS = ("version_table", "version_table_schema")
 """As Alembic calls them (Alembic documentation, `EnvironmentContext.configure`)."""
@@ -57,3 +60,29 @@ def given(text: str) -> dict[str, str]:
                     raise ValueError(option)
                 found[str(option)] = str(meant.value or "")
     return found
+
+
+def read(ini: ConfigParser, root: Path) -> VersionTable:
+    """Return what alembic.ini says, or else an env.py that gives it to Alembic.
+
+    Args:
+        ini: alembic.ini, without interpolation.
+        root: The folder that it is in.
+
+    Raises:
+        ValueError: env.py computes it, and alembic.ini does not say it; the words are for people.
+    """
+    said = {each: ini.get("postgres_database", each, fallback="").strip() for each in OPTIONS}
+    found = {option: value for option, value in said.items() if value}
+    place = ini.get("alembic", "script_location", fallback="migration")
+    env = root / place.replace("%(here)s", str(root)) / "env.py"
+    with suppress(OSError, UnicodeDecodeError):  # which whoever runs it is told
+        text = env.read_text(encoding="utf-8")
+        try:
+            found = given(text) | found
+        except ValueError as error:
+            if str(error) not in found:
+                raise ValueError(
+                    f"alembic.ini: [postgres_database] lacks {error}, which env.py computes"
+                ) from error
+    return VersionTable(found.get(NAME) or ALEMBICS.name, found.get(SCHEMA, ""))

@@ -118,9 +118,7 @@ def test_version_table_of_a_project(app: Project, ini: dict[str, str], options: 
     found = check.check(mine, target).target
     assert found is not None
     assert found.drifts.objects == ()
-    names = (
-        "SELECT relname FROM pg_class WHERE relkind = 'r' AND relname LIKE '%version%' ORDER BY 1"
-    )
+    names = "SELECT relname FROM pg_class WHERE relkind = 'r' AND relname LIKE 'app_version%' ORDER BY 1"
     assert run_sql(app.database, names) == [("app_version",), ("app_version_log",)]
     sql = runner.offline(mine, "upgrade", "base", "v2")
     assert "CREATE TABLE IF NOT EXISTS app.app_version (" in sql
