@@ -232,6 +232,11 @@ def offline(settings: Settings, verb: str, start: str, end: str) -> str:
     # The table is there already in a database that was brought back to base.
     schema = f"{identifier(settings.versions.schema)}." if settings.versions.schema else ""
     table = f"{schema}{identifier(settings.versions.name)}"
+    if f" {table} " not in output.getvalue():
+        raise EnvScript(settings).error(
+            f"prints SQL for another version table than {table}",
+            "where it prints, it does not give version_table and version_table_schema to context.configure",
+        )
     create, tolerant = f"CREATE TABLE {table} (", f"CREATE TABLE IF NOT EXISTS {table} ("
     return output.getvalue().replace(create, tolerant, 1)
 

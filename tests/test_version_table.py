@@ -120,8 +120,12 @@ def test_version_table_of_a_project(app: Project, ini: dict[str, str], options: 
     assert found.drifts.objects == ()
     names = "SELECT relname FROM pg_class WHERE relkind = 'r' AND relname LIKE 'app_version%' ORDER BY 1"
     assert run_sql(app.database, names) == [("app_version",), ("app_version_log",)]
-    sql = runner.offline(mine, "upgrade", "base", "v2")
-    assert "CREATE TABLE IF NOT EXISTS app.app_version (" in sql
+    if "schema" in options or not options:
+        sql = runner.offline(mine, "upgrade", "base", "v2")
+        assert "CREATE TABLE IF NOT EXISTS app.app_version (" in sql
+    else:
+        with pytest.raises(ExpectedError, match="another version table than app.app_version"):
+            runner.offline(mine, "upgrade", "base", "v2")
     assert run_sql(app.database, "SELECT count(*) FROM a") == [(10,)]
 
 
