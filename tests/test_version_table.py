@@ -124,7 +124,7 @@ def test_version_table_of_a_project(app: Project, ini: dict[str, str], options: 
         sql = runner.offline(mine, "upgrade", "base", "v2")
         assert "CREATE TABLE IF NOT EXISTS app.app_version (" in sql
     else:
-        with pytest.raises(ExpectedError, match="another version table than app.app_version"):
+        with pytest.raises(ExpectedError, match=r"another version table than app\.app_version"):
             runner.offline(mine, "upgrade", "base", "v2")
     assert run_sql(app.database, "SELECT count(*) FROM a") == [(10,)]
 
