@@ -56,7 +56,9 @@ def run(
     env = EnvScript(settings)
     table = options["version_table_schema"], options["version_table"]
     guard = _Guard(env, database, connection, work, table)
-    config = history.alembic_config(settings, connection=connection)
+    config = history.alembic_config(
+        settings, connection=connection, scratch=database.label == "scratch"
+    )
     try:
         # Alembic itself would make its table before it asks for the work, wherever env.py has connected to.
         with EnvironmentContext(

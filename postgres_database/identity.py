@@ -15,7 +15,8 @@ Identity = dict[str, list[int]]
 
 # What a transaction has written, and outside of one what a statement may mean.
 RELATIONS = """
-    SELECT c.oid::text, c.relname, coalesce(jsonb_object_agg(a.attname, a.attnum) FILTER (WHERE a.attnum > 0), '{}')
+    SELECT c.oid::text, c.relname, coalesce(jsonb_object_agg(a.attname, a.attnum) FILTER (WHERE a.attnum > 0), '{}'),
+           c.relpersistence = 't'
     FROM pg_class c
     JOIN pg_namespace n ON n.oid = c.relnamespace
     LEFT JOIN pg_attribute a ON a.attrelid = c.oid AND a.attnum > 0 AND NOT a.attisdropped
@@ -24,7 +25,7 @@ RELATIONS = """
                   AND mode NOT IN ('AccessShareLock', 'RowShareLock')
                   AND database = (SELECT oid FROM pg_database WHERE datname = current_database()))
         OR c.relname = ANY (%(names)s) AND n.nspname = ANY (%(schemas)s))
-    GROUP BY c.oid, c.relname
+    GROUP BY c.oid, c.relname, c.relpersistence
 """
 LIVE = """
     SELECT c.oid::text, coalesce(array_agg(a.attnum::int) FILTER (WHERE a.attnum > 0), '{}')
@@ -42,7 +43,8 @@ def name(sql: str) -> str:
 def of(cursor: Any, sql: str, schemas: Sequence[str], log: str) -> Identity:
     """Return what a step was done to: of the tables that its transaction wrote, those that it names, with columns.
 
-    One that names none, such as a call of a function, was done to all of them.
+    One that names none, such as a call of a function, was done to all of them, but for temporary ones: these are gone
+    when the session ends.
 
     Args:
         cursor: In the transaction of the step.
@@ -58,7 +60,7 @@ def of(cursor: Any, sql: str, schemas: Sequence[str], log: str) -> Identity:
     named = [row for row in found if row[1] in words]
     return {
         oid: [number for column, number in columns.items() if column in words]
-        for oid, _, columns in named or found
+        for oid, _, columns, _ in named or [row for row in found if not row[3]]
     }
 
 
