@@ -286,8 +286,8 @@ def render_item(kind: str, item: Any, autogen: AutogenContext) -> str | Literal[
 
 def _default(value: Any) -> str:
     """Write a default as it is: Alembic takes a quote off either end of a text, and leaves parameters in SQL."""
-    if isinstance(value, str):
-        return repr(value)
+    if isinstance(value, str):  # also a member of an enum that is one
+        return repr(str.__str__(value))
     dialect = postgresql.dialect(paramstyle="named")  # type: ignore[no-untyped-call]
     options = {"literal_binds": True, "include_table": False}
     text = str(value.compile(dialect=dialect, compile_kwargs=options))

@@ -66,6 +66,21 @@ def test_rows_get_the_default_that_the_models_say(project: Project) -> None:
     assert revision.revision(project.settings, "Again").path is None
 
 
+def test_default_that_is_a_member_of_an_enum(project: Project) -> None:
+    """It is written as its value, so that the table is made by Alembic's operation."""
+    project.models("""
+        import enum
+        class Mood(str, enum.Enum):
+            GOOD = "it's good"
+        sa.Table('note', metadata, sa.Column('id', sa.Integer, primary_key=True),
+                 sa.Column('mood', sa.Text, server_default=Mood.GOOD))
+    """)
+    assert revision.revision(project.settings, "Init").proved
+    text = "".join(path.read_text() for path in project.versions.glob("*init*"))
+    assert "op.create_table('note'" in text
+    assert "CREATE TABLE" not in text
+
+
 def test_proof_compares_the_values_that_rows_get(
     project: Project, monkeypatch: pytest.MonkeyPatch
 ) -> None:
