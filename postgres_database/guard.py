@@ -45,7 +45,7 @@ def refuse(sql: str) -> None:
 
 def _refusal(what: str) -> ExpectedError:
     return ExpectedError(
-        f"a script runs {what}, but only its stamp ends its transaction",
+        f"a script must not run {what}: its transaction ends with its stamp",
         cause="what it commits before its stamp would be done again after a failure",
         hint="invoke edit   (leave that out; what must be committed by itself goes into `with op.online():`,"
         " where each operation is a transaction of its own)",
