@@ -14,8 +14,9 @@ from typing import Any
 
 from invoke import Collection, Context, Exit, Task, task
 
-from postgres_database import command_line, requirements
+from postgres_database.console import command_line
 from postgres_database.errors import ExpectedError
+from postgres_database.history import library_versions
 
 # invoke turns this off for everything that it loads; compiling anew would slow each command down.
 sys.dont_write_bytecode = bool(sys.flags.dont_write_bytecode)
@@ -37,7 +38,7 @@ class Command(Task[Any]):
                 raise Exit(str(ExpectedError(f"{self.name} has no dry run")), code=1)
             kwargs["dry_run"] = True
         try:
-            requirements.check()
+            library_versions.check()
             return super().__call__(*args, **kwargs)
         except ExpectedError as error:
             if os.environ.get("DEBUG"):
@@ -80,20 +81,22 @@ SQL = "print SQL instead of running it"
 
 
 def _settings(env: str = "") -> Any:
-    from postgres_database import console, settings
+    from postgres_database.console import terminal
+    from postgres_database.server import settings
 
     loaded = settings.load(env)
-    console.warn(loaded)
+    terminal.warn(loaded)
     return loaded
 
 
 @command(help={"fresh": "remove the shipped history and start one of your own", "yes": YES})
 def init(c: Context, fresh: bool = False, yes: bool = False) -> None:
     """Set up migration/ where there is none; --fresh starts a history of your own."""
-    from postgres_database import console, initialise, show
+    from postgres_database.console import show, terminal
+    from postgres_database.workflows import initialise
 
     settings = _settings()
-    confirm = console.confirmation(settings, "init --fresh", yes=yes)
+    confirm = terminal.confirmation(settings, "init --fresh", yes=yes)
     show.init(initialise.init(settings, confirm, fresh=fresh))
 
 
@@ -123,8 +126,8 @@ def revision(
     json: bool = False,
 ) -> None:
     """Write the next script from the models and prove it on scratch databases."""
-    from postgres_database import console, report, show
-    from postgres_database import revision as workflow
+    from postgres_database.console import report, show, terminal
+    from postgres_database.workflows import revision as workflow
 
     result = workflow.revision(
         _settings(env),
@@ -134,11 +137,11 @@ def revision(
         rename=rename or (),
         no_renames=no_renames,
         drop_adopted=drop_adopted,
-        ask=None if json else console.asking(),
-        on_wait=console.show_waiting,
+        ask=None if json else terminal.asking(),
+        on_wait=terminal.show_waiting,
     )
     if json:
-        console.raw(report.revision_json(result))
+        terminal.raw(report.revision_json(result))
     else:
         show.revision(result)
     if not result.proved:
@@ -214,26 +217,27 @@ def _move(
     skip_row_checks: bool,
     yes: bool,
 ) -> None:
-    from postgres_database import console, show, turn
-    from postgres_database import upgrade as workflow
+    from postgres_database.console import show, terminal
+    from postgres_database.running import lock
+    from postgres_database.workflows import upgrade as workflow
 
-    seconds, settings = turn.limit(wait), _settings(env)
+    seconds, settings = lock.limit(wait), _settings(env)
     if sql:
-        open_target = partial(console.open_target, settings, quiet=True)
-        console.raw(workflow.offline(settings, open_target, verb=verb, target=target))
+        open_target = partial(terminal.open_target, settings, quiet=True)
+        terminal.raw(workflow.offline(settings, open_target, verb=verb, target=target))
         return
     run = {"upgrade": workflow.upgrade, "downgrade": workflow.downgrade}[verb]
     result = run(
         settings,
-        console.open_target(settings),
+        terminal.open_target(settings),
         target=target,
         dry_run=dry_run,
-        confirm=console.confirmation(settings, verb, yes=yes),
-        on_step=console.Progress(),
-        on_wait=console.show_waiting,
-        on_progress=console.show_progress,
+        confirm=terminal.confirmation(settings, verb, yes=yes),
+        on_step=terminal.Progress(),
+        on_wait=terminal.show_waiting,
+        on_progress=terminal.show_progress,
         wait=seconds,
-        on_note=console.show_note,
+        on_note=terminal.show_note,
         skip_row_checks=skip_row_checks,
     )
     if dry_run:
@@ -262,18 +266,20 @@ def baseline_existing(
     yes: bool = False,
 ) -> None:
     """Adopt a database that is online: its schema becomes the first revision, its data stays."""
-    from postgres_database import baseline, console, show, turn
-    from postgres_database import revision as workflow
+    from postgres_database.console import show, terminal
+    from postgres_database.running import lock
+    from postgres_database.workflows import baseline
+    from postgres_database.workflows import revision as workflow
 
-    seconds, settings = turn.limit(wait), _settings(env)
-    database = console.open_target(settings)
-    confirm = console.confirmation(settings, "baseline-existing", yes=yes)
+    seconds, settings = lock.limit(wait), _settings(env)
+    database = terminal.open_target(settings)
+    confirm = terminal.confirmation(settings, "baseline-existing", yes=yes)
     result = baseline.baseline(
         settings,
         database,
         msg,
         confirm,
-        console.show_waiting,
+        terminal.show_waiting,
         seconds,
         with_models=with_models,
     )
@@ -282,7 +288,7 @@ def baseline_existing(
         raise Exit(code=DIFFERENT)
     if with_models and (result.unlike_models or result.path is None) and not result.pending:
         written = workflow.revision(
-            settings, "What the models say", ask=console.asking(), on_wait=console.show_waiting
+            settings, "What the models say", ask=terminal.asking(), on_wait=terminal.show_waiting
         )
         show.revision(written)
         if not written.proved:
@@ -298,14 +304,15 @@ def baseline_existing(
 )
 def check(c: Context, env: str = "", fresh: bool = False, json: bool = False) -> None:
     """Tell whether models and history agree, and the target with its revision; exit code 2 if not."""
-    from postgres_database import check as workflow
-    from postgres_database import console, report, server, show
+    from postgres_database.console import report, show, terminal
+    from postgres_database.server import embedded
+    from postgres_database.workflows import check as workflow
 
     settings = _settings(env)
-    target = server.target(settings) if settings.environment else None
+    target = embedded.target(settings) if settings.environment else None
     result = workflow.check(settings, target, fresh=fresh)
     if json:
-        console.raw(report.check_json(result))
+        terminal.raw(report.check_json(result))
     else:
         show.check(result)
     if not result.clean:
@@ -320,8 +327,10 @@ def check(c: Context, env: str = "", fresh: bool = False, json: bool = False) ->
 )
 def status(c: Context, env: str = "", json: bool = False) -> None:
     """Show where the target of each environment stands and what is pending."""
-    from postgres_database import console, history, report, settings, show
-    from postgres_database import status as workflow
+    from postgres_database.console import report, show, terminal
+    from postgres_database.history import graph as history
+    from postgres_database.server import settings
+    from postgres_database.workflows import status as workflow
 
     named = env or os.environ.get("ENV", "")
     environments = [env] if env else list(dict.fromkeys([named, *settings.env_files()]))
@@ -329,7 +338,7 @@ def status(c: Context, env: str = "", json: bool = False) -> None:
     scripts = history.read(settings.Settings(settings.ROOT, "", "", None, ""))
     result = workflow.status(scripts, environments, settings.ROOT)
     if json:
-        console.raw(report.status_json(result))
+        terminal.raw(report.status_json(result))
     else:
         show.status(result, scripts.heads)
 
@@ -337,22 +346,25 @@ def status(c: Context, env: str = "", json: bool = False) -> None:
 @command(help={"env": ENV})
 def current(c: Context, env: str = "") -> None:
     """Show the revision that the target is at."""
-    from postgres_database import console, history, known, runner, show
+    from postgres_database.console import show, terminal
+    from postgres_database.history import graph as history
+    from postgres_database.running import missing_scripts, runner
 
     settings = _settings(env)
     scripts = history.read(settings)
-    target = console.open_target(settings)
+    target = terminal.open_target(settings)
     with runner.open_runner(settings, target) as run:
         ids = run.current()
-    known.require(scripts, target, ids)
+    missing_scripts.require(scripts, target, ids)
     show.current([scripts[revision_id] for revision_id in ids], scripts.heads)
 
 
 def _alembic(name: str, *args: Any, **options: Any) -> None:
     """Run a command of Alembic that needs no database, and print what it prints."""
-    from postgres_database import console, runner
+    from postgres_database.console import terminal
+    from postgres_database.running import runner
 
-    console.raw(runner.alembic(_settings(), name, *args, **options))
+    terminal.raw(runner.alembic(_settings(), name, *args, **options))
 
 
 @command(
@@ -367,11 +379,12 @@ def history(c: Context, env: str = "", range: str = "", verbose: bool = False) -
     if not env:
         _alembic("history", rev_range=range or None, verbose=verbose)
         return
-    from postgres_database import console, journal, show
-    from postgres_database import history as scripts
+    from postgres_database.console import show, terminal
+    from postgres_database.history import graph as scripts
+    from postgres_database.running import journal
 
     settings = _settings(env)
-    show.log(journal.read(console.open_target(settings)), scripts.read(settings))
+    show.log(journal.read(terminal.open_target(settings)), scripts.read(settings))
 
 
 @command(help={"verbose": "show all of each script's header"})
@@ -406,10 +419,11 @@ def edit(c: Context, target: str = "head") -> None:
 )
 def merge(c: Context, msg: str = "Merge the heads", target: str = "heads") -> None:
     """Join several heads by a revision that runs nothing."""
-    from postgres_database import console, script
+    from postgres_database.console import terminal
+    from postgres_database.history import script_files
 
-    path = script.merge(_settings(), msg, target.split(","), console.show_waiting)
-    console.say(f"wrote     {path}")
+    path = script_files.merge(_settings(), msg, target.split(","), terminal.show_waiting)
+    terminal.say(f"wrote     {path}")
 
 
 @command(
@@ -430,38 +444,41 @@ def stamp(
     yes: bool = False,
 ) -> None:
     """Write a revision into the target without running anything."""
-    from postgres_database import console, turn
-    from postgres_database import stamp as workflow
+    from postgres_database.console import terminal
+    from postgres_database.running import lock
+    from postgres_database.workflows import stamp as workflow
 
-    seconds, settings = turn.limit(wait), _settings(env)
+    seconds, settings = lock.limit(wait), _settings(env)
     done = workflow.stamp(
         settings,
-        console.open_target(settings),
+        terminal.open_target(settings),
         target,
         purge=purge,
-        confirm=console.confirmation(settings, "stamp", yes=yes),
-        on_wait=console.show_waiting,
+        confirm=terminal.confirmation(settings, "stamp", yes=yes),
+        on_wait=terminal.show_waiting,
         wait=seconds,
     )
-    console.say(f"stamped   {done}")
+    terminal.say(f"stamped   {done}")
 
 
 @command()
 def start(c: Context) -> None:
     """Start the embedded PostgreSQL, unless it runs."""
-    from postgres_database import server, show
+    from postgres_database.console import show
+    from postgres_database.server import embedded
 
     settings = _settings()
-    show.servers([("running", server.embedded(settings.root).ensure_running())])
+    show.servers([("running", embedded.embedded(settings.root).ensure_running())])
 
 
 @command()
 def stop(c: Context) -> None:
     """Stop the embedded PostgreSQL; its data stays."""
-    from postgres_database import server, show
+    from postgres_database.console import show
+    from postgres_database.server import embedded
 
     settings = _settings()
-    servers = [server.embedded(settings.root, durable=durable) for durable in (True, False)]
+    servers = [embedded.embedded(settings.root, durable=durable) for durable in (True, False)]
     stopped = [one for one in servers if one.stop()]
     show.servers([("stopped", one.home) for one in stopped] or [("stopped", "nothing was running")])
 
@@ -475,10 +492,11 @@ def stop(c: Context) -> None:
 )
 def psql(c: Context, env: str = "", command: str = "", database: str = "") -> None:
     """Open psql on the target."""
-    from postgres_database import binaries, console
+    from postgres_database.console import terminal
+    from postgres_database.server import programs
 
-    target = console.open_target(_settings(env), quiet=True, name=database)
-    program = str(binaries.BINARIES / "psql")
+    target = terminal.open_target(_settings(env), quiet=True, name=database)
+    program = str(programs.BINARIES / "psql")
     arguments = ["--set=ON_ERROR_STOP=1", f"--command={command}"] if command else []
     sys.stdout.flush()
     os.execve(program, [program, *arguments], target.dsn.child_environment())  # noqa: S606

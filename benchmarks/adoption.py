@@ -23,9 +23,9 @@ from pathlib import Path
 import psycopg2
 from psycopg2.extensions import make_dsn
 
-from postgres_database.binaries import BINARIES
-from postgres_database.dsn import Dsn
-from postgres_database.server import CHEAP, CONFIGURATION, SUPERUSER, EmbeddedServer
+from postgres_database.server.dsn import Dsn
+from postgres_database.server.embedded import CHEAP, CONFIGURATION, SUPERUSER, EmbeddedServer
+from postgres_database.server.programs import BINARIES
 
 ROOT = Path(__file__).resolve().parent.parent
 PAGE = ROOT / "docs" / "baseline.md"

@@ -13,7 +13,7 @@ from typing import Any
 
 import psycopg2
 
-from postgres_database.server import EmbeddedServer
+from postgres_database.server.embedded import EmbeddedServer
 
 ROOT = Path(__file__).parent.parent
 PROBE = 0.01  # seconds

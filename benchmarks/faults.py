@@ -16,8 +16,8 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 from benchmarks.checkout import ROOT, Checkout, Probe
-from postgres_database import binaries
-from postgres_database.server import EmbeddedServer
+from postgres_database.server import programs
+from postgres_database.server.embedded import EmbeddedServer
 
 sys.path.append(str(ROOT / "tests"))
 from ordinary_changes import BASE, CHANGES
@@ -141,7 +141,7 @@ def pgbench(checkout: Checkout, folder: Path) -> list[int]:
     environ = {**checkout.environ, "PGHOST": checkout.parts["host"], "PGPORT": checkout.parts["port"],
                "PGUSER": checkout.parts["user"], "PGDATABASE": checkout.parts["dbname"]}  # fmt: skip
     options = f"-n -c 2 -R 200 -T {WINDOW} -l".split()
-    command: list[str | Path] = [binaries.BINARIES / "pgbench", *options, "-f", script]
+    command: list[str | Path] = [programs.BINARIES / "pgbench", *options, "-f", script]
     command.append(f"--log-prefix={prefix}")
     subprocess.run(command, env=environ, check=True, capture_output=True)
     logs = folder.glob(f"{prefix.name}*")

@@ -11,22 +11,14 @@ from typing import Any
 
 from alembic.util import CommandError
 
-from postgres_database import (
-    filling,  # noqa: F401 - registers op.backfill
-    history,
-    journal,
-    project_models,
-    running,
-    server,
-    stamped,
-    steps,  # noqa: F401 - registers op.online, and makes a step of every operation
-    transactions,
-)
-from postgres_database import settings as settings_module
-from postgres_database.connection import Database
 from postgres_database.errors import ExpectedError
-from postgres_database.settings import Settings
-from postgres_database.version_table import VersionTable
+from postgres_database.history import graph, project_models
+from postgres_database.running import execution, journal, stamped
+from postgres_database.server import embedded, transactions
+from postgres_database.server import settings as settings_module
+from postgres_database.server.connection import Database
+from postgres_database.server.settings import Settings
+from postgres_database.server.version_table import VersionTable
 
 
 def run(context: Any) -> None:
@@ -58,7 +50,7 @@ def _run(context: Any, settings: Settings) -> None:
     elif connected := context.config.attributes.get("connection"):
         _migrate(context, connection=connected)
     else:
-        target = server.target(settings)
+        target = embedded.target(settings)
         with target.connect() as connected:
             transactions.limit_waits(connected, settings)
             with connected.begin():
@@ -70,11 +62,11 @@ def _run(context: Any, settings: Settings) -> None:
 
 def _settle(settings: Settings, database: Database, *, ctx: Any, heads: set[str], **_: Any) -> None:
     """Let the log know that plain Alembic has brought the database to another revision."""
-    scripts = history.read(settings)
+    scripts = graph.read(settings)
     journal.settle(
         database,
         ctx.connection,
-        running.adjacent(scripts, (each for each in heads if each in scripts)),
+        execution.adjacent(scripts, (each for each in heads if each in scripts)),
     )
 
 

@@ -17,18 +17,20 @@ from pathlib import Path
 from typing import Literal
 
 import catalog
+import postgres_database.catalog
 import sqlalchemy as sa
 from case_table import HEAD, Case, Claim, create_all
 from catalog import Catalog
 from conftest import Project
 
-import postgres_database.catalog
-from postgres_database import comparison, history, project_models, snapshot, upgrade
-from postgres_database.comparison import Frame, Side
-from postgres_database.connection import Database
 from postgres_database.errors import ExpectedError
-from postgres_database.revision import revision
-from postgres_database.snapshot import Snapshot
+from postgres_database.history import graph, project_models
+from postgres_database.schema import comparison, snapshot
+from postgres_database.schema.comparison import Frame, Side
+from postgres_database.schema.snapshot import Snapshot
+from postgres_database.server.connection import Database
+from postgres_database.workflows import upgrade
+from postgres_database.workflows.revision import revision
 
 COUNTS = """
     SELECT format('SELECT %L, count(*) FROM %s %s', oid::regclass,
@@ -222,7 +224,7 @@ class _Trial:
         """The next revision must be empty: what it would compare first is equal."""
         settings, here = self.project.settings, comparison.side(self.target)
         goal = Side(self.goal, postgres_database.catalog.take(self.models))
-        frame = Frame(settings, here, goal, history.read(settings).objects)
+        frame = Frame(settings, here, goal, graph.read(settings).objects)
         if objects := frame.comparison.objects:
             self.faults.append(f"the next revision is not empty: {objects}")
 

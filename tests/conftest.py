@@ -19,11 +19,12 @@ from pathlib import Path
 import pytest
 import sqlalchemy as sa
 
-from postgres_database import backfill, binaries
-from postgres_database.connection import Database
-from postgres_database.dsn import Dsn
-from postgres_database.server import CHEAP, CONFIGURATION, SUPERUSER, EmbeddedServer
-from postgres_database.settings import ROOT, Settings
+from postgres_database.online import backfill
+from postgres_database.server import programs as binaries
+from postgres_database.server.connection import Database
+from postgres_database.server.dsn import Dsn
+from postgres_database.server.embedded import CHEAP, CONFIGURATION, SUPERUSER, EmbeddedServer
+from postgres_database.server.settings import ROOT, Settings
 
 HOME_VARIABLE = "POSTGRES_DATABASE_TEST_HOME"
 OTHER_PROGRAMS = os.environ.get("TEST_POSTGRES_BIN", "")

@@ -11,9 +11,10 @@ from typing import Any
 import psycopg2.extensions
 from conftest import Project
 
-from postgres_database import connection, upgrade
-from postgres_database.connection import Database
 from postgres_database.errors import ExpectedError
+from postgres_database.server import connection
+from postgres_database.server.connection import Database
+from postgres_database.workflows import upgrade
 
 OK, REFUSED, BROKEN = 0, 1, 3
 KILLED = -signal.SIGKILL

@@ -7,8 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from postgres_database import settings
-from postgres_database.settings import ROOT
+from postgres_database.server import settings
+from postgres_database.server.settings import ROOT
 
 PACKAGE = ROOT / "postgres_database"
 ARCHITECTURE = ROOT / "docs" / "architecture.md"

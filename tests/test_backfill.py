@@ -14,11 +14,13 @@ import pytest
 from conftest import Project, run_sql
 from test_upgrade import never
 
-from postgres_database import backfill, journal, upgrade
-from postgres_database.autocommit import REPORT, TELL, Autocommit
-from postgres_database.backfill import Backfill
-from postgres_database.connection import Database
 from postgres_database.errors import ExpectedError
+from postgres_database.online import backfill
+from postgres_database.online.backfill import Backfill
+from postgres_database.running import journal
+from postgres_database.running.autocommit import REPORT, TELL, Autocommit
+from postgres_database.server.connection import Database
+from postgres_database.workflows import upgrade
 
 ONCE = "SELECT count(*), min(n), max(n) FROM t"
 

@@ -13,25 +13,17 @@ from pathlib import Path
 import pytest
 from conftest import PASSWORD, Project, cheap_server, run_sql
 
-from postgres_database import (
-    baseline,
-    check,
-    dump,
-    history,
-    locate,
-    report,
-    scratch,
-    show,
-    snapshot,
-    stamp,
-    upgrade,
-)
-from postgres_database.connection import Database
+from postgres_database.console import report, show
 from postgres_database.errors import ExpectedError
-from postgres_database.history import History
-from postgres_database.runner import open_runner
-from postgres_database.scratch import Scratch
-from postgres_database.settings import ROOT
+from postgres_database.history import graph
+from postgres_database.history.graph import History
+from postgres_database.running.runner import open_runner
+from postgres_database.schema import dump, snapshot
+from postgres_database.scratch import databases
+from postgres_database.scratch.databases import Scratch
+from postgres_database.server.connection import Database
+from postgres_database.server.settings import ROOT
+from postgres_database.workflows import baseline, check, locate, stamp, upgrade
 
 ONLINE = r'''
 CREATE SCHEMA audit;
@@ -144,7 +136,7 @@ def test_second_workflow_to_its_end(online: Project) -> None:
     """After the adoption the next script adds what the models have more, and the rows stay."""
     run_sql(online.database, "DROP MATERIALIZED VIEW counted; DROP VIEW happy")
     baseline.baseline(online.settings, online.database, "Init tables", yes)
-    adopted = history.read(online.settings)
+    adopted = graph.read(online.settings)
     online.script("added", adopted.head, "op.add_column('users', sa.Column('nick', sa.Text))")
     result = upgrade.upgrade(online.settings, online.database, confirm=yes)
     assert result.after == ("added",)
@@ -332,7 +324,7 @@ def test_roles_and_tablespaces_of_the_target(online: Project, own_server: Databa
     script = "".join(path.read_text() for path in files(result))
     assert "CREATE ROLE" not in script
     assert "s3cr3t" not in script
-    (revision,) = history.read(online.settings).revisions
+    (revision,) = graph.read(online.settings).revisions
     assert (revision.roles, revision.tablespaces) == (("of_theirs",), ("fast",))
 
 
@@ -478,7 +470,7 @@ def test_database_on_a_branch_is_found(project: Project, state: tuple[str, ...])
         "both": "left,deep",
     }.items():
         project.script(name, parents, f"op.execute('CREATE TABLE {name}_ (x int)')")
-    scripts = history.read(project.settings)
+    scripts = graph.read(project.settings)
     for revision in scripts.upto(state):
         run_sql(project.database, f"CREATE TABLE {revision.id}_ (x int)")
     result = baseline.baseline(project.settings, project.database, "", no)
@@ -492,10 +484,10 @@ def test_states_aside_of_the_way(project: Project) -> None:
     """A history without branches has no state aside; of one with branches no pair stands on itself."""
     for number in range(5):
         project.script(f"r{number}aa", f"r{number - 1}aa" if number else "")
-    linear = history.read(project.settings)
+    linear = graph.read(project.settings)
     assert [*locate._aside(linear)] == [(revision.id,) for revision in linear.revisions]
     project.script("side", "r2aa")
-    assert {frozenset(state) for state in locate._aside(history.read(project.settings))} == {
+    assert {frozenset(state) for state in locate._aside(graph.read(project.settings))} == {
         *(frozenset({f"r{number}aa"}) for number in range(5)),
         frozenset({"side"}),
         frozenset({"r3aa", "side"}),
@@ -610,8 +602,8 @@ def test_every_feature_is_adopted(project: Project) -> None:
     before = all_contents(project.database)
     baseline.baseline(project.settings, project.database, "Init tables", yes)
     assert all_contents(project.database) == before
-    (revision,) = history.read(project.settings).revisions
-    with scratch.session(project.settings) as session:
+    (revision,) = graph.read(project.settings).revisions
+    with databases.session(project.settings) as session:
         made = session.at(History((revision,), (revision.id,)), [revision.id])
         assert snapshot.compare(project.database, made, session) == ()
         raw = [each.splitlines() for each in map(dump.dump, (project.database, made))]

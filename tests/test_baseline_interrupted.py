@@ -9,8 +9,8 @@ from pathlib import Path
 import pytest
 from conftest import Project, as_text, run_sql
 
-from postgres_database.connection import Database
-from postgres_database.settings import ROOT
+from postgres_database.server.connection import Database
+from postgres_database.server.settings import ROOT
 
 ADOPT = """
 import os, signal, sys

@@ -5,8 +5,8 @@ import time
 
 import pytest
 
-from postgres_database import blockers
-from postgres_database.connection import Database
+from postgres_database.running import waiting
+from postgres_database.server.connection import Database
 
 WATCHER = """
     SELECT count(pg_terminate_backend(pid)) FROM pg_stat_activity
@@ -18,13 +18,13 @@ def test_watcher_that_loses_its_connection_opens_another(
     database: Database, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """The watcher's own lost connection ends neither the watching nor the work, and no thread by a traceback."""
-    monkeypatch.setattr(blockers, "LONGEST_LOOK", 0.1)
+    monkeypatch.setattr(waiting, "LONGEST_LOOK", 0.1)
     raised: list[threading.ExceptHookArgs] = []
     monkeypatch.setattr(threading, "excepthook", raised.append)
     with database.connect(autocommit=True) as holder, database.connect() as waiter:
         holder.exec_driver_sql("SELECT pg_advisory_lock(1)")
         pid = waiter.exec_driver_sql("SELECT pg_backend_pid()").scalar_one()
-        with blockers.watching(database, pid, 10_000, lambda _: None) as watch:
+        with waiting.watching(database, pid, 10_000, lambda _: None) as watch:
             until = time.monotonic() + 30
             while not holder.exec_driver_sql(WATCHER).scalar() and time.monotonic() < until:
                 time.sleep(0.02)

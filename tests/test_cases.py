@@ -8,7 +8,7 @@ import case_table
 import pytest
 from case_table import Case
 
-from postgres_database.connection import Database
+from postgres_database.server.connection import Database
 
 SHORT_FORM = 48
 """One case in so many is not slow."""

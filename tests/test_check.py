@@ -2,7 +2,7 @@
 
 from conftest import Project, run_sql
 
-from postgres_database import check
+from postgres_database.workflows import check
 
 TABLE = "sa.Table('t', metadata, sa.Column('id', sa.Integer, primary_key=True))"
 CREATE = "op.create_table('t', sa.Column('id', sa.Integer, primary_key=True))"

@@ -8,7 +8,7 @@ from conftest import Checkout
 from invoke import Collection
 
 import tasks
-from postgres_database import command_line
+from postgres_database.console import command_line
 from postgres_database.errors import ExpectedError
 
 

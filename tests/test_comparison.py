@@ -5,8 +5,11 @@ import re
 import pytest
 from conftest import Project, run_sql
 
-from postgres_database import autogenerate, comparison, project_models, scratch
-from postgres_database.comparison import Comparison, Frame
+from postgres_database.drafting import autogenerate
+from postgres_database.history import project_models
+from postgres_database.schema import comparison
+from postgres_database.schema.comparison import Comparison, Frame
+from postgres_database.scratch import databases
 
 Case = tuple[str, str]
 """Columns of a model, and of CREATE TABLE."""
@@ -347,7 +350,7 @@ def compare(project: Project, models: str, *sql: str) -> Comparison:
     project.models(MODELS.replace(ENUM, enum[0] if enum else ENUM) + models)
     run_sql(project.database, PREPARE, *sql)
     metadata = project_models.load(project.settings)
-    with scratch.session(project.settings) as session:
+    with databases.session(project.settings) as session:
         made = session.from_models(metadata)
         run_sql(made, "CREATE SCHEMA IF NOT EXISTS s")
         sides = comparison.side(project.database), comparison.side(made)

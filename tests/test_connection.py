@@ -24,16 +24,16 @@ from hypothesis import strategies as st
 from sqlalchemy.exc import OperationalError
 
 import tasks
-from postgres_database.binaries import BINARIES
-from postgres_database.connection import (
+from postgres_database.errors import ExpectedError
+from postgres_database.server.connection import (
     Database,
     cancelled_by_ctrl_c,
     quoted,
 )
-from postgres_database.dsn import Dsn
-from postgres_database.errors import ExpectedError
-from postgres_database.settings import Settings
-from postgres_database.transactions import limit_waits
+from postgres_database.server.dsn import Dsn
+from postgres_database.server.programs import BINARIES
+from postgres_database.server.settings import Settings
+from postgres_database.server.transactions import limit_waits
 
 BIN = Path(sys.executable).parent  # where `invoke` is
 COMMANDS = {name for name in dir(tasks) if isinstance(getattr(tasks, name), tasks.Command)}

@@ -14,26 +14,27 @@ from typing import Any
 import pytest
 from conftest import Checkout, as_text
 
-from postgres_database import console, show
-from postgres_database.baseline import BaselineResult
-from postgres_database.check import CheckResult, TargetCheck
-from postgres_database.comparison import Comparison
-from postgres_database.connection import Database
-from postgres_database.drift import Drift, Drifts
-from postgres_database.drops import Dropped
-from postgres_database.dsn import Dsn
+from postgres_database.console import show
+from postgres_database.console import terminal as console
 from postgres_database.errors import ExpectedError
-from postgres_database.history import Revision
-from postgres_database.initialise import InitResult
-from postgres_database.locate import Place
-from postgres_database.printed import Printed
-from postgres_database.revision import RevisionResult
-from postgres_database.rowchecks import Obstacle
-from postgres_database.running import Step
-from postgres_database.settings import ROOT, Settings
-from postgres_database.snapshot import Difference, Key
-from postgres_database.status import EnvironmentStatus
-from postgres_database.upgrade import UpgradeResult
+from postgres_database.history.graph import Revision
+from postgres_database.preflight.drops import Dropped
+from postgres_database.preflight.preview import Printed
+from postgres_database.preflight.row_checks import Obstacle
+from postgres_database.running.execution import Step
+from postgres_database.schema.comparison import Comparison
+from postgres_database.schema.snapshot import Difference, Key
+from postgres_database.server.connection import Database
+from postgres_database.server.dsn import Dsn
+from postgres_database.server.settings import ROOT, Settings
+from postgres_database.workflows.baseline import BaselineResult
+from postgres_database.workflows.check import CheckResult, TargetCheck
+from postgres_database.workflows.drift import Drift, Drifts
+from postgres_database.workflows.initialise import InitResult
+from postgres_database.workflows.locate import Place
+from postgres_database.workflows.revision import RevisionResult
+from postgres_database.workflows.status import EnvironmentStatus
+from postgres_database.workflows.upgrade import UpgradeResult
 
 SHOP = Dsn({"user": "app", "host": "db", "dbname": "shop"})
 PLAIN = Settings(Path(), "x", "from .env.x", SHOP, "models:metadata")

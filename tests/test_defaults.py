@@ -4,8 +4,10 @@ import pytest
 import sqlalchemy as sa
 from conftest import Project, run_sql
 
-from postgres_database import project_models, revision, trial, upgrade
-from postgres_database.operations import RunSql
+from postgres_database.drafting import trial
+from postgres_database.history import project_models
+from postgres_database.history.operations import RunSql
+from postgres_database.workflows import revision, upgrade
 
 BEFORE = "sa.Table('note', metadata, sa.Column('id', sa.Integer, primary_key=True))\n"
 AFTER = """

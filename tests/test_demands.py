@@ -2,9 +2,18 @@
 
 import pytest
 
-from postgres_database.demands import Demand, Loss, Reading
-from postgres_database.rules import Cast, Check, ForeignKey, NoRows, NotNull, Rule, Stored, Unique
-from postgres_database.tokens import statements
+from postgres_database.preflight.requirements import Demand, Loss, Reading
+from postgres_database.sql.rules import (
+    Cast,
+    Check,
+    ForeignKey,
+    NoRows,
+    NotNull,
+    Rule,
+    Stored,
+    Unique,
+)
+from postgres_database.sql.tokens import statements
 
 ASKED: dict[str, list[Rule | Stored]] = {
     "ALTER TABLE t ALTER a SET NOT NULL": [NotNull("a")],

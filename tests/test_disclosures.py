@@ -3,8 +3,9 @@
 import pytest
 from conftest import Project, run_sql
 
-from postgres_database import baseline, disclosures, dump
 from postgres_database.errors import ExpectedError
+from postgres_database.schema import disclosures, dump
+from postgres_database.workflows import baseline
 
 FUNCTION = "CREATE FUNCTION f() RETURNS text LANGUAGE {language} AS $f$ {body} $f$;"
 

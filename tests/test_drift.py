@@ -5,8 +5,11 @@ import dataclasses
 import pytest
 from conftest import Project, run_sql
 
-from postgres_database import check, drift, history, scratch, snapshot, upgrade
 from postgres_database.errors import ExpectedError
+from postgres_database.history import graph
+from postgres_database.schema import snapshot
+from postgres_database.scratch import databases
+from postgres_database.workflows import check, drift, upgrade
 
 BASE = """
 CREATE SCHEMA audit;
@@ -123,8 +126,8 @@ def drifting(project: Project) -> Project:
 
 
 def found(project: Project) -> drift.Drifts:
-    with scratch.session(project.settings) as session:
-        scripts = history.read(project.settings)
+    with databases.session(project.settings) as session:
+        scripts = graph.read(project.settings)
         at = session.at(scripts, scripts.heads)
         return drift.drifts(project.settings, project.database, at, session, repair=True)
 
@@ -265,4 +268,4 @@ def test_database_of_another_history(drifting: Project) -> None:
     run_sql(drifting.database, "UPDATE alembic_version SET version_num = 'theirs'")
     with pytest.raises(ExpectedError, match="theirs"):
         check.check(drifting.settings, drifting.database)
-    assert len(history.read(drifting.settings).revisions) == 1
+    assert len(graph.read(drifting.settings).revisions) == 1

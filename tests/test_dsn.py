@@ -10,9 +10,9 @@ from conftest import PASSWORD, as_text
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from postgres_database import dsn
-from postgres_database.dsn import PG_VARIABLES, Dsn
 from postgres_database.errors import ExpectedError
+from postgres_database.server import dsn
+from postgres_database.server.dsn import PG_VARIABLES, Dsn
 
 PARTS = {"user": "app", "password": "secret", "host": "db", "port": "6543", "dbname": "shop"}
 SPECIAL = "@:/?#[]%&=+$ '\"\\"

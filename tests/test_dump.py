@@ -7,9 +7,11 @@ from pathlib import Path
 import pytest
 from conftest import OTHER_PROGRAMS, Project, fresh, run_sql
 
-from postgres_database import baseline, binaries, catalog, check, dump, masks
-from postgres_database.connection import Database
 from postgres_database.errors import ExpectedError
+from postgres_database.schema import catalog, dump, masks
+from postgres_database.server import programs
+from postgres_database.server.connection import Database
+from postgres_database.workflows import baseline, check
 
 OLD_PROGRAMS = Path("/usr/lib/postgresql/15/bin")
 
@@ -135,7 +137,7 @@ def test_what_a_server_keeps_for_itself_is_left_out(made: Database, option: str)
     )
     assert option in "".join(
         subprocess.run(
-            [binaries.BINARIES / "pg_dump", "--schema-only"],
+            [programs.BINARIES / "pg_dump", "--schema-only"],
             env=made.dsn.child_environment(),
             capture_output=True,
             check=True,
@@ -186,7 +188,7 @@ def test_a_server_that_is_newer(server: Database, monkeypatch: pytest.MonkeyPatc
     """pg_dump of an older major version refuses; the error says where a newer one comes from."""
     if OTHER_PROGRAMS or not OLD_PROGRAMS.exists():
         pytest.skip(f"an older pg_dump: {OLD_PROGRAMS} is missing, or the server is as old")
-    monkeypatch.setattr(binaries, "BINARIES", OLD_PROGRAMS)
+    monkeypatch.setattr(programs, "BINARIES", OLD_PROGRAMS)
     with pytest.raises(ExpectedError, match="cannot be dumped") as caught:
         dump.dump(server)
     assert "server version mismatch" in caught.value.cause

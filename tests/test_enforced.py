@@ -7,8 +7,10 @@ import psycopg2
 import pytest
 from conftest import Project, run_sql
 
-from postgres_database import autocommit, moments, revision, stages, upgrade
-from postgres_database.autocommit import Autocommit
+from postgres_database.drafting import moments, stages
+from postgres_database.running import autocommit
+from postgres_database.running.autocommit import Autocommit
+from postgres_database.workflows import revision, upgrade
 
 OWNER = """
 sa.Table('person', metadata, sa.Column('id', sa.Integer, primary_key=True))

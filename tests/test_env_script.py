@@ -7,11 +7,14 @@ from collections.abc import Iterator
 import pytest
 from conftest import Project, fresh, run_sql
 
-from postgres_database import env_script, history, runner, scratch, stamp, upgrade
-from postgres_database.check import check
-from postgres_database.connection import Database
 from postgres_database.errors import ExpectedError
-from postgres_database.printed import printed
+from postgres_database.history import env_script, graph
+from postgres_database.preflight.preview import printed
+from postgres_database.running import runner
+from postgres_database.scratch import databases
+from postgres_database.server.connection import Database
+from postgres_database.workflows import stamp, upgrade
+from postgres_database.workflows.check import check
 
 HEAD = """
 import asyncio
@@ -188,8 +191,8 @@ def test_an_env_that_would_run_them_elsewhere(project: Project, other: Database)
         assert state(other) == [("",)], name
         assert state(project.database) == [("alembic_version_log",)], name
         (project.root / "theirs" / "env.py").write_text((project.root / "shared.py").read_text())
-        scripts = history.read(project.settings)
-        with scratch.session(project.settings) as session:
+        scripts = graph.read(project.settings)
+        with databases.session(project.settings) as session:
             assert state(session.at(scripts, scripts.heads)) == [("alembic_version one two",)], name
 
 
@@ -219,7 +222,7 @@ def test_printing_connects_nowhere_it_matters(project: Project, other: Database)
     for body in ("by_itself()", OFFLINE, SHARED):
         env(project, other, body)
         project.script("r2", "r1", "op.execute(\"DELETE FROM one WHERE 'a%' LIKE 'b'\")")
-        plan = history.read(project.settings).revisions
+        plan = graph.read(project.settings).revisions
         texts = [step.statements for step in printed(project.settings, "upgrade", plan)]
         assert texts == [("CREATE TABLE one (a int)",), ("DELETE FROM one WHERE 'a%' LIKE 'b'",)], (
             body

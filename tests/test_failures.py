@@ -9,9 +9,9 @@ from conftest import Project, run_sql
 from test_upgrade import yes
 
 import tasks
-from postgres_database import baseline, check, stamp, status, upgrade
 from postgres_database.errors import ExpectedError
-from postgres_database.history import History
+from postgres_database.history.graph import History
+from postgres_database.workflows import baseline, check, stamp, status, upgrade
 
 KILL = "op.get_bind().exec_driver_sql('SELECT pg_terminate_backend(pg_backend_pid())')\n"
 KILL_OTHERS = "op.execute('SELECT pg_terminate_backend(pg_backend_pid())')\n"

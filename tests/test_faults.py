@@ -16,9 +16,9 @@ import psutil
 import pytest
 from conftest import Project, cheap_server, fresh, run_sql
 
-from postgres_database import dump
-from postgres_database.connection import Database
-from postgres_database.server import EmbeddedServer
+from postgres_database.schema import dump
+from postgres_database.server.connection import Database
+from postgres_database.server.embedded import EmbeddedServer
 
 BEFORE = """
 op.execute('''

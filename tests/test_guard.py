@@ -4,8 +4,11 @@ import pytest
 from conftest import Project, run_sql
 from test_upgrade import yes
 
-from postgres_database import guard, history, scratch, upgrade
 from postgres_database.errors import ExpectedError
+from postgres_database.history import graph
+from postgres_database.running import guard
+from postgres_database.scratch import databases
+from postgres_database.workflows import upgrade
 
 MAKE = "op.execute('CREATE TABLE n (x int); INSERT INTO n VALUES (0)')"
 ADD = "op.execute('UPDATE n SET x = x + 1')\n"
@@ -176,9 +179,9 @@ def test_scratch_databases_refuse_it_too(project: Project) -> None:
     """The proof of a script stops where an upgrade would."""
     project.script("aaaa", "", MAKE)
     project.script("bbbb", "aaaa", ADD + "op.get_bind().commit()")
-    scripts = history.read(project.settings)
+    scripts = graph.read(project.settings)
     with (
-        scratch.session(project.settings) as session,
+        databases.session(project.settings) as session,
         pytest.raises(ExpectedError, match="must not run commit"),
     ):
         session.at(scripts, ["bbbb"])

@@ -10,11 +10,12 @@ from conftest import Project, run_sql
 from test_backfill import Place, fill
 from test_upgrade import yes
 
-from postgres_database import binaries, stamp, upgrade
-from postgres_database import settings as settings_module
-from postgres_database.backfill import Backfill
-from postgres_database.connection import Database
 from postgres_database.errors import ExpectedError
+from postgres_database.online.backfill import Backfill
+from postgres_database.server import programs
+from postgres_database.server import settings as settings_module
+from postgres_database.server.connection import Database
+from postgres_database.workflows import stamp, upgrade
 
 GATE = "op.execute('SELECT 1 / (SELECT count(*) FROM gate)')\n"
 TABLE = """
@@ -165,10 +166,10 @@ def restored(database: Database) -> None:
     """Dump a database, and restore it in place."""
     environ = database.dsn.child_environment()
     dump = subprocess.run(
-        [binaries.BINARIES / "pg_dump", "--clean"], env=environ, capture_output=True, check=True
+        [programs.BINARIES / "pg_dump", "--clean"], env=environ, capture_output=True, check=True
     )
     subprocess.run(
-        [binaries.BINARIES / "psql", "-q", "-v", "ON_ERROR_STOP=1"],
+        [programs.BINARIES / "psql", "-q", "-v", "ON_ERROR_STOP=1"],
         env=environ, input=dump.stdout, check=True, capture_output=True,
     )  # fmt: skip
 

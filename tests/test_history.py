@@ -12,9 +12,12 @@ from conftest import Project
 from hypothesis import assume, example, given
 from hypothesis import strategies as st
 
-from postgres_database import broken_scripts, history, runner, templates
 from postgres_database.errors import ExpectedError
-from postgres_database.history import History, Revision, tips
+from postgres_database.history import graph as history
+from postgres_database.history import script_errors
+from postgres_database.history.graph import History, Revision, tips
+from postgres_database.running import runner
+from postgres_database.scratch import templates
 
 Graph = dict[str, tuple[str, str]]
 """For each revision its parents and its dependencies, both separated by blanks."""
@@ -429,7 +432,7 @@ def test_scripts_that_are_not_set_up(project: Project) -> None:
 def test_other_errors_pass(project: Project, error: Exception) -> None:
     """An error that does not come from a script is not taken for one, so that it can be found."""
     project.script("aaaa")
-    with pytest.raises(type(error)) as caught, broken_scripts.told(project.settings):
+    with pytest.raises(type(error)) as caught, script_errors.told(project.settings):
         raise error
     assert caught.value is error
 

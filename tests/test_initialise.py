@@ -6,9 +6,10 @@ import shutil
 import pytest
 from conftest import Project
 
-from postgres_database import history, initialise
 from postgres_database.errors import ExpectedError
-from postgres_database.settings import ROOT
+from postgres_database.history import graph
+from postgres_database.server.settings import ROOT
+from postgres_database.workflows import initialise
 
 
 def yes(_question: str, _details: object) -> bool:
@@ -38,7 +39,7 @@ def test_missing_migration_is_made(project: Project) -> None:
         "migration/env.py",
         "migration/script.py.mako",
     ]
-    assert history.read(project.settings).head == "base"
+    assert graph.read(project.settings).head == "base"
 
 
 def test_own_files_are_never_overwritten(project: Project) -> None:
@@ -81,4 +82,4 @@ def test_script_location_is_honoured(project: Project) -> None:
     result = initialise.init(project.settings, never)
     assert [str(path) for path in result.created] == ["src/db/env.py", "src/db/script.py.mako"]
     assert not (project.root / "migration").exists()
-    assert history.read(project.settings).head == "base"
+    assert graph.read(project.settings).head == "base"

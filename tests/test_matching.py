@@ -4,11 +4,11 @@ from collections.abc import Mapping
 
 import pytest
 
-from postgres_database import matching
-from postgres_database.catalog import Catalog, Column, Name, Table, Type
+from postgres_database.drafting import matching
+from postgres_database.drafting.matching import Wishes
+from postgres_database.drafting.renames import Rename, one_by_one
 from postgres_database.errors import ExpectedError
-from postgres_database.matching import Wishes
-from postgres_database.renames import Rename, one_by_one
+from postgres_database.schema.catalog import Catalog, Column, Name, Table, Type
 
 
 def column(name: str, type_: str) -> Column:

@@ -6,9 +6,12 @@ from pathlib import Path
 import pytest
 from conftest import PASSWORD, Project, run_sql
 
-from postgres_database import history, privileges, project_models, runner, settings, upgrade
-from postgres_database.connection import Database
 from postgres_database.errors import ExpectedError
+from postgres_database.history import graph, project_models
+from postgres_database.running import runner
+from postgres_database.server import privileges, settings
+from postgres_database.server.connection import Database
+from postgres_database.workflows import upgrade
 
 
 def yes(_question: str, _details: object) -> bool:
@@ -34,7 +37,7 @@ def test_a_revision_that_is_misspelt(project: Project, name: str) -> None:
     for call in (
         lambda: runner.alembic(project.settings, name, "d92233451b7a"),
         lambda: runner.alembic(project.settings, "history", rev_range="d92233451b7a:head"),
-        lambda: history.read(project.settings).pending([], "d92233451b7a"),
+        lambda: graph.read(project.settings).pending([], "d92233451b7a"),
     ):
         with pytest.raises(ExpectedError, match="there is no revision 'd92233451b7a'") as caught:
             call()
@@ -52,7 +55,7 @@ def test_a_script_with_the_markers_of_a_merge_conflict(project: Project) -> None
     path.write_text(path.read_text() + CONFLICT)
     line = path.read_text().splitlines().index("<<<<<<< HEAD") + 1
     with pytest.raises(ExpectedError) as caught:
-        history.read(project.settings)
+        graph.read(project.settings)
     assert caught.value.what == (
         f"migration/versions/aaaa.py, line {line} has the markers of a merge conflict"
     )

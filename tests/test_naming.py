@@ -9,11 +9,15 @@ import textwrap
 import pytest
 from conftest import Project, fresh, run_sql
 
-from postgres_database import dump, history, runner, scratch, snapshot, upgrade
-from postgres_database.check import check
-from postgres_database.connection import Database
 from postgres_database.errors import ExpectedError
-from postgres_database.tokens import statements
+from postgres_database.history import graph
+from postgres_database.running import runner
+from postgres_database.schema import dump, snapshot
+from postgres_database.scratch import databases
+from postgres_database.server.connection import Database
+from postgres_database.sql.tokens import statements
+from postgres_database.workflows import upgrade
+from postgres_database.workflows.check import check
 
 CONVENTION = """
 metadata = sa.MetaData(
@@ -173,8 +177,8 @@ def test_every_way_to_run_a_script_names_alike(project: Project, server: Databas
         assert up(project) == upgraded
         with fresh(server) as printed:
             assert made_by_print(project, printed) == upgraded
-        known = history.read(project.settings)
-        with scratch.session(project.settings) as session:
+        known = graph.read(project.settings)
+        with databases.session(project.settings) as session:
             assert made(session.at(known, known.heads)) == upgraded
         checked = check(project.settings, online).target
         assert checked

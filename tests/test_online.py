@@ -8,10 +8,12 @@ import pytest
 from conftest import Checkout, Project, as_text, fresh, run_sql
 from test_upgrade import yes
 
-from postgres_database import dump, forms, upgrade
-from postgres_database.autocommit import Autocommit
-from postgres_database.connection import Database
 from postgres_database.errors import ExpectedError
+from postgres_database.online import forms
+from postgres_database.running.autocommit import Autocommit
+from postgres_database.schema import dump
+from postgres_database.server.connection import Database
+from postgres_database.workflows import upgrade
 
 PLAIN = """
     CREATE TABLE u (id int PRIMARY KEY, CONSTRAINT u_two UNIQUE (id));

@@ -2,12 +2,16 @@
 
 import pytest
 
-from postgres_database import check, contents, history, rows, scratch, snapshot
-from postgres_database.connection import Database
-from postgres_database.dsn import Dsn
-from postgres_database.history import Revision
-from postgres_database.runner import open_runner
-from postgres_database.settings import ROOT, Settings
+from postgres_database.history import graph
+from postgres_database.history.graph import Revision
+from postgres_database.running.runner import open_runner
+from postgres_database.schema import snapshot
+from postgres_database.scratch import contents, made_up_rows
+from postgres_database.scratch import databases as scratch
+from postgres_database.server.connection import Database
+from postgres_database.server.dsn import Dsn
+from postgres_database.server.settings import ROOT, Settings
+from postgres_database.workflows import check
 
 
 def settings(scratch: Dsn) -> Settings:
@@ -16,7 +20,7 @@ def settings(scratch: Dsn) -> Settings:
     return Settings(ROOT, "", "", target=scratch, target_metadata=models, scratch=scratch)
 
 
-SCRIPTS = history.read(settings(Dsn({})))
+SCRIPTS = graph.read(settings(Dsn({})))
 
 
 @pytest.mark.parametrize("revision", SCRIPTS.revisions, ids=lambda revision: revision.id)
@@ -26,7 +30,7 @@ def test_every_script_leads_there_and_back(server: Database, revision: Revision)
     with scratch.session(ours) as session:
         here = session.at(SCRIPTS, revision.needed)
         there = session.at(SCRIPTS, [revision.id])
-        rows.fill(here, there)
+        made_up_rows.fill(here, there)
         held, before, after = contents.take(here), snapshot.take(here), snapshot.take(there)
         with open_runner(ours, here) as run:
             run.upgrade([revision])

@@ -6,14 +6,14 @@ from collections.abc import Sequence
 import pytest
 from conftest import Project
 
-from postgres_database import history
-from postgres_database.printed import Printed, printed
+from postgres_database.history import graph
+from postgres_database.preflight.preview import Printed, printed
 
 
 def of(project: Project, upgrade: str) -> Printed:
     """Return what a script runs whose upgrade is this."""
     project.script("aaaa", "", upgrade)
-    (step,) = printed(project.settings, "upgrade", history.read(project.settings).revisions)
+    (step,) = printed(project.settings, "upgrade", graph.read(project.settings).revisions)
     return step
 
 
@@ -66,7 +66,7 @@ def test_each_revision_has_its_own(project: Project) -> None:
     project.script("bbbb", "aaaa", "op.execute('SELECT 2')", "undefined_name()")
     project.script("cccc", "aaaa", "op.execute('SELECT 3')", "op.execute('SELECT -3')")
     project.script("dddd", "bbbb,cccc", "pass", "op.execute('SELECT -4')")
-    revisions = history.read(project.settings).revisions
+    revisions = graph.read(project.settings).revisions
     up = {
         step.revision.id: step.statements
         for step in printed(project.settings, "upgrade", revisions)

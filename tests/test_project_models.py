@@ -6,10 +6,11 @@ import secrets
 import pytest
 from conftest import Project
 
-from postgres_database import project_models, upgrade
-from postgres_database.check import check
 from postgres_database.errors import ExpectedError
-from postgres_database.revision import revision
+from postgres_database.history import project_models
+from postgres_database.workflows import upgrade
+from postgres_database.workflows.check import check
+from postgres_database.workflows.revision import revision
 
 SEVERAL = """
 import sqlalchemy as sa

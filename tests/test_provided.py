@@ -3,10 +3,11 @@
 import pytest
 from conftest import Project, run_sql
 
-from postgres_database import history, upgrade
-from postgres_database.check import check
 from postgres_database.errors import ExpectedError
-from postgres_database.revision import revision
+from postgres_database.history import graph
+from postgres_database.workflows import upgrade
+from postgres_database.workflows.check import check
+from postgres_database.workflows.revision import revision
 
 PROVIDES = """
 SET check_function_bodies = off;
@@ -98,4 +99,4 @@ def test_what_is_nowhere_is_an_error(project: Project) -> None:
     with pytest.raises(ExpectedError, match="cannot be created") as caught:
         check(project.settings)
     assert "citext" in caught.value.cause
-    assert history.read(project.settings).head == "r1"
+    assert graph.read(project.settings).head == "r1"

@@ -6,7 +6,7 @@ import random_changes
 from case_table import Case
 from hypothesis import HealthCheck, Phase, assume, given, seed, settings
 
-from postgres_database.connection import Database
+from postgres_database.server.connection import Database
 
 SHORT_FORM = 1
 ROUNDS = [

@@ -10,9 +10,10 @@ from typing import Any
 import pytest
 from conftest import Project, run_sql
 
-from postgres_database import history, reads, scratch
-from postgres_database.check import check
-from postgres_database.running import Running
+from postgres_database.history import graph, reads
+from postgres_database.running.execution import Running
+from postgres_database.scratch import databases
+from postgres_database.workflows.check import check
 
 READS = {
     "a file": "op.execute((ROOT / 'sql' / 'one.sql').read_text())",
@@ -58,11 +59,11 @@ def at_head(project: Project) -> str:
     for name in [each for each in sys.modules if each.partition(".")[0] in {"helper", "package"}]:
         del sys.modules[name]
     importlib.invalidate_caches()
-    history.forget()
+    graph.forget()
     reads._opened.clear()
     reads._loaded.clear()
-    scripts = history.read(project.settings)
-    with scratch.session(project.settings) as session:
+    scripts = graph.read(project.settings)
+    with databases.session(project.settings) as session:
         names = "SELECT string_agg(relname, ' ' ORDER BY relname) FROM pg_class WHERE relname LIKE 'made%'"
         return str(run_sql(session.at(scripts, scripts.heads), names)[0][0])
 

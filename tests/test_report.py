@@ -6,13 +6,13 @@ from typing import Any
 
 import pytest
 
-from postgres_database import report
-from postgres_database.check import CheckResult, TargetCheck
-from postgres_database.comparison import Comparison
-from postgres_database.drift import Drift, Drifts
-from postgres_database.revision import RevisionResult
-from postgres_database.snapshot import Difference, Key
-from postgres_database.status import EnvironmentStatus
+from postgres_database.console import report
+from postgres_database.schema.comparison import Comparison
+from postgres_database.schema.snapshot import Difference, Key
+from postgres_database.workflows.check import CheckResult, TargetCheck
+from postgres_database.workflows.drift import Drift, Drifts
+from postgres_database.workflows.revision import RevisionResult
+from postgres_database.workflows.status import EnvironmentStatus
 
 ODD = 'größer "x"\n\\ [bold] %s \u2028'
 CHANGED = Difference(Key("TABLE", "public", ODD), "left", ODD)

@@ -2,26 +2,26 @@
 
 import pytest
 
-from postgres_database import requirements
 from postgres_database.errors import ExpectedError
+from postgres_database.history import library_versions
 
 
 def test_what_is_installed_will_do() -> None:
     """With the libraries of the lock file nothing is said."""
-    requirements.check()
+    library_versions.check()
 
 
 def test_what_is_too_old_or_missing_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
     """All faults are told in one error, with what to type."""
     found = {"alembic": "1.13.2", "sqlalchemy": "2.1.0b1"}
-    monkeypatch.setattr(requirements, "version", found.__getitem__)
+    monkeypatch.setattr(library_versions, "version", found.__getitem__)
     with pytest.raises(ExpectedError) as caught:
-        requirements.check()
+        library_versions.check()
     assert caught.value.cause == "alembic is 1.13.2; 1.20 or later is needed"
     assert "pip install 'alembic>=1.20'" in caught.value.hint
-    monkeypatch.setattr(requirements, "NEEDED", {"no-such-library": "1.0"})
+    monkeypatch.setattr(library_versions, "NEEDED", {"no-such-library": "1.0"})
     monkeypatch.undo()
-    monkeypatch.setattr(requirements, "NEEDED", {"no-such-library": "1.0"})
+    monkeypatch.setattr(library_versions, "NEEDED", {"no-such-library": "1.0"})
     with pytest.raises(ExpectedError) as caught:
-        requirements.check()
+        library_versions.check()
     assert caught.value.cause == "no-such-library is not installed; 1.0 or later is needed"

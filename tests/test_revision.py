@@ -6,8 +6,10 @@ import dataclasses
 import pytest
 from conftest import Project, run_sql
 
-from postgres_database import history, revision, runner, upgrade
 from postgres_database.errors import ExpectedError
+from postgres_database.history import graph
+from postgres_database.running import runner
+from postgres_database.workflows import revision, upgrade
 
 USERS = """
 users = sa.Table(
@@ -176,7 +178,7 @@ def test_script_that_changes_the_models_is_no_difference(project: Project) -> No
     project.models(USERS)
     assert revision.revision(project.settings, "Init tables").proved
     module = project.settings.target_metadata.partition(":")[0]
-    head = history.read(project.settings).head
+    head = graph.read(project.settings).head
     script = project.script("later", head)
     users = f"{module}.metadata.tables['users']"
     rule = "sa.CheckConstraint('id > 0', name='positive')"
@@ -193,7 +195,7 @@ def test_constraint_spelled_otherwise_is_renamed(project: Project) -> None:
         "(((a)::text = ANY ((ARRAY['x'::character varying, 'y'::character varying])::text[])))"
     )
     add = f"op.run_sql({f'ALTER TABLE runs ADD CONSTRAINT runs_a_check CHECK {spelled}'!r})"
-    project.script("by_hand", history.read(project.settings).head, add)
+    project.script("by_hand", graph.read(project.settings).head, add)
     rule = ", sa.CheckConstraint(\"a IN ('x', 'y')\", name=sa.schema.conv('jobs_a_check'))"
     project.models(table.format("jobs", rule))
     result = revision.revision(project.settings, "Rename", rename=["runs:jobs"])
@@ -212,7 +214,7 @@ def test_view_goes_with_what_was_given_to_it_by_hand(project: Project) -> None:
     given = (
         "GRANT SELECT ON v TO PUBLIC; COMMENT ON COLUMN v.id IS 'one'; COMMENT ON VIEW v IS 'two'"
     )
-    project.script("by_hand", history.read(project.settings).head, f"op.run_sql({given!r})")
+    project.script("by_hand", graph.read(project.settings).head, f"op.run_sql({given!r})")
     project.models(USERS)
     result = revision.revision(project.settings, "Without the view")
     assert result.proved
@@ -313,7 +315,7 @@ def test_what_the_models_do_not_know_is_kept(project: Project) -> None:
     """Views, functions and partitions that only the history has are left alone, and named."""
     project.models(USERS)
     revision.revision(project.settings, "Init tables")
-    head = history.read(project.settings).head
+    head = graph.read(project.settings).head
     project.script(
         "by_hand",
         head,

@@ -7,13 +7,15 @@ import psycopg2
 import pytest
 from conftest import Project, needs_version, run_sql
 
-from postgres_database import drops, dump, rowchecks, rowqueries, upgrade
-from postgres_database.connection import Database
 from postgres_database.errors import ExpectedError
-from postgres_database.history import Revision
-from postgres_database.printed import Printed
-from postgres_database.settings import ROOT
-from postgres_database.tokens import statements
+from postgres_database.history.graph import Revision
+from postgres_database.preflight import drops, row_checks, row_queries
+from postgres_database.preflight.preview import Printed
+from postgres_database.schema import dump
+from postgres_database.server.connection import Database
+from postgres_database.server.settings import ROOT
+from postgres_database.sql.tokens import statements
+from postgres_database.workflows import upgrade
 
 BEFORE = """
 CREATE TYPE mood AS ENUM ('good', 'bad');
@@ -168,7 +170,7 @@ def seen(database: Database, text: str) -> tuple[list[str], list[str]]:
     """Return what stands in the way of a script, and the notes."""
     notes: list[str] = []
     step = Printed(Revision("aaaa", "m", ROOT), tuple(statements(text)), online=False)
-    return [str(each) for each in rowchecks.obstacles(database, [step], notes.append)], notes
+    return [str(each) for each in row_checks.obstacles(database, [step], notes.append)], notes
 
 
 @pytest.mark.parametrize("text", CASES)
@@ -253,8 +255,8 @@ def test_looking_changes_nothing(database: Database) -> None:
 def test_locked_table_is_noted(database: Database, monkeypatch: pytest.MonkeyPatch) -> None:
     """A table that somebody has locked is not waited for long."""
     run_sql(database, BEFORE)
-    hurried = rowqueries.BEGIN.replace("5s", "100ms")
-    monkeypatch.setattr(rowqueries, "BEGIN", hurried)
+    hurried = row_queries.BEGIN.replace("5s", "100ms")
+    monkeypatch.setattr(row_queries, "BEGIN", hurried)
     with database.connect(usual_path=True) as other, other.begin():
         other.exec_driver_sql("LOCK TABLE users")
         found, notes = seen(

@@ -16,12 +16,14 @@ import pytest
 import sqlalchemy as sa
 from conftest import PASSWORD, Project, as_text, cheap_server, run_sql
 
-from postgres_database import dump, history, project_models, scratch, snapshot
-from postgres_database.connection import Database
-from postgres_database.dsn import Dsn
 from postgres_database.errors import ExpectedError
-from postgres_database.scratch import KEPT_TEMPLATES, PREFIX, TEMPLATE_PREFIX
-from postgres_database.settings import ROOT
+from postgres_database.history import graph, project_models
+from postgres_database.schema import dump, snapshot
+from postgres_database.scratch import databases as scratch
+from postgres_database.scratch.databases import KEPT_TEMPLATES, PREFIX, TEMPLATE_PREFIX
+from postgres_database.server.connection import Database
+from postgres_database.server.dsn import Dsn
+from postgres_database.server.settings import ROOT
 
 PRELUDE = """
 import sys
@@ -140,7 +142,7 @@ def ran(notes: Path) -> int:
 
 def at_head(project: Project) -> list[str]:
     """Make a scratch database at head and return its tables."""
-    scripts = history.read(project.settings)
+    scripts = graph.read(project.settings)
     with scratch.session(project.settings) as session:
         return tables(session.at(scripts, scripts.heads))
 
@@ -192,7 +194,7 @@ def test_empty_is_empty(alone: Project, own: Database) -> None:
 def test_databases_of_one_session_are_strangers(project: Project) -> None:
     """Each call makes a database of its own, even of the same template."""
     counting(project, "a1")
-    scripts = history.read(project.settings)
+    scripts = graph.read(project.settings)
     with scratch.session(project.settings) as session:
         first, second = (session.at(scripts, scripts.heads) for _ in range(2))
         run_sql(first, "INSERT INTO t_a1 VALUES (1)")
@@ -207,7 +209,7 @@ def test_at_base(project: Project, ids: tuple[str, ...]) -> None:
     """At base there is nothing, and nothing is kept as a template."""
     counting(project, "a1")
     with scratch.session(project.settings) as session:
-        assert snapshot.take(session.at(history.read(project.settings), ids)).objects == {}
+        assert snapshot.take(session.at(graph.read(project.settings), ids)).objects == {}
 
 
 def test_at_a_revision_in_the_middle(project: Project) -> None:
@@ -216,7 +218,7 @@ def test_at_a_revision_in_the_middle(project: Project) -> None:
     counting(project, "b2", "a1")
     counting(project, "c3", "b2")
     with scratch.session(project.settings) as session:
-        middle = session.at(history.read(project.settings), ["b2"])
+        middle = session.at(graph.read(project.settings), ["b2"])
         assert tables(middle) == ["alembic_version", "t_a1", "t_b2"]
         assert run_sql(middle, "SELECT version_num FROM alembic_version") == [("b2",)]
 
@@ -238,7 +240,7 @@ def test_databases_go_with_the_session(
     made: list[Database] = []
     connections = []
     counting(project, "a1")
-    scripts = history.read(project.settings)
+    scripts = graph.read(project.settings)
 
     def work() -> None:
         with scratch.session(project.settings) as session:
@@ -380,7 +382,7 @@ def test_a_template_is_rebuilt_when_a_script_changes(project: Project, change: o
     second = counting(project, "b2", "a1", f"import postgres_database.operations; {run_file}")
     (project.versions / "b2.sql").write_bytes(b"CREATE TABLE t_sql ();")
     with scratch.session(project.settings) as session:
-        session.at(history.read(project.settings), ["a1"])
+        session.at(graph.read(project.settings), ["a1"])
     assert at_head(project) == ["alembic_version", "t_a1", "t_b2", "t_sql"]
 
     assert callable(change)

@@ -7,8 +7,10 @@ import pytest
 from conftest import Project, as_text, fresh, run_sql
 from shadows import called, shadow
 
-from postgres_database import baseline, check, history, journal, stamp, status, upgrade
-from postgres_database.connection import Database
+from postgres_database.history import graph
+from postgres_database.running import journal
+from postgres_database.server.connection import Database
+from postgres_database.workflows import baseline, check, stamp, status, upgrade
 
 PATHS = {
     "shadows that fit better": "public",
@@ -86,7 +88,7 @@ def test_no_command_calls_what_shadows_a_name(
 ) -> None:
     """Whatever a role has put into a schema on the path, whoever runs a command does not call it."""
     settings, target = trapped.settings, trapped.database
-    scripts = history.read(settings)
+    scripts = graph.read(settings)
     mark = shadowed[1]
     before = called(mark)
 

@@ -10,15 +10,19 @@ import pytest
 from conftest import Project, run_sql
 from psycopg2.errors import InsufficientPrivilege
 
-from postgres_database import baseline, check, connection, drops, dump, rowchecks, scratch
-from postgres_database import revision as revision_module
-from postgres_database.connection import Database
 from postgres_database.errors import ExpectedError
-from postgres_database.history import Revision
-from postgres_database.printed import Printed
-from postgres_database.server import SCRATCH_PREFIX
-from postgres_database.settings import ROOT
-from postgres_database.tokens import statements
+from postgres_database.history.graph import Revision
+from postgres_database.preflight import drops, row_checks
+from postgres_database.preflight.preview import Printed
+from postgres_database.schema import dump
+from postgres_database.scratch import databases
+from postgres_database.server import connection
+from postgres_database.server.connection import Database
+from postgres_database.server.embedded import SCRATCH_PREFIX
+from postgres_database.server.settings import ROOT
+from postgres_database.sql.tokens import statements
+from postgres_database.workflows import baseline, check
+from postgres_database.workflows import revision as revision_module
 
 CALLED = re.compile(r"called (\w+): (.*) as superuser (\w+)$", re.MULTILINE)
 # Tries all ways to be more than it is, and writes into the log of the server where it was called from.
@@ -235,7 +239,7 @@ def notes(database: Database, sql: str) -> str:
     """Ask what a script requires and drops, and return what was not asked."""
     said: list[str] = []
     step = Printed(Revision("aaaa", "m", ROOT), tuple(statements(sql)), online=False)
-    rowchecks.obstacles(database, [step], said.append)
+    row_checks.obstacles(database, [step], said.append)
     dropped = [each.text for each in drops.dropped(database, [step])]
     return "\n".join([*said, *(line for line in dropped if "not counted" in line)])
 
@@ -286,7 +290,7 @@ def test_the_role_of_the_scratch_server_has_nothing_to_take(
     run_sql(server, f"CREATE ROLE {role} LOGIN {options}")
     try:
         if ROLES[options]:
-            with scratch.session(settings) as session:
+            with databases.session(settings) as session:
                 made = session.empty()
                 ((creates,),) = run_sql(
                     made,
@@ -298,7 +302,7 @@ def test_the_role_of_the_scratch_server_has_nothing_to_take(
         else:
             with (
                 pytest.raises(ExpectedError, match="may not be used") as caught,
-                scratch.session(settings),
+                databases.session(settings),
             ):
                 pass
             assert "CREATE ROLE scratch LOGIN CREATEDB" in caught.value.hint
@@ -344,7 +348,7 @@ ALTER EVENT TRIGGER seen DISABLE
 def test_what_only_a_superuser_may_make(project: Project, server: Database) -> None:
     """It is made on the scratch server statement by statement; before and after each the session is none."""
     role = f"made_{secrets.token_hex(6)}"
-    with scratch.session(project.settings) as session:
+    with databases.session(project.settings) as session:
         made = session.empty()
         run_sql(
             made, "CREATE FUNCTION noted() RETURNS event_trigger LANGUAGE plpgsql AS 'BEGIN END'"
@@ -372,7 +376,7 @@ def test_a_statement_that_the_server_reads_otherwise_is_not_run_by_a_superuser(
     project: Project,
 ) -> None:
     """A setting by which a quoted text ends earlier lets nothing that stands in it run."""
-    with scratch.session(project.settings) as session:
+    with databases.session(project.settings) as session:
         made = session.empty()
         run_sql(made, "CREATE EXTENSION postgres_fdw", "CREATE TABLE who (is_superuser text)")
         mark = "INSERT INTO who SELECT rolname FROM pg_roles"

@@ -22,12 +22,12 @@ import psycopg2
 import pytest
 from conftest import run_sql
 
-from postgres_database import binaries as binaries_module
-from postgres_database import server as server_module
-from postgres_database.connection import Database
 from postgres_database.errors import ExpectedError
-from postgres_database.server import PORT, EmbeddedServer, embedded
-from postgres_database.settings import ROOT
+from postgres_database.server import embedded as server_module
+from postgres_database.server import programs as binaries_module
+from postgres_database.server.connection import Database
+from postgres_database.server.embedded import PORT, EmbeddedServer, embedded
+from postgres_database.server.settings import ROOT
 
 ROOT_ONLY = pytest.mark.skipif(os.getuid() != 0, reason="only root can be several users")
 SOCKET = f".s.PGSQL.{PORT}"

@@ -3,9 +3,9 @@
 import pytest
 from conftest import Project, run_sql
 
-from postgres_database import history as history_module
-from postgres_database import upgrade
 from postgres_database.errors import ExpectedError
+from postgres_database.history import graph as history_module
+from postgres_database.workflows import upgrade
 
 SEEN = """
     SELECT name || '=' || setting FROM pg_settings

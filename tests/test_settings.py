@@ -11,11 +11,11 @@ from conftest import PASSWORD, as_text
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from postgres_database import settings
-from postgres_database.connection import Database
-from postgres_database.dsn import Dsn
 from postgres_database.errors import ExpectedError
-from postgres_database.settings import Settings
+from postgres_database.server import settings
+from postgres_database.server.connection import Database
+from postgres_database.server.dsn import Dsn
+from postgres_database.server.settings import Settings
 
 A, B = "postgresql://app@a:1/one", "postgresql://app@b:2/two"
 SHOWN_A, SHOWN_B = "app@a:1/one", "app@b:2/two"

@@ -6,12 +6,13 @@ from collections.abc import Iterator
 import pytest
 from conftest import Project, fresh, run_sql
 
-from postgres_database import comparison, scratch
-from postgres_database.catalog import Catalog
-from postgres_database.comparison import Side
-from postgres_database.connection import Database
-from postgres_database.snapshot import Key, Snapshot
-from postgres_database.spelling import in_words_of
+from postgres_database.schema import comparison
+from postgres_database.schema.catalog import Catalog
+from postgres_database.schema.comparison import Side
+from postgres_database.schema.respelling import in_words_of
+from postgres_database.schema.snapshot import Key, Snapshot
+from postgres_database.scratch import databases
+from postgres_database.server.connection import Database
 
 TABLE = "CREATE TABLE t (a varchar(9), CONSTRAINT c CHECK ({}))"
 MODEL = TABLE.format("a IN ('x', 'y')")
@@ -38,7 +39,7 @@ def test_spelling_is_no_difference(
     run_sql(other, sql)
     left, right = comparison.side(project.database), comparison.side(other)
     assert left.snapshot.difference(right.snapshot)
-    with scratch.session(project.settings) as session:
+    with databases.session(project.settings) as session:
         respelled = in_words_of(left, right, (project.database, other), session)
     assert len(left.snapshot.difference(respelled.snapshot)) == differing
     assert (left.catalog.tables != respelled.catalog.tables) == differing
@@ -86,7 +87,7 @@ def test_version_of_an_extension_is_no_spelling(project: Project, other: Databas
     run_sql(project.database, "CREATE EXTENSION hstore VERSION '1.4'", MODEL)
     run_sql(other, "CREATE EXTENSION hstore VERSION '1.5'", RESTORED)
     left, right = comparison.side(project.database), comparison.side(other)
-    with scratch.session(project.settings) as session:
+    with databases.session(project.settings) as session:
         respelled = in_words_of(left, right, (project.database, other), session)
     (difference,) = left.snapshot.difference(respelled.snapshot)
     assert difference.key == Key("EXTENSION", "-", "hstore")
@@ -98,5 +99,5 @@ def test_what_no_copy_has_is_not_the_same(project: Project, other: Database) -> 
     left, right = (
         Side(Snapshot({key: (text,)}), Catalog((), {}, {}, {})) for text in ("one", "another")
     )
-    with scratch.session(project.settings) as session:
+    with databases.session(project.settings) as session:
         assert in_words_of(left, right, (project.database, other), session) == right

@@ -11,12 +11,13 @@ import pytest
 from alembic.script import ScriptDirectory
 from conftest import Project, run_sql
 
-from postgres_database import check, history, revision, script, staged, upgrade
+from postgres_database.drafting.trial import render
 from postgres_database.errors import ExpectedError
-from postgres_database.operations import Note, Online
-from postgres_database.proof import Prover
-from postgres_database.settings import Settings
-from postgres_database.trial import render
+from postgres_database.history import graph, script_files, staged
+from postgres_database.history.operations import Note, Online
+from postgres_database.scratch.proof import Prover
+from postgres_database.server.settings import Settings
+from postgres_database.workflows import check, revision, upgrade
 
 USERS = "sa.Table('users', metadata, sa.Column('id', sa.Integer, primary_key=True), sa.Column('n', sa.{type}){more})\n"
 ONE = USERS.format(type="Integer", more="")
@@ -144,15 +145,15 @@ def test_what_a_killed_command_left_is_removed_or_finished(
     folder = before.versions.parent / staged.OPEN
     folder.mkdir()
     (folder / "broken.py").write_text("revision = 'broken'\ndef (")
-    assert len(history.read(before.settings).revisions) == 1
-    with script.staging(before.settings, pytest.fail) as aside:
-        head = history.read(aside).heads
-        script.write(aside, "On its way", head)
+    assert len(graph.read(before.settings).revisions) == 1
+    with script_files.staging(before.settings, pytest.fail) as aside:
+        head = graph.read(aside).heads
+        script_files.write(aside, "On its way", head)
         monkeypatch.setattr(Path, "replace", _interrupted)
         with pytest.raises(KeyboardInterrupt):
-            script.publish(aside, head)
+            script_files.publish(aside, head)
         monkeypatch.undo()
-    assert len(history.read(before.settings).revisions) == 2
+    assert len(graph.read(before.settings).revisions) == 2
     assert len(before.scripts()) == 2
     assert [*before.versions.parent.glob(".*")] == []
 
@@ -163,19 +164,19 @@ def _interrupted(*_: object) -> None:
 
 def test_two_commands_in_one_checkout_follow_each_other(before: Project) -> None:
     """The second waits, says so, and finds what the first has written."""
-    first = script.staging(before.settings, pytest.fail)
+    first = script_files.staging(before.settings, pytest.fail)
     aside = first.__enter__()
-    head = history.read(aside).heads
-    script.write(aside, "First", head)
+    head = graph.read(aside).heads
+    script_files.write(aside, "First", head)
     waited: list[str] = []
 
     def go_on(who: str) -> None:
         waited.append(who)
-        script.publish(aside, head)
+        script_files.publish(aside, head)
         first.__exit__(None, None, None)
 
     second = revision.revision(before.settings, "Second", empty=True, on_wait=go_on)
-    scripts = history.read(before.settings)
+    scripts = graph.read(before.settings)
     assert waited == ["another command that writes scripts in this checkout"]
     assert len(scripts.heads) == 1
     assert scripts[second.revision].parents != head
@@ -183,18 +184,18 @@ def test_two_commands_in_one_checkout_follow_each_other(before: Project) -> None
 
 def test_history_that_changed_meanwhile_is_not_written_on(before: Project) -> None:
     """A script of another tool or branch that came meanwhile is no reason for two heads."""
-    with script.staging(before.settings, pytest.fail) as aside:
-        head = history.read(aside).heads
-        script.write(aside, "Late", head)
+    with script_files.staging(before.settings, pytest.fail) as aside:
+        head = graph.read(aside).heads
+        script_files.write(aside, "Late", head)
         before.script("other", *head)
         with pytest.raises(ExpectedError, match="changed meanwhile; nothing was written"):
-            script.publish(aside, head)
-    assert history.read(before.settings).heads == ("other",)
+            script_files.publish(aside, head)
+    assert graph.read(before.settings).heads == ("other",)
 
 
 WRITERS: dict[str, Callable[[Settings], object]] = {
     "empty": lambda settings: revision.revision(settings, "Empty", empty=True),
-    "merge": lambda settings: script.merge(settings, "Merge", ["aaaa", "bbbb"], pytest.fail),
+    "merge": lambda settings: script_files.merge(settings, "Merge", ["aaaa", "bbbb"], pytest.fail),
 }
 
 

@@ -5,9 +5,10 @@ import dataclasses
 import pytest
 from conftest import Project, run_sql
 
-from postgres_database import runner, stamp, upgrade
-from postgres_database.connection import Database
 from postgres_database.errors import ExpectedError
+from postgres_database.running import runner
+from postgres_database.server.connection import Database
+from postgres_database.workflows import stamp, upgrade
 
 
 def yes(*_: object) -> bool:

@@ -4,8 +4,10 @@ from contextlib import ExitStack
 
 from conftest import Project, as_text, fresh, run_sql
 
-from postgres_database import history, settings, status, upgrade
-from postgres_database.connection import Database
+from postgres_database.history import graph
+from postgres_database.server import settings
+from postgres_database.server.connection import Database
+from postgres_database.workflows import status, upgrade
 
 CREATE = "op.create_table('t', sa.Column('id', sa.Integer, primary_key=True))"
 
@@ -28,7 +30,7 @@ def test_status_of_every_environment(project: Project) -> None:
     }.items():
         (project.root / f".env.{name}").write_text(line + "\n")
     upgrade.upgrade(project.settings, project.database, target="aaaa", confirm=yes)
-    scripts = history.read(project.settings)
+    scripts = graph.read(project.settings)
     found = status.status(scripts, [*settings.env_files(project.root)], project.root)
     rows = {row.environment: row for row in found}
     assert sorted(rows) == ["empty", "gone", "good", "odd", "unproved"]
@@ -49,7 +51,7 @@ def test_status_tells_drift_in_parallel(project: Project, server: Database) -> N
     for number, name in enumerate(["aaaa", "bbbb", "cccc"]):
         parent = ["", "aaaa", "bbbb"][number]
         project.script(name, parent, f"op.execute('CREATE TABLE t{number} (x int)')")
-    scripts = history.read(project.settings)
+    scripts = graph.read(project.settings)
     with ExitStack() as stack:
         for number, revision in enumerate(["aaaa", "bbbb", "cccc", "aaaa", "bbbb", "cccc"]):
             database = stack.enter_context(fresh(server))
@@ -70,6 +72,6 @@ def test_status_of_an_unknown_revision(project: Project) -> None:
     upgrade.upgrade(project.settings, project.database, confirm=yes)
     run_sql(project.database, "UPDATE alembic_version SET version_num = 'other'")
     (project.root / ".env.x").write_text(f"POSTGRES_DSN={as_text(project.database.dsn)}\n")
-    (row,) = status.status(history.read(project.settings), ["x"], project.root)
+    (row,) = status.status(graph.read(project.settings), ["x"], project.root)
     assert "is at revision other, which is not in migration/versions" in row.fault
     assert "does not say who has run other" in row.fault

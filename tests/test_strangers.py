@@ -7,8 +7,9 @@ from collections.abc import Sequence
 import pytest
 from conftest import Project, run_sql
 
-from postgres_database import baseline, check, project_models, revision, strangers
 from postgres_database.errors import ExpectedError
+from postgres_database.history import project_models
+from postgres_database.workflows import baseline, check, revision, strangers
 
 OTHER = 'sa.Table("other", metadata, sa.Column("id", sa.Integer, primary_key=True))'
 PAY = 'sa.Table("pay", metadata, sa.Column("id", sa.Integer, primary_key=True))'

@@ -15,10 +15,10 @@ from conftest import PASSWORD, Checkout, as_text, run_sql
 from invoke import Collection
 
 import tasks
-from postgres_database import journal
-from postgres_database.connection import Database
-from postgres_database.dsn import Dsn
-from postgres_database.server import EmbeddedServer
+from postgres_database.running import journal
+from postgres_database.server.connection import Database
+from postgres_database.server.dsn import Dsn
+from postgres_database.server.embedded import EmbeddedServer
 
 COMMANDS = Collection.from_module(tasks).tasks
 CORE_NAMES = {"help", "list", "echo", "dry", "config", "hide", "version", "complete", "debug"}

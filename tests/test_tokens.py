@@ -3,8 +3,8 @@
 import pytest
 from conftest import run_sql
 
-from postgres_database.connection import Database
-from postgres_database.tokens import stable, statements, without_literals
+from postgres_database.server.connection import Database
+from postgres_database.sql.tokens import stable, statements, without_literals
 
 TABLE = "CREATE TABLE {} (a varchar(9), b text, c char(2), d varchar[])"
 DEFINITION = "SELECT pg_get_constraintdef(oid) FROM pg_constraint WHERE conrelid = '{}'::regclass"

@@ -12,7 +12,7 @@ import pytest
 from conftest import Project, run_sql
 from ordinary_changes import BASE, CHANGES, ROWS
 
-from postgres_database import revision
+from postgres_database.workflows import revision
 
 INTRANS = psycopg2.extensions.TRANSACTION_STATUS_INTRANS
 BLOCKING = ("ShareLock", "ShareRowExclusiveLock", "ExclusiveLock", "AccessExclusiveLock")

@@ -16,9 +16,12 @@ import pytest
 from conftest import PASSWORD, Checkout, Project, run_sql
 from test_upgrade import columns, never, three
 
-from postgres_database import baseline, pooler, runner, script, turn, upgrade
-from postgres_database.connection import Database
 from postgres_database.errors import ExpectedError
+from postgres_database.history import script_files
+from postgres_database.running import lock, runner
+from postgres_database.server import pooler
+from postgres_database.server.connection import Database
+from postgres_database.workflows import baseline, upgrade
 
 __all__ = ["three"]  # a fixture
 
@@ -147,7 +150,7 @@ def test_baseline_waits_no_longer_for_its_checkout(project: Project) -> None:
     """The limit holds as well for another command that writes scripts in the same checkout."""
     run_sql(project.database, "CREATE TABLE t (id int)")
     with (
-        script.staging(project.settings, pytest.fail),
+        script_files.staging(project.settings, pytest.fail),
         pytest.raises(ExpectedError, match="another command works in this checkout"),
     ):
         baseline.baseline(project.settings, project.database, "Init", never, wait=0.3)
@@ -162,7 +165,7 @@ def test_holder_is_named_also_without_rights(three: Project, user: str) -> None:
             run_sql(three.database, "GRANT ALL ON SCHEMA public TO app")
             other.exec_driver_sql("SET ROLE app")
             other.commit()
-        second = turn.taken(three.database, other, lambda _: None, 0)
+        second = lock.taken(three.database, other, lambda _: None, 0)
         with pytest.raises(ExpectedError) as caught, second:
             pytest.fail("two at once")
     assert caught.value.cause.startswith("it is pid ")

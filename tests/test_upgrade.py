@@ -8,10 +8,13 @@ from collections.abc import Sequence
 import pytest
 from conftest import Project, run_sql
 
-from postgres_database import binaries, blockers, dump, stamp, upgrade
-from postgres_database.connection import Database
 from postgres_database.errors import ExpectedError
-from postgres_database.running import Step
+from postgres_database.running import waiting
+from postgres_database.running.execution import Step
+from postgres_database.schema import dump
+from postgres_database.server import programs
+from postgres_database.server.connection import Database
+from postgres_database.workflows import stamp, upgrade
 
 
 def yes(_question: str, _details: Sequence[str]) -> bool:
@@ -179,7 +182,7 @@ def test_revision_that_this_checkout_does_not_have(three: Project) -> None:
 
 def test_lock_that_is_not_to_be_had(three: Project, monkeypatch: pytest.MonkeyPatch) -> None:
     """A revision that never gets its lock within LOCK_TIMEOUT is rolled back, and says who holds it."""
-    monkeypatch.setattr(blockers, "PAUSES", (0.1,))
+    monkeypatch.setattr(waiting, "PAUSES", (0.1,))
     upgrade.upgrade(three.settings, three.database, target="aaaa", confirm=never)
     hurried = dataclasses.replace(three.settings, lock_timeout=100)
     with three.database.connect(usual_path=True) as other, other.begin():
@@ -348,7 +351,7 @@ def test_branches_are_upgraded_to_all_heads(three: Project) -> None:
 def psql(database: Database, sql: str) -> None:
     """Apply a script as an operator would."""
     subprocess.run(
-        [binaries.BINARIES / "psql", "--set=ON_ERROR_STOP=1", "--quiet", "--no-psqlrc"],
+        [programs.BINARIES / "psql", "--set=ON_ERROR_STOP=1", "--quiet", "--no-psqlrc"],
         input=sql,
         text=True,
         env=database.dsn.child_environment(),

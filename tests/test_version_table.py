@@ -5,11 +5,13 @@ import dataclasses
 import pytest
 from conftest import Project, run_sql
 
-from postgres_database import check, journal, runner, settings, stamp, upgrade, version_table
-from postgres_database.connection import Database
 from postgres_database.errors import ExpectedError
-from postgres_database.settings import Settings
-from postgres_database.version_table import VersionTable
+from postgres_database.running import journal, runner
+from postgres_database.server import settings, version_table
+from postgres_database.server.connection import Database
+from postgres_database.server.settings import Settings
+from postgres_database.server.version_table import VersionTable
+from postgres_database.workflows import check, stamp, upgrade
 
 ENV = """
 from alembic import context

@@ -1,0 +1,148 @@
+"""What was typed behind `invoke`, where Invoke does not understand it: what was probably meant."""
+
+import ast
+import difflib
+import re
+import shlex
+from collections.abc import Collection as Names
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+
+from invoke import Argument, Collection, ParseError, Parser, ParserContext, Program
+
+from postgres_database.errors import ExpectedError
+
+UNKNOWN = re.compile(r"No idea what (.+) is!")
+VALUE = re.compile(r"Flag <Argument: (\S+?)[ >].*!")
+REVISION = re.compile(r"[+-]\d+|head|heads|base|[0-9a-f]{6,}")
+NOTHING = "nothing was run"
+
+
+def require(typed: Sequence[str], commands: Collection, root: Path) -> None:
+    """Raise ExpectedError, before anything runs, if Invoke would not understand what was typed.
+
+    It also refuses what Invoke takes in another sense: a command behind another one that is the
+    name of an environment, and an option for the environment without a name.
+
+    Args:
+        typed: The words behind `invoke`.
+        commands: All commands.
+        root: Where the env files are.
+    """
+    helps = [(each, {**each.help}) for each in commands.tasks.values()]
+    contexts = {context.name or "": context for context in commands.to_contexts()}
+    for each, texts in helps:  # Invoke takes them away while it reads them
+        each.help = texts
+    initial = Program(namespace=None).initial_context
+    try:
+        core = Parser(initial=initial, ignore_unknown=True).parse_argv([*typed])
+        parsed = Parser(contexts=contexts.values(), initial=initial).parse_argv(core.unparsed)
+    except ParseError as error:
+        raise _meant(typed, contexts, error, _environments(root)) from error
+    given = [context.name or "" for context in parsed[1:]]
+    if given[1:] and (both := set(given) & _environments(root)):
+        name = both.pop()
+        other = next((each for each in given if each != name), name)
+        raise ExpectedError(
+            f"{name} is a command and an environment; {NOTHING}",
+            hint=f"invoke {other} --env {name}   (or one command after the other)",
+        )
+    for context in parsed[1:]:
+        named = context.args.get("env")
+        if named and named.got_value and not named.value:
+            raise ExpectedError(
+                f"--env has no name; {NOTHING}",
+                hint=f"invoke {context.name} --env production   (or without --env for the default)",
+            )
+
+
+def _environments(root: Path) -> set[str]:
+    from postgres_database.server import settings  # noqa: PLC0415 - it takes longer than all else here
+
+    return {*settings.env_files(root)}
+
+
+def _meant(
+    typed: Sequence[str],
+    contexts: dict[str, ParserContext],
+    error: ParseError,
+    environments: Names[str],
+) -> ExpectedError:
+    """Return an error that says what to type instead."""
+    command = error.context.name if error.context and error.context.name else ""
+    command = command or next((each for each in typed if each in contexts), "")
+    help_ = f"invoke {command} --help" if command else "invoke --list"
+    if not (unknown := UNKNOWN.fullmatch(str(error))):
+        what = VALUE.sub(r"--\1 needs a value", str(error))
+        return ExpectedError(f"{what}; {NOTHING}", hint=help_)
+    word = str(ast.literal_eval(unknown[1]))
+    context = contexts.get(command)
+    hint = _hint(word, typed, context, environments) if context else ""
+    if not hint and (near := difflib.get_close_matches(word, contexts, n=1)):
+        hint = f"invoke {near[0]}"
+    kind = "option" if word.startswith("-") else "argument or command"
+    return ExpectedError(
+        f"invoke{f' {command}' if command else ''} has no {kind} {_shown(word)}; {NOTHING}",
+        hint=hint or help_,
+    )
+
+
+def _shown(word: str) -> str:
+    """Return a word as it may be printed: one with an address in it may hold a password."""
+    key, equals, value = word.partition("=")
+    return f"{key if equals else ''}{equals}…" if re.search("[@:]", value or key) else word
+
+
+def _hint(word: str, typed: Sequence[str], context: ParserContext, environments: Names[str]) -> str:
+    """Return the command as it was probably meant; empty if that is not clear."""
+    name = next((each for each in typed if each in environments), "…")
+    find = _instead_of_option if word.startswith("-") else _instead_of_word
+    meant, value, note = next(find(word, typed, context.flags, environments), ("", "", ""))
+    if not meant:
+        return ""
+    if context.flags[meant].takes_value:
+        separator = "=" if meant == "--target" else " "
+        meant += f"{separator}{value}" if value else f" {name if meant == '--env' else '…'}"
+    return f"invoke {context.name} {meant}{f'   ({note})' if note else ''}"
+
+
+def _instead_of_option(
+    word: str, typed: Sequence[str], options: Names[str], environments: Names[str]
+) -> Iterator[tuple[str, str, str]]:
+    """Yield the option that was meant by another one, its value if that is known, and a note; the likeliest first."""
+    # To Invoke -env is -e -n -v.
+    whole = next((each for each in typed if re.match(r"-\w\w", each)), word).partition("=")[0]
+    key = word.partition("=")[0]
+    if "--target" in options and REVISION.fullmatch(whole):
+        yield "--target", whole, ""
+    if f"-{whole}" in options:
+        yield f"-{whole}", "", ""
+    if key in options:
+        yield key, "", "options come after the command"
+    if "--env" in options and key.strip("-") in environments:
+        yield "--env", key.strip("-"), ""
+    yield from ((each, "", "") for each in _near(key, options))
+
+
+def _instead_of_word(
+    word: str, typed: Sequence[str], options: Mapping[str, Argument], _environments: Names[str]
+) -> Iterator[tuple[str, str, str]]:
+    """Yield the option that was meant by a word that stands by itself; see `_instead_of_option`."""
+    before = typed[typed.index(word) - 1] if word in typed else ""
+    for each, option in options.items():
+        if not option.takes_value and (each == before or f"{each}={word}" in typed):
+            yield each, "", f"{each} takes no value"
+    key, equals, value = _shown(word).partition("=")
+    if equals:
+        yield from ((each, shlex.quote(value), "") for each in _near(key, options))
+    if "--target" in options and REVISION.fullmatch(word):
+        yield "--target", word, ""
+    if "--msg" in options and " " in word:
+        yield "--msg", shlex.quote(word), ""
+    if "--env" in options and re.fullmatch(r"[a-z0-9_-]+", word):
+        yield "--env", word, ""
+
+
+def _near(word: str, options: Names[str]) -> list[str]:
+    long = f"--{word.strip('-').lower()}".replace("_", "-")
+    return difflib.get_close_matches(long, options, n=1)

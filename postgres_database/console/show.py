@@ -1,0 +1,347 @@
+"""Results → lines on the terminal: what a command did, what to look at, what to type next."""
+
+import os
+import sys
+from collections.abc import Iterable, Iterator, Sequence
+from typing import Any
+
+from rich.table import Table
+
+from postgres_database.console.terminal import OUT, raw, say
+from postgres_database.history.graph import History, Revision
+from postgres_database.running.journal import DONE, Entry
+from postgres_database.schema.snapshot import Difference, Key
+from postgres_database.server.settings import ROOT, Settings
+from postgres_database.workflows.baseline import BaselineResult
+from postgres_database.workflows.check import CheckResult, TargetCheck
+from postgres_database.workflows.initialise import InitResult
+from postgres_database.workflows.revision import RevisionResult
+from postgres_database.workflows.stamp import counted, describe
+from postgres_database.workflows.status import EnvironmentStatus
+from postgres_database.workflows.upgrade import UpgradeResult
+
+SHOWN_KEPT = 5
+SHOWN_DRIFTS = 20
+FILL = "next: invoke edit, and say in op.backfill what the rows that are there get; then invoke upgrade"
+
+
+def init(result: InitResult) -> None:
+    """Show what `init` did."""
+    if result.removed:
+        say(f"removed  {len(result.removed)} scripts")
+    for path in result.created:
+        say(f"created  {path}")
+    if not (result.created or result.removed):
+        say("migration/ is already set up")
+    say(
+        'next: invoke revision --msg "…", or invoke baseline-existing --env … for a database that is online'
+    )
+
+
+def plan(result: UpgradeResult, verb: str) -> None:
+    """Show what an upgrade or downgrade would run."""
+    say(f"at {_places(result.before)}")
+    for step in result.steps:
+        first, *others = step.lines()
+        say(f"  would {verb}  {first}")
+        for line in others:
+            say(f"  {line}", style="dim")
+    for line in map(str, (*result.dropped, *result.obstacles)):
+        say(f"look at   {line}", style="yellow")
+    if not result.plan:
+        say(_nothing(result, verb))
+
+
+def upgrade(result: UpgradeResult, verb: str) -> None:
+    """Show where the target stands now."""
+    now = f"now at {'head: ' if result.at_head else ''}{_places(result.after)}"
+    say(now if result.after != result.before else _nothing(result, verb), style="green")
+
+
+def _nothing(result: UpgradeResult, verb: str) -> str:
+    at_head = "head: " if result.at_head else ""
+    return f"already at {at_head}{_places(result.before)}; nothing to {verb}"
+
+
+def _places(revisions: Sequence[str]) -> str:
+    return ", ".join(revisions) or "base"
+
+
+def revision(result: RevisionResult) -> None:
+    """Show what was written, what a human must still look at, and what to type next."""
+    for line in result.renamed:
+        say(f"renamed   {line}")
+    for line in result.detected:
+        say(f"detected  {line}")
+    for line in result.completed:
+        say(f"completed {line}")
+    if result.path:
+        say(f"wrote     {_relative(result.path)}")
+    if result.then:
+        say(f"wrote     {_relative(result.then)}")
+    for line in result.empty:
+        say(f"no rows   {line}", style="dim")
+    failures = [f"on a scratch database: {result.failure}"] if result.failure else []
+    broken = [f"broken: {line}" for line in result.broken]
+    lost = [f"lost: {line}" for line in result.lost]
+    unguarded = [f"on the way {line}" for line in result.unguarded]
+    for line in (*result.cautions, *failures, *broken, *lost, *unguarded):
+        say(f"look at   {line}", style="yellow")
+    _show_objects("the upgrade does not make", result.not_upgraded, "history", "models")
+    _show_objects("the downgrade does not bring back", result.not_downgraded, "after", "before")
+    _show_kept(result.kept)
+    _show_next(result)
+    if result.sql:
+        raw(result.sql)
+
+
+def _show_next(result: RevisionResult) -> None:
+    if result.path is None and result.proved:
+        say("nothing to do: models and history agree", style="green")
+    elif result.path is None:
+        say("nothing written: what differs must be written by hand", style="yellow")
+        say("next: invoke revision --empty --msg '…'   (and op.run_sql for these objects)")
+    elif not result.tried:
+        say("next: write upgrade() and downgrade(), then invoke upgrade")
+    elif result.proved:
+        plural = "s" if result.then else ""
+        proved = (
+            "proved    up, down and up again on a scratch database; the result equals the models"
+        )
+        say(proved, style="green")
+        say(FILL if result.unfilled else f"next: review the script{plural}, then invoke upgrade")
+    else:
+        say("next: mend the script, remove the error from its upgrade(), then invoke check")
+
+
+def _show_kept(kept: Sequence[Key]) -> None:
+    if kept:
+        say(f"kept      {len(kept)} objects that the models do not know: {_some(kept)}", "dim")
+
+
+def check(result: CheckResult) -> None:
+    """Show what `check` found; where nothing needs attention, only a terminal is told so."""
+    for note in result.target.drifts.notes if result.target else ():
+        say(f"look at   not compared: {note}", style="yellow")
+    if result.clean:
+        if sys.stdout.isatty():
+            say("models and history agree", style="green")
+            if result.target:
+                say(
+                    f"the database is what revision {_places(result.target.revision)} says", "green"
+                )
+                _show_pending(result.target)
+            _show_kept(result.differences.kept if result.differences else ())
+        return
+    if result.unfit:
+        say(result.unfit, style="yellow")
+    elif result.differences is None:
+        say(f"the history has {len(result.heads)} heads: {', '.join(result.heads)}", style="yellow")
+        say('next: invoke merge --msg "Merge the heads"')
+    elif not result.agree:
+        for line in result.differences.detected:
+            say(f"detected  {line}")
+        _show_objects("differs", result.differences.objects, "history", "models")
+        say("next: invoke revision --msg '…'")
+    if result.target and result.target.drifts.objects:
+        _show_drift(result.target)
+
+
+def _show_drift(checked: TargetCheck) -> None:
+    say(f"{checked.environment}  {checked.target}", style="bold")
+    objects = checked.drifts.objects
+    if not checked.revision:
+        say(
+            f"look at   no revision is stamped, but the database has {counted(objects)}",
+            style="yellow",
+        )
+        say(f"next: invoke baseline-existing{checked.env_option}")
+        return
+    for each in objects:
+        _show_objects(
+            f"drift from revision {_places(checked.revision)}",
+            [Difference(each.key, each.history, each.target)],
+            "history",
+            "target",
+        )
+        by_hand = "(by hand: nobody knows a statement)"
+        other = by_hand if each.key in checked.drifts.unrepaired else "(comes with another object)"
+        repair = "\n".join(each.repair) or other
+        _show_text("repair", repair)
+    for line in checked.drifts.losses:
+        say(f"look at   the repair, for rows: {line}", style="yellow")
+    _show_pending(checked)
+    if left := checked.drifts.unrepaired:
+        say(f"look at   the repair does not bring back {_some(left)}", style="yellow")
+    say(
+        f"next: invoke psql{checked.env_option}   (the lines under repair, seen to work on a copy);"
+        " or put into the models what is right, then invoke revision --msg '…'"
+    )
+
+
+def _show_pending(checked: TargetCheck) -> None:
+    if checked.pending:
+        say(f"pending   {len(checked.pending)}: invoke upgrade{checked.env_option}", style="dim")
+
+
+def _show_objects(title: str, differences: Iterable[Difference], left: str, right: str) -> None:
+    for difference in differences:
+        say(f"look at   {title}: {difference.key}", style="yellow")
+        for name, text in ((left, difference.left), (right, difference.right)):
+            _show_text(name, text)
+
+
+def _show_text(name: str, text: str) -> None:
+    body = text.strip().replace("\n", "\n              ") or "(none)"
+    say(f"  {name + ':':<11} {body}", style="dim")
+
+
+def status(environments: Iterable[EnvironmentStatus], heads: Sequence[str]) -> None:
+    """Show a table with a row for each environment."""
+    table = Table(box=None, pad_edge=False, header_style="bold")
+    for title in ("environment", "target", "server", "size", "revision", "pending", "drift"):
+        table.add_column(title, overflow="fold")
+    rows = list(environments)
+    for row in rows:
+        where = "see below" if row.fault else _places(row.revision)
+        pending = "" if row.fault else str(len(row.pending) or "none")
+        style = "red" if row.fault else "yellow" if row.pending or row.drift else ""
+        cells = row.environment, row.target, row.version, row.size, where, pending, _drift(row)
+        table.add_row(*cells, style=style)
+    OUT.print(table, soft_wrap=False)
+    say(f"head: {_places(heads)}")
+    for row in rows:
+        for remark in _remarks(row):
+            style = "red" if row.fault else "yellow"
+            say(f"{row.environment}: {' '.join(remark.split())}", style=style)
+    if len(heads) > 1:
+        say('next: invoke merge --msg "Merge the heads"')
+        return
+    for row in rows:
+        for command in _next(row):
+            say(f"next: invoke {command}{row.env_option}")
+
+
+def _remarks(row: EnvironmentStatus) -> Iterator[str]:
+    if row.drift and row.revision:
+        more = ", …" if len(row.drift) > SHOWN_KEPT else ""
+        yield f"not as its revision says: {', '.join(row.drift[:SHOWN_KEPT])}{more}"
+    yield from (f"not compared: {note}" for note in row.not_compared)
+    yield from filter(None, (row.fault, row.drift_fault))
+
+
+def _next(row: EnvironmentStatus) -> Iterator[str]:
+    if row.drift and not row.revision:
+        yield "baseline-existing"
+    elif not row.fault:
+        yield from ["check"] * bool(row.drift and row.env_option)
+        yield from ["upgrade"] * bool(row.pending)
+
+
+def _drift(row: EnvironmentStatus) -> str:
+    if row.fault:
+        return ""
+    if row.drift is None:
+        return "see below"
+    return counted(row.drift) if row.drift else "none"
+
+
+def current(revisions: Sequence[Revision], heads: Sequence[str]) -> None:
+    """Show the revisions that a target is stamped with."""
+    for revision in revisions:
+        say(f"{revision}" + ("  (head)" if revision.id in heads else ""))
+    if not revisions:
+        say("base: no revision is applied")
+
+
+def log(entries: Sequence[Entry], scripts: History) -> None:
+    """Show what was run on a target, the newest first."""
+    table = Table(box=None, pad_edge=False, header_style="bold")
+    for title in ("started", "seconds", "what", "revision", "outcome", "who", "tool"):
+        table.add_column(title, overflow="fold")
+    for each in reversed(entries):
+        started = each.started.astimezone().strftime("%Y-%m-%d %H:%M:%S")
+        seconds = "" if each.seconds is None else f"{each.seconds:.2f}"
+        name = str(scripts[each.revision]) if each.revision in scripts else each.revision
+        who = f"{each.who} at {each.host}"
+        style = "" if each.outcome == DONE else "yellow"
+        cells = started, seconds, each.direction, name, each.outcome, who, each.tool
+        table.add_row(*cells, style=style)
+    if entries:
+        OUT.print(table, soft_wrap=False)
+    else:
+        say("nothing was run here by upgrade or downgrade, or its user may not keep a log")
+
+
+def baseline(result: BaselineResult, settings: Settings) -> None:
+    """Show what was adopted, or where the target was found, and what comes next."""
+    for note in () if result.path else result.notes:
+        say(f"look at   {note}", style="yellow")
+    if result.path is None:
+        _show_place(result, settings)
+        return
+    say(f"wrote     {_relative(result.path)}")
+    say(f"wrote     {_relative(result.path.with_suffix('.sql'))}")
+    say(
+        f"proved    an empty database upgraded with it has the same {result.objects} objects",
+        style="green",
+    )
+    if result.respelled:
+        say(
+            f"same      {_some(result.respelled)}: equal, but PostgreSQL prints it otherwise", "dim"
+        )
+    say(f"stamped   {result.revision}  (no statement of the script was run)")
+    for note in result.notes:
+        say(f"look at   {note}", style="yellow")
+    if result.unlike_models:
+        count, names = counted(result.unlike_models), _some(result.unlike_models)
+        say(f"look at   the models differ from the database in {count}: {names}", "yellow")
+        say(f"next: invoke revision --msg '…', review it, then invoke upgrade{settings.env_option}")
+    elif result.unlike_models is not None:
+        say("models and database agree; next: change a model, then invoke revision --msg '…'")
+    else:
+        say("next: mend the models, or target_metadata in alembic.ini, then invoke check")
+
+
+def _show_place(result: BaselineResult, settings: Settings) -> None:
+    place = result.place
+    if place is None:
+        return
+    state = _places(place.state)
+    if not place.drifts.objects:
+        say(
+            f"proved    the database has the same {result.objects} objects as revision {state}",
+            "green",
+        )
+        say(f"stamped   {state}  (no statement of a script was run)")
+        upgrade = f"invoke upgrade{settings.env_option}"
+        say(f"next: {upgrade if result.pending else f'invoke check{settings.env_option}'}")
+        return
+    say(f"look at   the database is no revision of this history; {state} comes nearest", "yellow")
+    for each in place.drifts.objects[:SHOWN_DRIFTS]:
+        say(f"look at   {describe(each)}", style="yellow")
+        _show_text("history", each.history)
+        _show_text("target", each.target)
+    if len(place.drifts.objects) > SHOWN_DRIFTS:
+        say(f"  and {len(place.drifts.objects) - SHOWN_DRIFTS} more")
+    say("nothing was written")
+    say(
+        f"next: bring the database to a revision, or invoke stamp{settings.env_option} --target"
+        f" {state} --yes, then invoke check{settings.env_option}; or invoke init --fresh for a history"
+        " of its own"
+    )
+
+
+def _some(keys: Sequence[Key]) -> str:
+    more = ", …" if len(keys) > SHOWN_KEPT else ""
+    return ", ".join(map(str, keys[:SHOWN_KEPT])) + more
+
+
+def servers(lines: Iterable[tuple[str, Any]]) -> None:
+    """Show a name and a fact, a line each."""
+    for name, fact in lines:
+        say(f"{name:<9} {fact}")
+
+
+def _relative(path: Any) -> str:
+    return os.path.relpath(path, ROOT)

@@ -1,0 +1,155 @@
+"""The operations of a script: Alembic's, and what they leave to do, as they work on a scratch database."""
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+
+from alembic.operations import MigrateOperation
+from alembic.operations.ops import ModifyTableOps
+
+from postgres_database.drafting import autogenerate, changes, objects, renames
+from postgres_database.drafting.changes import Parts
+from postgres_database.drafting.renames import Rename
+from postgres_database.drafting.trial import Change, Trial, render
+from postgres_database.history.operations import Note, Outside, RunSql
+from postgres_database.history.project_models import Models
+from postgres_database.preflight.losses import losses
+from postgres_database.schema import comparison
+from postgres_database.schema.comparison import Frame, Side
+from postgres_database.schema.snapshot import Snapshot
+from postgres_database.server.connection import Database
+
+
+@dataclass(frozen=True)
+class Draft:
+    """What a script does, both ways."""
+
+    upgrade: Sequence[MigrateOperation]
+    downgrade: Sequence[MigrateOperation]
+    detected: tuple[str, ...]
+    completed: tuple[str, ...]
+    cautions: tuple[str, ...]
+    back: Sequence[MigrateOperation]
+    """What Alembic would do to undo it."""
+
+
+def draft(
+    trial: Database, whole: Frame, frame: Frame, renamed: Sequence[Rename], models: Models
+) -> Draft:
+    """Find the operations from the history to the models and back.
+
+    Args:
+        trial: A scratch database at head, after renames; it ends as it was before them.
+        whole: The comparison before renames.
+        frame: The comparison after them.
+        renamed: What got another name.
+        models: The models.
+    """
+    found = autogenerate.operations(trial, frame, models)
+    up = Trial(trial, models)
+    bring(up, frame, _flat(found.upgrade.ops), changes.parts(models))
+    back = _flat(found.downgrade.ops)
+    diffs = found.upgrade.as_diffs()
+    cautions = losses(frame.before.catalog, frame.goal.catalog)
+    return Draft(
+        [*notes(cautions), *map(_named, renamed), *_values_first(up.done)],
+        undo(trial, whole, frame, renamed, back, models=models),
+        autogenerate.describe(diffs),
+        tuple(op.text.partition("\n")[0] for op in up.done if isinstance(op, RunSql)),
+        cautions,
+        back,
+    )
+
+
+def undo(  # noqa: PLR0913
+    trial: Database,
+    whole: Frame,
+    frame: Frame,
+    renamed: Sequence[Rename],
+    ops: Sequence[MigrateOperation],
+    *,
+    models: Models,
+) -> list[MigrateOperation]:
+    """Find the operations back to the history.
+
+    Args:
+        trial: A scratch database at the goal of `frame`; it ends as the history makes it.
+        whole: The comparison before renames.
+        frame: The comparison after them.
+        renamed: What got another name.
+        ops: What Alembic would do; what does not work is left out.
+        models: The models.
+    """
+    down = Trial(trial, models)
+    bring(down, frame, ops, {}, back=True)
+    for each in reversed(renamed):
+        down.make([Change([[_named(each.inverse)]])])
+    if renamed:  # what names things in a text, such as a function's body
+        _finish(down, whole, whole.before, {})
+    return [*notes(losses(frame.goal.catalog, frame.before.catalog)), *_values_first(down.done)]
+
+
+def _named(rename: Rename) -> RunSql:
+    return RunSql(renames.statement(rename))
+
+
+def bring(
+    trial: Trial, frame: Frame, ops: Sequence[MigrateOperation], parts: Parts, *, back: bool = False
+) -> None:
+    """Bring a scratch database to the other side: what must go, what is needed, Alembic's, the rest."""
+    here, goal = (frame.goal, frame.before) if back else (frame.before, frame.goal)
+    gone = objects.missing(goal.snapshot, here.snapshot)
+    new = objects.missing(here.snapshot, goal.snapshot)
+    early = [key for key in reversed(gone) if key.kind in objects.ON_TABLES]
+    trial.make(changes.dropped(key, here.snapshot) for key in early)
+    needed = [key for key in new if key.kind in objects.EARLY and not changes.is_owned(key, goal)]
+    trial.make(changes.made(key, goal.snapshot) for key in needed)
+    trial.make((changes.of_alembic(op, here, goal) for op in ops), force=True)
+    _finish(trial, frame, goal, parts)
+
+
+def _finish(trial: Trial, frame: Frame, goal: Side, parts: Parts) -> None:
+    """Write what is left to do, as long as that leads anywhere."""
+    reached: list[Snapshot] = []
+    present = frame.seen(comparison.side(trial.database))
+    while frame.unlike(present, goal) and present.snapshot not in reached:
+        reached.append(present.snapshot)
+        done = len(trial.made)
+        trial.make(changes.rest(trial, present, goal, parts), force=True)
+        present = frame.seen(comparison.side(trial.database))
+        if present.snapshot in reached:
+            del trial.made[done:]  # only the spelling differs, or nobody knows how
+            if parts:  # what Alembic makes of the model is not what the model makes
+                parts = {}
+                reached.remove(present.snapshot)
+
+
+def _flat(ops: Iterable[MigrateOperation]) -> list[MigrateOperation]:
+    return [
+        each for op in ops for each in (_flat(op.ops) if isinstance(op, ModifyTableOps) else [op])
+    ]
+
+
+def _values_first(done: Sequence[MigrateOperation]) -> list[MigrateOperation]:
+    """Add the values of enums outside the transaction if something in it uses them.
+
+    A new value cannot be used in the transaction that adds it (PostgreSQL manual, ALTER TYPE, "Notes").
+    """
+    adds = [op for op in done if isinstance(op, RunSql) and " ADD VALUE " in op.text]
+    others = [op for op in done if op not in adds]
+    text = "".join(render(op) for op in others)
+    labels = [op.text.split(" ADD VALUE ")[1] for op in adds]
+    if not any(
+        label.split(" BEFORE ")[0].split(" AFTER ")[0].strip(" ;") in text for label in labels
+    ):
+        return list(done)
+    again = [
+        RunSql(line.replace(" ADD VALUE ", " ADD VALUE IF NOT EXISTS "))
+        for op in adds
+        for line in op.text.splitlines()
+    ]
+    return [Outside(again), *others]
+
+
+def notes(lines: Sequence[str]) -> list[Note]:
+    """Return a comment of some lines, if there are any."""
+    return [Note("\n".join(lines))] if lines else []

@@ -1,0 +1,201 @@
+"""Names that change: in which order, by which statement, and what changes its name along. Pure."""
+
+import re
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
+from itertools import product
+from typing import Any
+
+from postgres_database.schema.alter import literal
+from postgres_database.schema.catalog import Catalog, Name, Table
+from postgres_database.server.connection import identifier
+from postgres_database.sql.tokens import IDENTIFIER
+
+INDEXED = ("p", "u", "x")
+SPELLING = re.compile(r"::(?:character varying|text)(?:\[\])?|[()\s]")
+INDEX_NAME = re.compile(rf"INDEX {IDENTIFIER} ON")
+
+
+@dataclass(frozen=True)
+class Rename:
+    """One name that changes."""
+
+    kind: str
+    """schema, type, table, sequence, column, value, attribute; constraint, index: what follows them."""
+    old: Name
+    """Of a schema, the schema is empty; of what is inside something else, `name` is its own."""
+    new: Name
+    inside: Name | None = None
+    """The table of a column or constraint, the type of a value, under its new name."""
+
+    def __str__(self) -> str:
+        """Return the rename as `--rename` takes it."""
+        if self.inside:
+            return f"{self.inside}.{self.old.name}:{self.new.name}"
+        return f"{self.old}:{self.new}" if self.old.schema else f"{self.old.name}:{self.new.name}"
+
+    @property
+    def inverse(self) -> "Rename":
+        """Return the way back."""
+        return replace(self, old=self.new, new=self.old)
+
+    @property
+    def question(self) -> str:
+        """Ask whether this is a rename."""
+        old, _, new = str(self).rpartition(":")
+        return f"Was {self.kind} {old} renamed to {new}?"
+
+    def spellings(self, former: Mapping[Name, Name]) -> set[str]:
+        """Return what people may type for it.
+
+        Args:
+            former: What tables and types were called before.
+        """
+        if self.inside is None:
+            olds = {str(self.old), ".".join(filter(None, self.old))}
+            news = {str(self.new), ".".join(filter(None, self.new))}
+            if self.old.schema == self.new.schema:
+                news.add(self.new.name)
+        else:
+            places = {self.inside, former.get(self.inside, self.inside)}
+            names = {text for place in places for text in (str(place), ".".join(place))}
+            olds = {f"{name}.{self.old.name}" for name in names}
+            news = {self.new.name, *(f"{name}.{self.new.name}" for name in names)}
+        return {f"{old}:{new}" for old, new in product(olds, news)}
+
+
+def followers(here: Catalog, goal: Catalog) -> tuple[Rename, ...]:
+    """Return what differs in its name only: constraints, indexes and sequences of tables that both have."""
+    found: list[Rename] = []
+    relations: list[Rename] = []
+    for name in sorted(here.tables.keys() & goal.tables.keys()):
+        left, right = here.tables[name], goal.tables[name]
+
+        def renames(
+            kind: str, old: Mapping[str, Any], new: Mapping[str, Any], place: Name = name
+        ) -> list[Rename]:
+            inside = None if kind == "index" else place
+            return [
+                Rename(kind, Name(place.schema, a), Name(place.schema, b), inside)
+                for a, b in _alike(old, new)
+            ]
+
+        found += one_by_one(
+            renames("constraint", _rules(left, indexed=False), _rules(right, indexed=False)),
+            [Name(name.schema, each) for each in left.constraints],
+        )
+        relations += renames("constraint", _rules(left, indexed=True), _rules(right, indexed=True))
+        relations += renames("index", _nameless(left), _nameless(right))
+        relations += _sequences(left, right)
+    return (*found, *one_by_one(relations, _relations(here)))
+
+
+def _rules(table: Table, *, indexed: bool) -> dict[str, tuple[str, str]]:
+    """Return what constraints say; the name of one with an index is the index's as well.
+
+    How it is spelled does not matter: what turns out to be another thing is changed after the rename.
+    """
+    return {
+        name: (each.kind, SPELLING.sub("", each.definition))
+        for name, each in table.constraints.items()
+        if (each.kind in INDEXED) == indexed
+    }
+
+
+def _nameless(table: Table) -> dict[str, str]:
+    """Return the definitions of indexes without their names."""
+    return {name: INDEX_NAME.sub("INDEX ON", text, count=1) for name, text in table.indexes.items()}
+
+
+def _sequences(here: Table, goal: Table) -> Iterator[Rename]:
+    for column in here.columns.keys() & goal.columns.keys():
+        pair = here.columns[column], goal.columns[column]
+        if all(each.sequence for each in pair) and pair[0].serial == pair[1].serial:
+            old, new = (_unquoted(each.sequence) for each in pair)
+            if old != new and old.schema == new.schema:
+                yield Rename("sequence", old, new)
+
+
+def _relations(catalog: Catalog) -> Iterator[Name]:
+    """Return the names that tables, sequences and indexes of a schema have."""
+    yield from catalog.tables
+    yield from catalog.sequences
+    for table in catalog.tables.values():
+        names = (
+            *table.indexes,
+            *(n for n, each in table.constraints.items() if each.kind in INDEXED),
+        )
+        yield from (Name(table.name.schema, name) for name in names)
+        yield from (_unquoted(each.sequence) for each in table.columns.values() if each.sequence)
+
+
+def one_by_one(renames: Iterable[Rename], names: Iterable[Name]) -> list[Rename]:
+    """Order renames so that no name is taken when it is given.
+
+    Names that are exchanged go by way of a third one.
+    """
+    waiting = sorted(renames, key=str)
+    taken = set(names)
+    done: list[Rename] = []
+    while kept := [
+        each for each in waiting if each.new in taken - {other.old for other in waiting}
+    ]:
+        waiting = [each for each in waiting if each not in kept]  # something else keeps the name
+    while waiting:
+        free = next((rename for rename in waiting if rename.new not in taken), None)
+        if free is None:
+            blocked = waiting.pop(0)
+            aside = Name(blocked.old.schema, f"{blocked.old.name[:50]}_renamed")
+            free = replace(blocked, new=aside)
+            waiting.append(replace(blocked, old=aside))
+        else:
+            waiting.remove(free)
+        done.append(free)
+        taken = (taken - {free.old}) | {free.new}
+    return done
+
+
+def statement(rename: Rename) -> str:
+    """Return the SQL that gives the new name (PostgreSQL manual, the ALTER commands)."""
+    if rename.inside:
+        text = literal if rename.kind == "value" else identifier
+        alter = "TABLE" if rename.kind in {"column", "constraint"} else "TYPE"
+        names = f"{text(rename.old.name)} TO {text(rename.new.name)}"
+        cascade = " CASCADE" if rename.kind == "attribute" else ""
+        return f"ALTER {alter} {rename.inside.sql} RENAME {rename.kind.upper()} {names}{cascade};"
+    if rename.kind == "schema":
+        return _schema(rename.old.name, rename.new.name)
+    kind, old, new = rename.kind.upper(), rename.old, rename.new
+    statements = []
+    if old.schema != new.schema:
+        statements.append(f"ALTER {kind} {old.sql} SET SCHEMA {identifier(new.schema)};")
+    if old.name != new.name:
+        place = Name(new.schema, old.name).sql
+        statements.append(f"ALTER {kind} {place} RENAME TO {identifier(new.name)};")
+    return "\n".join(statements)
+
+
+def _schema(old: str, new: str) -> str:
+    """Return what renames a schema, or makes or drops one of no other name."""
+    if not old:
+        return f"CREATE SCHEMA {identifier(new)};"
+    if not new:
+        return f"DROP SCHEMA {identifier(old)};"
+    return f"ALTER SCHEMA {identifier(old)} RENAME TO {identifier(new)};"
+
+
+def _alike(here: Mapping[str, Any], goal: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
+    """Pair names that only one side has and that mean the same."""
+    left = sorted(name for name in here if here[name] != goal.get(name))
+    right = sorted(name for name in goal if goal[name] != here.get(name))
+    for old in left:
+        if (new := next((name for name in right if goal[name] == here[old]), None)) is not None:
+            right.remove(new)
+            yield old, new
+
+
+def _unquoted(sql: str) -> Name:
+    """Return the name that SQL writes."""
+    parts: Sequence[str] = re.findall(r'"(?:[^"]|"")*"|[^".]+', sql)
+    bare = [part[1:-1].replace('""', '"') if part.startswith('"') else part for part in parts]
+    return Name(bare[0], bare[-1])

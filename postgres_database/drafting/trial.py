@@ -1,0 +1,237 @@
+"""Changes that are tried on a scratch database; what works is remembered, in the order that worked.
+
+So nobody needs to know beforehand what depends on what: what fails is tried again after the others,
+and then once more without what stands on it, which is made again later.
+"""
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import sqlalchemy as sa
+from alembic.autogenerate import render_python_code
+from alembic.operations import MigrateOperation, Operations
+from alembic.operations.ops import UpgradeOps
+from alembic.runtime.migration import MigrationContext
+from sqlalchemy.dialects import postgresql
+
+from postgres_database.history.operations import Note, RunSql, SqlType, render_item
+from postgres_database.history.project_models import Models
+from postgres_database.schema.snapshot import Key
+from postgres_database.server.connection import Database, quoted
+from postgres_database.server.transactions import asked
+
+Way = Sequence[MigrateOperation]
+
+
+@dataclass(frozen=True)
+class Subject:
+    """What a change works on, for those that depend on it."""
+
+    kind: str
+    """column, constraint, relation, type or function."""
+    sql: str
+    """The name of the relation, type or function."""
+    part: str = ""
+    """The column or constraint."""
+
+
+@dataclass(frozen=True)
+class Change:
+    """Something to be done in one of several ways, the gentlest first."""
+
+    ways: Sequence[Way]
+    subject: Subject | None = None
+    key: Key | None = None
+    """The object that is made, changed or dropped."""
+    default: tuple[str, str, str] | None = None
+    """A table, a column and its default as the server prints it: a way that makes another one does not work."""
+
+
+SUBJECTS = {
+    "column": "SELECT 'pg_class'::regclass, attrelid, attnum::int FROM pg_attribute"
+    " WHERE attrelid = to_regclass(%s) AND attname = %s",
+    "constraint": "SELECT 'pg_constraint'::regclass, oid, 0 FROM pg_constraint"
+    " WHERE conrelid = to_regclass(%s) AND conname = %s",
+    "relation": "SELECT 'pg_class'::regclass, to_regclass(%s)::oid, length(%s)",
+    "type": "SELECT 'pg_type'::regclass, to_regtype(%s)::oid, length(%s)",
+    "function": "SELECT 'pg_proc'::regclass, to_regprocedure(%s)::oid, length(%s)",
+}
+
+DEFAULT = """
+    SELECT coalesce(pg_get_expr(d.adbin, d.adrelid), '')
+    FROM pg_attribute a LEFT JOIN pg_attrdef d ON d.adrelid = a.attrelid AND d.adnum = a.attnum
+    WHERE a.attrelid = to_regclass(%s) AND a.attname = %s
+"""
+
+# A view depends through its rule; an index and a foreign key through the constraint they serve.
+# Normal dependents stand in the way; automatic ones go along, but for generated columns, and, if they are asked for,
+# the indexes and constraints of a column, whose expressions may not stand another type; NOT NULL does.
+DEPENDENTS = """
+    WITH RECURSIVE used (classid, objid, objsubid, depth, internal) AS (
+        SELECT *, false FROM ({subject}) AS s (classid, objid, objsubid), (VALUES (0)) AS v (depth)
+        UNION
+        SELECT x.classid, x.objid, x.objsubid, used.depth + 1, d.deptype = 'i' AND r.oid IS NULL
+        FROM used
+        JOIN pg_depend d ON d.refclassid = used.classid AND d.refobjid = used.objid
+             AND (used.objsubid = 0 OR d.refobjsubid = used.objsubid)
+        LEFT JOIN pg_rewrite r ON d.classid = 'pg_rewrite'::regclass AND r.oid = d.objid AND r.rulename = '_RETURN'
+        LEFT JOIN pg_attrdef f ON d.classid = 'pg_attrdef'::regclass AND f.oid = d.objid
+        LEFT JOIN pg_attribute g ON g.attgenerated <> '' AND (g.attrelid, g.attnum) = (
+            coalesce(f.adrelid, d.objid), coalesce(f.adnum, d.objsubid))
+            AND d.classid IN ('pg_attrdef'::regclass, 'pg_class'::regclass)
+        CROSS JOIN LATERAL (SELECT
+            CASE WHEN r.oid IS NULL AND g.attnum IS NULL THEN d.classid ELSE 'pg_class'::regclass END,
+            coalesce(r.ev_class, g.attrelid, d.objid),
+            CASE WHEN r.oid IS NULL THEN coalesce(g.attnum, d.objsubid) ELSE 0 END
+        ) AS x (classid, objid, objsubid)
+        WHERE (d.deptype IN ('n', 'i') OR g.attnum IS NOT NULL
+               OR (used.depth = 0 AND used.objsubid > 0 AND d.objsubid = 0
+                   AND coalesce((SELECT n.contype::text FROM pg_constraint n
+                                 WHERE d.classid = 'pg_constraint'::regclass AND n.oid = d.objid), 'i') = ANY (%s)
+                   AND d.classid IN ('pg_class'::regclass, 'pg_constraint'::regclass)))
+          AND used.depth < 20
+          AND (x.classid, x.objid, x.objsubid) <> (used.classid, used.objid, used.objsubid)
+    )
+    SELECT i.type, i.identity, a.object_names
+    FROM (SELECT classid, objid, objsubid, max(depth) AS depth FROM used
+          WHERE depth > 0 AND NOT internal GROUP BY 1, 2, 3) AS u
+    CROSS JOIN LATERAL pg_identify_object(u.classid, u.objid, u.objsubid) AS i
+    CROSS JOIN LATERAL pg_identify_object_as_address(u.classid, u.objid, u.objsubid) AS a
+    LEFT JOIN pg_attribute g ON i.type = 'table column' AND g.attrelid = u.objid AND g.attnum = u.objsubid
+    WHERE i.type <> 'table column' OR g.attgenerated <> ''
+    ORDER BY u.depth DESC, i.identity
+"""
+
+AUTOMATIC = ("", "f", "fci", "fcipux")
+"""Kinds of constraints as in pg_constraint, i for indexes: what seldom stands in the way of a column comes last."""
+
+# What holds no rows of its own and is dropped by its identity; what a table owns has another form.
+DROPPED = ("view", "materialized view", "index", "policy", "trigger", "rule", "function", "procedure",
+           "aggregate", "statistics object")  # fmt: skip
+IN_TABLES = {
+    "table constraint": "DROP CONSTRAINT",
+    "default value": "ALTER COLUMN {} DROP DEFAULT",
+    "table column": "DROP COLUMN",
+}
+
+
+class Trial:
+    """A scratch database, and what worked on it."""
+
+    def __init__(self, database: Database, models: Models | None = None) -> None:
+        """Begin with nothing done; models say how constraints are named, where operations are Alembic's."""
+        self.database = database
+        self._models = models
+        self.made: list[tuple[Change, Way]] = []
+
+    @property
+    def done(self) -> list[MigrateOperation]:
+        """What worked, in its order."""
+        return [operation for _, way in self.made for operation in way]
+
+    def make(self, changes: Iterable[Change], *, force: bool = False) -> None:
+        """Make what can be made.
+
+        Args:
+            changes: In the order in which they should be tried.
+            force: Drop what depends on the subject of a change that does not work otherwise.
+        """
+        with self.database.connect(usual_path=True) as connection, connection.begin():
+            waiting = self._rounds(connection, list(changes), force=False)
+            if force and waiting:
+                self._rounds(connection, waiting, force=True)
+
+    def _rounds(
+        self, connection: sa.Connection, waiting: list[Change], *, force: bool
+    ) -> list[Change]:
+        progress = True
+        while waiting and progress:
+            left = [change for change in waiting if not self._made(connection, change, force=force)]
+            progress = len(left) < len(waiting)
+            waiting = left
+        return waiting
+
+    def _made(self, connection: sa.Connection, change: Change, *, force: bool) -> bool:
+        for way in change.ways:
+            if way and self._works(connection, way, change):
+                self.made.append((change, way))
+                return True
+            if not way or not force or not change.subject:
+                continue
+            for automatic in AUTOMATIC:
+                drops = self._dependents(connection, change.subject, automatic)
+                if drops and self._works(connection, [*drops, *way], change):
+                    self.made.append((change, [*drops, *way]))
+                    return True
+        return False
+
+    def _works(self, connection: sa.Connection, way: Way, change: Change) -> bool:
+        """Run operations as they will stand in a script; if one fails, or makes another default, none was run."""
+        nested = connection.begin_nested()
+        try:
+            for operation in way:
+                run(connection, operation, self._models)
+            good = change.default is None or self._has_default(connection, *change.default)
+        except Exception:  # noqa: BLE001 - whatever a script may raise
+            good = False
+        nested.commit() if good else nested.rollback()
+        return good
+
+    def _has_default(
+        self, connection: sa.Connection, table: str, column: str, default: str
+    ) -> bool:
+        found = asked(connection.connection.cursor(), DEFAULT, (table, column))
+        return found == [(default,)]
+
+    def _dependents(
+        self, connection: sa.Connection, subject: Subject, automatic: str
+    ) -> list[RunSql]:
+        """Return what drops everything that stands on a subject, the outermost first.
+
+        Args:
+            connection: To the scratch database.
+            subject: What is to be changed.
+            automatic: Which of the parts of a column that go along with it: one of AUTOMATIC.
+        """
+        cursor = connection.connection.cursor()
+        query = DEPENDENTS.format(subject=SUBJECTS[subject.kind])
+        # It prints names with their schemas.
+        rows = asked(cursor, query, (subject.sql, subject.part, [*automatic]))
+        drops = []
+        for kind, identity, names in rows:
+            if kind in DROPPED:
+                drop = kind.upper().removesuffix(" OBJECT")
+                drops.append(RunSql(f"DROP {drop} IF EXISTS {identity};"))
+            elif clause := IN_TABLES.get(kind):
+                *place, part = map(quoted, names)
+                clause = clause.format(part) if "{}" in clause else f"{clause} IF EXISTS {part}"
+                drops.append(RunSql(f"ALTER TABLE {'.'.join(place)} {clause};"))
+        return drops
+
+
+def run(connection: sa.Connection, operation: MigrateOperation, models: Models | None) -> None:
+    """Run an operation as it will stand in a script, where constraints are named as the models say."""
+    context = MigrationContext.configure(connection, opts={"target_metadata": models})
+    if isinstance(operation, RunSql):  # no need to render it
+        Operations(context).invoke(operation)
+        return
+    body = render(operation)
+    namespace: dict[str, Any] = {
+        "op": Operations(context),
+        "sa": sa,
+        "postgresql": postgresql,
+        "SqlType": SqlType,
+    }
+    exec(f"def run():\n    {body}\nrun()", namespace)  # noqa: S102 - it is the script
+
+
+def render(*operations: MigrateOperation) -> str:
+    """Return operations as they stand in a script."""
+    # The paramstyle of psycopg2 would double every %.
+    context = MigrationContext.configure(
+        dialect_name="postgresql", dialect_opts={"paramstyle": "named"}
+    )
+    ops = UpgradeOps(list(operations))
+    text = render_python_code(ops, render_item=render_item, migration_context=context)
+    return f"{text}\n    pass" if all(isinstance(each, Note) for each in operations) else text

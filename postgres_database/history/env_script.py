@@ -1,0 +1,189 @@
+"""The `env.py` of the project, run so that scripts touch the connection that is handed over, and no other.
+
+It may be anybody's. One that makes an engine of its own would upgrade another database than the one that is meant.
+"""
+
+import traceback
+from collections.abc import Callable, Iterable, Iterator
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import sqlalchemy as sa
+from alembic.runtime.environment import EnvironmentContext
+from alembic.runtime.migration import MigrationContext
+
+from postgres_database.errors import ExpectedError
+from postgres_database.history import graph
+from postgres_database.server import transactions
+from postgres_database.server.connection import Database
+from postgres_database.server.settings import Settings
+
+SHARE = """
+connectable = config.attributes.get("connection")
+if connectable is not None:
+    context.configure(connection=connectable, target_metadata=target_metadata)
+    with context.begin_transaction():
+        context.run_migrations()
+else:
+    ...
+"""
+"""What belongs into an env.py (Alembic cookbook, "Sharing a Connection across one or more programmatic … commands")."""
+
+Work = Callable[[tuple[str, ...], MigrationContext], Iterable[Any]]
+"""What Alembic is to run: from the revisions that the database is at, and the context, to the steps."""
+
+
+def run(
+    settings: Settings,
+    database: Database,
+    connection: sa.Connection,
+    work: Work,
+    **options: Any,
+) -> None:
+    """Run `env.py` on a connection.
+
+    Args:
+        settings: Where it is.
+        database: What is connected to, for its words.
+        connection: To it, in no transaction.
+        work: Called once, when it is certain that it runs on this connection, where there is a version table.
+        options: For Alembic's context, where env.py does not say otherwise.
+
+    Raises:
+        ExpectedError: env.py fails before the work is begun, connects by itself, does not do the work exactly once, or
+            leaves it uncommitted. What the work raises is passed on.
+    """
+    env = EnvScript(settings)
+    table = options["version_table_schema"], options["version_table"]
+    guard = _Guard(env, database, connection, work, table)
+    config = graph.alembic_config(
+        settings, connection=connection, scratch=database.label == "scratch"
+    )
+    try:
+        # Alembic itself would make its table before it asks for the work, wherever env.py has connected to.
+        with EnvironmentContext(
+            config, env.directory, fn=guard, dont_mutate=True, **options
+        ) as context:
+            connection.info[transactions.SCRIPT] = True
+            vars(context)["configure"] = partial(_configure, context, options)
+            vars(context)["run_migrations"] = partial(_run_safely, context)
+            env.directory.run_env()
+    except (Exception, SystemExit) as error:
+        if isinstance(error, ExpectedError) or (guard.begun and isinstance(error, Exception)):
+            raise
+        if not guard.begun:
+            raise env.failed(error, database.words(error)) from error
+    if guard.refusal:  # which env.py kept to itself
+        raise guard.refusal
+    if not guard.begun:
+        raise env.error(
+            "ended without running the scripts", "it never came to context.run_migrations()"
+        )
+    if connection.closed:
+        raise env.error("closed the connection that it was handed", "it is needed afterwards")
+    if connection.in_transaction():
+        connection.rollback()
+        raise env.error(
+            "did not commit what the scripts did; it was rolled back",
+            "it calls context.run_migrations() outside of context.begin_transaction()",
+        )
+
+
+def _configure(
+    context: EnvironmentContext, options: dict[str, Any], *first: Any, **arguments: Any
+) -> None:
+    """Do what env.py asks for; where it says that Alembic may look for the version table, that is found already."""
+    known = {name: value for name, value in arguments.items() if value or name not in options}
+    EnvironmentContext.configure(context, *first, **known)
+
+
+def _run_safely(context: EnvironmentContext, **arguments: Any) -> None:
+    """Do what env.py asks for: it finds names by the usual search path, what Alembic asks does not."""
+    transactions.as_ours(context.get_bind())
+    EnvironmentContext.run_migrations(context, **arguments)
+
+
+class _Guard:
+    """Lets the work be done once, on the connection that was handed over."""
+
+    def __init__(
+        self,
+        env: "EnvScript",
+        database: Database,
+        connection: sa.Connection,
+        work: Work,
+        table: tuple[str, str],
+    ) -> None:
+        self._env = env
+        self._database = database
+        self._connection = connection
+        self._work = work
+        self._table = table
+        self.begun = False
+        self.refusal: ExpectedError | None = None
+
+    def __call__(self, heads: tuple[str, ...], context: MigrationContext) -> Iterator[Any]:
+        """Yield what Alembic is to run."""
+        if context.connection is not self._connection:
+            self.refusal = self._env.error(
+                "connects by itself instead of using the connection that it is handed; nothing was run",
+                f"it would run the scripts on {_place(context.connection)}, not on {self._database.dsn}",
+            )
+        elif self.begun:
+            self.refusal = self._env.error(
+                "runs the scripts more than once",
+                "it calls context.run_migrations() again, as for several databases or schemas",
+            )
+        elif (table := (context.version_table_schema, context.version_table)) != self._table:
+            name, schema = reversed(table)
+            self.refusal = ExpectedError(
+                f"{self._env.name} keeps revisions in {schema}.{name}; nothing was run",
+                cause=f"as far as alembic.ini says and env.py shows, they are in {'.'.join(self._table)}",
+                hint=f"${{EDITOR:-vi}} alembic.ini   (in [postgres_database]: version_table = {name};"
+                f" version_table_schema = {schema})",
+            )
+        if self.refusal:
+            raise self.refusal
+        self.begun = True
+        if not heads:
+            context.stamp(self._env.directory, "base")  # makes the version table
+        if context.opts["transaction_per_migration"]:
+            self._connection.commit()  # a script may have to begin its transaction itself
+        yield from self._work(heads, context)
+
+
+class EnvScript:
+    """The file, named in errors."""
+
+    def __init__(self, settings: Settings) -> None:
+        """Find it."""
+        self.directory = graph.script_directory(settings)
+        self.path = Path(self.directory.dir) / "env.py"
+        near = self.path.is_relative_to(settings.root)
+        self.name = self.path.relative_to(settings.root) if near else self.path
+
+    def error(self, what: str, cause: str) -> ExpectedError:
+        """Return an error with the lines that mend it."""
+        lines = f"with these lines, and in the place of ... what it does now:\n{SHARE}"
+        return ExpectedError(
+            f"{self.name} {what}", cause=cause, hint=f"${{EDITOR:-vi}} {self.name}   ({lines})"
+        )
+
+    def failed(self, error: BaseException, words: str) -> ExpectedError:
+        """Say what it raised before it came to the scripts."""
+        frames = traceback.extract_tb(error.__traceback__)
+        lines = [frame.lineno for frame in frames if Path(frame.filename) == self.path]
+        place = f"\n(in {self.name}, line {lines[-1]})" if lines else ""
+        return self.error(
+            "failed before the first script; nothing was run",
+            f"{type(error).__name__}: {words}{place}",
+        )
+
+
+def _place(connection: sa.Connection | None) -> str:
+    """Name a database without anything that may be secret."""
+    if connection is None:
+        return "none"
+    url = connection.engine.url
+    return f"{url.host or url.drivername}/{url.database or ''}"

@@ -1,0 +1,334 @@
+"""The revision graph, read once from the scripts into a plain ordered value."""
+
+import argparse
+import difflib
+import io
+import re
+import sys
+from collections.abc import Collection, Iterable, Sequence
+from contextlib import redirect_stdout
+from dataclasses import dataclass, field
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+from alembic.config import Config
+from alembic.script import ScriptDirectory
+
+from postgres_database.errors import ExpectedError
+from postgres_database.history import script_errors, staged
+from postgres_database.history.project_models import Deferred
+from postgres_database.server.settings import Settings
+
+ONLINE = re.compile(r"\bautocommit_block\b|\bop\.(?:online|backfill)\(")
+SHORTEST = 3  # characters of an id that may stand for it
+
+
+@dataclass(frozen=True)
+class Revision:
+    """One script."""
+
+    id: str
+    message: str
+    path: Path
+    parents: tuple[str, ...] = ()
+    """What it follows: its down revisions."""
+    dependencies: tuple[str, ...] = ()
+    """What else must be applied before, on other branches."""
+    labels: frozenset[str] = frozenset()
+    roles: tuple[str, ...] = ()
+    """Roles that the script names in grants or policies (`roles = (...)` in the script)."""
+
+    tablespaces: tuple[str, ...] = ()
+    """Tablespaces that the script names."""
+
+    objects: tuple[str, ...] = ()
+    """What came from the models besides tables (`objects = (...)` in the script)."""
+
+    def __str__(self) -> str:
+        """Name the revision for people."""
+        return f"{self.id}  {self.message}"
+
+    @cached_property
+    def text(self) -> str:
+        """The script."""
+        return self.path.read_text(encoding="utf-8")
+
+    @property
+    def online(self) -> bool:
+        """Whether it does something outside the transaction that stamps it."""
+        return ONLINE.search(self.text) is not None
+
+    @property
+    def needed(self) -> tuple[str, ...]:
+        """All that must be applied before."""
+        return self.parents + self.dependencies
+
+
+@dataclass(frozen=True)
+class History:
+    """All revisions, each after its parents."""
+
+    revisions: tuple[Revision, ...] = ()
+    heads: tuple[str, ...] = ()
+    _by_id: dict[str, Revision] = field(init=False, repr=False, compare=False)
+
+    def __post_init__(self) -> None:
+        """Index the revisions."""
+        object.__setattr__(self, "_by_id", {revision.id: revision for revision in self.revisions})
+
+    def __getitem__(self, revision_id: str) -> Revision:
+        """Return the revision with exactly this id."""
+        return self._by_id[revision_id]
+
+    def __contains__(self, revision_id: object) -> bool:
+        """Tell whether there is a revision with exactly this id."""
+        return revision_id in self._by_id
+
+    @property
+    def head(self) -> str:
+        """The one head, or `base` where there is no revision yet.
+
+        Raises:
+            ExpectedError: There are several.
+        """
+        if len(self.heads) > 1:
+            bases = [revision.id for revision in self.revisions if not revision.parents]
+            raise ExpectedError(
+                f"the history has {len(self.heads)} heads: {', '.join(self.heads)}",
+                cause="two scripts follow the same revision, as happens when two branches are merged"
+                if len(bases) == 1
+                else f"it begins at {len(bases)} revisions: {', '.join(bases)}",
+                hint='invoke merge --msg "Merge the heads"   (or invoke upgrade --target heads, if they are to stay)',
+            )
+        return self.heads[0] if self.heads else "base"
+
+    @property
+    def objects(self) -> frozenset[str]:
+        """What the models once had besides tables: where they no longer have it, it is to be dropped."""
+        return frozenset(name for revision in self.revisions for name in revision.objects)
+
+    def upto(self, ids: Iterable[str]) -> tuple[Revision, ...]:
+        """Return these revisions and all that they stand on, in order."""
+        wanted: set[str] = set()
+        waiting = [revision_id for revision_id in ids if revision_id != "base"]
+        while waiting:
+            revision_id = waiting.pop()
+            if revision_id not in wanted:
+                wanted.add(revision_id)
+                waiting += self[revision_id].needed
+        return tuple(revision for revision in self.revisions if revision.id in wanted)
+
+    def resolve(self, text: str) -> str:
+        """Turn what people type for a revision (`head`, `base`, an id or its beginning) into an id.
+
+        Raises:
+            ExpectedError: There is no such revision, or several.
+        """
+        if text == "base":
+            return "base"
+        if text in ("head", "heads"):
+            return self.head
+        found = [
+            revision.id
+            for revision in self.revisions
+            if revision.id == text
+            or text in revision.labels
+            or (len(text) >= SHORTEST and revision.id.startswith(text))
+        ]
+        found = [text] if text in found else found
+        if len(found) != 1:
+            head = f"the head is {', '.join(self.heads) or 'base: there is no script yet'}"
+            near = difflib.get_close_matches(text, [*self._by_id, "head", "base"], n=1)
+            meant = "".join(f"; did you mean {self._by_id.get(each, each)}?" for each in near)
+            raise ExpectedError(
+                f"there is no revision {text!r}"
+                if not found
+                else f"{text!r} is the beginning of several revisions",
+                cause=", ".join(found) or head + meant,
+                hint="invoke history",
+            )
+        return found[0]
+
+    def pending(self, current: Collection[str], target: str) -> tuple[Revision, ...]:
+        """Return what an upgrade runs, in order, to reach `target` (also `+2`: two steps further)."""
+        applied = {revision.id for revision in self.upto(current)}
+        steps = re.fullmatch(r"\+(\d+)", target)
+        goal = self.heads if steps or target == "heads" else [self.resolve(target)]
+        missing = tuple(revision for revision in self.upto(goal) if revision.id not in applied)
+        if steps:
+            if len(missing) < int(steps[1]):
+                raise ExpectedError(
+                    f"there are not {steps[1]} revisions above {', '.join(current) or 'base'}",
+                    cause=f"pending: {len(missing)}",
+                    hint="invoke upgrade",
+                )
+            missing = missing[: int(steps[1])]
+        return missing
+
+    def undone(self, current: Collection[str], target: str) -> tuple[tuple[Revision, ...], str]:
+        """Return what a downgrade to `target` undoes, in order, and the revision it ends at.
+
+        Args:
+            current: Where the database stands.
+            target: A revision, `base`, or `-1`: one step back.
+        """
+        applied = self.upto(current)
+        if steps := re.fullmatch(r"-(\d+)", target):
+            return self._steps_back(applied, int(steps[1]))
+        goal = self.resolve(target)
+        if goal == "base":
+            return applied[::-1], goal
+        if goal not in {revision.id for revision in applied}:
+            raise ExpectedError(
+                f"{goal} is not applied, so there is no way down to it",
+                cause=f"the database is at {', '.join(current) or 'base'}",
+                hint=f"invoke upgrade --target {goal}",
+            )
+        undone: set[str] = set()  # what follows the goal, and what needs any of that
+        for revision in applied:
+            if goal in revision.parents or undone.intersection(revision.needed):
+                undone.add(revision.id)
+        return tuple(revision for revision in applied[::-1] if revision.id in undone), goal
+
+    def _steps_back(
+        self, applied: tuple[Revision, ...], steps: int
+    ) -> tuple[tuple[Revision, ...], str]:
+        undone: list[Revision] = []
+        for _ in range(steps):
+            heads = tips(applied)
+            if not heads:
+                raise ExpectedError(
+                    f"there are not {steps} revisions to undo",
+                    cause=f"after {len(undone)} steps the database is at base",
+                    hint="invoke current",
+                )
+            if len(heads) != 1:
+                raise _ambiguous(steps, f"after {len(undone)} steps", heads)
+            undone.append(self[heads[0]])
+            applied = tuple(revision for revision in applied if revision.id != heads[0])
+        left = tips(applied)
+        goals = [*left, "base"] if not undone else [i for i in left if i in undone[-1].parents]
+        if left and not goals:  # only a dependency leads there, and Alembic goes down by parents
+            raise _ambiguous(steps, "then", left)
+        return tuple(undone), (goals or ["base"])[0]
+
+
+def _ambiguous(steps: int, when: str, heads: Sequence[str]) -> ExpectedError:
+    return ExpectedError(
+        f"{steps} steps back from here is not one place",
+        cause=f"{when} the database is at {' and '.join(heads) or 'base'}",
+        hint="invoke downgrade --target=…   (name the revision; invoke history shows them)",
+    )
+
+
+def cluster_names(revisions: Iterable[Revision]) -> tuple[set[str], set[str]]:
+    """Return the roles and the tablespaces that scripts name: a server has them, not a database."""
+    revisions = tuple(revisions)
+    roles = {name for revision in revisions for name in revision.roles}
+    return roles, {name for revision in revisions for name in revision.tablespaces}
+
+
+def tips(revisions: Iterable[Revision]) -> tuple[str, ...]:
+    """Return the revisions that no other of these stands on."""
+    revisions = tuple(revisions)
+    inner = {parent for revision in revisions for parent in revision.needed}
+    return tuple(revision.id for revision in revisions if revision.id not in inner)
+
+
+def alembic_config(settings: Settings, **attributes: Any) -> Config:
+    """Return Alembic's configuration for this repository.
+
+    Args:
+        settings: Whose alembic.ini is read.
+        attributes: What `migration/env.py` is to find in `config.attributes` besides the settings and the models.
+    """
+    ini = settings.root / "alembic.ini"
+    if not ini.exists():
+        raise ExpectedError(
+            "there is no alembic.ini", cause=f"looked for {ini}", hint="git checkout alembic.ini"
+        )
+    quiet = argparse.Namespace(quiet=True, x=None)  # what Alembic would say, our commands say
+    config = Config(ini, stdout=io.StringIO(), cmd_opts=quiet)
+    config.attributes.update(attributes, settings=settings, target_metadata=Deferred(settings))
+    return config
+
+
+_LOADED: dict[tuple[Any, ...], ScriptDirectory] = {}
+"""The scripts that were loaded last, by the files they were loaded from."""
+
+
+def script_directory(settings: Settings) -> ScriptDirectory:
+    """Return the scripts as Alembic has them, loaded once as long as none of the files changes.
+
+    A command needs them for each step, and Alembic would import every script each time.
+    """
+    found = ScriptDirectory.from_config(alembic_config(settings))
+    staged.finish(Path(found.dir))
+    if settings.staged:
+        found.version_locations = [*map(str, folders(found)), str(settings.staged)]
+    files = _files(found)
+    if files not in _LOADED:
+        forget()
+        _LOADED[files] = found
+    return _LOADED[files]
+
+
+def folders(directory: ScriptDirectory) -> list[Path]:
+    """Return the folders that scripts are in."""
+    return [Path(each) for each in directory.version_locations or [f"{directory.dir}/versions"]]
+
+
+def forget() -> None:
+    """Load the scripts anew: what was loaded has been changed."""
+    _LOADED.clear()
+
+
+def _files(directory: ScriptDirectory) -> tuple[Any, ...]:
+    places = folders(directory)
+    paths = [path for folder in places for path in sorted(folder.rglob("*.py"))]
+    facts = [(path, path.stat()) for path in paths if path.is_file()]  # an editor's lock is none
+    return directory.dir, *places, *((path, stat.st_mtime_ns, stat.st_ino) for path, stat in facts)
+
+
+def read(settings: Settings) -> History:
+    """Read the scripts.
+
+    Raises:
+        ExpectedError: A script cannot be read, or the scripts do not fit together.
+    """
+    with script_errors.told(settings), redirect_stdout(sys.stderr):  # stdout is for results
+        directory = script_directory(settings)
+        scripts = list(directory.walk_revisions())[::-1]
+        script_errors.refuse_unread(settings.root, folders(directory), scripts)
+        revisions = tuple(
+            Revision(
+                id=script.revision,
+                message=script.doc,
+                path=Path(script.path),
+                parents=_as_tuple(script.down_revision),
+                dependencies=tuple(
+                    needed.revision
+                    for name in _as_tuple(script.dependencies)
+                    for needed in directory.get_revisions(name)
+                ),
+                labels=frozenset(_as_tuple(getattr(script.module, "branch_labels", None))),
+                roles=_said(script.module, "roles"),
+                tablespaces=_said(script.module, "tablespaces"),
+                objects=_said(script.module, "objects"),
+            )
+            for script in scripts
+        )
+        # Alembic calls that a head, too, which another branch depends on; a database is never stamped with both.
+        return History(revisions, tuple(sorted(tips(revisions))))
+
+
+def _said(module: Any, name: str) -> tuple[str, ...]:
+    """Return what a script lists under a name; one by hand may mean something else by it."""
+    value = getattr(module, name, ())
+    names = value if isinstance(value, (tuple, list)) else ()
+    return tuple(each for each in names if isinstance(each, str))
+
+
+def _as_tuple(value: Any) -> tuple[str, ...]:
+    return (value,) if isinstance(value, str) else tuple(value or ())

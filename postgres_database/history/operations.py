@@ -1,0 +1,309 @@
+"""Operations of our own for revision scripts. Importing this module registers them with Alembic."""
+
+import re
+from collections.abc import Mapping, Sequence
+from contextlib import AbstractContextManager
+from pathlib import Path
+from typing import Any, Literal
+
+import sqlalchemy as sa
+from alembic.autogenerate import render_op_text, renderers
+from alembic.autogenerate.api import AutogenContext
+from alembic.operations import MigrateOperation, Operations
+from alembic.operations.ops import AlterColumnOp
+from sqlalchemy.dialects import postgresql
+from sqlalchemy.types import TypeDecorator, TypeEngine, UserDefinedType
+
+from postgres_database.errors import ExpectedError
+from postgres_database.sql.tokens import is_empty
+
+IMPORTS = {
+    "postgresql.": "from sqlalchemy.dialects import postgresql",
+    "raise ExpectedError(": "\nfrom postgres_database.errors import ExpectedError",
+    "SqlType(": "\nfrom postgres_database.operations import SqlType",
+}
+"""What a script must import if this stands in it; ours is a block of its own."""
+PARAMETER = re.compile(r"(?<=\\):[\w$]*(?![:\w$])|(?<![:\w\\]):[\w$]+(?![:\w$])")
+"""What `sa.text` takes for a parameter, or for one that is escaped (SQLAlchemy documentation, `text()`)."""
+
+
+class SqlType(UserDefinedType[Any]):
+    """A type by its name in PostgreSQL: of an extension, a domain, a class of the application."""
+
+    cache_ok = True
+
+    def __init__(self, name: str) -> None:
+        """Name the type, with its schema and its arguments."""
+        self.name = name
+
+    def get_col_spec(self, **_: Any) -> str:
+        """Return the name; SQLAlchemy asks for it."""
+        return self.name
+
+
+@Operations.register_operation("execute_file")
+class ExecuteFile(MigrateOperation):
+    """Run a file of SQL statements, byte for byte."""
+
+    def __init__(self, path: Path) -> None:
+        """Remember the file."""
+        self.path = path
+
+    @classmethod
+    def execute_file(cls, operations: Operations, path: str | Path) -> None:
+        """Run the SQL file at `path`.
+
+        `op.execute` would take `:name` in a function's body for a parameter, and offline it would
+        turn tabs into spaces. This does neither, and gives % no meaning.
+        """
+        operations.invoke(cls(Path(path)))
+
+
+@Operations.register_operation("run_sql")
+class RunSql(MigrateOperation):
+    """Run SQL exactly as it stands in the script."""
+
+    def __init__(self, text: str) -> None:
+        """Remember the text."""
+        self.text = text
+
+    @classmethod
+    def run_sql(cls, operations: Operations, text: str) -> None:
+        """Run SQL, in which `:name` and % mean nothing; otherwise like `op.execute`."""
+        operations.invoke(cls(text))
+
+
+@Operations.register_operation("online")
+class Online(MigrateOperation):
+    """A block of operations beside live traffic, each in a form that blocks nobody for long."""
+
+    def __init__(self, steps: Sequence[MigrateOperation] = ()) -> None:
+        """Remember the operations; in a script they stand in the block."""
+        self.steps = steps
+
+    @classmethod
+    def online(cls, operations: Operations) -> AbstractContextManager[None]:
+        """Return a block whose operations commit one by one, outside the transaction of the script.
+
+        An index is built CONCURRENTLY, a constraint is NOT VALID before it is validated, a key is made by way
+        of an index, NOT NULL by way of a check. What was done by a run that was interrupted is not done again.
+        """
+        block: AbstractContextManager[None] = operations.invoke(cls())
+        return block
+
+
+@Operations.register_operation("backfill")
+class FillColumns(MigrateOperation):
+    """Change the rows of a table in short transactions, one after the other."""
+
+    def __init__(
+        self,
+        table_name: str,
+        values: Mapping[str, str | None],
+        *,
+        where: str = "",
+        schema: str | None = None,
+        milliseconds: int = 100,
+    ) -> None:
+        """Say what the rows get."""
+        self.table_name = table_name
+        self.values = values
+        self.where = where
+        self.schema = schema
+        self.milliseconds = milliseconds
+
+    @classmethod
+    def backfill(  # noqa: PLR0913 - each is an option
+        cls,
+        operations: Operations,
+        table_name: str,
+        values: Mapping[str, str | None],
+        *,
+        where: str = "",
+        schema: str | None = None,
+        milliseconds: int = 100,
+    ) -> None:
+        """Give columns new values in all rows, batch by batch in the order of a key.
+
+        Args:
+            operations: Alembic hands them over.
+            table_name: The table; it needs a primary key or a unique index on columns that are NOT NULL.
+            values: A SQL expression for each column; None is to be filled in by hand, and refuses to run.
+            where: Which rows; all if empty.
+            schema: Of the table, if it is not the default one.
+            milliseconds: How long a batch may take.
+        """
+        operations.invoke(
+            cls(table_name, values, where=where, schema=schema, milliseconds=milliseconds)
+        )
+
+
+class CastColumn(AlterColumnOp):
+    """`op.alter_column` with `postgresql_using`, which Alembic runs but does not render."""
+
+    def __init__(self, plain: AlterColumnOp, using: str) -> None:
+        """Change the type as another operation does, by way of an expression."""
+        super().__init__(
+            plain.table_name,
+            plain.column_name,
+            schema=plain.schema,
+            existing_type=plain.existing_type,
+            modify_type=plain.modify_type,
+            postgresql_using=using,
+        )
+
+
+class Outside(MigrateOperation):
+    """SQL outside the transaction, committed at once (PostgreSQL manual, ALTER TYPE, "Notes").
+
+    It must stand first in a script, and may run again after a failure.
+    """
+
+    def __init__(self, statements: Sequence[RunSql]) -> None:
+        """Remember the statements."""
+        self.statements = statements
+
+
+class Note(MigrateOperation):
+    """A comment in the script."""
+
+    def __init__(self, text: str) -> None:
+        """Remember the text."""
+        self.text = text
+
+
+class Refuse(MigrateOperation):
+    """An end with an error."""
+
+    def __init__(self, what: str, cause: str, hint: str = "invoke current") -> None:
+        """Remember what is said."""
+        self.error = ExpectedError(what, cause=cause, hint=hint)
+
+
+@Operations.implementation_for(ExecuteFile)
+def execute_file(operations: Operations, operation: ExecuteFile) -> None:
+    """Run the file."""
+    _run(operations, operation.path.read_bytes().decode())
+
+
+@Operations.implementation_for(RunSql)
+def run_sql(operations: Operations, operation: RunSql) -> None:
+    """Run the text."""
+    _run(operations, operation.text)
+
+
+def _run(operations: Operations, text: str) -> None:
+    context = operations.get_context()
+    if context.as_sql:
+        context.impl.static_output(text)
+    elif not is_empty(text):
+        operations.get_bind().connection.cursor().execute(text)
+
+
+@renderers.dispatch_for(RunSql)
+def _render_sql(_autogen: AutogenContext, operation: RunSql) -> str:
+    """Write a literal for each line: Alembic indents what it renders, also inside a literal."""
+    lines = re.findall(r"[^\n]*\n|[^\n]+", operation.text)
+    if len(lines) == 1:
+        return f"op.run_sql({lines[0]!r})"
+    return "op.run_sql(\n" + "".join(f"    {line!r}\n" for line in lines) + ")"
+
+
+@renderers.dispatch_for(CastColumn)
+def _render_cast(autogen: AutogenContext, operation: CastColumn) -> str:
+    using = operation.kw["postgresql_using"]
+    plain = AlterColumnOp(
+        operation.table_name,
+        operation.column_name,
+        schema=operation.schema,
+        existing_type=operation.existing_type,
+        modify_type=operation.modify_type,
+    )
+    text = render_op_text(autogen, plain).removesuffix(")")
+    return f"{text},\n           postgresql_using={using!r})"
+
+
+@renderers.dispatch_for(Outside)
+def _render_outside(autogen: AutogenContext, operation: Outside) -> str:
+    body = (_render_sql(autogen, each).replace("\n", "\n    ") for each in operation.statements)
+    return "\n    ".join(["with op.get_context().autocommit_block():", *body])
+
+
+@renderers.dispatch_for(Online)
+def _render_online(autogen: AutogenContext, operation: Online) -> str:
+    body = [line for each in operation.steps for line in render_op_text(autogen, each).split("\n")]
+    if all(isinstance(each, Note) for each in operation.steps):
+        body.append("pass")
+    return "\n    ".join(["with op.online():", *body])
+
+
+@renderers.dispatch_for(FillColumns)
+def _render_backfill(_autogen: AutogenContext, operation: FillColumns) -> str:
+    schema = f", schema={operation.schema!r}" if operation.schema else ""
+    where = f", where={operation.where!r}" if operation.where else ""
+    return f"op.backfill({operation.table_name!r}, {dict(operation.values)!r}{where}{schema})"
+
+
+@renderers.dispatch_for(Note)
+def _render_note(_autogen: AutogenContext, operation: Note) -> str:
+    return "\n".join(f"# {line}" for line in operation.text.splitlines())
+
+
+@renderers.dispatch_for(Refuse)
+def _render_refusal(_autogen: AutogenContext, operation: Refuse) -> str:
+    error = operation.error
+    return f"raise ExpectedError(\n    {error.what!r},\n    cause={error.cause!r},\n    hint={error.hint!r},\n)"
+
+
+def imports(body: str) -> list[str]:
+    """Return the imports that a script needs for what stands in it."""
+    lines = [line for sign, line in IMPORTS.items() if sign in body]
+    ours = [line for line in lines if line.startswith("\n")]
+    return [line.lstrip() if line in ours[1:] else line for line in lines]
+
+
+def render_item(kind: str, item: Any, autogen: AutogenContext) -> str | Literal[False]:
+    """Write types and defaults so that a script stands by itself (Alembic documentation, `render_item`).
+
+    An enum does not create its type, which has a statement of its own: Alembic would create it with
+    the first table, not for a new column, and never drop it. What is no class of SQLAlchemy is
+    written as PostgreSQL calls it, so that the application may change or drop its class.
+    """
+    if kind == "server_default" and isinstance(item, sa.DefaultClause):
+        return _default(item.arg)
+    if kind != "type" or not isinstance(item, TypeEngine):
+        return False
+    if isinstance(item, TypeDecorator) and not _is_sqlalchemys(item):
+        return _rendered(item.load_dialect_impl(postgresql.dialect()), autogen)  # type: ignore[no-untyped-call]
+    if isinstance(item, sa.Enum) and item.native_enum and item.name:
+        values = "".join(f"{value!r}, " for value in item.enums)
+        schema = f"schema={item.schema!r}, " if item.schema else ""
+        return f"postgresql.ENUM({values}name={str(item.name)!r}, {schema}create_type=False)"
+    if isinstance(item, postgresql.DOMAIN) or not _is_sqlalchemys(item):
+        return f"SqlType({item.compile(dialect=postgresql.dialect())!r})"  # type: ignore[no-untyped-call]
+    return False
+
+
+def _default(value: Any) -> str:
+    """Write a default as it is: Alembic takes a quote off either end of a text, and leaves parameters in SQL."""
+    if isinstance(value, str):  # also a member of an enum that is one
+        return repr(str.__str__(value))
+    dialect = postgresql.dialect(paramstyle="named")  # type: ignore[no-untyped-call]
+    options = {"literal_binds": True, "include_table": False}
+    text = str(value.compile(dialect=dialect, compile_kwargs=options))
+    escaped = PARAMETER.sub(lambda found: f"\\{found[0]}", text)
+    return f"sa.text({escaped!r})"
+
+
+def _is_sqlalchemys(item: TypeEngine[Any]) -> bool:
+    return type(item).__module__.startswith("sqlalchemy.")
+
+
+def _rendered(item: TypeEngine[Any], autogen: AutogenContext) -> str | Literal[False]:
+    """Write what a class of the application is made of."""
+    rendered = render_item("type", item, autogen)
+    if rendered is not False:
+        return rendered
+    column = sa.Column("x", item)
+    text = render_op_text(autogen, AlterColumnOp("t", "x", modify_type=column.type))
+    return re.sub(r"^.*?type_=|\)$", "", text, flags=re.DOTALL)

@@ -1,0 +1,108 @@
+"""The models of the project: imported by name, and only when something asks for them."""
+
+import importlib
+import os
+import sys
+from collections import Counter
+from collections.abc import Mapping
+from contextlib import redirect_stdout
+from typing import Any
+
+import sqlalchemy as sa
+
+from postgres_database.errors import ExpectedError
+from postgres_database.history import script_errors
+from postgres_database.server.settings import Settings
+
+Models = sa.MetaData | tuple[sa.MetaData, ...]
+"""What Alembic takes for `target_metadata`: one MetaData, or several."""
+
+
+def load(settings: Settings) -> Models:
+    """Import the models that the settings name.
+
+    Returns:
+        The MetaData, or a tuple where the name stands for a list or a tuple, also of one: Alembic takes no naming
+        convention from these.
+
+    Raises:
+        ExpectedError: They cannot be imported, are no MetaData, or two of them have the same table.
+    """
+    module_name, _, attribute = settings.target_metadata.partition(":")
+    hint = (
+        f"python -c 'import {module_name}'   (TARGET_METADATA, in alembic.ini or an env file,"
+        " names package.module:name)"
+    )
+    what = f"the models {settings.target_metadata} cannot be loaded"
+    try:
+        with redirect_stdout(sys.stderr):  # stdout is for results
+            found: Any = importlib.import_module(module_name)
+        for name in attribute.split("."):
+            found = getattr(found, name)
+    except (Exception, SystemExit) as error:
+        if isinstance(error, SyntaxError) and error.filename:
+            left = script_errors.conflict(error)
+            cause = (
+                "git could not merge it and left its conflict markers there"
+                if left
+                else str(error.msg)
+            )
+            raise ExpectedError(
+                what,
+                cause=f"{os.path.relpath(error.filename, settings.root)}, line {left or error.lineno}: {cause}",
+                hint="git status   (then keep one version of each part)" if left else hint,
+            ) from error
+        raise ExpectedError(what, cause=f"{type(error).__name__}: {error}", hint=hint) from error
+    given: list[object] = [*found] if isinstance(found, (list, tuple)) else [found]
+    models = tuple(dict.fromkeys(each for one in given if (each := _metadata(one)) is not None))
+    if not given or None in map(_metadata, given):
+        kinds = ", ".join(dict.fromkeys(type(each).__name__ for each in given)) or "nothing"
+        kind = kinds if given == [found] else f"{type(found).__name__} of {kinds}"
+        cause = f"it is a {kind}, not a MetaData or a declarative base, nor a list of these"
+        raise ExpectedError(what, cause=cause, hint=hint)
+    count = Counter(name for each in models for name in each.tables)
+    if twice := sorted(name for name, times in count.items() if times > 1):
+        cause = f"more than one MetaData of the list has the table {', '.join(twice)}"
+        raise ExpectedError(what, cause=cause, hint=hint)
+    return models if isinstance(found, (list, tuple)) else models[0]
+
+
+def _metadata(given: object) -> sa.MetaData | None:
+    found = given if isinstance(given, sa.MetaData) else getattr(given, "metadata", None)
+    return found if isinstance(found, sa.MetaData) else None
+
+
+def each_metadata(models: Models) -> tuple[sa.MetaData, ...]:
+    """Return the one MetaData, or all of them."""
+    return models if isinstance(models, tuple) else (models,)
+
+
+def tables(models: Models) -> list[sa.Table]:
+    """Return the tables of all models."""
+    return [table for each in each_metadata(models) for table in each.tables.values()]
+
+
+class Deferred:
+    """Stands for the models where scripts run: loaded when Alembic asks how constraints are named.
+
+    Alembic asks this for each operation that makes a table, a constraint or an index (Alembic documentation, "The
+    Importance of Naming Constraints"); scripts that only execute SQL need no models.
+    """
+
+    def __init__(self, settings: Settings) -> None:
+        """Remember whose models these are."""
+        self._settings = settings
+        self.asked = False
+        """Whether the models were needed."""
+
+    @property
+    def naming_convention(self) -> Mapping[str, Any]:
+        """How constraints are named; a list of MetaData has no such attribute, and this has none then either.
+
+        Raises:
+            ExpectedError: The models cannot be loaded.
+        """
+        self.asked = True
+        models: Any = load(self._settings)
+        convention: Mapping[str, Any] = models.naming_convention
+        return convention

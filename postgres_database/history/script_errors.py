@@ -1,0 +1,158 @@
+"""What goes wrong while scripts are read or run, told by file and line."""
+
+import re
+import traceback
+import warnings
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from alembic.script import Script
+from alembic.script.revision import RevisionError
+from alembic.util import CommandError
+
+from postgres_database.errors import ExpectedError
+from postgres_database.server.settings import Settings
+
+IDENTITY = re.compile(r"^revision\b[^=\n]*=\s*['\"]([^'\"]+)", re.MULTILINE)
+BELOW = re.compile(r"^down_revision\b[^=\n]*=\s*(.*)", re.MULTILINE)
+QUOTED = re.compile(r"['\"]([^'\"]+)['\"]")
+MARKER = re.compile(r"<{7} |={7}$|>{7} |\|{7} ")
+"""What git writes where it cannot merge."""
+
+PACKAGE = Path(__file__).parent
+
+
+@contextmanager
+def told(settings: Settings) -> Iterator[None]:
+    """Turn what goes wrong while scripts are read into an ExpectedError that names the place."""
+    mended = "invoke history   (once the script is mended)"
+    try:
+        with warnings.catch_warnings():
+            # Alembic goes on with one of the scripts, or with a KeyError.
+            warnings.filterwarnings("error", r"Revision \S+ is present more", UserWarning)
+            warnings.filterwarnings("ignore", r"Revision \S+ referenced from", UserWarning)
+            yield
+    except (CommandError, RevisionError) as error:
+        missing = not (settings.root / "migration" / "env.py").exists()
+        raise ExpectedError(
+            "the scripts under migration/ cannot be read",
+            cause=str(error),
+            hint="invoke init" if missing else mended,
+        ) from error
+    except ExpectedError:
+        raise
+    except UserWarning as warning:
+        if not (match := re.match(r"Revision (\S+) is present more", str(warning))):
+            raise
+        places = _naming(match[1], settings.root, r"revision\b.*")
+        raise ExpectedError(
+            f"two scripts are revision {match[1]}", cause="\n".join(places), hint=mended
+        ) from warning
+    except (Exception, SystemExit) as error:
+        if (where := place(error, settings.root)) and (left := conflict(error)):
+            file, _, _ = where.partition(",")
+            raise ExpectedError(
+                f"{file}, line {left} has the markers of a merge conflict",
+                cause="git could not merge it and left both versions there",
+                hint="git status   (then keep one version of each part, or git mergetool)",
+            ) from error
+        if where:
+            raise ExpectedError(
+                f"{where} cannot be read", cause=f"{type(error).__name__}: {error}", hint=mended
+            ) from error
+        name = str(error.args[0]) if isinstance(error, KeyError) and error.args else ""
+        places = _naming(name, settings.root) if name else []
+        if not places:
+            raise
+        raise ExpectedError(
+            f"there is no script for revision {name}",
+            cause=f"it is named in {', '.join(places)}",
+            hint="git pull   (or name a revision there is; invoke history tells whether all fit)",
+        ) from error
+
+
+def refuse_unread(root: Path, folders: Iterable[Path], scripts: Iterable[Script]) -> None:
+    """Raise ExpectedError if a script in a subfolder, which Alembic does not read, belongs to the history.
+
+    Args:
+        root: The repository.
+        folders: Where scripts are.
+        scripts: Those that were read. Others that follow none of them, such as old ones that were
+            put away, are none of our business while there are any.
+    """
+    known = {script.revision: Path(script.path).resolve() for script in scripts}
+    read = {*known.values()}
+    unread = [
+        path
+        for folder in folders
+        for path in sorted(folder.glob("*/**/*.py"))
+        if path.resolve() not in read and "__pycache__" not in path.parts
+    ]
+    found = []
+    for path in unread:
+        text = path.read_text(encoding="utf-8", errors="replace")
+        named, below = IDENTITY.search(text), BELOW.search(text)
+        if named and below and (not known or known.keys() & set(QUOTED.findall(below[1]))):
+            found.append(f"{path.relative_to(root)} is revision {named[1]}")
+    if found:
+        raise ExpectedError(
+            "scripts in subfolders are not read",
+            cause="\n".join(found),
+            hint="${EDITOR:-vi} alembic.ini   (recursive_version_locations = true reads them)",
+        )
+
+
+def _naming(revision_id: str, root: Path, before: str = ".*") -> list[str]:
+    """Return file and line of each place in the scripts where this id stands in quotes."""
+    quoted = re.compile(rf"{before}['\"]{re.escape(revision_id)}['\"]")
+    return [
+        f"{path.relative_to(root)}, line {number}"
+        for path in sorted((root / "migration" / "versions").glob("*.py"))
+        for number, line in enumerate(path.read_text(errors="replace").splitlines(), start=1)
+        if quoted.match(line)
+    ]
+
+
+def conflict(error: BaseException) -> int:
+    """Return the line where a file that cannot be compiled has the first marker of a merge conflict; else 0."""
+    path = Path(error.filename or "") if isinstance(error, SyntaxError) else Path()
+    lines = path.read_text(errors="replace").splitlines() if path.is_file() else []
+    marked = (number for number, line in enumerate(lines, start=1) if MARKER.match(line))
+    return next(marked, 0)
+
+
+def place(error: BaseException, root: Path) -> str:
+    """Return the file and line of a script under migration/ where an error arose, or nothing."""
+    frames = traceback.extract_tb(error.__traceback__)
+    places = [(frame.filename, frame.lineno) for frame in reversed(frames)]
+    if isinstance(error, SyntaxError):
+        places.insert(0, (error.filename or "", error.lineno))
+    # A script without down_revision: Alembic asks the module for it.
+    places.append((getattr(getattr(error, "obj", None), "__file__", None) or "", None))
+    for filename, line in places:
+        path = Path(filename)
+        if path.is_relative_to(root / "migration") and path.name != "env.py":
+            return str(path.relative_to(root)) + (f", line {line}" if line else "")
+    return ""
+
+
+def raised(error: BaseException, root: Path) -> str:
+    """Return file and line of the project's own code where an error arose, such as a listener to its events."""
+    for frame in reversed(traceback.extract_tb(error.__traceback__)):
+        path = Path(frame.filename)
+        ours = PACKAGE in path.parents and PACKAGE / "models" not in path.parents
+        if ours or not path.is_relative_to(root) or path.name in {"env.py", "tasks.py"}:
+            continue
+        inside = path.relative_to(root)
+        if not {"site-packages", ".venv"}.intersection(inside.parts):
+            return f"{inside}, line {frame.lineno}"
+    return place(error, root)
+
+
+def located(error: ExpectedError, root: Path, script: Path) -> ExpectedError:
+    """Return an error that a script met, with its file and the line, if that is known, in the cause."""
+    where = place(error, root) or str(script.relative_to(root))
+    if where not in error.cause:
+        error.cause = f"{error.cause}\n(in {where})".strip()
+    return error

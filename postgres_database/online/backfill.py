@@ -1,0 +1,295 @@
+"""Rows changed in short transactions, one after the other in the order of a key, which can be gone on with.
+
+Each transaction changes the rows of a range of keys and writes down, by the same commit, where it ended. So a run that
+is killed anywhere changes each row once, whatever the expressions are. Rows that others insert behind the place where
+it is are theirs to fill: by a default, a trigger, or the application.
+"""
+
+import math
+import random
+import time
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any, Protocol
+
+import psycopg2
+from psycopg2.errors import DeadlockDetected, LockNotAvailable, QueryCanceled
+
+from postgres_database.errors import ExpectedError
+from postgres_database.online import keys
+from postgres_database.online.keys import ABOVE, BELOW, UPTO, Key
+from postgres_database.running.autocommit import Autocommit
+from postgres_database.server.connection import identifier
+from postgres_database.server.transactions import SAFELY
+from postgres_database.sql.tokens import bare
+
+FIRST_BATCH, LARGEST_BATCH = 100, 50_000  # rows
+AIM = 0.05
+"""Which share of its time a batch is made for: some take longer than their rows let one expect."""
+REST = 49.0
+"""How many times as long as a batch worked others that are at work have the machine after it."""
+LONGEST_PAUSE = 2.0  # seconds, also between tries to get a row that somebody keeps
+TOLD_EVERY, LOOKED_EVERY = 5.0, 1.0  # seconds
+LAG = 5  # seconds
+DISTANCE = 64 << 20  # bytes
+# Texts that mean the same in every session. Others need not wait for our part of the log: what a crash takes back goes
+# together with the place that was written down (PostgreSQL manual, "Asynchronous Commit").
+# The planner expects too many rows of a range over several columns, and would read the whole table each time.
+SESSION = (
+    "SET LOCAL enable_seqscan = off; SET LOCAL jit = off; SET LOCAL synchronous_commit = off;"
+    " SET LOCAL datestyle = 'ISO'; SET LOCAL intervalstyle = 'postgres'; SET LOCAL extra_float_digits = 1"
+)
+# In pg_locks everybody may see who waits. Whose state may not be seen is taken to be at work; the session that looks
+# for who stands in our way is ours.
+OTHERS = """
+    SELECT EXISTS (SELECT FROM pg_locks WHERE NOT granted AND pg_backend_pid() = ANY (pg_blocking_pids(pid))),
+           EXISTS (SELECT FROM pg_stat_activity
+                   WHERE datid IS NOT NULL AND pid <> pg_backend_pid()
+                     AND query NOT LIKE '%pg_blocking_pids%'
+                     AND coalesce(backend_type = 'client backend', true)
+                     AND coalesce(state <> 'idle' OR state_change > clock_timestamp() - interval '10 s', true))
+"""
+NAME = """
+    SELECT format('%%I.%%I', n.nspname, c.relname) FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace
+    WHERE c.oid = %s
+"""
+# Who may not see the replicas sees NULL.
+REPLICAS = """
+    SELECT coalesce(max(extract(epoch FROM replay_lag)), 0)::float,
+           coalesce(max(pg_wal_lsn_diff(pg_current_wal_lsn(), replay_lsn)), 0)::bigint
+    FROM pg_stat_replication WHERE state = 'streaming'
+"""
+
+
+class Checkpoint(Protocol):
+    """Where a backfill is."""
+
+    def load(self) -> Sequence[str] | None:
+        """Return what was saved last; None at the beginning."""
+
+    def save(self, cursor: Any, place: Sequence[str]) -> None:
+        """Write down by this cursor where it is."""
+
+
+@dataclass(frozen=True)
+class Backfill:
+    """What rows get."""
+
+    schema: str
+    """Empty: found by the search path."""
+    table: str
+    values: Mapping[str, str]
+    """A SQL expression over the row for each column."""
+    where: str = ""
+    """A SQL condition; empty: every row."""
+    milliseconds: int = 100
+    """What a batch may take; none takes more than twice as long."""
+
+    @property
+    def sql(self) -> str:
+        """The table, for SQL."""
+        schema = f"{identifier(self.schema)}." if self.schema else ""
+        return f"{schema}{identifier(self.table)}"
+
+    @property
+    def update(self) -> str:
+        """The statement, without a condition."""
+        sets = ", ".join(f"{identifier(name)} = {value}" for name, value in self.values.items())
+        return f"UPDATE {self.sql} SET {sets}"  # noqa: S608 - names are quoted, expressions the script's
+
+
+def statement(work: Backfill) -> str:
+    """Return one plain statement that does the same."""
+    return work.update + (f" WHERE {work.where}" if work.where else "")
+
+
+def run(session: Autocommit, work: Backfill, checkpoint: Checkpoint) -> int:
+    """Change the rows, from where the checkpoint is, and return how many were changed.
+
+    Raises:
+        ExpectedError: There is no key to go by, or it would be changed.
+        psycopg2.Error: What the server says to an expression; what was done stays, and is not done again.
+    """
+    found = session.find(work.sql)
+    if found is None:  # the server says it best
+        session.execute(statement(work))
+        return 0
+    known = session.rows(keys.QUERY, found)
+    if not known:
+        raise ExpectedError(
+            f"the rows of {work.sql} have no key by which they could be changed in batches",
+            cause="it has neither a primary key nor a unique index on columns that are NOT NULL",
+            hint="invoke edit   (add such a key before, or op.execute an UPDATE if the table is small)",
+        )
+    key = Key(*known[0])
+    if changed := work.values.keys() & {bare(column) for column in key.columns}:
+        raise ExpectedError(
+            f"the backfill of {work.sql} changes {', '.join(sorted(changed))}, by which it finds its rows",
+            hint="invoke edit   (change a key by op.execute)",
+        )
+    ((name,),) = session.rows(NAME, found)
+    ((plan,),) = session.rows(f"EXPLAIN (FORMAT JSON) SELECT FROM {name}")
+    expected = int(plan[0]["Plan"]["Plan Rows"])
+    return _Run(session, work, checkpoint, key, expected).run()
+
+
+@dataclass
+class _Run:
+    """A backfill while it runs."""
+
+    session: Autocommit
+    work: Backfill
+    checkpoint: Checkpoint
+    key: Key
+    expected: int
+    """How many rows there are, as far as the planner knows."""
+    size: int = field(default_factory=lambda: FIRST_BATCH)
+    """Rows of the next batch."""
+    changed: int = 0
+    passed: int = 0
+    """Rows that were met, also by earlier runs."""
+    started: float = field(default_factory=time.monotonic)
+    told: float = field(default_factory=time.monotonic)
+    looked: float = 0.0
+    trip: float = math.inf
+    """Seconds that a statement takes which has next to nothing to do: most of it on the way to the server."""
+    patience: float = 1.0
+    """By how much a batch may take longer, because a single row does."""
+
+    @property
+    def _key(self) -> str:
+        return ", ".join([*self.key.columns, *self.key.types])
+
+    def run(self) -> int:
+        saved = self.checkpoint.load()
+        if saved and saved[1] != self._key:  # it is meant in the order of another one
+            saved = None
+        place = saved[2:] if saved else None
+        self.passed = before = int(saved[0]) if saved else 0
+        pause = 0.05
+        while True:
+            begun = time.monotonic()
+            try:
+                reached, worked, waiting, busy = self._batch(place)
+            except (LockNotAvailable, DeadlockDetected, QueryCanceled) as error:
+                alone = self.size == 1
+                self._shrink(error, time.monotonic() - begun)
+                if alone and isinstance(error, LockNotAvailable):  # else fewer rows may be free
+                    pause = min(pause * 2, LONGEST_PAUSE)
+                    self._tell_blocker(pause)
+                time.sleep(pause * random.uniform(0.75, 1.25))  # noqa: S311 - nobody gains by guessing it
+                continue
+            if reached is None:
+                break
+            place, pause = reached, 0.05
+            self._adapt(worked, waiting=waiting)
+            rested = time.monotonic() - begun - worked  # the server had nothing to do for us
+            rest = min(worked * (REST if busy else 1 if waiting else 0), LONGEST_PAUSE)
+            time.sleep(max(rest - rested, 0))
+            self._tell_progress(before)
+            self._wait_for_replicas()
+        seconds = time.monotonic() - self.started
+        self.session.report(f"{self.work.sql}: {self.changed:,} rows changed in {seconds:.1f} s")
+        return self.changed
+
+    def _batch(self, place: Sequence[str] | None) -> tuple[Sequence[str] | None, float, bool, bool]:
+        """Change the next rows.
+
+        Returns:
+            The key that was reached, None at the end; the seconds that the server worked for the rows; whether
+            somebody waits for us; whether others are at work.
+        """
+        limit = int(self.work.milliseconds * self.patience)
+        limits = f"SET LOCAL statement_timeout = {int(limit * 1.5)}; SET LOCAL lock_timeout = {max(limit // 2, 1)}"
+        with self.session.transaction(SESSION, limits) as cursor:
+            begun = time.monotonic()
+            upper = self._upper(cursor, place)
+            if upper is None:
+                return None, 0.0, False, False
+            upto = self.key.compared(UPTO, self._texts(cursor, upper))
+            bounds = [upto, *self._above(cursor, place)]
+            where = [f"({self.work.where})"] if self.work.where else []
+            cursor.execute(f"{self.work.update} WHERE {' AND '.join([*bounds, *where])}")
+            changed = cursor.rowcount
+            worked = time.monotonic() - begun
+            passed = self.passed + self.size
+            self.checkpoint.save(cursor, [str(passed), self._key, *upper])
+            begun = time.monotonic()
+            cursor.execute(f"{SAFELY}; {OTHERS}")
+            waiting, busy = cursor.fetchone()
+            ending = time.monotonic()
+            self.trip = min(self.trip, ending - begun)
+        worked += time.monotonic() - ending  # what is deferred
+        self.changed += changed
+        self.passed = passed
+        return upper, max(worked - 3 * self.trip, 0.0), waiting, busy
+
+    def _upper(self, cursor: Any, place: Sequence[str] | None) -> Sequence[str] | None:
+        """Return the key of the last row of the next batch."""
+        where = "".join(f" WHERE {each}" for each in self._above(cursor, place))
+        query = f"SELECT {self.key.texts} FROM {self.work.sql}{where} ORDER BY"  # noqa: S608 - names are quoted
+        up, down = self.key.ordered(BELOW), self.key.ordered(ABOVE)
+        for order in (f"{up} OFFSET {self.size - 1} LIMIT 1", f"{down} LIMIT 1"):
+            cursor.execute(f"{query} {order}")
+            for (key,) in cursor.fetchall():
+                return [*key]
+        return None
+
+    def _above(self, cursor: Any, place: Sequence[str] | None) -> list[str]:
+        return [self.key.compared(ABOVE, self._texts(cursor, place))] if place else []
+
+    def _texts(self, cursor: Any, key: Sequence[str]) -> list[str]:
+        return [cursor.mogrify("%s", (text,)).decode() for text in key]
+
+    def _adapt(self, seconds: float, *, waiting: bool) -> None:
+        """Choose the next size from how long this batch took."""
+        wanted = self.work.milliseconds / 1000 * AIM
+        factor = min(wanted / max(seconds, 0.0001), 0.5 if waiting else 2.0)
+        self.size = max(1, min(int(self.size * factor), LARGEST_BATCH))
+        self.patience = 1.0
+
+    def _shrink(self, error: psycopg2.Error, seconds: float) -> None:
+        """Make batches smaller; raise the error if it was not our own limit that ended the statement."""
+        limit = self.work.milliseconds * self.patience * 1.5 / 1000
+        if isinstance(error, QueryCanceled):
+            if seconds < limit * 0.9:
+                raise error
+            if self.size == 1:
+                self.patience *= 2
+                self.session.tell(
+                    f"a single row of {self.work.sql}, which takes more than {limit:.1f} s"
+                )
+        self.size = max(1, self.size // 2)
+
+    def _tell_blocker(self, pause: float) -> None:
+        if pause >= LONGEST_PAUSE and time.monotonic() - self.told > TOLD_EVERY:
+            self.told = time.monotonic()
+            self.session.tell(
+                f"a row of {self.work.sql} that somebody keeps; {self.changed:,} rows are done"
+            )
+
+    def _tell_progress(self, before: int) -> None:
+        now = time.monotonic()
+        if now - self.told < TOLD_EVERY:
+            return
+        self.told = now
+        rate = (self.passed - before) / (now - self.started)
+        text = f"{self.work.sql}: {self.passed:,} rows, {rate:,.0f} rows/s"
+        if self.passed < self.expected:
+            left = (self.expected - self.passed) / max(rate, 0.1)
+            share = 100 * self.passed / self.expected
+            text += f", {share:.0f} % of about {self.expected:,}, {left:,.0f} s left"
+        self.session.report(text)
+
+    def _wait_for_replicas(self) -> None:
+        """Pause while a replica does not follow."""
+        told = False
+        while time.monotonic() - self.looked >= LOOKED_EVERY:
+            self.looked = time.monotonic()
+            ((lag, distance),) = self.session.rows(REPLICAS)
+            if distance < DISTANCE and (lag < LAG or distance < DISTANCE // 64):
+                return
+            if not told:
+                self.session.tell(f"a replica that is {lag:.0f} s and {distance >> 20:,} MB behind")
+                told = True
+            time.sleep(LOOKED_EVERY)

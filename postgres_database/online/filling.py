@@ -1,0 +1,76 @@
+"""The operation `op.backfill`. Importing this module tells Alembic how it is done."""
+
+from collections.abc import Sequence
+from contextlib import nullcontext
+from typing import Any
+
+import sqlalchemy as sa
+from alembic.operations import Operations
+
+from postgres_database.errors import ExpectedError
+from postgres_database.history.operations import FillColumns
+from postgres_database.online import backfill
+from postgres_database.online.backfill import Backfill
+from postgres_database.online.steps import is_outside
+from postgres_database.running.autocommit import Autocommit
+from postgres_database.running.journal import JOURNAL, Journal
+
+
+class _Position:
+    """Where a backfill is, as the journal knows it."""
+
+    def __init__(self, journal: Journal | None, sql: str) -> None:
+        self._journal = journal
+        self._sql = sql
+
+    def load(self) -> Sequence[str] | None:
+        return self._journal.position(self._sql) if self._journal else None
+
+    def save(self, cursor: Any, key: Sequence[str]) -> None:
+        if self._journal:
+            self._journal.move(cursor, self._sql, key)
+
+
+@Operations.implementation_for(FillColumns)
+def _fill(on: Operations, operation: FillColumns) -> None:
+    context = on.get_context()
+    if empty := [column for column, value in operation.values.items() if value is None]:
+        _refuse_unfilled(on, operation, ", ".join(empty))
+        return
+    values = {column: value for column, value in operation.values.items() if value is not None}
+    work = Backfill(
+        operation.schema or "",
+        operation.table_name,
+        values,
+        operation.where,
+        operation.milliseconds,
+    )
+    sql = backfill.statement(work)
+    if context.as_sql:
+        context.impl.static_output(f"{sql};\n")
+        return
+    journal: Journal | None = on.get_bind().info.get(JOURNAL)
+    if journal and journal.take(sql):
+        return
+    with nullcontext() if is_outside(on.get_bind()) else context.autocommit_block():
+        backfill.run(Autocommit(on.get_bind()), work, _Position(journal, sql))
+        if journal:
+            journal.did(sql)
+            journal.write()
+
+
+def _refuse_unfilled(on: Operations, operation: FillColumns, columns: str) -> None:
+    """Raise ExpectedError, but for a scratch database without rows: the schema can be proved without an answer."""
+    context = on.get_context()
+    if not context.as_sql and context.config and context.config.attributes.get("scratch"):
+        table = sa.table(operation.table_name, schema=operation.schema)
+        if (
+            on.get_bind().execute(sa.select(sa.literal(1)).select_from(table).limit(1)).first()
+            is None
+        ):
+            return
+    raise ExpectedError(
+        f"the script does not say what the rows of {operation.table_name} get in {columns}",
+        cause="its op.backfill has None in the place of an expression",
+        hint='invoke edit   (write a SQL expression there, such as "lower(name)" or "\'none\'")',
+    )

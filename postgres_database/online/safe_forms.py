@@ -1,0 +1,229 @@
+"""Statements beside live traffic: each in a form that blocks nobody for long and may be run again.
+
+What would scan or rebuild a table under a lock that keeps readers or writers out is done in steps that do not
+(PostgreSQL manual, CREATE INDEX "Building Indexes Concurrently", ALTER TABLE "Notes"). Every step looks at the
+catalog first: what is done is skipped, what is half done under the same definition is finished or made anew,
+and another thing under the same name is left alone and refused.
+"""
+
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
+from dataclasses import replace
+
+import psycopg2
+from psycopg2.errors import OperationalError, QueryCanceled
+
+from postgres_database.online import forms
+from postgres_database.online.forms import Statement
+from postgres_database.online.tables import CONSTRAINT, TABLE, Table, as_index, definition
+from postgres_database.running.autocommit import Autocommit
+from postgres_database.server.connection import identifier
+from postgres_database.sql.tokens import bare
+
+NOT_NULLS = 180000
+"""The version since which NOT NULL is a constraint, and a partitioned table's foreign key may be NOT VALID."""
+NOTHING = "SELECT"
+ATTACHED = """
+    SELECT c.relname
+    FROM pg_inherits i JOIN pg_index x ON x.indexrelid = i.inhrelid JOIN pg_class c ON c.oid = i.inhrelid
+    WHERE i.inhparent = %s AND x.indrelid = %s
+"""
+NOT_NULL = """
+    SELECT a.attnotnull AND coalesce(n.convalidated, true), n.conname
+    FROM pg_attribute a
+    LEFT JOIN pg_constraint n ON n.contype = 'n' AND n.conrelid = a.attrelid AND n.conkey = ARRAY[a.attnum]
+    WHERE a.attrelid = %s AND a.attname = %s
+"""
+INDEX = "SELECT c.relkind::text FROM pg_class c WHERE c.oid = %s"
+
+
+def run(session: Autocommit, statement: Statement) -> None:
+    """Run the safe form of a statement, as far as that is not done yet.
+
+    Raises:
+        ExpectedError: Something else has the name.
+        psycopg2.Error: What the server says; an index that could not be built is dropped again.
+    """
+    if statement.form == "drop index":
+        _drop_index(session, statement)
+    elif statement.form == "value":
+        session.execute(forms.offline(statement)[0])
+    elif statement.form == "validate":
+        session.patiently(statement.sql)
+    else:
+        found = session.rows(TABLE, session.find(statement.table))
+        table = LiveTable(session, *found[0]) if found else None
+        if table is None or table.has_foreign_partitions():  # the server says it best
+            session.execute(statement.sql)
+        else:
+            table.make(statement)
+
+
+def _drop_index(session: Autocommit, statement: Statement) -> None:
+    for (kind,) in session.rows(INDEX, session.find(statement.name)):
+        if kind == "i":
+            session.patiently(forms.offline(statement)[0])
+        else:  # of a partitioned table: PostgreSQL does not drop it concurrently
+            session.execute(statement.sql)
+
+
+class LiveTable(Table):
+    """A table, and what is done to it."""
+
+    def make(self, wanted: Statement) -> None:
+        """Make an index or constraint, or a column NOT NULL."""
+        match wanted.form:
+            case "index":
+                self.index(wanted)
+            case "key":
+                self.key(wanted)
+            case "rule":
+                self.rule(wanted)
+            case _:
+                self.not_null(wanted.name)
+
+    def index(self, wanted: Statement) -> None:
+        """Make an index concurrently; that of a partitioned table from those of its partitions."""
+        if not self.parted and self._has_index(wanted):
+            return
+        unique = "UNIQUE " if wanted.unique else ""
+        if not self.parted:
+            self._build(
+                f"CREATE {unique}INDEX CONCURRENTLY {wanted.name} ON {self.sql} {wanted.body}",
+                f"{self.schema}.{wanted.name}",
+            )
+            return
+        new = not self._has_index(wanted) and not self.relation(bare(wanted.name))
+        if new:
+            self.session.execute(
+                f"CREATE {unique}INDEX {wanted.name} ON ONLY {self.sql} {wanted.body}"
+            )
+        self._attach(wanted, f"DROP INDEX {self.schema}.{wanted.name}" if new else NOTHING)
+
+    def key(self, wanted: Statement) -> None:
+        """Make a unique constraint or primary key by way of an index; columns of the latter are NOT NULL first."""
+        if wanted.kind == "PRIMARY KEY" and not self.relation(bare(wanted.name)):
+            for column in forms.key_columns(wanted):
+                self.not_null(column)
+        new = not self._has_constraint(wanted)
+        if not self.parted:
+            if new:
+                self.index(as_index(wanted))
+                self.session.execute(forms.using_index(replace(wanted, table=self.sql)))
+            return
+        if new:
+            self.session.execute(
+                f"ALTER TABLE ONLY {self.sql} ADD CONSTRAINT {wanted.name} {wanted.kind}{wanted.body}"
+            )
+        drop = f"ALTER TABLE {self.sql} DROP CONSTRAINT {wanted.name}"
+        self._attach(wanted, drop if new else NOTHING)
+
+    def rule(self, wanted: Statement) -> None:
+        """Make a foreign key or check that new rows obey, then look at those that are there."""
+        there = self._has_constraint(wanted)
+        add = f"ALTER TABLE {self.sql} ADD CONSTRAINT {wanted.name} {wanted.body}"
+        if self.parted and wanted.kind == "FOREIGN KEY" and self.session.version < NOT_NULLS:
+            if not there:
+                self._rule_of_parts(wanted)
+                self.session.execute(add)  # finds those of the partitions
+            return
+        if not there:
+            self.session.execute(f"{add} NOT VALID")
+        self._validate(wanted.name, new=not there)
+
+    def _rule_of_parts(self, wanted: Statement) -> None:
+        parts = [*self.children()]
+        drops = [
+            f"ALTER TABLE {each.sql} DROP CONSTRAINT IF EXISTS {wanted.name}"
+            for each in parts
+            if not each._has_constraint(wanted)  # noqa: SLF001 - of the same class
+        ]
+        with self._undone_by(self.session.execute, "; ".join(drops) or NOTHING):
+            for each in parts:
+                each.rule(wanted)
+
+    def not_null(self, column: str) -> None:
+        """Make a column NOT NULL by way of a constraint that is validated beside live traffic."""
+        alter = f"ALTER TABLE {self.sql}"
+        known = self.session.rows(NOT_NULL, self.oid, bare(column))
+        if not known:
+            self.session.execute(f"{alter} ALTER COLUMN {column} SET NOT NULL")
+            return
+        done, name = known[0]
+        if self.session.version >= NOT_NULLS:
+            new = not done and name is None
+            if new:
+                self.session.execute(f"{alter} ADD NOT NULL {column} NOT VALID")
+                name = self.session.rows(NOT_NULL, self.oid, bare(column))[0][1]
+            if not done:
+                self._validate(identifier(name), new=new)
+            return
+        rule = forms.filled(self.sql, column)
+        if not done:
+            self.rule(
+                Statement("rule", "", self.sql, rule, "CHECK", f"CHECK ({column} IS NOT NULL)")
+            )
+            self.session.execute(f"{alter} ALTER COLUMN {column} SET NOT NULL")
+        if self.session.rows(CONSTRAINT, self.oid, bare(rule)):
+            self.session.execute(f"{alter} DROP CONSTRAINT {rule}")
+
+    def _validate(self, name: str, *, new: bool) -> None:
+        """Look whether all rows obey; a new constraint that some of them break leaves nothing behind."""
+        found = self.session.rows(CONSTRAINT, self.oid, bare(name))
+        if found and not found[0][0]:
+            alter = f"ALTER TABLE {self.sql}"
+            undo = f"{alter} DROP CONSTRAINT {name}" if new else NOTHING
+            with self._undone_by(self.session.execute, undo):
+                self.session.patiently(f"{alter} VALIDATE CONSTRAINT {name}")
+
+    def _build(self, sql: str, name: str) -> None:
+        """Build an index; one that rows do not allow leaves nothing behind."""
+        drop = f"DROP INDEX CONCURRENTLY IF EXISTS {name}"
+        with self._undone_by(self.session.patiently, drop):
+            self.session.patiently(sql)
+
+    @contextmanager
+    def _undone_by(self, run: Callable[[str], None], undo: str) -> Iterator[None]:
+        """Run a statement if the block fails; not if that was interrupted: the next run goes on there."""
+        try:
+            yield
+        except (QueryCanceled, OperationalError):
+            raise
+        except psycopg2.Error:
+            with suppress(psycopg2.Error):
+                run(undo)
+            raise
+
+    def _attach(self, wanted: Statement, undo: str) -> None:
+        """Make the parts of an index on the partitions, and put them together."""
+        whole = f"{self.schema}.{wanted.name}"
+        with self._undone_by(self.session.execute, undo):
+            for child in self.children():
+                attached = self.session.rows(ATTACHED, self.session.find(whole), child.oid)
+                if attached and not child.parted:
+                    continue
+                name = identifier(attached[0][0]) if attached else child.part_name(wanted)
+                child.make(replace(wanted, name=name))
+                if not attached:
+                    part = f"{child.schema}.{name}"
+                    self.session.execute(f"ALTER INDEX {whole} ATTACH PARTITION {part}")
+
+    def _has_index(self, wanted: Statement) -> bool:
+        """Tell whether an index is there and valid; what is left of one that is the same is dropped."""
+        found = self.relation(bare(wanted.name))
+        if found is None:
+            return False
+        table, valid, text, is_key = found
+        if table != self.oid or is_key or definition(text) != self.definition_of(wanted):
+            raise self.other(wanted.name, text)
+        if not valid and not self.parted:
+            self.session.patiently(f"DROP INDEX CONCURRENTLY {self.schema}.{wanted.name}")
+        return bool(valid)
+
+    def _has_constraint(self, wanted: Statement) -> bool:
+        """Tell whether a constraint is there, valid or not."""
+        for _, text in self.session.rows(CONSTRAINT, self.oid, bare(wanted.name)):
+            if text.removesuffix(" NOT VALID") != self.definition_of(wanted):
+                raise self.other(wanted.name, text)
+            return True
+        return False

@@ -1,0 +1,208 @@
+"""Every operation of a script is a step. Importing this module wraps what Alembic does for its operations.
+
+In an online block, a step is a transaction of its own or a statement that commits by itself, in its safe form. What a
+script commits before its end is written into the journal by the same commit; a step that stands there is not done
+again. So a script with several transactions may be interrupted anywhere.
+"""
+
+import io
+import logging
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, contextmanager
+from contextvars import ContextVar
+from functools import partial
+from typing import Any
+
+import psycopg2
+import sqlalchemy as sa
+from alembic.operations import BatchOperations, MigrateOperation, Operations, ops, toimpl
+from alembic.runtime.migration import MigrationContext
+from psycopg2.errors import ActiveSqlTransaction, InvalidTransactionTermination
+from sqlalchemy.exc import DBAPIError
+
+from postgres_database.errors import ExpectedError
+from postgres_database.history import operations
+from postgres_database.history.operations import ExecuteFile, Online, RunSql
+from postgres_database.online import forms, safe_forms
+from postgres_database.running import guard
+from postgres_database.running.autocommit import Autocommit
+from postgres_database.running.journal import JOURNAL, Journal
+from postgres_database.sql.tokens import statements
+
+IMPLEMENTATIONS: dict[type[MigrateOperation], Any] = {
+    ops.AddColumnOp: toimpl.add_column,
+    ops.AddConstraintOp: toimpl.create_constraint,
+    ops.AlterColumnOp: toimpl.alter_column,
+    ops.BulkInsertOp: toimpl.bulk_insert,
+    ops.CreateIndexOp: toimpl.create_index,
+    ops.CreateTableCommentOp: toimpl.create_table_comment,
+    ops.CreateTableOp: toimpl.create_table,
+    ops.DropColumnOp: toimpl.drop_column,
+    ops.DropConstraintOp: toimpl.drop_constraint,
+    ops.DropIndexOp: toimpl.drop_index,
+    ops.DropTableCommentOp: toimpl.drop_table_comment,
+    ops.DropTableOp: toimpl.drop_table,
+    ops.ExecuteSQLOp: toimpl.execute_sql,
+    ops.RenameTableOp: toimpl.rename_table,
+    ExecuteFile: operations.execute_file,
+    RunSql: operations.run_sql,
+}
+"""What Alembic and we do for an operation (Alembic documentation, "Extending Existing Operations")."""
+SQL = (ops.ExecuteSQLOp, ExecuteFile, RunSql)
+"""Operations that hold SQL by hand."""
+ONLINE = ContextVar("ONLINE", default=False)
+"""Whether an online block is open."""
+OF_SESSION = ("SET", "RESET", "SHOW", "DISCARD", "LISTEN", "SAVEPOINT", "RELEASE", "ROLLBACK")
+"""What is about the session, and may not be left out when a script runs again."""
+
+
+def register() -> None:
+    """Wrap the implementations."""
+    for kind, implementation in IMPLEMENTATIONS.items():
+        Operations.implementation_for(kind, replace=True)(partial(_step, implementation))
+
+
+def _step(implementation: Any, on: Any, operation: MigrateOperation) -> Any:
+    """Run an operation as a step, where it commits by itself or may have been committed before."""
+    context = on.get_context()
+    run = partial(implementation, on, operation)
+    models = context.opts.get("target_metadata")
+    if isinstance(operation, SQL):
+        guard.refuse(text(operation, models))
+    if isinstance(on, BatchOperations) or (context.as_sql and not ONLINE.get()):
+        return run()
+    if context.as_sql:
+        for piece in statements(text(operation, models)):
+            statement = forms.parse(piece)
+            for each in forms.offline(statement) if statement else [piece.strip()]:
+                context.impl.static_output(f"{each};\n")
+        return None
+    connection = on.get_bind()
+    journal: Journal | None = connection.info.get(JOURNAL)
+    outside = is_outside(connection)
+    if not outside and not (journal and journal.resumable):
+        return run()
+    sql = text(operation, models)
+    if sql.lstrip().partition(" ")[0].rstrip(";\n").upper() in OF_SESSION:
+        return run()
+    if outside:
+        _outside(Autocommit(connection), journal, sql, run)
+    elif journal and not journal.take(sql):
+        made = run()
+        journal.did(sql)
+        return made
+    return operation.to_table(context) if isinstance(operation, ops.CreateTableOp) else None
+
+
+def _outside(
+    session: Autocommit, journal: Journal | None, sql: str, run: Callable[[], Any]
+) -> None:
+    """Run the statements of an operation, those in their safe form that have one, the others alone."""
+    found = [(piece, forms.parse(piece)) for piece in statements(sql)]
+    safe = [each for _, each in found if each and (ONLINE.get() or each.concurrent)]
+    if not safe:
+        _alone(session, journal, sql, run)
+    for piece, statement in found if safe else ():
+        if statement in safe:
+            safe_forms.run(session, statement)
+        else:
+            _alone(session, journal, piece, partial(session.run, piece))
+
+
+def _alone(session: Autocommit, journal: Journal | None, sql: str, run: Callable[[], Any]) -> None:
+    """Run something once, in a transaction of its own if PostgreSQL lets it."""
+    if journal and journal.take(sql):
+        return
+
+    def step() -> None:
+        run()
+        if journal:
+            journal.did(sql)
+            journal.write()
+
+    try:
+        with session.transaction():
+            step()
+    except (DBAPIError, psycopg2.Error) as error:
+        original = error.orig if isinstance(error, DBAPIError) else error
+        # VACUUM and the like, or a procedure that commits
+        if not isinstance(original, (ActiveSqlTransaction, InvalidTransactionTermination)):
+            raise
+        with session.unlimited():
+            step()
+
+
+def text(operation: MigrateOperation, models: Any) -> str:
+    """Return the SQL of an operation; where there is none without a database, what kind it is.
+
+    Args:
+        operation: From a script or a draft.
+        models: Alembic's `target_metadata`: they say how constraints are named.
+
+    Raises:
+        ExpectedError: The models cannot be loaded.
+    """
+    if isinstance(operation, RunSql):
+        return operation.text
+    if isinstance(operation, ExecuteFile):
+        return operation.path.read_bytes().decode()
+    context, output = _printer(models)
+    try:
+        _implementation(operation)(Operations(context), operation)
+    except ExpectedError:
+        raise
+    except Exception:  # noqa: BLE001 - whatever a type of the application may raise
+        return type(operation).__name__
+    return output.getvalue().strip()
+
+
+def _printer(models: Any) -> tuple[MigrationContext, io.StringIO]:
+    """Return Alembic's offline mode, and where it prints; without its word that it is one."""
+    output = io.StringIO()
+    log = logging.getLogger("alembic.runtime.migration")
+    level = log.level
+    log.setLevel(logging.WARNING)
+    try:
+        context = MigrationContext.configure(
+            dialect_name="postgresql",
+            dialect_opts={"paramstyle": "named"},
+            opts={
+                "as_sql": True,
+                "literal_binds": True,
+                "output_buffer": output,
+                "target_metadata": models,
+            },
+        )
+    finally:
+        log.setLevel(level)
+    return context, output
+
+
+def _implementation(operation: MigrateOperation) -> Any:
+    return next(
+        IMPLEMENTATIONS[kind] for kind in type(operation).__mro__ if kind in IMPLEMENTATIONS
+    )
+
+
+def is_outside(connection: sa.Connection) -> bool:
+    """Tell whether each statement commits by itself."""
+    driver: Any = connection.connection.driver_connection
+    return bool(driver.autocommit)
+
+
+@Operations.implementation_for(Online)
+def _online(on: Operations, _operation: Online) -> AbstractContextManager[None]:
+    return _block(on.get_context())
+
+
+@contextmanager
+def _block(context: MigrationContext) -> Iterator[None]:
+    with context.autocommit_block():
+        token = ONLINE.set(True)
+        try:
+            yield
+        finally:
+            ONLINE.reset(token)
+
+
+register()

@@ -1,0 +1,130 @@
+"""What a change of a schema does to rows: what they lose, and what of them may stand in its way. Pure."""
+
+import re
+from collections.abc import Iterator
+
+from postgres_database.schema.alter import JSON
+from postgres_database.schema.catalog import Catalog, Column, Constraint, Table, Type
+
+BOUNDLESS = {"text", "character varying"}
+TEXTS = {*BOUNDLESS, "character"}
+ROUNDED = {"numeric", "real", "double precision"}
+WIDER = {
+    "smallint": ("integer", "bigint", "numeric"),
+    "integer": ("bigint", "numeric", "double precision"),
+    "bigint": ("numeric",),
+    "real": ("double precision",),
+    "character": ("character varying",),
+}
+"""What holds every value of a type."""
+LOSSES = {
+    ("timestamp", "timestamp"): "they are read in the time zone of the session",
+    ("timestamp", "date"): "the time of day is lost",
+    ("timestamp", "time"): "the day is lost",
+    ("json", "jsonb"): "the order of keys and keys that are there twice are lost",
+}
+"""What else a cast does, by the first words of both types."""
+UNIQUE = ("p", "u")
+NULLS = "NULLS NOT DISTINCT"
+BREAKS = {
+    "c": "break it",
+    "f": "point to nothing",
+    "p": "are equal",
+    "u": "are equal",
+    "x": "exclude each other",
+}
+
+
+def losses(before: Catalog, goal: Catalog) -> tuple[str, ...]:
+    """Say in a line each what rows lose or refuse when a database goes from one state to the other."""
+    lines = [
+        f"the rows of table {name} are dropped"
+        for name, table in before.tables.items()
+        if name not in goal.tables and _has_rows(table)
+    ]
+    for name, table in goal.tables.items():
+        if name in before.tables and _has_rows(table):
+            lines += _table(before.tables[name], table)
+    for type_name, type_ in goal.types.items():
+        if type_name in before.types:
+            lines += _type(before.types[type_name], type_)
+    return tuple(lines)
+
+
+def _has_rows(table: Table) -> bool:
+    """Tell whether rows are looked for here: those of a foreign table are elsewhere."""
+    return not table.partition and table.kind != "f"
+
+
+def _table(here: Table, goal: Table) -> Iterator[str]:
+    for name, column in here.columns.items():
+        if name not in goal.columns and not column.generated:
+            yield f"the values of column {goal.name}.{name} are dropped"
+    for name, column in goal.columns.items():
+        yield from _column(f"{goal.name}.{name}", here.columns.get(name), column)
+    for name, constraint in goal.constraints.items():
+        old = here.constraints.get(name)
+        believed = constraint.definition.endswith(("NOT VALID", "NOT ENFORCED"))
+        changed = old is None or old.definition != constraint.definition
+        if (
+            constraint.kind in BREAKS
+            and changed
+            and not (believed or _is_implied(constraint, here))
+        ):
+            yield f"{name} on {goal.name} fails on rows that {BREAKS[constraint.kind]}"
+    for name, definition in goal.indexes.items():
+        if definition.startswith("CREATE UNIQUE") and here.indexes.get(name) != definition:
+            yield f"{name} on {goal.name} fails on rows that are equal"
+
+
+def _is_implied(rule: Constraint, here: Table) -> bool:
+    """Tell whether rows are unique by some of the columns already."""
+    return rule.kind in UNIQUE and any(
+        each.kind in UNIQUE and {*each.columns} <= {*rule.columns} and NULLS not in rule.definition
+        for each in here.constraints.values()
+    )
+
+
+def _column(name: str, here: Column | None, goal: Column) -> Iterator[str]:
+    if here is None:
+        if goal.not_null and not (goal.default or goal.identity or goal.generated):
+            yield f"column {name} is NOT NULL without a default: fails on rows"
+        return
+    if goal.generated and not here.generated:
+        yield f"the values of column {name} are replaced by generated ones"
+        return
+    if here.type != goal.type and (loss := refused(here.type, goal.type)):
+        yield f"the values of column {name} are cast to {goal.type}: {loss}"
+    if goal.not_null and not here.not_null:
+        yield f"column {name} becomes NOT NULL: fails on rows without a value"
+
+
+def _type(here: Type, goal: Type) -> Iterator[str]:
+    for label in here.labels:
+        if label not in goal.labels:
+            yield f"type {goal.name} loses the value {label!r}: fails on rows that have it"
+    for attribute in here.attributes:
+        if attribute not in goal.attributes:
+            yield f"the values of attribute {goal.name}.{attribute} are dropped"
+    for name, definition in goal.constraints.items():
+        if here.constraints.get(name) != definition:
+            yield f"{name} of domain {goal.name} fails on rows that break it"
+    if goal.not_null and not here.not_null:
+        yield f"domain {goal.name} becomes NOT NULL: fails on rows without a value"
+
+
+def refused(here: str, goal: str) -> str:
+    """Say what a cast between two types may lose or refuse; empty if nothing."""
+    old, new = (re.sub(r"\(.*?\)", "", text).strip() for text in (here, goal))
+    sizes, new_sizes = ([int(n) for n in re.findall(r"\d+", text)] for text in (here, goal))
+    fits = not new_sizes or (bool(sizes) and sizes <= new_sizes and sizes[1:] == new_sizes[1:])
+    if (fits and (old == new or new in WIDER.get(old, ()))) or (new in BOUNDLESS and not new_sizes):
+        return ""
+    if new.endswith("[]") and not old.endswith("[]") and old not in JSON:
+        return "each becomes the only element of an array"
+    if new in TEXTS:
+        return "longer values are refused"
+    if old in ROUNDED and new in {*ROUNDED, *WIDER["smallint"]}:
+        return "values are rounded, and those that do not fit are refused"
+    kinds = old.split()[0], new.split()[0]
+    return LOSSES.get(kinds if old != new else ("", ""), "what does not fit is refused")

@@ -1,0 +1,307 @@
+"""Whether the rows of a target stand in the way of pending scripts: asked, read-only."""
+
+import re
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import closing, contextmanager
+from dataclasses import dataclass, replace
+from functools import cached_property
+from typing import Any
+
+import psycopg2
+import sqlalchemy as sa
+
+from postgres_database.errors import ExpectedError
+from postgres_database.history.graph import Revision
+from postgres_database.preflight import losses, row_queries
+from postgres_database.preflight.preview import Printed
+from postgres_database.preflight.requirements import Demand, Reading, names, texts
+from postgres_database.preflight.row_queries import Rows
+from postgres_database.preflight.trusted import strangers
+from postgres_database.server.connection import Database, cancelled_by_ctrl_c
+from postgres_database.server.transactions import asked, found
+from postgres_database.sql import rules
+from postgres_database.sql.rules import Cast, Check, ForeignKey, NoRows, Rule, Stored, Unique
+from postgres_database.sql.tokens import unquoted
+
+NOT_THERE = ("42P01", "42703", "42883", "42704", "3F000")
+"""What an expression names is not there, so it cannot be asked beforehand."""
+BLOCKED = "55P03"
+
+TABLES, WITH_VIEWS = ["r", "p"], ["r", "p", "m"]
+
+
+@dataclass(frozen=True)
+class Obstacle:
+    """Rows that stand in the way of a revision."""
+
+    revision: Revision
+    count: int
+    table: str
+    said: str
+    """What is wrong with them."""
+    keys: str
+    """Up to five of them, by their keys."""
+
+    def __str__(self) -> str:
+        """Say it in a line."""
+        rows = "1 row" if self.count == 1 else f"{self.count:,} rows"
+        return f"{rows} of {self.table} {self.said}: {self.keys}"
+
+
+class UntrustedError(Exception):
+    """A query may call what is not to be trusted."""
+
+
+OnNote = Callable[[str], None]
+
+
+def obstacles(database: Database, steps: Iterable[Printed], on_note: OnNote) -> list[Obstacle]:
+    """Return what of the rows of a target stands in the way of revisions.
+
+    Args:
+        database: The target.
+        steps: What the revisions run.
+        on_note: Told what could not be asked, and why.
+    """
+    reading = Reading()
+    asked = [(step.revision, reading.read(step.statements)[0]) for step in steps]
+    if not any(demands for _, demands in asked):
+        return []
+    with looking(database) as look:
+        found = (
+            obstacle
+            for revision, demands in asked
+            for demand in demands
+            for obstacle in look.at(revision, demand, on_note)
+        )
+        return [*dict.fromkeys(found)]
+
+
+def refuse(database: Database, found: Sequence[Obstacle]) -> None:
+    """Raise ExpectedError if rows stand in the way: all of them are told at once."""
+    if not found:
+        return
+    revisions = [*dict.fromkeys(obstacle.revision for obstacle in found)]
+    several = len(revisions) > 1
+    what = f"{len(revisions)} revisions" if several else f"revision {revisions[0]}"
+    raise ExpectedError(
+        f"rows of {database.dsn} stand in the way of {what}; nothing was changed",
+        cause="\n".join(
+            f"{obstacle.revision.id}: {obstacle}" if several else str(obstacle)
+            for obstacle in found
+        ),
+        hint=f"invoke psql{database.env_option}   (mend these rows, then the same command again;"
+        " --skip-row-checks does not look)",
+    )
+
+
+@contextmanager
+def looking(database: Database) -> Iterator["Look"]:
+    """Open a transaction that only reads and does not wait long.
+
+    Its limits are set in it: a pooler in front of the server may refuse options of a connection.
+    """
+    with (
+        database.connect(usual_path=True) as connection,  # expressions are the scripts'
+        connection.begin(),
+        cancelled_by_ctrl_c(connection),
+    ):
+        look = Look(database, connection)
+        try:
+            look.run(row_queries.BEGIN)
+            yield look
+        except psycopg2.Error as error:
+            raise ExpectedError(
+                f"the rows of {database.dsn} cannot be looked at; nothing was changed",
+                cause=database.words(error),
+                hint=f"invoke status{database.env_option}",
+            ) from error
+
+
+@dataclass(frozen=True)
+class Look:
+    """A transaction in which rows are asked for. Use `looking`."""
+
+    database: Database
+    connection: sa.Connection
+
+    def run(self, query: str, values: dict[str, Any] | None = None) -> list[Any]:
+        """Run a query; % has a meaning only if there are values."""
+        with closing(self.connection.connection.cursor()) as cursor:
+            cursor.execute(query, values)
+            return [*cursor.fetchall()] if cursor.description else []
+
+    def ask(self, query: str, values: dict[str, Any]) -> list[Any]:
+        """Run a query about the catalog, which is none of the scripts'."""
+        with closing(self.connection.connection.cursor()) as cursor:
+            return asked(cursor, query, values)
+
+    def oid(self, name: str, kind: str = "class") -> int | None:
+        """Return the OID of what a script names; None if it is not there."""
+        with closing(self.connection.connection.cursor()) as cursor:
+            return found(cursor, name, kind)
+
+    @cached_property
+    def schemas(self) -> list[str]:
+        """The search path of scripts."""
+        ((path,),) = self.run("SELECT pg_catalog.current_schemas(true)::pg_catalog.text[]")
+        return [*path]
+
+    def require_trust(self, what: str, sql: str, tables: Sequence[Rows]) -> None:
+        """Raise UntrustedError if a query may call what somebody wrote who may do less than we may."""
+        more = f"{row_queries.counted('')} {row_queries.listed('', tables[0])} {row_queries.TRIED}"
+        oids = [table.oid for table in tables]
+        if found := strangers(self.ask, self.schemas, f"{sql} {more}", oids):
+            raise UntrustedError(f"{what} may call {'; '.join(found)}")
+
+    @contextmanager
+    def trying(self) -> Iterator[None]:
+        """Go on after a query that fails."""
+        self.run("SAVEPOINT look")
+        try:
+            yield
+        except (psycopg2.Error, UntrustedError):
+            self.run("ROLLBACK TO SAVEPOINT look")
+            raise
+        self.run("RELEASE SAVEPOINT look")
+
+    def at(self, revision: Revision, demand: Demand, on_note: OnNote) -> list[Obstacle]:
+        """Ask for the rows that stand in the way of a demand; not if it is not certain that they will."""
+        try:
+            with self.trying():
+                return [*self._at(revision, demand)]
+        except UntrustedError as error:
+            on_note(f"rows of {demand.table} are not checked for revision {revision.id}: {error}")
+            return []
+        except psycopg2.Error as error:
+            if error.pgcode not in NOT_THERE:
+                on_note(
+                    f"not known whether rows of {demand.table} stand in the way of revision {revision.id}:"
+                    f" {self.why(error)}"
+                )
+            return []
+
+    def why(self, error: psycopg2.Error) -> str:
+        """Say why a query failed; an error about a value would say the value."""
+        if error.pgcode == BLOCKED:
+            return "somebody has locked the table for more than 5 s"
+        if (error.pgcode or "")[:2] in {"22", "23", "P0"}:
+            return "an expression fails on one of them"
+        return self.database.words(error).partition("\n")[0]
+
+    def _at(self, revision: Revision, demand: Demand) -> Iterator[Obstacle]:
+        for rule in self._stated(demand):
+            whole = replace(demand, rule=rule)
+            for table, query in self._of_domain(whole) if demand.domain else self._of_table(whole):
+                others = [self.table(rule.table)] if isinstance(rule, ForeignKey) else []
+                self.require_trust(rules.KINDS[type(rule)], query, [table, *filter(None, others)])
+                count, keys = self._broken(table, rule, query)
+                if count:
+                    said = rule.said()[count > 1]
+                    yield Obstacle(
+                        revision, count, table.name, said, row_queries.shown(table, count, keys)
+                    )
+
+    def _stated(self, demand: Demand) -> list[Rule]:
+        """Return what is asked for; of a constraint that is there its text."""
+        if not isinstance(demand.rule, Stored):
+            return [demand.rule]
+        oid = self.oid(demand.table, "type" if demand.domain else "class")
+        values = {"oid": oid, "domain": demand.domain, "name": unquoted(demand.rule.name)[0]}
+        printed = [
+            definition
+            for (constraint,) in self.ask(row_queries.DEFINITION, values)
+            for (definition,) in self.run(row_queries.PRINTED, {"oid": constraint})
+        ]
+        stated = [rule for definition in printed for rule in rules.constraint(definition)]
+        return [rule for rule in stated if not names(texts(rule), demand.changed)]
+
+    def table(self, name: str, kinds: Sequence[str] = TABLES) -> Rows | None:
+        """Return a table of the target; None if it is not there."""
+        rows = self.ask(row_queries.NAMED, {"oid": self.oid(name), "kinds": [*kinds]})
+        return next((_rows(row) for row in rows), None)
+
+    def _of_table(self, demand: Demand) -> Iterator[tuple[Rows, str]]:
+        rule = demand.rule
+        table = self.table(demand.table, WITH_VIEWS if isinstance(rule, Unique) else TABLES)
+        other = self.table(rule.table) if isinstance(rule, ForeignKey) else None
+        if table is None or (isinstance(rule, ForeignKey) and not _is_found(rule, other)):
+            return
+        if self._is_uncertain(demand, [each.oid for each in (table, other) if each]):
+            return
+        if isinstance(rule, Cast):
+            if not self._is_free(rule, table):
+                yield table, row_queries.casts(rule, table, only=demand.only)
+        elif not isinstance(rule, Stored) and self._does_something(rule, table):
+            yield table, row_queries.broken(rule, table, other, only=demand.only)
+
+    def _of_domain(self, demand: Demand) -> Iterator[tuple[Rows, str]]:
+        domain = {"oid": self.oid(demand.table, "type")}
+        altered = [self.oid(name) for name in demand.altered]
+        for name, column in self.ask(row_queries.OF_DOMAIN, domain):
+            table = self.table(name, WITH_VIEWS)
+            if table is None or table.oid in altered:
+                continue
+            if isinstance(demand.rule, Check) and not self._is_uncertain(demand, [table.oid]):
+                yield table, row_queries.of_domain(demand.rule.expression, table, column)
+
+    def _is_uncertain(self, demand: Demand, tables: list[int]) -> bool:
+        """Tell whether rows of these tables may be others by the time that they matter."""
+        written = [self.oid(name) for name in demand.written]
+        values = {"written": written, "calls": [*demand.calls], "tables": tables}
+        ((uncertain,),) = self.ask(row_queries.UNCERTAIN, values)
+        return bool(uncertain)
+
+    def _does_something(self, rule: Rule, table: Rows) -> bool:
+        """Tell whether a statement does anything, and needs what it seems to need."""
+        if isinstance(rule, Unique) and rule.unless:
+            return self.oid(rule.unless) is None
+        if isinstance(rule, NoRows):
+            there = self.column(table, rule.column, rule.type)
+            type_ = {"type": self.oid(rule.type or "int", "type")}
+            return not there and self.ask(row_queries.HAS_DEFAULT, type_) == [(False,)]
+        return True
+
+    def in_schema(self, name: str) -> list[Rows]:
+        """Return the tables of a schema."""
+        schema = {"oid": self.oid(name, "namespace"), "kinds": TABLES}
+        return [*map(_rows, self.ask(row_queries.IN_SCHEMA, schema))]
+
+    def column(self, table: Rows, column: str, type_: str) -> list[Any]:
+        """Return the type of a column and the one that a name stands for; nothing without the column."""
+        bare = re.sub(r" ?\([^)]*\)", "", type_) or "text"
+        values = {"table": table.oid, "column": unquoted(column)[0]}
+        return self.ask(row_queries.COLUMN, values | {"type": self.oid(bare, "type")})
+
+    def _is_free(self, rule: Cast, table: Rows) -> bool:
+        """Tell whether every value fits into the new type, or nobody can tell."""
+        for here, goal in self.column(table, rule.column, rule.type):
+            if goal is None:
+                return True
+            sizes = "".join(re.findall(r"\([^)]*\)", rule.type))
+            is_plain = rule.using in {"", f"{rule.column}::{rule.type}"}
+            is_short = not sizes and goal.startswith(("character", "bit")) and "varying" not in goal
+            return is_plain and not is_short and not losses.refused(here, goal + sizes)
+        return True
+
+    def _broken(self, table: Rows, rule: Rule, query: str) -> tuple[int, list[list[str]]]:
+        """Return how many rows stand in the way, and the keys of some."""
+        if isinstance(rule, Cast):
+            self.run(row_queries.tried(query))
+            ((tried,),) = self.run(row_queries.TRIED)
+            return tried["count"], tried["keys"]
+        ((count,),) = self.run(row_queries.counted(query))
+        listed = self.run(row_queries.listed(query, table)) if count else []
+        return count, [keys for (keys,) in listed]
+
+
+def _rows(row: Sequence[Any]) -> Rows:
+    oid, name, bare, kind, key, is_primary = row
+    return Rows(oid, name, bare, kind, tuple(key), is_primary)
+
+
+def _is_found(rule: ForeignKey, other: Rows | None) -> bool:
+    """Tell whether a foreign key has as many columns as it points to."""
+    if other is None or not (rule.others or other.is_primary):
+        return False
+    return len(rule.columns) == len(rule.others or other.key)

@@ -1,0 +1,102 @@
+"""The connection of a script while each of its statements commits by itself."""
+
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
+from typing import Any
+
+import psycopg2
+import sqlalchemy as sa
+
+from postgres_database.running import waiting
+from postgres_database.server.transactions import LIMITS, SAFELY, found
+
+TRANSACTION_TIMEOUT = 170000
+"""The version since which there is a limit of that name."""
+TELL = "postgres_database.tell"
+"""Where the information of a connection has what tells people for whom is waited."""
+
+REPORT = "postgres_database.report"
+"""The same for what tells people how far something is."""
+
+BETWEEN = "postgres_database.between"
+"""The same for what looks at the database before each statement that commits by itself."""
+
+
+class Autocommit:
+    """A connection of psycopg2 in autocommit mode."""
+
+    def __init__(self, connection: sa.Connection) -> None:
+        """Use the connection of an autocommit block."""
+        driver: Any = connection.connection.driver_connection
+        self.driver = driver
+        self.version: int = driver.server_version
+        self.tell: Callable[[str], None] = connection.info.get(TELL, lambda _: None)
+        self.report: Callable[[str], None] = connection.info.get(REPORT, lambda _: None)
+        self._between: Callable[[], None] = connection.info.get(BETWEEN, lambda: None)
+        self._limits: list[str] = connection.info.get(LIMITS, [])
+
+    def rows(self, sql: str, *values: object) -> list[tuple[Any, ...]]:
+        """Run a query of ours and return its rows; texts of one call are one transaction to the server."""
+        with self.driver.cursor() as cursor:
+            cursor.execute(f"{SAFELY}; {sql}", values or None)
+            return [*cursor.fetchall()]
+
+    def find(self, name: str) -> int | None:
+        """Return the OID of a relation that a script names; None if it is not there."""
+        with self.driver.cursor() as cursor:
+            return found(cursor, name)
+
+    def run(self, sql: str) -> None:
+        """Run a statement."""
+        self._between()
+        with self.driver.cursor() as cursor:
+            cursor.execute(sql)
+
+    def execute(self, sql: str) -> None:
+        """Run a statement in a transaction of its own."""
+        with self.transaction() as cursor:
+            cursor.execute(sql)
+
+    @contextmanager
+    def transaction(self, *settings: str, end: str = "COMMIT") -> Iterator[Any]:
+        """Run what is in the block in one transaction, with the time limits of the settings and more that it needs."""
+        if end == "COMMIT":
+            self._between()
+        with self.driver.cursor() as cursor:
+            cursor.execute("; ".join(["BEGIN", *self._limits, *settings]))
+            try:
+                yield cursor
+            except BaseException:
+                with suppress(psycopg2.Error):  # the connection may be lost
+                    cursor.execute("ROLLBACK")
+                raise
+            cursor.execute(end)
+
+    def patiently(self, sql: str) -> None:
+        """Run a statement that stands in nobody's way for as long as it takes, outside of any transaction.
+
+        It waits for older transactions, and a time limit would leave its work half done (PostgreSQL manual,
+        CREATE INDEX, "Building Indexes Concurrently"). People are told for whom it will wait.
+        """
+        with self.unlimited() as cursor:
+            if older := waiting.older(cursor):
+                self.tell(f"{' '.join(sql.split()[:4])} …, which needs the end of {older}")
+            cursor.execute(sql)
+
+    @contextmanager
+    def unlimited(self) -> Iterator[Any]:
+        """Let no time limit of the server or the role hold within the block."""
+        self._between()
+        names = ["lock_timeout", "statement_timeout"]
+        if self.version >= TRANSACTION_TIMEOUT:
+            names.append("transaction_timeout")
+        before = [self.rows("SELECT current_setting(%s)", name)[0][0] for name in names]
+        with self.driver.cursor() as cursor:
+            for name in names:
+                cursor.execute(f"SET {name} = 0")
+            try:
+                yield cursor
+            finally:
+                with suppress(psycopg2.Error):  # the connection may be lost
+                    for name, value in zip(names, before, strict=True):
+                        cursor.execute(f"SET {name} = %s", (value,))

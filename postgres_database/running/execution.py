@@ -1,0 +1,193 @@
+"""The scripts of a plan while they run: what is done, what is certain, and what the journal is told."""
+
+import time
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass
+from typing import Any
+
+import sqlalchemy as sa
+from alembic.runtime.migration import MigrationContext, RevisionStep
+
+from postgres_database.errors import ExpectedError
+from postgres_database.history import graph, script_errors
+from postgres_database.history.graph import History, Revision
+from postgres_database.history.project_models import Deferred
+from postgres_database.running import unfinished
+from postgres_database.running.autocommit import REPORT
+from postgres_database.running.guard import Guard
+from postgres_database.running.journal import DONE, JOURNAL, Journal
+from postgres_database.running.session import Session
+from postgres_database.server.connection import Database
+from postgres_database.server.settings import Settings
+from postgres_database.server.transactions import scripts
+
+
+@dataclass(frozen=True)
+class Step:
+    """A revision that was run."""
+
+    revision: Revision
+    seconds: float
+
+
+OnStep = Callable[[Step], None]
+
+
+def adjacent(scripts: History, current: Iterable[str]) -> tuple[list[str], list[str]]:
+    """Return the revisions that may be run next on a database that is at some revisions, up and down."""
+    applied = {revision.id for revision in scripts.upto(current)}
+    missing = [each for each in scripts.revisions if each.id not in applied]
+    up = [each.id for each in missing if applied.issuperset(each.needed)]
+    return up, [*graph.tips(scripts[each] for each in applied)]
+
+
+class Running:
+    """The scripts of a plan while they run: what is done, what is certain, and what the journal knows."""
+
+    def __init__(  # noqa: PLR0913
+        self,
+        settings: Settings,
+        database: Database,
+        connection: sa.Connection,
+        journal: Journal | None,
+        *,
+        verb: str,
+        plan: Sequence[Revision],
+        on_step: OnStep,
+    ) -> None:
+        """Begin with nothing done.
+
+        Args:
+            settings: Where the scripts are.
+            database: Where they run.
+            connection: To it.
+            journal: The log of the database, if it has one.
+            verb: `upgrade` or `downgrade`.
+            plan: The scripts, in order.
+            on_step: Called after each.
+        """
+        self._settings = settings
+        self._directory = graph.script_directory(settings)
+        self._database = database
+        self._connection = connection
+        self._journal = journal
+        self._verb = verb
+        self._up = verb == "upgrade"
+        self._plan = plan
+        self._on_step = on_step
+        self._unfinished = unfinished.find(connection)
+        self._begun: Revision | None = None
+        self._uncommitted: list[Step] = []
+        self._started = time.monotonic()
+        self.session = Session(connection)
+        """What every script finds as the first one did."""
+        self.guard = Guard(connection)
+        """Of the transaction of the script that runs."""
+        self.models: object = None
+        """Alembic's `target_metadata`, as env.py gave it; if ours, the one that was asked."""
+        self.left = [*plan]
+        """What is not done yet."""
+
+    @property
+    def seconds(self) -> float:
+        """How long the revision runs."""
+        return time.monotonic() - self._started
+
+    def begin(self, current: tuple[str, ...]) -> bool:
+        """Write into the journal what is to be run next; false if nothing is left.
+
+        Args:
+            current: The revisions that the database is at.
+        """
+        scripts = graph.read(self._settings)
+        applied = {revision.id for revision in scripts.upto(current)}
+        while self.left and (self.left[0].id in applied) == self._up:
+            self.left.pop(0)
+        if self.left and self._journal:
+            beside, online = adjacent(scripts, applied), self.left[0].online
+            note = self._journal.begin(self.left[0].id, self._verb, beside, resumable=online)
+            if note:
+                self._connection.info.get(REPORT, lambda _: None)(
+                    f"revision {self.left[0]}: {note}"
+                )
+        self._started = time.monotonic()
+        self._begun = self.left[0] if self.left else None
+        return bool(self.left)
+
+    def step(self, _heads: object, context: MigrationContext) -> Iterator[RevisionStep]:
+        """Yield what Alembic is to run: one revision, so that it is committed with its stamp, whatever env.py says."""
+        if not (isinstance(self.models, Deferred) and self.models.asked):
+            self.models = context.opts.get("target_metadata")
+        context.on_version_apply_callbacks = (*context.on_version_apply_callbacks, self.applied)
+        script = self._directory.get_revision(self.left[0].id)
+        self.session.keep()
+        step = RevisionStep(self._directory.revision_map, script, self._up)
+        step.migration_fn = self._guarded(step.migration_fn, self.left[0])
+        yield from scripts(self._connection, [step])
+        self.session.restore()
+
+    def _guarded(self, script: Callable[..., None], revision: Revision) -> Callable[..., None]:
+        def run(**arguments: Any) -> None:
+            try:
+                with self.guard.script(revision):
+                    script(**arguments)
+            except ExpectedError as error:
+                script_errors.located(error, self._settings.root, revision.path)
+                raise
+
+        return run
+
+    def applied(self, *, step: Any, **_: Any) -> None:
+        """Look at what a script has left, in its transaction, before that is committed with the stamp."""
+        revision = next(each for each in self._plan if each.id == step.up_revision_id)
+        before = self._unfinished
+        unfinished.refuse(
+            self._database,
+            self._connection,
+            revision,
+            unfinished.body(revision.text, self._verb),
+            before,
+        )
+        self._uncommitted.append(Step(revision, self.seconds))
+        if self._journal:
+            self._journal.end(DONE, self.seconds)
+
+    def end(self) -> None:
+        """Tell what was done; raise ExpectedError if the revision that was begun was not."""
+        self.committed()
+        if self._begun in self.left:
+            raise ExpectedError(
+                f"{self._verb} stopped at revision {self._begun}",
+                cause="env.py caught what the script raised and went on, or one of them called sys.exit()",
+                hint="${EDITOR:-vi} migration/env.py   (let errors of context.run_migrations() through)",
+            )
+
+    def committed(self, _connection: object = None) -> None:
+        """Tell a step when the next transaction begins: only then it is certain."""
+        while self._uncommitted:
+            step = self._uncommitted.pop(0)
+            self.left.remove(step.revision)
+            self._on_step(step)
+
+    @contextmanager
+    def listening(self) -> Iterator[None]:
+        """Hear what is committed; what a script commits before its end is written into the journal with it."""
+        connection, log = self._connection, self._journal
+        hooks: dict[str, Callable[[object], None]] = {"begin": self.committed}
+        if log:
+            hooks |= {"commit": lambda _: log.write(), "rollback": lambda _: log.forget()}
+        with ExitStack() as stack:
+            stack.enter_context(
+                self.guard.listening()
+            )  # first: what the log says is no part of the script
+            for name, hook in hooks.items():
+                sa.event.listen(connection, name, hook)
+                stack.callback(sa.event.remove, connection, name, hook)
+            connection.info[JOURNAL] = log
+            try:
+                yield
+            finally:
+                if not connection.closed:  # by env.py
+                    self.session.close()
+                    connection.info.pop(JOURNAL, None)  # a connection that was lost has none

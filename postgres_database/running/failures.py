@@ -1,0 +1,119 @@
+"""What went wrong while scripts ran → an error that says what to type next."""
+
+import psycopg2
+from sqlalchemy.exc import DBAPIError
+
+from postgres_database.errors import ExpectedError
+from postgres_database.history import script_errors
+from postgres_database.history.graph import Revision
+from postgres_database.server import privileges
+from postgres_database.server.connection import Database, identifier
+from postgres_database.server.settings import Settings
+
+MENDED = "invoke {verb}{env}   (once the script is mended)"
+LOOK = "invoke status{env}"
+LOST = "57P01 57P02 57P03 57P05 08006 25P03 25P04"
+"""SQLSTATE of connections that the server ends; the driver's own words for it have none."""
+FOUND = (
+    "invoke baseline-existing{env}   (the database may be at another revision: it finds which one)"
+)
+MISSING = (
+    "invoke {verb}{env}   (once the script is mended; or the database is at another revision:"
+    " invoke baseline-existing{env} finds which one)"
+)
+ADVICE = {
+    "2D000": "invoke edit   (a procedure or DO block that commits must stand in `with op.online():`)",
+    "42P06": FOUND,
+    "42P07": FOUND,
+    "42701": FOUND,
+    "42710": FOUND,
+    "42P01": MISSING,
+    "42703": MISSING,
+    "42883": MISSING,
+    "53100": "invoke {verb}{env}   (once the server's disk has room)",
+    "58030": "invoke {verb}{env}   (once the server can write to its disk again)",
+    "25006": "invoke status{env}   (the server is a standby or read-only: the DSN must name the primary)",
+    "3F000": "invoke {verb}{env}   (with options='-c search_path=public' in the DSN: no schema of its path is there)",
+    "42501": "invoke psql{env} --command '\\du'   (the user of the DSN lacks a privilege)",
+    "42704": "invoke psql{env}   (make there what is missing: scripts name roles, types and tablespaces)",
+    "55P03": "invoke {verb}{env}   (when the table is less busy, or with a longer LOCK_TIMEOUT)",
+    "57014": "invoke {verb}{env}   (with a longer STATEMENT_TIMEOUT)",
+}
+"""What to type next, by SQLSTATE: PostgreSQL manual, appendix A."""
+
+
+def lost(database: Database, error: Exception, verb: str, revision: Revision) -> ExpectedError:
+    """Tell of a lost connection in the words of the server, not in those of who found it closed afterwards.
+
+    The driver hands on what libpq says, and not what the server said last; so it is asked how it is now.
+    """
+    more = ", and what it did outside of its transaction stays" if revision.online else ""
+    found = next(filter(_is_lost, _chain(error)), None)
+    words = database.words(found) if found else "the script caught what the driver said"
+    try:
+        with database.connect():
+            now = "the server answers again; its log says why it ended the connection"
+    except ExpectedError as refused:
+        now = f"now: {refused.cause}"
+    return ExpectedError(
+        f"{verb} stopped at revision {revision}: the connection was lost;"
+        f" the server rolls back what was not committed{more}",
+        cause=f"{words}\n{now}",
+        hint=f"invoke {verb}{database.env_option}   (with what else was typed, once the server answers: it"
+        " goes on where it was)",
+    )
+
+
+def ended(database: Database, verb: str, revision: Revision, cause: str) -> ExpectedError:
+    """Tell of a script that has ended its transaction by itself; see `guard`."""
+    return ExpectedError(
+        f"{verb} stopped at revision {revision}, which ended its transaction by itself:"
+        " what it committed stays, and it is not stamped",
+        cause=cause,
+        hint=f"invoke psql{database.env_option}   (undo what it committed; then put what must be committed by"
+        " itself into `with op.online():`, in place of COMMIT in the script)",
+    )
+
+
+def failure(
+    settings: Settings, database: Database, error: Exception, verb: str, what: str
+) -> ExpectedError:
+    """Turn what a driver or script raised into an error that says what to type next."""
+    original = error.orig if isinstance(error, DBAPIError) else error
+    words = database.words(error)
+    if not isinstance(original, psycopg2.Error):
+        words = f"{type(error).__name__}: {words}"
+    script = script_errors.place(error, settings.root)
+    place = script if code(error) else script_errors.raised(error, settings.root)
+    if place:
+        words += f"\n(in {place})"
+    file = "the script" if place == script else place.partition(",")[0]
+    advice = ADVICE.get(code(error), MENDED.replace("the script", file) if place else LOOK)
+    if code(error) == "42501":
+        user = identifier(database.dsn.parts.get("user", "") or "…")
+        advice = privileges.advice(words, user) or advice
+    if database.label == "scratch":
+        advice = "invoke check   (once the script is mended; or SCRATCH_DSN names a server that has what it needs)"
+    hint = advice.format(verb=verb, env=database.env_option)
+    return ExpectedError(what, cause=words, hint=hint)
+
+
+def _chain(error: BaseException | None) -> list[BaseException]:
+    """Return an error and what it arose from or after, the first one first."""
+    found: list[BaseException] = []
+    while error and error not in found:
+        found.insert(0, error)
+        error = error.__cause__ or error.__context__
+    return found
+
+
+def _is_lost(error: BaseException) -> bool:
+    """Tell whether an error is that of a connection which was lost, before others found it closed."""
+    original = getattr(error, "orig", error)
+    return isinstance(original, psycopg2.OperationalError) and (original.pgcode or LOST) in LOST
+
+
+def code(error: Exception) -> str:
+    """Return the SQLSTATE of what went wrong; empty if it was not the server who said it."""
+    original = error.orig if isinstance(error, DBAPIError) else error
+    return getattr(original, "pgcode", None) or ""

@@ -1,0 +1,196 @@
+"""The transaction of a script: only the runner ends it, together with its stamp.
+
+A script that commits by itself would be half done when it fails, and its first half done twice by the next run. So SQL
+that controls the transaction is refused before it runs. What is run past SQLAlchemy is noticed by a savepoint: it is
+gone once its transaction has ended, whatever has ended it (PostgreSQL manual, "SAVEPOINT").
+"""
+
+import re
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, contextmanager
+from typing import Any
+
+import psycopg2
+import sqlalchemy as sa
+from psycopg2.extensions import STATUS_BEGIN, STATUS_IN_TRANSACTION, TRANSACTION_STATUS_IDLE
+from sqlalchemy.exc import InvalidRequestError
+
+from postgres_database.errors import ExpectedError
+from postgres_database.history.graph import Revision
+from postgres_database.sql.tokens import statements
+
+CONTROL = re.compile(
+    r"(?:BEGIN|START TRANSACTION|COMMIT(?! PREPARED)|END|ABORT|ROLLBACK(?! PREPARED)|PREPARE TRANSACTION)\b"
+    r"(?!(?: WORK| TRANSACTION)? TO\b)",  # a savepoint stays within the transaction
+    re.IGNORECASE,
+)
+"""How statements begin that begin or end a transaction."""
+MAYBE = re.compile(r"\b(?:BEGIN|START|COMMIT|END|ABORT|ROLLBACK|PREPARE)\b", re.IGNORECASE)
+SAVEPOINT = "postgres_database_script"
+GONE = ("3B001", "25P01")
+"""SQLSTATE of a savepoint that is not there, in another transaction or outside of any."""
+ISOLATES = re.compile(r"\bISOLATION\b|\bSET\s+TRANSACTION\b|\btransaction_\w+", re.IGNORECASE)
+"""What a script may only set before the first query of its transaction, and not behind a savepoint."""
+COMMIT, ROLLBACK = "commit() of its connection", "rollback() of its connection"
+
+
+def refuse(sql: str) -> None:
+    """Raise ExpectedError, before it runs, if some SQL of a script begins or ends a transaction."""
+    if not MAYBE.search(sql):  # most often; then it need not be taken apart
+        return
+    for statement in statements(sql):
+        if match := CONTROL.match(statement):
+            raise _refusal(match[0].upper())
+
+
+def _refusal(what: str) -> ExpectedError:
+    return ExpectedError(
+        f"a script must not run {what}: its transaction ends with its stamp",
+        cause="what it commits before its stamp would be done again after a failure",
+        hint="invoke edit   (leave that out; what must be committed by itself goes into `with op.online():`,"
+        " where each operation is a transaction of its own)",
+    )
+
+
+class Guard:
+    """Watches the transaction of a script. What the script runs in autocommit mode is not its business."""
+
+    def __init__(self, connection: sa.Connection) -> None:
+        """Watch nothing yet; see `listening`, and `script` within it."""
+        self._connection = connection
+        self._driver: Any = connection.connection.driver_connection
+        self._running = self._online = self._marked = self._markable = False
+        self._fault: ExpectedError | None = None
+        self.ended = False
+        """Whether a script has ended its transaction by itself: what it committed stays."""
+
+    @property
+    def lost(self) -> bool:
+        """Whether the connection is lost."""
+        return bool(self._driver.closed)
+
+    @contextmanager
+    def listening(self) -> Iterator[None]:
+        """Hear of what begins and ends a transaction, before those who listen from within the block."""
+        hooks: dict[str, Callable[..., None]] = {
+            "begin": self._begins,
+            "commit": self._commits,
+            "rollback": self._rolls_back,
+            "before_cursor_execute": self._executes,
+        }
+        with ExitStack() as stack:
+            for name, hook in hooks.items():
+                sa.event.listen(self._connection, name, hook)
+                stack.callback(sa.event.remove, self._connection, name, hook)
+            yield
+
+    @contextmanager
+    def script(self, revision: Revision) -> Iterator[None]:
+        """Run the script of a revision in the block, in a transaction that is begun already.
+
+        Raises:
+            ExpectedError: It ends its transaction by itself; it must not be stamped.
+        """
+        self._online, self._fault = revision.online, None
+        self._markable = not ISOLATES.search(revision.text)
+        self._mark()
+        self._running = True
+        try:
+            yield
+            self._finish()
+        except InvalidRequestError as error:  # SQLAlchemy knows that the transaction has ended
+            self._look_back()
+            if self._fault:
+                raise self._fault from error
+            raise
+        except BaseException:
+            self._look_back()
+            raise
+        finally:
+            self._running = False
+
+    def _finish(self) -> None:
+        if self._fault:
+            raise self._fault
+        self._release()
+
+    def _executes(self, _connection: sa.Connection, _cursor: object, sql: str, *_: object) -> None:
+        if self._running:
+            refuse(sql)
+
+    def _begins(self, _connection: sa.Connection) -> None:
+        if not self._running:
+            return
+        if self._driver.autocommit:  # it was the beginning of this block that has committed
+            self._fault = None
+        elif self._fault:
+            raise self._fault
+        else:
+            self._mark()
+
+    def _commits(self, _connection: sa.Connection) -> None:
+        if not self._running or self._driver.autocommit:
+            return
+        refusal = _refusal(COMMIT)
+        if not self._online:
+            self._driver.rollback()  # SQLAlchemy takes the transaction for ended
+            self._marked = False
+            self._fault = refusal
+            raise refusal
+        self._release()
+        self._fault = refusal
+
+    def _rolls_back(self, _connection: sa.Connection) -> None:
+        """Let it be done: it may be how the script answers an error, which is what is to be told."""
+        if self._running and not self._driver.autocommit:
+            self._marked = False
+            self._fault = _refusal(ROLLBACK)
+
+    def _mark(self) -> None:
+        if self._markable and not self._driver.autocommit:
+            self._run(f"SAVEPOINT {SAVEPOINT}")
+            self._marked = True
+
+    def _release(self) -> None:
+        """Raise ExpectedError if the transaction is another one than that which was begun."""
+        gone = self._is_idle
+        if self._marked and not gone:
+            try:
+                self._run(f"RELEASE SAVEPOINT {SAVEPOINT}")
+            except psycopg2.Error as error:
+                if self.lost or error.pgcode not in GONE:
+                    raise
+                gone = True
+        self._marked = False
+        if gone:
+            self.ended = True
+            self._driver.rollback()
+            self._fault = ExpectedError(
+                "the script has ended its transaction by itself",
+                cause="it ran COMMIT, ROLLBACK or the like in a way that is not seen beforehand",
+            )
+            raise self._fault
+
+    def _look_back(self) -> None:
+        """Notice, after a failure, whether the transaction is still the one that was begun; roll it back."""
+        if self.lost or self._driver.autocommit:
+            return
+        self.ended = self.ended or self._is_idle
+        if self._marked and not self.ended:
+            try:
+                self._run(f"ROLLBACK TO SAVEPOINT {SAVEPOINT}")
+            except psycopg2.Error as error:
+                self.ended = error.pgcode in GONE
+        self._marked = False
+        if not self.lost:
+            self._driver.rollback()
+
+    @property
+    def _is_idle(self) -> bool:
+        """Whether the server is in no transaction, where the driver is in one."""
+        inside = self._driver.status in (STATUS_BEGIN, STATUS_IN_TRANSACTION)
+        return inside and self._driver.get_transaction_status() == TRANSACTION_STATUS_IDLE
+
+    def _run(self, sql: str) -> None:
+        with self._driver.cursor() as cursor:
+            cursor.execute(sql)

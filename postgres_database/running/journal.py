@@ -1,0 +1,348 @@
+"""What was done to a target: a row for each revision that was run, and how far one came that was interrupted.
+
+The row of a revision is there before it begins, and is closed in the transaction that stamps it. What a script
+commits in between stands in the row by the same commit, so that the next run goes on behind it. That holds for the
+tables and columns it was done to, as the catalog knows them (OID and number), and as long as the database stays at the
+revision where the script was interrupted.
+"""
+
+import getpass
+import json
+import socket
+from collections import Counter
+from collections.abc import Iterator, Sequence
+from contextlib import AbstractContextManager, closing, contextmanager
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any
+
+import psycopg2
+import sqlalchemy as sa
+
+from postgres_database import __version__
+from postgres_database.running import identity
+from postgres_database.server.connection import Database, identifier
+from postgres_database.server.transactions import SAFELY, usual_path
+
+JOURNAL = "postgres_database.journal"
+"""Where the information of a connection has the journal, while scripts run."""
+RUNNING, DONE, FAILED, INTERRUPTED = "running", "done", "failed", "interrupted"
+FORBIDDEN = ("42501", "3F000", "25006")
+"""SQLSTATE of a missing privilege, a missing schema, and a database that only lets itself be read."""
+
+CREATE = """
+    CREATE TABLE IF NOT EXISTS {} (
+        revision text NOT NULL,
+        direction text NOT NULL,
+        started timestamptz NOT NULL DEFAULT clock_timestamp(),
+        seconds numeric(12, 3),
+        who text NOT NULL,
+        host text NOT NULL,
+        tool text NOT NULL,
+        outcome text NOT NULL,
+        progress jsonb,
+        PRIMARY KEY (started, revision)
+    )
+"""
+RIGHTS = "SELECT bool_and(has_table_privilege(%(table)s, r)) FROM unnest('{SELECT,INSERT,UPDATE}'::text[]) AS r"
+# What came to no end counts until the same revision came to one, up or down.
+LEFT = """
+    SELECT progress FROM {0} AS log
+    WHERE revision = %s AND direction = %s AND progress IS NOT NULL AND started > coalesce(
+        (SELECT max(started) FROM {0} WHERE revision = log.revision AND outcome = 'done'), '-infinity')
+    ORDER BY started DESC LIMIT 1
+"""
+# A row that was restored, copied or edited was written by another transaction than it says. In a clone of the whole
+# database, and after pg_upgrade, it is the same one (PostgreSQL manual, "System Columns").
+WRITTEN = "jsonb_build_object('xact', pg_current_xact_id()::text)"
+GENUINE = "coalesce(mod((progress ->> 'xact')::numeric, 4294967296) = xmin::text::numeric, false)"
+ENDED = {"ended": True}
+SETTLE = f"""
+    UPDATE {{}} SET progress = %(ended)s
+    WHERE progress IS NOT NULL AND progress <> %(ended)s AND NOT (
+        {GENUINE} AND revision = ANY (CASE direction WHEN 'upgrade' THEN %(up)s::text[] ELSE %(down)s::text[] END))
+"""  # noqa: S608 - a constant
+HALF_DONE = """
+    SELECT DISTINCT revision FROM {} WHERE direction = 'upgrade' AND progress IS NOT NULL AND progress <> %s
+"""
+INTERRUPT = f"UPDATE {{}} SET outcome = %s, progress = progress || {WRITTEN} WHERE outcome = %s"  # noqa: S608
+# A script may have left a transaction that is about to end.
+UPDATE = SAFELY + "; UPDATE {table} SET {columns} WHERE (revision, started) = (%s, %s)"  # noqa: S608 - names are quoted
+INSERT = f"""
+    INSERT INTO {{}} (revision, direction, who, host, tool, outcome, progress)
+    VALUES (%s, %s, %s || session_user, %s, %s, %s, %s::jsonb || {WRITTEN}) RETURNING started
+"""  # noqa: S608 - a constant
+ENTRIES = """
+    SELECT revision, direction, started, seconds::float, who, host, tool, outcome FROM {} ORDER BY started
+"""
+
+
+@dataclass(frozen=True)
+class Entry:
+    """A revision that was run, as the log tells it."""
+
+    revision: str
+    direction: str
+    started: datetime
+    seconds: float | None
+    who: str
+    host: str
+    tool: str
+    outcome: str
+
+
+class Journal:
+    """The log of a target while revisions are run, and what of a script is done already."""
+
+    def __init__(self, connection: sa.Connection, table: str) -> None:
+        """Use `open_journal`."""
+        self._connection = connection
+        self._table = table
+        self._row: tuple[str, datetime] | None = None
+        self._uncommitted: list[str] = []
+        self._steps: dict[str, dict[str, Any]] = {}
+        """By the name of a step: how many times it was done, and on what."""
+        self._positions: dict[str, dict[str, Any]] = {}
+        """By the name of a long step: where it is, and on what it is done."""
+        self._left: Counter[str] = Counter()
+        self.resumable = False
+        """Whether the script commits before its end."""
+
+    def begin(
+        self,
+        revision: str,
+        direction: str,
+        adjacent: tuple[list[str], list[str]],
+        *,
+        resumable: bool,
+    ) -> str:
+        """Write down that a revision is begun, and read how far an earlier run came; outside a transaction.
+
+        Args:
+            revision: Which.
+            direction: `upgrade` or `downgrade`.
+            adjacent: The revisions that may be run next, up and down: only they can be half done.
+            resumable: Whether the script commits before its end.
+
+        Returns:
+            Why steps of an earlier run are done again, if they are.
+        """
+        self.resumable = resumable
+        again = self._row is not None and self._row[0] == revision
+        with self._connection.begin(), self._cursor() as cursor:
+            _settle(cursor, self._table, adjacent)
+            cursor.execute(LEFT.format(self._table), (revision, direction))
+            row: tuple[Any, ...] = cursor.fetchone() or ({},)
+            progress: dict[str, Any] = row[0]
+            note = self._read(cursor, progress)
+            if again:
+                self._set(cursor, outcome=RUNNING)
+                return note
+            cursor.execute(INTERRUPT.format(self._table), (INTERRUPTED, RUNNING))
+            values = (revision, direction, _person(), socket.gethostname(), __version__, RUNNING)
+            text = self._text() if self._steps or self._positions else None
+            cursor.execute(INSERT.format(self._table), (*values, text))
+            self._row = revision, cursor.fetchone()[0]
+            return note
+
+    def _read(self, cursor: Any, progress: dict[str, Any]) -> str:
+        """Take over what an earlier run has done, as far as that is still there; return what is not, in words."""
+        found = [progress.get("steps", {}), progress.get("positions", {})]
+        live = identity.live(cursor, [each["on"] for kind in found for each in kind.values()])
+
+        def holds(on: identity.Identity) -> bool:
+            return all(oid in live and {*numbers} <= live[oid] for oid, numbers in on.items())
+
+        self._steps, self._positions = (
+            {name: each for name, each in kind.items() if holds(each["on"])} for kind in found
+        )
+        self._left = Counter({name: each["times"] for name, each in self._steps.items()})
+        if progress == ENDED:
+            return (
+                "an earlier run of it was interrupted, and since then the database was brought to another revision,"
+                " stamped or restored: all its steps are run"
+            )
+        if gone := sum(map(len, found)) - len(self._steps) - len(self._positions):
+            return f"tables or columns that an earlier run has changed are gone: {gone} of its steps are run again"
+        return ""
+
+    def take(self, sql: str) -> bool:
+        """Tell whether an earlier run has done a step; it counts once."""
+        step = identity.name(sql)
+        if self._left[step] <= 0:
+            return False
+        self._left[step] -= 1
+        return True
+
+    def did(self, sql: str) -> None:
+        """Remember a step; it is written down when its transaction is committed."""
+        self._uncommitted.append(sql)
+
+    def write(self) -> None:
+        """Write down the steps that were done, in the transaction that did them."""
+        if not self._uncommitted or not self._row:
+            return
+        with self._cursor() as cursor:
+            live = identity.live(cursor, [each["on"] for each in self._steps.values()])
+            for each in self._steps.values():  # what the script itself has dropped since
+                each["on"] = {
+                    oid: [number for number in numbers if number in live[oid]]
+                    for oid, numbers in each["on"].items()
+                    if oid in live
+                }
+            for sql in self._uncommitted:
+                step = self._steps.setdefault(identity.name(sql), {"times": 0, "on": {}})
+                step["times"] += 1
+                step["on"] |= self._identity(cursor, sql)
+                self._positions.pop(identity.name(sql), None)
+            self._uncommitted.clear()
+            self._write(cursor)
+
+    def forget(self) -> None:
+        """Forget the steps of a transaction that was rolled back."""
+        self._uncommitted.clear()
+
+    def position(self, sql: str) -> Sequence[str] | None:
+        """Return where a long step is."""
+        found = self._positions.get(identity.name(sql))
+        return found["at"] if found else None
+
+    def move(self, cursor: Any, sql: str, position: Sequence[str]) -> None:
+        """Write down by this cursor, in the transaction that moves it, where a long step is."""
+        name = identity.name(sql)
+        if name not in self._positions:
+            self._positions[name] = {"on": self._identity(cursor, sql)}
+        self._positions[name]["at"] = position
+        self._write(cursor)
+
+    def end(self, outcome: str, seconds: float) -> None:
+        """Close the row of the revision: in the transaction of its stamp, or after it failed."""
+        if self._row is None:
+            return
+        facts: dict[str, Any] = {"outcome": outcome, "seconds": round(seconds, 3)}
+        with self._cursor() as cursor:
+            self._set(cursor, **facts, **({"progress": None} if outcome == DONE else {}))
+        self.forget()
+        if outcome == DONE:
+            self._row = None
+
+    def _cursor(self) -> AbstractContextManager[Any]:
+        return _cursor(self._connection)
+
+    def _identity(self, cursor: Any, sql: str) -> identity.Identity:
+        return identity.of(cursor, sql, usual_path(self._connection).schemas, self._table)
+
+    def _write(self, cursor: Any) -> None:
+        if self._row:
+            self._set(cursor, progress=self._text())
+
+    def _text(self) -> str:
+        return json.dumps({"steps": self._steps, "positions": self._positions})
+
+    def _set(self, cursor: Any, **values: object) -> None:
+        """Change the row of the revision that runs."""
+        progress = f"progress = {'%s::jsonb' if 'progress' in values else 'progress'} || {WRITTEN}"
+        columns = ", ".join([*(f"{each} = %s" for each in values if each != "progress"), progress])
+        update = UPDATE.format(table=self._table, columns=columns)
+        cursor.execute(update, (*values.values(), *(self._row or ())))
+
+
+def open_journal(database: Database, connection: sa.Connection) -> Journal | None:
+    """Return the log of a database, made if it is missing; None where the user may not make or write it.
+
+    A log is no condition of an upgrade: without one a script that was interrupted is guarded by the catalog alone.
+    """
+    try:
+        with connection.begin(), _cursor(connection) as cursor:
+            table = _table(database, connection)
+            if table is None:
+                return None
+            cursor.execute("SELECT to_regclass(%s) IS NULL", (table,))
+            if cursor.fetchone()[0]:
+                cursor.execute(CREATE.format(table))
+            cursor.execute(RIGHTS, {"table": table})
+            if not cursor.fetchone()[0]:
+                return None
+    except psycopg2.Error as error:
+        if error.pgcode in FORBIDDEN:
+            return None
+        raise
+    return Journal(connection, table)
+
+
+def settle(
+    database: Database,
+    connection: sa.Connection,
+    adjacent: tuple[list[str], list[str]] = ([], []),
+) -> None:
+    """End what the log says of half done revisions that cannot be next any more, after a stamp, in its transaction.
+
+    Args:
+        database: Whose log.
+        connection: To it.
+        adjacent: The revisions that may be run next, up and down.
+    """
+    with _cursor(connection) as cursor:
+        table = _table(database, connection)
+        cursor.execute("SELECT to_regclass(%s)", (table,))
+        if table is None or cursor.fetchone()[0] is None:
+            return
+        cursor.execute(RIGHTS, {"table": table})
+        if cursor.fetchone()[0]:
+            _settle(cursor, table, adjacent)
+
+
+def _settle(cursor: Any, table: str, adjacent: tuple[list[str], list[str]]) -> None:
+    up, down = adjacent
+    values = {"ended": json.dumps(ENDED), "up": up, "down": down}
+    cursor.execute(SETTLE.format(table), values)
+
+
+def half_done(database: Database) -> list[str]:
+    """Return the revisions whose upgrade has committed some of its steps and not come to its end. Only reads."""
+    with _reading(database) as (cursor, table):
+        if table is None:
+            return []
+        cursor.execute(HALF_DONE.format(table), (json.dumps(ENDED),))
+        return [revision for (revision,) in cursor.fetchall()]
+
+
+def read(database: Database) -> list[Entry]:
+    """Return what the log of a database tells, the oldest first; nothing if there is none. Only reads."""
+    with _reading(database) as (cursor, table):
+        if table is None:
+            return []
+        cursor.execute(ENTRIES.format(table))
+        return [Entry(*row) for row in cursor.fetchall()]
+
+
+@contextmanager
+def _reading(database: Database) -> Iterator[tuple[Any, str | None]]:
+    """Return a cursor that only reads, and the name of the log, if there is one."""
+    with (
+        database.connect() as connection,
+        connection.begin(),
+        _cursor(connection) as cursor,
+    ):
+        cursor.execute("SET TRANSACTION READ ONLY")
+        table = _table(database, connection)
+        cursor.execute("SELECT to_regclass(%s) IS NOT NULL", (table,))
+        yield cursor, table if cursor.fetchone()[0] else None
+
+
+def _table(database: Database, connection: sa.Connection) -> str | None:
+    """Return the name of the log for SQL: beside the version table, or where that will be made."""
+    schema = database.version_schema(connection)
+    return schema and f"{identifier(schema)}.{identifier(database.versions.log)}"
+
+
+def _cursor(connection: sa.Connection) -> AbstractContextManager[Any]:
+    return closing(connection.connection.cursor())
+
+
+def _person() -> str:
+    """Return who started the command, if the machine knows, for the user of the database to follow."""
+    try:
+        return f"{getpass.getuser()} as "
+    except (KeyError, OSError):  # of a container's account without a name
+        return ""

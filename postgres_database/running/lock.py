@@ -1,0 +1,121 @@
+"""One runner at a time: whose turn it is to change a database by a history.
+
+The connection that works holds the lock, so that it ends when the last statement has ended, also that of a command
+that was killed. It is polled: whoever waits inside the server for an advisory lock stands in the way of CREATE INDEX
+CONCURRENTLY, which waits for all others (PostgreSQL manual, CREATE INDEX, "Building Indexes Concurrently").
+"""
+
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
+
+import psycopg2
+import sqlalchemy as sa
+from sqlalchemy.exc import DBAPIError, SQLAlchemyError
+
+from postgres_database.errors import ExpectedError
+from postgres_database.server import pooler
+from postgres_database.server.connection import Database
+from postgres_database.server.settings import milliseconds
+
+POLLED = 0.2  # seconds
+# Two histories in two schemas do not wait for each other; a lock is of one database by itself.
+KEY = "hashtextextended('postgres-database: ' || coalesce(:schema, '') || '.' || :name, 0)"
+TRY_LOCK = sa.text(f"SELECT pg_try_advisory_lock({KEY})")
+UNLOCK = sa.text(f"SELECT pg_advisory_unlock({KEY})")
+# Without the rights of pg_monitor, of another user's session only pid and user are to be seen.
+WHO_LOCKS = sa.text(
+    f"""
+    SELECT concat('pid ', a.pid, ' (', a.usename, ' at ' || host(a.client_addr), ')',
+                  ' since ' || to_char(a.backend_start, 'YYYY-MM-DD HH24:MI:SS'))
+    FROM pg_locks l
+    JOIN pg_stat_activity a USING (pid)
+    WHERE l.locktype = 'advisory' AND l.granted AND l.objsubid = 1
+      AND l.database = (SELECT oid FROM pg_database WHERE datname = current_database())
+      AND (l.classid::bigint << 32 | l.objid::bigint) = {KEY}
+    """  # noqa: S608 - a constant
+)
+# The server looks whether we are still there, also in the middle of a statement (PostgreSQL manual, "Connection
+# Settings"); it cannot on every system.
+WATCHFUL = (
+    "SET tcp_keepalives_idle = 5; SET tcp_keepalives_interval = 2; SET tcp_keepalives_count = 3",
+    "SET client_connection_check_interval = '1s'",
+    "SET idle_session_timeout = 0",
+)
+
+
+def limit(text: str) -> float | None:
+    """Return how many seconds to wait, from `30s`, `5min` or `0`; None, for ever, if nothing is said.
+
+    Raises:
+        ExpectedError: It is no time, or has no unit, though milliseconds can hardly be meant.
+    """
+    if not text:
+        return None
+    time = milliseconds(text)
+    if time is None or (time and text.isdigit()):
+        raise ExpectedError(
+            f"--wait {text} is no time", hint="--wait 30s   (or 500ms, 5min, 1h, 0)"
+        )
+    return time / 1000
+
+
+@contextmanager
+def taken(
+    database: Database,
+    connection: sa.Connection,
+    on_wait: Callable[[str], None],
+    wait: float | None,
+) -> Iterator[None]:
+    """Wait until nobody else changes this database by this history, and keep others out.
+
+    Args:
+        database: Which.
+        connection: The one that will work.
+        on_wait: Told who that is if there is somebody to wait for, once for each.
+        wait: How many seconds to wait at most; None: for ever.
+
+    Raises:
+        ExpectedError: Somebody else still works, or a pooler stands between that cannot keep a lock.
+    """
+    pooler.refuse(database, connection)
+    for statement in WATCHFUL:
+        with suppress(DBAPIError), connection.begin():
+            connection.exec_driver_sql(statement)
+    with connection.begin():
+        key = {"schema": database.version_schema(connection), "name": database.versions.name}
+    _take(database, connection, key, on_wait, wait)
+    try:
+        yield
+    finally:
+        if not connection.invalidated:  # else the lock has ended with it
+            with suppress(SQLAlchemyError, psycopg2.Error):  # it may be lost all the same
+                connection.rollback()
+                with connection.begin():
+                    connection.execute(UNLOCK, key)
+
+
+def _take(
+    database: Database,
+    connection: sa.Connection,
+    key: dict[str, str | None],
+    on_wait: Callable[[str], None],
+    wait: float | None,
+) -> None:
+    started = time.monotonic()
+    told = ""
+    while True:
+        with connection.begin():
+            if connection.execute(TRY_LOCK, key).scalar_one():
+                return
+            who = connection.execute(WHO_LOCKS, key).scalar() or told or "somebody"
+        if wait is not None and time.monotonic() - started >= wait:
+            raise ExpectedError(
+                f"{database.dsn} is being changed by another command; nothing was done",
+                cause=f"it is {who}; waited {wait:g} s",
+                hint=f"invoke status{database.env_option}   (and the same command again, or with a longer --wait)",
+            )
+        if who != told:
+            on_wait(f"another command: {who}")
+            told = who
+        time.sleep(POLLED)

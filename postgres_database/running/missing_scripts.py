@@ -1,0 +1,59 @@
+"""Whether what a database says it is at can be: its scripts are there, or who has run those that are not."""
+
+from collections.abc import Collection
+from datetime import UTC
+
+from postgres_database.errors import ExpectedError
+from postgres_database.history.graph import History
+from postgres_database.running import journal
+from postgres_database.server.connection import Database
+
+
+def require(scripts: History, database: Database, current: Collection[str]) -> None:
+    """Raise ExpectedError if a database is at what is not among the scripts, or at a revision and one before it."""
+    unknown = sorted(each for each in current if each not in scripts)
+    if unknown:
+        raise ExpectedError(
+            f"the database is at revision {', '.join(unknown)}, which is not in migration/versions",
+            cause="it was upgraded with a script that this checkout does not have\n"
+            + origin(database, unknown),
+            hint=f"git pull   (if that does not bring the script: git log --all --oneline -S{unknown[0]} finds its"
+            f" branch; if it is lost for good: invoke stamp{database.env_option} --purge --target …)",
+        )
+    for revision in current:
+        below = _below(scripts, revision)
+        if doubled := sorted(below.intersection(current)):
+            raise ExpectedError(
+                f"the database says that it is at {revision} and at {', '.join(doubled)}, which comes before",
+                cause="its version table has a row for each; Alembic writes only the last revision of a branch",
+                hint=f"invoke stamp{database.env_option} --purge --target {revision}"
+                "   (it compares the database with that revision)",
+            )
+
+
+def _below(scripts: History, revision: str) -> set[str]:
+    """Return what leads to a revision."""
+    found: set[str] = set()
+    waiting = [*scripts[revision].parents]
+    while waiting:
+        each = waiting.pop()
+        if each not in found:
+            found.add(each)
+            waiting += scripts[each].parents
+    return found
+
+
+def origin(database: Database, revisions: Collection[str]) -> str:
+    """Return who has brought a database to revisions, and when, a line each; says if the log does not know."""
+    log = journal.read(database)
+    lines = []
+    for revision in revisions:
+        runs = [each for each in log if each.revision == revision and each.direction == "upgrade"]
+        if runs:
+            when = runs[-1].started.astimezone(UTC)
+            lines.append(
+                f"{revision} was run by {runs[-1].who} on {runs[-1].host}, {when:%Y-%m-%d %H:%M} UTC"
+            )
+        else:
+            lines.append(f"the log of the database does not say who has run {revision}")
+    return "\n".join(lines)

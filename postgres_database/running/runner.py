@@ -1,0 +1,265 @@
+"""Alembic's commands on a connection, with their failures told in our words."""
+
+import io
+import re
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import AbstractContextManager, contextmanager, redirect_stdout, suppress
+from dataclasses import dataclass
+from typing import Any
+
+import psycopg2
+import sqlalchemy as sa
+from alembic import command
+from alembic.runtime.migration import MigrationContext
+from alembic.util import CommandError
+from sqlalchemy.exc import DBAPIError, SQLAlchemyError
+
+from postgres_database.errors import ExpectedError
+from postgres_database.history import env_script, graph, script_errors
+from postgres_database.history.env_script import EnvScript
+from postgres_database.history.graph import Revision
+from postgres_database.running import failures, journal, lock, stamped
+from postgres_database.running.execution import OnStep, Running
+from postgres_database.running.journal import FAILED, INTERRUPTED, Journal
+from postgres_database.server import transactions
+from postgres_database.server.connection import Database, cancelled_by_ctrl_c, identifier
+from postgres_database.server.settings import Settings
+
+
+class BlockedError(ExpectedError):
+    """A revision did not get a lock; it was rolled back as a whole and may be run again."""
+
+    def __init__(self, revision: Revision, error: ExpectedError) -> None:
+        """Say of which revision an error is told."""
+        super().__init__(error.what, cause=error.cause, hint=error.hint)
+        self.revision = revision
+
+
+COMMANDS: dict[str, Callable[..., None]] = {
+    "upgrade": command.upgrade,
+    "downgrade": command.downgrade,
+}
+BLOCKED = ("55P03", "40P01")
+"""SQLSTATE of a lock that was not to be had in time, and of a deadlock."""
+
+
+@dataclass(frozen=True)
+class Runner:
+    """Alembic on one connection to one database. Use `runner.open_runner`."""
+
+    settings: Settings
+    database: Database
+    connection: sa.Connection
+    log: Journal | None = None
+    """The log of the target; scratch databases have none."""
+
+    def current(self) -> tuple[str, ...]:
+        """Return the revisions that the database is stamped with."""
+        with self.connection.begin():
+            return stamped.read(self.database, self.connection)
+
+    def upgrade(self, plan: Sequence[Revision], on_step: OnStep = lambda _: None) -> object:
+        """Run the upgrades of `plan`, each in a transaction of its own together with its stamp.
+
+        Returns:
+            Alembic's `target_metadata`, as env.py gave it to them; see `running.Running.models`.
+
+        Raises:
+            ExpectedError: A revision failed and was rolled back; those before it stay.
+        """
+        return self._run("upgrade", plan, on_step)
+
+    def downgrade(self, plan: Sequence[Revision], on_step: OnStep = lambda _: None) -> None:
+        """Run the downgrades of `plan`; otherwise like `upgrade`."""
+        self._run("downgrade", plan, on_step)
+
+    def stamp(self, targets: Sequence[str], *, purge: bool = False) -> None:
+        """Write revisions into the version table, in one transaction, and run nothing.
+
+        A script that was half done is begun anew after that: a stamp says what the database is.
+        """
+        directory = graph.script_directory(self.settings)
+        try:
+            with self.connection.begin():
+                options = stamped.ready(self.database, self.connection)
+                context = MigrationContext.configure(self.connection, opts=options)
+                if purge:
+                    stamped.clear(self.database, self.connection)
+                goals: Any = list(targets)  # Alembic takes several; its type hint does not say so
+                context.stamp(directory, goals)
+                journal.settle(self.database, self.connection)
+        except DBAPIError as error:
+            raise failures.failure(
+                self.settings,
+                self.database,
+                error,
+                "stamp",
+                f"{self.database.dsn} cannot be stamped",
+            ) from error
+
+    def require_writable(self) -> None:
+        """Raise ExpectedError if the database only lets itself be read."""
+        with self.connection.begin():
+            show = sa.text("SELECT current_setting('transaction_read_only'), pg_is_in_recovery()")
+            read_only, standby = self.connection.execute(show).one()
+        if read_only == "on":
+            status = f"invoke status{self.database.env_option}"
+            name = self.database.dsn.database
+            raise ExpectedError(
+                f"{self.database.dsn} only lets itself be read",
+                cause="it is a standby" if standby else "default_transaction_read_only is on",
+                hint=f"{status}   (once the DSN names the primary; with several hosts, add"
+                " target_session_attrs=read-write)"
+                if standby
+                else f"{status}   (once it is writable: ALTER DATABASE {identifier(name)}, or ALTER ROLE, …"
+                " RESET default_transaction_read_only)",
+            )
+
+    def alone(
+        self, on_wait: Callable[[str], None], wait: float | None = None
+    ) -> AbstractContextManager[None]:
+        """Wait until nobody else changes this database by this history, and keep others out; see `turn.taken`."""
+        return lock.taken(self.database, self.connection, on_wait, wait)
+
+    def _run(self, verb: str, plan: Sequence[Revision], on_step: OnStep) -> object:
+        """Run the scripts of a plan; what is committed is told, and what failed says where it stopped."""
+        run = Running(
+            self.settings,
+            self.database,
+            self.connection,
+            self.log,
+            verb=verb,
+            plan=plan,
+            on_step=on_step,
+        )
+        with self.connection.begin():
+            options = stamped.ready(self.database, self.connection)
+        try:
+            with run.listening(), cancelled_by_ctrl_c(self.connection):
+                while run.begin(self.current()):
+                    env_script.run(
+                        self.settings, self.database, self.connection, run.step, **options
+                    )
+                    run.end()
+        except ExpectedError as error:
+            self._log(FAILED, run)
+            if run.guard.ended:
+                raise failures.ended(self.database, verb, run.left[0], error.cause) from error
+            raise
+        except Exception as error:
+            self._log(FAILED, run)
+            if run.guard.lost and not self.connection.closed:
+                raise failures.lost(self.database, error, verb, run.left[0]) from error
+            failure = failures.failure(
+                self.settings, self.database, error, verb, self._stopped(verb, run.left[0])
+            )
+            if run.guard.ended:
+                raise failures.ended(self.database, verb, run.left[0], failure.cause) from error
+            if failures.code(error) in BLOCKED:
+                raise BlockedError(run.left[0], failure) from error
+            raise failure from error
+        except BaseException:
+            self._log(INTERRUPTED, run)
+            raise
+        return run.models
+
+    def _log(self, outcome: str, run: Running) -> None:
+        """Bring the session back to what it was before a script failed, and write that down."""
+        if self.connection.closed:  # by env.py
+            return
+        transactions.leave(self.connection)
+        if self.connection.invalidated:
+            return
+        with suppress(psycopg2.Error, SQLAlchemyError):  # the connection may be lost
+            self.connection.rollback()
+            run.session.restore()
+            if self.log:
+                with self.connection.begin():
+                    self.log.end(outcome, run.seconds)
+
+    def _stopped(self, verb: str, revision: Revision) -> str:
+        if self.database.label == "scratch":
+            return f"the history does not run on a scratch database: {verb} of revision {revision}"
+        parts = f"{verb} stopped at revision {revision}; its transaction was rolled back"
+        return parts + (", but not what it did outside of it" if revision.online else "")
+
+
+@contextmanager
+def open_runner(settings: Settings, database: Database) -> Iterator[Runner]:
+    """Connect to a database and run Alembic there."""
+    with database.connect() as connection:
+        runner = Runner(settings, database, connection)
+        try:
+            yield runner
+        except DBAPIError as error:
+            raise failures.failure(
+                settings, database, error, "status", f"{database.dsn} refused a statement"
+            ) from error
+
+
+def offline(settings: Settings, verb: str, start: str, end: str) -> str:
+    """Return the SQL that would bring a database from one revision to another.
+
+    Raises:
+        ExpectedError: A script cannot be printed without a database.
+    """
+    config = graph.alembic_config(settings)
+    config.output_buffer = output = io.StringIO()
+    said = io.StringIO()  # what scripts print is no part of the SQL
+    try:
+        with script_errors.told(settings), redirect_stdout(said):
+            COMMANDS[verb](config, f"{start}:{end}", sql=True)
+    except ExpectedError as error:
+        if error.__cause__:  # else the script itself refuses, and says why
+            error.hint = (
+                f"invoke {verb}{settings.env_option}   (a script that reads rows cannot be printed)"
+            )
+        raise
+    except (Exception, SystemExit) as error:
+        if isinstance(error, Exception) or not output.getvalue():
+            raise EnvScript(settings).failed(error, str(error)) from error
+    if not output.getvalue():
+        raise EnvScript(settings).error(
+            "ended without printing anything", "it never came to context.run_migrations()"
+        )
+    # The table is there already in a database that was brought back to base.
+    schema = f"{identifier(settings.versions.schema)}." if settings.versions.schema else ""
+    table = f"{schema}{identifier(settings.versions.name)}"
+    if f" {table} " not in output.getvalue():
+        raise EnvScript(settings).error(
+            f"prints SQL for another version table than {table}",
+            "where it prints, it does not give version_table and version_table_schema to context.configure",
+        )
+    create, tolerant = f"CREATE TABLE {table} (", f"CREATE TABLE IF NOT EXISTS {table} ("
+    return output.getvalue().replace(create, tolerant, 1)
+
+
+def alembic(settings: Settings, name: str, *args: Any, **options: Any) -> str:
+    """Run a command of Alembic that needs no database and return what it prints.
+
+    Raises:
+        ExpectedError: The scripts cannot be read, there is no such revision, or it is asked for that of a database,
+            which env.py would choose.
+    """
+    named = [each for each in (*args, *options.values()) if isinstance(each, str)]
+    if any("current" in each.split(":") for each in named):
+        raise ExpectedError(
+            f"{name} does not know which revision is the current one",
+            cause="it asks no database",
+            hint="invoke current   (tells it; then name the revision)",
+        )
+    scripts = graph.read(settings)
+    for revision in (part for each in named for part in re.split(r"[:,]", each)):
+        if re.fullmatch(r"\w+", revision) and revision != "heads":
+            scripts.resolve(revision)
+    config = graph.alembic_config(settings)
+    printed = io.BytesIO()
+    config.stdout = io.TextIOWrapper(printed, encoding="utf-8", write_through=True)
+    config.cmd_opts = None  # not quiet: what it says is what was asked for
+    try:
+        getattr(command, name)(config, *args, **options)
+    except CommandError as error:
+        raise ExpectedError(
+            f"invoke {name} cannot do that", cause=str(error), hint=f"invoke {name} --help"
+        ) from error
+    return printed.getvalue().decode()

@@ -1,0 +1,104 @@
+"""The state of a session while scripts run: what one of them sets is gone when the next one begins.
+
+So the result does not depend on how many revisions were pending. DISCARD ALL would do more: it gives back the lock that
+keeps other runners out (PostgreSQL manual, DISCARD).
+"""
+
+import re
+from collections.abc import Mapping
+from contextlib import closing
+from dataclasses import dataclass
+from typing import Any
+
+import sqlalchemy as sa
+
+from postgres_database.server.transactions import LIMITS, SAFELY
+
+# Every name is qualified: no search path chooses any of them. Within a transaction, what holds for that alone counts
+# as set, too.
+STATE = """
+    SELECT session_user, pg_catalog.current_setting('role'),
+           coalesce((SELECT pg_catalog.json_object_agg(s.name, s.setting) FROM pg_catalog.pg_settings AS s
+                     WHERE s.source OPERATOR(pg_catalog.=) 'session'), '{}')
+"""
+CUSTOM = "SELECT pg_catalog.current_setting(%s, true)"
+CLEAR = (
+    "RESET SESSION AUTHORIZATION; RESET ROLE; RESET ALL; CLOSE ALL; DEALLOCATE ALL; UNLISTEN *;"
+    " DISCARD TEMP; DISCARD SEQUENCES"
+)
+SET = "SELECT pg_catalog.set_config(%s, %s, false)"
+OF_TRANSACTIONS = ("search_path", "lock_timeout", "statement_timeout")
+"""What every transaction of ours sets for itself."""
+NAMED = re.compile(
+    r"(?:\bSET\s+(?:SESSION\s+)?|\bset_config\s*\(\s*')\"?([a-z_]\w*\.\w+)", re.IGNORECASE
+)
+"""A setting with a name of one's own, which no catalog lists."""
+
+
+@dataclass(frozen=True)
+class State:
+    """What was set in a session."""
+
+    user: str
+    role: str
+    settings: Mapping[str, str]
+
+
+class Session:
+    """A session, to be brought back to what it was when the first script began: after `env.py`."""
+
+    def __init__(self, connection: sa.Connection) -> None:
+        """Listen to what `env.py` says; `keep` ends that."""
+        self._connection = connection
+        self._names: set[str] = set()
+        self._state: State | None = None
+        sa.event.listen(connection, "before_cursor_execute", self._hear)
+
+    def _hear(self, _connection: object, _cursor: object, statement: str, *_: object) -> None:
+        self._names.update(NAMED.findall(statement))
+
+    def keep(self) -> None:
+        """Remember the state of the session; outside of a transaction if there is a choice."""
+        if self._state is not None:
+            return
+        self.close()
+        driver: Any = self._connection.connection.driver_connection
+        inside = self._connection.in_transaction()
+        if not inside:
+            driver.autocommit = True
+        try:
+            with closing(driver.cursor()) as cursor:
+                cursor.execute(STATE)
+                user, role, settings = cursor.fetchone()
+                for name in self._names:
+                    cursor.execute(CUSTOM, (name,))
+                    settings[name] = cursor.fetchone()[0] or ""
+        finally:
+            if not inside:
+                driver.autocommit = False
+        if inside:
+            settings = {name: settings[name] for name in settings if name not in OF_TRANSACTIONS}
+        self._state = State(user, role, settings)
+
+    def restore(self) -> None:
+        """Bring the session back to what it was; in the transaction that there is, or in one of its own."""
+        if self._state is None:
+            return
+        if not self._connection.in_transaction():
+            with self._connection.begin():
+                self.restore()
+            return
+        settings = {
+            **self._state.settings,
+            "session_authorization": self._state.user,
+            "role": self._state.role,
+        }
+        with closing(self._connection.connection.cursor()) as cursor:
+            sets = [cursor.mogrify(SET, pair).decode() for pair in settings.items()]
+            limits = self._connection.info.get(LIMITS, [])
+            cursor.execute("; ".join([CLEAR, *sets, *limits, SAFELY]))
+
+    def close(self) -> None:
+        """Listen no longer."""
+        if sa.event.contains(self._connection, "before_cursor_execute", self._hear):
+            sa.event.remove(self._connection, "before_cursor_execute", self._hear)

@@ -1,0 +1,168 @@
+"""Which revisions a database says it is at."""
+
+from contextlib import closing
+from dataclasses import dataclass
+from typing import Any
+
+import sqlalchemy as sa
+
+from postgres_database.errors import ExpectedError
+from postgres_database.server.connection import Database, identifier, quoted
+
+# What the table runs when it is read or written: code of its owner, who may be somebody else. What Alembic makes has
+# nothing of the kind, and neither has our log, but for one default.
+TABLE = """
+    SELECT row_security_active(c.oid), array(SELECT polname::text FROM pg_policy WHERE polrelid = c.oid ORDER BY 1),
+           r.rolname, CASE WHEN r.rolsuper OR pg_has_role(c.relowner, current_user, 'MEMBER') THEN '{}' ELSE array(
+               SELECT 'the trigger ' || tgname FROM pg_trigger WHERE tgrelid = c.oid AND NOT tgisinternal
+               UNION ALL SELECT 'the rule ' || rulename FROM pg_rewrite WHERE ev_class = c.oid
+               UNION ALL SELECT 'the constraint ' || conname FROM pg_constraint
+                         WHERE conrelid = c.oid AND contype IN ('c', 'x')
+               UNION ALL SELECT 'the index ' || indexrelid::regclass FROM pg_index
+                         WHERE indrelid = c.oid AND num_nonnulls(indexprs, indpred) > 0
+               UNION ALL SELECT 'the default ' || pg_get_expr(adbin, adrelid) FROM pg_attrdef
+                         WHERE adrelid = c.oid AND pg_get_expr(adbin, adrelid) <> 'clock_timestamp()'
+               UNION ALL SELECT 'the type ' || format_type(atttypid, NULL) FROM pg_attribute
+                         WHERE attrelid = c.oid AND attnum > 0 AND atttypid >= 16384
+               UNION ALL SELECT 'no plain table' WHERE c.relkind <> 'r') END
+    FROM pg_class c JOIN pg_roles r ON r.oid = c.relowner
+    WHERE c.oid = to_regclass(%s)
+"""
+
+# What somebody has made: nothing of an extension, no part of another table.
+HELD = """
+    SELECT n.nspname, c.relname
+    FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace
+    WHERE c.relkind IN ('r', 'p', 'f') AND NOT c.relispartition AND c.relpersistence <> 't'
+      AND n.nspname !~ '^pg_' AND n.nspname <> 'information_schema'
+      AND NOT EXISTS (SELECT FROM pg_depend d
+                      WHERE d.classid = 'pg_class'::regclass AND d.objid = c.oid AND d.deptype = 'e')
+    ORDER BY 1, 2
+"""
+
+
+@dataclass(frozen=True)
+class Place:
+    """Where the version table of a database is, or would be made."""
+
+    database: Database
+    schema: str | None
+    """None: no schema of the search path is there."""
+
+    @property
+    def options(self) -> dict[str, Any]:
+        """What Alembic is told of it (Alembic documentation, `EnvironmentContext.configure`).
+
+        Raises:
+            ExpectedError: There is no schema for it.
+        """
+        if self.schema is None:
+            raise ExpectedError(
+                f"{self.database.dsn} has no schema for the table {self.database.versions.name}",
+                cause="no schema of the search path is there and may be used",
+                hint=f"invoke upgrade{self.database.env_option}   (with options='-c search_path=public' in the DSN)",
+            )
+        return {
+            "version_table": self.database.versions.name,
+            "version_table_schema": self.schema,
+        }
+
+    @property
+    def sql(self) -> str:
+        """The table, for SQL."""
+        return f"{quoted(self.schema or '')}.{quoted(self.database.versions.name)}"
+
+    @property
+    def shown(self) -> str:
+        """The table, for people."""
+        return f"{identifier(self.schema or '')}.{identifier(self.database.versions.name)}"
+
+    def is_there(self, connection: sa.Connection) -> bool:
+        """Tell whether there is the table, and all of it is to be seen; in a transaction of ours.
+
+        Raises:
+            ExpectedError: A policy hides rows, or the table runs what somebody wrote who may do less than we may.
+        """
+        with closing(connection.connection.cursor()) as cursor:
+            cursor.execute(TABLE, (self.sql,))
+            row = cursor.fetchone()
+        if row is None:
+            return False
+        hidden, policies, owner, runs = row
+        psql = f"invoke psql{self.database.env_option} --command"
+        if runs:
+            raise ExpectedError(
+                f"the table {self.shown} of {self.database.dsn} is not touched: it would run what is not to be trusted",
+                cause=f"it belongs to {owner} and has {', '.join(runs)}",
+                hint=f"{psql} '\\d {self.shown}'   (drop that, or name another version_table in alembic.ini)",
+            )
+        if hidden:
+            named = (
+                f"the policy {', '.join(policies)}" if policies else "row security without a policy"
+            )
+            raise ExpectedError(
+                f"which revision {self.database.dsn} is cannot be read: {named} hides rows of {self.shown}",
+                cause="row security holds for the user of the DSN",
+                hint=f"{psql} 'ALTER TABLE {self.sql} DISABLE ROW LEVEL SECURITY'   (as its owner, {owner};"
+                " or with a user in the DSN who has BYPASSRLS)",
+            )
+        return True
+
+
+def place(database: Database, connection: sa.Connection) -> Place:
+    """Find the version table of a database, in a transaction of ours."""
+    return Place(database, database.version_schema(connection))
+
+
+def read(database: Database, connection: sa.Connection) -> tuple[str, ...]:
+    """Return the revisions that the version table has, sorted; in a transaction of ours.
+
+    Raises:
+        ExpectedError: They are not to be read, or one of them is NULL.
+    """
+    found = place(database, connection)
+    if found.schema is None or not found.is_there(connection):
+        return ()
+    with closing(connection.connection.cursor()) as cursor:
+        cursor.execute(f"SELECT version_num FROM {found.sql}")  # noqa: S608 - quoted
+        revisions = [revision for (revision,) in cursor.fetchall()]
+    if None in revisions:
+        delete = f"DELETE FROM {found.sql} WHERE version_num IS NULL"  # noqa: S608 - for people
+        raise ExpectedError(
+            f"a row of {found.shown} says NULL, which is no revision",
+            cause=f"its other rows: {', '.join(filter(None, revisions)) or 'none'}",
+            hint=f"invoke psql{database.env_option} --command '{delete}'   (then invoke status{database.env_option})",
+        )
+    return tuple(sorted(revisions))
+
+
+def unmarked(database: Database, connection: sa.Connection) -> list[tuple[str, str]]:
+    """Return schema and name of the tables of a database that has no version table; in a transaction of ours."""
+    found = place(database, connection)
+    if found.schema is not None and found.is_there(connection):
+        return []
+    with closing(connection.connection.cursor()) as cursor:
+        cursor.execute(HELD)
+        return [(schema, name) for schema, name in cursor.fetchall()]
+
+
+def ready(database: Database, connection: sa.Connection) -> dict[str, Any]:
+    """Make the schema of the version table if settings name it and it is missing; return what Alembic is told.
+
+    Raises:
+        ExpectedError: There is no schema for it.
+    """
+    if schema := database.versions.schema:
+        with closing(connection.connection.cursor()) as cursor:
+            cursor.execute("SELECT to_regnamespace(%s) IS NULL", (quoted(schema),))
+            if cursor.fetchone() == (True,):
+                cursor.execute(f"CREATE SCHEMA {quoted(schema)}")
+    return place(database, connection).options
+
+
+def clear(database: Database, connection: sa.Connection) -> None:
+    """Remove the revisions of a database, whatever they are; in a transaction of ours."""
+    found = place(database, connection)
+    if found.schema is not None and found.is_there(connection):
+        with closing(connection.connection.cursor()) as cursor:
+            cursor.execute(f"DELETE FROM {found.sql}")  # noqa: S608 - quoted

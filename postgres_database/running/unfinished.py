@@ -1,0 +1,100 @@
+"""What a script left unfinished: an INVALID index, a constraint that it was to validate.
+
+An index that CREATE INDEX CONCURRENTLY did not finish stays, slows down writes and is used by no query; IF
+NOT EXISTS takes it for done (PostgreSQL manual, CREATE INDEX, "Building Indexes Concurrently").
+"""
+
+import ast
+import re
+from collections.abc import Collection
+
+import sqlalchemy as sa
+
+from postgres_database.errors import ExpectedError
+from postgres_database.server.connection import Database, quoted
+
+# An index that another session is building right now is not ours to judge.
+UNFINISHED = sa.text(
+    """
+    SELECT 'index' AS kind, n.nspname AS schema, c.relname AS name, '' AS relation
+    FROM pg_index i
+    JOIN pg_class c ON c.oid = i.indexrelid
+    JOIN pg_class t ON t.oid = i.indrelid
+    JOIN pg_namespace n ON n.oid = c.relnamespace
+    WHERE NOT (i.indisready AND (i.indisvalid OR t.relkind = 'p')) AND n.nspname !~ '^pg_toast'
+      AND NOT EXISTS (SELECT FROM pg_stat_progress_create_index p
+                      WHERE p.index_relid = i.indexrelid AND p.pid <> pg_backend_pid())
+    UNION ALL
+    SELECT 'constraint', n.nspname, k.conname, t.relname
+    FROM pg_constraint k
+    JOIN pg_class t ON t.oid = k.conrelid
+    JOIN pg_namespace n ON n.oid = t.relnamespace
+    WHERE NOT k.convalidated
+    ORDER BY 1, 2, 3
+    """
+)
+
+Thing = tuple[str, str, str, str]
+"""Kind, schema and name, and the table of a constraint."""
+
+
+def find(connection: sa.Connection) -> set[Thing]:
+    """Return what is unfinished in a database; opens a transaction of its own if there is none."""
+    if connection.in_transaction():
+        return {(row[0], row[1], row[2], row[3]) for row in connection.execute(UNFINISHED)}
+    with connection.begin():
+        return find(connection)
+
+
+def refuse(
+    database: Database,
+    connection: sa.Connection,
+    revision: object,
+    script: str,
+    before: Collection[Thing],
+) -> None:
+    """Raise ExpectedError, so that nothing is stamped, if a script has left something unfinished.
+
+    Args:
+        database: Where.
+        connection: In the transaction of the script.
+        revision: The script, for people.
+        script: What of its text was run. An index that it names must be valid, also if it was there before; a
+            constraint that it says to validate must be validated.
+        before: What was unfinished before any script was run.
+    """
+    for thing in sorted(find(connection)):
+        kind, schema, name, table = thing
+        place = f"{quoted(schema)}.{quoted(name)}"
+        if kind == "index" and (thing not in before or _names(script, name)):
+            what, help_ = (
+                f"the index {schema}.{name} is INVALID",
+                f"DROP INDEX CONCURRENTLY {place}",
+            )
+        elif kind == "constraint" and _names(script, name, r"VALIDATE\s+CONSTRAINT\s+\W*"):
+            what = f"the constraint {name} of {schema}.{table} is not validated"
+            help_ = (
+                f"ALTER TABLE {quoted(schema)}.{quoted(table)} VALIDATE CONSTRAINT {quoted(name)}"
+            )
+        else:
+            continue
+        raise ExpectedError(
+            f"revision {revision} is not stamped: {what}",
+            cause="a statement that was to finish it failed or was interrupted, perhaps in an earlier run",
+            hint=f"invoke psql{database.env_option} --command '{help_}'   (then the same command again)",
+        )
+
+
+def body(script: str, verb: str) -> str:
+    """Return the text of a script without the function that does the opposite of `upgrade` or `downgrade`."""
+    other = {"upgrade": "downgrade", "downgrade": "upgrade"}[verb]
+    lines = script.splitlines(keepends=True)
+    for node in ast.parse(script).body:
+        if isinstance(node, ast.FunctionDef) and node.name == other:
+            kept = lines[: node.lineno - 1], lines[node.end_lineno :]
+            return "".join([*kept[0], *kept[1]])
+    return script
+
+
+def _names(script: str, name: str, before: str = "") -> bool:
+    return re.search(rf"{before}(?<!\w){re.escape(name)}(?!\w)", script, re.IGNORECASE) is not None

@@ -1,0 +1,113 @@
+"""Locks that are not to be had: who holds them, and when to try again."""
+
+import random
+import threading
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass
+from textwrap import shorten
+from typing import Any
+
+import sqlalchemy as sa
+
+from postgres_database.server.connection import Database
+from postgres_database.server.transactions import SAFELY
+from postgres_database.sql.tokens import without_literals
+
+PAUSES = (0.5, 1.0, 2.0, 4.0, 8.0, 16.0, 30.0)
+"""Seconds between tries, before they are jittered; after the last one there is one more try."""
+SHORTEST_LOOK, LONGEST_LOOK = 0.02, 1.0  # seconds
+SHOWN = 100  # characters of a query
+
+SESSION = """a.pid, coalesce(nullif(a.application_name, ''), a.usename, a.backend_type), coalesce(a.state, ''),
+    extract(epoch FROM clock_timestamp() - coalesce(a.xact_start, a.backend_start))::int, coalesce(a.query, '')"""
+# Prepared transactions block, too, but have no process (PostgreSQL manual, pg_blocking_pids).
+BLOCKERS = sa.text(
+    f"""
+    SELECT {SESSION}
+    FROM unnest(pg_blocking_pids(:pid)) AS b (pid)
+    JOIN pg_stat_activity a ON a.pid = b.pid
+    ORDER BY a.xact_start
+    """  # noqa: S608 - a constant
+)
+# CREATE INDEX CONCURRENTLY waits for whoever may still see what was before it began.
+OLDER = f"""
+    SELECT {SESSION}
+    FROM pg_stat_activity a
+    WHERE a.datname = current_database() AND a.pid <> pg_backend_pid() AND a.backend_xmin IS NOT NULL
+      AND a.backend_type = 'client backend' AND a.xact_start < clock_timestamp() - interval '1 s'
+    ORDER BY a.xact_start
+"""  # noqa: S608 - a constant
+
+
+@dataclass
+class Watch:
+    """Who has been seen in the way of a session, in words; empty if nobody."""
+
+    seen: str = ""
+
+
+def pauses() -> Iterator[float]:
+    """Yield how many seconds to wait before each next try: doubled, and never the same for two runners."""
+    for seconds in PAUSES:
+        yield seconds * random.uniform(0.75, 1.25)  # noqa: S311 - nobody gains by guessing it
+
+
+@contextmanager
+def watching(
+    database: Database, pid: int, lock_timeout: int, tell: Callable[[str], None]
+) -> Iterator[Watch]:
+    """Look from another session, as long as the block runs, who stands in the way of a session.
+
+    A session of its own that is lost or not to be had is opened again; until then nothing is seen.
+
+    Args:
+        database: Where.
+        pid: The server's process of the session that may be blocked.
+        lock_timeout: Milliseconds that it waits for a lock: within that time somebody must look.
+        tell: Told for whom a statement waits that has no such limit, once for each.
+    """
+    watch, done = Watch(), threading.Event()
+    pause = min(max(lock_timeout / 4000, SHORTEST_LOOK), LONGEST_LOOK)
+    patience = max(lock_timeout / 1000, LONGEST_LOOK) + LONGEST_LOOK
+
+    def look(connection: sa.Connection) -> None:
+        since, told = time.monotonic(), set[int]()
+        while not done.wait(pause):
+            with connection.begin():
+                rows = connection.execute(BLOCKERS, {"pid": pid}).all()
+            if not rows:
+                since = time.monotonic()
+                continue
+            watch.seen = "; ".join(_said(*row) for row in rows)
+            if time.monotonic() - since > patience and not {row[0] for row in rows} <= told:
+                told |= {row[0] for row in rows}
+                tell(watch.seen)
+
+    def keep_looking() -> None:
+        while not done.is_set():
+            # What is lost or refused is tried again: who only looks must not end the work.
+            with suppress(Exception), database.connect() as own:
+                look(own)
+            done.wait(LONGEST_LOOK)
+
+    thread = threading.Thread(target=keep_looking, daemon=True)
+    thread.start()
+    try:
+        yield watch
+    finally:
+        done.set()
+        thread.join(LONGEST_LOOK)  # it may be connecting to a server that does not answer
+
+
+def older(cursor: Any) -> str:
+    """Return who has been in a transaction for a while, in words; empty if nobody."""
+    cursor.execute(f"{SAFELY}; {OLDER}")
+    return "; ".join(_said(*row) for row in cursor.fetchall())
+
+
+def _said(pid: int, who: str, state: str, seconds: int, query: str) -> str:
+    state = f", {state}" if state else ""
+    line = shorten(without_literals(query), SHOWN, placeholder=" …")
+    return f"pid {pid} ({who}{state}, {seconds} s): {line}"

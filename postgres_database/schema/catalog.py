@@ -1,0 +1,314 @@
+"""What the server itself says of tables, types and sequences, as plain values.
+
+Every text is as `pg_dump` would print it: with nothing but pg_catalog on the search path, so that names are qualified.
+What an extension owns is left out. PostgreSQL manual, chapter "System Catalogs".
+"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from typing import Any, NamedTuple
+
+from postgres_database.schema.bookkeeping import COLUMN_OPTIONS, OWN
+from postgres_database.server.connection import Database, identifier
+from postgres_database.server.version_table import VersionTable
+from postgres_database.sql.tokens import associated
+
+DEFAULT_SCHEMA = "public"
+"""Where models without a schema have their tables, as in a database of PostgreSQL's own making."""
+
+
+class Name(NamedTuple):
+    """The name of something in a schema."""
+
+    schema: str
+    name: str
+
+    @property
+    def sql(self) -> str:
+        """Return the name for SQL."""
+        return f"{identifier(self.schema)}.{identifier(self.name)}"
+
+    def __str__(self) -> str:
+        """Return the name for people, who leave out `public`."""
+        return self.name if self.schema == "public" else f"{self.schema}.{self.name}"
+
+
+@dataclass(frozen=True)
+class Column:
+    """A column of a table; texts are empty where there is nothing."""
+
+    name: str
+    type: str
+    collation: str
+    """Only if it is not the type's own."""
+    default: str
+    """The expression of a default or of a generated column."""
+    generated: str
+    """`s`: stored, `v`: virtual."""
+    identity: str
+    """`a`: always, `d`: by default."""
+    not_null: bool
+    sequence: str
+    """The sequence that the column owns, for SQL."""
+    serial: bool
+    """Whether that sequence is the default and not an identity's."""
+    options: str
+    """Of its identity: what follows AS IDENTITY, in parentheses."""
+    storage: str
+    compression: str
+    statistics: int
+    attributes: Sequence[str]
+    """Its own settings, such as n_distinct=5."""
+    inherited: bool
+    """Whether it only is there because a parent has it."""
+
+
+@dataclass(frozen=True)
+class Constraint:
+    """A constraint of a table."""
+
+    name: str
+    kind: str
+    """As in pg_constraint: c check, f foreign key, p primary key, u unique, x exclude."""
+    definition: str
+    columns: tuple[str, ...]
+
+
+@dataclass(frozen=True)
+class Table:
+    """A table, a partitioned table or a foreign table."""
+
+    name: Name
+    kind: str
+    """As in pg_class: r, p or f."""
+    partition: bool
+    """Whether it is a partition of another table."""
+    partitioned_by: str
+    parents: tuple[str, ...]
+    """What it inherits from, for SQL."""
+    logged: bool
+    options: Sequence[str]
+    """Storage parameters, such as fillfactor=70."""
+    access_method: str
+    tablespace: str
+    replica_identity: str
+    clustered: str
+    """The index that CLUSTER goes by, for SQL."""
+    row_security: bool
+    forced: bool
+    """Whether row security holds for the owner, too."""
+    columns: Mapping[str, Column] = field(default_factory=dict)
+    constraints: Mapping[str, Constraint] = field(default_factory=dict)
+    indexes: Mapping[str, str] = field(default_factory=dict)
+    """Definitions, but for the indexes of constraints."""
+
+
+@dataclass(frozen=True)
+class Type:
+    """An enum, a domain, a composite type or a range."""
+
+    name: Name
+    kind: str
+    """As in pg_type: e, d, c or r."""
+    sql: str
+    """What columns of this type are said to be."""
+    labels: tuple[str, ...] = ()
+    """Of an enum, in order."""
+    shape: str = ""
+    """What it is made of: the base type of a domain, the attributes of a composite type."""
+    default: str = ""
+    not_null: bool = False
+    constraints: Mapping[str, str] = field(default_factory=dict)
+    """The definitions of a domain's checks."""
+    attributes: Mapping[str, str] = field(default_factory=dict)
+    """The types of a composite type's attributes."""
+
+
+@dataclass(frozen=True)
+class Catalog:
+    """A database, as far as its parts have names that may change."""
+
+    schemas: tuple[str, ...]
+    tables: Mapping[Name, Table]
+    types: Mapping[Name, Type]
+    sequences: Mapping[Name, str]
+    """Sequences that no column owns, with their options."""
+
+
+# What belongs to PostgreSQL or to an extension; %s is a catalog, its object and that object's schema.
+OURS = """{schema} !~ '^pg_' AND {schema} <> 'information_schema' AND NOT EXISTS (
+    SELECT FROM pg_depend e WHERE e.classid = '{catalog}'::regclass AND e.objid = {oid} AND e.deptype = 'e')"""
+OUR_TABLES = (
+    OURS.format(schema="n.nspname", catalog="pg_class", oid="c.oid") + " AND c.relname <> ALL (%s)"
+)
+
+SCHEMAS = f"""
+    SELECT n.nspname FROM pg_namespace n
+    WHERE {OURS.format(schema="n.nspname", catalog="pg_namespace", oid="n.oid")} ORDER BY 1
+"""  # noqa: S608 - a constant
+
+TABLES = f"""
+    SELECT c.oid, n.nspname, c.relname, c.relkind::text, c.relispartition,
+           coalesce(pg_get_partkeydef(c.oid), ''),
+           array(SELECT i.inhparent::regclass::text FROM pg_inherits i WHERE i.inhrelid = c.oid ORDER BY i.inhseqno),
+           c.relpersistence = 'p',
+           array(SELECT o FROM unnest(c.reloptions) o WHERE NOT starts_with(o, '{OWN}') UNION ALL
+                 SELECT 'toast.' || o FROM pg_class t, unnest(t.reloptions) o
+                 WHERE t.oid = c.reltoastrelid AND NOT starts_with(o, '{OWN}')),
+           coalesce(m.amname, ''), coalesce(s.spcname, ''),
+           c.relreplident::text || coalesce((
+               SELECT quote_ident(x.relname) FROM pg_index i JOIN pg_class x ON x.oid = i.indexrelid
+               WHERE i.indrelid = c.oid AND i.indisreplident AND c.relreplident = 'i'
+           ), ''),
+           coalesce((SELECT quote_ident(x.relname) FROM pg_index i JOIN pg_class x ON x.oid = i.indexrelid
+                     WHERE i.indrelid = c.oid AND i.indisclustered), ''),
+           c.relrowsecurity, c.relforcerowsecurity
+    FROM pg_class c
+    JOIN pg_namespace n ON n.oid = c.relnamespace
+    LEFT JOIN pg_am m ON m.oid = c.relam
+    LEFT JOIN pg_tablespace s ON s.oid = c.reltablespace
+    WHERE c.relkind IN ('r', 'p', 'f') AND {OUR_TABLES}
+    ORDER BY 2, 3
+"""  # noqa: S608 - a constant
+
+# An identity's or a serial's sequence depends on its column: internally or automatically.
+COLUMNS = f"""
+    SELECT a.attrelid, a.attname, format_type(a.atttypid, a.atttypmod),
+           CASE WHEN a.attcollation <> t.typcollation THEN a.attcollation::regcollation::text ELSE '' END,
+           coalesce(pg_get_expr(d.adbin, d.adrelid), ''), a.attgenerated::text, a.attidentity::text, a.attnotnull,
+           coalesce(q.oid::regclass::text, ''),
+           coalesce(q.deptype = 'a' AND starts_with(pg_get_expr(d.adbin, d.adrelid), 'nextval(')
+                    AND a.atttypid IN ('int2'::regtype, 'int4'::regtype, 'int8'::regtype), false),
+           coalesce(CASE WHEN q.deptype = 'i' THEN q.options END, ''),
+           a.attstorage::text,
+           a.attcompression::text, coalesce(a.attstattarget, -1),
+           array(SELECT o FROM unnest(a.attoptions) o
+                 WHERE split_part(o, '=', 1) IN {COLUMN_OPTIONS}), NOT a.attislocal
+    FROM pg_attribute a
+    JOIN pg_type t ON t.oid = a.atttypid
+    LEFT JOIN pg_attrdef d ON d.adrelid = a.attrelid AND d.adnum = a.attnum
+    LEFT JOIN LATERAL (
+        SELECT s.seqrelid AS oid, p.deptype,
+               format('START WITH %%s INCREMENT BY %%s MINVALUE %%s MAXVALUE %%s CACHE %%s%%s', s.seqstart,
+                      s.seqincrement, s.seqmin, s.seqmax, s.seqcache, CASE WHEN s.seqcycle THEN ' CYCLE' ELSE '' END
+               ) AS options
+        FROM pg_depend p
+        JOIN pg_sequence s ON s.seqrelid = p.objid
+        WHERE p.classid = 'pg_class'::regclass AND p.refclassid = 'pg_class'::regclass
+          AND p.refobjid = a.attrelid AND p.refobjsubid = a.attnum AND p.deptype IN ('a', 'i')
+        LIMIT 1
+    ) q ON true
+    WHERE a.attrelid = ANY (%s) AND a.attnum > 0 AND NOT a.attisdropped
+    ORDER BY a.attrelid, a.attnum
+"""  # noqa: S608 - a constant
+
+CONSTRAINTS = """
+    SELECT c.conrelid, c.conname, c.contype::text, pg_get_constraintdef(c.oid),
+           array(SELECT a.attname::text FROM unnest(c.conkey) WITH ORDINALITY AS k (attnum, place)
+                 JOIN pg_attribute a ON a.attrelid = c.conrelid AND a.attnum = k.attnum ORDER BY k.place)
+    FROM pg_constraint c
+    WHERE c.conrelid = ANY (%s) AND c.contype IN ('c', 'f', 'p', 'u', 'x') AND c.conislocal
+    ORDER BY c.conrelid, c.conname
+"""
+
+INDEXES = """
+    SELECT i.indrelid, c.relname, pg_get_indexdef(i.indexrelid)
+    FROM pg_index i
+    JOIN pg_class c ON c.oid = i.indexrelid
+    WHERE i.indrelid = ANY (%s) AND NOT c.relispartition
+      AND NOT EXISTS (SELECT FROM pg_constraint o WHERE o.conindid = i.indexrelid AND o.contype IN ('p', 'u', 'x'))
+    ORDER BY i.indrelid, c.relname
+"""
+
+TYPES = f"""
+    SELECT n.nspname, t.typname, t.typtype::text, format_type(t.oid, NULL),
+           array(SELECT e.enumlabel::text FROM pg_enum e WHERE e.enumtypid = t.oid ORDER BY e.enumsortorder),
+           coalesce(CASE t.typtype
+               WHEN 'd' THEN format_type(t.typbasetype, t.typtypmod) || CASE
+                   WHEN t.typcollation <> b.typcollation THEN ' COLLATE ' || t.typcollation::regcollation ELSE '' END
+               WHEN 'r' THEN (SELECT format_type(r.rngsubtype, NULL) FROM pg_range r WHERE r.rngtypid = t.oid)
+           END, ''),
+           coalesce(t.typdefault, ''), t.typnotnull,
+           coalesce((SELECT json_object_agg(c.conname, pg_get_constraintdef(c.oid)) FROM pg_constraint c
+                     WHERE c.contypid = t.oid AND c.contype = 'c'), '{{}}'),
+           coalesce((SELECT json_object_agg(a.attname, format_type(a.atttypid, a.atttypmod) || CASE
+                        WHEN a.attcollation <> y.typcollation THEN ' COLLATE ' || a.attcollation::regcollation
+                        ELSE '' END)
+                     FROM pg_attribute a JOIN pg_type y ON y.oid = a.atttypid
+                     WHERE a.attrelid = t.typrelid AND a.attnum > 0 AND NOT a.attisdropped), '{{}}')
+    FROM pg_type t
+    JOIN pg_namespace n ON n.oid = t.typnamespace
+    LEFT JOIN pg_class r ON r.oid = t.typrelid
+    LEFT JOIN pg_type b ON b.oid = t.typbasetype
+    WHERE t.typtype IN ('e', 'd', 'c', 'r') AND (r.relkind IS NULL OR r.relkind = 'c')
+      AND {OURS.format(schema="n.nspname", catalog="pg_type", oid="t.oid")}
+    ORDER BY 1, 2
+"""  # noqa: S608 - a constant
+
+SEQUENCES = f"""
+    SELECT n.nspname, c.relname,
+           format('%%s %%s %%s %%s %%s %%s %%s', s.seqtypid::regtype, s.seqstart, s.seqincrement, s.seqmin, s.seqmax,
+                  s.seqcache, s.seqcycle)
+    FROM pg_sequence s
+    JOIN pg_class c ON c.oid = s.seqrelid
+    JOIN pg_namespace n ON n.oid = c.relnamespace
+    WHERE {OUR_TABLES} AND NOT EXISTS (
+        SELECT FROM pg_depend d WHERE d.classid = 'pg_class'::regclass AND d.objid = c.oid
+        AND d.refclassid = 'pg_class'::regclass AND d.refobjsubid > 0 AND d.deptype IN ('a', 'i'))
+    ORDER BY 1, 2
+"""  # noqa: S608 - a constant
+
+
+def place(schema: str | None, name: str) -> Name:
+    """Return the name of a table as SQLAlchemy and Alembic say it: without the default schema."""
+    return Name(str(schema or DEFAULT_SCHEMA), str(name))
+
+
+def take(database: Database) -> Catalog:
+    """Read the catalog of a database."""
+    with database.connect() as connection, connection.begin():
+        return _read(connection.connection.cursor(), database.versions)
+
+
+def _read(cursor: Any, versions: VersionTable) -> Catalog:
+
+    def rows(query: str, *parameters: Any) -> list[tuple[Any, ...]]:
+        cursor.execute(query, parameters or None)
+        return list(cursor.fetchall())
+
+    own = [versions.name, versions.log]
+    tables = rows(TABLES, own)
+    oids = [row[0] for row in tables]
+    columns: dict[int, dict[str, Column]] = {oid: {} for oid in oids}
+    constraints: dict[int, dict[str, Constraint]] = {oid: {} for oid in oids}
+    indexes: dict[int, dict[str, str]] = {oid: {} for oid in oids}
+    for oid, *facts in rows(COLUMNS, oids):
+        column = Column(*facts)
+        columns[oid][column.name] = replace(column, default=associated(column.default))
+    for oid, name, kind, definition, names in rows(CONSTRAINTS, oids):
+        constraints[oid][name] = Constraint(name, kind, associated(definition), tuple(names))
+    for oid, name, definition in rows(INDEXES, oids):
+        indexes[oid][name] = associated(definition)
+    described: dict[Name, list[Any]] = {
+        Name(schema, name): [
+            *(kind, partition, key, tuple(parents), *facts),
+            *(columns[oid], constraints[oid], indexes[oid]),
+        ]
+        for oid, schema, name, kind, partition, key, parents, *facts in tables
+    }
+    return Catalog(
+        schemas=tuple(name for (name,) in rows(SCHEMAS)),
+        tables={name: Table(name, *facts) for name, facts in described.items()},
+        types={
+            Name(schema, name): _ungrouped(
+                Type(Name(schema, name), kind, sql, tuple(labels), *facts)
+            )
+            for schema, name, kind, sql, labels, *facts in rows(TYPES)
+        },
+        sequences={Name(schema, name): options for schema, name, options in rows(SEQUENCES, own)},
+    )
+
+
+def _ungrouped(type_: Type) -> Type:
+    checks = {name: associated(text) for name, text in type_.constraints.items()}
+    return replace(type_, constraints=checks)

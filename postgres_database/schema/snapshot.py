@@ -1,0 +1,239 @@
+"""A schema as the text that `pg_dump --schema-only` prints: object by object, in canonical form.
+
+What canonical form means: the order of columns, of grants and of a table's options is no
+difference, nor are parentheses that group AND within AND; everything else is. Dumps of two servers,
+or of a database and its restored copy, may spell one expression in two ways; `compare` passes both
+through one server before it calls them different.
+"""
+
+import re
+from collections import defaultdict
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from functools import lru_cache
+
+import sqlalchemy as sa
+
+from postgres_database.schema import dump
+from postgres_database.schema.sections import REMEMBERED, sections
+from postgres_database.scratch.databases import Scratch
+from postgres_database.server.connection import Database
+from postgres_database.sql.tokens import (
+    IDENTIFIER,
+    TOKEN,
+    associated,
+    is_empty,
+    parentheses,
+    split,
+)
+
+# Since 18 these have names, which stay when a column gets another; models cannot give them one.
+NOT_NULL_NAME = re.compile(
+    rf"(?:(?<=\s)|^)CONSTRAINT {IDENTIFIER} NOT NULL(?=$| NO INHERIT$| {IDENTIFIER}$)"
+)
+RESET_GRANTOR = "RESET SESSION AUTHORIZATION"
+METHOD = re.compile(r"^SET default_table_access_method = (.*);$", re.MULTILINE)
+USUAL_METHOD = "heap"
+
+# Indexes that no query uses, versions of extensions, and settings of the database; the values of those
+# with a dot in their name are the application's own and may be secret.
+INVALID_INDEXES = """
+    SELECT 'INDEX' AS kind, n.nspname AS schema, c.relname AS name, pg_get_indexdef(i.indexrelid) AS text
+    FROM pg_index i
+    JOIN pg_class c ON c.oid = i.indexrelid
+    JOIN pg_class t ON t.oid = i.indrelid
+    JOIN pg_namespace n ON n.oid = c.relnamespace
+    WHERE NOT (i.indisready AND (i.indisvalid OR t.relkind = 'p')) AND n.nspname !~ '^pg_'
+    """
+SUPPLEMENT = sa.text(
+    f"""
+    SELECT kind, schema, name, text || ';' || chr(10) || '-- invalid' FROM ({INVALID_INDEXES}) AS i
+    UNION ALL
+    SELECT 'EXTENSION', '-', extname, '-- version ' || extversion FROM pg_extension WHERE extname <> 'plpgsql'
+    UNION ALL
+    SELECT 'DATABASE SETTING', '-', coalesce(r.rolname || ' ', '') || s.name, CASE
+               WHEN s.name LIKE '%.%' THEN 'md5 ' || md5(s.setting) ELSE s.setting END
+    FROM pg_db_role_setting d
+    LEFT JOIN pg_roles r ON r.oid = d.setrole
+    CROSS JOIN LATERAL (
+        SELECT split_part(pair, '=', 1), substr(pair, strpos(pair, '=') + 1) FROM unnest(d.setconfig) AS pair
+    ) AS s (name, setting)
+    WHERE d.setdatabase = (SELECT oid FROM pg_database WHERE datname = current_database())
+    """  # noqa: S608 - of a constant
+)
+
+
+@dataclass(frozen=True, order=True)
+class Key:
+    """What an object is called; overloads and grants share one."""
+
+    kind: str
+    schema: str
+    name: str
+
+    def __str__(self) -> str:
+        """Name the object for people."""
+        place = "" if self.schema in ("-", "public") else f"{self.schema}."
+        return f"{self.kind} {place}{self.name}"
+
+
+@dataclass(frozen=True)
+class Difference:
+    """An object that two schemas do not share: the texts on either side, empty where it is missing."""
+
+    key: Key
+    left: str
+    right: str
+
+
+@dataclass(frozen=True)
+class Snapshot:
+    """The objects of a schema, each with its canonical texts in order."""
+
+    objects: Mapping[Key, tuple[str, ...]]
+
+    def difference(self, other: "Snapshot") -> tuple[Difference, ...]:
+        """Return what differs, in a stable order."""
+        keys = sorted(self.objects.keys() | other.objects.keys())
+        pairs = ((key, self.objects.get(key, ()), other.objects.get(key, ())) for key in keys)
+        return tuple(
+            Difference(key, "\n".join(left), "\n".join(right))
+            for key, left, right in pairs
+            if left != right
+        )
+
+
+def take(database: Database) -> Snapshot:
+    """Take the snapshot of a database: its dump, and what a dump leaves out."""
+    objects = dict(parse(dump.dump(database)).objects)
+    with database.connect() as connection, connection.begin():
+        for kind, schema, name, text in connection.execute(SUPPLEMENT):
+            key = Key(kind, schema, name)
+            objects[key] = (*(f"{body}\n{text}" for body in objects.get(key, ())),) or (text,)
+    return Snapshot(objects)
+
+
+def invalid_indexes(database: Database) -> dict[Key, str]:
+    """Return the definitions of the indexes that a build left behind unfinished: a dump leaves them out."""
+    with database.connect() as connection, connection.begin():
+        rows = connection.execute(sa.text(f"{INVALID_INDEXES} ORDER BY 2, 3"))
+        return {Key(kind, schema, name): text for kind, schema, name, text in rows}
+
+
+def compare(left: Database, right: Database, scratch: Scratch) -> tuple[Difference, ...]:
+    """Return the objects that really differ, whatever the spelling and the servers' versions.
+
+    What differs at first sight is restored and dumped once more on the scratch server: PostgreSQL
+    re-spells some expressions when they are restored, and every version prints in its own way.
+
+    Raises:
+        ExpectedError: A dump cannot be restored.
+    """
+    dumps = dump.dump(left), dump.dump(right)
+    if not parse(dumps[0]).difference(parse(dumps[1])):
+        return ()
+    again = [take(each) for each in copies(dumps, scratch)]
+    return again[0].difference(again[1])
+
+
+def restored(database: Database, scratch: Scratch) -> Database:
+    """Return a scratch database that is restored from the dump of another.
+
+    Raises:
+        ExpectedError: The dump cannot be restored.
+    """
+    return copies([dump.dump(database)], scratch)[0]
+
+
+def copies(texts: Sequence[str], scratch: Scratch) -> list[Database]:
+    """Return scratch databases that are restored from dumps, all at the same time.
+
+    Raises:
+        ExpectedError: A dump cannot be restored.
+    """
+    databases = [scratch.empty() for _ in texts]
+    with ThreadPoolExecutor() as pool:
+        list(pool.map(dump.restore, texts, databases))
+    return databases
+
+
+@lru_cache(maxsize=REMEMBERED)
+def parse(text: str) -> Snapshot:
+    """Split a dump into its objects, each in canonical form."""
+    objects: defaultdict[Key, list[str]] = defaultdict(list)
+    method = USUAL_METHOD
+    for section in sections(text):
+        kind, body = section.kind, section.body
+        method = (METHOD.findall(section.settings) or [method])[-1]
+        if is_empty(body):
+            continue  # only the owner of the schema public differs from a new database's
+        canonical = _canonical(kind, body.strip("\n"))
+        if section.tablespace:
+            canonical += f"\n-- tablespace {section.tablespace}"
+        stores = kind in ("TABLE", "MATERIALIZED VIEW") and "\n)\nPARTITION BY " not in canonical
+        if stores and method != USUAL_METHOD:
+            canonical += f"\n-- access method {method}"
+        objects[Key(kind, section.schema, section.name)].append(canonical)
+    return Snapshot({key: tuple(sorted(bodies)) for key, bodies in objects.items()})
+
+
+def _canonical(kind: str, body: str) -> str:
+    body = associated(body)
+    if kind in ("TABLE", "FOREIGN TABLE"):
+        statements = [_sorted_elements(statement) for statement in split(body, ";")]
+        return _sorted_options(_in_order(statements))
+    if kind in ("INDEX", "CONSTRAINT", "VIEW", "MATERIALIZED VIEW"):
+        return _sorted_options(body)
+    if kind in ("ACL", "DEFAULT ACL", "SEQUENCE"):
+        return _in_order(_by_grantor(split(body, ";")))
+    return body
+
+
+def _in_order(statements: Iterable[str]) -> str:
+    """Sort statements so that they still can be run: what is made first, what is revoked before what is granted."""
+    first = ("CREATE ", "REVOKE ")
+    return "\n".join(
+        f"{each};"
+        for each in sorted(statements, key=lambda each: (not each.startswith(first), each))
+    )
+
+
+def _by_grantor(statements: Iterable[str]) -> Iterator[str]:
+    """Put before every grant of somebody other than the owner who that is."""
+    grantor = ""
+    for statement in (statement.strip() for statement in statements):
+        if statement.startswith("SET SESSION AUTHORIZATION "):
+            grantor = f"{statement}; "
+        elif statement == RESET_GRANTOR:
+            grantor = ""
+        else:
+            yield grantor + statement + (f"; {RESET_GRANTOR}" if grantor else "")
+
+
+def _sorted_options(text: str) -> str:
+    """Sort what stands in WITH (…)."""
+    word = ""
+    for token in TOKEN.finditer(text):
+        if word == "WITH" and token["mark"] == "(" and (span := parentheses(text, token.start())):
+            start, stop = span
+            options = sorted(option.strip() for option in split(text[start:stop], ","))
+            return text[:start] + ", ".join(options) + _sorted_options(text[stop:])
+        word = token["word"] or ""
+    return text
+
+
+def _sorted_elements(statement: str) -> str:
+    """Sort what stands in the first parentheses of a CREATE TABLE."""
+    statement = statement.strip()
+    if not re.match(r"CREATE (UNLOGGED |FOREIGN )?TABLE", statement):
+        return statement
+    span = parentheses(statement)
+    if span is None:
+        return statement
+    start, stop = span
+    elements = sorted(
+        NOT_NULL_NAME.sub("NOT NULL", element.strip())
+        for element in split(statement[start:stop], ",")
+    )
+    return statement[:start] + "\n    " + ",\n    ".join(elements) + "\n" + statement[stop:]

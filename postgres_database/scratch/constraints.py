@@ -1,0 +1,253 @@
+"""The databases that rows are tried in: what rows must obey there, and statements that may fail."""
+
+from collections import defaultdict
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Any
+
+import psycopg2
+import sqlalchemy as sa
+
+from postgres_database.scratch.values import TYPES
+from postgres_database.server.connection import VERSIONS, quoted
+
+Name = tuple[str, str]
+"""Schema and name of a table."""
+
+# OIDs from 16384 up are those of users: PostgreSQL manual, "System Catalog Initial Data", "OID Assignment".
+TABLES = """
+    SELECT n.nspname, c.relname, c.relkind, a.attname, format_type(a.atttypid, a.atttypmod),
+           a.atttypid, NOT (a.attnotnull OR t.typnotnull), a.attgenerated <> '', a.attidentity,
+           coalesce(pg_get_expr(d.adbin, d.adrelid), ''),
+           array(SELECT format_type(x.atttypid, x.atttypmod)
+                 FROM pg_type e JOIN pg_attribute x ON x.attrelid = e.typrelid
+                 WHERE e.oid IN (t.oid, t.typelem) AND x.attnum > 0 AND NOT x.attisdropped ORDER BY x.attnum)
+    FROM pg_class c
+    JOIN pg_namespace n ON n.oid = c.relnamespace
+    LEFT JOIN pg_attribute a ON a.attrelid = c.oid AND a.attnum > 0 AND NOT a.attisdropped
+    LEFT JOIN pg_type t ON t.oid = a.atttypid
+    LEFT JOIN pg_attrdef d ON d.adrelid = c.oid AND d.adnum = a.attnum
+    WHERE c.oid >= 16384 AND c.relkind IN ('r', 'p') AND c.relpersistence <> 't'
+      AND NOT c.relispartition AND c.relname <> ALL (%s)
+      AND NOT EXISTS (
+        SELECT FROM pg_depend e
+        WHERE e.classid = 'pg_class'::regclass AND e.objid = c.oid AND e.deptype = 'e'
+      )
+    ORDER BY n.nspname, c.relname, a.attnum
+"""
+# What holds for a partition stands with its root. A key with an expression has no columns here.
+RULES = """
+    SELECT n.nspname, c.relname, r.name, r.kind, r.text,
+           ARRAY(
+               SELECT a.attname::text FROM unnest(r.keys) WITH ORDINALITY AS key (number, place)
+               JOIN pg_attribute a ON a.attrelid = r.relid AND a.attnum = number
+               WHERE 0 <> ALL (r.keys) ORDER BY place
+           ),
+           fn.nspname, f.relname,
+           ARRAY(
+               SELECT a.attname::text FROM unnest(r.target_keys) WITH ORDINALITY AS key (number, place)
+               JOIN pg_attribute a ON a.attrelid = r.target AND a.attnum = number ORDER BY place
+           )
+    FROM (
+        SELECT conrelid, conname, contype, pg_get_constraintdef(oid), conkey, confrelid, confkey
+        FROM pg_constraint
+        WHERE conrelid >= 16384 AND contype IN ('c', 'f', 'x') AND conparentid = 0
+        UNION ALL
+        SELECT i.indrelid, c.relname, 'u', '', i.indkey::int2[], 0, NULL
+        FROM pg_index i JOIN pg_class c ON c.oid = i.indexrelid
+        WHERE i.indrelid >= 16384 AND i.indisunique
+        UNION ALL
+        SELECT p.partrelid, t.relname, 'b', pg_get_expr(c.relpartbound, c.oid),
+               p.partattrs::int2[], 0, NULL
+        FROM pg_class c
+        JOIN pg_inherits i ON i.inhrelid = c.oid
+        JOIN pg_partitioned_table p ON p.partrelid = i.inhparent
+        JOIN pg_class t ON t.oid = p.partrelid
+    ) AS r (relid, name, kind, text, keys, target, target_keys)
+    JOIN pg_class c ON c.oid = coalesce(pg_partition_root(r.relid), r.relid)
+    JOIN pg_namespace n ON n.oid = c.relnamespace
+    LEFT JOIN pg_class f ON f.oid = coalesce(pg_partition_root(r.target), r.target)
+    LEFT JOIN pg_namespace fn ON fn.oid = f.relnamespace
+    ORDER BY 1, 2, 3
+"""
+
+
+ENABLED = """
+    SELECT tgname, tgenabled::text FROM pg_trigger
+    WHERE tgrelid = to_regclass(%s) AND NOT tgisinternal AND tgenabled <> 'D'
+"""
+HOW = {"O": "", "R": "REPLICA", "A": "ALWAYS"}
+UNDEFINED = "42"
+"""The class of errors about names and types: PostgreSQL manual, "PostgreSQL Error Codes"."""
+
+
+@dataclass(frozen=True)
+class Column:
+    """A column, and how it comes by its values."""
+
+    name: str
+    type: str
+    type_oid: int
+    nullable: bool
+    generated: bool
+    identity: str
+    default: str
+    attributes: Sequence[str]
+    """The types of a composite type's attributes."""
+
+    @property
+    def settable(self) -> bool:
+        """Whether INSERT may name it."""
+        return not self.generated and self.identity != "a"
+
+    @property
+    def needed(self) -> bool:
+        """Whether INSERT must name it."""
+        return not (self.nullable or self.identity or self.default)
+
+    @property
+    def counted(self) -> bool:
+        """Whether a sequence gives its values."""
+        return bool(self.identity) or self.default.startswith("nextval(")
+
+
+@dataclass(frozen=True)
+class Table:
+    """A table, or the root of partitions."""
+
+    sql: str
+    """Its name in a statement."""
+    kind: str
+    columns: dict[str, Column]
+
+    @property
+    def rows(self) -> str:
+        """What to select from: the rows of partitions, but not those of children."""
+        return self.sql if self.kind == "p" else f"ONLY {self.sql}"
+
+    @cached_property
+    def texts(self) -> str:
+        """SQL for a row as an array of texts."""
+        return (
+            f"ARRAY[{', '.join(f'{name_in_sql(column)}::text' for column in self.columns)}]::text[]"
+        )
+
+
+@dataclass(frozen=True)
+class Rule:
+    """What rows must obey: a constraint, a unique index, or the bounds of a partition."""
+
+    name: str
+    """As errors name it: of bounds that is the table that is parted."""
+    kind: str
+    """As pg_constraint has it; besides `u` for a unique index and `b` for bounds."""
+    text: str
+    columns: Sequence[str]
+    """Empty: there is no telling."""
+    target: Name
+    """What a foreign key refers to."""
+    target_columns: Sequence[str]
+
+
+class Session:
+    """A transaction in which statements may fail, and the tables that are there."""
+
+    def __init__(self, connection: sa.Connection) -> None:
+        self._cursor = connection.connection.cursor()
+        self._cursor.execute("SAVEPOINT latest")
+        versions = connection.info[VERSIONS]
+        self.tables: dict[Name, Table] = {}
+        for schema, name, kind, column, *facts in self.run(TABLES, [[versions.name, versions.log]]):
+            new = Table(f"{name_in_sql(schema)}.{name_in_sql(name)}", kind, {})
+            columns = self.tables.setdefault((schema, name), new).columns
+            if column is not None:
+                columns[column] = Column(column, *facts)
+
+    def run(self, statement: str, values: Sequence[Any] = ()) -> list[tuple[Any, ...]]:
+        """Run a statement in which `%` stands twice; if it fails, nothing was run."""
+        try:
+            # One message: most of the time is that of the way to the server.
+            self._cursor.execute(f"RELEASE latest; SAVEPOINT latest; {statement}", values)
+        except psycopg2.Error:
+            self.undo()
+            raise
+        return [*self._cursor.fetchall()] if self._cursor.description else []
+
+    def undo(self) -> None:
+        """Undo the latest statement."""
+        self._cursor.execute("ROLLBACK TO latest")
+
+    @contextmanager
+    def without_triggers(self, table: Table) -> Iterator[None]:
+        """Let the triggers of a table rest that are not PostgreSQL's own; then they are as they were."""
+        triggers = self.run(ENABLED, [table.sql.replace("%%", "%")])
+        self.run(f"ALTER TABLE {table.sql} DISABLE TRIGGER USER")
+        yield
+        for name, how in triggers:
+            self.run(f"ALTER TABLE {table.sql} ENABLE {HOW[how]} TRIGGER {name_in_sql(name)}")
+
+
+class Side(Session):
+    """One of the two databases that a row is tried in, and what rows must obey there."""
+
+    def __init__(self, connection: sa.Connection) -> None:
+        super().__init__(connection)
+        self.run("SET CONSTRAINTS ALL IMMEDIATE")
+        self.rules: dict[Name, list[Rule]] = defaultdict(list)
+        for schema, table, name, kind, text, columns, *target, target_columns in self.run(RULES):
+            rule = Rule(name, kind, text, columns, (target[0], target[1]), target_columns)
+            self.rules[schema, table].append(rule)
+        self.types = {oid: facts for oid, *facts in self.run(TYPES)}
+        self._casts: dict[str, dict[str, str | None]] = defaultdict(dict)
+
+    def insert(self, table: Table, row: Mapping[str, str | None]) -> Sequence[str | None]:
+        """Insert a row and return it as it is stored, with all columns."""
+        what = "DEFAULT VALUES"
+        if row:
+            columns = ", ".join(map(name_in_sql, row))
+            what = f"({columns}) OVERRIDING SYSTEM VALUE VALUES ({', '.join(['%s'] * len(row))})"
+        statement = f"INSERT INTO {table.sql} {what} RETURNING {table.texts}"
+        for (stored,) in self.run(statement, [*row.values()]):
+            return stored  # type: ignore[no-any-return]
+        raise psycopg2.DataError("a trigger or rule lets no row in")
+
+    def cast(self, type_: str, texts: Iterable[str]) -> list[str | None]:
+        """Return how a type prints each text; None for what it does not take."""
+        texts = [*texts]
+        known = self._casts[type_]
+        new = [text for text in texts if text not in known]
+        try:
+            if new:
+                known.update(zip(new, self._cast(type_, new), strict=True))
+        except psycopg2.Error:
+            for text in new:
+                known[text] = None
+                with suppress(psycopg2.Error):
+                    (known[text],) = self._cast(type_, [text])
+        return [known[text] for text in texts]
+
+    def as_json(self, type_: str, text: str) -> str:
+        """Return the JSON of a value."""
+        ((printed,),) = self.run(f"SELECT to_jsonb(%s::{type_.replace('%', '%%')})::text", [text])
+        return str(printed)
+
+    def _cast(self, type_: str, texts: Sequence[str]) -> list[str | None]:
+        casts = ", ".join([f"%s::{type_.replace('%', '%%')}::text"] * len(texts))
+        ((printed,),) = self.run(f"SELECT ARRAY[{casts}]::text[]", texts)
+        return printed  # type: ignore[no-any-return]
+
+    def blamed(self, name: Name, error: psycopg2.Error) -> set[str]:
+        """Return the columns that an error is about; empty if there is no telling."""
+        if error.diag.column_name:
+            return {error.diag.column_name}
+        broken = error.diag.constraint_name or error.diag.table_name  # which lacks a partition
+        return {
+            column for rule in self.rules[name] if rule.name == broken for column in rule.columns
+        }
+
+
+def name_in_sql(name: str) -> str:
+    """Quote a name for a statement in which `%` stands twice."""
+    return quoted(name).replace("%", "%%")

@@ -1,0 +1,133 @@
+"""What the tables of a scratch database hold, and whether it is still there after a script."""
+
+from collections.abc import Iterator, Mapping
+from contextlib import suppress
+from dataclasses import dataclass
+
+import psycopg2
+
+from postgres_database.schema import catalog
+from postgres_database.schema.catalog import Catalog
+from postgres_database.scratch.constraints import Name, Session, name_in_sql
+from postgres_database.server.connection import Database
+
+MANY = 16  # how often a default is asked for: what always is the same does not depend on chance
+
+
+@dataclass(frozen=True)
+class Contents:
+    """What the tables of a database hold: enough to tell whether a row or a value was lost."""
+
+    tables: Mapping[Name, tuple[int, Mapping[str, tuple[str, int, str | None]]]]
+    """How many rows there are; of each column its type, how many values, and a digest of them."""
+
+    def lost(self, after: "Contents") -> tuple[str, ...]:
+        """Name rows and values that are gone or changed, a line for each table or column.
+
+        Args:
+            after: What the same database holds now. What it does not have at all was dropped or
+                renamed, and is not named here; a value of a column that has another type now may
+                look different, but must be there.
+        """
+        lines = []
+        for (schema, table), (rows, columns) in self.tables.items():
+            rows_now, columns_now = after.tables.get((schema, table), (rows, {}))
+            if rows_now < rows:
+                lines.append(f"{rows - rows_now} of {rows} rows of table {schema}.{table}")
+            elif rows_now > rows:
+                lines.append(
+                    f"the number of rows of table {schema}.{table}: {rows}, now {rows_now}"
+                )
+            for column, before in columns.items() if rows_now == rows else ():
+                now = columns_now.get(column, before)
+                if now[1] != before[1] or (now[0] == before[0] and now != before):
+                    some = f"{before[1] - now[1]} of {before[1]} " if now[1] < before[1] else ""
+                    lines.append(f"{some}values of column {schema}.{table}.{column}")
+        return tuple(lines)
+
+
+def take(database: Database) -> Contents:
+    """Look at all rows of a database; a table that cannot be read is left out."""
+    found = {}
+    with database.connect(usual_path=True) as connection, connection.begin():
+        session = Session(connection)
+        for name, table in session.tables.items():
+            columns = [column for column in table.columns.values() if not column.generated]
+            texts = [f"{name_in_sql(column.name)}::text" for column in columns]
+            counts = ", ".join(f"count({text})" for text in texts)
+            # A sum does not depend on the order, and the collation "C" tells all texts apart.
+            sums = ", ".join(f'sum(hashtextextended({text} COLLATE "C", 0))' for text in texts)
+            query = f"SELECT count(*), ARRAY[{counts}]::bigint[], ARRAY[{sums}]::text[] FROM {table.rows}"  # noqa: S608
+            with suppress(psycopg2.Error):
+                ((rows, filled, digests),) = session.run(query)
+                found[name] = (
+                    rows,
+                    {
+                        column.name: (" ".join([column.type, *column.attributes]), *facts)
+                        for column, *facts in zip(columns, filled, digests, strict=True)
+                    },
+                )
+    return Contents(found)
+
+
+def not_given(
+    database: Database, models: Database, before: Catalog, goal: Catalog
+) -> tuple[str, ...]:
+    """Name new columns whose default the rows that were there did not get, a line each.
+
+    A default that is not the same in two transactions, such as now(), says nothing of rows.
+
+    Args:
+        database: A scratch database with rows, after the scripts.
+        models: What the models make: its defaults are what new rows get there.
+        before: The catalog before the scripts, with the names of afterwards.
+        goal: That of the models.
+    """
+    new = [*_new_defaults(before, goal)]
+    if not new:
+        return ()
+    first, second = _evaluated(models, new), _evaluated(models, new)
+    lines = []
+    with database.connect() as connection, connection.begin():
+        session = Session(connection)
+        for table, column in new:
+            place = table.name, column.name
+            if place not in first or first[place] != second.get(place, first):
+                continue
+            where = f"{name_in_sql(column.name)}::text IS DISTINCT FROM %s"
+            sql = table.name.sql.replace("%", "%%")
+            query = f"SELECT count(*) FROM {sql} WHERE {where}"  # noqa: S608 - of quoted names
+            ((rows,),) = session.run(query, [first[place]])
+            if rows:
+                lines.append(
+                    f"the default of column {table.name}.{column.name}: {rows} rows have another value"
+                )
+    return tuple(lines)
+
+
+def _new_defaults(before: Catalog, goal: Catalog) -> Iterator[tuple[catalog.Table, catalog.Column]]:
+    """Yield the columns with a default that tables get which were there before."""
+    for name, table in goal.tables.items():
+        if name not in before.tables or table.kind not in {"r", "p"}:
+            continue
+        for column in table.columns.values():
+            is_new = column.name not in before.tables[name].columns
+            if is_new and column.default and not column.generated and not column.serial:
+                yield table, column
+
+
+def _evaluated(
+    models: Database, columns: list[tuple[catalog.Table, catalog.Column]]
+) -> dict[tuple[catalog.Name, str], str | None]:
+    """Return what defaults are, as text, in one transaction; those that vary in it, or fail, are left out."""
+    found: dict[tuple[catalog.Name, str], str | None] = {}
+    with models.connect() as connection, connection.begin():
+        session = Session(connection)
+        for table, column in columns:
+            value = f"(({column.default})::{column.type})::text".replace("%", "%%")
+            query = f"SELECT DISTINCT {value} FROM generate_series(1, {MANY})"  # noqa: S608 - the catalog's
+            with suppress(psycopg2.Error):
+                values = session.run(query)
+                if len(values) == 1:
+                    found[table.name, column.name] = values[0][0]
+    return found

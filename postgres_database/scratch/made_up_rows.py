@@ -1,0 +1,313 @@
+"""Rows of a scratch database, made up before a script is tried.
+
+Nobody needs to know a schema to fill it, because the server says what it takes. A row is tried
+both in the database and in the one that the models made; where either refuses it, the columns of
+the constraint that the error names get other values.
+"""
+
+import random
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import suppress
+from itertools import chain, cycle
+
+import psycopg2
+
+from postgres_database.schema.alter import JSON
+from postgres_database.scratch.constraints import (
+    UNDEFINED,
+    Column,
+    Name,
+    Rule,
+    Session,
+    Side,
+    name_in_sql,
+)
+from postgres_database.scratch.values import literals
+from postgres_database.server.connection import Database
+
+Pair = tuple[str | None, str | None]
+"""A value as text: as the database has it, and as the goal, where its type may be another."""
+
+Row = dict[str, Pair]
+"""The values of a row, by the names of the columns."""
+
+Slot = tuple[Sequence[str], Sequence[tuple[Pair, ...]]]
+"""Columns that get their values together, and what there is to choose from; NULL comes last."""
+
+NULL: Pair = (None, None)
+ROWS = 3
+"""How many a table gets; the last one is NULL wherever it may be."""
+TRIES = 60
+"""How many are tried for each."""
+
+
+def remove(database: Database) -> None:
+    """Remove all rows of a scratch database, also those that scripts put there; not if that is refused."""
+    with database.connect(usual_path=True) as connection, connection.begin():
+        session = Session(connection)
+        if tables := ", ".join(table.sql for table in session.tables.values()):
+            with suppress(psycopg2.Error):
+                session.run(f"TRUNCATE {tables} CASCADE")
+
+
+def fill(database: Database, goal: Database) -> tuple[str, ...]:
+    """Make up a few rows for every table of a scratch database.
+
+    Args:
+        database: It gets the rows.
+        goal: A scratch database whose constraints they obey, too, as far as that is possible,
+            wherever it has the same table or column. It is left as it is.
+
+    Returns:
+        The tables that stay empty, with the reason, a line each.
+    """
+    with (
+        goal.connect(usual_path=True) as there,  # nothing is committed there
+        database.connect(usual_path=True) as here,
+        here.begin(),
+    ):
+        filling = _Filling(Side(here), Side(there))
+        refusals = {name: filling.fill(name) for name in filling.order()}
+    return tuple(
+        f"table {schema}.{table}: {database.words(error).partition(chr(10))[0]}"
+        for (schema, table), error in refusals.items()
+        if error
+    )
+
+
+class _Filling:
+    """The rows that are made up, and the two databases that they are to please."""
+
+    def __init__(self, here: Side, goal: Side) -> None:
+        self.here = here
+        self.goal = goal
+        self.rows: dict[Name, list[Row]] = {name: [] for name in here.tables}
+        self.refused: set[Name] = set()
+        """Tables with rows that the goal did not take."""
+        for number, name in enumerate(here.tables):
+            if name in goal.tables:
+                self._free_goal(name, f"postgres_database_{number}")
+
+    def _free_goal(self, name: Name, partition: str) -> None:
+        """Let the goal take rows that lack new columns, and rows for partitions it does not have."""
+        table = self.goal.tables[name]
+        changes = [
+            f"ALTER TABLE {table.sql} DROP COLUMN {name_in_sql(column.name)} CASCADE"
+            for column in table.columns.values()
+            if column.name not in self.here.tables[name].columns and column.needed
+        ]
+        if table.kind == "p":
+            part = f"CREATE TABLE {name_in_sql(name[0])}.{partition} PARTITION OF {table.sql}"
+            changes += [f"{part} DEFAULT", f"{part} FOR VALUES WITH (MODULUS 1, REMAINDER 0)"]
+        self._change_goal(changes)
+
+    def _refuse(self, name: Name) -> None:
+        """Let the goal be without rows of a table, and other tables refer to them all the same."""
+        self.refused.add(name)
+        self._change_goal(
+            f"ALTER TABLE {self.goal.tables[owner].sql} DROP CONSTRAINT {name_in_sql(rule.name)}"
+            for owner, rules in self.goal.rules.items()
+            for rule in rules
+            if rule.kind == "f" and rule.target == name and owner in self.goal.tables
+        )
+
+    def _change_goal(self, changes: Iterable[str]) -> None:
+        for change in changes:
+            with suppress(psycopg2.Error):
+                self.goal.run(change)
+
+    def order(self) -> Iterator[Name]:
+        """Yield the tables, referenced ones first as far as that is possible."""
+        wanted, needed = {}, {}
+        for name in self.rows:
+            keys = [key for key in self._foreign_keys(name) if key.target != name]
+            wanted[name] = {key.target for key in keys}
+            needed[name] = {
+                key.target
+                for key in keys
+                if not any(self._nullable(name, column) for column in key.columns)
+            }
+        left = set(self.rows)
+        while left:
+            name = min(left, key=lambda n: (len(needed[n] & left), len(wanted[n] & left), n))
+            left.remove(name)
+            yield name
+
+    def fill(self, name: Name) -> psycopg2.Error | None:
+        """Give a table its rows; return why it stays empty, if it does."""
+        table = self.here.tables[name]
+        query = f"SELECT {table.texts} FROM {table.rows} LIMIT {ROWS}"  # noqa: S608 - names are quoted
+        try:
+            present = self.here.run(query)  # a script may have put them there
+        except psycopg2.Error as error:
+            return error
+        for (texts,) in present:
+            row = {column: (text, text) for column, text in zip(table.columns, texts, strict=True)}
+            self.rows[name].append(row)
+            try:
+                self._insert_into_goal(name, row)
+            except psycopg2.Error:
+                self._refuse(name)
+        refusal = self._add_all(name)
+        if refusal and str(refusal.pgcode).startswith(
+            UNDEFINED
+        ):  # a trigger names what was renamed
+            with self.here.without_triggers(table):
+                refusal = self._add_all(name)
+        return refusal
+
+    def _add_all(self, name: Name) -> psycopg2.Error | None:
+        """Add rows until there are enough; return why there is none."""
+        plain = [*self._plain_slots(name)]
+        refusal = None
+        for place in range(len(self.rows[name]), ROWS):
+            refusal = self._add(name, place, [*plain, *self._key_slots(name)])
+        return None if self.rows[name] else refusal
+
+    def _add(self, name: Name, place: int, slots: Sequence[Slot]) -> psycopg2.Error | None:
+        """Try rows until both databases take one, or else ours; return why it takes none."""
+        choice = [_start(options, place) for _, options in slots]
+        owner = {column: n for n, (columns, _) in enumerate(slots) for column in columns}
+        chance = random.Random(f"{name} {place}")  # noqa: S311 - rows are the same each time
+        others = [cycle(range(len(options))) for _, options in slots]
+        tried: dict[tuple[int, ...], tuple[Row, Side, psycopg2.Error]] = {}
+        for attempt in range(TRIES):
+            if attempt == TRIES // 2:  # as when only one of many columns may have a value
+                choice = [_start(options, ROWS - 1) for _, options in slots]
+            if tuple(choice) not in tried:
+                row = _row(slots, choice)
+                refusal = self._put(name, row)
+                if not refusal:
+                    return None
+                tried[tuple(choice)] = row, *refusal
+            _, side, error = tried[tuple(choice)]
+            blamed = {owner[column] for column in side.blamed(name, error) if column in owner}
+            free = [n for n in sorted(blamed or {*owner.values()}) if len(slots[n][1]) > 1]
+            if not free:
+                break
+            n = chance.choice(free)
+            choice[n] = next(others[n]) if len(free) == 1 else chance.randrange(len(slots[n][1]))
+        for row, side, _ in tried.values():
+            if side is self.goal:
+                self._refuse(name)
+                refusal = self._put(name, row)
+                return refusal[1] if refusal else None
+        return error
+
+    def _put(self, name: Name, row: Row) -> tuple[Side, psycopg2.Error] | None:
+        """Insert a row into both databases, or tell which one refuses it and why."""
+        side = self.here
+        try:
+            stored = side.insert(
+                side.tables[name], {column: own for column, (own, _) in row.items()}
+            )
+            whole = {
+                column: row[column] if column in row and row[column][0] == text else (text, text)
+                for column, text in zip(side.tables[name].columns, stored, strict=True)
+            }
+            side = self.goal
+            self._insert_into_goal(name, whole)
+        except psycopg2.Error as error:
+            self.here.undo()
+            return side, error
+        self.rows[name].append(whole)
+        return None
+
+    def _insert_into_goal(self, name: Name, row: Row) -> None:
+        table = self.goal.tables.get(name)
+        if table and name not in self.refused:
+            ours = [column for column in table.columns.values() if column.name in row]
+            self.goal.insert(
+                table, {column.name: row[column.name][1] for column in ours if not column.generated}
+            )
+
+    def _plain_slots(self, name: Name) -> Iterator[Slot]:
+        """Yield a slot for each column that does not get its values from the server."""
+        for column in self.here.tables[name].columns.values():
+            if column.settable and not column.counted:
+                options = [*self._pairs(name, column), *[NULL] * self._nullable(name, column.name)]
+                if options or not column.default:
+                    yield [column.name], [(pair,) for pair in options or [NULL]]
+
+    def _key_slots(self, name: Name) -> Iterator[Slot]:
+        """Yield a slot for each foreign key: what rows of the other table have."""
+        for key in self._foreign_keys(name):
+            parents = self.rows[key.target]
+            columns = [
+                (column, target, self._nullable(name, column))
+                for column, target in zip(key.columns, key.target_columns, strict=True)
+                if self.here.tables[name].columns[column].settable
+            ]
+            if not parents:
+                columns = [
+                    (column, target, nullable) for column, target, nullable in columns if nullable
+                ]
+            options = [tuple(parent[target] for _, target, _ in columns) for parent in parents]
+            if any(nullable for *_, nullable in columns):
+                options.append(
+                    tuple(
+                        NULL if nullable else parents[0][target] for _, target, nullable in columns
+                    )
+                )
+            if columns:
+                yield [column for column, *_ in columns], options
+
+    def _pairs(self, name: Name, column: Column) -> Iterable[Pair]:
+        """Return values that both databases can read; if there are none, what each can read."""
+        there = (
+            self.goal.tables[name].columns.get(column.name) if name in self.goal.tables else None
+        )
+        side = self.goal if there else self.here
+        there = there or column
+        rules = [
+            rule.text
+            for rule in (*side.rules[name], *self.here.rules[name])
+            if rule.kind in "cbx" and (column.name in rule.columns or not rule.columns)
+        ]
+        hints = [column.type, column.default, there.type, there.default, *rules]
+        sql = " ".join(dict.fromkeys(hints))
+        texts = dict.fromkeys(literals(self.here.types, column.type_oid, sql))
+        wanted = dict.fromkeys([*literals(side.types, there.type_oid, sql), *texts])
+        read = [text for text in side.cast(there.type, wanted) if text is not None]
+        if column.type in JSON and there.type.endswith("[]"):
+            return [(side.as_json(there.type, text), text) for text in read]
+        ours = self.here.cast(column.type, read)
+        both = {own: (own, text) for own, text in zip(ours, read, strict=True) if own is not None}
+        if both:
+            return both.values()
+        own = [text for text in self.here.cast(column.type, texts) if text is not None]
+        return zip(own, read or own, strict=False)
+
+    def _foreign_keys(self, name: Name) -> Iterable[Rule]:
+        """Return the foreign keys of a table, of either database, whose columns are all here."""
+        tables = self.here.tables
+        return {
+            (*rule.columns, rule.target, *rule.target_columns): rule
+            for side in (self.goal, self.here)
+            for rule in side.rules[name]
+            if rule.kind == "f"
+            and rule.target in tables
+            and tables[rule.target].columns.keys() >= {*rule.target_columns}
+            and tables[name].columns.keys() >= {*rule.columns}
+        }.values()
+
+    def _nullable(self, name: Name, column: str) -> bool:
+        """Tell whether a column may be NULL in both databases."""
+        tables = [side.tables[name] for side in (self.here, self.goal) if name in side.tables]
+        return all(table.columns[column].nullable for table in tables if column in table.columns)
+
+
+def _start(options: Sequence[tuple[Pair, ...]], place: int) -> int:
+    """Choose differently for each row, and NULL for the last."""
+    last = len(options) - 1
+    filled = last if NULL in options[last] else last + 1
+    return last if not filled or (place == ROWS - 1 and filled == last) else place % filled
+
+
+def _row(slots: Sequence[Slot], choice: Sequence[int]) -> Row:
+    """Return the values that were chosen; of a column in several slots the last counts."""
+    chosen = [
+        zip(columns, options[n], strict=True)
+        for (columns, options), n in zip(slots, choice, strict=True)
+    ]
+    return dict(chain.from_iterable(chosen))

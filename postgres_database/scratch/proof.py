@@ -1,0 +1,213 @@
+"""The proof of a script: up, down and up again on scratch databases, first on one that holds rows."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+
+from postgres_database.errors import ExpectedError
+from postgres_database.history import graph as history
+from postgres_database.history.graph import History
+from postgres_database.running import runner
+from postgres_database.running.autocommit import BETWEEN
+from postgres_database.schema import catalog, comparison
+from postgres_database.schema.catalog import Catalog
+from postgres_database.schema.comparison import Frame, Side
+from postgres_database.schema.respelling import in_words_of
+from postgres_database.schema.snapshot import Difference
+from postgres_database.scratch import contents, enforced, triggers
+from postgres_database.scratch.contents import Contents
+from postgres_database.scratch.databases import Scratch
+from postgres_database.scratch.triggers import Refusals
+from postgres_database.server.connection import Database
+from postgres_database.server.settings import Settings
+
+
+@dataclass(frozen=True)
+class Filled:
+    """A scratch database at head that holds rows, and what is true of it."""
+
+    database: Database
+    held: Contents
+    """The rows, under their new names."""
+    refusals: Refusals
+    """What it refuses before the script."""
+
+
+@dataclass(frozen=True)
+class Proof:
+    """What a proof found; `RevisionResult` explains the fields of the same name."""
+
+    failure: str = ""
+    cautions: tuple[str, ...] = ()
+    not_upgraded: tuple[Difference, ...] = ()
+    not_downgraded: tuple[Difference, ...] = ()
+    lost: tuple[str, ...] = ()
+    broken: tuple[str, ...] = ()
+    unguarded: tuple[str, ...] = ()
+
+
+AGAIN = "upgrade again"
+ON_ROWS = {"downgrade": "with rows it cannot be undone", AGAIN: "with rows it cannot be done again"}
+
+
+@dataclass(frozen=True)
+class Leg:
+    """A script, and what a database ought to be after it is upgraded and after it is undone."""
+
+    revision: str
+    after: tuple[Frame, Side]
+    undone: tuple[Frame, Side]
+
+
+class _States:
+    """The states that a database is in on the way, as others see them between two statements."""
+
+    def __init__(self, database: Database) -> None:
+        self.database = database
+        self._found: list[Catalog] = []
+
+    def look(self) -> None:
+        """Remember the state of now."""
+        self._found.append(catalog.take(self.database))
+
+    def unguarded(self, before: Catalog, goal: Catalog) -> tuple[str, ...]:
+        """Say what was not enforced in between, and forget the states."""
+        found = [str(gap) for state in self._found for gap in enforced.gaps(before, goal, state)]
+        self._found = []
+        return tuple(dict.fromkeys(found))
+
+
+@dataclass(frozen=True)
+class Prover:
+    """What scripts that follow a history are measured by."""
+
+    settings: Settings
+    session: Scratch
+    history: History
+    whole: Frame
+    """History and models before renames."""
+    frame: Frame
+    """The same after them."""
+    from_models: Database
+    provided: frozenset[str] = frozenset()
+    """What may be in that from the history, and is not the models'."""
+
+    def new_objects(self) -> tuple[str, ...]:
+        """Return what the models have besides tables and their parts, and nobody wrote down yet."""
+        return tuple(each for each in self.frame.new_objects() if each not in self.provided)
+
+    def legs(self, scripts: Sequence[tuple[str, Side | None]]) -> list[Leg]:
+        """Say what each of one or two scripts ought to do.
+
+        Args:
+            scripts: The revision and what a database is after it; None: what the models say.
+        """
+        legs: list[Leg] = []
+        undone = self.whole, self.whole.before
+        for revision_id, end in scripts:
+            after = self.frame, self.frame.goal
+            if end:
+                between = self.frame.between(self.frame.before, end)
+                after = between, between.goal
+            legs.append(Leg(revision_id, after, undone))
+            undone = after
+        return legs
+
+    def prove(self, legs: Sequence[Leg], filled: Filled | None) -> Proof:
+        """Run scripts on rows; where they stand in their way, say so and run them without."""
+        proof, stage = self._walk(legs, filled.database if filled else self._bare(), filled)
+        if not stage or not filled:
+            return proof
+        without, failed = self._walk(legs, self._bare(), None)
+        on_rows = (f"{ON_ROWS[stage]}: {proof.failure}",) if stage in ON_ROWS else ()
+        failure = without.failure if failed or on_rows else proof.failure
+        found = replace(
+            without,
+            lost=proof.lost,
+            broken=proof.broken,
+            unguarded=proof.unguarded or without.unguarded,
+        )
+        return replace(found, failure=failure, cautions=on_rows)
+
+    def _walk(
+        self, legs: Sequence[Leg], database: Database, filled: Filled | None
+    ) -> tuple[Proof, str]:
+        """Upgrade, compare with the models, downgrade, compare with before, upgrade again.
+
+        Args:
+            legs: The scripts.
+            database: A scratch database at head.
+            filled: What is known of it, if it holds rows.
+
+        Returns:
+            What was found, and which step failed, if one did.
+        """
+        proof, states = Proof(), _States(database)
+        for leg in legs:
+            if failure := self._failure(states, "upgrade", leg):
+                return replace(proof, failure=failure), "upgrade"
+            found = self._differing(database, *leg.after)
+            proof = replace(proof, not_upgraded=(*proof.not_upgraded, *found))
+            if leg is not legs[-1]:
+                states.look()
+        ends = self.frame.before.catalog, self.frame.goal.catalog
+        proof = replace(proof, unguarded=states.unguarded(*ends))
+        if filled:
+            refused = triggers.refusals(database)
+            proof = replace(
+                proof,
+                lost=(
+                    *filled.held.lost(contents.take(database)),
+                    *contents.not_given(database, self.from_models, *ends),
+                ),
+                broken=triggers.broken(filled.refusals, refused, database),
+            )
+        for leg in reversed(legs):
+            if failure := self._failure(states, "downgrade", leg):
+                return replace(proof, failure=failure), "downgrade"
+            found = self._differing(database, *leg.undone)
+            proof = replace(proof, not_downgraded=(*proof.not_downgraded, *found))
+            if leg is not legs[0]:
+                states.look()
+        unguarded = dict.fromkeys((*proof.unguarded, *states.unguarded(*reversed(ends))))
+        proof = replace(proof, unguarded=tuple(unguarded))
+        for leg in legs:
+            if failure := self._failure(states, "upgrade", leg):
+                return replace(proof, failure=failure), AGAIN
+        return proof, ""
+
+    def _failure(self, states: "_States", verb: str, leg: Leg) -> str:
+        """Run a script and return why it fails; empty if it does not."""
+        scripts = history.read(self.settings)
+        plan = (scripts[leg.revision],)
+        try:
+            with runner.open_runner(self.settings, states.database) as run:
+                run.connection.info[BETWEEN] = states.look
+                if verb == "upgrade":
+                    run.upgrade(plan)
+                else:
+                    run.downgrade(plan)
+        except ExpectedError as error:
+            return f"{error.what}\n{error.cause}"
+        return ""
+
+    def _differing(self, database: Database, frame: Frame, goal: Side) -> tuple[Difference, ...]:
+        """Return what of a database is not as it ought to be, whatever the spelling.
+
+        Args:
+            database: What is looked at.
+            frame: The comparison that the goal belongs to.
+            goal: What it ought to be.
+        """
+        there = frame.seen(comparison.side(database))
+        if not (differing := frame.unlike(there, goal)):
+            return ()
+        if goal is not self.frame.goal and goal is not self.whole.before:
+            return differing
+        like = self.from_models if goal is self.frame.goal else self._bare()
+        respelled = in_words_of(there, goal, (database, like), self.session)
+        left = {each.key for each in there.snapshot.difference(respelled.snapshot)}
+        return tuple(each for each in differing if each.key in left)
+
+    def _bare(self) -> Database:
+        """Make a database at head without rows but those of the history."""
+        return self.session.at(self.history, self.history.heads)

@@ -1,0 +1,152 @@
+"""The models as a database; what they name and do not make, such as an extension, comes from the history."""
+
+import re
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import closing, suppress
+from dataclasses import dataclass
+from typing import Any
+
+import psycopg2
+import psycopg2.extensions
+
+from postgres_database.errors import ExpectedError
+from postgres_database.history.project_models import Models
+from postgres_database.schema import dump
+from postgres_database.schema.sections import Section, sections
+from postgres_database.scratch.databases import MissingError, Scratch
+from postgres_database.server.connection import Database
+from postgres_database.sql.tokens import IDENTIFIER, unquoted
+
+KINDS = frozenset((
+    "ACCESS METHOD", "AGGREGATE", "CAST", "COLLATION", "CONVERSION", "DOMAIN", "EXTENSION", "FOREIGN DATA WRAPPER",
+    "FUNCTION", "OPERATOR", "OPERATOR CLASS", "OPERATOR FAMILY", "PROCEDURAL LANGUAGE", "PROCEDURE", "SCHEMA",
+    "SEQUENCE", "SERVER", "SHELL TYPE", "TEXT SEARCH CONFIGURATION", "TEXT SEARCH DICTIONARY", "TEXT SEARCH PARSER",
+    "TEXT SEARCH TEMPLATE", "TRANSFORM", "TYPE",
+))  # fmt: skip
+"""What tables may need, as a dump names it."""
+ABOUT = ("ACL", "COMMENT")
+TYPE = re.compile(rf"\s*CREATE (?:TYPE|DOMAIN) ({IDENTIFIER}(?:\.{IDENTIFIER})?)")
+# What is not of an extension, the last first, so that what stands on something else is dropped before it.
+OBJECTS = """
+    SELECT i.type, i.identity FROM (
+        SELECT 'pg_proc'::regclass, oid, 9 FROM pg_proc
+        UNION ALL SELECT 'pg_type'::regclass, t.oid, 8 FROM pg_type t LEFT JOIN pg_class c ON c.oid = t.typrelid
+                  WHERE t.typtype IN ('d', 'e', 'r') OR c.relkind = 'c'
+        UNION ALL SELECT 'pg_class'::regclass, oid, 7 FROM pg_class WHERE relkind = 'S'
+        UNION ALL SELECT 'pg_collation'::regclass, oid, 6 FROM pg_collation
+        UNION ALL SELECT 'pg_operator'::regclass, oid, 5 FROM pg_operator
+        UNION ALL SELECT 'pg_opclass'::regclass, oid, 10 FROM pg_opclass
+        UNION ALL SELECT 'pg_ts_config'::regclass, oid, 4 FROM pg_ts_config
+        UNION ALL SELECT 'pg_ts_dict'::regclass, oid, 3 FROM pg_ts_dict
+        UNION ALL SELECT 'pg_foreign_server'::regclass, oid, 3 FROM pg_foreign_server
+        UNION ALL SELECT 'pg_extension'::regclass, oid, 2 FROM pg_extension
+        UNION ALL SELECT 'pg_namespace'::regclass, oid, 1 FROM pg_namespace
+    ) AS o (classid, objid, rank)
+    CROSS JOIN LATERAL pg_identify_object(classid, objid, 0) AS i
+    WHERE objid >= 16384 AND NOT EXISTS (
+        SELECT FROM pg_depend d WHERE d.deptype = 'e' AND (d.classid, d.objid) = (o.classid, o.objid))
+    ORDER BY rank DESC, objid DESC
+"""
+
+
+@dataclass(frozen=True)
+class Built:
+    """The models as a database."""
+
+    database: Database
+    provided: frozenset[str] = frozenset()
+    """What may be there from the history, as a snapshot names it: it did not come from the models."""
+
+
+def build(session: Scratch, models: Models, at_head: Callable[[], Database]) -> Built:
+    """Make a database with all that the models create, and what they need of the history, no more.
+
+    Args:
+        session: Makes it.
+        models: The models. What they make themselves is never taken from the history.
+        at_head: Makes a scratch database at the end of the history; called where something is missing.
+
+    Raises:
+        ExpectedError: The models cannot be created.
+    """
+    try:
+        return Built(session.from_models(models))
+    except MissingError as error:
+        refused = error
+    text = dump.dump(at_head())
+    offered = [*_offered(text, *_made(session.empty(), session, models))]
+    if not offered:
+        raise refused
+    database = session.empty()
+    _run_each(database, [each.body for each in offered])
+    with database.connect() as connection, connection.begin():
+        objects = connection.exec_driver_sql(OBJECTS).all()
+    session.from_models(models, database)
+    _run_each(database, [f"DROP {kind} {identity}" for kind, identity in objects])
+    return Built(database, frozenset(map(str, offered)))
+
+
+def _offered(text: str, made: set[str], types: set[tuple[str, str]]) -> Iterator[Section]:
+    """Yield what a history has to offer, in its order: nothing that models make or that belongs to a column."""
+    found = sections(text)
+    owned = {(each.schema, each.name) for each in found if each.kind == "SEQUENCE OWNED BY"}
+    names: set[tuple[str, str]] = set()
+    for each in found:
+        here = (each.schema, each.name)
+        if each.kind in ABOUT and here in names:
+            yield each
+        if each.kind not in KINDS or str(each) in made or here in owned:
+            continue
+        if each.kind in {"TYPE", "DOMAIN"} and here in types:
+            continue
+        names.add((each.schema, f"{each.kind} {each.name}"))
+        yield each
+
+
+def _made(
+    database: Database, session: Scratch, models: Models
+) -> tuple[set[str], set[tuple[str, str]]]:
+    """Return what models make where nothing is: the objects that can be, and all types that are tried."""
+    types: set[tuple[str, str]] = set()
+
+    class Tolerant(psycopg2.extensions.cursor):
+        """Leaves out what cannot be made."""
+
+        def execute(self, query: Any, values: Any = None) -> None:
+            text = query if isinstance(query, str) else str(query)
+            if match := TYPE.match(text):
+                *schema, name = unquoted(match[1])
+                types.add(((schema or ["public"])[0] or "public", name))
+            super().execute("SAVEPOINT tolerant")
+            try:
+                super().execute(query, values)
+            except psycopg2.Error:
+                super().execute("ROLLBACK TO SAVEPOINT tolerant")
+
+    with suppress(ExpectedError):  # what models run in events may need an answer
+        session.from_models(models, database, Tolerant)
+    return {str(each) for each in sections(dump.dump(database))}, types
+
+
+def _run_each(database: Database, texts: Sequence[str]) -> None:
+    """Run texts, those that fail again after the others, as long as one more succeeds."""
+    waiting = [*texts]
+    with (
+        database.connect() as connection,
+        connection.begin(),
+        closing(connection.connection.cursor()) as cursor,
+    ):
+        cursor.execute("SET LOCAL check_function_bodies = off")
+        left: Iterable[str] = ()
+        while waiting != left:
+            left, waiting = waiting, [each for each in waiting if not _runs(cursor, each)]
+
+
+def _runs(cursor: Any, text: str) -> bool:
+    cursor.execute("SAVEPOINT one")
+    try:
+        cursor.execute(text)
+    except psycopg2.Error:
+        cursor.execute("ROLLBACK TO SAVEPOINT one")
+        return False
+    return True

@@ -1,0 +1,107 @@
+"""Whether triggers and rules still work: what a scratch database refuses before a script and after it.
+
+A function's body is text to PostgreSQL: nothing tells it that a column in there has another name now.
+"""
+
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import suppress
+
+import psycopg2
+
+from postgres_database.scratch.constraints import UNDEFINED, Session, name_in_sql
+from postgres_database.server.connection import Database
+
+Refusals = Mapping[tuple[int, str], tuple[str, psycopg2.Error]]
+"""By the OID of a table or view and INSERT, UPDATE or DELETE: its name for SQL, and why that is refused."""
+
+TRIGGERING = """
+    SELECT c.oid, n.nspname, c.relname, array(
+        SELECT a.attname::text FROM pg_attribute a
+        WHERE a.attrelid = c.oid AND a.attnum > 0 AND NOT a.attisdropped
+              AND a.attgenerated = '' AND a.attidentity <> 'a'
+        ORDER BY a.attnum)
+    FROM pg_class c
+    JOIN pg_namespace n ON n.oid = c.relnamespace
+    WHERE c.relkind IN ('r', 'p', 'v') AND NOT c.relispartition AND (
+        EXISTS (SELECT FROM pg_trigger t WHERE t.tgrelid = c.oid AND NOT t.tgisinternal)
+        OR EXISTS (SELECT FROM pg_rewrite r WHERE r.ev_class = c.oid AND r.ev_type <> '1'))
+"""
+UNIQUE = "23505"
+COPY = "postgres_database_copy"
+
+
+def refusals(database: Database) -> Refusals:
+    """Try to write rows into every table and view with triggers or rules, and write nothing."""
+    found = {}
+    with database.connect(usual_path=True) as connection:
+        session = Session(connection)
+        session.run("SET CONSTRAINTS ALL IMMEDIATE")
+        for oid, schema, name, columns in session.run(TRIGGERING):
+            sql = f"{name_in_sql(schema)}.{name_in_sql(name)}"
+            table = session.tables.get((schema, name))
+            counted = (
+                {each.name for each in table.columns.values() if each.counted} if table else set()
+            )
+            own = [column for column in columns if column not in counted]
+            for verb, statement in _statements(sql, columns, own):
+                if error := _refusal(session, statement):
+                    found[oid, verb] = sql, error
+            if table and (refused := found.get((oid, "INSERT"))) and refused[1].pgcode == UNIQUE:
+                # The row is there already: what comes after that is seen with one that is taken away.
+                if error := _refusal(session, _again(sql, columns)):
+                    found[oid, "INSERT"] = sql, error
+                else:
+                    del found[oid, "INSERT"]
+    return found
+
+
+def broken(before: Refusals, after: Refusals, database: Database) -> tuple[str, ...]:
+    """Say in a line each what worked before, and now finds a name missing or of another type."""
+    return tuple(
+        f"{verb} on {name}: {database.words(error).partition(chr(10))[0]}"
+        for (oid, verb), (name, error) in after.items()
+        if str(error.pgcode).startswith(UNDEFINED)
+        and ((oid, verb) not in before or before[oid, verb][1].pgcode != error.pgcode)
+    )
+
+
+def _refusal(session: Session, statement: str) -> psycopg2.Error | None:
+    """Run a statement, undo it, and return why it was refused, if it was."""
+    try:
+        session.run(statement)
+    except psycopg2.Error as error:
+        return error
+    with suppress(psycopg2.Error):
+        session.undo()
+    return None
+
+
+def _statements(sql: str, columns: Sequence[str], own: Sequence[str]) -> Iterator[tuple[str, str]]:
+    """Yield what writes rows.
+
+    Args:
+        sql: The name of the table or view.
+        columns: What can be written.
+        own: The same without what a sequence counts.
+    """
+    listed = ", ".join(map(name_in_sql, own))
+    values = f"({listed}) SELECT {listed} FROM {sql} LIMIT 1" if own else "DEFAULT VALUES"  # noqa: S608
+    yield "INSERT", f"INSERT INTO {sql} {values}"
+    if columns:
+        same = ", ".join(f"{name} = {name}" for name in map(name_in_sql, columns))
+        yield "UPDATE", f"UPDATE {sql} SET {same}"  # noqa: S608
+    yield "DELETE", f"DELETE FROM {sql}"  # noqa: S608
+
+
+def _again(sql: str, columns: Sequence[str]) -> str:
+    """Return what takes all rows away, past the triggers of users, and inserts them once more."""
+    listed = ", ".join(map(name_in_sql, columns))
+    return "; ".join(
+        [
+            f"CREATE TEMP TABLE {COPY} AS SELECT {listed} FROM {sql}",  # noqa: S608
+            f"ALTER TABLE {sql} DISABLE TRIGGER USER",
+            f"DELETE FROM {sql}",  # noqa: S608
+            f"ALTER TABLE {sql} ENABLE TRIGGER USER",
+            f"INSERT INTO {sql} ({listed}) SELECT {listed} FROM {COPY}",  # noqa: S608
+        ]
+    )

@@ -1,0 +1,259 @@
+"""From a DSN to a connection, with errors that say what to do."""
+
+import os
+import re
+import shlex
+import signal
+import socket
+import threading
+import traceback
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, closing, contextmanager
+from dataclasses import dataclass, replace
+from functools import cached_property
+
+import sqlalchemy as sa
+from psycopg2.extensions import cursor as Cursor  # noqa: N812 - a class
+from sqlalchemy.dialects import postgresql
+from sqlalchemy.exc import DBAPIError
+from sqlalchemy.pool import NullPool
+
+from postgres_database.errors import ExpectedError
+from postgres_database.server import transactions
+from postgres_database.server.dsn import CONNECT_TIMEOUT, Dsn
+from postgres_database.server.version_table import ALEMBICS, VersionTable
+
+CONNECT_DEFAULTS = {
+    "connect_timeout": os.environ.get("PGCONNECT_TIMEOUT") or CONNECT_TIMEOUT,
+    "fallback_application_name": "postgres-database",
+    "client_encoding": "UTF8",  # else that of the database, which for SQL_ASCII is none
+}
+
+# Of the version table that Alembic finds by the path, or would make there; one elsewhere is another application's.
+VERSION_SCHEMA = """
+    SELECT n.nspname
+    FROM unnest(%s::text[]) WITH ORDINALITY AS path (name, place)
+    JOIN pg_namespace n ON n.nspname = path.name
+    JOIN pg_class c ON c.relnamespace = n.oid AND c.relname = %s
+    ORDER BY path.place LIMIT 1
+"""
+VERSIONS = "postgres_database.versions"
+"""Where the information of a connection has the version table."""
+READ_ONLY = ("default_transaction_read_only=on", "lock_timeout=5s")
+
+PREPARER = postgresql.dialect(paramstyle="named").identifier_preparer  # type: ignore[no-untyped-call]
+WRONG_PARTS = {
+    "too many connections for role": "fewer are connected, or ALTER ROLE … CONNECTION LIMIT … has raised it",
+    "too many connections for database": "fewer are connected, or ALTER DATABASE … CONNECTION LIMIT … has raised it",
+    "too many clients already": "fewer are connected, or max_connections of the server is greater",
+    "remaining connection slots": "fewer are connected, or max_connections of the server is greater",
+    "the database system is": "the server has started; nothing is wrong with the DSN",
+    "cannot connect to invalid database": "it is dropped and made anew: its DROP DATABASE was interrupted",
+    "permission denied for database": "its owner has said GRANT CONNECT ON DATABASE … TO …",
+    "is not permitted to log in": "the user may log in: ALTER ROLE … LOGIN",
+    "no encryption": "sslmode=require is in the DSN, or the server lets this user in without encryption",
+    "SSL off": "sslmode=require is in the DSN, or the server lets this user in without encryption",
+    "certificate": "sslrootcert, sslcert and sslkey name the right files",
+    # The server keeps from the client that a password has expired.
+    "password authentication failed": "user and password are right, and it has not expired: VALID UNTIL of the role",
+    "authentication failed": "user and password are right",
+    'role "': "the user exists and may log in",
+    "no password supplied": "there is a password",
+    "invalid response": "the port is right: what answers there is not PostgreSQL",
+    "but received": "the port is right: what answers there is not PostgreSQL",
+    "could not translate host name": "the host name is right",
+    "does not support SSL": "sslmode is right",
+    "unsupported startup parameter": "it names the server itself, not a pooler in front of it",
+    "pg_hba.conf": "the server lets this user in",
+}
+"""What must be put right, by a piece of the message of libpq or the server; the first that is found."""
+FOR_DATABASE = {
+    "does not exist": "CREATE DATABASE {}",
+    "is not currently accepting connections": "ALTER DATABASE {} ALLOW_CONNECTIONS true",
+}
+"""What another database of the server can do, by what is said of this one."""
+
+LESSER = """CREATE ROLE scratch LOGIN CREATEDB PASSWORD '…'   (on that server; SCRATCH_DSN then names this role)"""
+
+
+@dataclass(frozen=True)
+class Database:
+    """One database: the target of a command, or a scratch database."""
+
+    dsn: Dsn
+    label: str
+    """`production`, `embedded`, `scratch`: the first word of the line that names it."""
+    source: str = ""
+    """Where its DSN comes from, in words."""
+    env_option: str = ""
+    """What to add to a command so that it works on this database."""
+    versions: VersionTable = ALEMBICS
+    """Where it says which revision it is."""
+    cursor: type[Cursor] | None = None
+    """The class of its cursors, if it is not the driver's."""
+    alias: tuple[str, str] = ("", "")
+    """A role that only scratch databases have, and what dumps call it."""
+    whole: Callable[[], AbstractContextManager[Dsn]] | None = None
+    """Lets pg_dump meanwhile read what only a superuser may: the options of user mappings."""
+
+    def __str__(self) -> str:
+        """Name the database as the first line of a command does."""
+        return f"{self.label}  {self.dsn}" + (f"  ({self.source})" if self.source else "")
+
+    def engine(self) -> sa.Engine:
+        """Return an engine that pools nothing; its repr and URL hold no secret."""
+        return self._engine
+
+    @cached_property
+    def _engine(self) -> sa.Engine:
+        parts = self.dsn.parts
+        # libpq gets all parts itself; what models run in events may ask the URL who and where it is.
+        url = sa.URL.create(
+            "postgresql+psycopg2",
+            username=self.alias[1]
+            or parts.get("user"),  # whose part a role plays in a scratch database
+            database=parts.get("dbname"),
+        )
+        engine = sa.create_engine(
+            url,
+            connect_args={
+                **CONNECT_DEFAULTS,
+                **self.dsn.parameters(),
+                **({"cursor_factory": self.cursor} if self.cursor else {}),
+            },
+            poolclass=NullPool,
+        )
+        transactions.begin_safely(engine)
+        return engine
+
+    def read_only(self) -> "Database":
+        """Return the database with sessions that refuse to write, and do not wait long for a lock."""
+        given = self.dsn.parts.get("options") or os.environ.get("PGOPTIONS", "")
+        options = " ".join([given, *(f"-c {each}" for each in READ_ONLY)]).strip()
+        return replace(self, dsn=self.dsn.with_parts(options=options))
+
+    @contextmanager
+    def connect(
+        self, *, autocommit: bool = False, usual_path: bool = False
+    ) -> Iterator[sa.Connection]:
+        """Connect.
+
+        Args:
+            autocommit: Let each statement commit by itself.
+            usual_path: Find names by the search path that the role and the DSN give, as scripts and models do;
+                otherwise only in `pg_catalog`, so that no name is found that somebody else has put on the path.
+
+        Raises:
+            ExpectedError: There is no connection to be had.
+        """
+        engine = self.engine()
+        try:
+            connection = engine.connect()
+        except DBAPIError as error:
+            raise self._refused(error) from error
+        except Exception as error:
+            frame = traceback.extract_tb(error.__traceback__)[-1]
+            raise ExpectedError(
+                f"cannot connect to {self.dsn}: what the models let SQLAlchemy do at a connection fails",
+                cause=f"{type(error).__name__}: {self.words(error)}\n(in {frame.filename}, line {frame.lineno})",
+                hint=f"invoke psql{self.env_option}   (does without it; once it is mended, the same command again)",
+            ) from error
+        with connection:
+            if autocommit:
+                connection.execution_options(isolation_level="AUTOCOMMIT")
+            if usual_path:
+                connection.info[transactions.SCRIPT] = True
+            elif autocommit:
+                connection.exec_driver_sql(transactions.SAFE_SESSION)
+            connection.info[VERSIONS] = self.versions
+            sa.event.listen(connection, "begin", transactions.begin)
+            yield connection
+
+    def version_schema(self, connection: sa.Connection) -> str | None:
+        """Return the schema of the version table, or that in which it would be made; None: there is none.
+
+        Args:
+            connection: To this database, in a transaction.
+        """
+        if self.versions.schema:
+            return self.versions.schema
+        schemas = [*transactions.usual_path(connection).schemas]
+        with closing(connection.connection.cursor()) as cursor:
+            cursor.execute(VERSION_SCHEMA, (schemas, self.versions.name))
+            found = cursor.fetchone()
+        return str(found[0]) if found else next(iter(schemas), None)
+
+    def words(self, error: BaseException) -> str:
+        """Return what the server or driver said, without secrets."""
+        return self.dsn.scrub(_said(error))
+
+    def _refused(self, error: DBAPIError) -> ExpectedError:
+        return ExpectedError(
+            f"cannot connect to {self.dsn}",
+            cause=re.sub(r"\n\s+", " ", self.words(error)),
+            hint=self._advice(_said(error)),
+        )
+
+    def _advice(self, said: str) -> str:
+        """Find what helps; a failed connection has no SQLSTATE, so there is only its text to go by."""
+        scratch = self.label == "scratch"
+        if self.alias[0]:  # the DSN's own role was let in
+            return LESSER
+        retry = "invoke check" if scratch else f"invoke psql{self.env_option}"
+        wrong = next(
+            (wrong for sign, wrong in WRONG_PARTS.items() if sign in said),
+            "host and port are right and the server runs",
+        )
+        for sign, command in FOR_DATABASE.items():
+            if f'database "{self.dsn.database}" {sign}' in said:
+                if not scratch:
+                    sql = command.format(quoted(self.dsn.database))
+                    return f"{retry} --database postgres --command {shlex.quote(sql)}"
+                wrong = "it names a database that exists, such as postgres"
+        source = f"; the DSN comes {self.source}" if self.source.startswith("from ") else ""
+        return f"{retry}   (once {wrong}{source})"
+
+
+def _said(error: BaseException) -> str:
+    return str(getattr(error, "orig", None) or error).strip()
+
+
+def quoted(identifier: str) -> str:
+    """Quote an identifier for SQL."""
+    return '"' + identifier.replace('"', '""') + '"'
+
+
+def identifier(name: str) -> str:
+    """Return an identifier as it stands in SQL that people read: in quotes only if it needs them."""
+    return PREPARER.quote(name)
+
+
+@contextmanager
+def cancelled_by_ctrl_c(connection: sa.Connection) -> Iterator[None]:
+    """Let Ctrl-C end the statement that is running, not only what comes after it.
+
+    While the driver waits for the server, Python's handler of the signal waits, too; but the
+    signal's number is written to a file at once (Python manual, signal.set_wakeup_fd).
+    """
+    driver = connection.connection.driver_connection
+    if driver is None or threading.current_thread() is not threading.main_thread():
+        yield
+        return
+    reader, writer = socket.socketpair()
+    writer.setblocking(False)  # noqa: FBT003
+
+    def watch() -> None:
+        while number := reader.recv(1):
+            if number[0] == signal.SIGINT:
+                driver.cancel()
+
+    watcher = threading.Thread(target=watch, daemon=True)
+    watcher.start()
+    before = signal.set_wakeup_fd(writer.fileno(), warn_on_full_buffer=False)
+    try:
+        yield
+    finally:
+        signal.set_wakeup_fd(before)
+        writer.close()
+        watcher.join()
+        reader.close()

@@ -1,0 +1,94 @@
+"""Poolers between us and the server: one that gives each transaction another session cannot keep our lock."""
+
+import select
+import time
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
+from typing import Any
+
+import psycopg2
+import sqlalchemy as sa
+from psycopg2 import extensions
+from sqlalchemy.exc import DBAPIError
+
+from postgres_database.errors import ExpectedError
+from postgres_database.server.connection import CONNECT_DEFAULTS, Database
+
+PATIENCE = 3.0
+"""Seconds for an answer: a pool whose sessions are all in use gives none, and that is no evidence."""
+OTHERS = 3
+LOOK = "SELECT pg_backend_pid()"
+OPEN = "BEGIN; SELECT pg_backend_pid()"
+
+
+def refuse(database: Database, connection: sa.Connection) -> None:
+    """Raise ExpectedError if a session of ours is not one session of the server.
+
+    What libpq knows of the other end comes from whoever answered first (PostgreSQL manual, "Message Flow",
+    BackendKeyData). Where that is not the server's process, a pooler answered; then sessions are opened
+    beside each other to see whether they share one.
+
+    Args:
+        database: Where.
+        connection: To it, outside of a transaction.
+    """
+    driver: Any = connection.connection.driver_connection
+    try:
+        with connection.begin():
+            if connection.exec_driver_sql(LOOK).scalar_one() == driver.info.backend_pid:
+                return
+    except DBAPIError:  # no transaction at all
+        connection.rollback()
+    if _is_shared(database):
+        raise ExpectedError(
+            f"{database.dsn} is behind a pooler that gives every transaction another session; nothing was done",
+            cause="the lock that keeps a second command out, and the time limits, belong to a session of the server",
+            hint=f"invoke status{database.env_option}   (once the DSN names the server itself, or a pool"
+            " in session mode)",
+        )
+
+
+def _is_shared(database: Database) -> bool:
+    """Tell whether two sessions of ours meet the same process, or one meets two."""
+    with ExitStack() as sessions:
+        try:
+            ours = sessions.enter_context(_session(database))
+            met = {_ask(ours, LOOK), _ask(ours, LOOK)}
+            for _ in range(OTHERS):
+                other = _ask(sessions.enter_context(_session(database)), OPEN)
+                if other in met:
+                    return True
+                met.add(_ask(ours, LOOK))
+        except (TimeoutError, psycopg2.OperationalError):  # no further session is to be had
+            return False
+    return len(met) > 1
+
+
+@contextmanager
+def _session(database: Database) -> Iterator[Any]:
+    """Open a session that never makes us wait."""
+    parameters: dict[str, Any] = {**CONNECT_DEFAULTS, **database.dsn.parameters(), "async_": True}
+    session = psycopg2.connect(**parameters)
+    try:
+        _wait(session)
+        yield session
+    finally:
+        session.close()
+
+
+def _ask(session: Any, sql: str) -> int:
+    """Return the process that a session meets."""
+    cursor = session.cursor()
+    cursor.execute(sql)
+    _wait(session)
+    (pid,) = cursor.fetchone()
+    return int(pid)
+
+
+def _wait(session: Any) -> None:
+    deadline = time.monotonic() + PATIENCE
+    while (state := session.poll()) != extensions.POLL_OK:
+        reading, writing = state == extensions.POLL_READ, state == extensions.POLL_WRITE
+        left = deadline - time.monotonic()
+        if left <= 0 or not any(select.select([session] * reading, [session] * writing, [], left)):
+            raise TimeoutError

@@ -1,0 +1,350 @@
+"""What a command works on: the environment's name, its file and the process, read into one value."""
+
+import configparser
+import difflib
+import io
+import os
+import re
+import stat
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from fnmatch import fnmatchcase
+from functools import cached_property
+from pathlib import Path
+
+from dotenv.parser import parse_stream
+
+from postgres_database.errors import ExpectedError
+from postgres_database.server import dsn, version_table
+from postgres_database.server.dsn import SECRET_PARTS, Dsn
+from postgres_database.server.version_table import ALEMBICS, VersionTable
+
+ROOT = Path(__file__).resolve().parent.parent
+
+DSN_KEYS = ("POSTGRES_DSN", "DATABASE_URL")
+KEYS = (
+    *DSN_KEYS,
+    "PROTECTED",
+    "LOCK_TIMEOUT",
+    "STATEMENT_TIMEOUT",
+    "SCRATCH_DSN",
+    "TARGET_METADATA",
+)
+SHIPPED_METADATA = "postgres_database.models:metadata"
+PROCESS = "the process environment"
+LIBPQ_TARGET = ("PGHOST", "PGHOSTADDR", "PGSERVICE")
+
+TRUE, FALSE = ("1", "true", "yes", "on"), ("", "0", "false", "no", "off")
+MILLISECONDS = {"": 1, "ms": 1, "s": 1000, "min": 60_000, "h": 3_600_000}
+LONGEST = 2**31 - 1  # milliseconds that PostgreSQL can count, 24 days
+
+
+@dataclass(frozen=True)
+class Settings:
+    """One environment, read once and never changed."""
+
+    root: Path
+    """The repository: where alembic.ini and the env files are."""
+    environment: str
+    """The name that was asked for, or empty."""
+    source: str
+    """Where the DSN was found, in words."""
+    target: Dsn | None
+    """None stands for the embedded server."""
+    target_metadata: str
+    """Whose models these are: package.module:name."""
+    protected: bool = False
+    lock_timeout: int = 1000
+    """Milliseconds that blocking DDL may wait for a lock; 0 is for ever."""
+    statement_timeout: int = 0
+    """Milliseconds that a statement may take; 0 leaves what the server or the DSN says."""
+    scratch: Dsn | None = None
+    """The server for scratch databases; None stands for the embedded one."""
+    warnings: tuple[str, ...] = field(default=(), compare=False)
+    include_schemas: tuple[str, ...] = ()
+    """The schemas that are this project's business; empty: all."""
+    exclude: tuple[str, ...] = ()
+    """Patterns of objects that are not, such as `audit.*`."""
+    online: bool = True
+    """Whether scripts are written so that live traffic does not notice them."""
+    versions: VersionTable = ALEMBICS
+    """Where databases say which revision they are."""
+    staged: Path | None = None
+    """A folder of scripts that are not proved yet, and are read besides those of the history."""
+
+    def includes(self, schema: str, *names: str) -> bool:
+        """Tell whether a schema, or what has one of these names in it, is this project's business."""
+        if self.include_schemas and schema not in self.include_schemas:
+            return False
+        spelled = [schema] if not names else [text for n in names for text in (f"{schema}.{n}", n)]
+        return not any(fnmatchcase(text, pattern) for pattern in self.exclude for text in spelled)
+
+    @property
+    def label(self) -> str:
+        """The name that people see for this environment."""
+        return self.environment or ("default" if self.target else "embedded")
+
+    @property
+    def env_option(self) -> str:
+        """What to add to a command so that it works on the same environment."""
+        return f" --env {self.environment}" if self.environment else ""
+
+
+def env_files(root: Path = ROOT) -> dict[str, Path]:
+    """Return the environments that have a file, by name."""
+    return {
+        path.name.removeprefix(".env."): path
+        for path in sorted(root.glob(".env.*"))
+        if path.is_file() and path.name != ".env.example"
+    }
+
+
+def load(
+    environment: str = "", *, root: Path = ROOT, environ: Mapping[str, str] = os.environ
+) -> Settings:
+    """Read the settings of an environment.
+
+    Args:
+        environment: The name from the command line; empty means the variable ENV, or none.
+        root: The repository.
+        environ: The process environment; it is read, never changed.
+
+    Raises:
+        ExpectedError: Something in the settings is wrong; all faults are told at once.
+    """
+    name = environment or environ.get("ENV", "")
+    if name and (name == "example" or not re.fullmatch(r"[a-z0-9_-]+", name)):
+        raise ExpectedError(
+            f"{name!r} is no name of an environment",
+            cause="names are made of a-z, 0-9, _ and -"
+            + ("" if environment else "; this one is ENV, which shells use for a file of theirs"),
+            hint="--env production"
+            if environment
+            else "unset ENV   (or name the environment by --env)",
+        )
+    path = root / (f".env.{name}" if name else ".env")
+    in_process = {key: value for key in KEYS if (value := environ.get(key, "").strip())}
+    if name and not path.is_file() and not any(key in in_process for key in DSN_KEYS):
+        known = env_files(root)
+        near = difflib.get_close_matches(name, known, n=1)
+        copy = f"cp .env.example {path.name}"
+        raise ExpectedError(
+            f"the environment {name!r} has no file {path.name}",
+            cause=f"environments with a file: {', '.join(known) or 'none yet'}",
+            hint=f"the same command with --env {near[0]}   (did you mean that? if not: {copy})"
+            if near
+            else f"{copy}   (then set POSTGRES_DSN in it)",
+        )
+    return _Reader(root, name, path, in_process, environ).read()
+
+
+def milliseconds(text: str) -> int | None:
+    """Return a time such as `500ms`, `2s` or `1min` in milliseconds; None if it is none, or too long for PostgreSQL."""
+    match = re.fullmatch(r"([0-9]{1,15})\s*(ms|s|min|h)?", text)
+    time = int(match[1]) * MILLISECONDS[match[2] or ""] if match else LONGEST + 1
+    return time if time <= LONGEST else None
+
+
+class _Reader:
+    """Collects values and faults, so that all faults can be told at once."""
+
+    def __init__(
+        self,
+        root: Path,
+        name: str,
+        path: Path,
+        in_process: Mapping[str, str],
+        environ: Mapping[str, str],
+    ) -> None:
+        self.root = root
+        self.name = name
+        self.path = path
+        self.environ = environ
+        self.in_process = in_process
+        self.faults: list[str] = []
+        self.warnings: list[str] = []
+        self.in_file = self._read_file()
+
+    def read(self) -> Settings:
+        target, source = self._target()
+        scratch = self._dsn(self._origin("SCRATCH_DSN"), self._value("SCRATCH_DSN"))
+        settings = Settings(
+            root=self.root,
+            environment=self.name,
+            source=source,
+            target=target,
+            target_metadata=self._target_metadata(),
+            include_schemas=self._words("include_schemas"),
+            exclude=self._words("exclude"),
+            online=self._switch("online"),
+            versions=self._version_table(),
+            protected=self._flag("PROTECTED"),
+            lock_timeout=self._milliseconds("LOCK_TIMEOUT", "1s"),
+            statement_timeout=self._milliseconds("STATEMENT_TIMEOUT", "0"),
+            scratch=scratch,
+            warnings=tuple(self.warnings),
+        )
+        if self.faults:
+            editor = f"${{EDITOR:-vi}} {self.path.name}" if self.path.is_file() else "env | sort"
+            raise ExpectedError(
+                f"the settings of {self.name or 'the default environment'} are not usable",
+                cause="\n".join([*self.faults, *self.warnings]),
+                hint=f"{editor}   (every setting is explained in .env.example)",
+            )
+        return settings
+
+    def _read_file(self) -> dict[str, str]:
+        """Read the file with the parser of python-dotenv; what it would skip is a fault.
+
+        No fault quotes the file: a piece of a password may stand wherever something is wrong.
+        """
+        if not self.path.is_file():
+            return {}
+        try:
+            text = self.path.read_text(encoding="utf-8-sig")
+        except (OSError, UnicodeDecodeError) as error:
+            raise ExpectedError(
+                f"{self.path.name} cannot be read",
+                cause=str(error),
+                hint=f"ls -l {self.path}   (it must be a UTF-8 text that you may read)",
+            ) from error
+        read: dict[str, str] = {}
+        for line in parse_stream(io.StringIO(text)):
+            if line.key and line.value is not None and line.key.isidentifier():
+                read[line.key] = line.value.strip()
+            elif line.key or line.error:
+                written = line.original.string
+                blank = written[: len(written) - len(written.lstrip())].count("\n")
+                self.faults.append(
+                    f"{self.path.name}, line {line.original.line + blank} is not KEY=value"
+                    " or KEY='value'"
+                )
+        for key in read:
+            if key not in KEYS:
+                near = difflib.get_close_matches(key.upper(), KEYS, n=1)
+                meant = f"; did you mean {near[0]}?" if near else ""
+                self.warnings.append(f"{self.path.name}: unknown setting {key}{meant}")
+        return {key: value for key, value in read.items() if value}
+
+    def _value(self, key: str) -> str:
+        return self.in_process.get(key, self.in_file.get(key, ""))
+
+    def _origin(self, key: str) -> str:
+        return f"{key} in {PROCESS if key in self.in_process else self.path.name}"
+
+    def _target(self) -> tuple[Dsn | None, str]:
+        """Choose the DSN: the process beats the file, but may not redirect a named environment."""
+        in_process, from_process = self._layer(self.in_process, PROCESS)
+        if in_process and not self.name:
+            return in_process, f"from {from_process}"
+        in_file, from_file = self._layer(self.in_file, self.path.name)
+        if in_process and in_file and in_process != in_file:
+            self.faults.append(
+                f"{from_process} ({in_process}) contradicts {from_file} ({in_file});"
+                f" they differ in {_differing(in_process, in_file)};"
+                f" unset {from_process.partition(' ')[0]} or make them equal"
+            )
+        if in_process:
+            return in_process, f"from {from_process}"
+        if in_file:
+            return in_file, f"from {self.path.name}"
+        if named := [key for key in LIBPQ_TARGET if self.environ.get(key)]:
+            return self._with_service(
+                f"{named[0]} in {PROCESS}", Dsn({})
+            ), f"from {named[0]} in {PROCESS}"
+        if self.name and not (from_process or from_file):
+            self.faults.append(f"{self.path.name} has no POSTGRES_DSN")
+        return None, "no DSN given: the embedded server"
+
+    def _layer(self, values: Mapping[str, str], where: str) -> tuple[Dsn | None, str]:
+        """Return the DSN of one layer, and in words where it stands."""
+        given = [f"{key} in {where}" for key in DSN_KEYS if key in values]
+        found = [self._dsn(f"{key} in {where}", values[key]) for key in DSN_KEYS if key in values]
+        if None not in found and found[1:] and found[0] != found[1]:
+            self.faults.append(f"POSTGRES_DSN and DATABASE_URL differ in {where}; keep one of them")
+        return (found or [None])[0], (given or [""])[0]
+
+    def _dsn(self, origin: str, text: str) -> Dsn | None:
+        if not text:
+            return None
+        try:
+            parsed, warnings = dsn.parse(text)
+        except ValueError as error:
+            self.faults.append(f"{origin}: {error}")
+            return None
+        self.warnings += [f"{origin}: {warning}" for warning in warnings]
+        if origin.endswith(f" in {self.path.name}"):
+            self._warn_if_readable_by_others(parsed)
+        return self._with_service(origin, parsed)
+
+    def _with_service(self, origin: str, parsed: Dsn) -> Dsn | None:
+        try:
+            return dsn.with_service(parsed, self.environ)
+        except ValueError as error:
+            self.faults.append(f"{origin}: {error}")
+            return None
+
+    def _warn_if_readable_by_others(self, parsed: Dsn) -> None:
+        secret = any(part in parsed.parts for part in SECRET_PARTS)
+        if secret and self.path.stat().st_mode & (stat.S_IRGRP | stat.S_IROTH):
+            warning = (
+                f"{self.path.name} holds a password and others can read it:"
+                f" chmod 600 {self.path.name}"
+            )
+            self.warnings += [warning] if warning not in self.warnings else []
+
+    def _flag(self, key: str) -> bool:
+        value = self._value(key).lower()
+        if value not in TRUE + FALSE:
+            self.faults.append(f"{self._origin(key)}: {value!r} is neither 1 nor 0")
+        return value in TRUE
+
+    def _milliseconds(self, key: str, default: str) -> int:
+        value = self._value(key) or default
+        time = milliseconds(value)
+        if time is None:
+            self.faults.append(
+                f"{self._origin(key)}: {value!r} is no time such as 500ms, 2s or 1min"
+            )
+        return time or 0
+
+    def _target_metadata(self) -> str:
+        default = self._ini.get("postgres_database", "target_metadata", fallback=SHIPPED_METADATA)
+        value = self._value("TARGET_METADATA") or default
+        if not re.fullmatch(r"[\w.]+:[\w.]+", value):
+            self.faults.append(f"TARGET_METADATA: {value!r} is not of the form package.module:name")
+        return value
+
+    def _words(self, option: str) -> tuple[str, ...]:
+        """Read a list from alembic.ini: words between commas, blanks or line ends."""
+        text = self._ini.get("postgres_database", option, fallback="")
+        return tuple(text.replace(",", " ").split())
+
+    def _version_table(self) -> VersionTable:
+        try:
+            return version_table.read(self._ini, self.root)
+        except ValueError as error:
+            self.faults.append(str(error))
+            return ALEMBICS
+
+    def _switch(self, option: str) -> bool:
+        """Read from alembic.ini what is on unless it says otherwise."""
+        value = self._ini.get("postgres_database", option, fallback="true").strip().lower()
+        if value not in TRUE + FALSE:
+            self.faults.append(f"alembic.ini: {option} = {value!r} is neither true nor false")
+        return value in TRUE
+
+    @cached_property
+    def _ini(self) -> configparser.ConfigParser:
+        ini = configparser.ConfigParser(interpolation=None)
+        try:
+            ini.read(self.root / "alembic.ini", encoding="utf-8")
+        except (configparser.Error, UnicodeDecodeError) as error:
+            words = str(error).partition("\n")[0]  # what follows quotes the file
+            self.faults.append(f"alembic.ini cannot be read: {words}")
+        return ini
+
+
+def _differing(one: Dsn, other: Dsn) -> str:
+    names = one.parts.keys() | other.parts.keys()
+    return ", ".join(sorted(n for n in names if one.parts.get(n) != other.parts.get(n)))

@@ -1,0 +1,203 @@
+"""How transactions begin: with which time limits, and where they find names.
+
+Whoever may create in a schema on the search path can put functions and operators in the place of PostgreSQL's own: what
+fits the arguments better wins, and runs with the rights of whoever asks (PostgreSQL manual, "Writing SECURITY DEFINER
+Functions Safely"). So what we ask is asked with nothing but `pg_catalog` on the path. Scripts and models find names by
+the path that the role and the DSN give, as with plain Alembic.
+
+Everything is set by SET LOCAL: a pooler would hand a session with other settings on to the application.
+"""
+
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import closing, contextmanager
+from dataclasses import dataclass
+from typing import Any
+
+import psycopg2
+import sqlalchemy as sa
+
+from postgres_database.server.settings import Settings
+
+LIMITS = "postgres_database.limits"
+"""Where the information of a connection has the statements that set its time limits."""
+PATH = "postgres_database.path"
+"""Where it has the usual search path."""
+SCRIPT = "postgres_database.script"
+"""Where it says that a script runs, whose transactions begin with the usual search path."""
+
+SAFELY = "SET LOCAL search_path = pg_catalog, pg_temp"
+SAFE_SESSION = "SET search_path = pg_catalog, pg_temp"
+"""For a connection in autocommit mode, which no pooler can be in front of."""
+# Every name is qualified: so the path, which is still the usual one, chooses none of them.
+BEGIN = """
+    SELECT pg_catalog.current_setting('search_path'), pg_catalog.current_schemas(false)::pg_catalog.text[],
+           pg_catalog.set_config('search_path', 'pg_catalog, pg_temp', true)
+"""
+OID = "SELECT pg_catalog.to_reg{}(%s::pg_catalog.text)::pg_catalog.oid"
+USUAL = "SELECT pg_catalog.set_config('search_path', %s, true)"
+FIRST = "SELECT pg_catalog.current_schema(), pg_catalog.set_config('search_path', 'pg_catalog, pg_temp', true)"
+
+
+@dataclass(frozen=True)
+class Path:
+    """A search path."""
+
+    setting: str
+    """As SET takes it."""
+    schemas: tuple[str, ...]
+    """Those of its schemas that are there and may be used."""
+
+
+def limit_waits(connection: sa.Connection, settings: Settings) -> None:
+    """Let every transaction of this connection begin with the time limits of the settings.
+
+    They end with the transaction and do not reach what runs outside one: a lock limit on CREATE INDEX
+    CONCURRENTLY leaves an INVALID index behind (PostgreSQL manual, CREATE INDEX, "Building Indexes Concurrently").
+    """
+    limits = [f"SET LOCAL lock_timeout = {settings.lock_timeout}"]
+    if settings.statement_timeout:  # else what the role or the DSN says holds
+        limits.append(f"SET LOCAL statement_timeout = {settings.statement_timeout}")
+    connection.info[LIMITS] = limits
+
+
+def begin(connection: sa.Connection) -> None:
+    """Begin a transaction: a listener for connections.
+
+    A script may have to set how its transaction is isolated, for which there must not have been any query.
+    """
+    driver: Any = connection.connection.driver_connection
+    if driver.autocommit:
+        return
+    ours = not connection.info.get(SCRIPT)
+    statements = [*connection.info.get(LIMITS, []), *([BEGIN] if ours else [])]
+    if not statements:
+        return
+    with _told(connection), closing(driver.cursor()) as cursor:
+        cursor.execute("; ".join(statements))
+        if ours:
+            setting, schemas, _ = cursor.fetchone()
+            connection.info[PATH] = Path(setting, tuple(schemas))
+
+
+@contextmanager
+def _told(connection: sa.Connection) -> Iterator[None]:
+    """Raise errors of the driver as SQLAlchemy does, and let it know of a connection that was lost."""
+    try:
+        yield
+    except psycopg2.Error as error:
+        if connection.connection.driver_connection.closed:  # type: ignore[union-attr]
+            connection.invalidate(error)
+        kind = (
+            sa.exc.OperationalError
+            if isinstance(error, psycopg2.OperationalError)
+            else sa.exc.DBAPIError
+        )
+        raise kind(BEGIN.strip(), None, error) from error
+
+
+def usual_path(connection: sa.Connection) -> Path:
+    """Return the search path that the role and the DSN of a connection give, after a transaction of ours has begun."""
+    path: Path = connection.info[PATH]
+    return path
+
+
+@contextmanager
+def scripted(connection: sa.Connection) -> Iterator[None]:
+    """Let what runs in the block find names by the usual search path; what follows in its transaction does not.
+
+    Args:
+        connection: In a transaction; or one whose SCRIPT was set before the transaction began.
+    """
+    if not connection.info.get(SCRIPT):
+        connection.info[SCRIPT] = True
+        _run(connection, USUAL, usual_path(connection).setting)
+    try:
+        yield
+    finally:
+        leave(connection)
+    _run(connection, SAFELY)
+
+
+def scripts(connection: sa.Connection, steps: Iterable[Any]) -> Iterator[Any]:
+    """Yield what Alembic is to run, so that each script has the usual search path, and its stamp has not.
+
+    Args:
+        connection: Where Alembic runs them.
+        steps: Alembic's, with a `migration_fn` each.
+    """
+    for step in steps:
+        step.migration_fn = _as_script(connection, step.migration_fn)
+        if not connection.in_transaction():
+            connection.info[SCRIPT] = True
+        yield step
+        leave(connection)
+
+
+def _as_script(connection: sa.Connection, run: Callable[..., None]) -> Callable[..., None]:
+    def script(**arguments: Any) -> None:
+        with scripted(connection):
+            run(**arguments)
+
+    return script
+
+
+def leave(connection: sa.Connection) -> None:
+    """Let transactions be ours again, from the next one on."""
+    if not connection.invalidated:
+        connection.info.pop(SCRIPT, None)
+
+
+def as_ours(connection: sa.Connection) -> None:
+    """Let transactions be ours again, with this one, if there is one."""
+    leave(connection)
+    if connection.in_transaction():
+        begin(connection)
+
+
+def asked(cursor: Any, query: str, values: Any = None) -> list[tuple[Any, ...]]:
+    """Run a query with the safe search path in any transaction, whose own path is the same afterwards."""
+    cursor.execute(f"SAVEPOINT asked; {SAFELY}; {query}", values)
+    rows = [*cursor.fetchall()]
+    cursor.execute("ROLLBACK TO SAVEPOINT asked; RELEASE SAVEPOINT asked")
+    return rows
+
+
+def found(cursor: Any, name: str, kind: str = "class") -> int | None:
+    """Return the OID of what a script names, by the search path of the script; None if it is not there.
+
+    Args:
+        cursor: Where the script runs.
+        name: As SQL has it.
+        kind: `class` for a relation, `type`, or `namespace` (PostgreSQL manual, "Object Identifier Types").
+    """
+    cursor.execute(OID.format(kind), (name,))
+    oid: int | None = cursor.fetchone()[0]
+    return oid
+
+
+def begin_safely(engine: sa.Engine) -> None:
+    """Let SQLAlchemy and the driver, too, ask a server safely when they meet it for the first time."""
+    met = False
+    schema: str | None = None
+
+    @sa.event.listens_for(engine, "connect", insert=True)
+    def before(driver: Any, _record: object) -> None:
+        nonlocal schema
+        if not met:
+            with closing(driver.cursor()) as cursor:
+                cursor.execute(FIRST)
+                (schema, _) = cursor.fetchone()
+
+    @sa.event.listens_for(engine, "connect")
+    def after(driver: Any, _record: object) -> None:
+        nonlocal met
+        if not met:
+            driver.rollback()
+            engine.dialect.default_schema_name = schema
+            met = True
+
+
+def _run(connection: sa.Connection, statement: str, *values: object) -> None:
+    if connection.in_transaction():
+        with closing(connection.connection.cursor()) as cursor:
+            cursor.execute(statement, values or None)

@@ -1,0 +1,234 @@
+"""The way from a database without scripts to one that is at the first of them."""
+
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from pathlib import Path
+
+import sqlalchemy as sa
+
+from postgres_database.errors import ExpectedError
+from postgres_database.history import graph, project_models, script_files, staged
+from postgres_database.history.graph import History
+from postgres_database.running import runner
+from postgres_database.schema import comparison, disclosures, dump, masks, snapshot
+from postgres_database.schema.catalog import DEFAULT_SCHEMA
+from postgres_database.schema.comparison import Frame
+from postgres_database.schema.respelling import in_words_of
+from postgres_database.schema.snapshot import Key
+from postgres_database.scratch import databases, provided
+from postgres_database.scratch.databases import Scratch
+from postgres_database.server.connection import Database, identifier
+from postgres_database.server.settings import Settings
+from postgres_database.sql.tokens import stable
+from postgres_database.workflows import drift, strangers
+from postgres_database.workflows.upgrade import Confirm, ask
+
+UPGRADE = 'op.execute_file(__file__.removesuffix(".py") + ".sql")'
+DOWNGRADE = """raise ExpectedError(
+        "the first revision of an adopted database is not undone",
+        cause="it is the database as it was before it had scripts; undoing it would drop its data",
+        hint="invoke current",
+    )"""
+SERVER = sa.text(
+    """
+    SELECT split_part(current_setting('server_version'), ' ', 1),
+           current_setting('server_version_num')::int / 10000,
+           (SELECT rolname FROM pg_roles WHERE oid = 10)
+    """
+)
+PUBLIC = sa.text("SELECT to_regnamespace('public') IS NOT NULL")
+VERSIONS = sa.text("SELECT extname, extversion FROM pg_extension ORDER BY 1")
+OUTSIDE = sa.text(
+    """
+    SELECT 'the subscription ' || subname FROM pg_subscription
+    WHERE subdbid = (SELECT oid FROM pg_database WHERE datname = current_database())
+    UNION ALL
+    SELECT 'ALTER DATABASE … SET ' || split_part(pair, '=', 1)
+    FROM pg_db_role_setting d, unnest(d.setconfig) AS pair
+    WHERE d.setdatabase = (SELECT oid FROM pg_database WHERE datname = current_database())
+    ORDER BY 1
+    """
+)
+
+
+@dataclass(frozen=True)
+class Adopted:
+    """What was written, proved and stamped."""
+
+    revision: str
+    path: Path
+    objects: int
+    """How many objects the schema has; every one was found equal in a database made by the script."""
+    respelled: tuple[Key, ...]
+    """Objects that PostgreSQL prints in other words once they are restored."""
+    notes: tuple[str, ...]
+    """What is not in the script, and what else a human should know."""
+    unlike_models: tuple[Key, ...] | None
+    """Objects that the models say differently; None if that cannot be told."""
+
+
+class Adoption:
+    """The way from a database without scripts to one that is at the first of them."""
+
+    def __init__(self, settings: Settings, database: Database, staged: Settings) -> None:
+        """Adopt a database; `staged` is what `script.staging` yields."""
+        self._settings = settings
+        self._staged = staged
+        self._database = database
+        self._reader = database.read_only()
+
+    def adopt(self, message: str, confirm: Confirm) -> Adopted:
+        """Write, prove, stamp."""
+        dumped = dump.dump(self._reader, self._settings)
+        if secrets := disclosures.found(dumped):
+            lines = [f"look at   {line}" for line in secrets]
+            where = "migration/, for everyone who reads the repository"
+            ask(confirm, f"write what may be a secret into {where}", lines)
+        with databases.session(self._staged) as session:
+            roles, tablespaces = drift.provide(self._reader, session)
+            bootstrap = _server(self._reader)[2]  # no catalog tells where this role is named
+            if dump.names_role(dumped, bootstrap):
+                roles = tuple(sorted({*roles, bootstrap}))
+            self._write(message, dumped, roles, tablespaces)
+            scripts = graph.read(self._staged)
+            rebuilt = self._rebuild(scripts, dumped, session)
+            respelled = self._prove(dumped, rebuilt, session)
+            unlike, failure = self._models(rebuilt, session)
+            notes = (*self._notes(dumped, rebuilt), *failure)
+        revision = scripts[scripts.head]
+        if self._settings.protected:
+            what = f"{revision}  (runs nothing; writes the table {self._database.versions.name})"
+            ask(confirm, f"stamp {self._database.dsn}", [what])
+        if dump.dump(self._reader, self._settings) != dumped:
+            raise ExpectedError(
+                f"the schema of {self._database.dsn} changed while it was adopted; nothing was written",
+                cause="what was proved is no longer what is online",
+                hint=f"invoke baseline-existing{self._settings.env_option}   (again)",
+            )
+        return Adopted(
+            revision.id,
+            self._commit(revision.id),
+            len(snapshot.parse(dumped).objects),
+            respelled,
+            notes,
+            unlike,
+        )
+
+    def _write(
+        self, message: str, dumped: str, roles: tuple[str, ...], tablespaces: tuple[str, ...]
+    ) -> None:
+        written = script_files.write(
+            self._staged,
+            message,
+            (),
+            upgrade=UPGRADE,
+            downgrade=DOWNGRADE,
+            imports=["", "from postgres_database.errors import ExpectedError"],
+            roles=roles,
+            tablespaces=tablespaces,
+        )
+        text = stable(dump.restorable(dumped)).encode()
+        with staged.written(self._settings.root):
+            Path(written.path).with_suffix(".sql").write_bytes(text)
+
+    def _rebuild(self, scripts: History, dumped: str, session: Scratch) -> Database:
+        try:
+            return session.at(scripts, scripts.heads)
+        except ExpectedError as error:
+            named = dump.unrestorable(dumped, session.empty())
+            what = named.what if named else "the schema cannot be rebuilt on the scratch server"
+            raise ExpectedError(
+                f"{what}; nothing was written",
+                cause=(named or error).cause,
+                hint=f"invoke psql{self._settings.env_option}   (look at it; if only the scratch server"
+                " lacks something, SCRATCH_DSN names another)",
+            ) from error
+
+    def _prove(self, dumped: str, rebuilt: Database, session: Scratch) -> tuple[Key, ...]:
+        """Raise ExpectedError unless all objects are the same; return those that are spelled otherwise."""
+        again = dump.dump(rebuilt)
+        unlike = snapshot.parse(dumped).difference(snapshot.parse(again))
+        if not unlike:
+            return ()
+        with ThreadPoolExecutor() as pool:
+            texts = pool.map(dump.dump, snapshot.copies([dumped, again], session))
+            copies = [*map(snapshot.parse, texts)]
+        if different := copies[0].difference(copies[1]):
+            raise ExpectedError(
+                "a database made by the baseline would not equal the online one; nothing was written",
+                cause="\n".join(str(difference.key) for difference in different),
+                hint=f"invoke psql{self._database.env_option}   (look at these objects)",
+            )
+        return tuple(each.key for each in unlike)
+
+    def _models(
+        self, rebuilt: Database, session: Scratch
+    ) -> tuple[tuple[Key, ...] | None, tuple[str, ...]]:
+        """Return in what the models differ; broken models are no reason not to adopt."""
+        try:
+            models = project_models.load(self._settings)
+            from_models = provided.build(session, models, lambda: rebuilt).database
+            left, right = comparison.sides(rebuilt, from_models)
+            right = in_words_of(left, right, (rebuilt, from_models), session)
+            frame = Frame(self._settings, left, right, ())
+            strangers.require_whole(self._settings, models, frame)
+        except ExpectedError as error:
+            return None, (f"{error.what}: {' '.join(error.cause.split())}",)
+        if strangers.share_nothing(models, left.catalog.tables):
+            other = f"the models {self._settings.target_metadata} know none of the database's tables: they are others"
+            return None, (other,)
+        return tuple(each.key for each in frame.comparison.objects), ()
+
+    def _notes(self, dumped: str, rebuilt: Database) -> Iterator[str]:
+        """Yield what is not in the script, and what else is worth knowing."""
+        with self._reader.connect() as connection, connection.begin():
+            outside = connection.execute(OUTSIDE).scalars().all()
+            schema = self._reader.version_schema(connection)
+            has_public = connection.execute(PUBLIC).scalar()
+            here = {row.extname: row.extversion for row in connection.execute(VERSIONS)}
+        with rebuilt.connect() as connection, connection.begin():
+            there = {row.extname: row.extversion for row in connection.execute(VERSIONS)}
+        (version, major, _), (other, other_major, _) = map(_server, (self._reader, rebuilt))
+        if major != other_major:
+            yield (
+                f"the target is PostgreSQL {version}, the scratch server {other}:"
+                " SCRATCH_DSN may name one of the same version"
+            )
+        for name in sorted(here.keys() & there.keys()):
+            if here[name] != there[name]:
+                yield f"the extension {name} is {here[name]} online and {there[name]} on the scratch server"
+        for line in dump.omissions(dumped):
+            yield f"not in the script: {line}"
+        for key in snapshot.invalid_indexes(self._reader):
+            name = f"{identifier(key.schema)}.{identifier(key.name)}"
+            yield f"not in the script: {key}, which is invalid; REINDEX INDEX CONCURRENTLY {name}, or drop it"
+        if not has_public:
+            yield "not in the script: that there is no schema public, which every new database has"
+        if schema != DEFAULT_SCHEMA:
+            yield (
+                f"{self._reader.versions.name} is in the schema {schema}, to which a search path leads: an empty"
+                " database"
+                " needs the same search path, and for its first upgrade a schema on it"
+            )
+        for line in outside:
+            yield f"not in the script: {line}"
+        if masks.is_masked(dumped):
+            yield f"secrets of foreign servers are not in the script: it says {masks.MASK} in their place"
+
+    def _commit(self, revision_id: str) -> Path:
+        """Publish the script, then stamp; if that ends early, the next run finds and stamps it.
+
+        The script stays: nobody knows whether a stamp was committed whose answer did not arrive.
+        """
+        (path,) = script_files.publish(self._staged, ())
+        with runner.open_runner(self._settings, self._database) as run:
+            run.stamp([revision_id])
+        return path
+
+
+def _server(database: Database) -> tuple[str, int, str]:
+    """Return version, major version and the role that initdb made."""
+    with database.connect() as connection, connection.begin():
+        version, major, bootstrap = connection.execute(SERVER).one()
+        return version, major, bootstrap

@@ -1,0 +1,189 @@
+"""Adopt a database that is online: its schema becomes the first revision, its data stays."""
+
+from dataclasses import dataclass
+from pathlib import Path
+
+import sqlalchemy as sa
+
+from postgres_database.errors import ExpectedError
+from postgres_database.history import graph, script_files
+from postgres_database.history.graph import History
+from postgres_database.running import runner
+from postgres_database.running.missing_scripts import origin
+from postgres_database.running.runner import Runner
+from postgres_database.schema import snapshot
+from postgres_database.schema.snapshot import Key
+from postgres_database.scratch import databases
+from postgres_database.scratch.databases import Scratch
+from postgres_database.server.connection import Database, identifier
+from postgres_database.server.settings import Settings
+from postgres_database.workflows import drift, strangers
+from postgres_database.workflows.adoption import Adoption
+from postgres_database.workflows.locate import Place, locate
+from postgres_database.workflows.upgrade import Confirm, OnWait, ask
+
+ALLOWED = sa.text("SELECT has_schema_privilege(:schema, 'CREATE')")
+
+
+@dataclass(frozen=True)
+class BaselineResult:
+    """What was adopted, or where in the history the target was found."""
+
+    revision: str
+    """What the target is stamped with; empty if it is no revision of the history."""
+    path: Path | None = None
+    """The script that was written; None where there was a history."""
+    objects: int = 0
+    """How many objects the schema has; every one was found equal in a database made by the script."""
+    respelled: tuple[Key, ...] = ()
+    """Objects that PostgreSQL prints in other words once they are restored."""
+    notes: tuple[str, ...] = ()
+    """What is not in the script, and what else a human should know."""
+    place: Place | None = None
+    """Where in the history the target stands, or what comes nearest; None where a script was written."""
+    pending: bool = False
+    """Whether the history goes on after the revision."""
+    unlike_models: tuple[Key, ...] | None = None
+    """Objects that the models say differently; None if that was not asked, or cannot be told."""
+
+
+def baseline(  # noqa: PLR0913, PLR0917
+    settings: Settings,
+    database: Database,
+    message: str,
+    confirm: Confirm,
+    on_wait: OnWait = lambda _: None,
+    wait: float | None = None,
+    *,
+    with_models: bool = False,
+) -> BaselineResult:
+    """Write the target's schema as the first revision, prove it, and stamp the target with it.
+
+    Where there is a history already, find which of its revisions the target is, and stamp that. The
+    only write to the target is the table alembic_version, after the proof, in one transaction. Killed
+    at any point, the command can be run again.
+
+    Args:
+        settings: Where the scripts, the models and the scratch server are.
+        database: The target; it is only read until the stamp.
+        message: What the revision is called.
+        confirm: Asked before the stamp if the environment is protected, two revisions are possible, or the target
+            is stamped with another one.
+        on_wait: Called once if another command must be waited for: with who that is.
+        wait: How many seconds to wait at most for another command; None: for ever.
+        with_models: Refuse models that know no table of the target.
+
+    Raises:
+        ExpectedError: The target is not stamped, and no script is left behind that is not proved.
+    """
+    reader = database.read_only()
+    with runner.open_runner(settings, database) as writer:
+        writer.require_writable()
+    with (
+        script_files.staging(settings, on_wait, wait) as staged,
+        runner.open_runner(settings, reader) as run,
+        run.alone(on_wait, wait),
+    ):
+        _require_place(run, database)
+        stamped, scripts = run.current(), graph.read(settings)
+        _refuse_strangers(settings, database, stamped, scripts)
+        if with_models:
+            strangers.require_same(settings, database)
+        if scripts.revisions:
+            return _find(settings, database, stamped, scripts, confirm)
+        adopted = Adoption(settings, database, staged).adopt(message, confirm)
+        return BaselineResult(**vars(adopted))
+
+
+def _require_place(run: Runner, database: Database) -> None:
+    """Raise ExpectedError if the version table cannot be written."""
+    with run.connection.begin():
+        schema = database.version_schema(run.connection)
+        allowed = run.connection.execute(ALLOWED, {"schema": schema}).scalar()
+    if not allowed:
+        where = f"in the schema {schema}" if schema else "in any schema of the search path"
+        grant = f"GRANT CREATE ON SCHEMA {identifier(schema or 'public')} TO …"
+        raise ExpectedError(
+            f"{database.dsn} cannot be stamped: the table {database.versions.name} cannot be made",
+            cause=f"the user of the DSN may not create tables {where}",
+            hint=f"invoke psql{database.env_option} --command '{grant}'   (as the owner of the schema)",
+        )
+
+
+def _refuse_strangers(
+    settings: Settings, database: Database, stamped: tuple[str, ...], scripts: History
+) -> None:
+    """Refuse a database of another history; name the commands that were probably meant."""
+    if unknown := [revision for revision in stamped if revision not in scripts]:
+        purge = f"invoke stamp{settings.env_option} --purge --target base"
+        raise ExpectedError(
+            f"{database.dsn} already is at revision {', '.join(unknown)}",
+            cause="the scripts of a database with a revision are in some repository, but not in this one\n"
+            + origin(database, unknown),
+            hint=f"invoke upgrade{settings.env_option}   (with those scripts in migration/versions;"
+            f" if they are lost for good: {purge}, then this again)",
+        )
+
+
+def _place(
+    settings: Settings,
+    database: Database,
+    stamped: tuple[str, ...],
+    scripts: History,
+    session: Scratch,
+) -> Place:
+    """Return where in the history the target is: where it is stamped, unless another revision is nearer."""
+    if not stamped:
+        return locate(settings, database, scripts, session)
+    at = session.at(scripts, stamped)
+    said = Place(stamped, drift.drifts(settings, database, at, session))
+    if not said.drifts.objects:
+        return said
+    found = locate(settings, database, scripts, session)
+    return found if len(found.drifts.objects) < len(said.drifts.objects) else said
+
+
+def _find(
+    settings: Settings,
+    database: Database,
+    stamped: tuple[str, ...],
+    scripts: History,
+    confirm: Confirm,
+) -> BaselineResult:
+    """Tell which revision of the history the target is; stamp it if it is stamped with no other or a wrong one."""
+    with databases.session(settings) as session:
+        place = _place(settings, database, stamped, scripts, session)
+        objects = len(snapshot.take(session.at(scripts, place.state)).objects)
+    pending = place.state != scripts.heads
+    found = BaselineResult(
+        "" if place.drifts.objects else ", ".join(place.state) or "base",
+        objects=objects,
+        notes=tuple(f"not compared: {note}" for note in place.drifts.notes),
+        place=place,
+        pending=pending,
+    )
+    if place.drifts.objects or (stamped and {*place.state} == {*stamped}):
+        return found
+    if not place.state and not stamped:
+        raise ExpectedError(
+            f"{database.dsn} is empty: there is nothing to adopt",
+            cause="migration/versions has scripts, and the database has none of their objects",
+            hint=f"invoke upgrade{settings.env_option}",
+        )
+    newest = [str(scripts[revision]) for revision in place.state] or [
+        "base: nothing of the history is there"
+    ]
+    where = ", ".join(place.state) or "base"
+    if stamped:
+        wrong = ", ".join(stamped)
+        newest = [f"stamped as {wrong}, which it is not; it is", *(f"  {line}" for line in newest)]
+    if place.ties:
+        before = f"the schema is the same before {' and '.join(each.id for each in place.ties)}:"
+        lines = [*newest, before, "  stamped with it, what it does to rows is not done again;"]
+        hint = f"  say no and invoke stamp{settings.env_option} --target …, if it was not done yet"
+        ask(confirm, f"stamp {database.dsn} as {where}", [*lines, hint])
+    elif settings.protected or stamped:
+        ask(confirm, f"stamp {database.dsn} as {where}", newest)
+    with runner.open_runner(settings, database) as run:
+        run.stamp(place.state or ("base",), purge=bool(stamped))
+    return found

@@ -1,0 +1,109 @@
+"""Whether things are what they should be: models and history, and a target and its revision."""
+
+from dataclasses import dataclass
+
+from postgres_database.drafting import autogenerate
+from postgres_database.errors import ExpectedError
+from postgres_database.history import graph, project_models
+from postgres_database.history.graph import History
+from postgres_database.running import missing_scripts, runner
+from postgres_database.schema import comparison
+from postgres_database.schema.comparison import Comparison, Frame
+from postgres_database.schema.respelling import in_words_of
+from postgres_database.scratch import databases, provided
+from postgres_database.scratch.databases import Scratch
+from postgres_database.server.connection import Database
+from postgres_database.server.settings import Settings
+from postgres_database.workflows import drift, strangers
+from postgres_database.workflows.drift import Drifts
+
+
+@dataclass(frozen=True)
+class TargetCheck:
+    """Whether a target is what the revision says that it is stamped with."""
+
+    environment: str
+    target: str
+    revision: tuple[str, ...]
+    pending: tuple[str, ...]
+    """What an upgrade would run; no difference."""
+    drifts: Drifts
+    env_option: str
+    """What to add to a command so that it works on this environment."""
+
+
+@dataclass(frozen=True)
+class CheckResult:
+    """Whether the history has one head and leads to the models, and whether the target is as it says."""
+
+    heads: tuple[str, ...]
+    differences: Comparison | None
+    """None if there are several heads or unfit models: then there is nothing to compare with."""
+    target: TargetCheck | None = None
+    """None if no target was asked for."""
+    unfit: str = ""
+    """Why the models are not compared: they are certainly not all that they are meant to be."""
+
+    @property
+    def agree(self) -> bool:
+        """Whether models and history agree."""
+        return self.differences is not None and not self.differences.objects
+
+    @property
+    def clean(self) -> bool:
+        """Whether there is nothing to do."""
+        return self.agree and not (self.target and self.target.drifts.objects)
+
+
+def check(
+    settings: Settings, target: Database | None = None, *, fresh: bool = False
+) -> CheckResult:
+    """Compare the models with the history on scratch databases, and a target with its revision.
+
+    Args:
+        settings: Where the models, the scripts and the scratch server are.
+        target: A database, which is only read; without one, none is needed.
+        fresh: Run the whole history again, and forget the scratch databases that were kept of it.
+
+    Raises:
+        ExpectedError: The models, the history or the target cannot be read.
+    """
+    models = project_models.load(settings)
+    with databases.session(settings) as session:
+        if fresh:
+            session.forget()
+        # Before a script is imported, which may change them.
+        from_models = provided.build(
+            session, models, lambda: session.at_head(graph.read(settings))
+        ).database
+        scripts = graph.read(settings)
+        checked = _target(settings, target, scripts, session) if target else None
+        if len(scripts.heads) > 1:
+            return CheckResult(scripts.heads, None, checked)
+        at_head = session.at(scripts, scripts.heads)
+        left, right = comparison.sides(at_head, from_models)
+        right = in_words_of(left, right, (at_head, from_models), session)
+        frame = Frame(settings, left, right, scripts.objects)
+        try:
+            strangers.require_whole(settings, models, frame)
+        except ExpectedError as error:  # it says nothing of the target
+            return CheckResult(scripts.heads, None, checked, str(error))
+        differences = autogenerate.compare(frame, at_head, models)
+        return CheckResult(scripts.heads, differences, checked)
+
+
+def _target(
+    settings: Settings, target: Database, scripts: History, session: Scratch
+) -> TargetCheck:
+    with runner.open_runner(settings, target.read_only()) as run:
+        current = run.current()
+    missing_scripts.require(scripts, target, current)
+    at = session.at(scripts, current)
+    return TargetCheck(
+        settings.label,
+        str(target.dsn),
+        current,
+        tuple(str(revision) for revision in scripts.pending(current, "heads")),
+        drift.drifts(settings, target, at, session, repair=bool(current)),
+        settings.env_option,
+    )

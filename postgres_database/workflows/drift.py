@@ -1,0 +1,233 @@
+"""A database against a revision: in which objects the two differ, and what would bring it back."""
+
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+
+import psycopg2
+import sqlalchemy as sa
+
+from postgres_database.drafting import draft, matching, renames
+from postgres_database.drafting.changes import ALTERED
+from postgres_database.drafting.matching import Wishes
+from postgres_database.drafting.renames import Rename
+from postgres_database.drafting.trial import Change, Trial
+from postgres_database.errors import ExpectedError
+from postgres_database.history.operations import RunSql
+from postgres_database.preflight.losses import losses
+from postgres_database.schema import catalog, comparison, dump, masks, snapshot
+from postgres_database.schema.comparison import Frame
+from postgres_database.schema.snapshot import Difference, Key
+from postgres_database.scratch.databases import Scratch
+from postgres_database.server import cluster
+from postgres_database.server.connection import Database, identifier
+from postgres_database.server.settings import Settings
+
+INVALID = "\n-- invalid: no query uses it"
+EXTENSIONS = sa.text("SELECT extname FROM pg_extension")
+
+
+@dataclass(frozen=True)
+class Drift:
+    """An object in which a database is not what a revision says."""
+
+    key: Key
+    history: str
+    """Its DDL by the revision; empty where the revision has no such object."""
+    target: str
+    """Its DDL in the database; empty where that has none."""
+    repair: tuple[str, ...]
+    """Statements for this object, out of those that were seen to bring a copy of the database back."""
+
+
+@dataclass(frozen=True)
+class Drifts:
+    """In what a database differs from a revision."""
+
+    objects: tuple[Drift, ...] = ()
+    """In the order in which they can be brought back."""
+    repair: tuple[str, ...] = ()
+    """All statements that bring the database back, in their order."""
+    losses: tuple[str, ...] = ()
+    """What these statements do to rows: what is dropped, what may stand in the way, a line each."""
+    unrepaired: tuple[Key, ...] = ()
+    """Objects that they do not bring back: nobody knows how."""
+    kept: tuple[Key, ...] = ()
+    """What is no business of the history: partitions made since, tables of other tools."""
+    notes: tuple[str, ...] = ()
+    """What of the database was not compared, a line each."""
+
+
+def drifts(
+    settings: Settings, target: Database, at: Database, session: Scratch, *, repair: bool = False
+) -> Drifts:
+    """Compare a database, which is only read, with a scratch database at a revision.
+
+    How things are spelled is no difference, nor what `alembic.ini` excludes. Invalid indexes and
+    constraints that are not validated are.
+
+    Args:
+        settings: Say what is excluded.
+        target: The database.
+        at: The scratch database.
+        session: For copies.
+        repair: Find out what would bring the database back.
+
+    Raises:
+        ExpectedError: The database cannot be read, or not be copied to the scratch server.
+    """
+    reader = target.read_only()
+    with ThreadPoolExecutor() as pool:
+        texts = [*pool.map(dump.dump, (reader, at), (settings, None))]
+        invalid = pool.submit(snapshot.invalid_indexes, reader)
+        broken = invalid.result()
+    here, there = map(snapshot.parse, texts)
+    notes = dump.omissions(texts[0])
+    if here == there and not broken:
+        return Drifts(notes=notes)
+    provide(reader, session)
+    copies = _copies(texts, session, settings)
+    left, right = comparison.sides(*copies)
+    owned = [str(key) for key in left.snapshot.objects]  # nothing is kept for being unknown
+    frame = Frame(settings, left, right, owned)
+    found = {each.key: each for each in frame.comparison.objects}
+    repaired = _Repair()
+    if found and repair:
+        repaired = _repair(copies[0], settings, frame, found)
+    repairs: dict[Key, list[str]] = {}
+    for key, statements in repaired.steps:
+        repairs.setdefault(key, []).extend(statements)
+    ordered = [*repairs, *sorted(found.keys() - repairs.keys())]
+    objects = {
+        key: Drift(key, found[key].right, found[key].left, tuple(repairs.get(key, ())))
+        for key in ordered
+    }
+    script = [text for _, statements in repaired.steps for text in statements]
+    for each in _invalid(broken, there.objects):  # on the copy it is missing
+        if each.key not in frame.comparison.kept:
+            objects[each.key] = each
+            script = [text for text in script if text not in repairs.get(each.key, ())]
+            script += each.repair
+    masked = any(masks.MASK in text for text in script)
+    secret = f"a secret belongs in the place of {masks.MASK}, which only you know"
+    return Drifts(
+        tuple(objects.values()),
+        tuple(script),
+        (*repaired.losses, *([secret] if masked else [])),
+        repaired.left,
+        frame.comparison.kept,
+        notes,
+    )
+
+
+def provide(reader: Database, session: Scratch) -> tuple[tuple[str, ...], tuple[str, ...]]:
+    """Make what a database's schema needs of a scratch server; return the roles and tablespaces.
+
+    Raises:
+        ExpectedError: The server lacks extensions.
+    """
+    with reader.connect() as connection, connection.begin():
+        roles = tuple(connection.execute(cluster.ROLES).scalars())
+        tablespaces = tuple(connection.execute(cluster.TABLESPACES).scalars())
+        extensions = set(connection.execute(EXTENSIONS).scalars())
+    if lacking := sorted(extensions - session.available()):
+        raise ExpectedError(
+            f"the scratch server does not have the extension {', '.join(lacking)}",
+            cause=f"{reader.dsn} uses it, so its schema can be rebuilt only where it is installed",
+            hint=other_server(reader),
+        )
+    session.provide(roles, tablespaces)
+    return roles, tablespaces
+
+
+def other_server(database: Database) -> str:
+    """Return how to name another scratch server."""
+    return (
+        "SCRATCH_DSN='host=… dbname=postgres' in front of the same command, or in"
+        f" {database.source.removeprefix('from ') or '.env'}   (a PostgreSQL of the same version with the"
+        " same extensions, locales and libraries, whose user may create databases)"
+    )
+
+
+def _copies(texts: Sequence[str], session: Scratch, settings: Settings) -> list[Database]:
+    try:
+        return snapshot.copies(texts, session)
+    except ExpectedError as error:
+        error.hint = (
+            f"invoke psql{settings.env_option}   (look at it; or name another server: SCRATCH_DSN)"
+        )
+        raise
+
+
+def _invalid(broken: Mapping[Key, str], there: Mapping[Key, tuple[str, ...]]) -> Iterator[Drift]:
+    for key, text in broken.items():
+        name = f"{identifier(key.schema)}.{identifier(key.name)}"
+        known = key in there
+        statement = f"REINDEX INDEX CONCURRENTLY {name};"
+        repair = statement if known else f"DROP INDEX CONCURRENTLY {name};"
+        yield Drift(key, "\n".join(there.get(key, ())), f"{text};{INVALID}", (repair,))
+
+
+@dataclass(frozen=True)
+class _Repair:
+    """How a copy of a database was brought back."""
+
+    steps: Sequence[tuple[Key, list[str]]] = ()
+    """By which statements, in their order, and for which object."""
+    losses: tuple[str, ...] = ()
+    """What they do to rows."""
+    left: tuple[Key, ...] = ()
+    """What still differs after them."""
+
+
+def _repair(
+    copy: Database, settings: Settings, frame: Frame, found: Mapping[Key, Difference]
+) -> _Repair:
+    """Bring a copy of the database back; what may have been renamed is named as before, so that its rows stay."""
+    wishes = Wishes(ask=lambda _: True)
+    goal = frame.models
+    renamed = _done(copy, matching.find(frame.before.catalog, goal.catalog, wishes))
+    if renamed:
+        renamed += _done(copy, renames.followers(catalog.take(copy), goal.catalog))
+        left = comparison.side(copy)
+        frame = Frame(settings, left, goal, [str(key) for key in left.snapshot.objects])
+    trial = Trial(copy)
+    draft.bring(trial, frame, [], {})
+    first = next(iter(found))
+    steps = [
+        (
+            next((key for key in found if key.name == each.new.name), first),
+            [renames.statement(each)],
+        )
+        for each in renamed
+    ]
+    current = first
+    for change, way in trial.made:
+        current = next((key for key in _keys(change) if key in found), current)
+        steps.append((current, [each.text for each in way if isinstance(each, RunSql)]))
+    unlike = frame.unlike(frame.seen(comparison.side(copy)), frame.goal)
+    lost = losses(frame.before.catalog, frame.goal.catalog)
+    return _Repair(steps, lost, tuple(each.key for each in unlike))
+
+
+def _done(copy: Database, names: Iterable[Rename]) -> list[Rename]:
+    """Rename in a copy; return what was renamed, which is nothing if anything stands in the way."""
+    wanted = [*names]
+    try:
+        with copy.connect(usual_path=True) as connection, connection.begin():
+            for each in wanted:
+                connection.connection.cursor().execute(renames.statement(each))
+    except psycopg2.Error:
+        return []
+    return wanted
+
+
+def _keys(change: Change) -> Iterator[Key]:
+    """Yield the objects that a change may be about: a dump lists parts of tables by themselves."""
+    key = change.key
+    if key is None:
+        return
+    if key.kind == "TABLE" and change.subject:
+        for kind in ALTERED:
+            yield Key(kind, key.schema, f"{key.name} {change.subject.part}")
+    yield key

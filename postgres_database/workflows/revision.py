@@ -1,0 +1,294 @@
+"""Write the next script from the models, and prove it on scratch databases that hold rows."""
+
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, fields, replace
+from pathlib import Path
+from typing import Any
+
+from alembic.script import Script
+
+from postgres_database.drafting import matching, renames, stages
+from postgres_database.drafting.draft import draft
+from postgres_database.drafting.matching import Ask, Wishes
+from postgres_database.drafting.renames import Rename
+from postgres_database.drafting.stages import Origin, Stage, Stages
+from postgres_database.drafting.trial import render
+from postgres_database.errors import ExpectedError
+from postgres_database.history import graph, project_models, script_files
+from postgres_database.history.graph import History
+from postgres_database.history.operations import Refuse, imports
+from postgres_database.history.project_models import Models
+from postgres_database.running import runner
+from postgres_database.schema import catalog, comparison
+from postgres_database.schema.comparison import Frame
+from postgres_database.schema.respelling import in_words_of
+from postgres_database.schema.snapshot import Difference, Key
+from postgres_database.scratch import contents, databases, made_up_rows, provided, triggers
+from postgres_database.scratch.databases import Scratch
+from postgres_database.scratch.proof import Filled, Prover
+from postgres_database.server import cluster
+from postgres_database.server.connection import Database
+from postgres_database.server.settings import Settings
+from postgres_database.workflows import strangers
+
+
+@dataclass(frozen=True)
+class RevisionResult:
+    """What was written, and what a human must still look at."""
+
+    path: Path | None = None
+    """The script; None where none was written."""
+    then: Path | None = None
+    """The script that follows it where one is not enough: what is done beside live traffic."""
+    revision: str = ""
+    """The last one that was written."""
+    unfilled: bool = False
+    """Whether somebody must say in a script what rows get."""
+    renamed: tuple[str, ...] = ()
+    """What got another name, a line each."""
+    detected: tuple[str, ...] = ()
+    """What Alembic found and wrote, a line each."""
+    completed: tuple[str, ...] = ()
+    """What was written besides, from PostgreSQL's own text: the first lines of the statements."""
+    cautions: tuple[str, ...] = ()
+    """What the script throws away and what rows may stand in its way, a line each."""
+    failure: str = ""
+    """Why the script does not run on a scratch database."""
+    not_upgraded: tuple[Difference, ...] = ()
+    """Objects that after the upgrade still differ from the models."""
+    not_downgraded: tuple[Difference, ...] = ()
+    """Objects that the downgrade does not bring back."""
+    lost: tuple[str, ...] = ()
+    """Rows and values that are gone after the upgrade, though their table and column are there."""
+    broken: tuple[str, ...] = ()
+    """What could be done to rows before, and now a trigger or rule refuses, because it names what is gone."""
+    unguarded: tuple[str, ...] = ()
+    """What is not enforced at some moment of the way, though it is before and afterwards."""
+    empty: tuple[str, ...] = ()
+    """Tables for which no rows could be made up, with the reason."""
+    kept: tuple[Key, ...] = ()
+    """Objects that only the history has and that stay: views, functions, partitions, …"""
+    tried: bool = True
+    """Whether the script was run at all: an empty one is not."""
+    sql: str = ""
+    """The script as SQL, if it was asked for."""
+
+    @property
+    def proved(self) -> bool:
+        """Whether the script leads to the models, back, and there again, and no row or rule is lost on the way."""
+        differing = self.not_upgraded or self.not_downgraded
+        return not (self.failure or differing or self.lost or self.broken or self.unguarded)
+
+
+def revision(  # noqa: PLR0913 - each is an option
+    settings: Settings,
+    message: str,
+    *,
+    empty: bool = False,
+    sql: bool = False,
+    rename: Sequence[str] = (),
+    no_renames: bool = False,
+    drop_adopted: bool = False,
+    ask: Ask | None = None,
+    on_wait: Callable[[str], None] = lambda _: None,
+) -> RevisionResult:
+    """Write a script that brings the history to the models; no target is needed or touched.
+
+    Args:
+        settings: Where the models and the scratch server are.
+        message: What the script is for.
+        empty: Write a script without content, to be filled by hand.
+        sql: Return the script as SQL, too.
+        rename: What was renamed: `table.column:new`, `old:new`, `type.value:new`.
+        no_renames: What else was dropped and added is no rename.
+        drop_adopted: Tables that an adopted database brought may be dropped.
+        ask: Asked about each likely rename; None where nobody can answer.
+        on_wait: Called once if another command writes scripts in this checkout: with who that is.
+
+    Raises:
+        ExpectedError: Nothing was written.
+    """
+    if not message.strip():
+        raise ExpectedError(
+            "a revision needs a message",
+            hint="invoke revision --msg 'Added column to file_meta_data'   (make revision MSG='…')",
+        )
+    # Before a script is imported, which may change the models.
+    models = None if empty else project_models.load(settings)
+    with script_files.staging(settings, on_wait) as aside:
+        if models is None:
+            result = _empty(aside, message)
+        else:
+            wishes = Wishes(tuple(rename), no_renames, matching.hints(models), ask, drop_adopted)
+            with databases.session(aside) as session:
+                result = _next(aside, session, message, models, wishes)
+    return _with_sql(settings, result) if sql and result.path and result.proved else result
+
+
+def _empty(settings: Settings, message: str) -> RevisionResult:
+    before = graph.read(settings)
+    written = script_files.write(settings, message, _head(before))
+    (path,) = script_files.publish(settings, before.heads)
+    return RevisionResult(path, revision=written.revision, tried=False)
+
+
+def _head(before: History) -> tuple[str, ...]:
+    """Return what the next script follows; raise ExpectedError if the history has several heads."""
+    return before.heads if before.head != "base" else ()
+
+
+def _next(
+    settings: Settings, session: Scratch, message: str, models: Models, wishes: Wishes
+) -> RevisionResult:
+    """Find what the next script is to do, and let it be written and proved."""
+    built = provided.build(session, models, lambda: session.at_head(graph.read(settings)))
+    from_models = built.database
+    before = graph.read(settings)
+    _head(before)
+    at_head = session.at(before, before.heads)
+    left, goal = comparison.sides(at_head, from_models)
+    right = in_words_of(left, goal, (at_head, from_models), session)
+    whole = Frame(settings, left, right, before.objects)
+    strangers.require_whole(settings, models, whole)
+    if not whole.comparison.objects and not wishes.flags:
+        return RevisionResult(kept=whole.comparison.kept)
+    renamed = _rename(at_head, whole, wishes)
+    frame = whole
+    if renamed:
+        left_over = {f"SCHEMA {each.old.schema}" for each in renamed}
+        left = comparison.side(at_head)
+        right = in_words_of(left, goal, (at_head, from_models), session)
+        frame = Frame(settings, left, right, before.objects | left_over)
+    strangers.require_dropped(frame, before, session, wishes)
+    trial = session.clone(at_head)
+    made_up_rows.remove(trial)  # they may stop the proof, but not the draft
+    unfilled = made_up_rows.fill(at_head, from_models)
+    held = contents.take(at_head)
+    _run_sql(at_head, [renames.statement(each.inverse) for each in reversed(renamed)])
+    filled = Filled(at_head, held, triggers.refusals(at_head))
+    drafted = draft(trial, whole, frame, renamed, models)
+    result = RevisionResult(
+        renamed=tuple(f"{each.kind} {each}" for each in renamed if each.old.name),
+        detected=drafted.detected,
+        completed=drafted.completed,
+        cautions=drafted.cautions,
+        not_upgraded=frame.comparison.objects,
+        kept=frame.comparison.kept,
+        empty=unfilled,
+    )
+    if not drafted.upgrade:
+        return result
+    origin = Origin(session, before, trial, whole, frame, renamed, models)
+    divided = stages.divide(origin, drafted) if settings.online else stages.whole(drafted)
+    prover = Prover(settings, session, before, whole, frame, from_models, built.provided)
+    return _write_and_prove(message, divided, prover, filled, result)
+
+
+def _rename(at_head: Database, frame: Frame, wishes: Wishes) -> tuple[Rename, ...]:
+    """Give new names on a scratch database, also to what follows them; return what was done."""
+    goal = frame.models.catalog
+    done = matching.find(frame.before.catalog, goal, wishes)
+    _run_sql(at_head, map(renames.statement, done))
+    following = renames.followers(catalog.take(at_head), goal)
+    _run_sql(at_head, map(renames.statement, following))
+    return (*done, *following)
+
+
+def _run_sql(database: Database, statements: Any) -> None:
+    with database.connect(usual_path=True) as connection, connection.begin():
+        cursor = connection.connection.cursor()
+        for statement in statements:
+            cursor.execute(statement)
+
+
+def _write_and_prove(
+    message: str, divided: Stages, prover: Prover, filled: Filled, result: RevisionResult
+) -> RevisionResult:
+    """Write the scripts aside, prove them, and publish them; what is not proved refuses to run."""
+    written: list[Script] = []
+    for stage in divided.stages:
+        written.append(_write(message, stage, prover, written))
+    ends = [stage.end for stage in divided.stages]
+    legs = prover.legs([(each.revision, end) for each, end in zip(written, ends, strict=True)])
+    proof = prover.prove(legs, None if divided.unfilled else filled)
+    found = {field.name: getattr(proof, field.name) for field in fields(proof)}
+    result = replace(result, **{**found, "cautions": (*divided.cautions, *proof.cautions)})
+    if not result.proved:
+        written = _marked(message, divided, prover, written, result)
+    paths = script_files.publish(prover.settings, prover.history.heads)
+    return replace(
+        result,
+        path=paths[0],
+        then=paths[1] if paths[1:] else None,
+        revision=written[-1].revision,
+        unfilled=divided.unfilled,
+    )
+
+
+def _marked(
+    message: str, divided: Stages, prover: Prover, written: Sequence[Script], result: RevisionResult
+) -> list[Script]:
+    """Write scripts anew that are not proved: the first one does not upgrade before its author lets it.
+
+    Everything that runs the history refuses until then, plain Alembic, too. Where the downgrade does not lead back,
+    the last one refuses that as well.
+    """
+    first, *others = divided.stages
+    edit = f"invoke edit --target {written[0].revision}"
+    hint = f"{edit}   (mend it, remove this error from upgrade(), then: invoke check)"
+    refuse = Refuse("this revision is not proved", "\n".join(_faults(result)), hint)
+    marked = [replace(first, upgrade=[refuse, *first.upgrade]), *others]
+    if result.not_downgraded:
+        names = ", ".join(str(each.key) for each in result.not_downgraded)
+        refuse = Refuse("this revision cannot be undone", names)
+        marked[-1] = replace(marked[-1], downgrade=[refuse, *marked[-1].downgrade])
+    again: list[Script] = []
+    for old in written:
+        Path(old.path).unlink()
+    graph.forget()
+    for old, stage in zip(written, marked, strict=True):
+        again.append(_write(message, stage, prover, again, old.revision))
+    return again
+
+
+def _faults(result: RevisionResult) -> Iterator[str]:
+    """Yield what a proof found, a line each."""
+    if result.failure:
+        yield result.failure
+    yield from (f"lost: {line}" for line in result.lost)
+    yield from (f"broken: {line}" for line in result.broken)
+    yield from (f"on the way {line}" for line in result.unguarded)
+    yield from (f"the upgrade does not make {each.key}" for each in result.not_upgraded)
+    yield from (f"the downgrade does not bring back {each.key}" for each in result.not_downgraded)
+
+
+def _write(
+    message: str, stage: Stage, prover: Prover, before: Sequence[Script], revision_id: str = ""
+) -> Script:
+    """Write the script of a stage; the first one names what all need."""
+    bodies = render(*stage.upgrade), render(*stage.downgrade)
+    with prover.from_models.connect() as connection:
+        roles = set(connection.execute(cluster.ROLES).scalars())
+    owner, user = prover.from_models.alias
+    roles = {user if role == owner else role for role in roles}
+    known = {role for each in prover.history.revisions for role in each.roles}
+    return script_files.write(
+        prover.settings,
+        f"Beside live traffic: {message}" if before else message,
+        (before[-1].revision,) if before else prover.history.heads,
+        revision=revision_id,
+        upgrade=bodies[0],
+        downgrade=bodies[1],
+        imports=imports("".join(bodies)),
+        roles=() if before else sorted(roles - known),
+        objects=() if before else prover.new_objects(),
+    )
+
+
+def _with_sql(settings: Settings, result: RevisionResult) -> RevisionResult:
+    scripts = graph.read(settings)
+    start = scripts[result.revision].parents
+    if result.then:
+        start = scripts[start[0]].parents
+    sql = runner.offline(settings, "upgrade", start[0] if start else "base", result.revision)
+    return replace(result, sql=sql)

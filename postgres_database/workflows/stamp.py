@@ -1,0 +1,96 @@
+"""Write into a target which revision it is, and doubt it where the target is not."""
+
+from collections.abc import Sequence, Sized
+
+from postgres_database.errors import ExpectedError
+from postgres_database.history import graph
+from postgres_database.history.graph import History
+from postgres_database.running import missing_scripts, runner
+from postgres_database.scratch import databases
+from postgres_database.server.connection import Database
+from postgres_database.server.settings import Settings
+from postgres_database.workflows import drift
+from postgres_database.workflows.drift import Drift
+from postgres_database.workflows.upgrade import Confirm, OnWait, ask
+
+SHOWN = 20
+
+
+def stamp(  # noqa: PLR0913
+    settings: Settings,
+    database: Database,
+    target: str,
+    *,
+    purge: bool = False,
+    confirm: Confirm,
+    on_wait: OnWait = lambda _: None,
+    wait: float | None = None,
+) -> str:
+    """Write a revision into the target without running anything; return its id.
+
+    Args:
+        settings: Whether the environment is protected.
+        database: The target.
+        target: A revision, `head` or `base`.
+        purge: Forget what was stamped before, also a revision whose script is lost.
+        confirm: Asked in a protected environment, and where the target is not what the revision says.
+        on_wait: As of `upgrade`.
+        wait: As of `upgrade`.
+
+    Raises:
+        ExpectedError: Nobody confirmed; nothing was written.
+    """
+    scripts = graph.read(settings)
+    goal = scripts.resolve(target)
+    with runner.open_runner(settings, database) as run, run.alone(on_wait, wait):
+        before = () if purge else run.current()
+        missing_scripts.require(scripts, database, before)
+        run.require_writable()
+        state = _after(scripts, goal, before)
+        doubts = _doubts(settings, database, scripts, state)
+        if doubts or settings.protected:
+            name = str(scripts[goal]) if goal in scripts else goal
+            ask(confirm, f"stamp {database.dsn} as {goal}", [name, *doubts])
+        run.stamp([goal], purge=purge)
+    return goal
+
+
+def _after(scripts: History, goal: str, before: Sequence[str]) -> tuple[str, ...]:
+    """Return where the target will stand: on other branches it stays where it is, but for base."""
+    if goal == "base":
+        return ()
+    under = {revision.id for revision in scripts.upto([goal])}
+    others = [
+        each
+        for each in before
+        if each not in under and goal not in {revision.id for revision in scripts.upto([each])}
+    ]
+    return graph.tips(scripts.upto([goal, *others]))
+
+
+def _doubts(
+    settings: Settings, database: Database, scripts: History, state: Sequence[str]
+) -> list[str]:
+    """Return in what the target differs from what is to be stamped, a line each."""
+    try:
+        with databases.session(settings) as session:
+            found = drift.drifts(settings, database, session.at(scripts, state), session).objects
+    except ExpectedError as error:
+        reason = " ".join(error.cause.split())
+        return [f"nobody knows whether the database is that: {error.what} ({reason})"]
+    lines = [describe(each) for each in found[:SHOWN]]
+    more = [f"and {len(found) - SHOWN} more"] if len(found) > SHOWN else []
+    head = [f"the database is not that; it differs in {counted(found)}:"] if found else []
+    return [*head, *(f"  {line}" for line in (*lines, *more))]
+
+
+def counted(things: Sized) -> str:
+    """Say how many objects there are."""
+    return "1 object" if len(things) == 1 else f"{len(things)} objects"
+
+
+def describe(each: Drift) -> str:
+    """Say in a line how an object differs."""
+    if not each.target:
+        return f"{each.key} is missing"
+    return f"{each.key} differs" if each.history else f"{each.key} is not in the history"

@@ -1,0 +1,100 @@
+"""Where every environment stands, and whether it is what it says."""
+
+from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, replace
+from pathlib import Path
+from threading import Lock
+
+import sqlalchemy as sa
+
+from postgres_database.errors import ExpectedError
+from postgres_database.history.graph import History
+from postgres_database.running import runner
+from postgres_database.running.missing_scripts import require
+from postgres_database.scratch import databases
+from postgres_database.server import embedded
+from postgres_database.server import settings as settings_module
+from postgres_database.server.connection import Database
+from postgres_database.server.settings import Settings
+from postgres_database.workflows import drift
+
+ALEMBIC = Lock()
+"""Alembic runs one thing at a time: what scripts call `op` belongs to the process."""
+FACTS = sa.text(
+    "SELECT split_part(current_setting('server_version'), ' ', 1),"
+    " pg_size_pretty(pg_database_size(current_database()))"
+)
+
+
+@dataclass(frozen=True)
+class EnvironmentStatus:
+    """Where the target of an environment stands."""
+
+    environment: str
+    target: str = ""
+    version: str = ""
+    """The server's version."""
+    size: str = ""
+    revision: tuple[str, ...] = ()
+    pending: tuple[str, ...] = ()
+    drift: tuple[str, ...] | None = None
+    """The objects that are not what the revision says; None if that cannot be told."""
+    not_compared: tuple[str, ...] = ()
+    """What of the target was left out, a line each."""
+    drift_fault: str = ""
+    """Why it cannot be told."""
+    fault: str = ""
+    """Why there is nothing to tell."""
+    env_option: str = ""
+    """What to add to a command so that it works on this environment."""
+
+
+def status(
+    scripts: History, environments: Sequence[str], root: Path
+) -> tuple[EnvironmentStatus, ...]:
+    """Look at the environments of a repository in parallel; the empty name is the default one."""
+
+    def look(environment: str) -> EnvironmentStatus:
+        try:
+            return _look(settings_module.load(environment, root=root), scripts)
+        except ExpectedError as error:
+            return EnvironmentStatus(environment or "default", fault=error.cause or error.what)
+
+    with ThreadPoolExecutor() as pool:
+        return tuple(pool.map(look, environments))
+
+
+def _look(settings: Settings, scripts: History) -> EnvironmentStatus:
+    database = embedded.target(settings)
+    label, target = settings.label, str(database.dsn)
+    try:
+        with runner.open_runner(settings, database) as run:
+            with ALEMBIC:
+                current = run.current()
+            with run.connection.begin():
+                version, size = run.connection.execute(FACTS).one()
+    except ExpectedError as error:
+        return EnvironmentStatus(label, target, fault=error.cause)
+    known = EnvironmentStatus(label, target, version, size, current, env_option=settings.env_option)
+    try:
+        require(scripts, database, current)
+    except ExpectedError as error:
+        fault = "; ".join([error.what, *error.cause.splitlines()])
+        return replace(known, fault=fault)
+    pending = tuple(str(revision) for revision in scripts.pending(current, "heads"))
+    return _with_drift(replace(known, pending=pending), settings, database, scripts)
+
+
+def _with_drift(
+    known: EnvironmentStatus, settings: Settings, database: Database, scripts: History
+) -> EnvironmentStatus:
+    try:
+        with databases.session(settings) as session:
+            with ALEMBIC:
+                at = session.at(scripts, known.revision)
+            found = drift.drifts(settings, database, at, session)
+    except ExpectedError as error:
+        return replace(known, drift_fault=f"{error.what}: {error.cause}")
+    drift_names = tuple(str(each.key) for each in found.objects)
+    return replace(known, drift=drift_names, not_compared=found.notes)

@@ -1,0 +1,211 @@
+"""Models that may not be those of a database: they know none of its tables, have none, or were not all imported."""
+
+import ast
+import sys
+from collections.abc import Collection, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+from postgres_database.drafting.matching import Wishes
+from postgres_database.errors import ExpectedError
+from postgres_database.history import project_models
+from postgres_database.history.graph import History
+from postgres_database.history.project_models import Models
+from postgres_database.schema import catalog
+from postgres_database.schema.catalog import Name
+from postgres_database.schema.comparison import Frame
+from postgres_database.scratch.databases import Scratch
+from postgres_database.server.connection import Database
+from postgres_database.server.settings import Settings
+
+SHOWN = 10
+TABLE_ARGUMENTS = 2
+"""How many arguments a call of `Table` has at least that defines one: its name and its MetaData."""
+
+
+@dataclass(frozen=True)
+class Unread:
+    """A module in the package of the models that was not imported."""
+
+    path: Path
+    tables: tuple[str, ...]
+    """The tables that it defines."""
+
+
+def require_whole(settings: Settings, models: Models, made: Frame) -> None:
+    """Raise ExpectedError if the models are certainly not all that they are meant to be.
+
+    Args:
+        settings: Whose models these are, and which tables are not their business.
+        models: The models.
+        made: What they make, beside the history.
+    """
+    unread = unimported(settings, models)
+    empty = not project_models.tables(models) and not made.models.snapshot.objects
+    if not (unread or empty):
+        return
+    lines = [
+        f"{_relative(each.path, settings.root)} was not imported; it defines {', '.join(each.tables)}"
+        for each in unread[:SHOWN]
+    ]
+    more = [f"and {len(unread) - SHOWN} more"] if len(unread) > SHOWN else []
+    fault = "have no tables" if empty else "do not have every table that is defined beside them"
+    package = settings.target_metadata.partition(":")[0]
+    exclude = (
+        f"or exclude = {unread[0].tables[0]} in alembic.ini, if it is not theirs" if unread else ""
+    )
+    hint = (
+        f"import {'these modules' if unread else 'the modules with the tables'} in {package}, then the same"
+        f" command again   ({exclude or 'TARGET_METADATA, or target_metadata in alembic.ini, names the models'})"
+    )
+    raise ExpectedError(
+        f"the models {settings.target_metadata} {fault}",
+        cause="\n".join([*lines, *more]) or "nothing is defined where they are loaded from",
+        hint=hint,
+    )
+
+
+def unimported(settings: Settings, models: Models) -> list[Unread]:
+    """Return the modules of the models' package that define tables and were not imported.
+
+    A module of tables that are known from elsewhere, or that `exclude` names, is none; nor is a script of Alembic.
+    """
+    known = {table.name for table in project_models.tables(models)}
+    loaded = {
+        Path(file).resolve()
+        for module in [*sys.modules.values()]
+        if (file := getattr(module, "__file__", None))
+    }
+    found = []
+    for path in _modules(settings.target_metadata.partition(":")[0]):
+        if path.resolve() in loaded:
+            continue
+        tables = [
+            str(name)
+            for name in _defined(path)
+            if name.name not in known and settings.includes(name.schema, name.name)
+        ]
+        if tables:
+            found.append(Unread(path, tuple(tables)))
+    return found
+
+
+def _modules(name: str) -> Iterator[Path]:
+    """Yield the files of the package in which the models are; a module by itself is no package."""
+    module = sys.modules[name]
+    package = name if hasattr(module, "__path__") else name.rpartition(".")[0]
+    for folder in getattr(sys.modules.get(package), "__path__", ()):
+        yield from sorted(Path(folder).rglob("*.py"))
+
+
+def _defined(path: Path) -> Iterator[Name]:
+    """Yield the tables that a file defines, by `__tablename__`, `Table(...)` or `table=True`."""
+    text = path.read_text(encoding="utf-8", errors="replace")
+    if "down_revision" in text or not any(
+        sign in text for sign in ("__tablename__", "Table(", "table=True")
+    ):
+        return
+    try:
+        tree = ast.parse(text)
+    except SyntaxError:
+        yield Name(catalog.DEFAULT_SCHEMA, "what cannot be read")
+        return
+    for node in ast.walk(tree):
+        if isinstance(node, ast.ClassDef):
+            yield from _by_class(node)
+        elif isinstance(node, ast.Call) and len(node.args) >= TABLE_ARGUMENTS:
+            called = getattr(node.func, "attr", getattr(node.func, "id", ""))
+            first = node.args[0]
+            if (
+                called == "Table"
+                and isinstance(first, ast.Constant)
+                and isinstance(first.value, str)
+            ):
+                yield catalog.place(_text(node.keywords, "schema"), first.value)
+
+
+def _by_class(node: ast.ClassDef) -> Iterator[Name]:
+    names = [
+        each.value.value
+        for each in node.body
+        if isinstance(each, (ast.Assign, ast.AnnAssign))
+        and "__tablename__" in {getattr(target, "id", "") for target in _targets(each)}
+        and isinstance(each.value, ast.Constant)
+    ]
+    if not names and any(
+        each.arg == "table" and getattr(each.value, "value", False) is True
+        for each in node.keywords
+    ):
+        names = [node.name.lower()]  # as SQLModel does
+    yield from (catalog.place(None, str(name)) for name in names)
+
+
+def _targets(node: ast.Assign | ast.AnnAssign) -> list[ast.expr]:
+    return node.targets if isinstance(node, ast.Assign) else [node.target]
+
+
+def _text(keywords: Collection[ast.keyword], name: str) -> str | None:
+    found = (each.value for each in keywords if each.arg == name)
+    return next((str(each.value) for each in found if isinstance(each, ast.Constant)), None)
+
+
+def share_nothing(models: Models, tables: Collection[Name]) -> bool:
+    """Tell whether the models know none of these tables of a database."""
+    theirs = {catalog.place(table.schema, table.name) for table in project_models.tables(models)}
+    return bool(tables) and theirs.isdisjoint(tables)
+
+
+def require_same(settings: Settings, database: Database) -> None:
+    """Raise ExpectedError if the models know none of the tables of a database."""
+    tables = catalog.take(database.read_only()).tables
+    if share_nothing(project_models.load(settings), tables):
+        raise ExpectedError(
+            f"the models {settings.target_metadata} know none of the tables of {database.dsn}; nothing was written",
+            cause=f"a script that leads to them would drop {_some(tables)}",
+            hint=f"invoke baseline-existing{settings.env_option}   (without --with-models; target_metadata in"
+            " alembic.ini names the models)",
+        )
+
+
+def require_dropped(frame: Frame, before: History, session: Scratch, wishes: Wishes) -> None:
+    """Raise ExpectedError unless somebody wants to drop tables that an adopted database brought.
+
+    No script tells whether models ever had them.
+
+    Args:
+        frame: The comparison, after renames.
+        before: The history.
+        session: Makes the database as it was adopted.
+        wishes: Whether that was said beforehand, and how to ask.
+    """
+    gone = frame.before.catalog.tables.keys() - frame.goal.catalog.tables.keys()
+    adopted = [each.id for each in before.revisions if each.path.with_suffix(".sql").exists()]
+    if not gone or not adopted or wishes.drop_adopted:
+        return
+    tables = sorted(gone & catalog.take(session.at(before, adopted)).tables.keys())
+    if not tables:
+        return
+    question = (
+        f"drop {_some(tables)}, which the adopted database brought and the models do not have?"
+    )
+    if wishes.ask is not None and wishes.ask(question):
+        return
+    raise ExpectedError(
+        f"the models do not have {_some(tables)}, which the adopted database brought; nothing was written",
+        cause="the answer was no"
+        if wishes.ask
+        else "a script would drop them with their rows, and there is no terminal to ask on",
+        hint=f"invoke revision --msg '…' --drop-adopted   (to drop them; exclude = {tables[0]} in alembic.ini keeps"
+        " them; or put them into the models)",
+    )
+
+
+def _some(tables: Collection[Name]) -> str:
+    names = sorted(map(str, tables))
+    more = f" and {len(names) - SHOWN} more" if names[SHOWN:] else ""
+    counted = "the table" if len(names) == 1 else f"{len(names)} tables:"
+    return f"{counted} {', '.join(names[:SHOWN])}{more}"
+
+
+def _relative(path: Path, root: Path) -> Path:
+    return path.relative_to(root) if path.is_relative_to(root) else path
