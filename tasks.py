@@ -328,14 +328,14 @@ def check(c: Context, env: str = "", fresh: bool = False, json: bool = False) ->
 def status(c: Context, env: str = "", json: bool = False) -> None:
     """Show where the target of each environment stands and what is pending."""
     from postgres_database.console import report, show, terminal
-    from postgres_database.history import graph as history
+    from postgres_database.history import graph
     from postgres_database.server import settings
     from postgres_database.workflows import status as workflow
 
     named = env or os.environ.get("ENV", "")
     environments = [env] if env else list(dict.fromkeys([named, *settings.env_files()]))
     # The history is in the repository: no environment's faults keep us from reading it.
-    scripts = history.read(settings.Settings(settings.ROOT, "", "", None, ""))
+    scripts = graph.read(settings.Settings(settings.ROOT, "", "", None, ""))
     result = workflow.status(scripts, environments, settings.ROOT)
     if json:
         terminal.raw(report.status_json(result))
@@ -347,11 +347,11 @@ def status(c: Context, env: str = "", json: bool = False) -> None:
 def current(c: Context, env: str = "") -> None:
     """Show the revision that the target is at."""
     from postgres_database.console import show, terminal
-    from postgres_database.history import graph as history
+    from postgres_database.history import graph
     from postgres_database.running import missing_scripts, runner
 
     settings = _settings(env)
-    scripts = history.read(settings)
+    scripts = graph.read(settings)
     target = terminal.open_target(settings)
     with runner.open_runner(settings, target) as run:
         ids = run.current()

@@ -35,10 +35,11 @@ path_separator = os
 PLAIN_ENV = """
     from alembic import context
     from sqlalchemy import create_engine
-    from postgres_database import operations, server, settings
+    from postgres_database.history import operations
     from postgres_database.models import metadata
+    from postgres_database.server import embedded, settings
 
-    engine = server.target(settings.load()).engine()
+    engine = embedded.target(settings.load()).engine()
     with engine.connect() as connection:
         context.configure(connection=connection, target_metadata=metadata, compare_server_default=True)
         with context.begin_transaction():

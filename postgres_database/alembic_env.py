@@ -13,6 +13,7 @@ from alembic.util import CommandError
 
 from postgres_database.errors import ExpectedError
 from postgres_database.history import graph, project_models
+from postgres_database.online import filling, steps
 from postgres_database.running import execution, journal, stamped
 from postgres_database.server import embedded, transactions
 from postgres_database.server import settings as settings_module
@@ -23,6 +24,8 @@ from postgres_database.server.version_table import VersionTable
 
 def run(context: Any) -> None:
     """Run the migrations that Alembic's `context` asks for."""
+    steps.register()
+    filling.register()
     attributes = context.config.attributes
     if "settings" in attributes:
         _run(context, attributes["settings"])

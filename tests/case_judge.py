@@ -16,16 +16,15 @@ from functools import partial
 from pathlib import Path
 from typing import Literal
 
-import catalog
-import postgres_database.catalog
 import sqlalchemy as sa
+import witness
 from case_table import HEAD, Case, Claim, create_all
-from catalog import Catalog
 from conftest import Project
+from witness import Catalog
 
 from postgres_database.errors import ExpectedError
 from postgres_database.history import graph, project_models
-from postgres_database.schema import comparison, snapshot
+from postgres_database.schema import catalog, comparison, snapshot
 from postgres_database.schema.comparison import Frame, Side
 from postgres_database.schema.snapshot import Snapshot
 from postgres_database.server.connection import Database
@@ -113,7 +112,7 @@ class _Trial:
     def play(self) -> None:
         """Let the command write the next script, and follow it."""
         self._start()
-        before = catalog.read(self.here)
+        before = witness.read(self.here)
         self._load(self.case.after)
         self.claim = self._claim()
         if self.claim == "refused":
@@ -122,7 +121,7 @@ class _Trial:
         with self.models.connect(autocommit=True, usual_path=True) as there:
             create_all(there, metadata)
             there.commit()
-            goal = catalog.read(there)
+            goal = witness.read(there)
         self._compare_witnesses(before, goal)
         if self.claim == "nothing":
             self._equal("models", before, goal)
@@ -149,12 +148,12 @@ class _Trial:
             with script.open("a") as file:
                 file.write(f"\n\nobjects = {objects!r}\n")
         if self.case.by_hand:
-            known = catalog.read(self.here)
+            known = witness.read(self.here)
             parent = "before" if self.case.before else ""
             self.project.script("by_hand", parent, f"op.run_sql({self.case.by_hand!r})")
             self._upgrade()
             self.before = snapshot.take(self.target)
-            self.by_hand = catalog.read(self.here).keys() - known.keys()
+            self.by_hand = witness.read(self.here).keys() - known.keys()
         if self.case.rows:
             self._query(self.case.rows)
 
@@ -167,7 +166,7 @@ class _Trial:
         """The snapshot must see a difference exactly where the catalogs show one."""
         self.goal = snapshot.take(self.models)
         seen = self.before.difference(self.goal)
-        real = catalog.difference(before, goal)
+        real = witness.difference(before, goal)
         if bool(seen) != bool(real):
             self.faults.append(f"snapshot and catalogs disagree: {seen} / {real}")
 
@@ -203,27 +202,27 @@ class _Trial:
             self._looked(before)
             self._stopped("upgrade", partial(self._upgrade, skip_row_checks=True), self.case.stops)
             if self.scripts == 1:
-                self._equal_to_all("stopped", catalog.read(self.here), before)
+                self._equal_to_all("stopped", witness.read(self.here), before)
             self._rows("stopped", counts, {})
             return
         self._upgrade()
-        self._equal("upgrade", catalog.read(self.here), goal)
+        self._equal("upgrade", witness.read(self.here), goal)
         lasting = self._rows("upgrade", counts, self.case.rows_after)
         if self.case.stops_back:
             stops = self.case.stops_back
             self._stopped("downgrade", partial(self._downgrade, skip_row_checks=True), stops)
         else:
             self._downgrade()
-            self._equal_to_all("downgrade", catalog.read(self.here), before)
+            self._equal_to_all("downgrade", witness.read(self.here), before)
             self._rows("downgrade", lasting, self.case.rows_back)
             self._upgrade()
-        self._equal("in the end", catalog.read(self.here), goal)
+        self._equal("in the end", witness.read(self.here), goal)
         self._require_nothing_to_do()
 
     def _require_nothing_to_do(self) -> None:
         """The next revision must be empty: what it would compare first is equal."""
         settings, here = self.project.settings, comparison.side(self.target)
-        goal = Side(self.goal, postgres_database.catalog.take(self.models))
+        goal = Side(self.goal, catalog.take(self.models))
         frame = Frame(settings, here, goal, graph.read(settings).objects)
         if objects := frame.comparison.objects:
             self.faults.append(f"the next revision is not empty: {objects}")
@@ -257,7 +256,7 @@ class _Trial:
             self._upgrade()
         except ExpectedError as error:
             if "stand in the way" in error.what:
-                self._equal_to_all("looked", catalog.read(self.here), before)
+                self._equal_to_all("looked", witness.read(self.here), before)
         else:
             self.faults.append("upgrade: not stopped")
 
@@ -270,7 +269,7 @@ class _Trial:
         self._equal_to_all(when, managed, goal)
 
     def _equal_to_all(self, when: str, here: Catalog, goal: Catalog) -> None:
-        self.faults += [f"{when}: {line}" for line in catalog.difference(here, goal)]
+        self.faults += [f"{when}: {line}" for line in witness.difference(here, goal)]
 
     def _counts(self) -> dict[str, object]:
         """Return how many rows each table has."""

@@ -20,7 +20,7 @@ import pytest
 import sqlalchemy as sa
 
 from postgres_database.online import backfill
-from postgres_database.server import programs as binaries
+from postgres_database.server import programs
 from postgres_database.server.connection import Database
 from postgres_database.server.dsn import Dsn
 from postgres_database.server.embedded import CHEAP, CONFIGURATION, SUPERUSER, EmbeddedServer
@@ -61,7 +61,7 @@ class OtherServer(EmbeddedServer):
 
     def make_reachable(self) -> None:
         """Copy the programs if the server's account cannot reach them."""
-        if not binaries.reaches(self.account, self.binaries / "postgres"):
+        if not programs.reaches(self.account, self.binaries / "postgres"):
             shutil.copytree(self.binaries.parent, self.home.parent / "programs", symlinks=True)
 
     def _initialise(self) -> None:

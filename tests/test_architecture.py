@@ -12,42 +12,63 @@ from postgres_database.server.settings import ROOT
 
 PACKAGE = ROOT / "postgres_database"
 ARCHITECTURE = ROOT / "docs" / "architecture.md"
-MODULES = re.findall(r"^\| `(\w+)\.py` \|", ARCHITECTURE.read_text(), re.MULTILINE)
+ROOMS = re.findall(r"^\| `(\w+)/` \|", ARCHITECTURE.read_text(), re.MULTILINE)
 LONGEST_MODULE = 350
+LARGEST_ROOM = 14
+BESIDE = ("__init__", "alembic_env", "errors", "operations")
+"""The modules that are in no room."""
+
+
+def modules(room: str) -> list[str]:
+    """Return the modules of a room in the order of its docstring."""
+    doc = ast.get_docstring(ast.parse((PACKAGE / room / "__init__.py").read_text())) or ""
+    return re.findall(r"^    (\w+)  +\S", doc, re.MULTILINE)
 
 
 def imports(path: Path) -> set[str]:
-    """Return the modules of the package that a module imports anywhere in it."""
+    """Return what a module imports of the package anywhere in it: `room.module`, or a name at the top."""
     found = set()
     for node in ast.walk(ast.parse(path.read_text())):
-        if isinstance(node, ast.ImportFrom) and node.module == "postgres_database":
-            found |= {alias.name for alias in node.names}
-        elif isinstance(node, ast.ImportFrom) and (node.module or "").startswith(
-            "postgres_database."
-        ):
-            found.add(str(node.module).split(".")[1])
+        if isinstance(node, ast.ImportFrom) and (node.module or "").startswith("postgres_database"):
+            _, *inside = str(node.module).split(".")
+            for alias in node.names:
+                first, *others = [*inside, alias.name]
+                found.add(".".join([first, *others[:1]]) if first in ROOMS else first)
     return found
 
 
-def test_every_module_is_in_the_architecture() -> None:
-    """docs/architecture.md lists the modules of the package, each once."""
-    there = sorted(path.stem for path in PACKAGE.glob("*.py") if path.stem != "__init__")
-    assert sorted(MODULES) == there
+def test_every_room_is_in_the_architecture() -> None:
+    """docs/architecture.md lists the rooms, and nothing of the engine is outside one but what it names."""
+    folders = {path.parent.name for path in PACKAGE.glob("*/__init__.py")} - {"models"}
+    assert folders == set(ROOMS)
+    assert sorted(path.stem for path in PACKAGE.glob("*.py")) == sorted(BESIDE)
 
 
-@pytest.mark.parametrize("module", MODULES)
-def test_modules_import_only_what_stands_above_them(module: str) -> None:
-    """Data flows one way: a module imports only modules above it in docs/architecture.md."""
-    above = {*MODULES[: MODULES.index(module)], "__version__"}
-    assert imports(PACKAGE / f"{module}.py") <= above
+@pytest.mark.parametrize("room", ROOMS)
+def test_every_module_is_in_the_docstring_of_its_room(room: str) -> None:
+    """The docstring of a room lists its modules, each once, and there are not too many."""
+    there = sorted(path.stem for path in (PACKAGE / room).glob("*.py") if path.stem != "__init__")
+    assert sorted(modules(room)) == there
+    assert len(there) <= LARGEST_ROOM
+
+
+@pytest.mark.parametrize("room", ROOMS)
+def test_modules_import_only_what_stands_above_them(room: str) -> None:
+    """Data flows one way: from rooms above, and within a room from modules above."""
+    above = {f"{each}.{name}" for each in ROOMS[: ROOMS.index(room)] for name in modules(each)}
+    above |= {"errors", "__version__"}
+    for module in modules(room):
+        assert imports(PACKAGE / room / f"{module}.py") <= above, module
+        above.add(f"{room}.{module}")
 
 
 def test_models_stand_apart() -> None:
     """Models import nothing of the package but each other; only project_models loads them, by name."""
     for path in (PACKAGE / "models").glob("*.py"):
         assert imports(path) <= {"models"}
-    for path in PACKAGE.glob("*.py"):
-        assert "models" not in imports(path)
+    for path in PACKAGE.rglob("*.py"):
+        if path.parent.name != "models":
+            assert "models" not in imports(path)
 
 
 @pytest.mark.parametrize(

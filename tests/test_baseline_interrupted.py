@@ -15,8 +15,11 @@ from postgres_database.server.settings import ROOT
 ADOPT = """
 import os, signal, sys
 from pathlib import Path
-from postgres_database import adoption, baseline, dump, history, script, server, settings
-from postgres_database.runner import Runner
+from postgres_database.history import script_files
+from postgres_database.running.runner import Runner
+from postgres_database.schema import dump
+from postgres_database.server import embedded, settings
+from postgres_database.workflows import adoption, baseline
 
 def die(*_args, **_options):
     os.kill(os.getpid(), signal.SIGKILL)
@@ -38,15 +41,15 @@ if point:
     owner, name, count, before = eval(point)
     killed(owner, name, count, before)
 loaded = settings.load("online", root=Path(root))
-result = baseline.baseline(loaded, server.target(loaded), "Init tables", lambda *_: True)
+result = baseline.baseline(loaded, embedded.target(loaded), "Init tables", lambda *_: True)
 print(result.revision)
 """
 
 POINTS = {
     "before the dump": "dump, 'dump', 1, True",
     "after the dump": "dump, 'dump', 1, False",
-    "before the script": "script, 'write', 1, True",
-    "after the script": "script, 'write', 1, False",
+    "before the script": "script_files, 'write', 1, True",
+    "after the script": "script_files, 'write', 1, False",
     "before the SQL": "Path, 'write_bytes', 1, True",
     "after the SQL": "Path, 'write_bytes', 1, False",
     "in the proof": "dump, 'dump', 2, False",

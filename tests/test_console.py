@@ -14,8 +14,7 @@ from typing import Any
 import pytest
 from conftest import Checkout, as_text
 
-from postgres_database.console import show
-from postgres_database.console import terminal as console
+from postgres_database.console import show, terminal
 from postgres_database.errors import ExpectedError
 from postgres_database.history.graph import Revision
 from postgres_database.preflight.drops import Dropped
@@ -42,7 +41,7 @@ PROTECTED = replace(PLAIN, protected=True)
 
 
 @contextmanager
-def terminal(monkeypatch: pytest.MonkeyPatch, typed: str) -> Iterator[list[str]]:
+def at_a_terminal(monkeypatch: pytest.MonkeyPatch, typed: str) -> Iterator[list[str]]:
     """Put a pseudo-terminal, on which this is typed, in the place of stdin and stdout.
 
     Afterwards the list has what was to be seen.
@@ -114,8 +113,8 @@ def test_answers(
 ) -> None:
     """Only y or yes is a yes, in a protected environment only its database's name; all else is no."""
     monkeypatch.setenv("LOGNAME", "ada")
-    with terminal(monkeypatch, typed) as seen:
-        confirm = console.confirmation(settings, "stamp", yes=False)
+    with at_a_terminal(monkeypatch, typed) as seen:
+        confirm = terminal.confirmation(settings, "stamp", yes=False)
         assert confirm("stamp [bold] %s :x:", ["aaaa  [red] 100%", "bbbb"]) is answer
     (shown,) = seen
     assert "  aaaa  [red] 100%\n  bbbb\nstamp [bold] %s :x:?" in shown
@@ -125,8 +124,8 @@ def test_answers(
 
 def test_yes_answers_without_asking(monkeypatch: pytest.MonkeyPatch) -> None:
     """--yes is the answer also in a protected environment: the plan is shown and nothing is asked."""
-    with terminal(monkeypatch, "") as seen:
-        assert console.confirmation(PROTECTED, "stamp", yes=True)("stamp", ["aaaa"])
+    with at_a_terminal(monkeypatch, "") as seen:
+        assert terminal.confirmation(PROTECTED, "stamp", yes=True)("stamp", ["aaaa"])
     assert seen == ["  aaaa\n"]
 
 
@@ -136,10 +135,10 @@ def test_without_a_terminal_nobody_is_asked(
     monkeypatch: pytest.MonkeyPatch, settings: Settings, absent: str
 ) -> None:
     """Where input or output is no terminal, --yes is required, whatever is on the input."""
-    with terminal(monkeypatch, "yes\n"), Path(os.devnull).open("r+") as nothing:
+    with at_a_terminal(monkeypatch, "yes\n"), Path(os.devnull).open("r+") as nothing:
         monkeypatch.setattr(sys, absent, nothing)
         with pytest.raises(ExpectedError) as caught:
-            console.confirmation(settings, "stamp", yes=False)("stamp app@db", [])
+            terminal.confirmation(settings, "stamp", yes=False)("stamp app@db", [])
     assert caught.value.what == "confirmation needed to stamp app@db"
     assert caught.value.hint.startswith("invoke stamp --env x --yes")
     assert ("PROTECTED=1" in caught.value.cause) is settings.protected
@@ -238,17 +237,17 @@ def shows(text: str) -> dict[str, Callable[[], None]]:
 
     comparison = filled(Comparison)
     return {
-        "say": lambda: console.say(text, "green"),
-        "raw": lambda: console.raw(text),
-        "warn": lambda: console.warn(replace(PLAIN, warnings=(text,))),
+        "say": lambda: terminal.say(text, "green"),
+        "raw": lambda: terminal.raw(text),
+        "warn": lambda: terminal.warn(replace(PLAIN, warnings=(text,))),
         "init": lambda: show.init(InitResult((Path(text),), (Path(text),))),
         "plan": lambda: show.plan(filled(UpgradeResult), "upgrade"),
-        "progress": lambda: console.Progress()(Step(revision, 0.1)),
+        "progress": lambda: terminal.Progress()(Step(revision, 0.1)),
         "upgrade": lambda: show.upgrade(filled(UpgradeResult, before=()), "upgrade"),
         "revision": lambda: show.revision(filled(RevisionResult)),
         "by hand": lambda: show.revision(filled(RevisionResult, path=None)),
-        "waiting": lambda: console.show_waiting(text),
-        "note": lambda: console.show_note(text),
+        "waiting": lambda: terminal.show_waiting(text),
+        "note": lambda: terminal.show_note(text),
         "check": lambda: show.check(CheckResult(("a",), comparison)),
         "heads": lambda: show.check(CheckResult((text, "b"), None)),
         "status": lambda: show.status([filled(EnvironmentStatus, fault="")], [text]),
@@ -298,14 +297,14 @@ def test_what_a_terminal_cannot_show(checkout: Checkout) -> None:
 
 def test_warnings_leave_stdout_to_results(capsys: pytest.CaptureFixture[str]) -> None:
     """Warnings go to stderr, so that what a program reads is not disturbed."""
-    console.warn(replace(PLAIN, warnings=("one", "two")))
+    terminal.warn(replace(PLAIN, warnings=("one", "two")))
     assert capsys.readouterr() == ("", "warning: one\nwarning: two\n")
 
 
 @pytest.mark.parametrize("quiet", [True, False])
 def test_the_first_line_names_the_target(capsys: pytest.CaptureFixture[str], quiet: bool) -> None:  # noqa: FBT001
     """The line that names the target is on stdout, or on stderr where stdout is for a program."""
-    database = console.open_target(PLAIN, quiet=quiet)
+    database = terminal.open_target(PLAIN, quiet=quiet)
     shown = capsys.readouterr()
     assert database.dsn == SHOP
     line = "x  app@db:5432/shop  (from .env.x)\n"

@@ -118,7 +118,7 @@ def drifting(project: Project) -> Project:
     project.script(
         "aaaa",
         "",
-        "from postgres_database import operations\n"
+        "from postgres_database.history import operations\n"
         "op.execute_file(__file__.removesuffix('.py') + '.sql')",
     )
     upgrade.upgrade(project.settings, project.database, confirm=yes)

@@ -6,8 +6,7 @@ from postgres_database.history import graph
 from postgres_database.history.graph import Revision
 from postgres_database.running.runner import open_runner
 from postgres_database.schema import snapshot
-from postgres_database.scratch import contents, made_up_rows
-from postgres_database.scratch import databases as scratch
+from postgres_database.scratch import contents, databases, made_up_rows
 from postgres_database.server.connection import Database
 from postgres_database.server.dsn import Dsn
 from postgres_database.server.settings import ROOT, Settings
@@ -27,7 +26,7 @@ SCRIPTS = graph.read(settings(Dsn({})))
 def test_every_script_leads_there_and_back(server: Database, revision: Revision) -> None:
     """With rows in all tables: up, down to the same schema, and up again; no row is lost."""
     ours = settings(server.dsn)
-    with scratch.session(ours) as session:
+    with databases.session(ours) as session:
         here = session.at(SCRIPTS, revision.needed)
         there = session.at(SCRIPTS, [revision.id])
         made_up_rows.fill(here, there)

@@ -19,7 +19,7 @@ from conftest import PASSWORD, Project, as_text, cheap_server, run_sql
 from postgres_database.errors import ExpectedError
 from postgres_database.history import graph, project_models
 from postgres_database.schema import dump, snapshot
-from postgres_database.scratch import databases as scratch
+from postgres_database.scratch import databases
 from postgres_database.scratch.databases import KEPT_TEMPLATES, PREFIX, TEMPLATE_PREFIX
 from postgres_database.server.connection import Database
 from postgres_database.server.dsn import Dsn
@@ -28,8 +28,10 @@ from postgres_database.server.settings import ROOT
 PRELUDE = """
 import sys
 from pathlib import Path
-from postgres_database import dsn, history, scratch
-from postgres_database.settings import Settings
+from postgres_database.history import graph
+from postgres_database.scratch import databases
+from postgres_database.server import dsn
+from postgres_database.server.settings import Settings
 models = "postgres_database.models:metadata"
 settings = Settings(Path(sys.argv[1]), "", "", None, models, scratch=dsn.parse(sys.argv[2])[0])
 def say(text):
@@ -57,7 +59,7 @@ def own() -> Iterator[Database]:
 def alone(project: Project, own: Database) -> Project:
     """A repository whose scratch server no other test uses at the same time."""
     project.settings = dataclasses.replace(project.settings, scratch=own.dsn)
-    for name in databases(own, "postgres_database_"):
+    for name in names(own, "postgres_database_"):
         statement(own, f'DROP DATABASE "{name}" WITH (FORCE)')
     return project
 
@@ -68,7 +70,7 @@ def statement(database: Database, sql: str) -> None:
         connection.exec_driver_sql(sql)
 
 
-def databases(server: Database, prefix: str) -> set[str]:
+def names(server: Database, prefix: str) -> set[str]:
     """Return the databases whose names begin like this."""
     rows = run_sql(
         server, f"SELECT datname FROM pg_database WHERE starts_with(datname, '{prefix}')"
@@ -143,7 +145,7 @@ def ran(notes: Path) -> int:
 def at_head(project: Project) -> list[str]:
     """Make a scratch database at head and return its tables."""
     scripts = graph.read(project.settings)
-    with scratch.session(project.settings) as session:
+    with databases.session(project.settings) as session:
         return tables(session.at(scripts, scripts.heads))
 
 
@@ -160,7 +162,7 @@ def test_text_is_unicode_whatever_the_server_has(alone: Project, own: Database) 
     )
     statement(own, encoding.format("SQL_ASCII"))
     try:
-        with scratch.session(alone.settings) as session:
+        with databases.session(alone.settings) as session:
             made = session.empty()
             run_sql(made, "CREATE TABLE t (a int)", "COMMENT ON TABLE t IS 'größer'")
             assert "größer" in dump.dump(made)
@@ -187,7 +189,7 @@ def test_empty_is_empty(alone: Project, own: Database) -> None:
     template1 = Database(own.dsn.with_parts(dbname="template1"), "test")
     run_sql(template1, "CREATE TABLE IF NOT EXISTS somebodys ()")
 
-    with scratch.session(alone.settings) as session:
+    with databases.session(alone.settings) as session:
         assert snapshot.take(session.empty()).objects == {}
 
 
@@ -195,7 +197,7 @@ def test_databases_of_one_session_are_strangers(project: Project) -> None:
     """Each call makes a database of its own, even of the same template."""
     counting(project, "a1")
     scripts = graph.read(project.settings)
-    with scratch.session(project.settings) as session:
+    with databases.session(project.settings) as session:
         first, second = (session.at(scripts, scripts.heads) for _ in range(2))
         run_sql(first, "INSERT INTO t_a1 VALUES (1)")
         run_sql(first, "DROP TABLE alembic_version")
@@ -208,7 +210,7 @@ def test_databases_of_one_session_are_strangers(project: Project) -> None:
 def test_at_base(project: Project, ids: tuple[str, ...]) -> None:
     """At base there is nothing, and nothing is kept as a template."""
     counting(project, "a1")
-    with scratch.session(project.settings) as session:
+    with databases.session(project.settings) as session:
         assert snapshot.take(session.at(graph.read(project.settings), ids)).objects == {}
 
 
@@ -217,7 +219,7 @@ def test_at_a_revision_in_the_middle(project: Project) -> None:
     counting(project, "a1")
     counting(project, "b2", "a1")
     counting(project, "c3", "b2")
-    with scratch.session(project.settings) as session:
+    with databases.session(project.settings) as session:
         middle = session.at(graph.read(project.settings), ["b2"])
         assert tables(middle) == ["alembic_version", "t_a1", "t_b2"]
         assert run_sql(middle, "SELECT version_num FROM alembic_version") == [("b2",)]
@@ -243,7 +245,7 @@ def test_databases_go_with_the_session(
     scripts = graph.read(project.settings)
 
     def work() -> None:
-        with scratch.session(project.settings) as session:
+        with databases.session(project.settings) as session:
             made.extend(
                 [session.empty(), session.at(scripts, ["a1"]), session.from_models(sa.MetaData())]
             )
@@ -258,7 +260,7 @@ def test_databases_go_with_the_session(
         work()
 
     assert project.settings.scratch
-    left = databases(Database(project.settings.scratch, ""), PREFIX)
+    left = names(Database(project.settings.scratch, ""), PREFIX)
     assert len(made) == 3
     assert left.isdisjoint(database.dsn.database for database in made)
     connections[0].invalidate()
@@ -266,7 +268,7 @@ def test_databases_go_with_the_session(
 
 
 MAKE_ONE = """
-with scratch.session(settings) as session:
+with databases.session(settings) as session:
     say(session.empty().dsn.database)
 """
 
@@ -277,14 +279,14 @@ def test_orphans_are_dropped_and_the_living_kept(alone: Project, own: Database) 
     orphan, kept = hear(dead), hear(living)
     dead.kill()
     assert finish(dead)[0][0] == -signal.SIGKILL
-    assert databases(own, PREFIX) == {orphan, kept}
+    assert names(own, PREFIX) == {orphan, kept}
     wait_until_forgotten(own, orphan)
 
-    with scratch.session(alone.settings):
-        assert databases(own, PREFIX) == {kept}
+    with databases.session(alone.settings):
+        assert names(own, PREFIX) == {kept}
 
     assert finish(living) == [(0, "")]
-    assert databases(own, PREFIX) == set()
+    assert names(own, PREFIX) == set()
 
 
 def test_a_session_from_another_database_is_alive_too(alone: Project, own: Database) -> None:
@@ -292,8 +294,8 @@ def test_a_session_from_another_database_is_alive_too(alone: Project, own: Datab
     living = child(alone, MAKE_ONE, own.dsn.with_parts(dbname="template1"))
     kept = hear(living)
 
-    with scratch.session(alone.settings):
-        assert databases(own, PREFIX) == {kept}
+    with databases.session(alone.settings):
+        assert names(own, PREFIX) == {kept}
 
     assert finish(living) == [(0, "")]
 
@@ -314,8 +316,8 @@ def test_orphans_of_somebody_else_do_no_harm(alone: Project, own: Database) -> N
     assert at_head(alone) == ["alembic_version", "t_a1"]
     assert at_head(alone) == ["alembic_version", "t_a1"]
 
-    assert databases(own, PREFIX) == {orphan}
-    for template in databases(own, TEMPLATE_PREFIX):
+    assert names(own, PREFIX) == {orphan}
+    for template in names(own, TEMPLATE_PREFIX):
         statement(own, f'DROP DATABASE "{template}"')
     statement(own, f"DROP ROLE {name}")
 
@@ -325,7 +327,7 @@ def test_a_role_that_may_not_create_databases(project: Project, server: Database
     weak = server.dsn.with_parts(user="app", password=PASSWORD)
     settings = dataclasses.replace(project.settings, scratch=weak)
 
-    with pytest.raises(ExpectedError) as caught, scratch.session(settings) as session:
+    with pytest.raises(ExpectedError) as caught, databases.session(settings) as session:
         session.empty()
 
     assert "permission denied to create database" in caught.value.cause
@@ -346,7 +348,7 @@ def test_a_role_that_may_not_create_roles(alone: Project, own: Database) -> None
     assert "permission denied to create role" in caught.value.cause
     statement(own, f"CREATE ROLE reader_{name}")
     at_head(alone)
-    for template in databases(own, TEMPLATE_PREFIX):
+    for template in names(own, TEMPLATE_PREFIX):
         statement(own, f'DROP DATABASE "{template}"')
     statement(own, f"DROP ROLE {name}, reader_{name}")
 
@@ -381,7 +383,7 @@ def test_a_template_is_rebuilt_when_a_script_changes(project: Project, change: o
     run_file = "op.execute_file(__file__.removesuffix('.py') + '.sql')"
     second = counting(project, "b2", "a1", f"import postgres_database.operations; {run_file}")
     (project.versions / "b2.sql").write_bytes(b"CREATE TABLE t_sql ();")
-    with scratch.session(project.settings) as session:
+    with databases.session(project.settings) as session:
         session.at(graph.read(project.settings), ["a1"])
     assert at_head(project) == ["alembic_version", "t_a1", "t_b2", "t_sql"]
 
@@ -398,7 +400,7 @@ def test_few_templates_are_kept(alone: Project, own: Database) -> None:
     for number in range(KEPT_TEMPLATES + 3):
         notes.append(counting(alone, f"r{number}", f"r{number - 1}" if number else ""))
         at_head(alone)
-        assert len(databases(own, TEMPLATE_PREFIX)) == min(number + 1, KEPT_TEMPLATES)
+        assert len(names(own, TEMPLATE_PREFIX)) == min(number + 1, KEPT_TEMPLATES)
 
     at_head(alone)
 
@@ -406,8 +408,8 @@ def test_few_templates_are_kept(alone: Project, own: Database) -> None:
 
 
 AT_HEAD = """
-scripts = history.read(settings)
-with scratch.session(settings) as session:
+scripts = graph.read(settings)
+with databases.session(settings) as session:
     say("ready")
     with session.at(scripts, scripts.heads).connect(usual_path=True) as connection:
         print(connection.exec_driver_sql("SELECT version_num FROM alembic_version").scalar())
@@ -422,15 +424,15 @@ def test_two_commands_make_one_template_at_once(alone: Project, own: Database) -
 
     assert finish(*children) == [(0, "a1\n")] * 4
     assert ran(notes) == 1
-    assert len(databases(own, TEMPLATE_PREFIX)) == 1
-    assert databases(own, PREFIX) == set()
+    assert len(names(own, TEMPLATE_PREFIX)) == 1
+    assert names(own, PREFIX) == set()
 
 
 def test_no_template_goes_while_it_is_needed(alone: Project) -> None:
     """Commands on different scripts do not throw away each other's templates half-way."""
     code = """
     import dataclasses, os, shutil
-    scratch.KEPT_TEMPLATES = 1
+    databases.KEPT_TEMPLATES = 1
     say("ready")
     for number in range(4):
         root = settings.root / f"{os.getpid()}-{number}"
@@ -438,8 +440,8 @@ def test_no_template_goes_while_it_is_needed(alone: Project) -> None:
         shutil.copy(settings.root / "alembic.ini", root)
         (root / "migration" / "versions" / "b2.sql").write_text(root.name)
         mine = dataclasses.replace(settings, root=root)
-        scripts = history.read(mine)
-        with scratch.session(mine) as session:
+        scripts = graph.read(mine)
+        with databases.session(mine) as session:
             session.at(scripts, ["a1"])
             session.at(scripts, ["b2"])
     """
@@ -476,7 +478,7 @@ def test_roles_of_scripts_are_there(alone: Project, own: Database) -> None:
 
 
 def drop_templates_and_roles(own: Database, roles: tuple[str, ...]) -> None:
-    for template in databases(own, TEMPLATE_PREFIX):
+    for template in names(own, TEMPLATE_PREFIX):
         statement(own, f'DROP DATABASE "{template}"')
     for role in roles:
         statement(own, f"DROP ROLE {_quoted(role).replace('%', '%%')}")
@@ -504,7 +506,7 @@ def test_a_failing_script_leaves_no_template(alone: Project, own: Database) -> N
     assert "b2" in caught.value.what
     assert "division by zero" in caught.value.cause
     assert "b2.py, line" in caught.value.cause
-    assert databases(own, "postgres_database_") == set()
+    assert names(own, "postgres_database_") == set()
     alone.script("b2", "a1", 'op.execute("CREATE TABLE whole ()")')
     assert at_head(alone) == ["alembic_version", "t_a1", "whole"]
 
@@ -521,7 +523,7 @@ def test_models_in_other_schemas(project: Project) -> None:
         """
     )
 
-    with scratch.session(project.settings) as session:
+    with databases.session(project.settings) as session:
         made = session.from_models(project_models.load(project.settings))
         keys = {str(key) for key in snapshot.take(made).objects}
 
@@ -534,12 +536,12 @@ def test_models_that_cannot_be_created(alone: Project, own: Database) -> None:
         'sa.Table("t", metadata, sa.Column("x", sa.Integer, server_default=sa.text("oops(1)")))'
     )
 
-    with pytest.raises(ExpectedError) as caught, scratch.session(alone.settings) as session:
+    with pytest.raises(ExpectedError) as caught, databases.session(alone.settings) as session:
         session.from_models(project_models.load(alone.settings))
 
     assert alone.settings.target_metadata in caught.value.what
     assert "function oops(integer) does not exist" in caught.value.cause
-    assert databases(own, PREFIX) == set()
+    assert names(own, PREFIX) == set()
 
 
 @pytest.mark.parametrize(

@@ -38,7 +38,7 @@ PRELUDE = """
 import os, sys, resource
 from pathlib import Path
 import psycopg2, sqlalchemy
-from postgres_database import binaries, connection, server
+from postgres_database.server import connection, embedded as server, programs as binaries
 from postgres_database.errors import ExpectedError
 sqlalchemy.create_engine("postgresql+psycopg2://")  # imports the dialect while we still can
 binaries.ROOTS_HOME = Path(os.environ["TEST_ROOTS_HOME"])

@@ -9,7 +9,7 @@ from conftest import Project, fresh, run_sql
 from postgres_database.schema import comparison
 from postgres_database.schema.catalog import Catalog
 from postgres_database.schema.comparison import Side
-from postgres_database.schema.respelling import in_words_of
+from postgres_database.schema.respelling import respell
 from postgres_database.schema.snapshot import Key, Snapshot
 from postgres_database.scratch import databases
 from postgres_database.server.connection import Database
@@ -40,7 +40,7 @@ def test_spelling_is_no_difference(
     left, right = comparison.side(project.database), comparison.side(other)
     assert left.snapshot.difference(right.snapshot)
     with databases.session(project.settings) as session:
-        respelled = in_words_of(left, right, (project.database, other), session)
+        respelled = respell(right, left, (project.database, other), session.empty)
     assert len(left.snapshot.difference(respelled.snapshot)) == differing
     assert (left.catalog.tables != respelled.catalog.tables) == differing
 
@@ -88,7 +88,7 @@ def test_version_of_an_extension_is_no_spelling(project: Project, other: Databas
     run_sql(other, "CREATE EXTENSION hstore VERSION '1.5'", RESTORED)
     left, right = comparison.side(project.database), comparison.side(other)
     with databases.session(project.settings) as session:
-        respelled = in_words_of(left, right, (project.database, other), session)
+        respelled = respell(right, left, (project.database, other), session.empty)
     (difference,) = left.snapshot.difference(respelled.snapshot)
     assert difference.key == Key("EXTENSION", "-", "hstore")
 
@@ -100,4 +100,4 @@ def test_what_no_copy_has_is_not_the_same(project: Project, other: Database) -> 
         Side(Snapshot({key: (text,)}), Catalog((), {}, {}, {})) for text in ("one", "another")
     )
     with databases.session(project.settings) as session:
-        assert in_words_of(left, right, (project.database, other), session) == right
+        assert respell(right, left, (project.database, other), session.empty) == right

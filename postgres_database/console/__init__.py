@@ -1,1 +1,11 @@
-"""console."""
+"""The only room that prints and asks: for people, and as JSON for programs.
+
+`tasks.py` calls it with what a workflow returned.
+
+    command_line  words behind `invoke` that it does not understand → what was probably meant
+    report        results → JSON; pure functions
+    terminal      the only module that prints and asks
+    show          results → lines for people
+
+A module imports only modules above it in this list, and rooms above this one.
+"""

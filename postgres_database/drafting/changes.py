@@ -17,8 +17,7 @@ from alembic.operations.ops import (
     DropTableOp,
 )
 
-from postgres_database.drafting import objects as statements
-from postgres_database.drafting import renames
+from postgres_database.drafting import objects, renames
 from postgres_database.drafting.trial import Change, Subject, Trial
 from postgres_database.history import project_models
 from postgres_database.history.operations import CastColumn, RunSql
@@ -33,7 +32,6 @@ from postgres_database.sql.tokens import stable
 ALTERED = ("CONSTRAINT", "FK CONSTRAINT", "CHECK CONSTRAINT", "DEFAULT")
 """Parts of tables that a dump lists as objects, but `alter` changes."""
 REPLACED = "_replaced"
-
 COLUMNS_OF_TYPE = """
     SELECT n.nspname, c.relname, a.attname, t.typelem <> 0 AND t.typcategory = 'A', d.oid IS NOT NULL
     FROM pg_attribute a
@@ -161,20 +159,20 @@ def _retypings(op: AlterColumnOp, here: Catalog, goal: Catalog) -> list[list[Mig
 def dropped(key: Key, here: Snapshot) -> Change:
     """Return what drops an object."""
     body = here.objects[key][0]
-    return Change([_sql(statements.drops(key, here))], _subject(key, body), key)
+    return Change([_sql(objects.drops(key, here))], _subject(key, body), key)
 
 
 def made(key: Key, goal: Snapshot) -> Change:
     """Return what makes an object."""
-    return Change([_sql(statements.makes(key, goal))], key=key)
+    return Change([_sql(objects.makes(key, goal))], key=key)
 
 
 def _subject(key: Key, body: str) -> Subject | None:
-    name = statements.made_name(body)
+    name = objects.made_name(body)
     if not name:
         return None
-    if key.kind in statements.CALLABLE:
-        return Subject("function", name + statements.signature(key, name))
+    if key.kind in objects.CALLABLE:
+        return Subject("function", name + objects.signature(key, name))
     if key.kind in {"TYPE", "DOMAIN"}:
         return Subject("type", name)
     if key.kind in {"VIEW", "MATERIALIZED VIEW", "SEQUENCE", "TABLE", "FOREIGN TABLE"}:
@@ -193,7 +191,7 @@ def rest(trial: Trial, here: Side, goal: Side, parts: Parts) -> Iterator[Change]
     """
     for rename in renames.followers(here.catalog, goal.catalog):
         yield Change([_sql([renames.statement(rename)])], key=_renamed(rename))
-    for key in reversed(statements.missing(goal.snapshot, here.snapshot)):
+    for key in reversed(objects.missing(goal.snapshot, here.snapshot)):
         if not _is_altered(key, here, goal):
             yield dropped(key, here.snapshot)
     yield from _types(trial, here, goal)
@@ -235,7 +233,7 @@ def _object(key: Key, here: Side, goal: Side, parts: Parts) -> Iterator[Change]:
     if key not in here.snapshot.objects:
         yield made(key, goal.snapshot)
     elif here.snapshot.objects[key] != goal.snapshot.objects[key]:
-        if not (ways := statements.ways(key, here.snapshot, goal.snapshot)):
+        if not (ways := objects.ways(key, here.snapshot, goal.snapshot)):
             return
         table = _indexed(key, goal)
         modelled = _as_modelled(table, key.name, parts, there=True) if table else []

@@ -21,7 +21,7 @@ from typing import Any
 
 import alembic
 
-ENGINE = Path(__file__).parent
+ENGINE = Path(__file__).parents[1]
 MODELS = ENGINE / "models"
 """The only part of the engine that is the project's."""
 LISTINGS = ("os.listdir", "os.scandir")
@@ -31,7 +31,7 @@ DYNAMIC = frozenset(("importlib", "__import__", "runpy", "exec", "eval", "pkguti
 BORDERS = (
     f"{Path(alembic.__file__).parent / 'runtime'}{os.sep}",
     f"{Path(alembic.__file__).parent / 'script'}{os.sep}",
-    str(ENGINE / "project_models.py"),
+    str(ENGINE / "history" / "project_models.py"),
 )
 
 

@@ -20,7 +20,7 @@ QUOTED = re.compile(r"['\"]([^'\"]+)['\"]")
 MARKER = re.compile(r"<{7} |={7}$|>{7} |\|{7} ")
 """What git writes where it cannot merge."""
 
-PACKAGE = Path(__file__).parent
+PACKAGE = Path(__file__).parents[1]
 
 
 @contextmanager

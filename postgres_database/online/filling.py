@@ -1,4 +1,4 @@
-"""The operation `op.backfill`. Importing this module tells Alembic how it is done."""
+"""The operation `op.backfill`: `register` tells Alembic how it is done."""
 
 from collections.abc import Sequence
 from contextlib import nullcontext
@@ -16,6 +16,11 @@ from postgres_database.running.autocommit import Autocommit
 from postgres_database.running.journal import JOURNAL, Journal
 
 
+def register() -> None:
+    """Tell Alembic how a backfill is done."""
+    Operations.implementation_for(FillColumns, replace=True)(_fill)
+
+
 class _Position:
     """Where a backfill is, as the journal knows it."""
 
@@ -31,7 +36,6 @@ class _Position:
             self._journal.move(cursor, self._sql, key)
 
 
-@Operations.implementation_for(FillColumns)
 def _fill(on: Operations, operation: FillColumns) -> None:
     context = on.get_context()
     if empty := [column for column, value in operation.values.items() if value is None]:

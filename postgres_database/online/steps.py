@@ -1,4 +1,4 @@
-"""Every operation of a script is a step. Importing this module wraps what Alembic does for its operations.
+"""Every operation of a script is a step: `register` wraps what Alembic does for its operations.
 
 In an online block, a step is a transaction of its own or a statement that commits by itself, in its safe form. What a
 script commits before its end is written into the journal by the same commit; a step that stands there is not done
@@ -57,7 +57,8 @@ OF_SESSION = ("SET", "RESET", "SHOW", "DISCARD", "LISTEN", "SAVEPOINT", "RELEASE
 
 
 def register() -> None:
-    """Wrap the implementations."""
+    """Wrap the implementations, and tell Alembic how `op.online` is done."""
+    Operations.implementation_for(Online, replace=True)(_online)
     for kind, implementation in IMPLEMENTATIONS.items():
         Operations.implementation_for(kind, replace=True)(partial(_step, implementation))
 
@@ -190,7 +191,6 @@ def is_outside(connection: sa.Connection) -> bool:
     return bool(driver.autocommit)
 
 
-@Operations.implementation_for(Online)
 def _online(on: Operations, _operation: Online) -> AbstractContextManager[None]:
     return _block(on.get_context())
 
@@ -203,6 +203,3 @@ def _block(context: MigrationContext) -> Iterator[None]:
             yield
         finally:
             ONLINE.reset(token)
-
-
-register()

@@ -1,1 +1,20 @@
-"""running."""
+"""Run scripts on a target: one command at a time, each revision with its stamp.
+
+Gives `runner.open_runner`, through which all others run scripts.
+
+    lock             one runner at a time: whose turn it is
+    waiting          locks that are not to be had: who holds them, when to try again
+    session          what scripts set in a session, undone between them
+    stamped          which revisions a database says it is at
+    identity         what a step of a script was done to, as the catalog knows it
+    journal          the log of a target: what was run, and how far one came that was interrupted
+    autocommit       the connection of a script while each statement commits by itself
+    guard            the transaction of a script: nothing but its stamp ends it
+    missing_scripts  whether the scripts of what a database is at are there, and who ran those that are not
+    failures         what went wrong while scripts ran → an error that says what to type next
+    unfinished       what a script left unfinished: INVALID indexes, constraints not validated
+    execution        the scripts of a plan while they run: what is done, what is certain
+    runner           Alembic's commands on a connection, with their failures in our words
+
+A module imports only modules above it in this list, and rooms above this one.
+"""

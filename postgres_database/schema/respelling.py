@@ -12,8 +12,7 @@ from typing import Any
 from postgres_database.schema import comparison, snapshot
 from postgres_database.schema.catalog import Catalog, Column, Constraint, Name, Table, Type
 from postgres_database.schema.comparison import Side
-from postgres_database.schema.snapshot import Snapshot
-from postgres_database.scratch.databases import Scratch
+from postgres_database.schema.snapshot import Empty, Snapshot
 from postgres_database.server.connection import Database
 
 Pieces = dict[tuple[Any, ...], str]
@@ -34,21 +33,19 @@ VERSIONED = "EXTENSION"
 """What a restored copy has in the server's own version, whatever the original had."""
 
 
-def in_words_of(
-    left: Side, right: Side, databases: tuple[Database, Database], scratch: Scratch
-) -> Side:
-    """Return `right` with everything that only is spelled otherwise in `left` spelled as there.
+def respell(right: Side, like: Side, databases: tuple[Database, Database], empty: Empty) -> Side:
+    """Replace each expression of `right` that differs from `like` only in PostgreSQL's spelling.
 
     Args:
-        left: One side.
-        right: The other.
-        databases: Where the two are.
-        scratch: For their restored copies, which are made only if any expression differs.
+        right: The side that is respelled.
+        like: The side whose spelling is taken.
+        databases: Where the two are, `like` first.
+        empty: Makes the databases for restored copies, which are needed only if any expression differs.
     """
-    if not _may_be_spelling(left, right):
+    if not _may_be_spelling(like, right):
         return right
-    again = comparison.sides(*[snapshot.restored(each, scratch) for each in databases])
-    mine, theirs = _pieces(left.catalog), _pieces(right.catalog)
+    again = comparison.sides(*[snapshot.restored(each, empty) for each in databases])
+    mine, theirs = _pieces(like.catalog), _pieces(right.catalog)
     copies = [_pieces(copy.catalog) for copy in again]
     same = {
         place: mine[place]
@@ -56,7 +53,7 @@ def in_words_of(
         if mine.get(place, text) != text and _same(place, *copies)
     }
     objects = {
-        key: left.snapshot.objects.get(key, texts)
+        key: like.snapshot.objects.get(key, texts)
         if key.kind != VERSIONED and _same(key, *(copy.snapshot.objects for copy in again))
         else tuple(_respelled(text, theirs, same, key.schema, key.name) for text in texts)
         for key, texts in right.snapshot.objects.items()

@@ -8,7 +8,7 @@ through one server before it calls them different.
 
 import re
 from collections import defaultdict
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from functools import lru_cache
@@ -17,7 +17,6 @@ import sqlalchemy as sa
 
 from postgres_database.schema import dump
 from postgres_database.schema.sections import REMEMBERED, sections
-from postgres_database.scratch.databases import Scratch
 from postgres_database.server.connection import Database
 from postgres_database.sql.tokens import (
     IDENTIFIER,
@@ -62,6 +61,10 @@ SUPPLEMENT = sa.text(
     WHERE d.setdatabase = (SELECT oid FROM pg_database WHERE datname = current_database())
     """  # noqa: S608 - of a constant
 )
+
+
+Empty = Callable[[], Database]
+"""Makes an empty database on a server where things may be tried."""
 
 
 @dataclass(frozen=True, order=True)
@@ -121,7 +124,7 @@ def invalid_indexes(database: Database) -> dict[Key, str]:
         return {Key(kind, schema, name): text for kind, schema, name, text in rows}
 
 
-def compare(left: Database, right: Database, scratch: Scratch) -> tuple[Difference, ...]:
+def compare(left: Database, right: Database, empty: Empty) -> tuple[Difference, ...]:
     """Return the objects that really differ, whatever the spelling and the servers' versions.
 
     What differs at first sight is restored and dumped once more on the scratch server: PostgreSQL
@@ -133,26 +136,26 @@ def compare(left: Database, right: Database, scratch: Scratch) -> tuple[Differen
     dumps = dump.dump(left), dump.dump(right)
     if not parse(dumps[0]).difference(parse(dumps[1])):
         return ()
-    again = [take(each) for each in copies(dumps, scratch)]
+    again = [take(each) for each in copies(dumps, empty)]
     return again[0].difference(again[1])
 
 
-def restored(database: Database, scratch: Scratch) -> Database:
+def restored(database: Database, empty: Empty) -> Database:
     """Return a scratch database that is restored from the dump of another.
 
     Raises:
         ExpectedError: The dump cannot be restored.
     """
-    return copies([dump.dump(database)], scratch)[0]
+    return copies([dump.dump(database)], empty)[0]
 
 
-def copies(texts: Sequence[str], scratch: Scratch) -> list[Database]:
+def copies(texts: Sequence[str], empty: Empty) -> list[Database]:
     """Return scratch databases that are restored from dumps, all at the same time.
 
     Raises:
         ExpectedError: A dump cannot be restored.
     """
-    databases = [scratch.empty() for _ in texts]
+    databases = [empty() for _ in texts]
     with ThreadPoolExecutor() as pool:
         list(pool.map(dump.restore, texts, databases))
     return databases

@@ -4,14 +4,14 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 from postgres_database.errors import ExpectedError
-from postgres_database.history import graph as history
+from postgres_database.history import graph
 from postgres_database.history.graph import History
 from postgres_database.running import runner
 from postgres_database.running.autocommit import BETWEEN
 from postgres_database.schema import catalog, comparison
 from postgres_database.schema.catalog import Catalog
 from postgres_database.schema.comparison import Frame, Side
-from postgres_database.schema.respelling import in_words_of
+from postgres_database.schema.respelling import respell
 from postgres_database.schema.snapshot import Difference
 from postgres_database.scratch import contents, enforced, triggers
 from postgres_database.scratch.contents import Contents
@@ -177,7 +177,7 @@ class Prover:
 
     def _failure(self, states: "_States", verb: str, leg: Leg) -> str:
         """Run a script and return why it fails; empty if it does not."""
-        scripts = history.read(self.settings)
+        scripts = graph.read(self.settings)
         plan = (scripts[leg.revision],)
         try:
             with runner.open_runner(self.settings, states.database) as run:
@@ -204,7 +204,7 @@ class Prover:
         if goal is not self.frame.goal and goal is not self.whole.before:
             return differing
         like = self.from_models if goal is self.frame.goal else self._bare()
-        respelled = in_words_of(there, goal, (database, like), self.session)
+        respelled = respell(goal, there, (database, like), self.session.empty)
         left = {each.key for each in there.snapshot.difference(respelled.snapshot)}
         return tuple(each for each in differing if each.key in left)
 

@@ -27,8 +27,7 @@ import psutil
 import psycopg2
 
 from postgres_database.errors import ExpectedError
-from postgres_database.server import connection
-from postgres_database.server import programs as binaries
+from postgres_database.server import connection, programs
 from postgres_database.server.connection import Database
 from postgres_database.server.dsn import Dsn
 from postgres_database.server.settings import Settings
@@ -214,7 +213,7 @@ class EmbeddedServer:
 
     def _write_logins(self, data: Path) -> None:
         """Write that its owner and root may log in: as the superuser, and as roles of scratch databases."""
-        allowed = sorted({"root", self.account.pw_name} - {binaries.ROOTS_ACCOUNT})
+        allowed = sorted({"root", self.account.pw_name} - {programs.ROOTS_ACCOUNT})
         roles = [SUPERUSER] if self.durable else [SUPERUSER, f'"/^{SCRATCH_PREFIX}"']
         lines = [f'owner "{name}" {role}\n' for name in allowed for role in roles]
         unfinished = data / "pg_ident.unfinished"
@@ -227,28 +226,28 @@ class EmbeddedServer:
         In containers another process has that number after every restart.
         """
         try:
-            if binaries.works_on(psutil.Process(int(self._pid_file()[0])), self.data):
+            if programs.works_on(psutil.Process(int(self._pid_file()[0])), self.data):
                 return
         except (psutil.Error, OSError, ValueError, IndexError):
             pass
-        binaries.end_orphans(self.data)
+        programs.end_orphans(self.data)
         (self.data / "postmaster.pid").unlink(missing_ok=True)
         (self.socket_directory / f".s.PGSQL.{PORT}.lock").unlink(missing_ok=True)
 
     @cached_property
     def account(self) -> pwd.struct_passwd:
         """Who runs the server."""
-        return binaries.account_of(self.home)
+        return programs.account_of(self.home)
 
     @cached_property
     def binaries(self) -> Path:
         """The programs, where that account can reach them."""
-        return binaries.reachable_by(self.account)
+        return programs.reachable_by(self.account)
 
     def _make_private(self, directory: Path) -> None:
         """Make a directory that only the account of the server can enter."""
         try:
-            binaries.private_directory(directory, self.account)
+            programs.private_directory(directory, self.account)
         except OSError as error:
             raise _cannot_use(directory, error) from error
 
@@ -257,7 +256,7 @@ class EmbeddedServer:
         """Let one command at a time start or stop the server, and do it as the account of the server."""
         self._make_private(self.home)
         _ = self.binaries  # which root may have to copy first
-        with binaries.acting_as(self.account.pw_uid, self.account.pw_gid):
+        with programs.acting_as(self.account.pw_uid, self.account.pw_gid):
             try:
                 flags = os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW
                 descriptor = os.open(self.home / "lock", flags, 0o600)
@@ -314,13 +313,13 @@ def embedded(root: Path, *, durable: bool = True) -> EmbeddedServer:
     homes = [root / ".postgres" / name]
     if os.getuid() == 0:
         digest = hashlib.sha256(os.fsencode(root)).hexdigest()[:12]
-        homes.append(binaries.ROOTS_HOME / digest / name)
+        homes.append(programs.ROOTS_HOME / digest / name)
     servers = [EmbeddedServer(home, durable, DATABASE if durable else "postgres") for home in homes]
     for server in servers:
         if len(servers) == 1 or server.data.exists():
             return server
     in_repository, elsewhere = servers
-    return in_repository if binaries.reaches(in_repository.account, root) else elsewhere
+    return in_repository if programs.reaches(in_repository.account, root) else elsewhere
 
 
 def target(settings: Settings) -> Database:

@@ -19,7 +19,7 @@ from postgres_database.server import dsn, version_table
 from postgres_database.server.dsn import SECRET_PARTS, Dsn
 from postgres_database.server.version_table import ALEMBICS, VersionTable
 
-ROOT = Path(__file__).resolve().parent.parent
+ROOT = Path(__file__).resolve().parents[2]
 
 DSN_KEYS = ("POSTGRES_DSN", "DATABASE_URL")
 KEYS = (

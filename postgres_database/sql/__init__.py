@@ -1,1 +1,10 @@
-"""sql."""
+"""The text of SQL, read without a server; pure.
+
+Every other room may use it: names and literals are quoted, and statements taken apart, here only.
+
+    tokens   the text of SQL: quotes, brackets, names, statements; pure
+    grammar  which statements change rows, or what rows must be; pure
+    rules    the text of a constraint, index or column → what it asks of rows; pure
+
+A module imports only modules above it in this list, and rooms above this one.
+"""

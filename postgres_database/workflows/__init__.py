@@ -1,1 +1,18 @@
-"""workflows."""
+"""One module a command: options in, facts out. Nothing is printed here.
+
+`console` shows what they return.
+
+    strangers   models that may not be those of a database: no table, none in common, or not all imported
+    drift       a database against a revision: what differs, and what would bring it back
+    locate      which revision a database is
+    upgrade     workflow: bring a target up or down, print it as SQL
+    stamp       workflow: write into a target which revision it is
+    revision    workflow: write the next script and prove it
+    adoption    a database without scripts → its first revision: written, proved, stamped
+    baseline    workflow: adopt a database that is online
+    check       workflow: models = history? target = its revision?
+    status      workflow: where every environment stands
+    initialise  workflow: set up `migration/`, start a history of one's own
+
+A module imports only modules above it in this list, and rooms above this one.
+"""

@@ -14,7 +14,7 @@ from postgres_database.running import runner
 from postgres_database.schema import comparison, disclosures, dump, masks, snapshot
 from postgres_database.schema.catalog import DEFAULT_SCHEMA
 from postgres_database.schema.comparison import Frame
-from postgres_database.schema.respelling import in_words_of
+from postgres_database.schema.respelling import respell
 from postgres_database.schema.snapshot import Key
 from postgres_database.scratch import databases, provided
 from postgres_database.scratch.databases import Scratch
@@ -152,7 +152,7 @@ class Adoption:
         if not unlike:
             return ()
         with ThreadPoolExecutor() as pool:
-            texts = pool.map(dump.dump, snapshot.copies([dumped, again], session))
+            texts = pool.map(dump.dump, snapshot.copies([dumped, again], session.empty))
             copies = [*map(snapshot.parse, texts)]
         if different := copies[0].difference(copies[1]):
             raise ExpectedError(
@@ -170,7 +170,7 @@ class Adoption:
             models = project_models.load(self._settings)
             from_models = provided.build(session, models, lambda: rebuilt).database
             left, right = comparison.sides(rebuilt, from_models)
-            right = in_words_of(left, right, (rebuilt, from_models), session)
+            right = respell(right, left, (rebuilt, from_models), session.empty)
             frame = Frame(self._settings, left, right, ())
             strangers.require_whole(self._settings, models, frame)
         except ExpectedError as error:

@@ -9,7 +9,7 @@ from postgres_database.history.graph import History
 from postgres_database.running import missing_scripts, runner
 from postgres_database.schema import comparison
 from postgres_database.schema.comparison import Comparison, Frame
-from postgres_database.schema.respelling import in_words_of
+from postgres_database.schema.respelling import respell
 from postgres_database.scratch import databases, provided
 from postgres_database.scratch.databases import Scratch
 from postgres_database.server.connection import Database
@@ -82,7 +82,7 @@ def check(
             return CheckResult(scripts.heads, None, checked)
         at_head = session.at(scripts, scripts.heads)
         left, right = comparison.sides(at_head, from_models)
-        right = in_words_of(left, right, (at_head, from_models), session)
+        right = respell(right, left, (at_head, from_models), session.empty)
         frame = Frame(settings, left, right, scripts.objects)
         try:
             strangers.require_whole(settings, models, frame)

@@ -151,7 +151,7 @@ def other_server(database: Database) -> str:
 
 def _copies(texts: Sequence[str], session: Scratch, settings: Settings) -> list[Database]:
     try:
-        return snapshot.copies(texts, session)
+        return snapshot.copies(texts, session.empty)
     except ExpectedError as error:
         error.hint = (
             f"invoke psql{settings.env_option}   (look at it; or name another server: SCRATCH_DSN)"

@@ -10,7 +10,7 @@ from postgres_database.history import graph
 from postgres_database.server.settings import Settings
 from postgres_database.workflows.upgrade import Confirm
 
-TEMPLATE = Path(__file__).parent / "template"
+TEMPLATE = Path(__file__).parents[1] / "template"
 SCRIPTS = ("*.py", "*.sql")
 
 

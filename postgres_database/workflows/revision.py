@@ -21,7 +21,7 @@ from postgres_database.history.project_models import Models
 from postgres_database.running import runner
 from postgres_database.schema import catalog, comparison
 from postgres_database.schema.comparison import Frame
-from postgres_database.schema.respelling import in_words_of
+from postgres_database.schema.respelling import respell
 from postgres_database.schema.snapshot import Difference, Key
 from postgres_database.scratch import contents, databases, made_up_rows, provided, triggers
 from postgres_database.scratch.databases import Scratch
@@ -147,7 +147,7 @@ def _next(
     _head(before)
     at_head = session.at(before, before.heads)
     left, goal = comparison.sides(at_head, from_models)
-    right = in_words_of(left, goal, (at_head, from_models), session)
+    right = respell(goal, left, (at_head, from_models), session.empty)
     whole = Frame(settings, left, right, before.objects)
     strangers.require_whole(settings, models, whole)
     if not whole.comparison.objects and not wishes.flags:
@@ -157,7 +157,7 @@ def _next(
     if renamed:
         left_over = {f"SCHEMA {each.old.schema}" for each in renamed}
         left = comparison.side(at_head)
-        right = in_words_of(left, goal, (at_head, from_models), session)
+        right = respell(goal, left, (at_head, from_models), session.empty)
         frame = Frame(settings, left, right, before.objects | left_over)
     strangers.require_dropped(frame, before, session, wishes)
     trial = session.clone(at_head)
