@@ -246,7 +246,7 @@ def test_unproved_script_does_not_look_like_a_proved_one(project: Project) -> No
         assert "this revision is not proved" in str(caught.value)
     assert run_sql(project.database, "SELECT count(*) FROM alembic_version") == [(1,)]
     text = result.path.read_text()
-    start, end = text.index("    raise ExpectedError("), text.index("    )\n") + len("    )\n")
+    start, end = text.index("    op.refuse("), text.index("    )\n") + len("    )\n")
     assert "invalid input syntax for type date" in text[start:end]
     result.path.write_text(text[:start] + text[end:])
     assert check.check(project.settings).agree

@@ -23,7 +23,7 @@ from postgres_database.history import project_models
 from postgres_database.history.operations import CastColumn, RunSql
 from postgres_database.history.project_models import Models
 from postgres_database.schema import alter
-from postgres_database.schema.catalog import DEFAULT_SCHEMA, Catalog, Name, place
+from postgres_database.schema.catalog import Catalog, Name, place
 from postgres_database.schema.comparison import Side
 from postgres_database.schema.snapshot import Key, Snapshot
 from postgres_database.server.connection import identifier
@@ -250,7 +250,7 @@ def _as_modelled(
 ) -> list[list[MigrateOperation]]:
     """Return the operations that make a constraint or an index anew as the model says it."""
     item = parts.get((table, part))
-    schema = None if table.schema == DEFAULT_SCHEMA else table.schema
+    schema = table.given_schema
     drop: MigrateOperation
     if isinstance(item, sa.Index):
         make: MigrateOperation = CreateIndexOp.from_index(item)

@@ -4,7 +4,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 from alembic.operations import MigrateOperation
-from alembic.operations.ops import ModifyTableOps
+from alembic.operations.ops import AlterColumnOp, ModifyTableOps, RenameTableOp
 
 from postgres_database.drafting import autogenerate, changes, objects, renames
 from postgres_database.drafting.changes import Parts
@@ -88,7 +88,13 @@ def undo(  # noqa: PLR0913
     return [*notes(losses(frame.goal.catalog, frame.before.catalog)), *_values_first(down.done)]
 
 
-def _named(rename: Rename) -> RunSql:
+def _named(rename: Rename) -> MigrateOperation:
+    """Return Alembic's operation for a rename, if it has one."""
+    old, new = rename.old, rename.new
+    if rename.kind == "column" and (table := rename.inside):
+        return AlterColumnOp(table.name, old.name, schema=table.given_schema, modify_name=new.name)
+    if rename.kind == "table" and old.schema == new.schema:
+        return RenameTableOp(old.name, new.name, schema=old.given_schema)
     return RunSql(renames.statement(rename))
 
 

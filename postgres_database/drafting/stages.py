@@ -22,7 +22,7 @@ from postgres_database.history.operations import FillColumns, Note, Outside, Run
 from postgres_database.history.project_models import Models
 from postgres_database.preflight.losses import losses
 from postgres_database.schema import alter, catalog, comparison
-from postgres_database.schema.catalog import DEFAULT_SCHEMA, Catalog, Column, Name, place
+from postgres_database.schema.catalog import Catalog, Column, Name, place
 from postgres_database.schema.comparison import Frame, Side
 from postgres_database.scratch import enforced
 from postgres_database.scratch.databases import Scratch
@@ -250,7 +250,7 @@ class _Fills:
             return [add]
         values = {column.name: column.default}
         self._found.append(
-            FillColumns(name.name, values, where=f"{item} IS NULL", schema=_schema(name))
+            FillColumns(name.name, values, where=f"{item} IS NULL", schema=name.given_schema)
         )
         alter_table = f"ALTER TABLE {name.sql} ALTER COLUMN {item}"
         owned = f"CREATE SEQUENCE {column.sequence} AS {column.type} OWNED BY {name.sql}.{item};"
@@ -268,7 +268,7 @@ class _Fills:
         for name, columns in self.unknown.items():
             asked += [
                 Note(FILL_IN),
-                FillColumns(name.name, dict.fromkeys(columns), schema=_schema(name)),
+                FillColumns(name.name, dict.fromkeys(columns), schema=name.given_schema),
             ]
         return [*asked, *self._found]
 
@@ -281,7 +281,3 @@ class _Fills:
             name, column = Name(*unquoted(match["table"])), bare(match["column"])
         table = self._goal.tables.get(name)
         return name, table.columns.get(column) if table else None
-
-
-def _schema(name: Name) -> str | None:
-    return None if name.schema == DEFAULT_SCHEMA else name.schema

@@ -15,7 +15,7 @@ from alembic.operations.ops import UpgradeOps
 from alembic.runtime.migration import MigrationContext
 from sqlalchemy.dialects import postgresql
 
-from postgres_database.history.operations import Note, RunSql, SqlType, render_item
+from postgres_database.history.operations import Note, RunSql, render_item
 from postgres_database.history.project_models import Models
 from postgres_database.schema.snapshot import Key
 from postgres_database.server.connection import Database, quoted
@@ -221,7 +221,6 @@ def run(connection: sa.Connection, operation: MigrateOperation, models: Models |
         "op": Operations(context),
         "sa": sa,
         "postgresql": postgresql,
-        "SqlType": SqlType,
     }
     exec(f"def run():\n    {body}\nrun()", namespace)  # noqa: S102 - it is the script
 

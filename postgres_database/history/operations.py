@@ -10,19 +10,16 @@ import sqlalchemy as sa
 from alembic.autogenerate import render_op_text, renderers
 from alembic.autogenerate.api import AutogenContext
 from alembic.operations import MigrateOperation, Operations
-from alembic.operations.ops import AlterColumnOp
+from alembic.operations.ops import AlterColumnOp, RenameTableOp
 from sqlalchemy.dialects import postgresql
 from sqlalchemy.types import TypeDecorator, TypeEngine, UserDefinedType
 
 from postgres_database.errors import ExpectedError
 from postgres_database.sql.tokens import is_empty
 
-IMPORTS = {
-    "postgresql.": "from sqlalchemy.dialects import postgresql",
-    "raise ExpectedError(": "\nfrom postgres_database.errors import ExpectedError",
-    "SqlType(": "\nfrom postgres_database.operations import SqlType",
-}
-"""What a script must import if this stands in it; ours is a block of its own."""
+DIALECT = "postgresql."
+DIALECT_IMPORT = "from sqlalchemy.dialects import postgresql"
+"""What a script must import if types of PostgreSQL stand in it."""
 PARAMETER = re.compile(r"(?<=\\):[\w$]*(?![:\w$])|(?<![:\w\\]):[\w$]+(?![:\w$])")
 """What `sa.text` takes for a parameter, or for one that is escaped (SQLAlchemy documentation, `text()`)."""
 
@@ -172,12 +169,40 @@ class Note(MigrateOperation):
         self.text = text
 
 
+@Operations.register_operation("refuse")
 class Refuse(MigrateOperation):
     """An end with an error."""
 
     def __init__(self, what: str, cause: str, hint: str = "invoke current") -> None:
         """Remember what is said."""
         self.error = ExpectedError(what, cause=cause, hint=hint)
+
+    @classmethod
+    def refuse(
+        cls, operations: Operations, what: str, *, cause: str = "", hint: str = "invoke current"
+    ) -> None:
+        """End the script with an error; nothing of it stays.
+
+        Args:
+            operations: Alembic hands them over.
+            what: What is refused.
+            cause: Why.
+            hint: What to type next.
+
+        Raises:
+            ExpectedError: Always.
+        """
+        operations.invoke(cls(what, cause, hint))
+
+
+@Operations.register_operation("sql_type")
+class NameType(MigrateOperation):
+    """A type by its name; not a change of the database."""
+
+    @classmethod
+    def sql_type(cls, operations: Operations, name: str) -> SqlType:  # noqa: ARG003 - Alembic hands them over
+        """Return the type of a column that PostgreSQL calls by this name, with its schema and its arguments."""
+        return SqlType(name)
 
 
 @Operations.implementation_for(ExecuteFile)
@@ -198,6 +223,18 @@ def _run(operations: Operations, text: str) -> None:
         context.impl.static_output(text)
     elif not is_empty(text):
         operations.get_bind().connection.cursor().execute(text)
+
+
+@Operations.implementation_for(Refuse)
+def refuse(_operations: Operations, operation: Refuse) -> None:
+    """End with the error."""
+    raise operation.error
+
+
+@renderers.dispatch_for(RenameTableOp)
+def _render_rename(_autogen: AutogenContext, operation: RenameTableOp) -> str:
+    schema = f", schema={operation.schema!r}" if operation.schema else ""
+    return f"op.rename_table({operation.table_name!r}, {operation.new_table_name!r}{schema})"
 
 
 @renderers.dispatch_for(RunSql)
@@ -252,14 +289,14 @@ def _render_note(_autogen: AutogenContext, operation: Note) -> str:
 @renderers.dispatch_for(Refuse)
 def _render_refusal(_autogen: AutogenContext, operation: Refuse) -> str:
     error = operation.error
-    return f"raise ExpectedError(\n    {error.what!r},\n    cause={error.cause!r},\n    hint={error.hint!r},\n)"
+    return (
+        f"op.refuse(\n    {error.what!r},\n    cause={error.cause!r},\n    hint={error.hint!r},\n)"
+    )
 
 
 def imports(body: str) -> list[str]:
-    """Return the imports that a script needs for what stands in it."""
-    lines = [line for sign, line in IMPORTS.items() if sign in body]
-    ours = [line for line in lines if line.startswith("\n")]
-    return [line.lstrip() if line in ours[1:] else line for line in lines]
+    """Return what a script must import besides `sa` and `op` for what stands in it."""
+    return [DIALECT_IMPORT] if DIALECT in body else []
 
 
 def render_item(kind: str, item: Any, autogen: AutogenContext) -> str | Literal[False]:
@@ -280,7 +317,7 @@ def render_item(kind: str, item: Any, autogen: AutogenContext) -> str | Literal[
         schema = f"schema={item.schema!r}, " if item.schema else ""
         return f"postgresql.ENUM({values}name={str(item.name)!r}, {schema}create_type=False)"
     if isinstance(item, postgresql.DOMAIN) or not _is_sqlalchemys(item):
-        return f"SqlType({item.compile(dialect=postgresql.dialect())!r})"  # type: ignore[no-untyped-call]
+        return f"op.sql_type({item.compile(dialect=postgresql.dialect())!r})"  # type: ignore[no-untyped-call]
     return False
 
 

@@ -30,7 +30,12 @@ class Name(NamedTuple):
 
     def __str__(self) -> str:
         """Return the name for people, who leave out `public`."""
-        return self.name if self.schema == "public" else f"{self.schema}.{self.name}"
+        return self.name if self.schema == DEFAULT_SCHEMA else f"{self.schema}.{self.name}"
+
+    @property
+    def given_schema(self) -> str | None:
+        """Return the schema as SQLAlchemy and Alembic take it: None for the default one."""
+        return None if self.schema == DEFAULT_SCHEMA else self.schema
 
 
 @dataclass(frozen=True)

@@ -25,7 +25,7 @@ from postgres_database.workflows import drift, strangers
 from postgres_database.workflows.upgrade import Confirm, ask
 
 UPGRADE = 'op.execute_file(__file__.removesuffix(".py") + ".sql")'
-DOWNGRADE = """raise ExpectedError(
+DOWNGRADE = """op.refuse(
         "the first revision of an adopted database is not undone",
         cause="it is the database as it was before it had scripts; undoing it would drop its data",
         hint="invoke current",
@@ -124,7 +124,6 @@ class Adoption:
             (),
             upgrade=UPGRADE,
             downgrade=DOWNGRADE,
-            imports=["", "from postgres_database.errors import ExpectedError"],
             roles=roles,
             tablespaces=tablespaces,
         )
