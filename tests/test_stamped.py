@@ -8,7 +8,7 @@ from conftest import Project, run_sql
 from postgres_database.errors import ExpectedError
 from postgres_database.running import runner
 from postgres_database.server.connection import Database
-from postgres_database.workflows import stamp, upgrade
+from postgres_database.workflows import baseline, stamp, upgrade
 
 
 def yes(*_: object) -> bool:
@@ -96,3 +96,47 @@ def test_version_table_that_runs_what_others_wrote(role: str, two: Project, trap
     ):
         run.current()
     assert caught.value.cause.startswith(f"it belongs to {role} and has ")
+
+
+NUMBERS = "DROP TABLE alembic_version; CREATE TABLE alembic_version "
+STRANGE = {
+    "no column": (NUMBERS + "(v text)", "has no column version_num"),
+    "a number": (NUMBERS + "(version_num int)", "of the type integer"),
+    "padded": (NUMBERS + "(version_num char(32))", "of the type character"),
+    "a sequence": ("DROP TABLE alembic_version; CREATE SEQUENCE alembic_version", "is no table"),
+    "a copy": (
+        "DROP TABLE alembic_version; CREATE MATERIALIZED VIEW alembic_version AS SELECT 'bbbb' AS version_num",
+        "is no table",
+    ),
+    "twice": (
+        "ALTER TABLE alembic_version DROP CONSTRAINT alembic_version_pkc; INSERT INTO alembic_version VALUES ('bbbb')",
+        "has 2 rows that say bbbb",
+    ),
+}
+
+
+@pytest.mark.parametrize("kind", STRANGE)
+def test_table_that_alembic_cannot_keep_revisions_in(kind: str, two: Project) -> None:
+    """What stands in the place of the version table and is none is an error before anything runs."""
+    sql, said = STRANGE[kind]
+    two.script("cccc", "bbbb", upgrade='op.execute("CREATE TABLE c ()")')
+    run_sql(two.database, *sql.split("; "))
+    with pytest.raises(ExpectedError) as caught:
+        upgrade.upgrade(two.settings, two.database, confirm=yes)
+    assert said in caught.value.what
+    assert run_sql(two.database, "SELECT to_regclass('c')") == [(None,)]
+
+
+def test_version_table_that_is_not_to_be_read(role: str, two: Project) -> None:
+    """Without the privilege to read it, the error names the grant, and nothing is taken for base or missing."""
+    run_sql(two.database, f"REVOKE ALL ON alembic_version FROM {role}")
+    target = seen_by(role, two)
+    for command in (
+        lambda: upgrade.upgrade(two.settings, target, confirm=yes),
+        lambda: stamp.stamp(two.settings, target, "aaaa", confirm=yes),
+        lambda: baseline.baseline(two.settings, target, "Init", yes),
+    ):
+        with pytest.raises(ExpectedError) as caught:
+            command()
+        assert "GRANT ALL ON " in caught.value.hint
+        assert "alembic_version" in caught.value.hint

@@ -11,7 +11,7 @@ from postgres_database.server import settings, version_table
 from postgres_database.server.connection import Database
 from postgres_database.server.settings import Settings
 from postgres_database.server.version_table import VersionTable
-from postgres_database.workflows import check, stamp, upgrade
+from postgres_database.workflows import baseline, check, revision, stamp, upgrade
 
 ENV = """
 from alembic import context
@@ -149,3 +149,41 @@ def test_version_table_that_env_py_computes() -> None:
     assert version_table.given("configure(version_table_schema=None, other=1)") == {
         "version_table_schema": ""
     }
+
+
+@pytest.mark.parametrize(
+    "schema", ['CREATE SCHEMA "Ops Room"; COMMENT ON SCHEMA "Ops Room" IS \'x\'', ""]
+)
+def test_schema_of_the_version_table_is_adopted(project: Project, schema: str) -> None:
+    """A schema that only the version table needs is no difference, and no obstacle: made where it is missing."""
+    project.models('sa.Table("c", metadata, sa.Column("id", sa.Integer))')
+    run_sql(project.database, f"CREATE TABLE c (id int); {schema}")
+    mine, target = with_table(project, version_table='My.Ver"sion', version_table_schema="Ops Room")
+    adopted = baseline.baseline(mine, target, "Init tables", yes)
+    assert "search path" not in "".join(adopted.notes)
+    project.models(
+        'sa.Table("c", metadata, sa.Column("id", sa.Integer), sa.Column("x", sa.Integer))'
+    )
+    assert revision.revision(mine, "One more").proved
+    assert upgrade.upgrade(mine, target, confirm=never).at_head
+    found = check.check(mine, target)
+    assert found.differences is not None
+    assert found.differences.objects == ()
+    assert found.target is not None
+    assert found.target.drifts.objects == ()
+
+
+def test_version_table_without_a_row(project: Project) -> None:
+    """An empty version table says no revision either; but what our own log tells of has been at one."""
+    project.script("v1", upgrade="op.execute('CREATE TABLE b (id int)')")
+    run_sql(
+        project.database,
+        "CREATE TABLE a (id int)",
+        "CREATE TABLE alembic_version (version_num text)",
+    )
+    with pytest.raises(ExpectedError, match="holds tables but no revision"):
+        upgrade.upgrade(project.settings, project.database, confirm=no)
+    upgrade.upgrade(project.settings, project.database, confirm=yes)
+    upgrade.downgrade(project.settings, project.database, confirm=yes)
+    run_sql(project.database, "DROP TABLE b")
+    assert upgrade.upgrade(project.settings, project.database, confirm=never).after == ("v1",)

@@ -88,7 +88,7 @@ class Runner:
                 goals: Any = list(targets)  # Alembic takes several; its type hint does not say so
                 context.stamp(directory, goals)
                 journal.settle(self.database, self.connection)
-        except DBAPIError as error:
+        except (DBAPIError, psycopg2.Error) as error:
             raise failures.failure(
                 self.settings,
                 self.database,
@@ -191,7 +191,7 @@ def open_runner(settings: Settings, database: Database) -> Iterator[Runner]:
         runner = Runner(settings, database, connection)
         try:
             yield runner
-        except DBAPIError as error:
+        except (DBAPIError, psycopg2.Error) as error:
             raise failures.failure(
                 settings, database, error, "status", f"{database.dsn} refused a statement"
             ) from error

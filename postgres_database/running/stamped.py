@@ -24,8 +24,14 @@ TABLE = """
                          WHERE adrelid = c.oid AND pg_get_expr(adbin, adrelid) <> 'clock_timestamp()'
                UNION ALL SELECT 'the type ' || format_type(atttypid, NULL) FROM pg_attribute
                          WHERE attrelid = c.oid AND attnum > 0 AND atttypid >= 16384
-               UNION ALL SELECT 'no plain table' WHERE c.relkind <> 'r') END
+               UNION ALL SELECT 'no plain table' WHERE c.relkind <> 'r') END,
+           CASE WHEN c.relkind NOT IN ('r', 'p', 'v', 'f') THEN 'is no table'
+                WHEN t.oid IS NULL THEN 'has no column version_num'
+                WHEN t.typcategory <> 'S' OR t.typname = 'bpchar'
+                THEN 'has version_num of the type ' || format_type(t.oid, NULL) END
     FROM pg_class c JOIN pg_roles r ON r.oid = c.relowner
+    LEFT JOIN pg_attribute a ON a.attrelid = c.oid AND a.attname = 'version_num' AND NOT a.attisdropped
+    LEFT JOIN pg_type t ON t.oid = a.atttypid
     WHERE c.oid = to_regclass(%s)
 """
 
@@ -37,6 +43,7 @@ HELD = """
       AND n.nspname !~ '^pg_' AND n.nspname <> 'information_schema'
       AND NOT EXISTS (SELECT FROM pg_depend d
                       WHERE d.classid = 'pg_class'::regclass AND d.objid = c.oid AND d.deptype = 'e')
+      AND NOT (n.nspname IS NOT DISTINCT FROM %s AND c.relname = ANY (%s))
     ORDER BY 1, 2
 """
 
@@ -81,20 +88,27 @@ class Place:
         """Tell whether there is the table, and all of it is to be seen; in a transaction of ours.
 
         Raises:
-            ExpectedError: A policy hides rows, or the table runs what somebody wrote who may do less than we may.
+            ExpectedError: A policy hides rows, the table runs what somebody wrote who may do less than we may, or it is
+                none of Alembic's.
         """
         with closing(connection.connection.cursor()) as cursor:
             cursor.execute(TABLE, (self.sql,))
             row = cursor.fetchone()
         if row is None:
             return False
-        hidden, policies, owner, runs = row
+        hidden, policies, owner, runs, other = row
         psql = f"invoke psql{self.database.env_option} --command"
         if runs:
             raise ExpectedError(
                 f"the table {self.shown} of {self.database.dsn} is not touched: it would run what is not to be trusted",
                 cause=f"it belongs to {owner} and has {', '.join(runs)}",
                 hint=f"{psql} '\\d {self.shown}'   (drop that, or name another version_table in alembic.ini)",
+            )
+        if other:
+            raise ExpectedError(
+                f"which revision {self.database.dsn} is cannot be read: {self.shown} {other}",
+                cause="Alembic keeps revisions in a table with a column version_num, which is a text",
+                hint=f"{psql} '\\d {self.shown}'   (rename that, or name another version_table in alembic.ini)",
             )
         if hidden:
             named = (
@@ -118,7 +132,7 @@ def read(database: Database, connection: sa.Connection) -> tuple[str, ...]:
     """Return the revisions that the version table has, sorted; in a transaction of ours.
 
     Raises:
-        ExpectedError: They are not to be read, or one of them is NULL.
+        ExpectedError: They are not to be read, one of them is NULL, or one is there twice.
     """
     found = place(database, connection)
     if found.schema is None or not found.is_there(connection):
@@ -133,16 +147,24 @@ def read(database: Database, connection: sa.Connection) -> tuple[str, ...]:
             cause=f"its other rows: {', '.join(filter(None, revisions)) or 'none'}",
             hint=f"invoke psql{database.env_option} --command '{delete}'   (then invoke status{database.env_option})",
         )
+    if len(revisions) > len({*revisions}):
+        twice = max(revisions, key=revisions.count)
+        raise ExpectedError(
+            f"{found.shown} has {revisions.count(twice)} rows that say {twice}",
+            cause="Alembic writes one, and no script can be stamped beside two: the table has lost its primary key",
+            hint=f"invoke stamp{database.env_option} --purge --target {twice}"
+            "   (it compares the database with that revision)",
+        )
     return tuple(sorted(revisions))
 
 
 def unmarked(database: Database, connection: sa.Connection) -> list[tuple[str, str]]:
-    """Return schema and name of the tables of a database that has no version table; in a transaction of ours."""
-    found = place(database, connection)
-    if found.schema is not None and found.is_there(connection):
+    """Return schema and name of the tables of a database that says no revision; in a transaction of ours."""
+    if read(database, connection):
         return []
+    names = [database.versions.name, database.versions.log]
     with closing(connection.connection.cursor()) as cursor:
-        cursor.execute(HELD)
+        cursor.execute(HELD, (place(database, connection).schema, names))
         return [(schema, name) for schema, name in cursor.fetchall()]
 
 

@@ -30,6 +30,7 @@ SESSION = (
     "quote_all_identifiers=off",
 )
 
+TOLERANT = "SCHEMA IF NOT EXISTS"
 OMISSION = "-- left out: "
 """How the lines begin that stand before a dump."""
 # What pg_dump must lock and the user cannot read.
@@ -98,9 +99,24 @@ def dump(database: Database, settings: Settings | None = None) -> str:
     owner, known = database.alias
     cleaned = rewritten(
         text.replace(owner, identifier(known)) if owner else text,
-        lambda kind, body: masks.masked(kind, bookkeeping.left_out(kind, body, names)),
+        lambda kind, body: masks.masked(
+            kind, bookkeeping.left_out(kind, _tolerant(kind, body, database.versions.schema), names)
+        ),
     )
     return "".join(f"{OMISSION}{' '.join(note.split())}\n" for note in notes) + cleaned
+
+
+def _tolerant(kind: str, body: str, schema: str) -> str:
+    """Let the schema of the version table be made only if it is missing: whoever stamps may have made it before.
+
+    pg_dump itself never says so; it is no object of a snapshot.
+    """
+    made = f"CREATE SCHEMA {identifier(schema)};"
+    return (
+        body.replace(made, made.replace("SCHEMA", TOLERANT, 1))
+        if kind == "SCHEMA" and schema
+        else body
+    )
 
 
 def _run(dsn: Dsn, more: list[str]) -> subprocess.CompletedProcess[bytes]:

@@ -204,7 +204,7 @@ class Adoption:
             yield f"not in the script: {key}, which is invalid; REINDEX INDEX CONCURRENTLY {name}, or drop it"
         if not has_public:
             yield "not in the script: that there is no schema public, which every new database has"
-        if schema != DEFAULT_SCHEMA:
+        if schema not in (DEFAULT_SCHEMA, self._reader.versions.schema):
             yield (
                 f"{self._reader.versions.name} is in the schema {schema}, to which a search path leads: an empty"
                 " database"

@@ -8,21 +8,28 @@ import sqlalchemy as sa
 from postgres_database.errors import ExpectedError
 from postgres_database.history import graph, script_files
 from postgres_database.history.graph import History
-from postgres_database.running import runner
+from postgres_database.running import runner, stamped
 from postgres_database.running.missing_scripts import origin
 from postgres_database.running.runner import Runner
 from postgres_database.schema import snapshot
 from postgres_database.schema.snapshot import Key
 from postgres_database.scratch import databases
 from postgres_database.scratch.databases import Scratch
-from postgres_database.server.connection import Database, identifier
+from postgres_database.server.connection import Database, identifier, quoted
 from postgres_database.server.settings import Settings
 from postgres_database.workflows import drift, strangers
 from postgres_database.workflows.adoption import Adoption
 from postgres_database.workflows.locate import Place, locate
 from postgres_database.workflows.upgrade import Confirm, OnWait, ask
 
-ALLOWED = sa.text("SELECT has_schema_privilege(:schema, 'CREATE')")
+# Whether the version table is there, and its schema; and whether it may be written or made.
+ALLOWED = sa.text("""
+    SELECT t IS NOT NULL, s IS NOT NULL, CASE
+        WHEN t IS NOT NULL THEN has_table_privilege(t, 'SELECT') AND has_table_privilege(t, 'INSERT')
+        WHEN s IS NOT NULL THEN has_schema_privilege(s, 'CREATE')
+        ELSE :schema <> '""' AND has_database_privilege(current_database(), 'CREATE') END
+    FROM (SELECT to_regclass(:table)::oid, to_regnamespace(:schema)::oid) AS found (t, s)
+""")
 
 
 @dataclass(frozen=True)
@@ -85,12 +92,12 @@ def baseline(  # noqa: PLR0913, PLR0917
         run.alone(on_wait, wait),
     ):
         _require_place(run, database)
-        stamped, scripts = run.current(), graph.read(settings)
-        _refuse_strangers(settings, database, stamped, scripts)
+        revisions, scripts = run.current(), graph.read(settings)
+        _refuse_strangers(settings, database, revisions, scripts)
         if with_models:
             strangers.require_same(settings, database)
         if scripts.revisions:
-            return _find(settings, database, stamped, scripts, confirm)
+            return _find(settings, database, revisions, scripts, confirm)
         adopted = Adoption(settings, database, staged).adopt(message, confirm)
         return BaselineResult(**vars(adopted))
 
@@ -98,16 +105,27 @@ def baseline(  # noqa: PLR0913, PLR0917
 def _require_place(run: Runner, database: Database) -> None:
     """Raise ExpectedError if the version table cannot be written."""
     with run.connection.begin():
-        schema = database.version_schema(run.connection)
-        allowed = run.connection.execute(ALLOWED, {"schema": schema}).scalar()
-    if not allowed:
-        where = f"in the schema {schema}" if schema else "in any schema of the search path"
-        grant = f"GRANT CREATE ON SCHEMA {identifier(schema or 'public')} TO …"
-        raise ExpectedError(
-            f"{database.dsn} cannot be stamped: the table {database.versions.name} cannot be made",
-            cause=f"the user of the DSN may not create tables {where}",
-            hint=f"invoke psql{database.env_option} --command '{grant}'   (as the owner of the schema)",
-        )
+        place = stamped.place(database, run.connection)
+        names = {"schema": quoted(place.schema or ""), "table": place.sql}
+        is_there, has_schema, allowed = run.connection.execute(ALLOWED, names).one()
+    if allowed:
+        return
+    schema = identifier(place.schema or "public")
+    if is_there:
+        what, may = "written", "write it"
+        grant, owner = f"GRANT ALL ON {place.shown} TO …", "as its owner"
+    elif has_schema or not place.schema:
+        where = f"in the schema {schema}" if place.schema else "in any schema of the search path"
+        what, may = "made", f"create tables {where}"
+        grant, owner = f"GRANT CREATE ON SCHEMA {schema} TO …", "as the owner of the schema"
+    else:
+        what, may = "made", f"create its schema {schema}"
+        grant, owner = f"CREATE SCHEMA {schema} AUTHORIZATION …", "as the owner of the database"
+    raise ExpectedError(
+        f"{database.dsn} cannot be stamped: the table {database.versions.name} cannot be {what}",
+        cause=f"the user of the DSN may not {may}",
+        hint=f"invoke psql{database.env_option} --command '{grant}'   ({owner})",
+    )
 
 
 def _refuse_strangers(

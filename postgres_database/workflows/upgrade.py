@@ -191,7 +191,10 @@ def offline(
 
 
 def _doubt(run: Runner, confirm: Confirm) -> None:
-    """Ask before scripts are run from the first one on a database that holds tables, but says no revision."""
+    """Ask before scripts are run from the first one on a database that holds tables, but says no revision.
+
+    Where the log has any run, the database is at base because one was undone or has not come to its end.
+    """
     dsn, env = run.database.dsn, run.database.env_option
     with run.connection.begin():
         tables = [
@@ -199,10 +202,10 @@ def _doubt(run: Runner, confirm: Confirm) -> None:
             for schema, name in stamped.unmarked(run.database, run.connection)
             if run.settings.includes(schema, name)
         ]
-    if not tables:
+    if not tables or journal.read(run.database):
         return
     more = f" and {len(tables) - SHOWN} more" if len(tables) > SHOWN else ""
-    held = f"it holds {', '.join(tables[:SHOWN])}{more}, and no table {run.database.versions.name}"
+    held = f"it holds {', '.join(tables[:SHOWN])}{more}, and no revision in {run.database.versions.name}"
     adopt = f"invoke baseline-existing{env}"
     lines = [held, f"{adopt} finds out which revision it is, or adopts it, and keeps its rows"]
     if not confirm(f"run every script on {dsn}, as on a new database", lines):
