@@ -78,7 +78,10 @@ HIDE = """
 
 
 def shadow(database: Database, mark: str) -> None:
-    """Put shadows into the schema public; each writes the mark into the log of the server when it is called."""
+    """Put shadows into the schema public; each writes the mark into the log of the server when it is called.
+
+    They belong to a role that nobody trusts, which the mark names.
+    """
     with database.connect(usual_path=True) as connection, connection.begin():
         cursor = connection.connection.cursor()
         cursor.execute(FUNCTIONS, ([*NAMES],))
@@ -102,7 +105,9 @@ def shadow(database: Database, mark: str) -> None:
             statements.append(
                 f"CREATE VIEW public.{name} AS SELECT * FROM pg_catalog.{name} WHERE public.shadow() IS NOT NULL"
             )
+        cursor.execute(f"CREATE ROLE {mark}; GRANT ALL ON SCHEMA public TO {mark}; SET LOCAL ROLE {mark}")
         cursor.execute(MAKE, (statements,))
+        cursor.execute(f"RESET ROLE; REVOKE ALL ON SCHEMA public FROM {mark}")
         cursor.execute(HIDE)
 
 

@@ -8,7 +8,7 @@ from conftest import Project, as_text, fresh, run_sql
 from shadows import called, shadow
 
 from postgres_database.history import graph
-from postgres_database.running import journal
+from postgres_database.running import journal, runner
 from postgres_database.server.connection import Database
 from postgres_database.workflows import baseline, check, stamp, status, upgrade
 
@@ -97,11 +97,15 @@ def test_no_command_calls_what_shadows_a_name(
 
     upgrade.upgrade(settings, target, dry_run=True, confirm=yes)
     nothing_called("upgrade --dry-run")
-    upgrade.upgrade(settings, target, target="bbbb", skip_row_checks=True, confirm=yes)
+    upgrade.upgrade(settings, target, target="bbbb", confirm=yes)
     nothing_called("upgrade of online scripts")
-    upgrade.upgrade(settings, target, skip_row_checks=True, confirm=yes)
+    upgrade.upgrade(settings, target, confirm=yes)
     nothing_called("upgrade")
     assert journal.read(target)[-1].outcome == "done"
+    nothing_called("history --env")
+    with runner.open_runner(settings, target) as run:
+        assert run.current() == ("cccc",)
+    nothing_called("current")
     assert check.check(settings, target).clean
     nothing_called("check")
     (trapped.root / ".env.x").write_text(
@@ -112,7 +116,7 @@ def test_no_command_calls_what_shadows_a_name(
     nothing_called("status")
     stamp.stamp(settings, target, "cccc", purge=True, confirm=yes)
     nothing_called("stamp")
-    upgrade.downgrade(settings, target, target="aaaa", skip_row_checks=True, confirm=yes)
+    upgrade.downgrade(settings, target, target="aaaa", confirm=yes)
     nothing_called("downgrade")
     run_sql(target, "DROP TABLE alembic_version")
     baseline.baseline(settings, target, "Init", yes)
