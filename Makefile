@@ -38,10 +38,10 @@ VARIABLES := ENV MSG TARGET ARGS PYTHON VENV DEBUG NO_COLOR EDITOR VISUAL SHELL 
 .PHONY: FORCE $(GOALS)
 
 # What is given on the command line arrives as it was typed: make would expand each `$` in it.
-# MSG and TARGET may also come from the environment. Recipes hand them on as "$$MSG", through the
+# ENV, MSG and TARGET may also come from the environment or from --eval. Recipes hand them on as "$$MSG", through the
 # environment, so that quotes, backticks and $(…) meet neither make nor the shell.
 typed := $(foreach v,$(.VARIABLES),$(if $(filter command,$(firstword $(origin $(v)))),$(v)))
-$(foreach v,$(typed) MSG TARGET,$(eval override $(v) := $$(value $(v)))$(eval export $(v)))
+$(foreach v,$(typed) ENV MSG TARGET,$(eval override $(v) := $$(value $(v)))$(eval export $(v)))
 
 # After a word too many or a misspelt name the default target would be changed: the Makefile ends
 # before anything runs. The completion of a shell asks for .DEFAULT or .PHONY and has its own variable.
@@ -60,7 +60,8 @@ meant    = $(or $(if $(filter e% E%,$1),ENV),$(if $(filter t% T% r% R%,$1),TARGE
 
 ifneq ($(stray),)
     $(if $(filter $(GOALS),$(MAKECMDGOALS)),$\
-        $(call stop,make has no command $(stray),$(if $(filter +% head base,$(stray)),TARGET,ENV)=$(stray)$\
+        $(call stop,make has no command $(stray),$(if $(filter --%,$(stray)),ARGS,$\
+            $(if $(filter +% -% head base,$(stray)),TARGET,ENV))=$(stray:.env.%=%)$\
             $(space)  (ENV=… is an environment, TARGET=… a revision, ARGS='--…' any option)),$\
         $(call stop,make has no command $(stray),))
 endif

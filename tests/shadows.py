@@ -105,7 +105,9 @@ def shadow(database: Database, mark: str) -> None:
             statements.append(
                 f"CREATE VIEW public.{name} AS SELECT * FROM pg_catalog.{name} WHERE public.shadow() IS NOT NULL"
             )
-        cursor.execute(f"CREATE ROLE {mark}; GRANT ALL ON SCHEMA public TO {mark}; SET LOCAL ROLE {mark}")
+        cursor.execute(
+            f"CREATE ROLE {mark}; GRANT ALL ON SCHEMA public TO {mark}; SET LOCAL ROLE {mark}"
+        )
         cursor.execute(MAKE, (statements,))
         cursor.execute(f"RESET ROLE; REVOKE ALL ON SCHEMA public FROM {mark}")
         cursor.execute(HIDE)

@@ -106,6 +106,9 @@ def _make(root: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
         ("upgrade --env", "make upgrade ENV="),
         ("-e upgrade", "make upgrade ENV="),
         ("upgrade +1", "make upgrade TARGET=+1 "),
+        ("downgrade -- -1", "make downgrade TARGET=-1 "),
+        ("downgrade -- --yes", "make downgrade ARGS=--yes "),
+        ("upgrade .env.production", "make upgrade ENV=production "),
         ("upgrade migration", "make upgrade ENV=migration "),
         ("upgarde", "make help"),
         ("upgrade env=production", "make upgrade ENV='production'"),
@@ -146,6 +149,12 @@ def test_make_runs_what_it_knows(counted: Path, typed: str) -> None:
     done = _make(counted, *typed.split())
     assert done.returncode == 0, done.stderr
     assert "RUN env=" in done.stdout
+
+
+@pytest.mark.parametrize("typed", ["ENV=test", "ENV+=test", "--eval=ENV=test"])
+def test_every_way_to_set_env_reaches_the_command(counted: Path, typed: str) -> None:
+    """A way to set ENV that make takes never leaves the default target to be changed."""
+    assert "RUN env=test" in _make(counted, "upgrade", typed).stdout
 
 
 def test_a_variable_that_looks_like_a_secret_is_not_shown(counted: Path) -> None:

@@ -188,6 +188,13 @@ def test_names_of_environments(root: Path, name: str) -> None:
     assert error.hint.startswith("unset ENV")
 
 
+@pytest.mark.parametrize("name", ["STAGING", "staging ", ".env.staging"])
+def test_a_name_that_is_almost_right_is_corrected(root: Path, write: Write, name: str) -> None:
+    """The advice never leads to the default target when an environment was meant."""
+    write("staging", f"POSTGRES_DSN={A}\n")
+    assert faults(root, name).hint == faults(root, ENV=name).hint == "--env staging"
+
+
 KNOWN_SERVICE = "[prod]\nhost=a\nport=1\nuser=app\ndbname=one\npassword=QXZ\n"
 
 

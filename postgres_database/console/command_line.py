@@ -22,7 +22,8 @@ def require(typed: Sequence[str], commands: Collection, root: Path) -> None:
     """Raise ExpectedError, before anything runs, if Invoke would not understand what was typed.
 
     It also refuses what Invoke takes in another sense: a command behind another one that is the
-    name of an environment, and an option for the environment without a name.
+    name of an environment, an option for the environment without a name, and words behind `--`,
+    which it hands on to nobody.
 
     Args:
         typed: The words behind `invoke`.
@@ -39,6 +40,14 @@ def require(typed: Sequence[str], commands: Collection, root: Path) -> None:
         parsed = Parser(contexts=contexts.values(), initial=initial).parse_argv(core.unparsed)
     except ParseError as error:
         raise _meant(typed, contexts, error, _environments(root)) from error
+    takes_env = any("env" in context.args for context in parsed[1:])
+    if takes_env and core.remainder and not core[0].args["complete"].value:
+        words = [each for each in typed if each != "--"]
+        require(words, commands, root)
+        raise ExpectedError(
+            f"words behind -- are read by no command; {NOTHING}",
+            hint=f"invoke {' '.join(shlex.quote(_shown(each)) for each in words)}",
+        )
     given = [context.name or "" for context in parsed[1:]]
     if given[1:] and (both := set(given) & _environments(root)):
         name = both.pop()

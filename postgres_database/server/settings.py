@@ -59,7 +59,7 @@ class Settings:
     statement_timeout: int = 0
     """Milliseconds that a statement may take; 0 leaves what the server or the DSN says."""
     scratch: Dsn | None = None
-    """The server for scratch databases; None stands for the embedded one."""
+    """Where scratch databases are; None stands for the embedded server."""
     warnings: tuple[str, ...] = field(default=(), compare=False)
     include_schemas: tuple[str, ...] = ()
     """The schemas that are this project's business; empty: all."""
@@ -114,25 +114,25 @@ def load(
     """
     name = environment or environ.get("ENV", "")
     if name and (name == "example" or not re.fullmatch(r"[a-z0-9_-]+", name)):
+        near = {*env_files(root)} & {name.strip().lower().removeprefix(".env.")}
+        right = next(iter(near), environment and "production")
         raise ExpectedError(
             f"{name!r} is no name of an environment",
             cause="names are made of a-z, 0-9, _ and -"
-            + ("" if environment else "; this one is ENV, which shells use for a file of theirs"),
-            hint="--env production"
-            if environment
-            else "unset ENV   (or name the environment by --env)",
+            + ("" if right else "; this one is ENV, which shells use for a file of theirs"),
+            hint=f"--env {right}" if right else "unset ENV   (or name the environment by --env)",
         )
     path = root / (f".env.{name}" if name else ".env")
     in_process = {key: value for key in KEYS if (value := environ.get(key, "").strip())}
     if name and not path.is_file() and not any(key in in_process for key in DSN_KEYS):
         known = env_files(root)
-        near = difflib.get_close_matches(name, known, n=1)
+        close = difflib.get_close_matches(name, known, n=1)
         copy = f"cp .env.example {path.name}"
         raise ExpectedError(
             f"the environment {name!r} has no file {path.name}",
             cause=f"environments with a file: {', '.join(known) or 'none yet'}",
-            hint=f"the same command with --env {near[0]}   (did you mean that? if not: {copy})"
-            if near
+            hint=f"the same command with --env {close[0]}   (did you mean that? if not: {copy})"
+            if close
             else f"{copy}   (then set POSTGRES_DSN in it)",
         )
     return _Reader(root, name, path, in_process, environ).read()
