@@ -89,6 +89,10 @@ BY_HAND = {
         "DROP TABLE t; CREATE TABLE t (id int PRIMARY KEY, c int); INSERT INTO t VALUES (1)", FILL + COUNT),
     "columns exchanged": (
         "ALTER TABLE t RENAME c TO d; ALTER TABLE t ADD c int; ALTER TABLE t DROP d", FILL + COUNT),
+    "column renamed, another in its place": ("ALTER TABLE t RENAME c TO d; ALTER TABLE t ADD c int", FILL + COUNT),
+    "table renamed, another in its place": (
+        "ALTER TABLE t RENAME TO u; CREATE TABLE t (id int PRIMARY KEY, c int); INSERT INTO t VALUES (1)",
+        UPDATE + COUNT),
     "table of a step dropped": ("DROP TABLE made", MAKE + UPDATE + COUNT),
 }  # fmt: skip
 
@@ -105,6 +109,15 @@ def test_step_is_done_again_where_its_table_or_column_is_gone(
     assert run_sql(half.database, COUNTED) == [(1,)]
     if "made" in script:
         assert run_sql(half.database, "TABLE made") == [(1,)]
+
+
+def test_script_that_renames_what_it_made_goes_on(half: Project) -> None:
+    """What the script itself calls by another name afterwards is done as it was."""
+    renames = "    op.execute('ALTER TABLE t RENAME c TO d')\n    op.execute('ALTER TABLE t RENAME TO u')\n"
+    interrupted(half, FILL + renames + COUNT)
+    move(half)
+    assert run_sql(half.database, "SELECT count(*) FROM u WHERE d = 7") == [(300,)]
+    assert run_sql(half.database, COUNTED) == [(1,)]
 
 
 def test_unrelated_changes_repeat_nothing(half: Project) -> None:

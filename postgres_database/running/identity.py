@@ -1,6 +1,7 @@
 """What a step of a script was done to, as the catalog knows it: a table of another OID is another table.
 
-A column that is dropped and added again has another number (PostgreSQL manual, "pg_attribute").
+A column that is dropped and added again has another number (PostgreSQL manual, "pg_attribute"). One that got
+another name is not what the script means.
 """
 
 import re
@@ -10,13 +11,13 @@ from typing import Any
 
 from postgres_database.server.transactions import SAFELY
 
-Identity = dict[str, list[int]]
-"""Tables by their OID, each with the numbers of columns."""
+Identity = dict[str, dict[str, str]]
+"""Names by the OID of a table and the number of a column; that of the table itself is 0."""
 
 # What a transaction has written, and outside of one what a statement may mean.
 RELATIONS = """
-    SELECT c.oid::text, c.relname, coalesce(jsonb_object_agg(a.attname, a.attnum) FILTER (WHERE a.attnum > 0), '{}'),
-           c.relpersistence = 't'
+    SELECT c.oid::text, c.relname, jsonb_build_object(0, n.nspname || '.' || c.relname)
+           || coalesce(jsonb_object_agg(a.attnum, a.attname) FILTER (WHERE a.attnum > 0), '{}'), c.relpersistence = 't'
     FROM pg_class c
     JOIN pg_namespace n ON n.oid = c.relnamespace
     LEFT JOIN pg_attribute a ON a.attrelid = c.oid AND a.attnum > 0 AND NOT a.attisdropped
@@ -25,12 +26,15 @@ RELATIONS = """
                   AND mode NOT IN ('AccessShareLock', 'RowShareLock')
                   AND database = (SELECT oid FROM pg_database WHERE datname = current_database()))
         OR c.relname = ANY (%(names)s) AND n.nspname = ANY (%(schemas)s))
-    GROUP BY c.oid, c.relname, c.relpersistence
+    GROUP BY c.oid, n.nspname, c.relname, c.relpersistence
 """
 LIVE = """
-    SELECT c.oid::text, coalesce(array_agg(a.attnum::int) FILTER (WHERE a.attnum > 0), '{}')
-    FROM pg_class c LEFT JOIN pg_attribute a ON a.attrelid = c.oid AND NOT a.attisdropped
-    WHERE c.oid = ANY (%s::oid[]) GROUP BY c.oid
+    SELECT c.oid::text, jsonb_build_object(0, n.nspname || '.' || c.relname)
+           || coalesce(jsonb_object_agg(a.attnum, a.attname) FILTER (WHERE a.attnum > 0), '{}')
+    FROM pg_class c
+    JOIN pg_namespace n ON n.oid = c.relnamespace
+    LEFT JOIN pg_attribute a ON a.attrelid = c.oid AND NOT a.attisdropped
+    WHERE c.oid = ANY (%s::oid[]) GROUP BY c.oid, n.nspname, c.relname
 """
 WORD = re.compile(r'"((?:[^"]|"")+)"|([^\W\d][\w$]*)')
 
@@ -59,12 +63,14 @@ def of(cursor: Any, sql: str, schemas: Sequence[str], log: str) -> Identity:
     found = cursor.fetchall()
     named = [row for row in found if row[1] in words]
     return {
-        oid: [number for column, number in columns.items() if column in words]
-        for oid, _, columns, _ in named or [row for row in found if not row[3]]
+        oid: {
+            number: column for number, column in names.items() if number == "0" or column in words
+        }
+        for oid, _, names, _ in named or [row for row in found if not row[3]]
     }
 
 
-def live(cursor: Any, identities: Sequence[Identity]) -> dict[str, set[int]]:
-    """Return those of the tables that are still there, with all their columns."""
+def live(cursor: Any, identities: Sequence[Identity]) -> Identity:
+    """Return those of the tables that are still there, with all their columns, by the names that they have now."""
     cursor.execute(f"{SAFELY}; {LIVE}", ([*{oid for each in identities for oid in each}],))
-    return {oid: {*numbers} for oid, numbers in cursor.fetchall()}
+    return dict(cursor.fetchall())

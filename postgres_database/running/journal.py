@@ -151,7 +151,7 @@ class Journal:
         live = identity.live(cursor, [each["on"] for kind in found for each in kind.values()])
 
         def holds(on: identity.Identity) -> bool:
-            return all(oid in live and {*numbers} <= live[oid] for oid, numbers in on.items())
+            return all(names.items() <= live.get(oid, {}).items() for oid, names in on.items())
 
         self._steps, self._positions = (
             {name: each for name, each in kind.items() if holds(each["on"])} for kind in found
@@ -163,7 +163,7 @@ class Journal:
                 " stamped or restored: all its steps are run"
             )
         if gone := sum(map(len, found)) - len(self._steps) - len(self._positions):
-            return f"tables or columns that an earlier run has changed are gone: {gone} of its steps are run again"
+            return f"tables or columns that an earlier run changed are gone or renamed: {gone} of its steps run again"
         return ""
 
     def take(self, sql: str) -> bool:
@@ -184,10 +184,10 @@ class Journal:
             return
         with self._cursor() as cursor:
             live = identity.live(cursor, [each["on"] for each in self._steps.values()])
-            for each in self._steps.values():  # what the script itself has dropped since
+            for each in self._steps.values():  # what the script itself has dropped or renamed since
                 each["on"] = {
-                    oid: [number for number in numbers if number in live[oid]]
-                    for oid, numbers in each["on"].items()
+                    oid: {number: live[oid][number] for number in names if number in live[oid]}
+                    for oid, names in each["on"].items()
                     if oid in live
                 }
             for sql in self._uncommitted:
