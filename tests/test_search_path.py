@@ -9,6 +9,7 @@ from shadows import called, shadow
 
 from postgres_database.history import graph
 from postgres_database.running import journal, runner
+from postgres_database.server import transactions
 from postgres_database.server.connection import Database
 from postgres_database.workflows import baseline, check, stamp, status, upgrade
 
@@ -121,3 +122,14 @@ def test_no_command_calls_what_shadows_a_name(
     run_sql(target, "DROP TABLE alembic_version")
     baseline.baseline(settings, target, "Init", yes)
     nothing_called("baseline-existing")
+
+
+def test_a_question_about_the_catalog_is_not_compiled(database: Database) -> None:
+    """JIT takes seconds for each question about the catalog; a script has it as before."""
+    jit = "SELECT pg_catalog.current_setting('jit')"
+    with database.connect(usual_path=True) as connection, connection.begin():
+        cursor = connection.connection.cursor()
+        cursor.execute("SET LOCAL jit = on")
+        assert transactions.asked(cursor, jit) == [("off",)]
+        cursor.execute(jit)
+        assert cursor.fetchall() == [("on",)]

@@ -155,8 +155,11 @@ def as_ours(connection: sa.Connection) -> None:
 
 
 def asked(cursor: Any, query: str, values: Any = None) -> list[tuple[Any, ...]]:
-    """Run a query with the safe search path in any transaction, whose own path is the same afterwards."""
-    cursor.execute(f"SAVEPOINT asked; {SAFELY}; {query}", values)
+    """Run a query with the safe search path in any transaction, whose own settings are the same afterwards.
+
+    Compiling a query about the catalog takes seconds, running it milliseconds: so JIT is off.
+    """
+    cursor.execute(f"SAVEPOINT asked; {SAFELY}; SET LOCAL jit = off; {query}", values)
     rows = [*cursor.fetchall()]
     cursor.execute("ROLLBACK TO SAVEPOINT asked; RELEASE SAVEPOINT asked")
     return rows
