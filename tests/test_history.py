@@ -164,7 +164,11 @@ DOWNGRADE_REFUSALS = {
     "a step from a fork": Refusal(FORK, "bbbb cccc", "-1", "at bbbb and cccc", "invoke downgrade"),
     "steps through a merge": Refusal(MERGED, "dddd", "-2", "at bbbb and cccc", "invoke downgrade"),
     "a step that ends at a dependency": Refusal(
-        {"aaaa": ("", ""), "xxxx": ("", "aaaa")}, "xxxx", "-1", "not one place", "invoke downgrade"
+        {"aaaa": ("", ""), "xxxx": ("", "aaaa")},
+        "xxxx",
+        "-1",
+        "not one place",
+        "invoke downgrade --target=xxxx@base ",
     ),
     "up by steps": Refusal(LINE, "cccc", "+1", r"there is no revision '\+1'"),
 }
@@ -184,6 +188,21 @@ def test_downgrades_that_are_refused(case: Refusal) -> None:
     error = refused(lambda: build(case.graph).undone(case.current.split(), case.target))
     assert re.search(case.words, str(error), re.DOTALL)
     assert error.hint.startswith(case.hint)
+
+
+@pytest.mark.parametrize(
+    ("target", "undone"),
+    {
+        "xxxx@base": "yyyy xxxx",
+        "yyyy@base": "yyyy xxxx",
+        "aaaa@base": "yyyy xxxx bbbb aaaa",
+    }.items(),
+)
+def test_branch_that_is_undone_as_a_whole(target: str, undone: str) -> None:
+    """The branch of a revision goes down to where it begins, with all that needs it, and others stay."""
+    graph = {"aaaa": ("", ""), "bbbb": ("aaaa", ""), "xxxx": ("", "aaaa"), "yyyy": ("xxxx", "")}
+    plan, _goal = build(graph).undone(["bbbb", "yyyy"], target)
+    assert sorted(each.id for each in plan) == sorted(undone.split())
 
 
 def test_an_id_that_another_begins_with() -> None:

@@ -73,5 +73,5 @@ def test_status_of_an_unknown_revision(project: Project) -> None:
     run_sql(project.database, "UPDATE alembic_version SET version_num = 'other'")
     (project.root / ".env.x").write_text(f"POSTGRES_DSN={as_text(project.database.dsn)}\n")
     (row,) = status.status(graph.read(project.settings), ["x"], project.root)
-    assert "is at revision other, which is not in migration/versions" in row.fault
+    assert "is at revision other, which is not among the scripts" in row.fault
     assert "does not say who has run other" in row.fault

@@ -171,13 +171,14 @@ class History:
 
         Args:
             current: Where the database stands.
-            target: A revision, `base`, or `-1`: one step back.
+            target: A revision, `base`, `-1`: one step back, or `x@base`: the whole branch of a revision or label.
         """
         applied = self.upto(current)
         if steps := re.fullmatch(r"-(\d+)", target):
             return self._steps_back(applied, int(steps[1]))
-        goal = self.resolve(target)
-        if goal == "base":
+        if branch := re.fullmatch(r"(\w+)@base", target):
+            return self._branch(applied, self.resolve(branch[1])), target
+        if (goal := self.resolve(target)) == "base":
             return applied[::-1], goal
         if goal not in {revision.id for revision in applied}:
             raise ExpectedError(
@@ -185,11 +186,18 @@ class History:
                 cause=f"the database is at {', '.join(current) or 'base'}",
                 hint=f"invoke upgrade --target {goal}",
             )
-        undone: set[str] = set()  # what follows the goal, and what needs any of that
-        for revision in applied:
-            if goal in revision.parents or undone.intersection(revision.needed):
-                undone.add(revision.id)
-        return tuple(revision for revision in applied[::-1] if revision.id in undone), goal
+        return _undone(
+            applied, {revision.id for revision in applied if goal in revision.parents}
+        ), goal
+
+    def _branch(self, applied: tuple[Revision, ...], member: str) -> tuple[Revision, ...]:
+        """Return what a downgrade of the branch of a revision undoes, from where its parents begin."""
+        line = {member}
+        for revision in applied[::-1]:
+            line.update(revision.parents if revision.id in line else ())
+        return _undone(
+            applied, {each.id for each in applied if each.id in line and not each.parents}
+        )
 
     def _steps_back(
         self, applied: tuple[Revision, ...], steps: int
@@ -210,15 +218,23 @@ class History:
         left = tips(applied)
         goals = [*left, "base"] if not undone else [i for i in left if i in undone[-1].parents]
         if left and not goals:  # only a dependency leads there, and Alembic goes down by parents
-            raise _ambiguous(steps, "then", left)
+            raise _ambiguous(steps, "then", left, f"{undone[-1].id}@base")
         return tuple(undone), (goals or ["base"])[0]
 
 
-def _ambiguous(steps: int, when: str, heads: Sequence[str]) -> ExpectedError:
+def _undone(applied: tuple[Revision, ...], first: set[str]) -> tuple[Revision, ...]:
+    """Return the first ones to be undone, and what needs any of them, in the order of a downgrade."""
+    undone = {*first}
+    for revision in applied:
+        undone.update([revision.id] if undone.intersection(revision.needed) else [])
+    return tuple(revision for revision in applied[::-1] if revision.id in undone)
+
+
+def _ambiguous(steps: int, when: str, heads: Sequence[str], goal: str = "…") -> ExpectedError:
     return ExpectedError(
         f"{steps} steps back from here is not one place",
         cause=f"{when} the database is at {' and '.join(heads) or 'base'}",
-        hint="invoke downgrade --target=…   (name the revision; invoke history shows them)",
+        hint=f"invoke downgrade --target={goal}   (invoke history shows the revisions)",
     )
 
 

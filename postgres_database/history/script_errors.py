@@ -36,7 +36,7 @@ def told(settings: Settings) -> Iterator[None]:
     except (CommandError, RevisionError) as error:
         missing = not (settings.root / "migration" / "env.py").exists()
         raise ExpectedError(
-            "the scripts under migration/ cannot be read",
+            "the scripts cannot be read",
             cause=str(error),
             hint="invoke init" if missing else mended,
         ) from error

@@ -14,8 +14,8 @@ def require(scripts: History, database: Database, current: Collection[str]) -> N
     unknown = sorted(each for each in current if each not in scripts)
     if unknown:
         raise ExpectedError(
-            f"the database is at revision {', '.join(unknown)}, which is not in migration/versions",
-            cause="it was upgraded with a script that this checkout does not have\n"
+            f"the database is at revision {', '.join(unknown)}, which is not among the scripts of this checkout",
+            cause="it was upgraded with a script of another checkout or branch\n"
             + origin(database, unknown),
             hint=f"git pull   (if that does not bring the script: git log --all --oneline -S{unknown[0]} finds its"
             f" branch; if it is lost for good: invoke stamp{database.env_option} --purge --target …)",

@@ -258,8 +258,10 @@ def alembic(settings: Settings, name: str, *args: Any, **options: Any) -> str:
     config.cmd_opts = None  # not quiet: what it says is what was asked for
     try:
         getattr(command, name)(config, *args, **options)
-    except CommandError as error:
-        raise ExpectedError(
-            f"invoke {name} cannot do that", cause=str(error), hint=f"invoke {name} --help"
-        ) from error
+    except (CommandError, AssertionError) as error:  # the latter for a range that crosses branches
+        cause = (
+            str(error) or "Alembic finds no order for that range, in which one branch needs another"
+        )
+        hint = f"invoke {name} --help"
+        raise ExpectedError(f"invoke {name} cannot do that", cause=cause, hint=hint) from error
     return printed.getvalue().decode()

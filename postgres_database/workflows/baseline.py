@@ -138,7 +138,7 @@ def _refuse_strangers(
             f"{database.dsn} already is at revision {', '.join(unknown)}",
             cause="the scripts of a database with a revision are in some repository, but not in this one\n"
             + origin(database, unknown),
-            hint=f"invoke upgrade{settings.env_option}   (with those scripts in migration/versions;"
+            hint=f"invoke upgrade{settings.env_option}   (with those scripts beside those of this checkout;"
             f" if they are lost for good: {purge}, then this again)",
         )
 
@@ -185,7 +185,7 @@ def _find(
     if not place.state and not stamped:
         raise ExpectedError(
             f"{database.dsn} is empty: there is nothing to adopt",
-            cause="migration/versions has scripts, and the database has none of their objects",
+            cause="the history has scripts, and the database has none of their objects",
             hint=f"invoke upgrade{settings.env_option}",
         )
     newest = [str(scripts[revision]) for revision in place.state] or [
