@@ -341,6 +341,7 @@ def test_mended_rows_stand_in_nobodys_way(shop: Project) -> None:
     assert upgrade.upgrade(shop.settings, shop.database, confirm=yes).after == ("cccc",)
 
 
+MAY_BE = "may be dropped: a statement before it changes where names lead"
 LOST = [
     "2 rows of public.tenants are dropped",
     "values of public.users.age in 3 rows are dropped",
@@ -383,6 +384,14 @@ def test_downgrade_says_what_is_lost(shop: Project) -> None:
         ("CREATE TABLE t (a int); DROP TABLE t", []),
         ("DO ''; TRUNCATE other.pairs", ["rows of other.pairs are deleted; it has 7 now"]),
         ("DO $$ BEGIN DROP TABLE parts; END $$", ["tables may be dropped with their rows by DO …"]),
+        ("SET search_path = other; DROP TABLE pairs", [f"7 rows of other.pairs {MAY_BE}"]),
+        ("SET LOCAL ROLE app; DROP TABLE tenants", [f"2 rows of public.tenants {MAY_BE}"]),
+        ("SELECT set_config('search_path', 'other', true); DROP TABLE pairs", [f"7 rows of other.pairs {MAY_BE}"]),
+        ("SET search_path = other; DROP TABLE public.parts", ["3 rows of public.parts are dropped"]),
+        ("SET search_path = other; CREATE TABLE parts (a int); DROP TABLE parts", []),
+        ("ALTER SCHEMA other RENAME TO o; ALTER SCHEMA o RENAME TO n; DROP TABLE n.pairs",
+            ["7 rows of other.pairs are dropped"]),
+        ("ALTER SCHEMA other RENAME TO o; DROP SCHEMA o CASCADE", ["7 rows of other.pairs are dropped"]),
         ("DROP OWNED BY app", ["tables may be dropped with their rows by DROP OWNED BY app"]),
         ("CREATE FUNCTION f() RETURNS void LANGUAGE sql AS 'DROP TABLE parts'", []),
     ],

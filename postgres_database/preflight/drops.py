@@ -67,12 +67,20 @@ def _said(look: Look, loss: Loss) -> list[str]:
     """Say how many rows or values are lost; nothing if there are none."""
     try:
         with look.trying():
-            tables = look.in_schema(loss.name) if loss.kind == "schema" else [look.table(loss.name)]
-            return [line for table in tables if table for line in _counted(look, table, loss)]
+            return [line for table in _tables(look, loss) for line in _counted(look, table, loss)]
     except UntrustedError as error:
         return [f"{_uncounted(loss)}   (not counted: {error})"]
     except psycopg2.Error as error:
         return [f"{_uncounted(loss)}   (not counted: {look.why(error)})"]
+
+
+def _tables(look: Look, loss: Loss) -> list[Rows]:
+    """Return the tables that may be meant."""
+    if loss.anywhere:
+        return look.anywhere(loss.name)
+    if loss.kind == "schema":
+        return look.in_schema(loss.name)
+    return [table for table in [look.table(loss.name)] if table]
 
 
 def _counted(look: Look, table: Rows, loss: Loss) -> Iterator[str]:
@@ -88,6 +96,8 @@ def _counted(look: Look, table: Rows, loss: Loss) -> Iterator[str]:
         yield f"values of {table.name}.{loss.column} in {rows} are dropped"
     elif loss.kind == "rows":
         yield f"rows of {table.name} are deleted; it has {count:,} now"
+    elif loss.anywhere:
+        yield f"{rows} of {table.name} may be dropped: a statement before it changes where names lead"
     else:
         yield f"{rows} of {table.name} {'is' if count == 1 else 'are'} dropped"
 

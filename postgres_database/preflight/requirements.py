@@ -10,6 +10,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field, replace
 from operator import itemgetter
 
+from postgres_database.server.connection import identifier
 from postgres_database.sql import rules
 from postgres_database.sql.grammar import (
     ACTIONS,
@@ -63,6 +64,8 @@ class Loss:
     """`table`, `column`, `schema`, or `rows` for those that it empties or deletes from."""
     name: str
     column: str = ""
+    anywhere: bool = False
+    """Whether the table may be in any schema, because the search path was changed before."""
 
 
 @dataclass
@@ -79,6 +82,10 @@ class Reading:
     """Tables, by their names without a schema, that the target does not have, or does not have any more."""
     moved: dict[Key, str] = field(default_factory=dict)
     """What renamed tables are called in the target."""
+    schemas: dict[str, str] = field(default_factory=dict)
+    """What renamed schemas are called in the target."""
+    elsewhere: bool = False
+    """Whether names may lead elsewhere than at the beginning of the script."""
     changed: defaultdict[str, set[str]] = field(default_factory=lambda: defaultdict(set))
     """Columns and constraints, by table, that are not as they were."""
     defined: set[str] = field(default_factory=set)
@@ -93,7 +100,7 @@ class Reading:
 
     def read(self, statements: Sequence[str] | None) -> tuple[list[Demand], list[Loss]]:
         """Return what the statements of a script ask for, and what they drop; None if they are unknown."""
-        self.demands, self.losses = [], []
+        self.demands, self.losses, self.elsewhere = [], [], False
         for statement in statements or ():
             self._statement(statement)
         self.blind |= statements is None
@@ -152,6 +159,7 @@ class Reading:
         text = without_literals(sql)
         tables = WRITES.findall(text)
         calls = {unquoted(name)[-1] for name in CALLS.findall(text)}
+        self.elsewhere |= "set_config" in calls
         self.blind |= bool(calls & (TRICKY | self.defined)) or (self.indirect and bool(tables))
         self.calls |= calls
         self.written |= {known for table in tables if (known := self._known(table))}
@@ -160,8 +168,12 @@ class Reading:
 
     def _lose(self, kind: str, table: str, column: str = "") -> None:
         known = self._known(table)
-        if known and not (column and unquoted(column)[0] in self._columns(known)):
-            self.losses.append(Loss(kind, known, column))
+        if known is None or (column and unquoted(column)[0] in self._columns(known)):
+            return
+        *schema, name = unquoted(known)
+        if schema and schema[0] in self.schemas:
+            known = f"{identifier(self.schemas[schema[0]])}.{identifier(name)}"
+        self.losses.append(Loss(kind, known, column, self.elsewhere and not schema))
 
     def _make(self, found: re.Match[str]) -> None:
         if "AS" in outline(found.string).split():
@@ -193,8 +205,19 @@ class Reading:
             self._forget(table)
 
     def _drop_schema(self, found: re.Match[str]) -> None:
-        self.losses += [Loss("schema", name) for name in rules.columns(found["names"])]
+        for name in rules.columns(found["names"]):
+            (bare,) = unquoted(name)
+            renamed = self.schemas.get(bare)
+            self.losses.append(Loss("schema", identifier(renamed) if renamed else name))
         self.blind = True
+
+    def _move_schema(self, found: re.Match[str]) -> None:
+        (old,), (new,) = unquoted(found["name"]), unquoted(found["new"])
+        self.schemas[new] = self.schemas.pop(old, old)
+        self.blind = True
+
+    def _lead_elsewhere(self, _found: re.Match[str]) -> None:
+        self.blind = self.elsewhere = True
 
     def _truncate(self, found: re.Match[str]) -> None:
         for table in rules.columns(found["names"]):

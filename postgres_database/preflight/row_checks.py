@@ -267,6 +267,11 @@ class Look:
         schema = {"oid": self.oid(name, "namespace"), "kinds": TABLES}
         return [*map(_rows, self.ask(row_queries.IN_SCHEMA, schema))]
 
+    def anywhere(self, name: str) -> list[Rows]:
+        """Return the tables of a name in whatever schema."""
+        wanted = {"name": unquoted(name)[-1], "kinds": TABLES}
+        return [*map(_rows, self.ask(row_queries.ANYWHERE, wanted))]
+
     def column(self, table: Rows, column: str, type_: str) -> list[Any]:
         """Return the type of a column and the one that a name stands for; nothing without the column."""
         bare = re.sub(r" ?\([^)]*\)", "", type_) or "text"

@@ -62,6 +62,16 @@ STATEMENTS: list[tuple[re.Pattern[str], str]] = [
         "drop",
     ),
     (_compiled(rf"DROP SCHEMA (?:IF EXISTS )?{NAMES}"), "drop_schema"),
+    (
+        _compiled(rf"ALTER SCHEMA (?P<name>{IDENTIFIER}) RENAME TO (?P<new>{IDENTIFIER})"),
+        "move_schema",
+    ),
+    (
+        _compiled(
+            r"SET (?:(?:SESSION|LOCAL) )?(?:SEARCH_PATH|SCHEMA|ROLE|SESSION AUTHORIZATION|AUTHORIZATION)\b"
+        ),
+        "lead_elsewhere",
+    ),
     (_compiled(rf"TRUNCATE (?:TABLE )?(?:ONLY )?{NAMES}"), "truncate"),
     (
         _compiled(
