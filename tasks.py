@@ -80,13 +80,29 @@ WAIT = (
 SQL = "print SQL instead of running it"
 
 
-def _settings(env: str = "") -> Any:
-    from postgres_database.console import terminal
-    from postgres_database.server import settings
+def _project(metadata: str = "") -> Any:
+    from postgres_database.history import project
+    from postgres_database.server.environment import ROOT
 
-    loaded = settings.load(env)
+    return project.load(ROOT, metadata)
+
+
+def _both(env: str = "") -> tuple[Any, Any]:
+    """Return the project and the environment."""
+    from postgres_database.console import terminal
+    from postgres_database.server import environment
+
+    loaded = environment.load(env)
     terminal.warn(loaded)
-    return loaded
+    return _project(loaded.models), loaded
+
+
+def _alone() -> tuple[Any, Any]:
+    """Return the project, and the environment of a command that works on none: none is read."""
+    from postgres_database.server.environment import Environment
+
+    project = _project()
+    return project, Environment(project.root)
 
 
 @command(help={"fresh": "remove the shipped history and start one of your own", "yes": YES})
@@ -95,9 +111,9 @@ def init(c: Context, fresh: bool = False, yes: bool = False) -> None:
     from postgres_database.console import show, terminal
     from postgres_database.workflows import initialise
 
-    settings = _settings()
-    confirm = terminal.confirmation(settings, "init --fresh", yes=yes)
-    show.init(initialise.init(settings, confirm, fresh=fresh))
+    project, environment = _alone()
+    confirm = terminal.confirmation(environment, "init --fresh", yes=yes)
+    show.init(initialise.init(project, confirm, fresh=fresh))
 
 
 @command(
@@ -129,8 +145,10 @@ def revision(
     from postgres_database.console import report, show, terminal
     from postgres_database.workflows import revision as workflow
 
+    project, environment = _alone() if empty and not env else _both(env)
     result = workflow.revision(
-        _settings(env),
+        project,
+        environment,
         msg,
         empty=empty,
         sql=sql,
@@ -221,18 +239,19 @@ def _move(
     from postgres_database.running import lock
     from postgres_database.workflows import upgrade as workflow
 
-    seconds, settings = lock.limit(wait), _settings(env)
+    seconds, (project, environment) = lock.limit(wait), _both(env)
     if sql:
-        open_target = partial(terminal.open_target, settings, quiet=True)
-        terminal.raw(workflow.offline(settings, open_target, verb=verb, target=target))
+        open_target = partial(terminal.open_target, environment, project.versions, quiet=True)
+        terminal.raw(workflow.offline(project, environment, open_target, verb=verb, target=target))
         return
     run = {"upgrade": workflow.upgrade, "downgrade": workflow.downgrade}[verb]
     result = run(
-        settings,
-        terminal.open_target(settings),
+        project,
+        environment,
+        terminal.open_target(environment, project.versions),
         target=target,
         dry_run=dry_run,
-        confirm=terminal.confirmation(settings, verb, yes=yes),
+        confirm=terminal.confirmation(environment, verb, yes=yes),
         on_step=terminal.Progress(),
         on_wait=terminal.show_waiting,
         on_progress=terminal.show_progress,
@@ -271,11 +290,12 @@ def baseline_existing(
     from postgres_database.workflows import baseline
     from postgres_database.workflows import revision as workflow
 
-    seconds, settings = lock.limit(wait), _settings(env)
-    database = terminal.open_target(settings)
-    confirm = terminal.confirmation(settings, "baseline-existing", yes=yes)
+    seconds, (project, environment) = lock.limit(wait), _both(env)
+    database = terminal.open_target(environment, project.versions)
+    confirm = terminal.confirmation(environment, "baseline-existing", yes=yes)
     result = baseline.baseline(
-        settings,
+        project,
+        environment,
         database,
         msg,
         confirm,
@@ -283,12 +303,16 @@ def baseline_existing(
         seconds,
         with_models=with_models,
     )
-    show.baseline(result, settings)
+    show.baseline(result, environment)
     if not result.revision:
         raise Exit(code=DIFFERENT)
     if with_models and (result.unlike_models or result.path is None) and not result.pending:
         written = workflow.revision(
-            settings, "What the models say", ask=terminal.asking(), on_wait=terminal.show_waiting
+            project.anew(),
+            environment,
+            "What the models say",
+            ask=terminal.asking(),
+            on_wait=terminal.show_waiting,
         )
         show.revision(written)
         if not written.proved:
@@ -308,9 +332,9 @@ def check(c: Context, env: str = "", fresh: bool = False, json: bool = False) ->
     from postgres_database.server import embedded
     from postgres_database.workflows import check as workflow
 
-    settings = _settings(env)
-    target = embedded.target(settings) if settings.environment else None
-    result = workflow.check(settings, target, fresh=fresh)
+    project, environment = _both(env)
+    target = embedded.target(environment, project.versions) if environment.name else None
+    result = workflow.check(project, environment, target, fresh=fresh)
     if json:
         terminal.raw(report.check_json(result))
     else:
@@ -328,15 +352,15 @@ def check(c: Context, env: str = "", fresh: bool = False, json: bool = False) ->
 def status(c: Context, env: str = "", json: bool = False) -> None:
     """Show where the target of each environment stands and what is pending."""
     from postgres_database.console import report, show, terminal
-    from postgres_database.history import graph
-    from postgres_database.server import settings
+    from postgres_database.server import environment
     from postgres_database.workflows import status as workflow
 
     named = env or os.environ.get("ENV", "")
-    environments = [env] if env else list(dict.fromkeys([named, *settings.env_files()]))
+    environments = [env] if env else list(dict.fromkeys([named, *environment.env_files()]))
     # The history is in the repository: no environment's faults keep us from reading it.
-    scripts = graph.read(settings.Settings(settings.ROOT, "", "", None, ""))
-    result = workflow.status(scripts, environments, settings.ROOT)
+    project = _project()
+    scripts = project.history
+    result = workflow.status(scripts, environments, project.root)
     if json:
         terminal.raw(report.status_json(result))
     else:
@@ -347,13 +371,12 @@ def status(c: Context, env: str = "", json: bool = False) -> None:
 def current(c: Context, env: str = "") -> None:
     """Show the revision that the target is at."""
     from postgres_database.console import show, terminal
-    from postgres_database.history import graph
     from postgres_database.running import missing_scripts, runner
 
-    settings = _settings(env)
-    scripts = graph.read(settings)
-    target = terminal.open_target(settings)
-    with runner.open_runner(settings, target) as run:
+    project, environment = _both(env)
+    scripts = project.history
+    target = terminal.open_target(environment, project.versions)
+    with runner.open_runner(project, target) as run:
         ids = run.current()
     missing_scripts.require(scripts, target, ids)
     show.current([scripts[revision_id] for revision_id in ids], scripts.heads)
@@ -364,7 +387,7 @@ def _alembic(name: str, *args: Any, **options: Any) -> None:
     from postgres_database.console import terminal
     from postgres_database.running import runner
 
-    terminal.raw(runner.alembic(_settings(), name, *args, **options))
+    terminal.raw(runner.alembic(_project(), name, *args, **options))
 
 
 @command(
@@ -380,11 +403,11 @@ def history(c: Context, env: str = "", range: str = "", verbose: bool = False) -
         _alembic("history", rev_range=range or None, verbose=verbose)
         return
     from postgres_database.console import show, terminal
-    from postgres_database.history import graph as scripts
     from postgres_database.running import journal
 
-    settings = _settings(env)
-    show.log(journal.read(terminal.open_target(settings)), scripts.read(settings))
+    project, environment = _both(env)
+    target = terminal.open_target(environment, project.versions)
+    show.log(journal.read(target), project.history)
 
 
 @command(help={"verbose": "show all of each script's header"})
@@ -422,7 +445,7 @@ def merge(c: Context, msg: str = "Merge the heads", target: str = "heads") -> No
     from postgres_database.console import terminal
     from postgres_database.history import script_files
 
-    path = script_files.merge(_settings(), msg, target.split(","), terminal.show_waiting)
+    path = script_files.merge(_project(), msg, target.split(","), terminal.show_waiting)
     terminal.say(f"wrote     {path}")
 
 
@@ -448,13 +471,14 @@ def stamp(
     from postgres_database.running import lock
     from postgres_database.workflows import stamp as workflow
 
-    seconds, settings = lock.limit(wait), _settings(env)
+    seconds, (project, environment) = lock.limit(wait), _both(env)
     done = workflow.stamp(
-        settings,
-        terminal.open_target(settings),
+        project,
+        environment,
+        terminal.open_target(environment, project.versions),
         target,
         purge=purge,
-        confirm=terminal.confirmation(settings, "stamp", yes=yes),
+        confirm=terminal.confirmation(environment, "stamp", yes=yes),
         on_wait=terminal.show_waiting,
         wait=seconds,
     )
@@ -467,8 +491,8 @@ def start(c: Context) -> None:
     from postgres_database.console import show
     from postgres_database.server import embedded
 
-    settings = _settings()
-    show.servers([("running", embedded.embedded(settings.root).ensure_running())])
+    _, environment = _alone()
+    show.servers([("running", embedded.embedded(environment.root).ensure_running())])
 
 
 @command()
@@ -477,8 +501,8 @@ def stop(c: Context) -> None:
     from postgres_database.console import show
     from postgres_database.server import embedded
 
-    settings = _settings()
-    servers = [embedded.embedded(settings.root, durable=durable) for durable in (True, False)]
+    _, environment = _alone()
+    servers = [embedded.embedded(environment.root, durable=durable) for durable in (True, False)]
     stopped = [one for one in servers if one.stop()]
     show.servers([("stopped", one.home) for one in stopped] or [("stopped", "nothing was running")])
 
@@ -495,12 +519,12 @@ def psql(c: Context, env: str = "", command: str = "", database: str = "") -> No
     from postgres_database.console import terminal
     from postgres_database.server import programs
 
-    target = terminal.open_target(_settings(env), quiet=True, name=database)
+    project, environment = _both(env)
+    target = terminal.open_target(environment, project.versions, quiet=True, name=database)
     program = str(programs.BINARIES / "psql")
     arguments = ["--set=ON_ERROR_STOP=1", f"--command={command}"] if command else []
     sys.stdout.flush()
-    environment = programs.encrypting(target.dsn.child_environment())
-    os.execve(program, [program, *arguments], environment)  # noqa: S606
+    os.execve(program, [program, *arguments], target.dsn.child_environment())  # noqa: S606
 
 
 @command(help={"slow": "also the slow tests", "only": "an expression of pytest -k"})

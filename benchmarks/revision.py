@@ -37,9 +37,9 @@ PLAIN_ENV = """
     from sqlalchemy import create_engine
     from postgres_database.history import operations
     from postgres_database.models import metadata
-    from postgres_database.server import embedded, settings
+    from postgres_database.server import embedded, environment
 
-    engine = embedded.target(settings.load()).engine()
+    engine = embedded.target(environment.load()).engine()
     with engine.connect() as connection:
         context.configure(connection=connection, target_metadata=metadata, compare_server_default=True)
         with context.begin_transaction():

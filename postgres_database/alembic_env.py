@@ -7,18 +7,20 @@ Connection"); plain `alembic` finds its target by the same settings as they do.
 import logging.config
 from collections.abc import Callable
 from functools import partial
+from pathlib import Path
 from typing import Any
 
 from alembic.util import CommandError
 
 from postgres_database.errors import ExpectedError
-from postgres_database.history import graph, project_models
+from postgres_database.history import project as projects
+from postgres_database.history.project import Project
 from postgres_database.online import filling, steps
 from postgres_database.running import execution, journal, stamped
 from postgres_database.server import embedded, transactions
-from postgres_database.server import settings as settings_module
+from postgres_database.server import environment as environments
 from postgres_database.server.connection import Database
-from postgres_database.server.settings import Settings
+from postgres_database.server.environment import Environment
 from postgres_database.server.version_table import VersionTable
 
 
@@ -27,45 +29,46 @@ def run(context: Any) -> None:
     steps.register()
     filling.register()
     attributes = context.config.attributes
-    if "settings" in attributes:
-        _run(context, attributes["settings"])
+    if "project" in attributes:
+        _run(context, attributes["project"])
         return
     logging.config.fileConfig(context.config.config_file_name, disable_existing_loggers=False)
     try:
-        settings = settings_module.load()
-        attributes["target_metadata"] = project_models.load(settings)
-        _run(context, settings)
+        environment = environments.load(root=Path(context.config.config_file_name).resolve().parent)
+        project = projects.load(environment.root, environment.models)
+        attributes["target_metadata"] = project.models()
+        _run(context, project, environment)
     except ExpectedError as error:
         raise CommandError(str(error)) from error  # alembic shows it without a traceback
 
 
-def _run(context: Any, settings: Settings) -> None:
+def _run(context: Any, project: Project, environment: Environment | None = None) -> None:
     if context.is_offline_mode():
         # The pyformat style of psycopg2 would double every % in the script that is printed.
         _migrate(
             context,
             dialect_name="postgresql",
             literal_binds=True,
-            version_table=settings.versions.name,
-            version_table_schema=settings.versions.schema or None,
+            version_table=project.versions.name,
+            version_table_schema=project.versions.schema or None,
             dialect_opts={"paramstyle": "named"},
         )
     elif connected := context.config.attributes.get("connection"):
         _migrate(context, connection=connected)
-    else:
-        target = embedded.target(settings)
+    elif environment:
+        target = embedded.target(environment, project.versions)
         with target.connect() as connected:
-            transactions.limit_waits(connected, settings)
+            transactions.limit_waits(connected, environment)
             with connected.begin():
                 where = stamped.place(target, connected).options
-            settle = partial(_settle, settings, target)
+            settle = partial(_settle, project, target)
             ours = {"on_version_apply": settle, "include_name": _all_but(target.versions)}
             _migrate(context, connection=connected, **ours, **where)
 
 
-def _settle(settings: Settings, database: Database, *, ctx: Any, heads: set[str], **_: Any) -> None:
+def _settle(project: Project, database: Database, *, ctx: Any, heads: set[str], **_: Any) -> None:
     """Let the log know that plain Alembic has brought the database to another revision."""
-    scripts = graph.read(settings)
+    scripts = project.history
     journal.settle(
         database,
         ctx.connection,
@@ -90,7 +93,7 @@ def _migrate(context: Any, **how: Any) -> None:
         **how,
     }
     context.configure(**options)
-    if "settings" not in attributes and (connected := how.get("connection")):
+    if "project" not in attributes and (connected := how.get("connection")):
         steps_of = context.get_context().opts["fn"]  # of Alembic's own command
 
         def scripts(*arguments: Any) -> Any:

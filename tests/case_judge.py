@@ -23,7 +23,7 @@ from conftest import Project
 from witness import Catalog
 
 from postgres_database.errors import ExpectedError
-from postgres_database.history import graph, project_models
+from postgres_database.history import project_models
 from postgres_database.schema import catalog, comparison, snapshot
 from postgres_database.schema.comparison import Frame, Side
 from postgres_database.schema.snapshot import Snapshot
@@ -135,7 +135,7 @@ class _Trial:
         """
         if self.case.before:
             self._load(self.case.before)
-            module = self.project.settings.target_metadata.partition(":")[0]
+            module = self.project.settings.project.target_metadata.partition(":")[0]
             make = f"case_table.create_all(op.get_bind(), {module}.metadata)"
             script = self.project.script(
                 "before",
@@ -160,7 +160,7 @@ class _Trial:
     def _load(self, body: str) -> sa.MetaData:
         self.project.models(HEAD + body)
         importlib.invalidate_caches()
-        return project_models.each_metadata(project_models.load(self.project.settings))[0]
+        return project_models.each_metadata(self.project.settings.project.models())[0]
 
     def _compare_witnesses(self, before: Catalog, goal: Catalog) -> None:
         """The snapshot must see a difference exactly where the catalogs show one."""
@@ -175,7 +175,7 @@ class _Trial:
         scripts = self.project.scripts()
         try:
             result = revision(
-                self.project.settings,
+                *self.project.settings,
                 "After",
                 rename=self.case.rename,
                 no_renames=self.case.no_renames,
@@ -223,7 +223,7 @@ class _Trial:
         """The next revision must be empty: what it would compare first is equal."""
         settings, here = self.project.settings, comparison.side(self.target)
         goal = Side(self.goal, catalog.take(self.models))
-        frame = Frame(settings, here, goal, graph.read(settings).objects)
+        frame = Frame(settings.project.scope, here, goal, settings.project.history.objects)
         if objects := frame.comparison.objects:
             self.faults.append(f"the next revision is not empty: {objects}")
 
@@ -242,12 +242,12 @@ class _Trial:
     def _downgrade(self, *, skip_row_checks: bool = False) -> None:
         settings, steps = self.project.settings, f"-{self.scripts}"
         upgrade.downgrade(
-            settings, self.target, target=steps, confirm=_yes, skip_row_checks=skip_row_checks
+            *settings, self.target, target=steps, confirm=_yes, skip_row_checks=skip_row_checks
         )
 
     def _upgrade(self, *, skip_row_checks: bool = False) -> None:
         upgrade.upgrade(
-            self.project.settings, self.target, confirm=_yes, skip_row_checks=skip_row_checks
+            *self.project.settings, self.target, confirm=_yes, skip_row_checks=skip_row_checks
         )
 
     def _looked(self, before: Catalog) -> None:

@@ -15,16 +15,19 @@ import textwrap
 import threading
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any, NamedTuple
 
 import pytest
 import sqlalchemy as sa
 
+from postgres_database.history import project as projects
 from postgres_database.online import backfill
+from postgres_database.schema.scope import Scope
 from postgres_database.server import programs
 from postgres_database.server.connection import Database
 from postgres_database.server.dsn import Dsn
 from postgres_database.server.embedded import CHEAP, CONFIGURATION, SUPERUSER, EmbeddedServer
-from postgres_database.server.settings import ROOT, Settings
+from postgres_database.server.environment import ROOT, Environment
 
 HOME_VARIABLE = "POSTGRES_DATABASE_TEST_HOME"
 OTHER_PROGRAMS = os.environ.get("TEST_POSTGRES_BIN", "")
@@ -178,6 +181,29 @@ def run_sql(database: Database, *statements: str) -> list[tuple[object, ...]]:
         return list(cursor.fetchall()) if cursor.description else []
 
 
+PROJECTS = {each.name for each in dataclasses.fields(projects.Project)} - {"root"}
+SCOPES = {each.name for each in dataclasses.fields(Scope)}
+
+
+class Settings(NamedTuple):
+    """What a command works on, in the order of the parameters of workflows."""
+
+    project: projects.Project
+    environment: Environment
+
+
+def changed(settings: Settings, **values: Any) -> Settings:
+    """Return settings in which the project or the environment has other values."""
+    of_project = {name: values.pop(name) for name in [*values] if name in PROJECTS}
+    scope = {name: values.pop(name) for name in [*values] if name in SCOPES}
+    if scope:
+        of_project["scope"] = dataclasses.replace(settings.project.scope, **scope)
+    return Settings(
+        dataclasses.replace(settings.project, **of_project),
+        dataclasses.replace(settings.environment, **values),
+    )
+
+
 class Project:
     """A repository of its own: alembic.ini, migration/ without scripts, models of the test's making."""
 
@@ -193,13 +219,18 @@ class Project:
         self.versions = root / "migration" / "versions"
         self.scratch = server.dsn
         self.settings = Settings(
-            root=root,
-            environment="",
-            source="from the test",
-            target=database.dsn,
-            target_metadata="postgres_database.models:metadata",
-            scratch=self.scratch,
+            projects.Project(root),
+            Environment(root, "", "from the test", database.dsn, scratch=self.scratch),
         )
+
+    @property
+    def settings(self) -> Settings:
+        """What a command works on, which reads the scripts anew."""
+        return Settings(self._settings.project.anew(), self._settings.environment)
+
+    @settings.setter
+    def settings(self, settings: Settings) -> None:
+        self._settings = settings
 
     def models(self, text: str) -> None:
         """Make these the models: the body of a module in which `metadata` is an empty MetaData."""
@@ -207,7 +238,7 @@ class Project:
         head = "import sqlalchemy as sa\nfrom postgres_database.models.base import Base\n"
         head += "metadata = sa.MetaData(naming_convention=Base.metadata.naming_convention)\n"
         (self.root / f"{module}.py").write_text(head + textwrap.dedent(text))
-        self.settings = dataclasses.replace(self.settings, target_metadata=f"{module}:metadata")
+        self.settings = changed(self.settings, target_metadata=f"{module}:metadata")
 
     def script(
         self, revision: str, parents: str = "", upgrade: str = "pass", downgrade: str = "pass"

@@ -9,7 +9,7 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 import psycopg2.extensions
-from conftest import Project
+from conftest import Project, changed
 
 from postgres_database.errors import ExpectedError
 from postgres_database.server import connection
@@ -56,7 +56,7 @@ def kill(child: int) -> None:
 def upgraded(project: Project, **options: Any) -> None:
     """Upgrade by connections that nobody had before."""
     database = dataclasses.replace(project.database)
-    upgrade.upgrade(project.settings, database, confirm=lambda *_: True, **options)
+    upgrade.upgrade(*project.settings, database, confirm=lambda *_: True, **options)
 
 
 Hook = Callable[["Counted", int, str], None]
@@ -122,5 +122,5 @@ def elsewhere(project: Project, database: Database) -> Project:
     """Return the same repository with another target."""
     other = copy.copy(project)
     other.database = database
-    other.settings = dataclasses.replace(project.settings, target=database.dsn)
+    other.settings = changed(project.settings, target=database.dsn)
     return other

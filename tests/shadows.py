@@ -6,7 +6,7 @@ from itertools import product
 from conftest import test_server
 
 from postgres_database.server.connection import Database, quoted
-from postgres_database.server.settings import ROOT
+from postgres_database.server.environment import ROOT
 
 SOURCES = "\n".join(path.read_text() for path in (ROOT / "postgres_database").rglob("*.py"))
 # What SQLAlchemy, Alembic and psycopg2 call.

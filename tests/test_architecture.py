@@ -7,8 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from postgres_database.server import settings
-from postgres_database.server.settings import ROOT
+from postgres_database.server import environment
+from postgres_database.server.environment import ROOT
 
 PACKAGE = ROOT / "postgres_database"
 ARCHITECTURE = ROOT / "docs" / "architecture.md"
@@ -131,10 +131,10 @@ def test_example_of_an_env_file(tmp_path: Path) -> None:
     """.env.example explains every setting, and with its comments taken off it is read without a fault."""
     text = (ROOT / ".env.example").read_text()
     keys = re.findall(r"^#([A-Z_]+)=", text, re.MULTILINE)
-    assert sorted([*keys, "DATABASE_URL"]) == sorted(settings.KEYS)
+    assert sorted([*keys, "DATABASE_URL"]) == sorted(environment.KEYS)
     assert "DATABASE_URL" in text
     (tmp_path / ".env.trial").write_text(re.sub(r"^#([A-Z_]+=)", r"\1", text, flags=re.MULTILINE))
-    loaded = settings.load("trial", root=tmp_path, environ={})
+    loaded = environment.load("trial", root=tmp_path, environ={})
     assert loaded.warnings == ()
     assert loaded.protected
     assert str(loaded.target) == "app@localhost:5432/shop"

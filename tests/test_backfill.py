@@ -325,5 +325,5 @@ def test_backfill_that_says_nothing_refuses(project: Project) -> None:
     project.script("aaaa", "", "op.run_sql('CREATE TABLE first (x int)')")
     project.script("bbbb", "aaaa", 'op.backfill("t", {"n": None})')
     with pytest.raises(ExpectedError, match="what the rows of t get in n"):
-        upgrade.upgrade(project.settings, project.database, confirm=never)
+        upgrade.upgrade(*project.settings, project.database, confirm=never)
     assert run_sql(project.database, "SELECT to_regclass('first')") == [(None,)]

@@ -10,15 +10,15 @@ import pytest
 from conftest import Project, as_text, run_sql
 
 from postgres_database.server.connection import Database
-from postgres_database.server.settings import ROOT
+from postgres_database.server.environment import ROOT
 
 ADOPT = """
 import os, signal, sys
 from pathlib import Path
-from postgres_database.history import script_files
+from postgres_database.history import project, script_files
 from postgres_database.running.runner import Runner
 from postgres_database.schema import dump
-from postgres_database.server import embedded, settings
+from postgres_database.server import embedded, environment
 from postgres_database.workflows import adoption, baseline
 
 def die(*_args, **_options):
@@ -40,8 +40,9 @@ root, point = sys.argv[1:]
 if point:
     owner, name, count, before = eval(point)
     killed(owner, name, count, before)
-loaded = settings.load("online", root=Path(root))
-result = baseline.baseline(loaded, embedded.target(loaded), "Init tables", lambda *_: True)
+loaded = environment.load("online", root=Path(root))
+here = project.load(loaded.root)
+result = baseline.baseline(here, loaded, embedded.target(loaded), "Init tables", lambda *_: True)
 print(result.revision)
 """
 

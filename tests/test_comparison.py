@@ -6,7 +6,6 @@ import pytest
 from conftest import Project, run_sql
 
 from postgres_database.drafting import autogenerate
-from postgres_database.history import project_models
 from postgres_database.schema import comparison
 from postgres_database.schema.comparison import Comparison, Frame
 from postgres_database.scratch import databases
@@ -349,12 +348,12 @@ def compare(project: Project, models: str, *sql: str) -> Comparison:
     enum = re.search(r"sa\.Enum\([^)]*name='e'\)", models)
     project.models(MODELS.replace(ENUM, enum[0] if enum else ENUM) + models)
     run_sql(project.database, PREPARE, *sql)
-    metadata = project_models.load(project.settings)
-    with databases.session(project.settings) as session:
+    metadata = project.settings.project.models()
+    with databases.session(*project.settings) as session:
         made = session.from_models(metadata)
         run_sql(made, "CREATE SCHEMA IF NOT EXISTS s")
         sides = comparison.side(project.database), comparison.side(made)
-        frame = Frame(project.settings, *sides, ())
+        frame = Frame(project.settings.project.scope, *sides, ())
         return autogenerate.compare(frame, project.database, metadata)
 
 

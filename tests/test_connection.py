@@ -31,8 +31,8 @@ from postgres_database.server.connection import (
     quoted,
 )
 from postgres_database.server.dsn import Dsn
-from postgres_database.server.programs import BINARIES, encrypting
-from postgres_database.server.settings import Settings
+from postgres_database.server.environment import Environment
+from postgres_database.server.programs import BINARIES
 from postgres_database.server.transactions import limit_waits
 
 BIN = Path(sys.executable).parent  # where `invoke` is
@@ -154,17 +154,6 @@ def stranger(request: pytest.FixtureRequest) -> Iterator[int]:
         threading.Thread(target=answer, daemon=True).start()
         yield listener.getsockname()[1]
         listener.shutdown(socket.SHUT_RDWR)
-
-
-@pytest.mark.skipif(sys.platform != "linux", reason="only there the programs get another libpq")
-@pytest.mark.parametrize("stranger", [b"N"], indirect=True)
-def test_programs_speak_tls(stranger: int) -> None:
-    """What must be encrypted is, also between pg_dump and a server; this one has no TLS."""
-    environ = encrypting(app(stranger, sslmode="require").dsn.child_environment())
-    done = subprocess.run(
-        [BINARIES / "pg_dump"], env=environ, capture_output=True, text=True, check=False
-    )
-    assert "server does not support SSL, but SSL was required" in done.stderr
 
 
 @pytest.mark.parametrize("stranger", ANSWERS.values(), ids=ANSWERS, indirect=True)
@@ -338,15 +327,15 @@ def test_quoted_identifiers(database: Database, name: str) -> None:
 
 
 @pytest.fixture
-def limits(project_settings: Settings) -> Settings:
+def limits(environment: Environment) -> Environment:
     """Settings with time limits that a test can wait for."""
-    return replace(project_settings, lock_timeout=50, statement_timeout=7000)
+    return replace(environment, lock_timeout=50, statement_timeout=7000)
 
 
 @pytest.fixture
-def project_settings(tmp_path: Path, database: Database) -> Settings:
+def environment(tmp_path: Path, database: Database) -> Environment:
     """Settings of a repository whose target is the test's database."""
-    return Settings(tmp_path, "", "from the test", database.dsn, "models:metadata")
+    return Environment(tmp_path, "", "from the test", database.dsn)
 
 
 def timeouts(connection: sa.Connection) -> tuple[str, str]:
@@ -358,7 +347,7 @@ def timeouts(connection: sa.Connection) -> tuple[str, str]:
 
 
 def test_limits_hold_in_every_transaction_and_end_with_it(
-    database: Database, limits: Settings
+    database: Database, limits: Environment
 ) -> None:
     """Each transaction begins with the limits, whatever was committed, rolled back or set before."""
     with database.connect(usual_path=True) as connection:
@@ -375,12 +364,12 @@ def test_limits_hold_in_every_transaction_and_end_with_it(
         assert timeouts(connection) == ("0", "0")
 
 
-def test_limits_that_are_not_set(database: Database, project_settings: Settings) -> None:
+def test_limits_that_are_not_set(database: Database, environment: Environment) -> None:
     """LOCK_TIMEOUT=0 waits for ever; without STATEMENT_TIMEOUT what the role or the DSN says holds."""
     for limit in ("lock_timeout", "statement_timeout"):
         run_sql(database, f"ALTER DATABASE {database.dsn.database} SET {limit} = '5s'")
     with database.connect(usual_path=True) as connection:
-        limit_waits(connection, replace(project_settings, lock_timeout=0, statement_timeout=0))
+        limit_waits(connection, replace(environment, lock_timeout=0, statement_timeout=0))
         with connection.begin():
             assert timeouts(connection) == ("0", "5s")
 
@@ -396,7 +385,7 @@ def locked(database: Database) -> Iterator[sa.Connection]:
             transaction.rollback()
 
 
-def test_a_transaction_gives_up_waiting_for_a_lock(database: Database, limits: Settings) -> None:
+def test_a_transaction_gives_up_waiting_for_a_lock(database: Database, limits: Environment) -> None:
     """In a transaction DDL gives up after LOCK_TIMEOUT, so that it does not stop all who come later."""
     run_sql(database, "CREATE TABLE t (id int)")
     with locked(database), database.connect(usual_path=True) as connection:
@@ -406,7 +395,9 @@ def test_a_transaction_gives_up_waiting_for_a_lock(database: Database, limits: S
     assert isinstance(caught.value.orig, psycopg2.errors.LockNotAvailable)
 
 
-def test_a_concurrent_index_waits_as_long_as_it_takes(database: Database, limits: Settings) -> None:
+def test_a_concurrent_index_waits_as_long_as_it_takes(
+    database: Database, limits: Environment
+) -> None:
     """In an autocommit block no limit holds: CREATE INDEX CONCURRENTLY waits and the index is valid."""
     run_sql(database, "CREATE TABLE t (id int)")
     built = threading.Event()

@@ -25,7 +25,8 @@ from postgres_database.schema.comparison import Comparison
 from postgres_database.schema.snapshot import Difference, Key
 from postgres_database.server.connection import Database
 from postgres_database.server.dsn import Dsn
-from postgres_database.server.settings import ROOT, Settings
+from postgres_database.server.environment import ROOT, Environment
+from postgres_database.server.version_table import ALEMBICS
 from postgres_database.workflows.baseline import BaselineResult
 from postgres_database.workflows.check import CheckResult, TargetCheck
 from postgres_database.workflows.drift import Drift, Drifts
@@ -36,7 +37,7 @@ from postgres_database.workflows.status import EnvironmentStatus
 from postgres_database.workflows.upgrade import UpgradeResult
 
 SHOP = Dsn({"user": "app", "host": "db", "dbname": "shop"})
-PLAIN = Settings(Path(), "x", "from .env.x", SHOP, "models:metadata")
+PLAIN = Environment(Path(), "x", "from .env.x", SHOP)
 PROTECTED = replace(PLAIN, protected=True)
 
 
@@ -107,7 +108,7 @@ ANSWERS = {
 @pytest.mark.parametrize(("settings", "typed", "answer"), ANSWERS.values(), ids=ANSWERS)
 def test_answers(
     monkeypatch: pytest.MonkeyPatch,
-    settings: Settings,
+    settings: Environment,
     typed: str,
     answer: bool,  # noqa: FBT001
 ) -> None:
@@ -132,7 +133,7 @@ def test_yes_answers_without_asking(monkeypatch: pytest.MonkeyPatch) -> None:
 @pytest.mark.parametrize("absent", ["stdin", "stdout"])
 @pytest.mark.parametrize("settings", [PLAIN, PROTECTED], ids=["plain", "protected"])
 def test_without_a_terminal_nobody_is_asked(
-    monkeypatch: pytest.MonkeyPatch, settings: Settings, absent: str
+    monkeypatch: pytest.MonkeyPatch, settings: Environment, absent: str
 ) -> None:
     """Where input or output is no terminal, --yes is required, whatever is on the input."""
     with at_a_terminal(monkeypatch, "yes\n"), Path(os.devnull).open("r+") as nothing:
@@ -255,7 +256,7 @@ def shows(text: str) -> dict[str, Callable[[], None]]:
         "current": lambda: show.current([revision], []),
         "baseline": lambda: show.baseline(
             filled(BaselineResult, place=None, unlike_models=(Key("VIEW", "s", text),)),
-            replace(PLAIN, environment=text),
+            replace(PLAIN, name=text),
         ),
         "servers": lambda: show.servers([("running", text)]),
     }
@@ -304,7 +305,7 @@ def test_warnings_leave_stdout_to_results(capsys: pytest.CaptureFixture[str]) ->
 @pytest.mark.parametrize("quiet", [True, False])
 def test_the_first_line_names_the_target(capsys: pytest.CaptureFixture[str], quiet: bool) -> None:  # noqa: FBT001
     """The line that names the target is on stdout, or on stderr where stdout is for a program."""
-    database = terminal.open_target(PLAIN, quiet=quiet)
+    database = terminal.open_target(PLAIN, ALEMBICS, quiet=quiet)
     shown = capsys.readouterr()
     assert database.dsn == SHOP
     line = "x  app@db:5432/shop  (from .env.x)\n"

@@ -45,13 +45,13 @@ def yes(*_: object) -> bool:
 def test_rows_get_the_default_that_the_models_say(project: Project) -> None:
     """Whatever its spelling: the row of before has what a new row gets, in one statement for each column."""
     project.models(BEFORE)
-    assert revision.revision(project.settings, "Init").proved
-    upgrade.upgrade(project.settings, project.database, confirm=yes)
+    assert revision.revision(*project.settings, "Init").proved
+    upgrade.upgrade(*project.settings, project.database, confirm=yes)
     run_sql(project.database, "INSERT INTO note VALUES (1)")
     project.models(AFTER.format(defaults=DEFAULTS))
-    result = revision.revision(project.settings, "Defaults")
+    result = revision.revision(*project.settings, "Defaults")
     assert result.proved, result
-    upgrade.upgrade(project.settings, project.database, confirm=yes)
+    upgrade.upgrade(*project.settings, project.database, confirm=yes)
     run_sql(project.database, "INSERT INTO note VALUES (2)")
     first, second = run_sql(project.database, "SELECT to_jsonb(note) - 'id' FROM note ORDER BY id")
     unlike = {
@@ -59,13 +59,13 @@ def test_rows_get_the_default_that_the_models_say(project: Project) -> None:
         for key, value in first[0].items()  # type: ignore[attr-defined]
         if value != second[0][key]  # type: ignore[index]
     }
-    models = project_models.load(project.settings)
+    models = project.settings.project.models()
     columns = project_models.tables(models)[0].columns
     varying = [c.name for c in columns if isinstance(c.type, (sa.DateTime, sa.Float))]
     assert sorted(unlike) == sorted(varying)
     text = "".join(path.read_text() for path in project.versions.glob("*defaults*"))
     assert text.count("SET DEFAULT") == len(varying) - 1  # what varies is filled in steps
-    assert revision.revision(project.settings, "Again").path is None
+    assert revision.revision(*project.settings, "Again").path is None
 
 
 def test_default_that_is_a_member_of_an_enum(project: Project) -> None:
@@ -77,7 +77,7 @@ def test_default_that_is_a_member_of_an_enum(project: Project) -> None:
         sa.Table('note', metadata, sa.Column('id', sa.Integer, primary_key=True),
                  sa.Column('mood', sa.Text, server_default=Mood.GOOD))
     """)
-    assert revision.revision(project.settings, "Init").proved
+    assert revision.revision(*project.settings, "Init").proved
     text = "".join(path.read_text() for path in project.versions.glob("*init*"))
     assert "op.create_table('note'" in text
     assert "CREATE TABLE" not in text
@@ -88,7 +88,7 @@ def test_proof_compares_the_values_that_rows_get(
 ) -> None:
     """A column whose default is put right after rows got another is not proved, and named."""
     project.models(BEFORE)
-    assert revision.revision(project.settings, "Init").proved
+    assert revision.revision(*project.settings, "Init").proved
     plain = trial.Trial.make
 
     def wrong(self: trial.Trial, changes: object, **options: bool) -> None:
@@ -101,6 +101,6 @@ def test_proof_compares_the_values_that_rows_get(
 
     monkeypatch.setattr(trial.Trial, "make", wrong)
     project.models(AFTER.format(defaults="[(sa.String, 'right')]"))
-    result = revision.revision(project.settings, "Wrong")
+    result = revision.revision(*project.settings, "Wrong")
     assert not result.proved
     assert "the default of column note.c0" in result.lost[0]

@@ -34,8 +34,6 @@ BODIES = {
     "AWS": "BEGIN RETURN 'AKIAIOSFODNN7EXAMPLE'; END #AKIAIOSFODNN7EXAMPLE",
     "GitHub": "BEGIN RETURN 'ghp_012345678901234567890123456789012345'; END #ghp_012345678901234567890123456789012345",
     "JWT": "BEGIN RETURN 'eyJhbGciOiJIUzI1NiJ9.eyJzdWIiOiIxMjM0In0.c2ln'; END #eyJzdWIiOiIxMjM0In0",
-    "Slack": "BEGIN RETURN 'https://hooks.slack.com/services/T0/B0/c2VjcmV0MQ'; END #c2VjcmV0MQ",
-    "short name": "BEGIN RETURN 1; -- admin / pw: S3cret-1\nEND",
     "PEM": "BEGIN RETURN '-----BEGIN RSA PRIVATE KEY-----\nMIIEow==\n-----END RSA PRIVATE KEY-----'; END #MIIEow",
     "encrypted": "BEGIN RETURN pgp_sym_decrypt(x, 'S3cret-1'); END",
     "commented": "BEGIN RETURN 1; -- the account is me, password: S3cret-1\nEND",
@@ -160,7 +158,7 @@ def test_baseline_asks_before_secrets_are_written(project: Project) -> None:
 
     def adopt(*, yes: bool) -> baseline.BaselineResult:
         return baseline.baseline(
-            project.settings, project.database, "Init", lambda q, d: answer(q, d, yes=yes)
+            *project.settings, project.database, "Init", lambda q, d: answer(q, d, yes=yes)
         )
 
     with pytest.raises(ExpectedError, match="not confirmed"):

@@ -11,7 +11,7 @@ import subprocess
 import pytest
 from conftest import Checkout
 
-from postgres_database.server.settings import ROOT
+from postgres_database.server.environment import ROOT
 
 PAGES = ["README.md", "docs/when-it-goes-wrong.md"]
 BLOCK = re.compile(

@@ -1,12 +1,9 @@
 """A database against its revision: what differs, and what brings it back."""
 
-import dataclasses
-
 import pytest
-from conftest import Project, run_sql
+from conftest import Project, changed, run_sql
 
 from postgres_database.errors import ExpectedError
-from postgres_database.history import graph
 from postgres_database.schema import snapshot
 from postgres_database.scratch import databases
 from postgres_database.workflows import check, drift, upgrade
@@ -121,19 +118,18 @@ def drifting(project: Project) -> Project:
         "from postgres_database.history import operations\n"
         "op.execute_file(__file__.removesuffix('.py') + '.sql')",
     )
-    upgrade.upgrade(project.settings, project.database, confirm=yes)
+    upgrade.upgrade(*project.settings, project.database, confirm=yes)
     return project
 
 
 def found(project: Project) -> drift.Drifts:
-    with databases.session(project.settings) as session:
-        scripts = graph.read(project.settings)
-        at = session.at(scripts, scripts.heads)
-        return drift.drifts(project.settings, project.database, at, session, repair=True)
+    with databases.session(*project.settings) as session:
+        at = session.at_head(project.settings.project)
+        return drift.drifts(project.settings.project, project.database, at, session, repair=True)
 
 
 def checked(project: Project) -> check.TargetCheck:
-    target = check.check(project.settings, project.database).target
+    target = check.check(*project.settings, project.database).target
     assert target is not None
     return target
 
@@ -243,7 +239,7 @@ def test_what_is_no_drift(drifting: Project, change: str) -> None:
 def test_excluded_objects_are_no_drift(drifting: Project) -> None:
     """What alembic.ini excludes is somebody else's business."""
     run_sql(drifting.database, "CREATE TABLE x_backup (x int)")
-    drifting.settings = dataclasses.replace(drifting.settings, exclude=("*_backup",))
+    drifting.settings = changed(drifting.settings, exclude=("*_backup",))
     assert found(drifting).objects == ()
 
 
@@ -267,5 +263,5 @@ def test_database_of_another_history(drifting: Project) -> None:
     """A revision that no script has is an error: there is nothing to compare with."""
     run_sql(drifting.database, "UPDATE alembic_version SET version_num = 'theirs'")
     with pytest.raises(ExpectedError, match="theirs"):
-        check.check(drifting.settings, drifting.database)
-    assert len(graph.read(drifting.settings).revisions) == 1
+        check.check(*drifting.settings, drifting.database)
+    assert len(drifting.settings.project.history.revisions) == 1

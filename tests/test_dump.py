@@ -156,12 +156,12 @@ def test_what_a_later_release_keeps_is_named_once(project: Project, noted: str) 
         "CREATE TABLE a (x int, y int); CREATE TABLE b (x int PRIMARY KEY); CREATE VIEW v AS TABLE a",
     )
     keep_for_itself(project.database, "srv_note", columns=column, tables=table)
-    adopted = baseline.baseline(project.settings, project.database, "adopted", lambda *_: True)
+    adopted = baseline.baseline(*project.settings, project.database, "adopted", lambda *_: True)
     said = f"the option srv_note of every one of {3 if column else 2} {noted}, which a server keeps for itself"
     assert [note for note in adopted.notes if "srv_note" in note] == [f"not in the script: {said}"]
     assert adopted.path
     assert "srv_note" not in adopted.path.with_suffix(".sql").read_text()
-    target = check.check(project.settings, project.database).target
+    target = check.check(*project.settings, project.database).target
     assert target
     assert (target.drifts.objects, target.drifts.notes) == ((), (said,))
 

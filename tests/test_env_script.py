@@ -8,7 +8,7 @@ import pytest
 from conftest import Project, fresh, run_sql
 
 from postgres_database.errors import ExpectedError
-from postgres_database.history import env_script, graph
+from postgres_database.history import env_script
 from postgres_database.preflight.preview import printed
 from postgres_database.running import runner
 from postgres_database.scratch import databases
@@ -150,7 +150,7 @@ def test_an_env_that_shares_the_connection(project: Project, other: Database, na
     env(project, other, GOOD[name])
     project.script("r2", "r1", "op.execute('CREATE TABLE two (a int)'); op.execute('SELECT 1 / 0')")
     with pytest.raises(ExpectedError, match="stopped at revision r2"):
-        upgrade.upgrade(project.settings, project.database, confirm=yes)
+        upgrade.upgrade(*project.settings, project.database, confirm=yes)
     assert run_sql(
         project.database, "SELECT version_num, to_regclass('two') FROM alembic_version"
     ) == [("r1", None)]
@@ -159,7 +159,7 @@ def test_an_env_that_shares_the_connection(project: Project, other: Database, na
     )
     steps: list[str] = []
     upgrade.upgrade(
-        project.settings,
+        *project.settings,
         project.database,
         confirm=yes,
         on_step=lambda step: steps.append(step.revision.id),
@@ -168,9 +168,9 @@ def test_an_env_that_shares_the_connection(project: Project, other: Database, na
     assert state(project.database) == [("alembic_version alembic_version_log one two",)]
     log = "SELECT string_agg(revision || ' ' || outcome, ', ' ORDER BY started) FROM alembic_version_log"
     assert run_sql(project.database, log) == [("r1 done, r2 failed, r2 done",)]
-    upgrade.downgrade(project.settings, project.database, target="base", confirm=yes)
+    upgrade.downgrade(*project.settings, project.database, target="base", confirm=yes)
     assert state(project.database) == [("alembic_version alembic_version_log",)]
-    stamp.stamp(project.settings, project.database, "r1", confirm=yes)
+    stamp.stamp(*project.settings, project.database, "r1", confirm=yes)
     assert run_sql(project.database, "SELECT version_num FROM alembic_version") == [("r1",)]
     assert state(other) == [("",)]
 
@@ -180,8 +180,8 @@ def test_an_env_that_would_run_them_elsewhere(project: Project, other: Database)
     for name, (body, what) in BAD.items():
         env(project, other, body)
         for run in (
-            lambda: upgrade.upgrade(project.settings, project.database, confirm=yes),
-            lambda: check(project.settings),
+            lambda: upgrade.upgrade(*project.settings, project.database, confirm=yes),
+            lambda: check(*project.settings),
         ):
             with pytest.raises(ExpectedError) as caught:
                 run()
@@ -191,9 +191,10 @@ def test_an_env_that_would_run_them_elsewhere(project: Project, other: Database)
         assert state(other) == [("",)], name
         assert state(project.database) == [("alembic_version_log",)], name
         (project.root / "theirs" / "env.py").write_text((project.root / "shared.py").read_text())
-        scripts = graph.read(project.settings)
-        with databases.session(project.settings) as session:
-            assert state(session.at(scripts, scripts.heads)) == [("alembic_version one two",)], name
+        with databases.session(*project.settings) as session:
+            assert state(session.at_head(project.settings.project)) == [
+                ("alembic_version one two",)
+            ], name
 
 
 @pytest.mark.parametrize("name", HALF)
@@ -202,7 +203,7 @@ def test_an_env_that_does_more_than_it_should(project: Project, other: Database,
     body, what = HALF[name]
     env(project, other, body)
     with pytest.raises(ExpectedError, match=what):
-        upgrade.upgrade(project.settings, project.database, confirm=yes)
+        upgrade.upgrade(*project.settings, project.database, confirm=yes)
     assert run_sql(project.database, "SELECT version_num FROM alembic_version") == [("r1",)]
 
 
@@ -211,10 +212,10 @@ def test_an_env_that_hides_what_scripts_raise(project: Project, other: Database)
     env(project, other, "try:\n    scripts(given)\nexcept Exception:\n    pass")
     project.script("r2", "r1", "op.execute('SELECT 1 / 0')")
     with pytest.raises(ExpectedError, match="stopped at revision r2") as caught:
-        upgrade.upgrade(project.settings, project.database, confirm=yes)
+        upgrade.upgrade(*project.settings, project.database, confirm=yes)
     assert "env.py caught what the script raised" in caught.value.cause
     with pytest.raises(ExpectedError, match="stopped at revision r2"):
-        check(project.settings)
+        check(*project.settings)
 
 
 def test_printing_connects_nowhere_it_matters(project: Project, other: Database) -> None:
@@ -222,14 +223,16 @@ def test_printing_connects_nowhere_it_matters(project: Project, other: Database)
     for body in ("by_itself()", OFFLINE, SHARED):
         env(project, other, body)
         project.script("r2", "r1", "op.execute(\"DELETE FROM one WHERE 'a%' LIKE 'b'\")")
-        plan = graph.read(project.settings).revisions
-        texts = [step.statements for step in printed(project.settings, "upgrade", plan)]
+        plan = project.settings.project.history.revisions
+        texts = [step.statements for step in printed(project.settings.project, "upgrade", plan)]
         assert texts == [("CREATE TABLE one (a int)",), ("DELETE FROM one WHERE 'a%' LIKE 'b'",)], (
             body
         )
         assert state(other) == [("",)]
-        assert "CREATE TABLE one" in runner.offline(project.settings, "upgrade", "base", "r1")
+        assert "CREATE TABLE one" in runner.offline(
+            project.settings.project, "upgrade", "base", "r1"
+        )
     for body in ("pass", "{}['DATABASE_URL']", "sys.exit()"):
         env(project, other, body)
         with pytest.raises(ExpectedError, match=r"theirs/env\.py"):
-            runner.offline(project.settings, "upgrade", "base", "r1")
+            runner.offline(project.settings.project, "upgrade", "base", "r1")

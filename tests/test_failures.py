@@ -19,7 +19,7 @@ KILL_OTHERS = "op.execute('SELECT pg_terminate_backend(pg_backend_pid())')\n"
 
 def failed(project: Project) -> ExpectedError:
     with pytest.raises(ExpectedError) as caught:
-        upgrade.upgrade(project.settings, project.database, confirm=yes)
+        upgrade.upgrade(*project.settings, project.database, confirm=yes)
     return caught.value
 
 
@@ -52,7 +52,7 @@ def test_lost_connection_is_told_in_the_words_of_the_server(project: Project, sc
     assert "the server answers again" in error.cause
     assert error.hint.startswith("invoke upgrade   (with what else")
     project.script("bbbb", "aaaa")
-    upgrade.upgrade(project.settings, project.database, confirm=yes)
+    upgrade.upgrade(*project.settings, project.database, confirm=yes)
 
 
 def test_listener_of_the_application_is_named(project: Project) -> None:
@@ -93,24 +93,25 @@ def test_script_that_is_gone_is_told_with_who_ran_it(project: Project) -> None:
     project.script("aaaa", "", "op.execute('CREATE TABLE t ()')")
     gone = project.script("bbbb", "aaaa")
     settings, database = project.settings, project.database
-    upgrade.upgrade(settings, database, confirm=yes)
+    upgrade.upgrade(*settings, database, confirm=yes)
     ((who, host),) = run_sql(
         database, "SELECT who, host FROM alembic_version_log WHERE revision = 'bbbb'"
     )
     gone.unlink()
+    settings = project.settings  # reads the scripts anew
     told = f"bbbb was run by {who} on {host}, 2"
     assert told in failed(project).cause
     assert "-Sbbbb" in failed(project).hint
     for command in (
-        lambda: upgrade.downgrade(settings, database, confirm=yes),
-        lambda: stamp.stamp(settings, database, "aaaa", confirm=yes),
-        lambda: check.check(settings, database),
-        lambda: baseline.baseline(settings, database, "x", yes),
+        lambda: upgrade.downgrade(*settings, database, confirm=yes),
+        lambda: stamp.stamp(*settings, database, "aaaa", confirm=yes),
+        lambda: check.check(*settings, database),
+        lambda: baseline.baseline(*settings, database, "x", yes),
     ):
         with pytest.raises(ExpectedError) as caught:
             command()
         assert told in caught.value.cause
-    assert told in status._look(settings, History()).fault
+    assert told in status._look(settings.environment, History()).fault
     run_sql(database, "DELETE FROM alembic_version_log")
     assert "the log of the database does not say" in failed(project).cause
 

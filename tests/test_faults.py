@@ -1,6 +1,5 @@
 """No crash spoils an upgrade, and runners beside each other do not meet: with real processes and kill -9."""
 
-import dataclasses
 import os
 import shutil
 import signal
@@ -14,7 +13,7 @@ from pathlib import Path
 import faults
 import psutil
 import pytest
-from conftest import Project, cheap_server, fresh, run_sql
+from conftest import Project, changed, cheap_server, fresh, run_sql
 
 from postgres_database.schema import dump
 from postgres_database.server.connection import Database
@@ -206,7 +205,7 @@ def test_five_runners_at_once_in_many_rounds(mixed: Project, server: Database) -
 def test_live_traffic_goes_on_while_a_lock_is_not_to_be_had(mixed: Project) -> None:
     """While a long transaction keeps a table, an upgrade tries again and again, and never keeps others waiting long."""
     faults.upgraded(mixed, target="aaaa")
-    settings = dataclasses.replace(mixed.settings, lock_timeout=100)
+    settings = changed(mixed.settings, lock_timeout=100)
     mixed.settings = settings
     told: list[str] = []
     longest = 0.0

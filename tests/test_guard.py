@@ -5,7 +5,6 @@ from conftest import Project, run_sql
 from test_upgrade import yes
 
 from postgres_database.errors import ExpectedError
-from postgres_database.history import graph
 from postgres_database.running import guard
 from postgres_database.scratch import databases
 from postgres_database.workflows import upgrade
@@ -21,14 +20,14 @@ CURSOR = "cursor = op.get_bind().connection.cursor()\n"
 def made(project: Project) -> None:
     """Let the target be at the first revision."""
     project.script("aaaa", "", MAKE)
-    upgrade.upgrade(project.settings, project.database, confirm=yes)
+    upgrade.upgrade(*project.settings, project.database, confirm=yes)
 
 
 def refused(project: Project, script: str) -> ExpectedError:
     """Return how an upgrade ends by this script, which is not stamped."""
     project.script("bbbb", "aaaa", script)
     with pytest.raises(ExpectedError) as caught:
-        upgrade.upgrade(project.settings, project.database, confirm=yes)
+        upgrade.upgrade(*project.settings, project.database, confirm=yes)
     assert caught.value.hint
     return caught.value
 
@@ -109,11 +108,11 @@ def test_control_is_refused_before_the_first_script(project: Project) -> None:
     project.script("aaaa", "", MAKE)
     project.script("bbbb", "aaaa", "op.execute('COMMIT')")
     with pytest.raises(ExpectedError, match="must not run"):
-        upgrade.upgrade(project.settings, project.database, confirm=yes)
+        upgrade.upgrade(*project.settings, project.database, confirm=yes)
     assert run_sql(project.database, "SELECT to_regclass('n')") == [(None,)]
     with pytest.raises(ExpectedError, match="must not run"):
         upgrade.offline(
-            project.settings, lambda: project.database, verb="upgrade", target="base:head"
+            *project.settings, lambda: project.database, verb="upgrade", target="base:head"
         )
 
 
@@ -148,7 +147,7 @@ def test_script_may_isolate_its_transaction(project: Project) -> None:
     """What may only be set before the first query of a transaction can be set."""
     made(project)
     project.script("bbbb", "aaaa", ISOLATED + ADD)
-    upgrade.upgrade(project.settings, project.database, confirm=yes)
+    upgrade.upgrade(*project.settings, project.database, confirm=yes)
     assert rows(project) == [(1, "bbbb")]
 
 
@@ -171,7 +170,7 @@ def test_error_within_a_session_is_what_is_told(project: Project) -> None:
     assert "division by zero" in error.cause
     assert rows(project) == [(0, "aaaa")]
     project.script("bbbb", "aaaa", ADD + orm + "    s.execute(sa.text('UPDATE n SET x = x + 1'))")
-    upgrade.upgrade(project.settings, project.database, confirm=yes)
+    upgrade.upgrade(*project.settings, project.database, confirm=yes)
     assert rows(project) == [(2, "bbbb")]
 
 
@@ -179,12 +178,11 @@ def test_scratch_databases_refuse_it_too(project: Project) -> None:
     """The proof of a script stops where an upgrade would."""
     project.script("aaaa", "", MAKE)
     project.script("bbbb", "aaaa", ADD + "op.get_bind().commit()")
-    scripts = graph.read(project.settings)
     with (
-        databases.session(project.settings) as session,
+        databases.session(*project.settings) as session,
         pytest.raises(ExpectedError, match="must not run commit"),
     ):
-        session.at(scripts, ["bbbb"])
+        session.at(project.settings.project, ["bbbb"])
 
 
 def test_procedure_that_commits_is_a_step(project: Project) -> None:
@@ -196,5 +194,5 @@ def test_procedure_that_commits_is_a_step(project: Project) -> None:
     assert "op.online" in error.hint
     assert rows(project) == [(0, "aaaa")]
     project.script("bbbb", "aaaa", f"with op.online():\n    op.execute('{block}')")
-    upgrade.upgrade(project.settings, project.database, confirm=yes)
+    upgrade.upgrade(*project.settings, project.database, confirm=yes)
     assert rows(project) == [(1, "bbbb")]

@@ -12,8 +12,7 @@ from test_upgrade import yes
 
 from postgres_database.errors import ExpectedError
 from postgres_database.online.backfill import Backfill
-from postgres_database.server import programs
-from postgres_database.server import settings as settings_module
+from postgres_database.server import environment, programs
 from postgres_database.server.connection import Database
 from postgres_database.workflows import stamp, upgrade
 
@@ -34,7 +33,7 @@ COUNTED = "SELECT n FROM other"
 
 
 def move(project: Project, target: str = "head") -> None:
-    upgrade.upgrade(project.settings, project.database, target=target, confirm=yes)
+    upgrade.upgrade(*project.settings, project.database, target=target, confirm=yes)
 
 
 def undo(project: Project, target: str = "-1") -> list[str]:
@@ -45,7 +44,7 @@ def undo(project: Project, target: str = "-1") -> list[str]:
         shown.extend(details)
         return True
 
-    upgrade.downgrade(project.settings, project.database, target=target, confirm=confirm)
+    upgrade.downgrade(*project.settings, project.database, target=target, confirm=confirm)
     return shown
 
 
@@ -77,7 +76,7 @@ def test_column_that_was_undone_is_filled_again(half: Project, script: str) -> N
     assert any("b3 was interrupted" in line for line in undo(half))
     run_sql(half.database, "INSERT INTO gate DEFAULT VALUES")
     told: list[str] = []
-    upgrade.upgrade(half.settings, half.database, confirm=yes, on_progress=told.append)
+    upgrade.upgrade(*half.settings, half.database, confirm=yes, on_progress=told.append)
     assert run_sql(half.database, EMPTY) == [(0,)]
     assert any("all its steps are run" in line for line in told)
 
@@ -158,16 +157,16 @@ def test_stamps_and_backups_end_it(
     run_sql(database, drop)
     match how:
         case "stamp":
-            stamp.stamp(settings, database, "b2", confirm=yes)
+            stamp.stamp(*settings, database, "b2", confirm=yes)
         case "alembic":
-            monkeypatch.setattr(settings_module, "load", lambda: settings)
+            monkeypatch.setattr(environment, "load", lambda **_: settings.environment)
             monkeypatch.setattr("logging.config.fileConfig", lambda *_, **__: None)
             for revision in ("b1", "b2"):
                 command.stamp(Config(half.root / "alembic.ini"), revision)
         case "by hand":
             run_sql(database, "ALTER TABLE t DROP c; UPDATE alembic_version SET version_num = 'b1'")
         case "forward":
-            stamp.stamp(settings, database, "b3", confirm=yes)
+            stamp.stamp(*settings, database, "b3", confirm=yes)
             run_sql(database, "UPDATE alembic_version SET version_num = 'b2'")
         case _:
             restored(database)
@@ -195,7 +194,7 @@ def test_clone_goes_on(half: Project, server: Database) -> None:
         connection.exec_driver_sql(f"CREATE DATABASE {name} TEMPLATE {half.database.dsn.database}")
         try:
             clone = Database(server.dsn.with_parts(dbname=name), "test")
-            upgrade.upgrade(half.settings, clone, confirm=yes)
+            upgrade.upgrade(*half.settings, clone, confirm=yes)
             assert run_sql(clone, COUNTED) == [(1,)]
         finally:
             connection.exec_driver_sql(f"DROP DATABASE {name} WITH (FORCE)")

@@ -13,7 +13,7 @@ from hypothesis import assume, example, given
 from hypothesis import strategies as st
 
 from postgres_database.errors import ExpectedError
-from postgres_database.history import graph, script_errors
+from postgres_database.history import script_errors
 from postgres_database.history.graph import History, Revision, tips
 from postgres_database.running import runner
 from postgres_database.scratch import templates
@@ -339,7 +339,7 @@ def test_scripts_are_read(project: Project) -> None:
     path.write_text(path.read_text().replace("Message of eeee", "größer 100% [bold] 'x'\n\nmore"))
     path = project.script("ffff", "bbbb")
     path.write_text(path.read_text() + "\ndepends_on = 'side'\n")
-    scripts = graph.read(project.settings)
+    scripts = project.settings.project.history
     assert scripts.heads == ("eeee", "ffff")
     assert scripts["cccc"] == Revision(
         "cccc",
@@ -363,14 +363,14 @@ def test_what_an_editor_leaves_behind_is_no_script(project: Project) -> None:
     """A link to nowhere, which Emacs makes while a script is being edited, is not read."""
     project.script("aaaa")
     (project.versions / ".#aaaa.py").symlink_to("somebody@somewhere.1")
-    assert graph.read(project.settings).heads == ("aaaa",)
+    assert project.settings.project.history.heads == ("aaaa",)
 
 
 def test_names_of_a_script_that_mean_something_else(project: Project) -> None:
     """A script by hand may have a table of its own under the name `roles`."""
     script = project.script("aaaa")
     script.write_text(script.read_text() + "\nroles = sa.table('roles')\nobjects = 'none'\n")
-    (revision,) = graph.read(project.settings).revisions
+    (revision,) = project.settings.project.history.revisions
     assert (revision.roles, revision.objects) == ((), ())
 
 
@@ -380,7 +380,7 @@ def test_other_files_are_no_scripts(project: Project) -> None:
     for name in (".#aaaa.py", "aaaa.py~", ".aaaa.py.swp", ".gitkeep", "notes.txt"):
         (project.versions / name).write_text("revision = 'cccc'\ndef (")
     (project.versions / "folder").mkdir()
-    assert [revision.id for revision in graph.read(project.settings).revisions] == ["aaaa"]
+    assert [revision.id for revision in project.settings.project.history.revisions] == ["aaaa"]
 
 
 # What stands in the script bbbb, which follows aaaa → what is said.
@@ -420,26 +420,26 @@ def test_broken_scripts(project: Project, text: str, place: str, words: str) -> 
     """A script that cannot be read, or does not fit, is an error with its file and line, once mended read."""
     project.script("aaaa")
     (project.versions / "bbbb.py").write_text(text)
-    error = refused(lambda: graph.read(project.settings))
+    error = refused(lambda: project.settings.project.history)
     assert place in str(error)
     assert words in str(error)
     project.script("bbbb", "aaaa")
-    assert ids(graph.read(project.settings).revisions) == "aaaa bbbb"
+    assert ids(project.settings.project.history.revisions) == "aaaa bbbb"
 
 
 def test_a_circle_of_scripts(project: Project) -> None:
     """Scripts that follow each other in a circle are an error that names them."""
     project.script("aaaa", "bbbb")
     project.script("bbbb", "aaaa")
-    assert "aaaa, bbbb" in refused(lambda: graph.read(project.settings)).cause
+    assert "aaaa, bbbb" in refused(lambda: project.settings.project.history).cause
 
 
 def test_scripts_that_are_not_set_up(project: Project) -> None:
     """Without alembic.ini or migration/ it is said how to get them back."""
     shutil.rmtree(project.root / "migration")
-    assert refused(lambda: graph.read(project.settings)).hint == "invoke init"
+    assert refused(lambda: project.settings.project.history).hint == "invoke init"
     (project.root / "alembic.ini").unlink()
-    assert refused(lambda: graph.read(project.settings)).hint == "git checkout alembic.ini"
+    assert refused(lambda: project.settings.project.history).hint == "git checkout alembic.ini"
 
 
 @pytest.mark.parametrize(
@@ -450,7 +450,7 @@ def test_scripts_that_are_not_set_up(project: Project) -> None:
 def test_other_errors_pass(project: Project, error: Exception) -> None:
     """An error that does not come from a script is not taken for one, so that it can be found."""
     project.script("aaaa")
-    with pytest.raises(type(error)) as caught, script_errors.told(project.settings):
+    with pytest.raises(type(error)) as caught, script_errors.told(project.settings.project.root):
         raise error
     assert caught.value is error
 
@@ -460,7 +460,7 @@ def test_fingerprints(project: Project) -> None:
     first, second = project.script("aaaa"), project.script("bbbb", "aaaa")
 
     def hashes(*more: str) -> list[str]:
-        return templates.fingerprints(graph.read(project.settings).revisions, *more)
+        return templates.fingerprints(project.settings.project.history.revisions, *more)
 
     before = hashes()
     assert len({*before}) == 3
@@ -479,17 +479,17 @@ def test_scripts_in_subfolders_are_not_overlooked(project: Project) -> None:
     old = project.versions / "old"
     old.mkdir()
     project.script("zzzz", "yyyy").rename(old / "zzzz.py")
-    assert graph.read(project.settings).head == "aaaa"
+    assert project.settings.project.history.head == "aaaa"
     project.script("bbbb", "aaaa").rename(old / "bbbb.py")
     with pytest.raises(ExpectedError, match="scripts in subfolders are not read") as caught:
-        graph.read(project.settings)
+        _ = project.settings.project.history
     assert caught.value.cause == "migration/versions/old/bbbb.py is revision bbbb"
     ini = project.root / "alembic.ini"
     setting = "recursive_version_locations = true"
     assert setting in caught.value.hint
     (old / "zzzz.py").unlink()
     ini.write_text(ini.read_text().replace("[alembic]\n", f"[alembic]\n{setting}\n"))
-    assert graph.read(project.settings).head == "bbbb"
+    assert project.settings.project.history.head == "bbbb"
 
 
 def test_several_bases_are_told_apart_from_branches(project: Project) -> None:
@@ -497,10 +497,10 @@ def test_several_bases_are_told_apart_from_branches(project: Project) -> None:
     project.script("aaaa")
     path = project.script("bbbb")
     path.write_text(path.read_text().replace("down_revision", 'depends_on = "aaaa"\ndown_revision'))
-    assert graph.read(project.settings).head == "bbbb"
+    assert project.settings.project.history.head == "bbbb"
     project.script("cccc", "aaaa")
     with pytest.raises(ExpectedError, match="2 heads") as caught:
-        _ = graph.read(project.settings).head
+        _ = project.settings.project.history.head
     assert "it begins at 2 revisions: aaaa, bbbb" in caught.value.cause
     assert "invoke upgrade --target heads" in caught.value.hint
 
@@ -511,4 +511,4 @@ def test_alembic_is_not_asked_for_the_current_revision(
 ) -> None:
     """What asks a database is not run where env.py would choose which."""
     with pytest.raises(ExpectedError, match="does not know which revision"):
-        runner.alembic(project.settings, name, argument)
+        runner.alembic(project.settings.project, name, argument)

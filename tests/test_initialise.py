@@ -7,8 +7,7 @@ import pytest
 from conftest import Project
 
 from postgres_database.errors import ExpectedError
-from postgres_database.history import graph
-from postgres_database.server.settings import ROOT
+from postgres_database.server.environment import ROOT
 from postgres_database.workflows import initialise
 
 
@@ -27,25 +26,25 @@ def never(question: str, _details: object) -> bool:
 def test_migration_that_is_set_up_is_left_alone(project: Project) -> None:
     """Where everything is there, nothing is made or removed."""
     project.script("aaaa")
-    assert initialise.init(project.settings, never) == initialise.InitResult((), ())
+    assert initialise.init(project.settings.project, never) == initialise.InitResult((), ())
     assert project.scripts() == ["aaaa.py"]
 
 
 def test_missing_migration_is_made(project: Project) -> None:
     """Where there is none, migration/ is made so that Alembic can read it."""
     shutil.rmtree(project.root / "migration")
-    result = initialise.init(project.settings, never)
+    result = initialise.init(project.settings.project, never)
     assert [str(path) for path in result.created] == [
         "migration/env.py",
         "migration/script.py.mako",
     ]
-    assert graph.read(project.settings).head == "base"
+    assert project.settings.project.history.head == "base"
 
 
 def test_own_files_are_never_overwritten(project: Project) -> None:
     """A team's own env.py stays, also with --fresh."""
     (project.root / "migration" / "env.py").write_text("# ours\n")
-    initialise.init(project.settings, yes, fresh=True)
+    initialise.init(project.settings.project, yes, fresh=True)
     assert (project.root / "migration" / "env.py").read_text() == "# ours\n"
 
 
@@ -54,7 +53,7 @@ def test_fresh_removes_the_history(project: Project) -> None:
     project.script("aaaa")
     (project.versions / "aaaa.sql").write_text("SELECT 1;\n")
     (project.versions / "notes.txt").write_text("kept\n")
-    initialise.init(project.settings, yes, fresh=True)
+    initialise.init(project.settings.project, yes, fresh=True)
     assert project.scripts() == []
     assert (project.versions / "notes.txt").exists()
 
@@ -63,7 +62,7 @@ def test_fresh_needs_a_yes(project: Project) -> None:
     """Without a yes the history stays."""
     project.script("aaaa")
     with pytest.raises(ExpectedError, match="not confirmed"):
-        initialise.init(project.settings, no, fresh=True)
+        initialise.init(project.settings.project, no, fresh=True)
     assert project.scripts() == ["aaaa.py"]
 
 
@@ -79,7 +78,7 @@ def test_script_location_is_honoured(project: Project) -> None:
     shutil.rmtree(project.root / "migration")
     ini = project.root / "alembic.ini"
     ini.write_text(ini.read_text().replace("%(here)s/migration", "%(here)s/src/db"))
-    result = initialise.init(project.settings, never)
+    result = initialise.init(project.settings.project, never)
     assert [str(path) for path in result.created] == ["src/db/env.py", "src/db/script.py.mako"]
     assert not (project.root / "migration").exists()
-    assert graph.read(project.settings).head == "base"
+    assert project.settings.project.history.head == "base"

@@ -12,7 +12,7 @@ from conftest import Checkout, ready_venv
 from invoke import Collection
 
 import tasks
-from postgres_database.server.settings import KEYS, ROOT
+from postgres_database.server.environment import KEYS, ROOT
 
 
 def test_make_has_every_command() -> None:

@@ -1,15 +1,13 @@
 """What people mistype or do not know: the error names the right cause and the right next step."""
 
-import dataclasses
 from pathlib import Path
 
 import pytest
-from conftest import PASSWORD, Project, run_sql
+from conftest import PASSWORD, Project, changed, run_sql
 
 from postgres_database.errors import ExpectedError
-from postgres_database.history import graph, project_models
 from postgres_database.running import runner
-from postgres_database.server import privileges, settings
+from postgres_database.server import environment, privileges
 from postgres_database.server.connection import Database
 from postgres_database.workflows import upgrade
 
@@ -23,10 +21,10 @@ def test_an_environment_that_is_misspelt(tmp_path: Path) -> None:
     for name in ("production", "staging"):
         (tmp_path / f".env.{name}").touch()
     with pytest.raises(ExpectedError) as caught:
-        settings.load("prodcution", root=tmp_path, environ={})
+        environment.load("prodcution", root=tmp_path, environ={})
     assert caught.value.hint.startswith("the same command with --env production ")
     with pytest.raises(ExpectedError) as caught:
-        settings.load("qa", root=tmp_path, environ={})
+        environment.load("qa", root=tmp_path, environ={})
     assert caught.value.hint.startswith("cp .env.example .env.qa ")
 
 
@@ -35,15 +33,15 @@ def test_a_revision_that_is_misspelt(project: Project, name: str) -> None:
     """Every command that takes a revision says that there is none, and which is near; no script is blamed."""
     project.script("d92233541b7a")
     for call in (
-        lambda: runner.alembic(project.settings, name, "d92233451b7a"),
-        lambda: runner.alembic(project.settings, "history", rev_range="d92233451b7a:head"),
-        lambda: graph.read(project.settings).pending([], "d92233451b7a"),
+        lambda: runner.alembic(project.settings.project, name, "d92233451b7a"),
+        lambda: runner.alembic(project.settings.project, "history", rev_range="d92233451b7a:head"),
+        lambda: project.settings.project.history.pending([], "d92233451b7a"),
     ):
         with pytest.raises(ExpectedError, match="there is no revision 'd92233451b7a'") as caught:
             call()
         assert "did you mean d92233541b7a  Message of d92233541b7a?" in caught.value.cause
     with pytest.raises(ExpectedError, match="invoke history cannot do that"):
-        runner.alembic(project.settings, "history", rev_range="head")
+        runner.alembic(project.settings.project, "history", rev_range="head")
 
 
 CONFLICT = "x = (\n<<<<<<< HEAD\n    1\n=======\n    2\n>>>>>>> theirs\n)\n"
@@ -55,7 +53,7 @@ def test_a_script_with_the_markers_of_a_merge_conflict(project: Project) -> None
     path.write_text(path.read_text() + CONFLICT)
     line = path.read_text().splitlines().index("<<<<<<< HEAD") + 1
     with pytest.raises(ExpectedError) as caught:
-        graph.read(project.settings)
+        _ = project.settings.project.history
     assert caught.value.what == (
         f"migration/versions/aaaa.py, line {line} has the markers of a merge conflict"
     )
@@ -72,9 +70,9 @@ def test_a_script_with_the_markers_of_a_merge_conflict(project: Project) -> None
 def test_models_that_are_no_python(project: Project, text: str, cause: str, hint: str) -> None:
     """File and line of models that cannot be compiled are named."""
     project.models(text)
-    module = project.settings.target_metadata.partition(":")[0]
+    module = project.settings.project.target_metadata.partition(":")[0]
     with pytest.raises(ExpectedError) as caught:
-        project_models.load(project.settings)
+        project.settings.project.models()
     assert caught.value.cause.startswith(f"{module}.py, {cause}")
     assert caught.value.hint.startswith(hint)
 
@@ -86,14 +84,14 @@ def test_a_role_that_may_not_create(project: Project) -> None:
     app = Database(
         project.database.dsn.with_parts(user="app", password=PASSWORD), "app", "from a test"
     )
-    ours = dataclasses.replace(project.settings, target=app.dsn)
+    ours = changed(project.settings, target=app.dsn)
     with pytest.raises(ExpectedError) as caught:
-        upgrade.upgrade(ours, app, confirm=yes)
+        upgrade.upgrade(*ours, app, confirm=yes)
     assert "permission denied for schema public" in caught.value.cause
     command = "invoke psql --command 'GRANT USAGE, CREATE ON SCHEMA public TO app'"
     assert caught.value.hint.startswith(command)
     run_sql(project.database, command.split("'")[1])
-    assert upgrade.upgrade(ours, app, confirm=yes).after == ("aaaa",)
+    assert upgrade.upgrade(*ours, app, confirm=yes).after == ("aaaa",)
 
 
 @pytest.mark.parametrize(

@@ -1,16 +1,14 @@
 """Scripts run under the naming convention of the models, everywhere, as they do under plain Alembic."""
 
-import dataclasses
 import os
 import subprocess
 import sys
 import textwrap
 
 import pytest
-from conftest import Project, fresh, run_sql
+from conftest import Project, changed, fresh, run_sql
 
 from postgres_database.errors import ExpectedError
-from postgres_database.history import graph
 from postgres_database.running import runner
 from postgres_database.schema import dump, snapshot
 from postgres_database.scratch import databases
@@ -112,7 +110,7 @@ def made(database: Database) -> snapshot.Snapshot:
 
 def up(project: Project) -> snapshot.Snapshot:
     """Bring the target to the head and return what it is."""
-    upgrade.upgrade(project.settings, project.database, confirm=lambda *_: True)
+    upgrade.upgrade(*project.settings, project.database, confirm=lambda *_: True)
     return made(project.database)
 
 
@@ -120,7 +118,7 @@ def of_alembic(project: Project, database: Database, name: str) -> snapshot.Snap
     """Run the same scripts by plain Alembic and return what they make."""
     plain = project.root / "plain"
     plain.mkdir()
-    module = project.settings.target_metadata.partition(":")[0]
+    module = project.settings.project.target_metadata.partition(":")[0]
     parts = database.dsn.parts
     (plain / "env.py").write_text(ENV.format(module=module, name=name, parts=dict(parts)))
     ini = project.root / "plain.ini"
@@ -141,7 +139,7 @@ def of_alembic(project: Project, database: Database, name: str) -> snapshot.Snap
 
 def made_by_print(project: Project, database: Database) -> snapshot.Snapshot:
     """Run what the history is printed as, and return what it makes."""
-    text = runner.offline(project.settings, "upgrade", "base", "head")
+    text = runner.offline(project.settings.project, "upgrade", "base", "head")
     with database.connect(autocommit=True, usual_path=True) as connection:
         for statement in statements(text):
             connection.connection.cursor().execute(statement)
@@ -157,8 +155,8 @@ def test_upgrade_makes_what_plain_alembic_makes(
     if name == "metadatas":  # without the convention, the others drop what has other names
         project.script("r2", "r1")
         project.script("r3", "r2")
-    models = project.settings.target_metadata.partition(":")[0]
-    project.settings = dataclasses.replace(project.settings, target_metadata=f"{models}:{name}")
+    models = project.settings.project.target_metadata.partition(":")[0]
+    project.settings = changed(project.settings, target_metadata=f"{models}:{name}")
     with fresh(server) as other:
         assert up(project) == of_alembic(project, other, name)
     found = {str(key) for key in made(project.database).objects}
@@ -177,20 +175,17 @@ def test_every_way_to_run_a_script_names_alike(project: Project, server: Databas
         assert up(project) == upgraded
         with fresh(server) as printed:
             assert made_by_print(project, printed) == upgraded
-        known = graph.read(project.settings)
-        with databases.session(project.settings) as session:
-            assert made(session.at(known, known.heads)) == upgraded
-        checked = check(project.settings, online).target
+        with databases.session(*project.settings) as session:
+            assert made(session.at_head(project.settings.project)) == upgraded
+        checked = check(*project.settings, online).target
         assert checked
         assert not checked.drifts.objects
-        upgrade.downgrade(project.settings, online, target="base", confirm=lambda *_: True)
+        upgrade.downgrade(*project.settings, online, target="base", confirm=lambda *_: True)
 
 
 def test_models_are_loaded_only_where_a_script_names_something(project: Project) -> None:
     """A script of SQL needs no models; where they are needed and cannot be loaded, nothing of the script is done."""
-    project.settings = dataclasses.replace(
-        project.settings, target_metadata="no_such.module:metadata"
-    )
+    project.settings = changed(project.settings, target_metadata="no_such.module:metadata")
     project.script("r1", "", "op.execute('CREATE TABLE a (b int UNIQUE)')")
     up(project)
     project.script("r2", "r1", "op.execute('DROP TABLE a'); op.create_index(None, 'a', ['b'])")
@@ -203,4 +198,4 @@ def test_models_are_loaded_only_where_a_script_names_something(project: Project)
         project.database, "SELECT to_regclass('a') IS NULL, version_num FROM alembic_version"
     ) == [(False, "r1")]
     with pytest.raises(ExpectedError, match="cannot be loaded"):
-        runner.offline(project.settings, "upgrade", "r1", "r2")
+        runner.offline(project.settings.project, "upgrade", "r1", "r2")

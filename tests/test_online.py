@@ -81,11 +81,11 @@ def online(project: Project, statement: str) -> None:
     project.script("aaaa")
     body = f"with op.online():\n    op.run_sql({statement!r})"
     project.script("bbbb", "aaaa", body)
-    upgrade.upgrade(project.settings, project.database, target="aaaa", confirm=yes)
+    upgrade.upgrade(*project.settings, project.database, target="aaaa", confirm=yes)
 
 
 def run(project: Project) -> None:
-    upgrade.upgrade(project.settings, project.database, confirm=yes, on_wait=pytest.fail)
+    upgrade.upgrade(*project.settings, project.database, confirm=yes, on_wait=pytest.fail)
 
 
 @STATEMENTS
@@ -211,7 +211,7 @@ def test_what_rows_break_leaves_nothing(
     schema = dump.dump(project.database)
     online(project, statement)
     with pytest.raises(ExpectedError, match="upgrade stopped at revision bbbb"):
-        upgrade.upgrade(project.settings, project.database, confirm=yes, skip_row_checks=True)
+        upgrade.upgrade(*project.settings, project.database, confirm=yes, skip_row_checks=True)
     assert dump.dump(project.database) == schema
 
 
@@ -247,7 +247,7 @@ def test_role_with_time_limits_builds_an_index(project: Project) -> None:
             told.append(who)
             reading.rollback()
 
-        upgrade.upgrade(project.settings, project.database, confirm=yes, on_wait=release)
+        upgrade.upgrade(*project.settings, project.database, confirm=yes, on_wait=release)
     assert "SELECT * FROM u" in told[0]
     assert run_sql(project.database, "SELECT count(*) FROM pg_index WHERE NOT indisvalid") == [(0,)]
     assert run_sql(project.database, "SELECT to_regclass('i')") == [("i",)]
@@ -265,7 +265,7 @@ def test_who_is_waited_for_is_told_live(project: Project) -> None:
             told.append(who)
             writing.rollback()
 
-        upgrade.upgrade(project.settings, project.database, confirm=yes, on_wait=release)
+        upgrade.upgrade(*project.settings, project.database, confirm=yes, on_wait=release)
     assert "idle in transaction" in told[0]
     assert "UPDATE t SET b = … WHERE id = …" in told[0]
     assert "secret" not in told[0]
@@ -306,7 +306,7 @@ def test_online_block_as_sql(project: Project) -> None:
     body = "\n".join(f"    op.run_sql({statement!r})" for _, statement in CASES.values())
     project.script("bbbb", "aaaa", f"with op.online():\n{body}\n    op.execute('SELECT 1')")
     sql = upgrade.offline(
-        project.settings, lambda: project.database, verb="upgrade", target="aaaa:bbbb"
+        *project.settings, lambda: project.database, verb="upgrade", target="aaaa:bbbb"
     )
     outside = sql.partition("COMMIT;")[2].partition("BEGIN;")[0]
     for expected in (
@@ -328,7 +328,7 @@ def test_downgrade_is_online_too(project: Project) -> None:
     down = "with op.online():\n    op.drop_index('i')\n    op.create_index('j', 't', ['b'])"
     project.script("bbbb", "aaaa", "pass", down)
     run(project)
-    upgrade.downgrade(project.settings, project.database, confirm=yes)
+    upgrade.downgrade(*project.settings, project.database, confirm=yes)
     names = "SELECT relname FROM pg_class WHERE relname IN ('i', 'j')"
     assert run_sql(project.database, names) == [("j",)]
 

@@ -6,14 +6,15 @@ from collections.abc import Sequence
 import pytest
 from conftest import Project
 
-from postgres_database.history import graph
 from postgres_database.preflight.preview import Printed, printed
 
 
 def of(project: Project, upgrade: str) -> Printed:
     """Return what a script runs whose upgrade is this."""
     project.script("aaaa", "", upgrade)
-    (step,) = printed(project.settings, "upgrade", graph.read(project.settings).revisions)
+    (step,) = printed(
+        project.settings.project, "upgrade", project.settings.project.history.revisions
+    )
     return step
 
 
@@ -66,10 +67,10 @@ def test_each_revision_has_its_own(project: Project) -> None:
     project.script("bbbb", "aaaa", "op.execute('SELECT 2')", "undefined_name()")
     project.script("cccc", "aaaa", "op.execute('SELECT 3')", "op.execute('SELECT -3')")
     project.script("dddd", "bbbb,cccc", "pass", "op.execute('SELECT -4')")
-    revisions = graph.read(project.settings).revisions
+    revisions = project.settings.project.history.revisions
     up = {
         step.revision.id: step.statements
-        for step in printed(project.settings, "upgrade", revisions)
+        for step in printed(project.settings.project, "upgrade", revisions)
     }
     assert up == {
         "aaaa": ("SELECT 1",),
@@ -77,7 +78,7 @@ def test_each_revision_has_its_own(project: Project) -> None:
         "cccc": ("SELECT 3",),
         "dddd": (),
     }
-    down = printed(project.settings, "downgrade", revisions[::-1])
+    down = printed(project.settings.project, "downgrade", revisions[::-1])
     assert [step.revision.id for step in down][-1] == "aaaa"
     assert {step.revision.id: step.statements for step in down} == {
         "aaaa": ("SELECT -1",),

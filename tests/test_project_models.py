@@ -1,13 +1,11 @@
 """Models that are several MetaData."""
 
-import dataclasses
 import secrets
 
 import pytest
-from conftest import Project
+from conftest import Project, changed
 
 from postgres_database.errors import ExpectedError
-from postgres_database.history import project_models
 from postgres_database.workflows import upgrade
 from postgres_database.workflows.check import check
 from postgres_database.workflows.revision import revision
@@ -37,7 +35,7 @@ def several(project: Project) -> Project:
     """A project whose models are a list, the first of which refers to the second."""
     module = f"m_{secrets.token_hex(6)}"
     (project.root / f"{module}.py").write_text(SEVERAL)
-    project.settings = dataclasses.replace(project.settings, target_metadata=f"{module}:models")
+    project.settings = changed(project.settings, target_metadata=f"{module}:models")
     return project
 
 
@@ -48,12 +46,12 @@ def test_a_list_works_everywhere(several: Project) -> None:
         "",
         "op.create_table('one', sa.Column('id', sa.Integer, primary_key=True), sa.Column('title', sa.Text))",
     )
-    written = revision(several.settings, "Two")
+    written = revision(*several.settings, "Two")
     assert written.proved, written
     assert "column one.title:name" in " ".join(written.renamed)
     assert "add table two" in written.detected
-    upgrade.upgrade(several.settings, several.database, confirm=lambda *_: True)
-    assert check(several.settings, several.database).clean
+    upgrade.upgrade(*several.settings, several.database, confirm=lambda *_: True)
+    assert check(*several.settings, several.database).clean
 
 
 @pytest.mark.parametrize(
@@ -66,8 +64,8 @@ def test_a_list_works_everywhere(several: Project) -> None:
 )
 def test_a_list_of_something_else(several: Project, name: str, cause: str) -> None:
     """A list with something else in it, without anything, or with a table twice is refused."""
-    module = several.settings.target_metadata.partition(":")[0]
-    settings = dataclasses.replace(several.settings, target_metadata=f"{module}:{name}")
+    module = several.settings.project.target_metadata.partition(":")[0]
+    settings = changed(several.settings, target_metadata=f"{module}:{name}")
     with pytest.raises(ExpectedError, match="cannot be loaded") as caught:
-        project_models.load(settings)
+        settings.project.models()
     assert cause in caught.value.cause

@@ -4,7 +4,6 @@ import pytest
 from conftest import Project, run_sql
 
 from postgres_database.errors import ExpectedError
-from postgres_database.history import graph
 from postgres_database.workflows import upgrade
 from postgres_database.workflows.check import check
 from postgres_database.workflows.revision import revision
@@ -68,7 +67,7 @@ def provided(project: Project) -> Project:
 
 def test_nothing_differs_for_what_the_history_has(provided: Project) -> None:
     """Types, functions, collations, sequences and extensions of the history are no difference, nor the models'."""
-    result = check(provided.settings)
+    result = check(*provided.settings)
     assert result.differences
     assert not result.differences.objects
     kept = {str(key) for key in result.differences.kept}
@@ -78,17 +77,17 @@ def test_nothing_differs_for_what_the_history_has(provided: Project) -> None:
 def test_what_models_make_is_made_by_them(provided: Project) -> None:
     """A value that an enum of the models got is seen; the next script does not take over what it was lent."""
     models(provided, values="'sad', 'happy', 'calm'", more="sa.Column('more', sa.Integer),")
-    written = revision(provided.settings, "Calm")
+    written = revision(*provided.settings, "Calm")
     assert written.proved, written
     assert written.path
     text = (provided.root / written.path).read_text()
     assert "calm" in text
     assert "app.token" not in text
     assert "citext" not in text
-    upgrade.upgrade(provided.settings, provided.database, confirm=lambda *_: True)
-    assert check(provided.settings, provided.database).clean
+    upgrade.upgrade(*provided.settings, provided.database, confirm=lambda *_: True)
+    assert check(*provided.settings, provided.database).clean
     models(provided, values="'sad', 'happy', 'calm'")
-    assert revision(provided.settings, "Less").proved
+    assert revision(*provided.settings, "Less").proved
     assert run_sql(provided.database, "SELECT to_regproc('app.token') IS NOT NULL") == [(True,)]
 
 
@@ -97,6 +96,6 @@ def test_what_is_nowhere_is_an_error(project: Project) -> None:
     project.script("r1", "", "op.execute('CREATE TYPE x AS ENUM ()')")
     models(project)
     with pytest.raises(ExpectedError, match="cannot be created") as caught:
-        check(project.settings)
+        check(*project.settings)
     assert "citext" in caught.value.cause
-    assert graph.read(project.settings).head == "r1"
+    assert project.settings.project.history.head == "r1"

@@ -1,6 +1,5 @@
 """A kept scratch database is used only as long as its scripts would read the same."""
 
-import dataclasses
 import importlib
 import secrets
 import sys
@@ -8,9 +7,9 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from conftest import Project, run_sql
+from conftest import Project, changed, run_sql
 
-from postgres_database.history import graph, reads
+from postgres_database.history import reads
 from postgres_database.running.execution import Running
 from postgres_database.scratch import databases
 from postgres_database.workflows.check import check
@@ -59,13 +58,11 @@ def at_head(project: Project) -> str:
     for name in [each for each in sys.modules if each.partition(".")[0] in {"helper", "package"}]:
         del sys.modules[name]
     importlib.invalidate_caches()
-    graph.forget()
     reads._opened.clear()
     reads._loaded.clear()
-    scripts = graph.read(project.settings)
-    with databases.session(project.settings) as session:
+    with databases.session(*project.settings) as session:
         names = "SELECT string_agg(relname, ' ' ORDER BY relname) FROM pg_class WHERE relname LIKE 'made%'"
-        return str(run_sql(session.at(scripts, scripts.heads), names)[0][0])
+        return str(run_sql(session.at_head(project.settings.project), names)[0][0])
 
 
 @pytest.fixture
@@ -98,10 +95,10 @@ def test_what_scripts_do_not_read_does_not_count(project: Project, runs: list[st
     files(project, "made_one")
     script(project, READS["a helper"])
     module = f"m_{secrets.token_hex(6)}"
-    project.settings = dataclasses.replace(project.settings, target_metadata=f"{module}:metadata")
+    project.settings = changed(project.settings, target_metadata=f"{module}:metadata")
     models = "import sqlalchemy as sa\nimport helper\nmetadata = sa.MetaData()\n"
     (project.root / f"{module}.py").write_text(models)
-    check(project.settings)
+    check(*project.settings)
     (project.root / f"{module}.py").write_text(models + "sa.Table('t', metadata)\n")
     (project.root / "sql" / "two.sql").write_text("")
     del sys.modules[module]
@@ -159,8 +156,8 @@ def test_what_changed_since_it_was_read_is_not_kept(project: Project, runs: list
 def test_check_fresh_runs_the_history_again(project: Project, runs: list[str]) -> None:
     """What no file tells, such as a variable, is asked anew."""
     script(project, "pass")
-    check(project.settings)
-    check(project.settings)
+    check(*project.settings)
+    check(*project.settings)
     assert runs == ["r1", "r2", "r3"]
-    check(project.settings, fresh=True)
+    check(*project.settings, fresh=True)
     assert runs == ["r1", "r2", "r3"] * 2

@@ -1,11 +1,10 @@
 """Rows of a target that stand in the way of pending scripts, seen before the first statement."""
 
-import dataclasses
 from collections.abc import Sequence
 
 import psycopg2
 import pytest
-from conftest import Project, needs_version, run_sql
+from conftest import Project, changed, needs_version, run_sql
 
 from postgres_database.errors import ExpectedError
 from postgres_database.history.graph import Revision
@@ -13,7 +12,7 @@ from postgres_database.preflight import drops, row_checks, row_queries
 from postgres_database.preflight.preview import Printed
 from postgres_database.schema import dump
 from postgres_database.server.connection import Database
-from postgres_database.server.settings import ROOT
+from postgres_database.server.environment import ROOT
 from postgres_database.sql.tokens import statements
 from postgres_database.workflows import upgrade
 
@@ -317,9 +316,9 @@ def shop(project: Project) -> Project:
 def test_upgrade_ends_before_its_first_statement(shop: Project) -> None:
     """All rows that stand in the way are told at once, and nothing is changed, nobody asked."""
     before = dump.dump(shop.database)
-    protected = dataclasses.replace(shop.settings, protected=True)
+    protected = changed(shop.settings, protected=True)
     with pytest.raises(ExpectedError) as caught:
-        upgrade.upgrade(protected, shop.database, confirm=lambda *_: pytest.fail("asked"))
+        upgrade.upgrade(*protected, shop.database, confirm=lambda *_: pytest.fail("asked"))
     assert caught.value.what.endswith("stand in the way of 2 revisions; nothing was changed")
     assert caught.value.cause.splitlines() == [
         "bbbb: 1 row of public.users has no value in email: id = 7",
@@ -329,16 +328,16 @@ def test_upgrade_ends_before_its_first_statement(shop: Project) -> None:
     assert caught.value.hint.startswith("invoke psql")
     assert "--skip-row-checks" in caught.value.hint
     assert dump.dump(shop.database) == before
-    result = upgrade.upgrade(shop.settings, shop.database, dry_run=True, confirm=yes)
+    result = upgrade.upgrade(*shop.settings, shop.database, dry_run=True, confirm=yes)
     assert [each.revision.id for each in result.obstacles] == ["bbbb", "bbbb", "cccc"]
     with pytest.raises(ExpectedError, match="stopped at revision bbbb"):
-        upgrade.upgrade(shop.settings, shop.database, confirm=yes, skip_row_checks=True)
+        upgrade.upgrade(*shop.settings, shop.database, confirm=yes, skip_row_checks=True)
 
 
 def test_mended_rows_stand_in_nobodys_way(shop: Project) -> None:
     """Once the rows are mended the same command goes through."""
     run_sql(shop.database, "DELETE FROM users")
-    assert upgrade.upgrade(shop.settings, shop.database, confirm=yes).after == ("cccc",)
+    assert upgrade.upgrade(*shop.settings, shop.database, confirm=yes).after == ("cccc",)
 
 
 MAY_BE = "may be dropped: a statement before it changes where names lead"
@@ -351,9 +350,9 @@ LOST = [
 
 def test_downgrade_says_what_is_lost(shop: Project) -> None:
     """Whoever confirms a downgrade, or asks for a dry run, is told how many rows and values go."""
-    upgrade.upgrade(shop.settings, shop.database, target="aaaa", confirm=yes)
+    upgrade.upgrade(*shop.settings, shop.database, target="aaaa", confirm=yes)
     run_sql(shop.database, "UPDATE alembic_version SET version_num = 'bbbb'")
-    result = upgrade.downgrade(shop.settings, shop.database, dry_run=True, confirm=yes)
+    result = upgrade.downgrade(*shop.settings, shop.database, dry_run=True, confirm=yes)
     assert [*map(str, result.dropped)] == LOST
     asked: list[str] = []
 
@@ -362,10 +361,10 @@ def test_downgrade_says_what_is_lost(shop: Project) -> None:
         return False
 
     with pytest.raises(ExpectedError, match="not confirmed"):
-        upgrade.downgrade(shop.settings, shop.database, confirm=refuse)
+        upgrade.downgrade(*shop.settings, shop.database, confirm=refuse)
     assert asked[-3:] == LOST
     with pytest.raises(ExpectedError, match="not confirmed"):
-        upgrade.downgrade(shop.settings, shop.database, confirm=refuse, skip_row_checks=True)
+        upgrade.downgrade(*shop.settings, shop.database, confirm=refuse, skip_row_checks=True)
     assert asked[-3:] == [
         "rows of tenants are dropped",
         "values of users.age are dropped",

@@ -1,6 +1,5 @@
 """Scratch databases: what is in them, when they go, and what happens when several commands make them."""
 
-import dataclasses
 import secrets
 import shutil
 import signal
@@ -14,26 +13,26 @@ from pathlib import Path
 
 import pytest
 import sqlalchemy as sa
-from conftest import PASSWORD, Project, as_text, cheap_server, run_sql
+from conftest import PASSWORD, Project, as_text, changed, cheap_server, run_sql
 
 from postgres_database.errors import ExpectedError
-from postgres_database.history import graph, project_models
+from postgres_database.history import project_models
 from postgres_database.schema import dump, snapshot
 from postgres_database.scratch import databases
 from postgres_database.scratch.databases import KEPT_TEMPLATES, PREFIX, TEMPLATE_PREFIX
 from postgres_database.server.connection import Database
 from postgres_database.server.dsn import Dsn
-from postgres_database.server.settings import ROOT
+from postgres_database.server.environment import ROOT
 
 PRELUDE = """
 import sys
 from pathlib import Path
-from postgres_database.history import graph
+from postgres_database.history.project import Project
 from postgres_database.scratch import databases
 from postgres_database.server import dsn
-from postgres_database.server.settings import Settings
-models = "postgres_database.models:metadata"
-settings = Settings(Path(sys.argv[1]), "", "", None, models, scratch=dsn.parse(sys.argv[2])[0])
+from postgres_database.server.environment import Environment
+project = Project(Path(sys.argv[1]))
+environment = Environment(project.root, scratch=dsn.parse(sys.argv[2])[0])
 def say(text):
     print(text, flush=True)
     sys.stdin.readline()
@@ -58,7 +57,7 @@ def own() -> Iterator[Database]:
 @pytest.fixture
 def alone(project: Project, own: Database) -> Project:
     """A repository whose scratch server no other test uses at the same time."""
-    project.settings = dataclasses.replace(project.settings, scratch=own.dsn)
+    project.settings = changed(project.settings, scratch=own.dsn)
     for name in names(own, "postgres_database_"):
         statement(own, f'DROP DATABASE "{name}" WITH (FORCE)')
     return project
@@ -80,7 +79,7 @@ def names(server: Database, prefix: str) -> set[str]:
 
 def child(project: Project, code: str, dsn: Dsn | None = None) -> subprocess.Popen[str]:
     """Start product code in another process, on the scratch server of the project."""
-    scratch_dsn = dsn or project.settings.scratch
+    scratch_dsn = dsn or project.settings.environment.scratch
     assert scratch_dsn
     return subprocess.Popen(
         [sys.executable, "-c", PRELUDE + textwrap.dedent(code), project.root, as_text(scratch_dsn)],
@@ -144,9 +143,8 @@ def ran(notes: Path) -> int:
 
 def at_head(project: Project) -> list[str]:
     """Make a scratch database at head and return its tables."""
-    scripts = graph.read(project.settings)
-    with databases.session(project.settings) as session:
-        return tables(session.at(scripts, scripts.heads))
+    with databases.session(*project.settings) as session:
+        return tables(session.at_head(project.settings.project))
 
 
 def tables(database: Database) -> list[str]:
@@ -162,7 +160,7 @@ def test_text_is_unicode_whatever_the_server_has(alone: Project, own: Database) 
     )
     statement(own, encoding.format("SQL_ASCII"))
     try:
-        with databases.session(alone.settings) as session:
+        with databases.session(*alone.settings) as session:
             made = session.empty()
             run_sql(made, "CREATE TABLE t (a int)", "COMMENT ON TABLE t IS 'größer'")
             assert "größer" in dump.dump(made)
@@ -189,29 +187,28 @@ def test_empty_is_empty(alone: Project, own: Database) -> None:
     template1 = Database(own.dsn.with_parts(dbname="template1"), "test")
     run_sql(template1, "CREATE TABLE IF NOT EXISTS somebodys ()")
 
-    with databases.session(alone.settings) as session:
+    with databases.session(*alone.settings) as session:
         assert snapshot.take(session.empty()).objects == {}
 
 
 def test_databases_of_one_session_are_strangers(project: Project) -> None:
     """Each call makes a database of its own, even of the same template."""
     counting(project, "a1")
-    scripts = graph.read(project.settings)
-    with databases.session(project.settings) as session:
-        first, second = (session.at(scripts, scripts.heads) for _ in range(2))
+    with databases.session(*project.settings) as session:
+        first, second = (session.at_head(project.settings.project) for _ in range(2))
         run_sql(first, "INSERT INTO t_a1 VALUES (1)")
         run_sql(first, "DROP TABLE alembic_version")
 
         assert run_sql(second, "SELECT * FROM t_a1") == []
-        assert tables(session.at(scripts, scripts.heads)) == ["alembic_version", "t_a1"]
+        assert tables(session.at_head(project.settings.project)) == ["alembic_version", "t_a1"]
 
 
 @pytest.mark.parametrize("ids", [(), ("base",)], ids=["no revision", "base"])
 def test_at_base(project: Project, ids: tuple[str, ...]) -> None:
     """At base there is nothing, and nothing is kept as a template."""
     counting(project, "a1")
-    with databases.session(project.settings) as session:
-        assert snapshot.take(session.at(graph.read(project.settings), ids)).objects == {}
+    with databases.session(*project.settings) as session:
+        assert snapshot.take(session.at(project.settings.project, ids)).objects == {}
 
 
 def test_at_a_revision_in_the_middle(project: Project) -> None:
@@ -219,8 +216,8 @@ def test_at_a_revision_in_the_middle(project: Project) -> None:
     counting(project, "a1")
     counting(project, "b2", "a1")
     counting(project, "c3", "b2")
-    with databases.session(project.settings) as session:
-        middle = session.at(graph.read(project.settings), ["b2"])
+    with databases.session(*project.settings) as session:
+        middle = session.at(project.settings.project, ["b2"])
         assert tables(middle) == ["alembic_version", "t_a1", "t_b2"]
         assert run_sql(middle, "SELECT version_num FROM alembic_version") == [("b2",)]
 
@@ -242,12 +239,15 @@ def test_databases_go_with_the_session(
     made: list[Database] = []
     connections = []
     counting(project, "a1")
-    scripts = graph.read(project.settings)
 
     def work() -> None:
-        with databases.session(project.settings) as session:
+        with databases.session(*project.settings) as session:
             made.extend(
-                [session.empty(), session.at(scripts, ["a1"]), session.from_models(sa.MetaData())]
+                [
+                    session.empty(),
+                    session.at(project.settings.project, ["a1"]),
+                    session.from_models(sa.MetaData()),
+                ]
             )
             connections.append(made[0].engine().connect())
             if ending:
@@ -259,8 +259,8 @@ def test_databases_go_with_the_session(
     else:
         work()
 
-    assert project.settings.scratch
-    left = names(Database(project.settings.scratch, ""), PREFIX)
+    assert project.settings.environment.scratch
+    left = names(Database(project.settings.environment.scratch, ""), PREFIX)
     assert len(made) == 3
     assert left.isdisjoint(database.dsn.database for database in made)
     connections[0].invalidate()
@@ -268,7 +268,7 @@ def test_databases_go_with_the_session(
 
 
 MAKE_ONE = """
-with databases.session(settings) as session:
+with databases.session(project, environment) as session:
     say(session.empty().dsn.database)
 """
 
@@ -282,7 +282,7 @@ def test_orphans_are_dropped_and_the_living_kept(alone: Project, own: Database) 
     assert names(own, PREFIX) == {orphan, kept}
     wait_until_forgotten(own, orphan)
 
-    with databases.session(alone.settings):
+    with databases.session(*alone.settings):
         assert names(own, PREFIX) == {kept}
 
     assert finish(living) == [(0, "")]
@@ -294,7 +294,7 @@ def test_a_session_from_another_database_is_alive_too(alone: Project, own: Datab
     living = child(alone, MAKE_ONE, own.dsn.with_parts(dbname="template1"))
     kept = hear(living)
 
-    with databases.session(alone.settings):
+    with databases.session(*alone.settings):
         assert names(own, PREFIX) == {kept}
 
     assert finish(living) == [(0, "")]
@@ -311,7 +311,7 @@ def test_orphans_of_somebody_else_do_no_harm(alone: Project, own: Database) -> N
     dead.kill()
     finish(dead)
     wait_until_forgotten(own, orphan)
-    alone.settings = dataclasses.replace(alone.settings, scratch=own.dsn.with_parts(user=name))
+    alone.settings = changed(alone.settings, scratch=own.dsn.with_parts(user=name))
 
     assert at_head(alone) == ["alembic_version", "t_a1"]
     assert at_head(alone) == ["alembic_version", "t_a1"]
@@ -325,9 +325,9 @@ def test_orphans_of_somebody_else_do_no_harm(alone: Project, own: Database) -> N
 def test_a_role_that_may_not_create_databases(project: Project, server: Database) -> None:
     """A SCRATCH_DSN whose user lacks CREATEDB is an error that says so."""
     weak = server.dsn.with_parts(user="app", password=PASSWORD)
-    settings = dataclasses.replace(project.settings, scratch=weak)
+    settings = changed(project.settings, scratch=weak)
 
-    with pytest.raises(ExpectedError) as caught, databases.session(settings) as session:
+    with pytest.raises(ExpectedError) as caught, databases.session(*settings) as session:
         session.empty()
 
     assert "permission denied to create database" in caught.value.cause
@@ -339,7 +339,7 @@ def test_a_role_that_may_not_create_roles(alone: Project, own: Database) -> None
     """Scripts that name roles need a scratch server where they can be created, or are there."""
     name = f"maker_{secrets.token_hex(4)}"
     statement(own, f"CREATE ROLE {name} LOGIN CREATEDB")
-    alone.settings = dataclasses.replace(alone.settings, scratch=own.dsn.with_parts(user=name))
+    alone.settings = changed(alone.settings, scratch=own.dsn.with_parts(user=name))
     with_roles(alone, "a1", (f"reader_{name}",))
 
     with pytest.raises(ExpectedError) as caught:
@@ -383,8 +383,8 @@ def test_a_template_is_rebuilt_when_a_script_changes(project: Project, change: o
     run_file = "op.execute_file(__file__.removesuffix('.py') + '.sql')"
     second = counting(project, "b2", "a1", f"import postgres_database.operations; {run_file}")
     (project.versions / "b2.sql").write_bytes(b"CREATE TABLE t_sql ();")
-    with databases.session(project.settings) as session:
-        session.at(graph.read(project.settings), ["a1"])
+    with databases.session(*project.settings) as session:
+        session.at(project.settings.project, ["a1"])
     assert at_head(project) == ["alembic_version", "t_a1", "t_b2", "t_sql"]
 
     assert callable(change)
@@ -408,10 +408,10 @@ def test_few_templates_are_kept(alone: Project, own: Database) -> None:
 
 
 AT_HEAD = """
-scripts = graph.read(settings)
-with databases.session(settings) as session:
+heads = project.history.heads
+with databases.session(project, environment) as session:
     say("ready")
-    with session.at(scripts, scripts.heads).connect(usual_path=True) as connection:
+    with session.at(project, heads).connect(usual_path=True) as connection:
         print(connection.exec_driver_sql("SELECT version_num FROM alembic_version").scalar())
 """
 
@@ -435,15 +435,14 @@ def test_no_template_goes_while_it_is_needed(alone: Project) -> None:
     databases.KEPT_TEMPLATES = 1
     say("ready")
     for number in range(4):
-        root = settings.root / f"{os.getpid()}-{number}"
-        shutil.copytree(settings.root / "migration", root / "migration")
-        shutil.copy(settings.root / "alembic.ini", root)
+        root = project.root / f"{os.getpid()}-{number}"
+        shutil.copytree(project.root / "migration", root / "migration")
+        shutil.copy(project.root / "alembic.ini", root)
         (root / "migration" / "versions" / "b2.sql").write_text(root.name)
-        mine = dataclasses.replace(settings, root=root)
-        scripts = graph.read(mine)
-        with databases.session(mine) as session:
-            session.at(scripts, ["a1"])
-            session.at(scripts, ["b2"])
+        mine = dataclasses.replace(project, root=root)
+        with databases.session(mine, environment) as session:
+            session.at(mine, ["a1"])
+            session.at(mine, ["b2"])
     """
     counting(alone, "a1")
     counting(alone, "b2", "a1")
@@ -523,8 +522,8 @@ def test_models_in_other_schemas(project: Project) -> None:
         """
     )
 
-    with databases.session(project.settings) as session:
-        made = session.from_models(project_models.load(project.settings))
+    with databases.session(*project.settings) as session:
+        made = session.from_models(project.settings.project.models())
         keys = {str(key) for key in snapshot.take(made).objects}
 
     assert {'TABLE My "Shop"; 100%.t', "TYPE types.mood", "TYPE arrays.x"} <= keys
@@ -536,10 +535,10 @@ def test_models_that_cannot_be_created(alone: Project, own: Database) -> None:
         'sa.Table("t", metadata, sa.Column("x", sa.Integer, server_default=sa.text("oops(1)")))'
     )
 
-    with pytest.raises(ExpectedError) as caught, databases.session(alone.settings) as session:
-        session.from_models(project_models.load(alone.settings))
+    with pytest.raises(ExpectedError) as caught, databases.session(*alone.settings) as session:
+        session.from_models(alone.settings.project.models())
 
-    assert alone.settings.target_metadata in caught.value.what
+    assert alone.settings.project.target_metadata in caught.value.what
     assert "function oops(integer) does not exist" in caught.value.cause
     assert names(own, PREFIX) == set()
 
@@ -578,10 +577,10 @@ def test_models_that_cannot_be_loaded(
             name = name.replace(kind, module)
             (project.root / f"{module}.py").write_text(text)
     monkeypatch.chdir(project.root)
-    settings = dataclasses.replace(project.settings, target_metadata=name)
+    settings = changed(project.settings, target_metadata=name)
 
     with pytest.raises(ExpectedError) as caught:
-        project_models.load(settings)
+        settings.project.models()
 
     assert f"the models {name} cannot be loaded" in caught.value.what
     assert cause in caught.value.cause
@@ -606,6 +605,6 @@ def test_models_that_can_be_loaded(project: Project, name: str) -> None:
             """
         )
     )
-    settings = dataclasses.replace(project.settings, target_metadata=f"{module}:{name}")
+    settings = changed(project.settings, target_metadata=f"{module}:{name}")
 
-    assert [table.name for table in project_models.tables(project_models.load(settings))] == ["t"]
+    assert [table.name for table in project_models.tables(settings.project.models())] == ["t"]

@@ -6,7 +6,6 @@ import pytest
 from conftest import Project, run_sql
 
 from postgres_database.errors import ExpectedError
-from postgres_database.history import graph
 from postgres_database.workflows import revision, upgrade
 
 ALLOWED = {"sqlalchemy", "alembic"}
@@ -56,14 +55,14 @@ def imported(text: str) -> set[str]:
 def test_scripts_of_earlier_versions_run(project: Project) -> None:
     """What earlier versions wrote imports from the package, and goes on doing what it did."""
     project.script("aaaa", upgrade=OLD_TYPE, downgrade=OLD_REFUSAL)
-    upgrade.upgrade(project.settings, project.database, target="head", confirm=lambda *_: True)
+    upgrade.upgrade(*project.settings, project.database, target="head", confirm=lambda *_: True)
     assert run_sql(
         project.database,
         "SELECT format_type(atttypid, NULL) FROM pg_attribute WHERE attrelid = 't'::regclass AND attnum = 1",
     ) == [("label",)]
     with pytest.raises(ExpectedError, match="this revision is not undone") as caught:
         upgrade.downgrade(
-            project.settings, project.database, target="base", confirm=lambda *_: True
+            *project.settings, project.database, target="base", confirm=lambda *_: True
         )
     assert "it is the first" in str(caught.value)
 
@@ -72,7 +71,7 @@ def test_scripts_import_nothing_of_ours(project: Project) -> None:
     """A script imports sqlalchemy and alembic only: types and renames are operations on `op`."""
     project.script("aaaa", upgrade=f"op.execute({BEFORE!r})", downgrade="pass")
     project.models(MODELS)
-    written = revision.revision(project.settings, "Rename", rename=RENAMES)
+    written = revision.revision(*project.settings, "Rename", rename=RENAMES)
     assert written.proved, written
     assert written.path
     text = written.path.read_text()
@@ -81,8 +80,8 @@ def test_scripts_import_nothing_of_ours(project: Project) -> None:
     assert "op.rename_table('old_name', 'new_name')" in text
     assert "op.alter_column('t', 'old_column',\n" in text
     assert "RENAME COLUMN" not in text
-    upgrade.upgrade(project.settings, project.database, target="head", confirm=lambda *_: True)
-    assert revision.revision(project.settings, "Nothing").path is None
+    upgrade.upgrade(*project.settings, project.database, target="head", confirm=lambda *_: True)
+    assert revision.revision(*project.settings, "Nothing").path is None
 
 
 def test_a_script_that_refuses(project: Project) -> None:
@@ -92,8 +91,8 @@ def test_a_script_that_refuses(project: Project) -> None:
         upgrade="op.execute('CREATE TABLE t ()')\nop.refuse('not now', cause='because', hint='invoke current')",
     )
     with pytest.raises(ExpectedError, match="not now") as caught:
-        upgrade.upgrade(project.settings, project.database, target="head", confirm=lambda *_: True)
+        upgrade.upgrade(*project.settings, project.database, target="head", confirm=lambda *_: True)
     assert caught.value.cause.startswith("because\n(in migration/versions/aaaa.py")
     assert caught.value.hint == "invoke current"
     assert run_sql(project.database, "SELECT to_regclass('t')") == [(None,)]
-    assert graph.read(project.settings).heads == ("aaaa",)
+    assert project.settings.project.history.heads == ("aaaa",)

@@ -7,7 +7,6 @@ import pytest
 from conftest import Project, as_text, fresh, run_sql
 from shadows import called, shadow
 
-from postgres_database.history import graph
 from postgres_database.running import journal, runner
 from postgres_database.server import transactions
 from postgres_database.server.connection import Database
@@ -89,25 +88,25 @@ def test_no_command_calls_what_shadows_a_name(
 ) -> None:
     """Whatever a role has put into a schema on the path, whoever runs a command does not call it."""
     settings, target = trapped.settings, trapped.database
-    scripts = graph.read(settings)
+    scripts = settings.project.history
     mark = shadowed[1]
     before = called(mark)
 
     def nothing_called(after: str) -> None:
         assert called(mark) == before, after
 
-    upgrade.upgrade(settings, target, dry_run=True, confirm=yes)
+    upgrade.upgrade(*settings, target, dry_run=True, confirm=yes)
     nothing_called("upgrade --dry-run")
-    upgrade.upgrade(settings, target, target="bbbb", confirm=yes)
+    upgrade.upgrade(*settings, target, target="bbbb", confirm=yes)
     nothing_called("upgrade of online scripts")
-    upgrade.upgrade(settings, target, confirm=yes)
+    upgrade.upgrade(*settings, target, confirm=yes)
     nothing_called("upgrade")
     assert journal.read(target)[-1].outcome == "done"
     nothing_called("history --env")
-    with runner.open_runner(settings, target) as run:
+    with runner.open_runner(settings.project, target) as run:
         assert run.current() == ("cccc",)
     nothing_called("current")
-    assert check.check(settings, target).clean
+    assert check.check(*settings, target).clean
     nothing_called("check")
     (trapped.root / ".env.x").write_text(
         f"POSTGRES_DSN={as_text(target.dsn)}\nSCRATCH_DSN={as_text(trapped.scratch)}\n"
@@ -115,12 +114,12 @@ def test_no_command_calls_what_shadows_a_name(
     (row,) = status.status(scripts, ["x"], trapped.root)
     assert (row.fault, row.drift_fault) == ("", "")
     nothing_called("status")
-    stamp.stamp(settings, target, "cccc", purge=True, confirm=yes)
+    stamp.stamp(*settings, target, "cccc", purge=True, confirm=yes)
     nothing_called("stamp")
-    upgrade.downgrade(settings, target, target="aaaa", confirm=yes)
+    upgrade.downgrade(*settings, target, target="aaaa", confirm=yes)
     nothing_called("downgrade")
     run_sql(target, "DROP TABLE alembic_version")
-    baseline.baseline(settings, target, "Init", yes)
+    baseline.baseline(*settings, target, "Init", yes)
     nothing_called("baseline-existing")
 
 

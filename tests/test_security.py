@@ -3,11 +3,10 @@
 import re
 import secrets
 from collections.abc import Iterator
-from dataclasses import replace
 
 import conftest
 import pytest
-from conftest import Project, run_sql
+from conftest import Project, changed, run_sql
 from psycopg2.errors import InsufficientPrivilege
 
 from postgres_database.errors import ExpectedError
@@ -19,7 +18,7 @@ from postgres_database.scratch import databases
 from postgres_database.server import connection
 from postgres_database.server.connection import Database
 from postgres_database.server.embedded import SCRATCH_PREFIX
-from postgres_database.server.settings import ROOT
+from postgres_database.server.environment import ROOT
 from postgres_database.sql.tokens import statements
 from postgres_database.workflows import baseline, check
 from postgres_database.workflows import revision as revision_module
@@ -133,12 +132,12 @@ def test_no_function_of_a_target_runs_as_a_superuser_of_the_scratch_server(
     token = secrets.token_hex(6)
     run_sql(project.database, EVIL.replace("TOKEN", token), ADOPTED)
     project.models("sa.Table('item', metadata, sa.Column('id', sa.Integer, primary_key=True))\n")
-    adopted = baseline.baseline(project.settings, project.database, "Adopt", yes)
+    adopted = baseline.baseline(*project.settings, project.database, "Adopt", yes)
     project.script("second", adopted.revision, f"op.execute({STEPS!r})")
 
-    check.check(project.settings, project.database)
+    check.check(*project.settings, project.database)
     written = revision_module.revision(
-        project.settings, "A table", no_renames=True, drop_adopted=True
+        *project.settings, "A table", no_renames=True, drop_adopted=True
     )
 
     assert written.path
@@ -286,11 +285,11 @@ def test_the_role_of_the_scratch_server_has_nothing_to_take(
 ) -> None:
     """A role that may only make databases is used as it is; one that may do more makes others, or is refused."""
     role = f"{SCRATCH_PREFIX}{secrets.token_hex(6)}"
-    settings = replace(project.settings, scratch=server.dsn.with_parts(user=role))
+    settings = changed(project.settings, scratch=server.dsn.with_parts(user=role))
     run_sql(server, f"CREATE ROLE {role} LOGIN {options}")
     try:
         if ROLES[options]:
-            with databases.session(settings) as session:
+            with databases.session(*settings) as session:
                 made = session.empty()
                 ((creates,),) = run_sql(
                     made,
@@ -302,7 +301,7 @@ def test_the_role_of_the_scratch_server_has_nothing_to_take(
         else:
             with (
                 pytest.raises(ExpectedError, match="may not be used") as caught,
-                databases.session(settings),
+                databases.session(*settings),
             ):
                 pass
             assert "CREATE ROLE scratch LOGIN CREATEDB" in caught.value.hint
@@ -348,7 +347,7 @@ ALTER EVENT TRIGGER seen DISABLE
 def test_what_only_a_superuser_may_make(project: Project, server: Database) -> None:
     """It is made on the scratch server statement by statement; before and after each the session is none."""
     role = f"made_{secrets.token_hex(6)}"
-    with databases.session(project.settings) as session:
+    with databases.session(*project.settings) as session:
         made = session.empty()
         run_sql(
             made, "CREATE FUNCTION noted() RETURNS event_trigger LANGUAGE plpgsql AS 'BEGIN END'"
@@ -376,7 +375,7 @@ def test_a_statement_that_the_server_reads_otherwise_is_not_run_by_a_superuser(
     project: Project,
 ) -> None:
     """A setting by which a quoted text ends earlier lets nothing that stands in it run."""
-    with databases.session(project.settings) as session:
+    with databases.session(*project.settings) as session:
         made = session.empty()
         run_sql(made, "CREATE EXTENSION postgres_fdw", "CREATE TABLE who (is_superuser text)")
         mark = "INSERT INTO who SELECT rolname FROM pg_roles"

@@ -27,7 +27,7 @@ from postgres_database.server import embedded as server_module
 from postgres_database.server import programs as binaries_module
 from postgres_database.server.connection import Database
 from postgres_database.server.embedded import PORT, EmbeddedServer, embedded
-from postgres_database.server.settings import ROOT
+from postgres_database.server.environment import ROOT
 
 ROOT_ONLY = pytest.mark.skipif(os.getuid() != 0, reason="only root can be several users")
 SOCKET = f".s.PGSQL.{PORT}"

@@ -12,10 +12,11 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 
 from postgres_database.errors import ExpectedError
-from postgres_database.server import settings
+from postgres_database.history import project
+from postgres_database.server import environment as settings
 from postgres_database.server.connection import Database
 from postgres_database.server.dsn import Dsn
-from postgres_database.server.settings import Settings
+from postgres_database.server.environment import Environment
 
 A, B = "postgresql://app@a:1/one", "postgresql://app@b:2/two"
 SHOWN_A, SHOWN_B = "app@a:1/one", "app@b:2/two"
@@ -115,7 +116,7 @@ def test_where_the_target_comes_from(
         assert str(loaded.target) == target
     else:
         assert loaded.target == Dsn({})
-    assert (loaded.environment, loaded.source, loaded.warnings) == (environment, source, ())
+    assert (loaded.name, loaded.source, loaded.warnings) == (environment, source, ())
 
 
 def test_nothing_cascades(root: Path, write: Write) -> None:
@@ -476,7 +477,8 @@ def test_the_process_beats_the_file_for_every_setting(root: Path, write: Write) 
         f"SCRATCH_DSN={A}\nTARGET_METADATA=a:b\n",
     )
     loaded = settings.load("x", root=root, environ={})
-    expected = Settings(root, "x", "from .env.x", loaded.target, "a:b", True, 1, 1, loaded.target)  # noqa: FBT003
+    a = loaded.target
+    expected = Environment(root, "x", "from .env.x", a, True, 1, 1, scratch=a, models="a:b")  # noqa: FBT003
     assert loaded == expected
     environ = {
         "PROTECTED": "0",
@@ -487,26 +489,47 @@ def test_the_process_beats_the_file_for_every_setting(root: Path, write: Write) 
     }
     loaded = settings.load("x", root=root, environ=environ)
     assert (loaded.protected, loaded.lock_timeout, loaded.statement_timeout) == (False, 2, 2)
-    assert (str(loaded.scratch), loaded.target_metadata) == (SHOWN_B, "c:d.e")
+    assert (str(loaded.scratch), loaded.models) == (SHOWN_B, "c:d.e")
 
 
 def test_whose_models_these_are(root: Path) -> None:
     """TARGET_METADATA is by default what alembic.ini says, in which % stands for itself."""
-    assert (
-        settings.load(root=root, environ={}).target_metadata == "postgres_database.models:metadata"
-    )
+    environ = {"TARGET_METADATA": "c:d"}
+    shipped = project.load(root, environ={}).target_metadata
+    assert shipped == "postgres_database.models:metadata"
     (root / "alembic.ini").write_text(
         "[alembic]\nfile_template = %%(rev)s\nurl = 50%\n[postgres_database]\ntarget_metadata = shop:Base\n"
     )
-    assert settings.load(root=root, environ={}).target_metadata == "shop:Base"
+    assert project.load(root, environ={}).target_metadata == "shop:Base"
+    assert project.load(root, environ=environ).target_metadata == "c:d"
+    assert project.load(root, "a:b", environ).target_metadata == "a:b"
 
 
 def test_a_broken_alembic_ini(root: Path) -> None:
     """An alembic.ini that cannot be read is a fault, which does not quote it."""
     (root / "alembic.ini").write_text("sqlalchemy.url = postgresql://app:QXZ@a/one\n")
-    error = faults(root)
-    assert "alembic.ini cannot be read" in error.cause
-    assert "QXZ" not in str(error)
+    with pytest.raises(ExpectedError) as caught:
+        project.load(root, environ={})
+    assert "alembic.ini cannot be read" in caught.value.cause
+    assert "QXZ" not in str(caught.value)
+
+
+def test_what_alembic_ini_says(root: Path) -> None:
+    """What is wrong in alembic.ini is told all at once; what needs no database does not read an environment."""
+    (root / ".env").write_text("POSTGRES_DSN=http://nonsense\n")
+    (root / "alembic.ini").write_text(
+        "[postgres_database]\ninclude_schemas = a, b\nexclude =\n  a.x*\n  c\nonline = no\n"
+    )
+    read = project.load(root, environ={})
+    assert (read.scope.include_schemas, read.scope.exclude) == (("a", "b"), ("a.x*", "c"))
+    assert not read.online
+    (root / "alembic.ini").write_text("[postgres_database]\ntarget_metadata = x\nonline = maybe\n")
+    with pytest.raises(ExpectedError) as caught:
+        project.load(root, environ={})
+    assert caught.value.cause.splitlines() == [
+        "alembic.ini: target_metadata: 'x' is not of the form package.module:name",
+        "alembic.ini: online = 'maybe' is neither true nor false",
+    ]
 
 
 def test_byte_order_mark(root: Path, write: Write) -> None:

@@ -15,7 +15,6 @@ import pytest
 from conftest import Project, needs_version, run_sql
 
 from postgres_database.errors import ExpectedError
-from postgres_database.history import graph
 from postgres_database.running import runner
 from postgres_database.schema import dump, snapshot
 from postgres_database.schema.snapshot import Key
@@ -850,7 +849,7 @@ def test_a_real_difference_survives_the_restore(
 ) -> None:
     """`compare` calls equal what is, and different what is, also after it has restored both."""
     one, other = make(pair.both, pair.one), make(pair.both, pair.other)
-    with databases.session(project.settings) as session:
+    with databases.session(*project.settings) as session:
         for database in (one, other):
             drift.provide(database, session)
         assert snapshot.compare(one, other, session.empty)
@@ -930,7 +929,7 @@ def test_what_postgresql_spells_anew_is_no_difference(make: MakeDatabase, projec
     copy = make(dump.restorable(dump.dump(original)))
     assert snapshot.take(original).difference(snapshot.take(copy))  # otherwise this shows nothing
 
-    with databases.session(project.settings) as session:
+    with databases.session(*project.settings) as session:
         assert snapshot.compare(original, copy, session.empty) == ()
         assert snapshot.compare(copy, original, session.empty) == ()
 
@@ -952,7 +951,7 @@ def test_a_real_difference_in_what_is_spelled_anew(
     original = make(RESPELLED)
     copy = make(dump.restorable(dump.dump(original)), change)
 
-    with databases.session(project.settings) as session:
+    with databases.session(*project.settings) as session:
         assert [str(each.key) for each in snapshot.compare(original, copy, session.empty)] == [key]
 
 
@@ -964,7 +963,7 @@ def test_a_schema_that_cannot_be_restored(make: MakeDatabase, project: Project) 
         "CREATE OR REPLACE VIEW v AS SELECT a FROM v",
     )
     with (
-        databases.session(project.settings) as session,
+        databases.session(*project.settings) as session,
         pytest.raises(ExpectedError, match="cannot restore") as caught,
     ):
         snapshot.compare(broken, make(), session.empty)
@@ -1001,8 +1000,8 @@ def test_a_baseline_holds_every_byte(make: MakeDatabase, project: Project) -> No
     )
     path.with_suffix(".sql").write_bytes(dump.restorable(dumped).encode())
 
-    with databases.session(project.settings) as session:
-        rebuilt = session.at(graph.read(project.settings), ["a1"])
+    with databases.session(*project.settings) as session:
+        rebuilt = session.at(project.settings.project, ["a1"])
         assert run_sql(rebuilt, "SELECT count(*) FROM public.t2") == [(0,)]
         run_sql(rebuilt, "DROP TABLE t2")
         assert dump.dump(rebuilt) == dumped
@@ -1019,7 +1018,7 @@ def test_the_offline_script_holds_every_byte(make: MakeDatabase, project: Projec
     )
     path.with_suffix(".sql").write_bytes(dump.restorable(dumped).encode())
 
-    printed = runner.offline(project.settings, "upgrade", "base", "a1")
+    printed = runner.offline(project.settings.project, "upgrade", "base", "a1")
 
     assert dump.dump(make(printed)) == dumped
 
@@ -1142,9 +1141,9 @@ def test_a_file_that_is_no_utf8_is_told(project: Project) -> None:
 
     with (
         pytest.raises(ExpectedError, match="a1") as caught,
-        databases.session(project.settings) as session,
+        databases.session(*project.settings) as session,
     ):
-        session.at(graph.read(project.settings), ["a1"])
+        session.at(project.settings.project, ["a1"])
 
     assert "utf-8" in caught.value.cause
 

@@ -39,7 +39,7 @@ def test_spelling_is_no_difference(
     run_sql(other, sql)
     left, right = comparison.side(project.database), comparison.side(other)
     assert left.snapshot.difference(right.snapshot)
-    with databases.session(project.settings) as session:
+    with databases.session(*project.settings) as session:
         respelled = respell(right, left, (project.database, other), session.empty)
     assert len(left.snapshot.difference(respelled.snapshot)) == differing
     assert (left.catalog.tables != respelled.catalog.tables) == differing
@@ -87,7 +87,7 @@ def test_version_of_an_extension_is_no_spelling(project: Project, other: Databas
     run_sql(project.database, "CREATE EXTENSION hstore VERSION '1.4'", MODEL)
     run_sql(other, "CREATE EXTENSION hstore VERSION '1.5'", RESTORED)
     left, right = comparison.side(project.database), comparison.side(other)
-    with databases.session(project.settings) as session:
+    with databases.session(*project.settings) as session:
         respelled = respell(right, left, (project.database, other), session.empty)
     (difference,) = left.snapshot.difference(respelled.snapshot)
     assert difference.key == Key("EXTENSION", "-", "hstore")
@@ -99,5 +99,5 @@ def test_what_no_copy_has_is_not_the_same(project: Project, other: Database) -> 
     left, right = (
         Side(Snapshot({key: (text,)}), Catalog((), {}, {}, {})) for text in ("one", "another")
     )
-    with databases.session(project.settings) as session:
+    with databases.session(*project.settings) as session:
         assert respell(right, left, (project.database, other), session.empty) == right

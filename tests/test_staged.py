@@ -9,14 +9,13 @@ from pathlib import Path
 
 import pytest
 from alembic.script import ScriptDirectory
-from conftest import Project, run_sql
+from conftest import Project, Settings, run_sql
 
 from postgres_database.drafting.trial import render
 from postgres_database.errors import ExpectedError
-from postgres_database.history import graph, script_files, staged
+from postgres_database.history import script_files, staged
 from postgres_database.history.operations import Note, Online
 from postgres_database.scratch.proof import Prover
-from postgres_database.server.settings import Settings
 from postgres_database.workflows import check, revision, upgrade
 
 USERS = "sa.Table('users', metadata, sa.Column('id', sa.Integer, primary_key=True), sa.Column('n', sa.{type}){more})\n"
@@ -42,7 +41,7 @@ def files(project: Project) -> dict[str, bytes]:
 def before(project: Project) -> Project:
     """A project with one script, whose models have changed."""
     project.models(ONE)
-    assert revision.revision(project.settings, "Init").proved
+    assert revision.revision(*project.settings, "Init").proved
     project.models(TWO)
     return project
 
@@ -85,11 +84,11 @@ def test_revision_that_ends_early_leaves_the_repository_as_it_was(
         failing(patched, end)
         wanted = ExpectedError if end[3] is FULL else type(end[3])
         with pytest.raises(wanted) as caught:
-            revision.revision(before.settings, "More")
+            revision.revision(*before.settings, "More")
     if isinstance(caught.value, ExpectedError):
         assert "No space left" in caught.value.cause
     assert files(before) == there
-    result = revision.revision(before.settings, "More")
+    result = revision.revision(*before.settings, "More")
     assert result.proved
     assert result.then
 
@@ -145,15 +144,15 @@ def test_what_a_killed_command_left_is_removed_or_finished(
     folder = before.versions.parent / staged.OPEN
     folder.mkdir()
     (folder / "broken.py").write_text("revision = 'broken'\ndef (")
-    assert len(graph.read(before.settings).revisions) == 1
-    with script_files.staging(before.settings, pytest.fail) as aside:
-        head = graph.read(aside).heads
-        script_files.write(aside, "On its way", head)
+    (only,) = before.settings.project.history.revisions
+    with script_files.staging(before.settings.project, pytest.fail) as aside:
+        head = aside.history.heads
+        _, written = script_files.write(aside, "On its way", head)
         monkeypatch.setattr(Path, "replace", _interrupted)
         with pytest.raises(KeyboardInterrupt):
-            script_files.publish(aside, head)
+            script_files.publish(written, head)
         monkeypatch.undo()
-    assert len(graph.read(before.settings).revisions) == 2
+    assert [each.id for each in before.settings.project.history.revisions][:-1] == [only.id]
     assert len(before.scripts()) == 2
     assert [*before.versions.parent.glob(".*")] == []
 
@@ -164,19 +163,19 @@ def _interrupted(*_: object) -> None:
 
 def test_two_commands_in_one_checkout_follow_each_other(before: Project) -> None:
     """The second waits, says so, and finds what the first has written."""
-    first = script_files.staging(before.settings, pytest.fail)
+    first = script_files.staging(before.settings.project, pytest.fail)
     aside = first.__enter__()
-    head = graph.read(aside).heads
-    script_files.write(aside, "First", head)
+    head = aside.history.heads
+    _, written = script_files.write(aside, "First", head)
     waited: list[str] = []
 
     def go_on(who: str) -> None:
         waited.append(who)
-        script_files.publish(aside, head)
+        script_files.publish(written, head)
         first.__exit__(None, None, None)
 
-    second = revision.revision(before.settings, "Second", empty=True, on_wait=go_on)
-    scripts = graph.read(before.settings)
+    second = revision.revision(*before.settings, "Second", empty=True, on_wait=go_on)
+    scripts = before.settings.project.history
     assert waited == ["another command that writes scripts in this checkout"]
     assert len(scripts.heads) == 1
     assert scripts[second.revision].parents != head
@@ -184,18 +183,20 @@ def test_two_commands_in_one_checkout_follow_each_other(before: Project) -> None
 
 def test_history_that_changed_meanwhile_is_not_written_on(before: Project) -> None:
     """A script of another tool or branch that came meanwhile is no reason for two heads."""
-    with script_files.staging(before.settings, pytest.fail) as aside:
-        head = graph.read(aside).heads
-        script_files.write(aside, "Late", head)
+    with script_files.staging(before.settings.project, pytest.fail) as aside:
+        head = aside.history.heads
+        _, written = script_files.write(aside, "Late", head)
         before.script("other", *head)
         with pytest.raises(ExpectedError, match="changed meanwhile; nothing was written"):
-            script_files.publish(aside, head)
-    assert graph.read(before.settings).heads == ("other",)
+            script_files.publish(written, head)
+    assert before.settings.project.history.heads == ("other",)
 
 
 WRITERS: dict[str, Callable[[Settings], object]] = {
-    "empty": lambda settings: revision.revision(settings, "Empty", empty=True),
-    "merge": lambda settings: script_files.merge(settings, "Merge", ["aaaa", "bbbb"], pytest.fail),
+    "empty": lambda settings: revision.revision(*settings, "Empty", empty=True),
+    "merge": lambda settings: script_files.merge(
+        settings.project, "Merge", ["aaaa", "bbbb"], pytest.fail
+    ),
 }
 
 
@@ -221,7 +222,7 @@ def test_new_scripts_go_where_the_head_is(project: Project) -> None:
     ini = project.root / "alembic.ini"
     places = f"version_locations = {project.versions}{os.pathsep}{other}\n"
     ini.write_text(ini.read_text().replace("[alembic]\n", f"[alembic]\n{places}"))
-    result = revision.revision(project.settings, "Next", empty=True)
+    result = revision.revision(*project.settings, "Next", empty=True)
     assert result.path is not None
     assert result.path.parent == other
 
@@ -229,17 +230,17 @@ def test_new_scripts_go_where_the_head_is(project: Project) -> None:
 def test_unproved_script_does_not_look_like_a_proved_one(project: Project) -> None:
     """Until its author removes the error, nothing runs it, and neither `revision` nor `check` says that all is well."""
     project.models(ONE)
-    assert revision.revision(project.settings, "Init").proved
-    upgrade.upgrade(project.settings, project.database, confirm=yes)
+    assert revision.revision(*project.settings, "Init").proved
+    upgrade.upgrade(*project.settings, project.database, confirm=yes)
     project.models(LOST)
-    result = revision.revision(project.settings, "To dates", sql=True)
+    result = revision.revision(*project.settings, "To dates", sql=True)
     assert not result.proved
     assert result.path is not None
     assert result.sql == ""
     for command in (
-        lambda: revision.revision(project.settings, "Again"),
-        lambda: check.check(project.settings),
-        lambda: upgrade.upgrade(project.settings, project.database, confirm=yes),
+        lambda: revision.revision(*project.settings, "Again"),
+        lambda: check.check(*project.settings),
+        lambda: upgrade.upgrade(*project.settings, project.database, confirm=yes),
     ):
         with pytest.raises(ExpectedError) as caught:
             command()
@@ -249,7 +250,7 @@ def test_unproved_script_does_not_look_like_a_proved_one(project: Project) -> No
     start, end = text.index("    op.refuse("), text.index("    )\n") + len("    )\n")
     assert "invalid input syntax for type date" in text[start:end]
     result.path.write_text(text[:start] + text[end:])
-    assert check.check(project.settings).agree
+    assert check.check(*project.settings).agree
 
 
 def test_block_of_comments_is_a_block() -> None:

@@ -4,8 +4,7 @@ from contextlib import ExitStack
 
 from conftest import Project, as_text, fresh, run_sql
 
-from postgres_database.history import graph
-from postgres_database.server import settings
+from postgres_database.server import environment
 from postgres_database.server.connection import Database
 from postgres_database.workflows import status, upgrade
 
@@ -29,9 +28,9 @@ def test_status_of_every_environment(project: Project) -> None:
         "empty": "PROTECTED=1",
     }.items():
         (project.root / f".env.{name}").write_text(line + "\n")
-    upgrade.upgrade(project.settings, project.database, target="aaaa", confirm=yes)
-    scripts = graph.read(project.settings)
-    found = status.status(scripts, [*settings.env_files(project.root)], project.root)
+    upgrade.upgrade(*project.settings, project.database, target="aaaa", confirm=yes)
+    scripts = project.settings.project.history
+    found = status.status(scripts, [*environment.env_files(project.root)], project.root)
     rows = {row.environment: row for row in found}
     assert sorted(rows) == ["empty", "gone", "good", "odd", "unproved"]
     assert rows["good"].revision == ("aaaa",)
@@ -51,11 +50,11 @@ def test_status_tells_drift_in_parallel(project: Project, server: Database) -> N
     for number, name in enumerate(["aaaa", "bbbb", "cccc"]):
         parent = ["", "aaaa", "bbbb"][number]
         project.script(name, parent, f"op.execute('CREATE TABLE t{number} (x int)')")
-    scripts = graph.read(project.settings)
+    scripts = project.settings.project.history
     with ExitStack() as stack:
         for number, revision in enumerate(["aaaa", "bbbb", "cccc", "aaaa", "bbbb", "cccc"]):
             database = stack.enter_context(fresh(server))
-            upgrade.upgrade(project.settings, database, target=revision, confirm=yes)
+            upgrade.upgrade(*project.settings, database, target=revision, confirm=yes)
             if number % 2:
                 run_sql(database, "ALTER TABLE t0 ADD odd int")
             (project.root / f".env.e{number}").write_text(
@@ -69,9 +68,9 @@ def test_status_tells_drift_in_parallel(project: Project, server: Database) -> N
 def test_status_of_an_unknown_revision(project: Project) -> None:
     """A database at a revision of somebody else's is told as such."""
     project.script("aaaa", "", CREATE)
-    upgrade.upgrade(project.settings, project.database, confirm=yes)
+    upgrade.upgrade(*project.settings, project.database, confirm=yes)
     run_sql(project.database, "UPDATE alembic_version SET version_num = 'other'")
     (project.root / ".env.x").write_text(f"POSTGRES_DSN={as_text(project.database.dsn)}\n")
-    (row,) = status.status(graph.read(project.settings), ["x"], project.root)
+    (row,) = status.status(project.settings.project.history, ["x"], project.root)
     assert "is at revision other, which is not among the scripts" in row.fault
     assert "does not say who has run other" in row.fault

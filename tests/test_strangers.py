@@ -1,14 +1,12 @@
 """Models that are not those of the database: refused by name instead of a script that drops it."""
 
-import dataclasses
 import secrets
 from collections.abc import Sequence
 
 import pytest
-from conftest import Project, run_sql
+from conftest import Project, changed, run_sql
 
 from postgres_database.errors import ExpectedError
-from postgres_database.history import project_models
 from postgres_database.workflows import baseline, check, revision, strangers
 
 OTHER = 'sa.Table("other", metadata, sa.Column("id", sa.Integer, primary_key=True))'
@@ -26,7 +24,7 @@ def adopt(project: Project, *, with_models: bool = False) -> baseline.BaselineRe
         "CREATE TABLE IF NOT EXISTS goods (id serial PRIMARY KEY)",
     )
     return baseline.baseline(
-        project.settings, project.database, "Init", yes, with_models=with_models
+        *project.settings, project.database, "Init", yes, with_models=with_models
     )
 
 
@@ -60,7 +58,7 @@ def test_what_an_adopted_database_brought_is_not_dropped_by_itself(
 
     def write() -> None:
         revision.revision(
-            project.settings,
+            *project.settings,
             "Next",
             ask=ask if answer in {"yes", "no"} else None,
             drop_adopted=flag,
@@ -81,11 +79,11 @@ def test_what_an_adopted_database_brought_is_not_dropped_by_itself(
 def test_models_without_tables_do_not_agree_with_anything(project: Project) -> None:
     """A MetaData that nothing was defined on is a mistake, not a wish for an empty database."""
     project.models("")
-    result = check.check(project.settings)
+    result = check.check(*project.settings)
     assert "have no tables" in result.unfit
     assert not result.clean
     with pytest.raises(ExpectedError, match="have no tables"):
-        revision.revision(project.settings, "First")
+        revision.revision(*project.settings, "First")
 
 
 @pytest.mark.parametrize(
@@ -115,14 +113,14 @@ def test_a_module_of_the_models_that_was_not_imported_is_named(
         'sa.Table("early", Base.metadata, sa.Column("id", sa.Integer, primary_key=True))\n'
     )
     (package / "deep" / "late.py").write_text(text)
-    settings = dataclasses.replace(project.settings, target_metadata=f"{name}.models:Base.metadata")
-    project_models.load(settings)
-    found = strangers.unimported(settings, project_models.load(settings))
+    settings = changed(project.settings, target_metadata=f"{name}.models:Base.metadata")
+    settings.project.models()
+    found = strangers.unimported(settings.project, settings.project.models())
     assert found == ([strangers.Unread(package / "deep" / "late.py", (table,))] if table else [])
-    excluded = dataclasses.replace(settings, exclude=("*late", "what*"))
-    assert not strangers.unimported(excluded, project_models.load(excluded))
+    excluded = changed(settings, exclude=("*late", "what*"))
+    assert not strangers.unimported(excluded.project, excluded.project.models())
     if table == "late":
         assert (
             f"{name}/models/deep/late.py was not imported; it defines late"
-            in check.check(settings).unfit
+            in check.check(*settings).unfit
         )

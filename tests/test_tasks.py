@@ -252,6 +252,27 @@ def test_commands_as_in_alembic(trial: Checkout, verb: str) -> None:
     assert shown in done.stdout
 
 
+NEEDS_NO_ENVIRONMENT = {
+    "history": ("history",),
+    "heads": ("heads",),
+    "branches": ("branches",),
+    "show": ("show",),
+    "init": ("init",),
+    "an empty revision": ("revision", "--empty", "--msg=Empty"),
+}
+
+
+@pytest.mark.parametrize("arguments", NEEDS_NO_ENVIRONMENT.values(), ids=NEEDS_NO_ENVIRONMENT)
+def test_what_needs_no_environment_reads_none(
+    checkout: Checkout, arguments: tuple[str, ...]
+) -> None:
+    """A command that works on no database never fails for settings that say where one is."""
+    checkout.env_file("", POSTGRES_DSN="http://nonsense", LOCK_TIMEOUT="soon")
+    done = checkout.invoke(*arguments, ENV="")
+    assert done.returncode == 0, done.stderr
+    assert checkout.invoke("current", ENV="").returncode == 1
+
+
 def test_merge_joins_two_heads(trial: Checkout, database: Database) -> None:
     """Two branches are told with the merge command, which makes one head of them."""
     versions = trial.root / "migration" / "versions"

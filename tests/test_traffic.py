@@ -1,11 +1,11 @@
 """Ordinary changes of a table with rows: what revision writes for them keeps nobody waiting, measured at the server."""
 
-import dataclasses
 import json
 import os
 import re
 from collections.abc import Sequence
 
+import conftest
 import faults
 import psycopg2.extensions
 import pytest
@@ -66,13 +66,13 @@ def measured(project: Project) -> list[list[object]]:
 def changed(project: Project, change: str, rows: int = 500) -> Sequence[str]:
     """Bring a target with rows to the first models, change these, and let the scripts be written."""
     project.models(BASE)
-    module = project.settings.target_metadata.partition(":")[0]
+    module = project.settings.project.target_metadata.partition(":")[0]
     create = f"from {module} import metadata\nmetadata.create_all(op.get_bind())"
     project.script("before", upgrade=create, downgrade=create.replace("create_all", "drop_all"))
     faults.upgraded(project)
     run_sql(project.database, ROWS.format(rows=rows))
     project.models(f"{BASE}\n{change}\n")
-    result = revision.revision(project.settings, "After")
+    result = revision.revision(*project.settings, "After")
     assert result.proved, result
     for path in filter(None, (result.path, result.then)):
         path.write_text(path.read_text().replace("'x': None", "'x': \"'filled'\""))
@@ -101,7 +101,7 @@ def test_type_that_rewrites_is_announced(project: Project) -> None:
 
 def test_online_can_be_turned_off(project: Project) -> None:
     """With `online = false` one script is written, as plain Alembic writes it."""
-    project.settings = dataclasses.replace(project.settings, online=False)
+    project.settings = conftest.changed(project.settings, online=False)
     changed(project, CHANGES["several at once"])
     texts = [path.read_text() for path in project.versions.glob("*after*.py")]
     assert len(texts) == 1

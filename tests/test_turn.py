@@ -37,7 +37,7 @@ HELD = (
 def holding(project: Project) -> Iterator[None]:
     """Be a command that changes the target of a project."""
     with (
-        runner.open_runner(project.settings, project.database) as run,
+        runner.open_runner(project.settings.project, project.database) as run,
         run.alone(pytest.fail),
     ):
         yield
@@ -47,7 +47,7 @@ def holding(project: Project) -> Iterator[None]:
 def test_waiting_has_an_end(three: Project, wait: float) -> None:
     """After the time that was given, a command that waits ends, says for whom, and has changed nothing."""
     with holding(three), pytest.raises(ExpectedError, match="by another command") as caught:
-        upgrade.upgrade(three.settings, three.database, confirm=never, wait=wait)
+        upgrade.upgrade(*three.settings, three.database, confirm=never, wait=wait)
     assert "it is pid " in caught.value.cause
     assert "--wait" in caught.value.hint
     assert columns(three.database) == []
@@ -59,7 +59,7 @@ def test_next_one_finds_nothing_to_do(three: Project) -> None:
     with holding(three):
         runner_up = threading.Thread(
             target=lambda: upgrade.upgrade(
-                three.settings, three.database, confirm=never, on_wait=told.append
+                *three.settings, three.database, confirm=never, on_wait=told.append
             )
         )
         runner_up.start()
@@ -81,7 +81,7 @@ def test_two_histories_in_two_schemas_do_not_wait(three: Project) -> None:
         Database(three.database.dsn.with_parts(options="-c search_path=theirs"), "test"),
     )
     with holding(three):
-        upgrade.upgrade(other.settings, other.database, confirm=never, wait=0)
+        upgrade.upgrade(*other.settings, other.database, confirm=never, wait=0)
     assert run_sql(three.database, "SELECT to_regclass('theirs.t') IS NOT NULL") == [(True,)]
 
 
@@ -94,7 +94,7 @@ def test_holder_that_is_killed_is_followed(three: Project) -> None:
     faults.kill(child)
     three.script("aaaa", "", "op.execute('CREATE TABLE t (id int)')")
     began = time.monotonic()
-    upgrade.upgrade(three.settings, three.database, confirm=never, wait=60)
+    upgrade.upgrade(*three.settings, three.database, confirm=never, wait=60)
     assert time.monotonic() - began < 30  # the figure is one of `make bench-faults`
     assert columns(three.database) == ["id", "bbbb", "cccc"]
 
@@ -150,10 +150,10 @@ def test_baseline_waits_no_longer_for_its_checkout(project: Project) -> None:
     """The limit holds as well for another command that writes scripts in the same checkout."""
     run_sql(project.database, "CREATE TABLE t (id int)")
     with (
-        script_files.staging(project.settings, pytest.fail),
+        script_files.staging(project.settings.project, pytest.fail),
         pytest.raises(ExpectedError, match="another command works in this checkout"),
     ):
-        baseline.baseline(project.settings, project.database, "Init", never, wait=0.3)
+        baseline.baseline(*project.settings, project.database, "Init", never, wait=0.3)
     assert project.scripts() == []
 
 
@@ -188,7 +188,7 @@ def test_pooler_that_cannot_keep_a_lock_is_refused(
     """Behind a pooler that gives each transaction another session, nothing is changed and no lock is left behind."""
     with bouncer(three.database, folder, **options) as pooled:
         with pytest.raises(ExpectedError, match="is behind a pooler") as caught:
-            upgrade.upgrade(three.settings, pooled, confirm=never)
+            upgrade.upgrade(*three.settings, pooled, confirm=never)
         assert "session mode" in caught.value.hint
         assert run_sql(three.database, HELD) == [(0,)]
     assert run_sql(three.database, "SELECT to_regclass('alembic_version')") == [(None,)]
@@ -198,7 +198,7 @@ def test_pooler_that_cannot_keep_a_lock_is_refused(
 def test_pool_in_session_mode_is_well(three: Project, folder: Path) -> None:
     """A pool that gives a session for as long as the client stays is as good as the server."""
     with bouncer(three.database, folder, pool_mode="session") as pooled:
-        assert upgrade.upgrade(three.settings, pooled, confirm=never).after == ("cccc",)
+        assert upgrade.upgrade(*three.settings, pooled, confirm=never).after == ("cccc",)
 
 
 @needs_bouncer

@@ -3,13 +3,13 @@
 import dataclasses
 
 import pytest
-from conftest import Project, run_sql
+from conftest import Project, Settings, changed, run_sql
 
 from postgres_database.errors import ExpectedError
+from postgres_database.history import project as projects
 from postgres_database.running import journal, runner
-from postgres_database.server import settings, version_table
+from postgres_database.server import version_table
 from postgres_database.server.connection import Database
-from postgres_database.server.settings import Settings
 from postgres_database.server.version_table import VersionTable
 from postgres_database.workflows import baseline, check, revision, stamp, upgrade
 
@@ -61,9 +61,9 @@ def with_table(project: Project, **ini: str) -> tuple[Settings, Database]:
     path.write_text(
         path.read_text().replace("[postgres_database]\n", f"[postgres_database]\n{lines}")
     )
-    read = settings.load(root=project.root, environ={}).versions
+    read = projects.load(project.root, environ={}).versions
     return (
-        dataclasses.replace(project.settings, versions=read),
+        changed(project.settings, versions=read),
         dataclasses.replace(project.database, versions=read),
     )
 
@@ -71,11 +71,11 @@ def with_table(project: Project, **ini: str) -> tuple[Settings, Database]:
 def test_tables_without_a_revision_are_no_new_database(app: Project) -> None:
     """Before scripts run on tables that somebody made, that is asked; the answer is no, and names the way to adopt."""
     with pytest.raises(ExpectedError) as caught:
-        upgrade.upgrade(app.settings, app.database, confirm=no)
+        upgrade.upgrade(*app.settings, app.database, confirm=no)
     assert "holds tables but no revision" in caught.value.what
     assert caught.value.hint.startswith("invoke baseline-existing ")
     assert run_sql(app.database, "SELECT count(*) FROM a") == [(10,)]
-    assert upgrade.upgrade(app.settings, app.database, confirm=yes).after == ("v2",)
+    assert upgrade.upgrade(*app.settings, app.database, confirm=yes).after == ("v2",)
 
 
 def test_tables_of_extensions_are_nobodys(project: Project) -> None:
@@ -85,8 +85,8 @@ def test_tables_of_extensions_are_nobodys(project: Project) -> None:
         project.database,
         "CREATE TABLE dual (); ALTER EXTENSION plpgsql ADD TABLE dual; CREATE SCHEMA audit; CREATE TABLE audit.x ()",
     )
-    excluding = dataclasses.replace(project.settings, exclude=("audit.*",))
-    upgrade.upgrade(excluding, project.database, confirm=never)
+    excluding = changed(project.settings, exclude=("audit.*",))
+    upgrade.upgrade(*excluding, project.database, confirm=never)
 
 
 @pytest.mark.parametrize(
@@ -104,30 +104,31 @@ def test_version_table_of_a_project(app: Project, ini: dict[str, str], options: 
     if options:
         (app.root / "migration" / "env.py").write_text(ENV.format(options=options))
     mine, target = with_table(app, **ini)
-    assert mine.versions == VersionTable("app_version", "app")
-    assert upgrade.upgrade(mine, target, confirm=never).plan == ()
+    assert mine.project.versions == VersionTable("app_version", "app")
+    assert upgrade.upgrade(*mine, target, confirm=never).plan == ()
     app.script(
         "v3",
         "v2",
         upgrade='op.execute("CREATE TABLE c ()")',
         downgrade='op.execute("DROP TABLE c")',
     )
-    assert upgrade.upgrade(mine, target, confirm=never).after == ("v3",)
+    mine = changed(mine)  # reads the scripts anew
+    assert upgrade.upgrade(*mine, target, confirm=never).after == ("v3",)
     assert [entry.revision for entry in journal.read(target)] == ["v3"]
-    stamp.stamp(mine, target, "v2", confirm=yes)
-    stamp.stamp(mine, target, "v3", confirm=never)
-    upgrade.downgrade(mine, target, confirm=yes)
-    found = check.check(mine, target).target
+    stamp.stamp(*mine, target, "v2", confirm=yes)
+    stamp.stamp(*mine, target, "v3", confirm=never)
+    upgrade.downgrade(*mine, target, confirm=yes)
+    found = check.check(*mine, target).target
     assert found is not None
     assert found.drifts.objects == ()
     names = "SELECT relname FROM pg_class WHERE relkind = 'r' AND relname LIKE 'app_version%' ORDER BY 1"
     assert run_sql(app.database, names) == [("app_version",), ("app_version_log",)]
     if "schema" in options or not options:
-        sql = runner.offline(mine, "upgrade", "base", "v2")
+        sql = runner.offline(mine.project, "upgrade", "base", "v2")
         assert "CREATE TABLE IF NOT EXISTS app.app_version (" in sql
     else:
         with pytest.raises(ExpectedError, match=r"another version table than app\.app_version"):
-            runner.offline(mine, "upgrade", "base", "v2")
+            runner.offline(mine.project, "upgrade", "base", "v2")
     assert run_sql(app.database, "SELECT count(*) FROM a") == [(10,)]
 
 
@@ -137,7 +138,7 @@ def test_version_table_that_env_py_gives_in_secret_is_refused(app: Project) -> N
     (app.root / "migration" / "env.py").write_text(ENV.format(options=secret))
     mine, target = with_table(app)
     with pytest.raises(ExpectedError) as caught:
-        upgrade.upgrade(mine, target, confirm=yes)
+        upgrade.upgrade(*mine, target, confirm=yes)
     assert "version_table = app_version" in caught.value.hint
     assert run_sql(app.database, "SELECT count(*) FROM a") == [(10,)]
 
@@ -159,14 +160,15 @@ def test_schema_of_the_version_table_is_adopted(project: Project, schema: str) -
     project.models('sa.Table("c", metadata, sa.Column("id", sa.Integer))')
     run_sql(project.database, f"CREATE TABLE c (id int); {schema}")
     mine, target = with_table(project, version_table='My.Ver"sion', version_table_schema="Ops Room")
-    adopted = baseline.baseline(mine, target, "Init tables", yes)
+    adopted = baseline.baseline(*mine, target, "Init tables", yes)
     assert "search path" not in "".join(adopted.notes)
     project.models(
         'sa.Table("c", metadata, sa.Column("id", sa.Integer), sa.Column("x", sa.Integer))'
     )
-    assert revision.revision(mine, "One more").proved
-    assert upgrade.upgrade(mine, target, confirm=never).at_head
-    found = check.check(mine, target)
+    assert revision.revision(*changed(mine), "One more").proved
+    mine = changed(mine)  # reads the scripts anew
+    assert upgrade.upgrade(*mine, target, confirm=never).at_head
+    found = check.check(*mine, target)
     assert found.differences is not None
     assert found.differences.objects == ()
     assert found.target is not None
@@ -182,8 +184,8 @@ def test_version_table_without_a_row(project: Project) -> None:
         "CREATE TABLE alembic_version (version_num text)",
     )
     with pytest.raises(ExpectedError, match="holds tables but no revision"):
-        upgrade.upgrade(project.settings, project.database, confirm=no)
-    upgrade.upgrade(project.settings, project.database, confirm=yes)
-    upgrade.downgrade(project.settings, project.database, confirm=yes)
+        upgrade.upgrade(*project.settings, project.database, confirm=no)
+    upgrade.upgrade(*project.settings, project.database, confirm=yes)
+    upgrade.downgrade(*project.settings, project.database, confirm=yes)
     run_sql(project.database, "DROP TABLE b")
-    assert upgrade.upgrade(project.settings, project.database, confirm=never).after == ("v1",)
+    assert upgrade.upgrade(*project.settings, project.database, confirm=never).after == ("v1",)

@@ -66,9 +66,9 @@ def require(typed: Sequence[str], commands: Collection, root: Path) -> None:
 
 
 def _environments(root: Path) -> set[str]:
-    from postgres_database.server import settings  # noqa: PLC0415 - it takes longer than all else here
+    from postgres_database.server import environment  # noqa: PLC0415 - it takes longer than all else here
 
-    return {*settings.env_files(root)}
+    return {*environment.env_files(root)}
 
 
 def _meant(

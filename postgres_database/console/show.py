@@ -11,7 +11,7 @@ from postgres_database.console.terminal import OUT, raw, say
 from postgres_database.history.graph import History, Revision
 from postgres_database.running.journal import DONE, Entry
 from postgres_database.schema.snapshot import Difference, Key
-from postgres_database.server.settings import ROOT, Settings
+from postgres_database.server.environment import ROOT, Environment
 from postgres_database.workflows.baseline import BaselineResult
 from postgres_database.workflows.check import CheckResult, TargetCheck
 from postgres_database.workflows.initialise import InitResult
@@ -273,12 +273,12 @@ def log(entries: Sequence[Entry], scripts: History) -> None:
         say("nothing was run here by upgrade or downgrade, or its user may not keep a log")
 
 
-def baseline(result: BaselineResult, settings: Settings) -> None:
+def baseline(result: BaselineResult, environment: Environment) -> None:
     """Show what was adopted, or where the target was found, and what comes next."""
     for note in () if result.path else result.notes:
         say(f"look at   {note}", style="yellow")
     if result.path is None:
-        _show_place(result, settings)
+        _show_place(result, environment)
         return
     say(f"wrote     {_relative(result.path)}")
     say(f"wrote     {_relative(result.path.with_suffix('.sql'))}")
@@ -296,14 +296,16 @@ def baseline(result: BaselineResult, settings: Settings) -> None:
     if result.unlike_models:
         count, names = counted(result.unlike_models), _some(result.unlike_models)
         say(f"look at   the models differ from the database in {count}: {names}", "yellow")
-        say(f"next: invoke revision --msg '…', review it, then invoke upgrade{settings.env_option}")
+        say(
+            f"next: invoke revision --msg '…', review it, then invoke upgrade{environment.env_option}"
+        )
     elif result.unlike_models is not None:
         say("models and database agree; next: change a model, then invoke revision --msg '…'")
     else:
         say("next: mend the models, or target_metadata in alembic.ini, then invoke check")
 
 
-def _show_place(result: BaselineResult, settings: Settings) -> None:
+def _show_place(result: BaselineResult, environment: Environment) -> None:
     place = result.place
     if place is None:
         return
@@ -314,8 +316,8 @@ def _show_place(result: BaselineResult, settings: Settings) -> None:
             "green",
         )
         say(f"stamped   {state}  (no statement of a script was run)")
-        upgrade = f"invoke upgrade{settings.env_option}"
-        say(f"next: {upgrade if result.pending else f'invoke check{settings.env_option}'}")
+        upgrade = f"invoke upgrade{environment.env_option}"
+        say(f"next: {upgrade if result.pending else f'invoke check{environment.env_option}'}")
         return
     say(f"look at   the database is no revision of this history; {state} comes nearest", "yellow")
     for each in place.drifts.objects[:SHOWN_DRIFTS]:
@@ -326,8 +328,8 @@ def _show_place(result: BaselineResult, settings: Settings) -> None:
         say(f"  and {len(place.drifts.objects) - SHOWN_DRIFTS} more")
     say("nothing was written")
     say(
-        f"next: bring the database to a revision, or invoke stamp{settings.env_option} --target"
-        f" {state} --yes, then invoke check{settings.env_option}; or invoke init --fresh for a history"
+        f"next: bring the database to a revision, or invoke stamp{environment.env_option} --target"
+        f" {state} --yes, then invoke check{environment.env_option}; or invoke init --fresh for a history"
         " of its own"
     )
 

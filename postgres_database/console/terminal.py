@@ -14,7 +14,8 @@ from postgres_database.errors import ExpectedError
 from postgres_database.running.execution import Step
 from postgres_database.server import embedded
 from postgres_database.server.connection import Database
-from postgres_database.server.settings import Settings
+from postgres_database.server.environment import Environment
+from postgres_database.server.version_table import VersionTable
 from postgres_database.workflows.upgrade import Confirm
 
 # Results are lines of their own length: nothing is wrapped, marked up or highlighted by itself.
@@ -50,30 +51,33 @@ def raw(text: str) -> None:
     sys.stdout.write(text if text.endswith("\n") else text + "\n")
 
 
-def warn(settings: Settings) -> None:
-    """Print what is odd about the settings."""
-    for warning in settings.warnings:
+def warn(environment: Environment) -> None:
+    """Print what is odd about the settings of an environment."""
+    for warning in environment.warnings:
         ERR.print(f"warning: {warning}", style="yellow")
 
 
-def open_target(settings: Settings, *, quiet: bool = False, name: str = "") -> Database:
+def open_target(
+    environment: Environment, versions: VersionTable, *, quiet: bool = False, name: str = ""
+) -> Database:
     """Print the line that names the target and return it; the embedded server is started for it.
 
     Args:
-        settings: Of the environment.
+        environment: Says where it is.
+        versions: Where it keeps its revision.
         quiet: Print the line to stderr, because stdout is for a program.
         name: Another database of the same server.
     """
-    if settings.target is None and not embedded.embedded(settings.root).is_running():
+    if environment.target is None and not embedded.embedded(environment.root).is_running():
         ERR.print("starting the embedded PostgreSQL …", style="dim")
-    database = embedded.target(settings)
+    database = embedded.target(environment, versions)
     if name:
         database = dataclasses.replace(database, dsn=database.dsn.with_parts(dbname=name))
     (ERR if quiet else OUT).print(str(database), style="bold")
     return database
 
 
-def confirmation(settings: Settings, verb: str, *, yes: bool) -> Confirm:
+def confirmation(environment: Environment, verb: str, *, yes: bool) -> Confirm:
     """Return a way to ask on the terminal.
 
     A protected environment wants the name of its database typed, any other a `y`. Without a
@@ -89,11 +93,11 @@ def confirmation(settings: Settings, verb: str, *, yes: bool) -> Confirm:
             raise ExpectedError(
                 f"confirmation needed to {question}",
                 cause="there is no terminal to ask on"
-                + ("; PROTECTED=1 is set" if settings.protected else ""),
-                hint=f"invoke {verb}{settings.env_option} --yes   (and what else you typed)",
+                + ("; PROTECTED=1 is set" if environment.protected else ""),
+                hint=f"invoke {verb}{environment.env_option} --yes   (and what else you typed)",
             )
-        if settings.protected:
-            name = settings.target.database if settings.target else embedded.DATABASE
+        if environment.protected:
+            name = environment.target.database if environment.target else embedded.DATABASE
             return _ask(f"{question}?\ntype the name of the database ({name}) to go on: ") == name
         return _ask(f"{question}? [y/N] ").lower() in {"y", "yes"}
 

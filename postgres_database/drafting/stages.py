@@ -17,8 +17,8 @@ from postgres_database.drafting import draft, moments, swaps
 from postgres_database.drafting.draft import Draft
 from postgres_database.drafting.renames import Rename
 from postgres_database.drafting.trial import Change, Trial
-from postgres_database.history.graph import History
 from postgres_database.history.operations import FillColumns, Note, Outside, RunSql
+from postgres_database.history.project import Project
 from postgres_database.history.project_models import Models
 from postgres_database.preflight.losses import losses
 from postgres_database.schema import alter, catalog, comparison
@@ -71,7 +71,7 @@ class Origin:
     """What a draft was made from."""
 
     session: Scratch
-    history: History
+    project: Project
     trial: Database
     """The scratch database that it was found on: at head, without rows that were made up."""
     whole: Frame
@@ -81,7 +81,7 @@ class Origin:
 
     def new(self) -> Database:
         """Make a scratch database at head without rows but those of the history."""
-        return self.session.at(self.history, self.history.heads)
+        return self.session.at_head(self.project)
 
 
 def whole(drafted: Draft) -> Stages:

@@ -1,13 +1,14 @@
 """The scripts and the models of a project, read and written; nothing is run here.
 
-Gives the `History` (revisions in order) and the operations that scripts have on `op`.
+Gives the `Project` (settings, models and `History` of a repository) and the operations that scripts have on `op`.
 
     reads             which files a script imports and opens
     staged            files that are written aside, and then there all at one moment
     script_errors     what goes wrong while scripts are read or run, told by file and line
     project_models    the models of the project: imported by name, when something asks for them
     library_versions  the versions of libraries without which nothing works
-    graph             the revision graph as a plain ordered value
+    graph             the revision graph as a plain ordered value; pure
+    project           the repository that a command works in: what alembic.ini says, scripts and models, read once
     script_files      writing scripts from the template: aside, and into their places
     operations        operations of our own for revision scripts
     env_script        the project's `env.py`, run on the connection that is handed over and on no other

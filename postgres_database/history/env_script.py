@@ -14,10 +14,9 @@ from alembic.runtime.environment import EnvironmentContext
 from alembic.runtime.migration import MigrationContext
 
 from postgres_database.errors import ExpectedError
-from postgres_database.history import graph
+from postgres_database.history.project import Project
 from postgres_database.server import transactions
 from postgres_database.server.connection import Database
-from postgres_database.server.settings import Settings
 
 SHARE = """
 connectable = config.attributes.get("connection")
@@ -35,7 +34,7 @@ Work = Callable[[tuple[str, ...], MigrationContext], Iterable[Any]]
 
 
 def run(
-    settings: Settings,
+    project: Project,
     database: Database,
     connection: sa.Connection,
     work: Work,
@@ -44,7 +43,7 @@ def run(
     """Run `env.py` on a connection.
 
     Args:
-        settings: Where it is.
+        project: Where it is.
         database: What is connected to, for its words.
         connection: To it, in no transaction.
         work: Called once, when it is certain that it runs on this connection, where there is a version table.
@@ -54,12 +53,10 @@ def run(
         ExpectedError: env.py fails before the work is begun, connects by itself, does not do the work exactly once, or
             leaves it uncommitted. What the work raises is passed on.
     """
-    env = EnvScript(settings)
+    env = EnvScript(project)
     table = options["version_table_schema"], options["version_table"]
     guard = _Guard(env, database, connection, work, table)
-    config = graph.alembic_config(
-        settings, connection=connection, scratch=database.label == "scratch"
-    )
+    config = project.alembic_config(connection=connection, scratch=database.label == "scratch")
     try:
         # Alembic itself would make its table before it asks for the work, wherever env.py has connected to.
         with EnvironmentContext(
@@ -156,12 +153,12 @@ class _Guard:
 class EnvScript:
     """The file, named in errors."""
 
-    def __init__(self, settings: Settings) -> None:
+    def __init__(self, project: Project) -> None:
         """Find it."""
-        self.directory = graph.script_directory(settings)
+        self.directory = project.scripts
         self.path = Path(self.directory.dir) / "env.py"
-        near = self.path.is_relative_to(settings.root)
-        self.name = self.path.relative_to(settings.root) if near else self.path
+        near = self.path.is_relative_to(project.root)
+        self.name = self.path.relative_to(project.root) if near else self.path
 
     def error(self, what: str, cause: str) -> ExpectedError:
         """Return an error with the lines that mend it."""

@@ -1,24 +1,13 @@
-"""The revision graph, read once from the scripts into a plain ordered value."""
+"""The revision graph as a plain ordered value; pure."""
 
-import argparse
 import difflib
-import io
 import re
-import sys
 from collections.abc import Collection, Iterable, Sequence
-from contextlib import redirect_stdout
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
-from typing import Any
-
-from alembic.config import Config
-from alembic.script import ScriptDirectory
 
 from postgres_database.errors import ExpectedError
-from postgres_database.history import script_errors, staged
-from postgres_database.history.project_models import Deferred
-from postgres_database.server.settings import Settings
 
 ONLINE = re.compile(r"\bautocommit_block\b|\bop\.(?:online|backfill)\(")
 SHORTEST = 3  # characters of an id that may stand for it
@@ -250,101 +239,3 @@ def tips(revisions: Iterable[Revision]) -> tuple[str, ...]:
     revisions = tuple(revisions)
     inner = {parent for revision in revisions for parent in revision.needed}
     return tuple(revision.id for revision in revisions if revision.id not in inner)
-
-
-def alembic_config(settings: Settings, **attributes: Any) -> Config:
-    """Return Alembic's configuration for this repository.
-
-    Args:
-        settings: Whose alembic.ini is read.
-        attributes: What `migration/env.py` is to find in `config.attributes` besides the settings and the models.
-    """
-    ini = settings.root / "alembic.ini"
-    if not ini.exists():
-        raise ExpectedError(
-            "there is no alembic.ini", cause=f"looked for {ini}", hint="git checkout alembic.ini"
-        )
-    quiet = argparse.Namespace(quiet=True, x=None)  # what Alembic would say, our commands say
-    config = Config(ini, stdout=io.StringIO(), cmd_opts=quiet)
-    config.attributes.update(attributes, settings=settings, target_metadata=Deferred(settings))
-    return config
-
-
-_LOADED: dict[tuple[Any, ...], ScriptDirectory] = {}
-"""The scripts that were loaded last, by the files they were loaded from."""
-
-
-def script_directory(settings: Settings) -> ScriptDirectory:
-    """Return the scripts as Alembic has them, loaded once as long as none of the files changes.
-
-    A command needs them for each step, and Alembic would import every script each time.
-    """
-    found = ScriptDirectory.from_config(alembic_config(settings))
-    staged.finish(Path(found.dir))
-    if settings.staged:
-        found.version_locations = [*map(str, folders(found)), str(settings.staged)]
-    files = _files(found)
-    if files not in _LOADED:
-        forget()
-        _LOADED[files] = found
-    return _LOADED[files]
-
-
-def folders(directory: ScriptDirectory) -> list[Path]:
-    """Return the folders that scripts are in."""
-    return [Path(each) for each in directory.version_locations or [f"{directory.dir}/versions"]]
-
-
-def forget() -> None:
-    """Load the scripts anew: what was loaded has been changed."""
-    _LOADED.clear()
-
-
-def _files(directory: ScriptDirectory) -> tuple[Any, ...]:
-    places = folders(directory)
-    paths = [path for folder in places for path in sorted(folder.rglob("*.py"))]
-    facts = [(path, path.stat()) for path in paths if path.is_file()]  # an editor's lock is none
-    return directory.dir, *places, *((path, stat.st_mtime_ns, stat.st_ino) for path, stat in facts)
-
-
-def read(settings: Settings) -> History:
-    """Read the scripts.
-
-    Raises:
-        ExpectedError: A script cannot be read, or the scripts do not fit together.
-    """
-    with script_errors.told(settings), redirect_stdout(sys.stderr):  # stdout is for results
-        directory = script_directory(settings)
-        scripts = list(directory.walk_revisions())[::-1]
-        script_errors.refuse_unread(settings.root, folders(directory), scripts)
-        revisions = tuple(
-            Revision(
-                id=script.revision,
-                message=script.doc,
-                path=Path(script.path),
-                parents=_as_tuple(script.down_revision),
-                dependencies=tuple(
-                    needed.revision
-                    for name in _as_tuple(script.dependencies)
-                    for needed in directory.get_revisions(name)
-                ),
-                labels=frozenset(_as_tuple(getattr(script.module, "branch_labels", None))),
-                roles=_said(script.module, "roles"),
-                tablespaces=_said(script.module, "tablespaces"),
-                objects=_said(script.module, "objects"),
-            )
-            for script in scripts
-        )
-        # Alembic calls that a head, too, which another branch depends on; a database is never stamped with both.
-        return History(revisions, tuple(sorted(tips(revisions))))
-
-
-def _said(module: Any, name: str) -> tuple[str, ...]:
-    """Return what a script lists under a name; one by hand may mean something else by it."""
-    value = getattr(module, name, ())
-    names = value if isinstance(value, (tuple, list)) else ()
-    return tuple(each for each in names if isinstance(each, str))
-
-
-def _as_tuple(value: Any) -> tuple[str, ...]:
-    return (value,) if isinstance(value, str) else tuple(value or ())

@@ -6,20 +6,24 @@ import sys
 from collections import Counter
 from collections.abc import Mapping
 from contextlib import redirect_stdout
+from pathlib import Path
 from typing import Any
 
 import sqlalchemy as sa
 
 from postgres_database.errors import ExpectedError
 from postgres_database.history import script_errors
-from postgres_database.server.settings import Settings
 
 Models = sa.MetaData | tuple[sa.MetaData, ...]
 """What Alembic takes for `target_metadata`: one MetaData, or several."""
 
 
-def load(settings: Settings) -> Models:
-    """Import the models that the settings name.
+def load(root: Path, target_metadata: str) -> Models:
+    """Import the models of a project.
+
+    Args:
+        root: The repository.
+        target_metadata: Whose models these are: package.module:name.
 
     Returns:
         The MetaData, or a tuple where the name stands for a list or a tuple, also of one: Alembic takes no naming
@@ -28,12 +32,12 @@ def load(settings: Settings) -> Models:
     Raises:
         ExpectedError: They cannot be imported, are no MetaData, or two of them have the same table.
     """
-    module_name, _, attribute = settings.target_metadata.partition(":")
+    module_name, _, attribute = target_metadata.partition(":")
     hint = (
         f"python -c 'import {module_name}'   (TARGET_METADATA, in alembic.ini or an env file,"
         " names package.module:name)"
     )
-    what = f"the models {settings.target_metadata} cannot be loaded"
+    what = f"the models {target_metadata} cannot be loaded"
     try:
         with redirect_stdout(sys.stderr):  # stdout is for results
             found: Any = importlib.import_module(module_name)
@@ -49,7 +53,7 @@ def load(settings: Settings) -> Models:
             )
             raise ExpectedError(
                 what,
-                cause=f"{os.path.relpath(error.filename, settings.root)}, line {left or error.lineno}: {cause}",
+                cause=f"{os.path.relpath(error.filename, root)}, line {left or error.lineno}: {cause}",
                 hint="git status   (then keep one version of each part)" if left else hint,
             ) from error
         raise ExpectedError(what, cause=f"{type(error).__name__}: {error}", hint=hint) from error
@@ -89,9 +93,9 @@ class Deferred:
     Importance of Naming Constraints"); scripts that only execute SQL need no models.
     """
 
-    def __init__(self, settings: Settings) -> None:
+    def __init__(self, root: Path, target_metadata: str) -> None:
         """Remember whose models these are."""
-        self._settings = settings
+        self._named = root, target_metadata
         self.asked = False
         """Whether the models were needed."""
 
@@ -103,6 +107,6 @@ class Deferred:
             ExpectedError: The models cannot be loaded.
         """
         self.asked = True
-        models: Any = load(self._settings)
+        models: Any = load(*self._named)
         convention: Mapping[str, Any] = models.naming_convention
         return convention

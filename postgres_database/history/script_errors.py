@@ -12,7 +12,6 @@ from alembic.script.revision import RevisionError
 from alembic.util import CommandError
 
 from postgres_database.errors import ExpectedError
-from postgres_database.server.settings import Settings
 
 IDENTITY = re.compile(r"^revision\b[^=\n]*=\s*['\"]([^'\"]+)", re.MULTILINE)
 BELOW = re.compile(r"^down_revision\b[^=\n]*=\s*(.*)", re.MULTILINE)
@@ -24,7 +23,7 @@ PACKAGE = Path(__file__).parents[1]
 
 
 @contextmanager
-def told(settings: Settings) -> Iterator[None]:
+def told(root: Path) -> Iterator[None]:
     """Turn what goes wrong while scripts are read into an ExpectedError that names the place."""
     mended = "invoke history   (once the script is mended)"
     try:
@@ -34,7 +33,7 @@ def told(settings: Settings) -> Iterator[None]:
             warnings.filterwarnings("ignore", r"Revision \S+ referenced from", UserWarning)
             yield
     except (CommandError, RevisionError) as error:
-        missing = not (settings.root / "migration" / "env.py").exists()
+        missing = not (root / "migration" / "env.py").exists()
         raise ExpectedError(
             "the scripts cannot be read",
             cause=str(error),
@@ -45,12 +44,12 @@ def told(settings: Settings) -> Iterator[None]:
     except UserWarning as warning:
         if not (match := re.match(r"Revision (\S+) is present more", str(warning))):
             raise
-        places = _naming(match[1], settings.root, r"revision\b.*")
+        places = _naming(match[1], root, r"revision\b.*")
         raise ExpectedError(
             f"two scripts are revision {match[1]}", cause="\n".join(places), hint=mended
         ) from warning
     except (Exception, SystemExit) as error:
-        if (where := place(error, settings.root)) and (left := conflict(error)):
+        if (where := place(error, root)) and (left := conflict(error)):
             file, _, _ = where.partition(",")
             raise ExpectedError(
                 f"{file}, line {left} has the markers of a merge conflict",
@@ -62,7 +61,7 @@ def told(settings: Settings) -> Iterator[None]:
                 f"{where} cannot be read", cause=f"{type(error).__name__}: {error}", hint=mended
             ) from error
         name = str(error.args[0]) if isinstance(error, KeyError) and error.args else ""
-        places = _naming(name, settings.root) if name else []
+        places = _naming(name, root) if name else []
         if not places:
             raise
         raise ExpectedError(

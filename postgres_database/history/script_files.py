@@ -9,8 +9,8 @@ from alembic.script import Script
 from alembic.util import rev_id
 
 from postgres_database.errors import ExpectedError
-from postgres_database.history import graph, script_errors, staged
-from postgres_database.server.settings import Settings
+from postgres_database.history import script_errors, staged
+from postgres_database.history.project import Project, folders
 
 ATTRIBUTES = {
     "roles": "Grants and policies name these; scratch servers create them without login.",
@@ -21,73 +21,71 @@ ATTRIBUTES = {
 
 @contextmanager
 def staging(
-    settings: Settings, on_wait: Callable[[str], None], wait: float | None = None
-) -> Iterator[Settings]:
-    """Yield settings with which scripts are written aside, and read besides those of the history.
+    project: Project, on_wait: Callable[[str], None], wait: float | None = None
+) -> Iterator[Project]:
+    """Yield the project with a folder in which scripts are written aside, and read besides those of the history.
 
     What is not published is gone when the block ends; nothing else writes scripts in this checkout meanwhile.
 
     Args:
-        settings: Where the scripts are.
+        project: Where the scripts are.
         on_wait: Called once if another command must be waited for.
         wait: How many seconds to wait at most; None: for ever.
 
     Raises:
         ExpectedError: Another command still works in this checkout, or nothing can be written here.
     """
-    with script_errors.told(settings):
-        home = Path(graph.script_directory(settings).dir)
+    with script_errors.told(project.root):
+        home = Path(project.scripts.dir)
     with staged.folder(home, on_wait, wait) as folder:
-        yield replace(settings, staged=folder)
-        graph.forget()
+        yield replace(project, staged=folder)
 
 
-def publish(settings: Settings, heads: Sequence[str]) -> list[Path]:
+def publish(project: Project, heads: Sequence[str]) -> list[Path]:
     """Put the scripts that were written aside among the others, all at one moment; return where they are.
 
     Args:
-        settings: What `staging` yielded.
+        project: What `staging` yielded.
         heads: What the history ended with when they were written.
 
     Raises:
         ExpectedError: The history has changed meanwhile, or they cannot be written; nothing was written.
     """
-    if settings.staged is None:
-        raise ValueError(settings)
-    aside = settings.staged.resolve()
-    written = [path for path in _paths(settings) if aside in path.parents]
-    now = graph.read(replace(settings, staged=None))
+    if project.staged is None:
+        raise ValueError(project)
+    aside = project.staged.resolve()
+    written = [path for path in _paths(project) if aside in path.parents]
+    now = replace(project, staged=None).history
     if [*now.heads] != [*heads]:
         raise ExpectedError(
             "the history has changed meanwhile; nothing was written",
             cause=f"its head was {', '.join(heads) or 'base'}, now it is {', '.join(now.heads) or 'base'}",
             hint="the same command again",
         )
-    versions = _versions(settings, [now[each].path.resolve() for each in heads])
+    versions = _versions(project, [now[each].path.resolve() for each in heads])
     places = []
     for path in written:
         place = versions / path.relative_to(aside)
         beside = path.with_suffix(".sql")
         places += [(beside, place.with_suffix(".sql"))] if beside.exists() else []
         places.append((path, place))
-    staged.publish(settings.staged, places)
-    graph.forget()
+    staged.publish(project.staged, places)
     return [place for _, place in places if place.suffix == ".py"]
 
 
-def _paths(settings: Settings) -> list[Path]:
-    return [each.path.resolve() for each in graph.read(settings).revisions]
+def _paths(project: Project) -> list[Path]:
+    return [each.path.resolve() for each in project.history.revisions]
 
 
-def _versions(settings: Settings, heads: Sequence[Path]) -> Path:
+def _versions(project: Project, heads: Sequence[Path]) -> Path:
     """Return the folder that new scripts belong to: where there are several, the innermost that holds a head."""
-    folders = graph.folders(graph.script_directory(replace(settings, staged=None)))
-    holding = [each for each in folders if any(each.resolve() in path.parents for path in heads)]
-    return max(holding or folders[:1], key=lambda each: len(each.parts))
+    places = folders(replace(project, staged=None).scripts)
+    holding = [each for each in places if any(each.resolve() in path.parents for path in heads)]
+    return max(holding or places[:1], key=lambda each: len(each.parts))
 
 
 def write(  # noqa: PLR0913 - each is a place in the template
-    settings: Settings,
+    project: Project,
     message: str,
     heads: Sequence[str],
     *,
@@ -96,11 +94,11 @@ def write(  # noqa: PLR0913 - each is a place in the template
     downgrade: str = "",
     imports: Iterable[str] = (),
     **attributes: Sequence[str],
-) -> Script:
-    """Write a script from the template `migration/script.py.mako`, and load it.
+) -> tuple[Script, Project]:
+    """Write a script from the template `migration/script.py.mako`; return it, and the project that has it.
 
     Args:
-        settings: What `staging` yielded.
+        project: What `staging` yielded.
         message: What the script is for.
         heads: What it follows; nothing: it is the first.
         revision: Its id; a new one if there is none.
@@ -117,31 +115,30 @@ def write(  # noqa: PLR0913 - each is a place in the template
         if values:
             lines = "".join(f"    {value!r},\n" for value in values)
             blocks.append(f"\n# {ATTRIBUTES[name]}\n{name} = (\n{lines})")
-    with staged.written(settings.root), script_errors.told(settings):
-        script = graph.script_directory(settings).generate_revision(
+    with staged.written(project.root), script_errors.told(project.root):
+        script = project.scripts.generate_revision(
             revision or rev_id(),
             message,
             head=[*heads] or "base",
-            version_path=settings.staged,
+            version_path=project.staged,
             upgrades=upgrade,
             downgrades=downgrade,
             imports="\n".join(blocks),
         )
-        graph.forget()
     if script is None:
         raise ExpectedError("Alembic wrote no script", hint="invoke history")
-    return script
+    return script, project.anew()
 
 
 def merge(
-    settings: Settings, message: str, revisions: Sequence[str], on_wait: Callable[[str], None]
+    project: Project, message: str, revisions: Sequence[str], on_wait: Callable[[str], None]
 ) -> Path:
     """Write a revision that joins several heads, and return its path from the root of the repository.
 
     Raises:
         ExpectedError: There is nothing to merge.
     """
-    scripts = graph.read(settings)
+    scripts = project.history
     if list(revisions) == ["heads"]:
         revisions = scripts.heads
     if len(revisions) <= 1:
@@ -150,7 +147,7 @@ def merge(
             cause=f"the history has one head: {', '.join(scripts.heads) or 'base'}",
             hint="invoke heads",
         )
-    with staging(settings, on_wait) as aside:
-        write(aside, message, [scripts.resolve(each) for each in revisions])
-        (path,) = publish(aside, scripts.heads)
-    return path.relative_to(settings.root)
+    with staging(project, on_wait) as aside:
+        _, whole = write(aside, message, [scripts.resolve(each) for each in revisions])
+        (path,) = publish(whole, scripts.heads)
+    return path.relative_to(project.root)

@@ -14,9 +14,9 @@ from alembic.runtime.environment import EnvironmentContext
 from alembic.runtime.migration import MigrationContext
 
 from postgres_database.errors import ExpectedError
-from postgres_database.history import graph, script_errors
+from postgres_database.history import script_errors
 from postgres_database.history.graph import Revision
-from postgres_database.server.settings import Settings
+from postgres_database.history.project import Project
 from postgres_database.sql.tokens import statements, without_literals
 
 SHOWN = 12  # statements of a revision
@@ -61,22 +61,22 @@ class Printed:
             yield f"  … and {more} more"
 
 
-def printed(settings: Settings, verb: str, plan: Sequence[Revision]) -> tuple[Printed, ...]:
+def printed(project: Project, verb: str, plan: Sequence[Revision]) -> tuple[Printed, ...]:
     """Return what revisions run, each for itself.
 
     Alembic's offline mode runs the scripts; it has no database, so a script that reads rows fails, and
     what it runs cannot be known.
 
     Args:
-        settings: Where the scripts are.
+        project: Where the scripts are.
         verb: `upgrade` or `downgrade`.
         plan: The revisions, in order.
     """
     if not plan:
         return ()
-    config = graph.alembic_config(settings)
+    config = project.alembic_config()
     output = io.StringIO()
-    directory = graph.script_directory(settings)
+    directory = project.scripts
     texts: dict[str, str] = {}
     refusals: dict[str, ExpectedError] = {}
 
@@ -95,7 +95,7 @@ def printed(settings: Settings, verb: str, plan: Sequence[Revision]) -> tuple[Pr
                     getattr(directory.get_revision(revision.id).module, verb)()
                 texts[revision.id] = output.getvalue()
             except ExpectedError as error:
-                refusals[revision.id] = script_errors.located(error, settings.root, revision.path)
+                refusals[revision.id] = script_errors.located(error, project.root, revision.path)
             except Exception:  # noqa: BLE001, S112 - it reads rows, or is broken: a run will tell
                 continue
         return []

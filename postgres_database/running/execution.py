@@ -12,6 +12,7 @@ from alembic.runtime.migration import MigrationContext, RevisionStep
 from postgres_database.errors import ExpectedError
 from postgres_database.history import graph, script_errors
 from postgres_database.history.graph import History, Revision
+from postgres_database.history.project import Project
 from postgres_database.history.project_models import Deferred
 from postgres_database.running import unfinished
 from postgres_database.running.autocommit import REPORT
@@ -19,7 +20,6 @@ from postgres_database.running.guard import Guard
 from postgres_database.running.journal import DONE, JOURNAL, Journal
 from postgres_database.running.session import Session
 from postgres_database.server.connection import Database
-from postgres_database.server.settings import Settings
 from postgres_database.server.transactions import scripts
 
 
@@ -47,7 +47,7 @@ class Running:
 
     def __init__(  # noqa: PLR0913
         self,
-        settings: Settings,
+        project: Project,
         database: Database,
         connection: sa.Connection,
         journal: Journal | None,
@@ -59,7 +59,7 @@ class Running:
         """Begin with nothing done.
 
         Args:
-            settings: Where the scripts are.
+            project: Where the scripts are.
             database: Where they run.
             connection: To it.
             journal: The log of the database, if it has one.
@@ -67,8 +67,8 @@ class Running:
             plan: The scripts, in order.
             on_step: Called after each.
         """
-        self._settings = settings
-        self._directory = graph.script_directory(settings)
+        self._project = project
+        self._directory = project.scripts
         self._database = database
         self._connection = connection
         self._journal = journal
@@ -100,7 +100,7 @@ class Running:
         Args:
             current: The revisions that the database is at.
         """
-        scripts = graph.read(self._settings)
+        scripts = self._project.history
         applied = {revision.id for revision in scripts.upto(current)}
         while self.left and (self.left[0].id in applied) == self._up:
             self.left.pop(0)
@@ -133,7 +133,7 @@ class Running:
                 with self.guard.script(revision):
                     script(**arguments)
             except ExpectedError as error:
-                script_errors.located(error, self._settings.root, revision.path)
+                script_errors.located(error, self._project.root, revision.path)
                 raise
 
         return run

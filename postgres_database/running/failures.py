@@ -6,9 +6,9 @@ from sqlalchemy.exc import DBAPIError
 from postgres_database.errors import ExpectedError
 from postgres_database.history import script_errors
 from postgres_database.history.graph import Revision
+from postgres_database.history.project import Project
 from postgres_database.server import privileges
 from postgres_database.server.connection import Database, identifier
-from postgres_database.server.settings import Settings
 
 MENDED = "invoke {verb}{env}   (once the script is mended)"
 LOOK = "invoke status{env}"
@@ -76,15 +76,15 @@ def ended(database: Database, verb: str, revision: Revision, cause: str) -> Expe
 
 
 def failure(
-    settings: Settings, database: Database, error: Exception, verb: str, what: str
+    project: Project, database: Database, error: Exception, verb: str, what: str
 ) -> ExpectedError:
     """Turn what a driver or script raised into an error that says what to type next."""
     original = error.orig if isinstance(error, DBAPIError) else error
     words = database.words(error)
     if not isinstance(original, psycopg2.Error):
         words = f"{type(error).__name__}: {words}"
-    script = script_errors.place(error, settings.root)
-    place = script if code(error) else script_errors.raised(error, settings.root)
+    script = script_errors.place(error, project.root)
+    place = script if code(error) else script_errors.raised(error, project.root)
     if place:
         words += f"\n(in {place})"
     file = "the script" if place == script else place.partition(",")[0]

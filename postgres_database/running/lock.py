@@ -16,7 +16,7 @@ from sqlalchemy.exc import DBAPIError, SQLAlchemyError
 from postgres_database.errors import ExpectedError
 from postgres_database.server import pooler
 from postgres_database.server.connection import Database
-from postgres_database.server.settings import milliseconds
+from postgres_database.server.environment import milliseconds
 
 POLLED = 0.2  # seconds
 # Two histories in two schemas do not wait for each other; a lock is of one database by itself.

@@ -15,15 +15,15 @@ from alembic.util import CommandError
 from sqlalchemy.exc import DBAPIError, SQLAlchemyError
 
 from postgres_database.errors import ExpectedError
-from postgres_database.history import env_script, graph, script_errors
+from postgres_database.history import env_script, script_errors
 from postgres_database.history.env_script import EnvScript
 from postgres_database.history.graph import Revision
+from postgres_database.history.project import Project
 from postgres_database.running import failures, journal, lock, stamped
 from postgres_database.running.execution import OnStep, Running
 from postgres_database.running.journal import FAILED, INTERRUPTED, Journal
 from postgres_database.server import transactions
 from postgres_database.server.connection import Database, cancelled_by_ctrl_c, identifier
-from postgres_database.server.settings import Settings
 
 
 class BlockedError(ExpectedError):
@@ -47,7 +47,7 @@ BLOCKED = ("55P03", "40P01")
 class Runner:
     """Alembic on one connection to one database. Use `runner.open_runner`."""
 
-    settings: Settings
+    project: Project
     database: Database
     connection: sa.Connection
     log: Journal | None = None
@@ -78,7 +78,7 @@ class Runner:
 
         A script that was half done is begun anew after that: a stamp says what the database is.
         """
-        directory = graph.script_directory(self.settings)
+        directory = self.project.scripts
         try:
             with self.connection.begin():
                 options = stamped.ready(self.database, self.connection)
@@ -90,7 +90,7 @@ class Runner:
                 journal.settle(self.database, self.connection)
         except (DBAPIError, psycopg2.Error) as error:
             raise failures.failure(
-                self.settings,
+                self.project,
                 self.database,
                 error,
                 "stamp",
@@ -124,7 +124,7 @@ class Runner:
     def _run(self, verb: str, plan: Sequence[Revision], on_step: OnStep) -> object:
         """Run the scripts of a plan; what is committed is told, and what failed says where it stopped."""
         run = Running(
-            self.settings,
+            self.project,
             self.database,
             self.connection,
             self.log,
@@ -138,7 +138,7 @@ class Runner:
             with run.listening(), cancelled_by_ctrl_c(self.connection):
                 while run.begin(self.current()):
                     env_script.run(
-                        self.settings, self.database, self.connection, run.step, **options
+                        self.project, self.database, self.connection, run.step, **options
                     )
                     run.end()
         except ExpectedError as error:
@@ -151,7 +151,7 @@ class Runner:
             if run.guard.lost and not self.connection.closed:
                 raise failures.lost(self.database, error, verb, run.left[0]) from error
             failure = failures.failure(
-                self.settings, self.database, error, verb, self._stopped(verb, run.left[0])
+                self.project, self.database, error, verb, self._stopped(verb, run.left[0])
             )
             if run.guard.ended:
                 raise failures.ended(self.database, verb, run.left[0], failure.cause) from error
@@ -185,48 +185,46 @@ class Runner:
 
 
 @contextmanager
-def open_runner(settings: Settings, database: Database) -> Iterator[Runner]:
+def open_runner(project: Project, database: Database) -> Iterator[Runner]:
     """Connect to a database and run Alembic there."""
     with database.connect() as connection:
-        runner = Runner(settings, database, connection)
+        runner = Runner(project, database, connection)
         try:
             yield runner
         except (DBAPIError, psycopg2.Error) as error:
             raise failures.failure(
-                settings, database, error, "status", f"{database.dsn} refused a statement"
+                project, database, error, "status", f"{database.dsn} refused a statement"
             ) from error
 
 
-def offline(settings: Settings, verb: str, start: str, end: str) -> str:
+def offline(project: Project, verb: str, start: str, end: str, env_option: str = "") -> str:
     """Return the SQL that would bring a database from one revision to another.
 
     Raises:
         ExpectedError: A script cannot be printed without a database.
     """
-    config = graph.alembic_config(settings)
+    config = project.alembic_config()
     config.output_buffer = output = io.StringIO()
     said = io.StringIO()  # what scripts print is no part of the SQL
     try:
-        with script_errors.told(settings), redirect_stdout(said):
+        with script_errors.told(project.root), redirect_stdout(said):
             COMMANDS[verb](config, f"{start}:{end}", sql=True)
     except ExpectedError as error:
         if error.__cause__:  # else the script itself refuses, and says why
-            error.hint = (
-                f"invoke {verb}{settings.env_option}   (a script that reads rows cannot be printed)"
-            )
+            error.hint = f"invoke {verb}{env_option}   (a script that reads rows cannot be printed)"
         raise
     except (Exception, SystemExit) as error:
         if isinstance(error, Exception) or not output.getvalue():
-            raise EnvScript(settings).failed(error, str(error)) from error
+            raise EnvScript(project).failed(error, str(error)) from error
     if not output.getvalue():
-        raise EnvScript(settings).error(
+        raise EnvScript(project).error(
             "ended without printing anything", "it never came to context.run_migrations()"
         )
     # The table is there already in a database that was brought back to base.
-    schema = f"{identifier(settings.versions.schema)}." if settings.versions.schema else ""
-    table = f"{schema}{identifier(settings.versions.name)}"
+    schema = f"{identifier(project.versions.schema)}." if project.versions.schema else ""
+    table = f"{schema}{identifier(project.versions.name)}"
     if f" {table} " not in output.getvalue():
-        raise EnvScript(settings).error(
+        raise EnvScript(project).error(
             f"prints SQL for another version table than {table}",
             "where it prints, it does not give version_table and version_table_schema to context.configure",
         )
@@ -234,7 +232,7 @@ def offline(settings: Settings, verb: str, start: str, end: str) -> str:
     return output.getvalue().replace(create, tolerant, 1)
 
 
-def alembic(settings: Settings, name: str, *args: Any, **options: Any) -> str:
+def alembic(project: Project, name: str, *args: Any, **options: Any) -> str:
     """Run a command of Alembic that needs no database and return what it prints.
 
     Raises:
@@ -248,11 +246,11 @@ def alembic(settings: Settings, name: str, *args: Any, **options: Any) -> str:
             cause="it asks no database",
             hint="invoke current   (tells it; then name the revision)",
         )
-    scripts = graph.read(settings)
+    scripts = project.history
     for revision in (part for each in named for part in re.split(r"[:,]", each)):
         if re.fullmatch(r"\w+", revision) and revision != "heads":
             scripts.resolve(revision)
-    config = graph.alembic_config(settings)
+    config = project.alembic_config()
     printed = io.BytesIO()
     config.stdout = io.TextIOWrapper(printed, encoding="utf-8", write_through=True)
     config.cmd_opts = None  # not quiet: what it says is what was asked for

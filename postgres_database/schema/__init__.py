@@ -3,6 +3,7 @@
 Gives the `Snapshot` (text of pg_dump, object by object), the `Catalog` (tables as values) and the
 comparison of both.
 
+    scope        which schemas and objects are a project's business; pure
     bookkeeping  what a server keeps for itself in the options of tables and columns, which is left out; pure
     sections     the text of a dump → its objects; pure
     masks        the secrets that a dump would hold: what of them is masked; pure

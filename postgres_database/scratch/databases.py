@@ -20,7 +20,8 @@ from sqlalchemy.exc import DBAPIError, SQLAlchemyError
 
 from postgres_database.errors import ExpectedError
 from postgres_database.history import project_models
-from postgres_database.history.graph import History, Revision, cluster_names
+from postgres_database.history.graph import Revision, cluster_names
+from postgres_database.history.project import Project
 from postgres_database.history.project_models import Models
 from postgres_database.running import runner
 from postgres_database.scratch import templates
@@ -28,7 +29,7 @@ from postgres_database.scratch.rights import Rights
 from postgres_database.scratch.templates import Recipe
 from postgres_database.server import cluster, embedded
 from postgres_database.server.connection import Database, quoted
-from postgres_database.server.settings import Settings
+from postgres_database.server.environment import Environment
 
 PREFIX = embedded.SCRATCH_PREFIX
 TEMPLATE_PREFIX = "postgres_database_template_"
@@ -51,9 +52,7 @@ class MissingError(ExpectedError):
 class Scratch:
     """Makes scratch databases on one server. Use `scratch.session`."""
 
-    def __init__(
-        self, settings: Settings, maintenance: Database, connection: sa.Connection
-    ) -> None:
+    def __init__(self, project: Project, maintenance: Database, connection: sa.Connection) -> None:
         """Work through a connection to the server's maintenance database, in autocommit.
 
         Names tell sessions apart that could not drop each other's databases, or not see each
@@ -62,7 +61,7 @@ class Scratch:
         *me, encoding, self._extensions = connection.exec_driver_sql(ME).one()
         self._me = hashlib.sha256("\0".join(me).encode()).hexdigest()[:8]
         self._encoding = "" if encoding == "UTF8" else " ENCODING 'UTF8' LOCALE 'C'"
-        self._settings = settings
+        self._project = project
         self._maintenance = maintenance
         self._connection = connection
         self._made: list[str] = []
@@ -72,27 +71,27 @@ class Scratch:
         """Make an empty database."""
         return self._clone("template0", self._encoding)
 
-    def at(self, history: History, ids: Iterable[str]) -> Database:
-        """Make a database at these revisions.
+    def at(self, project: Project, ids: Iterable[str]) -> Database:
+        """Make a database at these revisions of a project.
 
         Raises:
             ExpectedError: A script fails.
         """
-        revisions = history.upto(ids)
+        revisions = project.history.upto(ids)
         if not revisions:
             return self.empty()
         self.provide(*cluster_names(revisions))
         hashes = templates.fingerprints(revisions, f"{self._extensions or ''} {self._rights.owner}")
         names = [f"{TEMPLATE_PREFIX}{self._me}_{hash_[:24]}" for hash_ in hashes]
         with self._lock(names[-1]):  # another command may be making the same
-            known = self._recipe(names[-1])
-            made = self._clone(names[-1]) if known else self._make(names, revisions)
+            known = self._recipe(project, names[-1])
+            made = self._clone(names[-1]) if known else self._make(project, names, revisions)
         self._drop_unused(self._databases(TEMPLATE_PREFIX)[:-KEPT_TEMPLATES])
         return made
 
-    def at_head(self, history: History) -> Database:
-        """Make a database at the end of a history."""
-        return self.at(history, history.heads)
+    def at_head(self, project: Project) -> Database:
+        """Make a database at the end of a project's history."""
+        return self.at(project, project.history.heads)
 
     def provide(self, roles: Collection[str], tablespaces: Collection[str] = ()) -> None:
         """Create what schemas name and a server has, where it is missing.
@@ -152,7 +151,7 @@ class Scratch:
             except Exception as error:  # what models run in events may raise anything
                 code = getattr(getattr(error, "orig", None), "pgcode", "")
                 raise (MissingError if code in UNDEFINED else ExpectedError)(
-                    f"the models {self._settings.target_metadata} cannot be created {where}",
+                    f"the models {self._project.target_metadata} cannot be created {where}",
                     cause=_words(database, error),
                     hint="invoke check   (once the models are mended)",
                 ) from error
@@ -167,12 +166,14 @@ class Scratch:
         """Drop scratch databases whose makers died: nobody holds their lock any more."""
         self._drop_unused(dict.fromkeys([*self._databases(PREFIX), *self._logins()]))
 
-    def _make(self, names: Sequence[str], revisions: Sequence[Revision]) -> Database:
+    def _make(
+        self, project: Project, names: Sequence[str], revisions: Sequence[Revision]
+    ) -> Database:
         """Make a database from these revisions, and the last of these templates; names[n] is that of the first n."""
-        done, database, begun = self._longest(names[:-1])
-        with runner.open_runner(self._settings, database) as run:
+        done, database, begun = self._longest(project, names[:-1])
+        with runner.open_runner(project, database) as run:
             models = run.upgrade(revisions[done:])
-        more = templates.recipe(self._settings, revisions[done:], models)
+        more = templates.recipe(project, revisions[done:], models)
         recipe = begun.with_more(more)
         if not recipe.steady:  # a file has changed since it was read: the next one reads it anew
             return database
@@ -186,22 +187,22 @@ class Scratch:
             self._connection.exec_driver_sql(statement)
         return self._clone(names[-1])
 
-    def _longest(self, names: Sequence[str]) -> tuple[int, Database, Recipe]:
+    def _longest(self, project: Project, names: Sequence[str]) -> tuple[int, Database, Recipe]:
         """Clone the longest part of a history that there is a template of."""
         for done in range(len(names) - 1, 0, -1):
             with self._lock(names[done]):  # so that nobody drops it meanwhile
-                if recipe := self._recipe(names[done]):
+                if recipe := self._recipe(project, names[done]):
                     return done, self._clone(names[done]), recipe
         return 0, self.empty(), Recipe({})
 
-    def _recipe(self, name: str) -> Recipe | None:
+    def _recipe(self, project: Project, name: str) -> Recipe | None:
         """Return what a template was made from, whose lock we hold; drop it if scripts would read something else."""
         query = "SELECT shobj_description(oid, 'pg_database') FROM pg_database WHERE datname = %s"
         found = self._connection.exec_driver_sql(query, (name,)).one_or_none()
         if found is None:
             return None
         recipe = templates.parse(found[0])
-        if recipe and recipe.is_current(self._settings):
+        if recipe and recipe.is_current(project):
             return recipe
         self._connection.exec_driver_sql(f"DROP DATABASE IF EXISTS {quoted(name)} WITH (FORCE)")
         return None
@@ -222,7 +223,7 @@ class Scratch:
             self._connection.exec_driver_sql(
                 f"CREATE DATABASE {quoted(name)} TEMPLATE {quoted(template)}{options}{self._rights.owned}"
             )
-        return replace(self._rights.admit(name), versions=self._settings.versions)
+        return replace(self._rights.admit(name), versions=self._project.versions)
 
     def _databases(self, prefix: str) -> Sequence[str]:
         """Return our databases with this prefix, oldest first."""
@@ -328,11 +329,11 @@ def _words(database: Database, error: Exception) -> str:
 
 
 @contextmanager
-def session(settings: Settings) -> Iterator[Scratch]:
+def session(project: Project, environment: Environment) -> Iterator[Scratch]:
     """Open the scratch server; every database made in the session is dropped at its end."""
-    maintenance = embedded.scratch_server(settings)
+    maintenance = embedded.scratch_server(environment)
     with maintenance.connect(autocommit=True) as connection:
-        scratch = Scratch(settings, maintenance, connection)
+        scratch = Scratch(project, maintenance, connection)
         scratch.drop_orphans()
         try:
             yield scratch

@@ -4,8 +4,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 from postgres_database.errors import ExpectedError
-from postgres_database.history import graph
 from postgres_database.history.graph import History
+from postgres_database.history.project import Project
 from postgres_database.running import runner
 from postgres_database.running.autocommit import BETWEEN
 from postgres_database.schema import catalog, comparison
@@ -18,7 +18,6 @@ from postgres_database.scratch.contents import Contents
 from postgres_database.scratch.databases import Scratch
 from postgres_database.scratch.triggers import Refusals
 from postgres_database.server.connection import Database
-from postgres_database.server.settings import Settings
 
 
 @dataclass(frozen=True)
@@ -80,7 +79,7 @@ class _States:
 class Prover:
     """What scripts that follow a history are measured by."""
 
-    settings: Settings
+    project: Project
     session: Scratch
     history: History
     whole: Frame
@@ -177,10 +176,10 @@ class Prover:
 
     def _failure(self, states: "_States", verb: str, leg: Leg) -> str:
         """Run a script and return why it fails; empty if it does not."""
-        scripts = graph.read(self.settings)
+        scripts = self.project.history
         plan = (scripts[leg.revision],)
         try:
-            with runner.open_runner(self.settings, states.database) as run:
+            with runner.open_runner(self.project, states.database) as run:
                 run.connection.info[BETWEEN] = states.look
                 if verb == "upgrade":
                     run.upgrade(plan)
@@ -210,4 +209,4 @@ class Prover:
 
     def _bare(self) -> Database:
         """Make a database at head without rows but those of the history."""
-        return self.session.at(self.history, self.history.heads)
+        return self.session.at(self.project, self.history.heads)

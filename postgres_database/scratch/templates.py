@@ -15,10 +15,10 @@ import sqlalchemy as sa
 
 from postgres_database import __version__
 from postgres_database.errors import ExpectedError
-from postgres_database.history import graph, project_models, reads
+from postgres_database.history import reads
 from postgres_database.history.graph import Revision
+from postgres_database.history.project import Project
 from postgres_database.history.project_models import Deferred
-from postgres_database.server.settings import Settings
 
 
 @dataclass(frozen=True)
@@ -36,12 +36,12 @@ class Recipe:
         """Return it as text, for the comment of a database."""
         return json.dumps([self.files, self.convention])
 
-    def is_current(self, settings: Settings) -> bool:
+    def is_current(self, project: Project) -> bool:
         """Tell whether scripts would read the same now."""
         same = all(
-            reads.digest(settings.root / name) == digest for name, digest in self.files.items()
+            reads.digest(project.root / name) == digest for name, digest in self.files.items()
         )
-        return same and (not self.convention or self.convention == _fingerprint(_naming(settings)))
+        return same and (not self.convention or self.convention == _fingerprint(_naming(project)))
 
     def with_more(self, other: "Recipe") -> "Recipe":
         """Return what a database was made from whose first scripts were run for this one."""
@@ -61,26 +61,26 @@ def parse(text: str | None) -> Recipe | None:
         return None
 
 
-def recipe(settings: Settings, revisions: Iterable[Revision], models: object) -> Recipe:
+def recipe(project: Project, revisions: Iterable[Revision], models: object) -> Recipe:
     """Return what scripts have read in this process.
 
     Args:
-        settings: Where they are, and whose models name their constraints.
+        project: Where they are, and whose models name their constraints.
         revisions: The scripts that were run.
         models: Alembic's `target_metadata`, as env.py gave it to them.
     """
-    ours = isinstance(models, Deferred) or _is_named(settings, models)
+    ours = isinstance(models, Deferred) or _is_named(project, models)
     asked = models.asked if isinstance(models, Deferred) else ours
-    naming = _naming(settings) if asked else {}
+    naming = _naming(project) if asked else {}
     functions = [inspect.getsourcefile(each) for each in naming.values() if callable(each)]
     sources = [Path(name) for name in functions if name]
-    env = Path(graph.script_directory(settings).dir) / "env.py"
+    env = Path(project.scripts.dir) / "env.py"
     needed, steady = reads.closure([*(revision.path for revision in revisions), *sources])
     # Where env.py imports the models, all that counts of them is how they name constraints.
-    more, also = reads.closure([env], leave=_sources(settings) if ours else ())
+    more, also = reads.closure([env], leave=_sources(project) if ours else ())
     return Recipe(
         {
-            os.path.relpath(path, settings.root): reads.digest(path)
+            os.path.relpath(path, project.root): reads.digest(path)
             for path in sorted({env, *sources, *needed, *more})
         },
         _fingerprint(naming) if asked else "",
@@ -88,18 +88,18 @@ def recipe(settings: Settings, revisions: Iterable[Revision], models: object) ->
     )
 
 
-def _is_named(settings: Settings, models: object) -> bool:
-    """Tell whether these are the models that the settings name."""
+def _is_named(project: Project, models: object) -> bool:
+    """Tell whether these are the models of the project."""
     try:
         several = tuple(models) if isinstance(models, list) else models
-        return several == project_models.load(settings)
+        return several == project.models()
     except ExpectedError:
         return False
 
 
-def _sources(settings: Settings) -> list[Path]:
+def _sources(project: Project) -> list[Path]:
     """Return the files of the module or package that the models are in, as far as they are loaded."""
-    name = settings.target_metadata.partition(":")[0]
+    name = project.target_metadata.partition(":")[0]
     modules = [
         module
         for each, module in [*sys.modules.items()]
@@ -109,8 +109,8 @@ def _sources(settings: Settings) -> list[Path]:
     return [Path(file) for file in files if isinstance(file, str)]
 
 
-def _naming(settings: Settings) -> Mapping[str, Any]:
-    return getattr(Deferred(settings), "naming_convention", {})
+def _naming(project: Project) -> Mapping[str, Any]:
+    return getattr(project.deferred, "naming_convention", {})
 
 
 def _fingerprint(naming: Mapping[str, Any]) -> str:

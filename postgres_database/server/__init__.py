@@ -1,10 +1,10 @@
 """Reach a PostgreSQL server, and say what to do when it cannot be reached.
 
-Gives `Settings` (which database, which limits) and `Database` (connect to it) to every room below.
+Gives `Environment` (which database, which limits) and `Database` (connect to it) to every room below.
 
     dsn            connection parameters, parsed once by libpq; shown and scrubbed without secrets
     version_table  the table in which Alembic keeps the revision of a database: its name and place
-    settings       environment name + file + process environment → one frozen value; all faults at once
+    environment    its name + file + process environment → one frozen value; all faults at once
     transactions   how transactions begin: with which time limits, and where they find names
     connection     a database → an engine, a connection, and errors that say what to do
     pooler         poolers between us and the server: some cannot keep a lock

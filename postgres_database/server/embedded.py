@@ -30,7 +30,8 @@ from postgres_database.errors import ExpectedError
 from postgres_database.server import connection, programs
 from postgres_database.server.connection import Database
 from postgres_database.server.dsn import Dsn
-from postgres_database.server.settings import Settings
+from postgres_database.server.environment import Environment
+from postgres_database.server.version_table import ALEMBICS, VersionTable
 
 SUPERUSER = "postgres"
 DATABASE = "postgres_database"
@@ -40,8 +41,7 @@ RELOADED = 100  # tenths of a second, at most, until a server has read its files
 PORT = "5432"  # only part of the socket's name: no server listens on the network
 LONGEST_SOCKET_PATH = 103  # bytes; PostgreSQL manual, unix_socket_directories; least on macOS
 SHORT_PLACE = Path("/tmp")  # noqa: S108 - for a private directory; the same whatever TMPDIR says
-PASSED_ON = ("PATH", "LD_LIBRARY_PATH")
-"""The variables that the server gets: it outlives the command, whose environment holds secrets."""
+PASSED_ON = ("PATH", "LD_LIBRARY_PATH")  # it outlives the command, whose environment holds secrets
 
 CONFIGURATION = {
     "listen_addresses": "",
@@ -322,18 +322,18 @@ def embedded(root: Path, *, durable: bool = True) -> EmbeddedServer:
     return in_repository if programs.reaches(in_repository.account, root) else elsewhere
 
 
-def target(settings: Settings) -> Database:
+def target(environment: Environment, versions: VersionTable = ALEMBICS) -> Database:
     """Return the target of a command; the embedded server is started if it is the target."""
-    dsn = settings.target or embedded(settings.root).ensure_running()
-    env_option = settings.env_option if settings.target else ""
-    return Database(dsn, settings.label, settings.source, env_option, settings.versions)
+    dsn = environment.target or embedded(environment.root).ensure_running()
+    env_option = environment.env_option if environment.target else ""
+    return Database(dsn, environment.label, environment.source, env_option, versions)
 
 
-def scratch_server(settings: Settings) -> Database:
+def scratch_server(environment: Environment) -> Database:
     """Return the server for scratch databases, by its maintenance database."""
-    if settings.scratch:
-        return Database(settings.scratch, "scratch", "from SCRATCH_DSN")
-    return Database(embedded(settings.root, durable=False).ensure_running(), "scratch")
+    if environment.scratch:
+        return Database(environment.scratch, "scratch", "from SCRATCH_DSN")
+    return Database(embedded(environment.root, durable=False).ensure_running(), "scratch")
 
 
 def _last_lines(said: bytes, count: int = 5) -> str:

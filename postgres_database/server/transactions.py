@@ -16,7 +16,7 @@ from typing import Any
 import psycopg2
 import sqlalchemy as sa
 
-from postgres_database.server.settings import Settings
+from postgres_database.server.environment import Environment
 
 LIMITS = "postgres_database.limits"
 """Where the information of a connection has the statements that set its time limits."""
@@ -48,15 +48,15 @@ class Path:
     """Those of its schemas that are there and may be used."""
 
 
-def limit_waits(connection: sa.Connection, settings: Settings) -> None:
-    """Let every transaction of this connection begin with the time limits of the settings.
+def limit_waits(connection: sa.Connection, environment: Environment) -> None:
+    """Let every transaction of this connection begin with the time limits of the environment.
 
     They end with the transaction and do not reach what runs outside one: a lock limit on CREATE INDEX
     CONCURRENTLY leaves an INVALID index behind (PostgreSQL manual, CREATE INDEX, "Building Indexes Concurrently").
     """
-    limits = [f"SET LOCAL lock_timeout = {settings.lock_timeout}"]
-    if settings.statement_timeout:  # else what the role or the DSN says holds
-        limits.append(f"SET LOCAL statement_timeout = {settings.statement_timeout}")
+    limits = [f"SET LOCAL lock_timeout = {environment.lock_timeout}"]
+    if environment.statement_timeout:  # else what the role or the DSN says holds
+        limits.append(f"SET LOCAL statement_timeout = {environment.statement_timeout}")
     connection.info[LIMITS] = limits
 
 

@@ -8,8 +8,8 @@ from pathlib import Path
 import sqlalchemy as sa
 
 from postgres_database.errors import ExpectedError
-from postgres_database.history import graph, project_models, script_files, staged
-from postgres_database.history.graph import History
+from postgres_database.history import script_files, staged
+from postgres_database.history.project import Project
 from postgres_database.running import runner
 from postgres_database.schema import comparison, disclosures, dump, masks, snapshot
 from postgres_database.schema.catalog import DEFAULT_SCHEMA
@@ -19,7 +19,7 @@ from postgres_database.schema.snapshot import Key
 from postgres_database.scratch import databases, provided
 from postgres_database.scratch.databases import Scratch
 from postgres_database.server.connection import Database, identifier
-from postgres_database.server.settings import Settings
+from postgres_database.server.environment import Environment
 from postgres_database.sql.tokens import stable
 from postgres_database.workflows import drift, strangers
 from postgres_database.workflows.upgrade import Confirm, ask
@@ -71,40 +71,43 @@ class Adopted:
 class Adoption:
     """The way from a database without scripts to one that is at the first of them."""
 
-    def __init__(self, settings: Settings, database: Database, staged: Settings) -> None:
+    def __init__(
+        self, project: Project, environment: Environment, database: Database, staged: Project
+    ) -> None:
         """Adopt a database; `staged` is what `script.staging` yields."""
-        self._settings = settings
+        self._project = project
+        self._environment = environment
         self._staged = staged
         self._database = database
         self._reader = database.read_only()
 
     def adopt(self, message: str, confirm: Confirm) -> Adopted:
         """Write, prove, stamp."""
-        dumped = dump.dump(self._reader, self._settings)
+        dumped = dump.dump(self._reader, self._project.scope)
         if secrets := disclosures.found(dumped):
             lines = [f"look at   {line}" for line in secrets]
             where = "migration/, for everyone who reads the repository"
             ask(confirm, f"write what may be a secret into {where}", lines)
-        with databases.session(self._staged) as session:
+        with databases.session(self._staged, self._environment) as session:
             roles, tablespaces = drift.provide(self._reader, session)
             bootstrap = _server(self._reader)[2]  # no catalog tells where this role is named
             if dump.names_role(dumped, bootstrap):
                 roles = tuple(sorted({*roles, bootstrap}))
             self._write(message, dumped, roles, tablespaces)
-            scripts = graph.read(self._staged)
-            rebuilt = self._rebuild(scripts, dumped, session)
+            scripts = self._staged.history
+            rebuilt = self._rebuild(dumped, session)
             respelled = self._prove(dumped, rebuilt, session)
             unlike, failure = self._models(rebuilt, session)
             notes = (*self._notes(dumped, rebuilt), *failure)
         revision = scripts[scripts.head]
-        if self._settings.protected:
+        if self._environment.protected:
             what = f"{revision}  (runs nothing; writes the table {self._database.versions.name})"
             ask(confirm, f"stamp {self._database.dsn}", [what])
-        if dump.dump(self._reader, self._settings) != dumped:
+        if dump.dump(self._reader, self._project.scope) != dumped:
             raise ExpectedError(
                 f"the schema of {self._database.dsn} changed while it was adopted; nothing was written",
                 cause="what was proved is no longer what is online",
-                hint=f"invoke baseline-existing{self._settings.env_option}   (again)",
+                hint=f"invoke baseline-existing{self._environment.env_option}   (again)",
             )
         return Adopted(
             revision.id,
@@ -118,7 +121,7 @@ class Adoption:
     def _write(
         self, message: str, dumped: str, roles: tuple[str, ...], tablespaces: tuple[str, ...]
     ) -> None:
-        written = script_files.write(
+        written, self._staged = script_files.write(
             self._staged,
             message,
             (),
@@ -128,19 +131,19 @@ class Adoption:
             tablespaces=tablespaces,
         )
         text = stable(dump.restorable(dumped)).encode()
-        with staged.written(self._settings.root):
+        with staged.written(self._project.root):
             Path(written.path).with_suffix(".sql").write_bytes(text)
 
-    def _rebuild(self, scripts: History, dumped: str, session: Scratch) -> Database:
+    def _rebuild(self, dumped: str, session: Scratch) -> Database:
         try:
-            return session.at(scripts, scripts.heads)
+            return session.at_head(self._staged)
         except ExpectedError as error:
             named = dump.unrestorable(dumped, session.empty())
             what = named.what if named else "the schema cannot be rebuilt on the scratch server"
             raise ExpectedError(
                 f"{what}; nothing was written",
                 cause=(named or error).cause,
-                hint=f"invoke psql{self._settings.env_option}   (look at it; if only the scratch server"
+                hint=f"invoke psql{self._environment.env_option}   (look at it; if only the scratch server"
                 " lacks something, SCRATCH_DSN names another)",
             ) from error
 
@@ -166,16 +169,16 @@ class Adoption:
     ) -> tuple[tuple[Key, ...] | None, tuple[str, ...]]:
         """Return in what the models differ; broken models are no reason not to adopt."""
         try:
-            models = project_models.load(self._settings)
+            models = self._project.models()
             from_models = provided.build(session, models, lambda: rebuilt).database
             left, right = comparison.sides(rebuilt, from_models)
             right = respell(right, left, (rebuilt, from_models), session.empty)
-            frame = Frame(self._settings, left, right, ())
-            strangers.require_whole(self._settings, models, frame)
+            frame = Frame(self._project.scope, left, right, ())
+            strangers.require_whole(self._project, models, frame)
         except ExpectedError as error:
             return None, (f"{error.what}: {' '.join(error.cause.split())}",)
         if strangers.share_nothing(models, left.catalog.tables):
-            other = f"the models {self._settings.target_metadata} know none of the database's tables: they are others"
+            other = f"the models {self._project.target_metadata} know none of the database's tables: they are others"
             return None, (other,)
         return tuple(each.key for each in frame.comparison.objects), ()
 
@@ -221,7 +224,7 @@ class Adoption:
         The script stays: nobody knows whether a stamp was committed whose answer did not arrive.
         """
         (path,) = script_files.publish(self._staged, ())
-        with runner.open_runner(self._settings, self._database) as run:
+        with runner.open_runner(self._project.anew(), self._database) as run:
             run.stamp([revision_id])
         return path
 

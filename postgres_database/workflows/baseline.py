@@ -6,8 +6,9 @@ from pathlib import Path
 import sqlalchemy as sa
 
 from postgres_database.errors import ExpectedError
-from postgres_database.history import graph, script_files
+from postgres_database.history import script_files
 from postgres_database.history.graph import History
+from postgres_database.history.project import Project
 from postgres_database.running import runner, stamped
 from postgres_database.running.missing_scripts import origin
 from postgres_database.running.runner import Runner
@@ -16,7 +17,7 @@ from postgres_database.schema.snapshot import Key
 from postgres_database.scratch import databases
 from postgres_database.scratch.databases import Scratch
 from postgres_database.server.connection import Database, identifier, quoted
-from postgres_database.server.settings import Settings
+from postgres_database.server.environment import Environment
 from postgres_database.workflows import drift, strangers
 from postgres_database.workflows.adoption import Adoption
 from postgres_database.workflows.locate import Place, locate
@@ -55,7 +56,8 @@ class BaselineResult:
 
 
 def baseline(  # noqa: PLR0913, PLR0917
-    settings: Settings,
+    project: Project,
+    environment: Environment,
     database: Database,
     message: str,
     confirm: Confirm,
@@ -71,7 +73,8 @@ def baseline(  # noqa: PLR0913, PLR0917
     at any point, the command can be run again.
 
     Args:
-        settings: Where the scripts, the models and the scratch server are.
+        project: Where the scripts and the models are.
+        environment: Where the scratch server is, and whether it is protected.
         database: The target; it is only read until the stamp.
         message: What the revision is called.
         confirm: Asked before the stamp if the environment is protected, two revisions are possible, or the target
@@ -84,21 +87,21 @@ def baseline(  # noqa: PLR0913, PLR0917
         ExpectedError: The target is not stamped, and no script is left behind that is not proved.
     """
     reader = database.read_only()
-    with runner.open_runner(settings, database) as writer:
+    with runner.open_runner(project, database) as writer:
         writer.require_writable()
     with (
-        script_files.staging(settings, on_wait, wait) as staged,
-        runner.open_runner(settings, reader) as run,
+        script_files.staging(project, on_wait, wait) as staged,
+        runner.open_runner(project, reader) as run,
         run.alone(on_wait, wait),
     ):
         _require_place(run, database)
-        revisions, scripts = run.current(), graph.read(settings)
-        _refuse_strangers(settings, database, revisions, scripts)
+        revisions, scripts = run.current(), project.history
+        _refuse_strangers(database, revisions, scripts)
         if with_models:
-            strangers.require_same(settings, database)
+            strangers.require_same(project, database)
         if scripts.revisions:
-            return _find(settings, database, revisions, scripts, confirm)
-        adopted = Adoption(settings, database, staged).adopt(message, confirm)
+            return _find(project, environment, database, revisions, scripts, confirm)
+        adopted = Adoption(project, environment, database, staged).adopt(message, confirm)
         return BaselineResult(**vars(adopted))
 
 
@@ -128,50 +131,49 @@ def _require_place(run: Runner, database: Database) -> None:
     )
 
 
-def _refuse_strangers(
-    settings: Settings, database: Database, stamped: tuple[str, ...], scripts: History
-) -> None:
+def _refuse_strangers(database: Database, stamped: tuple[str, ...], scripts: History) -> None:
     """Refuse a database of another history; name the commands that were probably meant."""
     if unknown := [revision for revision in stamped if revision not in scripts]:
-        purge = f"invoke stamp{settings.env_option} --purge --target base"
+        env = database.env_option
+        purge = f"invoke stamp{env} --purge --target base"
         raise ExpectedError(
             f"{database.dsn} already is at revision {', '.join(unknown)}",
             cause="the scripts of a database with a revision are in some repository, but not in this one\n"
             + origin(database, unknown),
-            hint=f"invoke upgrade{settings.env_option}   (with those scripts beside those of this checkout;"
+            hint=f"invoke upgrade{env}   (with those scripts beside those of this checkout;"
             f" if they are lost for good: {purge}, then this again)",
         )
 
 
 def _place(
-    settings: Settings,
+    project: Project,
     database: Database,
     stamped: tuple[str, ...],
-    scripts: History,
     session: Scratch,
 ) -> Place:
     """Return where in the history the target is: where it is stamped, unless another revision is nearer."""
     if not stamped:
-        return locate(settings, database, scripts, session)
-    at = session.at(scripts, stamped)
-    said = Place(stamped, drift.drifts(settings, database, at, session))
+        return locate(project, database, session)
+    at = session.at(project, stamped)
+    said = Place(stamped, drift.drifts(project, database, at, session))
     if not said.drifts.objects:
         return said
-    found = locate(settings, database, scripts, session)
+    found = locate(project, database, session)
     return found if len(found.drifts.objects) < len(said.drifts.objects) else said
 
 
-def _find(
-    settings: Settings,
+def _find(  # noqa: PLR0913, PLR0917
+    project: Project,
+    environment: Environment,
     database: Database,
     stamped: tuple[str, ...],
     scripts: History,
     confirm: Confirm,
 ) -> BaselineResult:
     """Tell which revision of the history the target is; stamp it if it is stamped with no other or a wrong one."""
-    with databases.session(settings) as session:
-        place = _place(settings, database, stamped, scripts, session)
-        objects = len(snapshot.take(session.at(scripts, place.state)).objects)
+    with databases.session(project, environment) as session:
+        place = _place(project, database, stamped, session)
+        objects = len(snapshot.take(session.at(project, place.state)).objects)
     pending = place.state != scripts.heads
     found = BaselineResult(
         "" if place.drifts.objects else ", ".join(place.state) or "base",
@@ -186,7 +188,7 @@ def _find(
         raise ExpectedError(
             f"{database.dsn} is empty: there is nothing to adopt",
             cause="the history has scripts, and the database has none of their objects",
-            hint=f"invoke upgrade{settings.env_option}",
+            hint=f"invoke upgrade{environment.env_option}",
         )
     newest = [str(scripts[revision]) for revision in place.state] or [
         "base: nothing of the history is there"
@@ -198,10 +200,12 @@ def _find(
     if place.ties:
         before = f"the schema is the same before {' and '.join(each.id for each in place.ties)}:"
         lines = [*newest, before, "  stamped with it, what it does to rows is not done again;"]
-        hint = f"  say no and invoke stamp{settings.env_option} --target …, if it was not done yet"
+        hint = (
+            f"  say no and invoke stamp{environment.env_option} --target …, if it was not done yet"
+        )
         ask(confirm, f"stamp {database.dsn} as {where}", [*lines, hint])
-    elif settings.protected or stamped:
+    elif environment.protected or stamped:
         ask(confirm, f"stamp {database.dsn} as {where}", newest)
-    with runner.open_runner(settings, database) as run:
+    with runner.open_runner(project, database) as run:
         run.stamp(place.state or ("base",), purge=bool(stamped))
     return found

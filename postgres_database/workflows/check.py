@@ -4,8 +4,8 @@ from dataclasses import dataclass
 
 from postgres_database.drafting import autogenerate
 from postgres_database.errors import ExpectedError
-from postgres_database.history import graph, project_models
 from postgres_database.history.graph import History
+from postgres_database.history.project import Project
 from postgres_database.running import missing_scripts, runner
 from postgres_database.schema import comparison
 from postgres_database.schema.comparison import Comparison, Frame
@@ -13,7 +13,7 @@ from postgres_database.schema.respelling import respell
 from postgres_database.scratch import databases, provided
 from postgres_database.scratch.databases import Scratch
 from postgres_database.server.connection import Database
-from postgres_database.server.settings import Settings
+from postgres_database.server.environment import Environment
 from postgres_database.workflows import drift, strangers
 from postgres_database.workflows.drift import Drifts
 
@@ -56,36 +56,39 @@ class CheckResult:
 
 
 def check(
-    settings: Settings, target: Database | None = None, *, fresh: bool = False
+    project: Project,
+    environment: Environment,
+    target: Database | None = None,
+    *,
+    fresh: bool = False,
 ) -> CheckResult:
     """Compare the models with the history on scratch databases, and a target with its revision.
 
     Args:
-        settings: Where the models, the scripts and the scratch server are.
+        project: Where the models and the scripts are.
+        environment: Where the scratch server is, and how the target is called.
         target: A database, which is only read; without one, none is needed.
         fresh: Run the whole history again, and forget the scratch databases that were kept of it.
 
     Raises:
         ExpectedError: The models, the history or the target cannot be read.
     """
-    models = project_models.load(settings)
-    with databases.session(settings) as session:
+    models = project.models()
+    with databases.session(project, environment) as session:
         if fresh:
             session.forget()
         # Before a script is imported, which may change them.
-        from_models = provided.build(
-            session, models, lambda: session.at_head(graph.read(settings))
-        ).database
-        scripts = graph.read(settings)
-        checked = _target(settings, target, scripts, session) if target else None
+        from_models = provided.build(session, models, lambda: session.at_head(project)).database
+        scripts = project.history
+        checked = _target(project, environment, target, scripts, session) if target else None
         if len(scripts.heads) > 1:
             return CheckResult(scripts.heads, None, checked)
-        at_head = session.at(scripts, scripts.heads)
+        at_head = session.at_head(project)
         left, right = comparison.sides(at_head, from_models)
         right = respell(right, left, (at_head, from_models), session.empty)
-        frame = Frame(settings, left, right, scripts.objects)
+        frame = Frame(project.scope, left, right, scripts.objects)
         try:
-            strangers.require_whole(settings, models, frame)
+            strangers.require_whole(project, models, frame)
         except ExpectedError as error:  # it says nothing of the target
             return CheckResult(scripts.heads, None, checked, str(error))
         differences = autogenerate.compare(frame, at_head, models)
@@ -93,17 +96,21 @@ def check(
 
 
 def _target(
-    settings: Settings, target: Database, scripts: History, session: Scratch
+    project: Project,
+    environment: Environment,
+    target: Database,
+    scripts: History,
+    session: Scratch,
 ) -> TargetCheck:
-    with runner.open_runner(settings, target.read_only()) as run:
+    with runner.open_runner(project, target.read_only()) as run:
         current = run.current()
     missing_scripts.require(scripts, target, current)
-    at = session.at(scripts, current)
+    at = session.at(project, current)
     return TargetCheck(
-        settings.label,
+        environment.label,
         str(target.dsn),
         current,
         tuple(str(revision) for revision in scripts.pending(current, "heads")),
-        drift.drifts(settings, target, at, session, repair=bool(current)),
-        settings.env_option,
+        drift.drifts(project, target, at, session, repair=bool(current)),
+        environment.env_option,
     )

@@ -14,6 +14,7 @@ from postgres_database.drafting.renames import Rename
 from postgres_database.drafting.trial import Change, Trial
 from postgres_database.errors import ExpectedError
 from postgres_database.history.operations import RunSql
+from postgres_database.history.project import Project
 from postgres_database.preflight.losses import losses
 from postgres_database.schema import catalog, comparison, dump, masks, snapshot
 from postgres_database.schema.comparison import Frame
@@ -21,7 +22,6 @@ from postgres_database.schema.snapshot import Difference, Key
 from postgres_database.scratch.databases import Scratch
 from postgres_database.server import cluster
 from postgres_database.server.connection import Database, identifier
-from postgres_database.server.settings import Settings
 
 INVALID = "\n-- invalid: no query uses it"
 EXTENSIONS = sa.text("SELECT extname FROM pg_extension")
@@ -59,7 +59,7 @@ class Drifts:
 
 
 def drifts(
-    settings: Settings, target: Database, at: Database, session: Scratch, *, repair: bool = False
+    project: Project, target: Database, at: Database, session: Scratch, *, repair: bool = False
 ) -> Drifts:
     """Compare a database, which is only read, with a scratch database at a revision.
 
@@ -67,7 +67,7 @@ def drifts(
     constraints that are not validated are.
 
     Args:
-        settings: Say what is excluded.
+        project: Says what is excluded.
         target: The database.
         at: The scratch database.
         session: For copies.
@@ -78,7 +78,7 @@ def drifts(
     """
     reader = target.read_only()
     with ThreadPoolExecutor() as pool:
-        texts = [*pool.map(dump.dump, (reader, at), (settings, None))]
+        texts = [*pool.map(dump.dump, (reader, at), (project.scope, None))]
         invalid = pool.submit(snapshot.invalid_indexes, reader)
         broken = invalid.result()
     here, there = map(snapshot.parse, texts)
@@ -86,14 +86,14 @@ def drifts(
     if here == there and not broken:
         return Drifts(notes=notes)
     provide(reader, session)
-    copies = _copies(texts, session, settings)
+    copies = _copies(texts, session, target)
     left, right = comparison.sides(*copies)
     owned = [str(key) for key in left.snapshot.objects]  # nothing is kept for being unknown
-    frame = Frame(settings, left, right, owned)
+    frame = Frame(project.scope, left, right, owned)
     found = {each.key: each for each in frame.comparison.objects}
     repaired = _Repair()
     if found and repair:
-        repaired = _repair(copies[0], settings, frame, found)
+        repaired = _repair(copies[0], project, frame, found)
     repairs: dict[Key, list[str]] = {}
     for key, statements in repaired.steps:
         repairs.setdefault(key, []).extend(statements)
@@ -149,12 +149,12 @@ def other_server(database: Database) -> str:
     )
 
 
-def _copies(texts: Sequence[str], session: Scratch, settings: Settings) -> list[Database]:
+def _copies(texts: Sequence[str], session: Scratch, target: Database) -> list[Database]:
     try:
         return snapshot.copies(texts, session.empty)
     except ExpectedError as error:
         error.hint = (
-            f"invoke psql{settings.env_option}   (look at it; or name another server: SCRATCH_DSN)"
+            f"invoke psql{target.env_option}   (look at it; or name another server: SCRATCH_DSN)"
         )
         raise
 
@@ -181,7 +181,7 @@ class _Repair:
 
 
 def _repair(
-    copy: Database, settings: Settings, frame: Frame, found: Mapping[Key, Difference]
+    copy: Database, project: Project, frame: Frame, found: Mapping[Key, Difference]
 ) -> _Repair:
     """Bring a copy of the database back; what may have been renamed is named as before, so that its rows stay."""
     wishes = Wishes(ask=lambda _: True)
@@ -190,7 +190,7 @@ def _repair(
     if renamed:
         renamed += _done(copy, renames.followers(catalog.take(copy), goal.catalog))
         left = comparison.side(copy)
-        frame = Frame(settings, left, goal, [str(key) for key in left.snapshot.objects])
+        frame = Frame(project.scope, left, goal, [str(key) for key in left.snapshot.objects])
     trial = Trial(copy)
     draft.bring(trial, frame, [], {})
     first = next(iter(found))

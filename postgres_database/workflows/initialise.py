@@ -6,8 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from postgres_database.errors import ExpectedError
-from postgres_database.history import graph
-from postgres_database.server.settings import Settings
+from postgres_database.history.project import Project
 from postgres_database.workflows.upgrade import Confirm
 
 TEMPLATE = Path(__file__).parents[1] / "template"
@@ -22,19 +21,19 @@ class InitResult:
     removed: tuple[Path, ...]
 
 
-def init(settings: Settings, confirm: Confirm, *, fresh: bool = False) -> InitResult:
+def init(project: Project, confirm: Confirm, *, fresh: bool = False) -> InitResult:
     """Create what is missing of `migration/`; touches no database.
 
     Args:
-        settings: Where the repository is.
+        project: Where the repository is.
         confirm: Asked before scripts are removed.
         fresh: Remove all scripts, so that the history starts anew.
 
     Raises:
         ExpectedError: Nobody confirmed; nothing was changed.
     """
-    migration = _location(settings)
-    known = graph.alembic_config(settings).get_version_locations_list()
+    migration = _location(project)
+    known = project.alembic_config().get_version_locations_list()
     versions = Path(known[0]) if known else migration / "versions"
     scripts = (
         tuple(sorted(path for pattern in SCRIPTS for path in versions.glob(pattern)))
@@ -43,7 +42,7 @@ def init(settings: Settings, confirm: Confirm, *, fresh: bool = False) -> InitRe
     )
     if scripts and not confirm(
         "remove the whole history of this repository (databases stay as they are)",
-        [os.path.relpath(path, settings.root) for path in scripts],
+        [os.path.relpath(path, project.root) for path in scripts],
     ):
         raise ExpectedError("not confirmed: nothing was changed")
     wanted = [(TEMPLATE / name, migration / name) for name in ("env.py", "script.py.mako")]
@@ -56,22 +55,22 @@ def init(settings: Settings, confirm: Confirm, *, fresh: bool = False) -> InitRe
     for path in scripts:
         path.unlink()
     return InitResult(
-        tuple(Path(os.path.relpath(place, settings.root)) for _, place in missing),
-        tuple(Path(os.path.relpath(path, settings.root)) for path in scripts),
+        tuple(Path(os.path.relpath(place, project.root)) for _, place in missing),
+        tuple(Path(os.path.relpath(path, project.root)) for path in scripts),
     )
 
 
-def _location(settings: Settings) -> Path:
+def _location(project: Project) -> Path:
     """Return the folder of env.py and the template, which may not be there yet.
 
     Raises:
         ExpectedError: alembic.ini names none, or one in a package.
     """
-    named = graph.alembic_config(settings).get_main_option("script_location") or ""
+    named = project.alembic_config().get_main_option("script_location") or ""
     if not named or (":" in named and not Path(named).is_absolute()):
         raise ExpectedError(
             "alembic.ini names no folder for the scripts",
             cause=f"script_location = {named}",
             hint="${EDITOR:-vi} alembic.ini   (script_location = %(here)s/migration)",
         )
-    return settings.root / named
+    return project.root / named

@@ -6,13 +6,13 @@ from itertools import combinations, islice
 
 from postgres_database.history import graph
 from postgres_database.history.graph import History, Revision
+from postgres_database.history.project import Project
 from postgres_database.running import runner
 from postgres_database.running.execution import Step
 from postgres_database.schema import catalog, snapshot
 from postgres_database.schema.catalog import Catalog
 from postgres_database.scratch.databases import Scratch
 from postgres_database.server.connection import Database
-from postgres_database.server.settings import Settings
 from postgres_database.workflows import drift
 from postgres_database.workflows.drift import Drifts
 
@@ -36,7 +36,7 @@ class Place:
     """Revisions up to the state that change nothing in the schema, newest first: the database may be before them."""
 
 
-def locate(settings: Settings, target: Database, scripts: History, session: Scratch) -> Place:
+def locate(project: Project, target: Database, session: Scratch) -> Place:
     """Find the state of the history that a database is, or the nearest one.
 
     The end of the history is tried first. Otherwise the history is replayed once, and the states that
@@ -45,24 +45,25 @@ def locate(settings: Settings, target: Database, scripts: History, session: Scra
     Raises:
         ExpectedError: A script fails, or the database cannot be read.
     """
+    scripts = project.history
     way = [graph.tips(scripts.revisions[:count]) for count in range(len(scripts.revisions) + 1)]
-    end = _place(settings, target, way[-1], scripts, session)
+    end = _place(project, target, way[-1], session)
     if not end.drifts.objects:
-        return _with_ties(end, scripts, session)
+        return _with_ties(end, project, session)
     goal = _items(catalog.take(target.read_only()))
     aside = [state for state in _aside(scripts) if state not in way]
     catalogs = [
-        *_replayed(settings, scripts, session),
-        *(catalog.take(session.at(scripts, state)) for state in aside),
+        *_replayed(project, session),
+        *(catalog.take(session.at(project, state)) for state in aside),
     ]
     distances = [len(goal ^ _items(each)) for each in catalogs]
     states = [*way, *aside]
     order = sorted(range(len(states)), key=lambda place: (distances[place], -place))
     places = [(len(end.drifts.objects), distances[len(way) - 1], end)]
     for index in [each for each in order if states[each] != way[-1]][:CANDIDATES]:
-        place = _place(settings, target, states[index], scripts, session)
+        place = _place(project, target, states[index], session)
         if not place.drifts.objects:
-            return _with_ties(place, scripts, session)
+            return _with_ties(place, project, session)
         places.append((len(place.drifts.objects), distances[index], place))
     return min(places, key=lambda each: each[:2])[2]
 
@@ -81,13 +82,11 @@ def _aside(scripts: History) -> Iterator[State]:
     yield from (graph.tips(scripts.upto(pair)) for pair in islice(apart, MOST_PAIRS))
 
 
-def _place(
-    settings: Settings, target: Database, state: State, scripts: History, session: Scratch
-) -> Place:
-    return Place(state, drift.drifts(settings, target, session.at(scripts, state), session))
+def _place(project: Project, target: Database, state: State, session: Scratch) -> Place:
+    return Place(state, drift.drifts(project, target, session.at(project, state), session))
 
 
-def _replayed(settings: Settings, scripts: History, session: Scratch) -> list[Catalog]:
+def _replayed(project: Project, session: Scratch) -> list[Catalog]:
     """Return what tables and types there are at base and after each revision."""
     database = session.empty()
     found = [catalog.take(database)]
@@ -95,17 +94,17 @@ def _replayed(settings: Settings, scripts: History, session: Scratch) -> list[Ca
     def look(_step: Step) -> None:
         found.append(catalog.take(database))
 
-    with runner.open_runner(settings, database) as run:
-        run.upgrade(scripts.revisions, look)
+    with runner.open_runner(project, database) as run:
+        run.upgrade(project.history.revisions, look)
     return found
 
 
-def _with_ties(place: Place, scripts: History, session: Scratch) -> Place:
+def _with_ties(place: Place, project: Project, session: Scratch) -> Place:
     """Add the revisions that lead to the state and change nothing in the schema."""
-    here = snapshot.take(session.at(scripts, place.state))
-    applied = scripts.upto(place.state)
+    here = snapshot.take(session.at(project, place.state))
+    applied = project.history.upto(place.state)
     ties = []
-    while applied and snapshot.take(session.at(scripts, graph.tips(applied[:-1]))) == here:
+    while applied and snapshot.take(session.at(project, graph.tips(applied[:-1]))) == here:
         ties.append(applied[-1])
         applied = applied[:-1]
     return Place(place.state, place.drifts, tuple(ties))

@@ -14,9 +14,10 @@ from postgres_database.drafting.renames import Rename
 from postgres_database.drafting.stages import Origin, Stage, Stages
 from postgres_database.drafting.trial import render
 from postgres_database.errors import ExpectedError
-from postgres_database.history import graph, project_models, script_files
+from postgres_database.history import script_files
 from postgres_database.history.graph import History
 from postgres_database.history.operations import Refuse, imports
+from postgres_database.history.project import Project
 from postgres_database.history.project_models import Models
 from postgres_database.running import runner
 from postgres_database.schema import catalog, comparison
@@ -28,7 +29,7 @@ from postgres_database.scratch.databases import Scratch
 from postgres_database.scratch.proof import Filled, Prover
 from postgres_database.server import cluster
 from postgres_database.server.connection import Database
-from postgres_database.server.settings import Settings
+from postgres_database.server.environment import Environment
 from postgres_database.workflows import strangers
 
 
@@ -81,7 +82,8 @@ class RevisionResult:
 
 
 def revision(  # noqa: PLR0913 - each is an option
-    settings: Settings,
+    project: Project,
+    environment: Environment,
     message: str,
     *,
     empty: bool = False,
@@ -95,7 +97,8 @@ def revision(  # noqa: PLR0913 - each is an option
     """Write a script that brings the history to the models; no target is needed or touched.
 
     Args:
-        settings: Where the models and the scratch server are.
+        project: Where the models and the scripts are.
+        environment: Where the scratch server is.
         message: What the script is for.
         empty: Write a script without content, to be filled by hand.
         sql: Return the script as SQL, too.
@@ -114,21 +117,25 @@ def revision(  # noqa: PLR0913 - each is an option
             hint="invoke revision --msg 'Added column to file_meta_data'   (make revision MSG='…')",
         )
     # Before a script is imported, which may change the models.
-    models = None if empty else project_models.load(settings)
-    with script_files.staging(settings, on_wait) as aside:
+    models = None if empty else project.models()
+    with script_files.staging(project, on_wait) as aside:
         if models is None:
             result = _empty(aside, message)
         else:
             wishes = Wishes(tuple(rename), no_renames, matching.hints(models), ask, drop_adopted)
-            with databases.session(aside) as session:
+            with databases.session(aside, environment) as session:
                 result = _next(aside, session, message, models, wishes)
-    return _with_sql(settings, result) if sql and result.path and result.proved else result
+    return (
+        _with_sql(project.anew(), environment, result)
+        if sql and result.path and result.proved
+        else result
+    )
 
 
-def _empty(settings: Settings, message: str) -> RevisionResult:
-    before = graph.read(settings)
-    written = script_files.write(settings, message, _head(before))
-    (path,) = script_files.publish(settings, before.heads)
+def _empty(project: Project, message: str) -> RevisionResult:
+    before = project.history
+    written, project = script_files.write(project, message, _head(before))
+    (path,) = script_files.publish(project, before.heads)
     return RevisionResult(path, revision=written.revision, tried=False)
 
 
@@ -138,18 +145,18 @@ def _head(before: History) -> tuple[str, ...]:
 
 
 def _next(
-    settings: Settings, session: Scratch, message: str, models: Models, wishes: Wishes
+    project: Project, session: Scratch, message: str, models: Models, wishes: Wishes
 ) -> RevisionResult:
     """Find what the next script is to do, and let it be written and proved."""
-    built = provided.build(session, models, lambda: session.at_head(graph.read(settings)))
+    built = provided.build(session, models, lambda: session.at_head(project))
     from_models = built.database
-    before = graph.read(settings)
+    before = project.history
     _head(before)
-    at_head = session.at(before, before.heads)
+    at_head = session.at_head(project)
     left, goal = comparison.sides(at_head, from_models)
     right = respell(goal, left, (at_head, from_models), session.empty)
-    whole = Frame(settings, left, right, before.objects)
-    strangers.require_whole(settings, models, whole)
+    whole = Frame(project.scope, left, right, before.objects)
+    strangers.require_whole(project, models, whole)
     if not whole.comparison.objects and not wishes.flags:
         return RevisionResult(kept=whole.comparison.kept)
     renamed = _rename(at_head, whole, wishes)
@@ -158,8 +165,8 @@ def _next(
         left_over = {f"SCHEMA {each.old.schema}" for each in renamed}
         left = comparison.side(at_head)
         right = respell(goal, left, (at_head, from_models), session.empty)
-        frame = Frame(settings, left, right, before.objects | left_over)
-    strangers.require_dropped(frame, before, session, wishes)
+        frame = Frame(project.scope, left, right, before.objects | left_over)
+    strangers.require_dropped(frame, project, session, wishes)
     trial = session.clone(at_head)
     made_up_rows.remove(trial)  # they may stop the proof, but not the draft
     unfilled = made_up_rows.fill(at_head, from_models)
@@ -178,9 +185,9 @@ def _next(
     )
     if not drafted.upgrade:
         return result
-    origin = Origin(session, before, trial, whole, frame, renamed, models)
-    divided = stages.divide(origin, drafted) if settings.online else stages.whole(drafted)
-    prover = Prover(settings, session, before, whole, frame, from_models, built.provided)
+    origin = Origin(session, project, trial, whole, frame, renamed, models)
+    divided = stages.divide(origin, drafted) if project.online else stages.whole(drafted)
+    prover = Prover(project, session, before, whole, frame, from_models, built.provided)
     return _write_and_prove(message, divided, prover, filled, result)
 
 
@@ -205,17 +212,16 @@ def _write_and_prove(
     message: str, divided: Stages, prover: Prover, filled: Filled, result: RevisionResult
 ) -> RevisionResult:
     """Write the scripts aside, prove them, and publish them; what is not proved refuses to run."""
-    written: list[Script] = []
-    for stage in divided.stages:
-        written.append(_write(message, stage, prover, written))
+    written, project = _write_all(message, divided.stages, prover)
+    prover = replace(prover, project=project)
     ends = [stage.end for stage in divided.stages]
     legs = prover.legs([(each.revision, end) for each, end in zip(written, ends, strict=True)])
     proof = prover.prove(legs, None if divided.unfilled else filled)
     found = {field.name: getattr(proof, field.name) for field in fields(proof)}
     result = replace(result, **{**found, "cautions": (*divided.cautions, *proof.cautions)})
     if not result.proved:
-        written = _marked(message, divided, prover, written, result)
-    paths = script_files.publish(prover.settings, prover.history.heads)
+        written, project = _marked(message, divided, prover, written, result)
+    paths = script_files.publish(project, prover.history.heads)
     return replace(
         result,
         path=paths[0],
@@ -227,7 +233,7 @@ def _write_and_prove(
 
 def _marked(
     message: str, divided: Stages, prover: Prover, written: Sequence[Script], result: RevisionResult
-) -> list[Script]:
+) -> tuple[list[Script], Project]:
     """Write scripts anew that are not proved: the first one does not upgrade before its author lets it.
 
     Everything that runs the history refuses until then, plain Alembic, too. Where the downgrade does not lead back,
@@ -242,13 +248,10 @@ def _marked(
         names = ", ".join(str(each.key) for each in result.not_downgraded)
         refuse = Refuse("this revision cannot be undone", names)
         marked[-1] = replace(marked[-1], downgrade=[refuse, *marked[-1].downgrade])
-    again: list[Script] = []
     for old in written:
         Path(old.path).unlink()
-    graph.forget()
-    for old, stage in zip(written, marked, strict=True):
-        again.append(_write(message, stage, prover, again, old.revision))
-    return again
+    prover = replace(prover, project=prover.project.anew())
+    return _write_all(message, marked, prover, [old.revision for old in written])
 
 
 def _faults(result: RevisionResult) -> Iterator[str]:
@@ -262,9 +265,21 @@ def _faults(result: RevisionResult) -> Iterator[str]:
     yield from (f"the downgrade does not bring back {each.key}" for each in result.not_downgraded)
 
 
+def _write_all(
+    message: str, stages: Sequence[Stage], prover: Prover, ids: Sequence[str] = ()
+) -> tuple[list[Script], Project]:
+    """Write the scripts of all stages; return them, and the project that has them."""
+    written: list[Script] = []
+    for number, stage in enumerate(stages):
+        script, project = _write(message, stage, prover, written, ids[number] if ids else "")
+        written.append(script)
+        prover = replace(prover, project=project)
+    return written, prover.project
+
+
 def _write(
     message: str, stage: Stage, prover: Prover, before: Sequence[Script], revision_id: str = ""
-) -> Script:
+) -> tuple[Script, Project]:
     """Write the script of a stage; the first one names what all need."""
     bodies = render(*stage.upgrade), render(*stage.downgrade)
     with prover.from_models.connect() as connection:
@@ -273,7 +288,7 @@ def _write(
     roles = {user if role == owner else role for role in roles}
     known = {role for each in prover.history.revisions for role in each.roles}
     return script_files.write(
-        prover.settings,
+        prover.project,
         f"Beside live traffic: {message}" if before else message,
         (before[-1].revision,) if before else prover.history.heads,
         revision=revision_id,
@@ -285,10 +300,11 @@ def _write(
     )
 
 
-def _with_sql(settings: Settings, result: RevisionResult) -> RevisionResult:
-    scripts = graph.read(settings)
+def _with_sql(project: Project, environment: Environment, result: RevisionResult) -> RevisionResult:
+    scripts = project.history
     start = scripts[result.revision].parents
     if result.then:
         start = scripts[start[0]].parents
-    sql = runner.offline(settings, "upgrade", start[0] if start else "base", result.revision)
+    base = start[0] if start else "base"
+    sql = runner.offline(project, "upgrade", base, result.revision, environment.env_option)
     return replace(result, sql=sql)

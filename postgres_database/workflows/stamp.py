@@ -5,10 +5,11 @@ from collections.abc import Sequence, Sized
 from postgres_database.errors import ExpectedError
 from postgres_database.history import graph
 from postgres_database.history.graph import History
+from postgres_database.history.project import Project
 from postgres_database.running import missing_scripts, runner
 from postgres_database.scratch import databases
 from postgres_database.server.connection import Database
-from postgres_database.server.settings import Settings
+from postgres_database.server.environment import Environment
 from postgres_database.workflows import drift
 from postgres_database.workflows.drift import Drift
 from postgres_database.workflows.upgrade import Confirm, OnWait, ask
@@ -17,7 +18,8 @@ SHOWN = 20
 
 
 def stamp(  # noqa: PLR0913
-    settings: Settings,
+    project: Project,
+    environment: Environment,
     database: Database,
     target: str,
     *,
@@ -29,7 +31,8 @@ def stamp(  # noqa: PLR0913
     """Write a revision into the target without running anything; return its id.
 
     Args:
-        settings: Whether the environment is protected.
+        project: Where the scripts are.
+        environment: Whether it is protected, and where scratch databases are made.
         database: The target.
         target: A revision, `head` or `base`.
         purge: Forget what was stamped before, also a revision whose script is lost.
@@ -40,15 +43,15 @@ def stamp(  # noqa: PLR0913
     Raises:
         ExpectedError: Nobody confirmed; nothing was written.
     """
-    scripts = graph.read(settings)
+    scripts = project.history
     goal = scripts.resolve(target)
-    with runner.open_runner(settings, database) as run, run.alone(on_wait, wait):
+    with runner.open_runner(project, database) as run, run.alone(on_wait, wait):
         before = () if purge else run.current()
         missing_scripts.require(scripts, database, before)
         run.require_writable()
         state = _after(scripts, goal, before)
-        doubts = _doubts(settings, database, scripts, state)
-        if doubts or settings.protected:
+        doubts = _doubts(project, environment, database, state)
+        if doubts or environment.protected:
             name = str(scripts[goal]) if goal in scripts else goal
             ask(confirm, f"stamp {database.dsn} as {goal}", [name, *doubts])
         run.stamp([goal], purge=purge)
@@ -69,12 +72,15 @@ def _after(scripts: History, goal: str, before: Sequence[str]) -> tuple[str, ...
 
 
 def _doubts(
-    settings: Settings, database: Database, scripts: History, state: Sequence[str]
+    project: Project,
+    environment: Environment,
+    database: Database,
+    state: Sequence[str],
 ) -> list[str]:
     """Return in what the target differs from what is to be stamped, a line each."""
     try:
-        with databases.session(settings) as session:
-            found = drift.drifts(settings, database, session.at(scripts, state), session).objects
+        with databases.session(project, environment) as session:
+            found = drift.drifts(project, database, session.at(project, state), session).objects
     except ExpectedError as error:
         reason = " ".join(error.cause.split())
         return [f"nobody knows whether the database is that: {error.what} ({reason})"]

@@ -9,14 +9,16 @@ from threading import Lock
 import sqlalchemy as sa
 
 from postgres_database.errors import ExpectedError
+from postgres_database.history import project
 from postgres_database.history.graph import History
+from postgres_database.history.project import Project
 from postgres_database.running import runner
 from postgres_database.running.missing_scripts import require
 from postgres_database.scratch import databases
 from postgres_database.server import embedded
-from postgres_database.server import settings as settings_module
+from postgres_database.server import environment as environments_of
 from postgres_database.server.connection import Database
-from postgres_database.server.settings import Settings
+from postgres_database.server.environment import Environment
 from postgres_database.workflows import drift
 
 ALEMBIC = Lock()
@@ -57,7 +59,7 @@ def status(
 
     def look(environment: str) -> EnvironmentStatus:
         try:
-            return _look(settings_module.load(environment, root=root), scripts)
+            return _look(environments_of.load(environment, root=root), scripts)
         except ExpectedError as error:
             return EnvironmentStatus(environment or "default", fault=error.cause or error.what)
 
@@ -65,35 +67,41 @@ def status(
         return tuple(pool.map(look, environments))
 
 
-def _look(settings: Settings, scripts: History) -> EnvironmentStatus:
-    database = embedded.target(settings)
-    label, target = settings.label, str(database.dsn)
+def _look(environment: Environment, scripts: History) -> EnvironmentStatus:
+    here = project.load(environment.root, environment.models)
+    database = embedded.target(environment, here.versions)
+    label, target = environment.label, str(database.dsn)
     try:
-        with runner.open_runner(settings, database) as run:
+        with runner.open_runner(here, database) as run:
             with ALEMBIC:
                 current = run.current()
             with run.connection.begin():
                 version, size = run.connection.execute(FACTS).one()
     except ExpectedError as error:
         return EnvironmentStatus(label, target, fault=error.cause)
-    known = EnvironmentStatus(label, target, version, size, current, env_option=settings.env_option)
+    known = EnvironmentStatus(
+        label, target, version, size, current, env_option=environment.env_option
+    )
     try:
         require(scripts, database, current)
     except ExpectedError as error:
         fault = "; ".join([error.what, *error.cause.splitlines()])
         return replace(known, fault=fault)
     pending = tuple(str(revision) for revision in scripts.pending(current, "heads"))
-    return _with_drift(replace(known, pending=pending), settings, database, scripts)
+    return _with_drift(replace(known, pending=pending), here, environment, database)
 
 
 def _with_drift(
-    known: EnvironmentStatus, settings: Settings, database: Database, scripts: History
+    known: EnvironmentStatus,
+    here: Project,
+    environment: Environment,
+    database: Database,
 ) -> EnvironmentStatus:
     try:
-        with databases.session(settings) as session:
+        with databases.session(here, environment) as session:
             with ALEMBIC:
-                at = session.at(scripts, known.revision)
-            found = drift.drifts(settings, database, at, session)
+                at = session.at(here, known.revision)
+            found = drift.drifts(here, database, at, session)
     except ExpectedError as error:
         return replace(known, drift_fault=f"{error.what}: {error.cause}")
     drift_names = tuple(str(each.key) for each in found.objects)

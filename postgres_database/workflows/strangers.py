@@ -9,14 +9,13 @@ from pathlib import Path
 from postgres_database.drafting.matching import Wishes
 from postgres_database.errors import ExpectedError
 from postgres_database.history import project_models
-from postgres_database.history.graph import History
+from postgres_database.history.project import Project
 from postgres_database.history.project_models import Models
 from postgres_database.schema import catalog
 from postgres_database.schema.catalog import Name
 from postgres_database.schema.comparison import Frame
 from postgres_database.scratch.databases import Scratch
 from postgres_database.server.connection import Database
-from postgres_database.server.settings import Settings
 
 SHOWN = 10
 TABLE_ARGUMENTS = 2
@@ -32,25 +31,25 @@ class Unread:
     """The tables that it defines."""
 
 
-def require_whole(settings: Settings, models: Models, made: Frame) -> None:
+def require_whole(project: Project, models: Models, made: Frame) -> None:
     """Raise ExpectedError if the models are certainly not all that they are meant to be.
 
     Args:
-        settings: Whose models these are, and which tables are not their business.
+        project: Whose models these are, and which tables are not their business.
         models: The models.
         made: What they make, beside the history.
     """
-    unread = unimported(settings, models)
+    unread = unimported(project, models)
     empty = not project_models.tables(models) and not made.models.snapshot.objects
     if not (unread or empty):
         return
     lines = [
-        f"{_relative(each.path, settings.root)} was not imported; it defines {', '.join(each.tables)}"
+        f"{_relative(each.path, project.root)} was not imported; it defines {', '.join(each.tables)}"
         for each in unread[:SHOWN]
     ]
     more = [f"and {len(unread) - SHOWN} more"] if len(unread) > SHOWN else []
     fault = "have no tables" if empty else "do not have every table that is defined beside them"
-    package = settings.target_metadata.partition(":")[0]
+    package = project.target_metadata.partition(":")[0]
     exclude = (
         f"or exclude = {unread[0].tables[0]} in alembic.ini, if it is not theirs" if unread else ""
     )
@@ -59,13 +58,13 @@ def require_whole(settings: Settings, models: Models, made: Frame) -> None:
         f" command again   ({exclude or 'TARGET_METADATA, or target_metadata in alembic.ini, names the models'})"
     )
     raise ExpectedError(
-        f"the models {settings.target_metadata} {fault}",
+        f"the models {project.target_metadata} {fault}",
         cause="\n".join([*lines, *more]) or "nothing is defined where they are loaded from",
         hint=hint,
     )
 
 
-def unimported(settings: Settings, models: Models) -> list[Unread]:
+def unimported(project: Project, models: Models) -> list[Unread]:
     """Return the modules of the models' package that define tables and were not imported.
 
     A module of tables that are known from elsewhere, or that `exclude` names, is none; nor is a script of Alembic.
@@ -77,13 +76,13 @@ def unimported(settings: Settings, models: Models) -> list[Unread]:
         if (file := getattr(module, "__file__", None))
     }
     found = []
-    for path in _modules(settings.target_metadata.partition(":")[0]):
+    for path in _modules(project.target_metadata.partition(":")[0]):
         if path.resolve() in loaded:
             continue
         tables = [
             str(name)
             for name in _defined(path)
-            if name.name not in known and settings.includes(name.schema, name.name)
+            if name.name not in known and project.scope.includes(name.schema, name.name)
         ]
         if tables:
             found.append(Unread(path, tuple(tables)))
@@ -155,34 +154,36 @@ def share_nothing(models: Models, tables: Collection[Name]) -> bool:
     return bool(tables) and theirs.isdisjoint(tables)
 
 
-def require_same(settings: Settings, database: Database) -> None:
+def require_same(project: Project, database: Database) -> None:
     """Raise ExpectedError if the models know none of the tables of a database."""
     tables = catalog.take(database.read_only()).tables
-    if share_nothing(project_models.load(settings), tables):
+    if share_nothing(project.models(), tables):
         raise ExpectedError(
-            f"the models {settings.target_metadata} know none of the tables of {database.dsn}; nothing was written",
+            f"the models {project.target_metadata} know none of the tables of {database.dsn}; nothing was written",
             cause=f"a script that leads to them would drop {_some(tables)}",
-            hint=f"invoke baseline-existing{settings.env_option}   (without --with-models; target_metadata in"
+            hint=f"invoke baseline-existing{database.env_option}   (without --with-models; target_metadata in"
             " alembic.ini names the models)",
         )
 
 
-def require_dropped(frame: Frame, before: History, session: Scratch, wishes: Wishes) -> None:
+def require_dropped(frame: Frame, project: Project, session: Scratch, wishes: Wishes) -> None:
     """Raise ExpectedError unless somebody wants to drop tables that an adopted database brought.
 
     No script tells whether models ever had them.
 
     Args:
         frame: The comparison, after renames.
-        before: The history.
+        project: Whose history it is.
         session: Makes the database as it was adopted.
         wishes: Whether that was said beforehand, and how to ask.
     """
     gone = frame.before.catalog.tables.keys() - frame.goal.catalog.tables.keys()
-    adopted = [each.id for each in before.revisions if each.path.with_suffix(".sql").exists()]
+    adopted = [
+        each.id for each in project.history.revisions if each.path.with_suffix(".sql").exists()
+    ]
     if not gone or not adopted or wishes.drop_adopted:
         return
-    tables = sorted(gone & catalog.take(session.at(before, adopted)).tables.keys())
+    tables = sorted(gone & catalog.take(session.at(project, adopted)).tables.keys())
     if not tables:
         return
     question = (

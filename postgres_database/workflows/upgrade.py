@@ -8,6 +8,7 @@ from dataclasses import dataclass, replace
 from postgres_database.errors import ExpectedError
 from postgres_database.history import graph
 from postgres_database.history.graph import Revision
+from postgres_database.history.project import Project
 from postgres_database.preflight import drops, preview, row_checks
 from postgres_database.preflight.drops import Dropped
 from postgres_database.preflight.preview import Printed
@@ -18,7 +19,7 @@ from postgres_database.running.execution import OnStep
 from postgres_database.running.runner import BlockedError, Runner
 from postgres_database.server import cluster, transactions
 from postgres_database.server.connection import Database
-from postgres_database.server.settings import Settings
+from postgres_database.server.environment import Environment
 
 SHOWN = 5  # names of tables
 Confirm = Callable[[str, Sequence[str]], bool]
@@ -48,7 +49,8 @@ class UpgradeResult:
 
 
 def upgrade(  # noqa: PLR0913
-    settings: Settings,
+    project: Project,
+    environment: Environment,
     database: Database,
     *,
     target: str = "head",
@@ -64,7 +66,8 @@ def upgrade(  # noqa: PLR0913
     """Run the pending revisions, each in a transaction of its own: what is done stays done.
 
     Args:
-        settings: Time limits, and whether the environment is protected.
+        project: Where the scripts are.
+        environment: Time limits, and whether it is protected.
         database: The target.
         target: A revision, `head`, or `+1`.
         dry_run: Return the plan and touch nothing.
@@ -79,12 +82,12 @@ def upgrade(  # noqa: PLR0913
     Raises:
         ExpectedError: Nobody confirmed, rows stand in the way, or a revision failed and was rolled back.
     """
-    scripts = graph.read(settings)
-    with runner.open_runner(settings, database) as run, _alone(run, on_wait, wait, unless=dry_run):
+    scripts = project.history
+    with runner.open_runner(project, database) as run, _alone(run, on_wait, wait, unless=dry_run):
         before = run.current()
         missing_scripts.require(scripts, database, before)
         plan = scripts.pending(before, target)
-        steps = preview.printed(settings, "upgrade", plan)
+        steps = preview.printed(project, "upgrade", plan)
         look = _Look(database, steps, on_note, skip_row_checks)
         if dry_run or not plan:
             at_head = before == scripts.heads
@@ -94,21 +97,27 @@ def upgrade(  # noqa: PLR0913
         _doubt(run, confirm)
         lost = look.dropped()
         tables = any(each.table for each in lost)
-        if settings.protected or tables:
+        if environment.protected or tables:
             more = ", which drops tables with their rows" if tables else ""
             ask(confirm, f"upgrade {database.dsn}{more}", look.lines(lost))
-        if settings.target is None:
+        if environment.target is None:
             with database.connect(autocommit=True) as own:
                 cluster.provide(own, *graph.cluster_names(plan))
+        ready = _ready(run, environment, on_wait, on_progress)
         _patiently(
-            run, plan, lambda ready, left: ready.upgrade(left, on_step), on_wait, on_progress
+            ready,
+            plan,
+            lambda left: ready.upgrade(left, on_step),
+            environment.lock_timeout,
+            on_wait,
         )
         after = run.current()
         return UpgradeResult(before, plan, after, after == scripts.heads)
 
 
 def downgrade(  # noqa: PLR0913
-    settings: Settings,
+    project: Project,
+    environment: Environment,
     database: Database,
     *,
     target: str = "-1",
@@ -125,12 +134,12 @@ def downgrade(  # noqa: PLR0913
 
     It always asks, and says what rows will be lost: a downgrade drops what its revisions added.
     """
-    scripts = graph.read(settings)
-    with runner.open_runner(settings, database) as run, _alone(run, on_wait, wait, unless=dry_run):
+    scripts = project.history
+    with runner.open_runner(project, database) as run, _alone(run, on_wait, wait, unless=dry_run):
         before = run.current()
         missing_scripts.require(scripts, database, before)
         plan, _goal = scripts.undone(before, target)
-        steps = preview.printed(settings, "downgrade", plan)
+        steps = preview.printed(project, "downgrade", plan)
         look = _Look(database, steps, on_note, skip_row_checks)
         if dry_run or not plan:
             at_head = before == scripts.heads
@@ -139,42 +148,49 @@ def downgrade(  # noqa: PLR0913
         look.refuse(run)
         question = f"undo on {database.dsn}, with the data that these revisions added"
         ask(confirm, question, [*look.lines(look.dropped()), *_half_done(database)])
+        ready = _ready(run, environment, on_wait, on_progress)
         _patiently(
-            run,
+            ready,
             plan,
-            lambda ready, left: ready.downgrade(left, on_step),
+            lambda left: ready.downgrade(left, on_step),
+            environment.lock_timeout,
             on_wait,
-            on_progress,
         )
         after = run.current()
         return UpgradeResult(before, plan, after, after == scripts.heads)
 
 
 def offline(
-    settings: Settings, open_target: Callable[[], Database], *, verb: str, target: str
+    project: Project,
+    environment: Environment,
+    open_target: Callable[[], Database],
+    *,
+    verb: str,
+    target: str,
 ) -> str:
     """Return the SQL of an upgrade or downgrade instead of running it.
 
     Args:
-        settings: Where the scripts are.
+        project: Where the scripts are.
+        environment: Named in errors.
         open_target: Called only if the start is not part of `target`.
         verb: `upgrade` or `downgrade`.
         target: A revision, or `start:end`, for which no database is needed.
     """
-    scripts = graph.read(settings)
+    scripts = project.history
     start, colon, end = target.rpartition(":")
     if colon:
         first = scripts.resolve(start or "base")
         before: tuple[str, ...] = () if first == "base" else (first,)
     else:
-        with runner.open_runner(settings, open_target()) as run:
+        with runner.open_runner(project, open_target()) as run:
             before = run.current()
             missing_scripts.require(scripts, run.database, before)
     if len(before) > 1:
         raise ExpectedError(
             f"the database is at {len(before)} revisions: {', '.join(before)}",
             cause="SQL can be printed only from one revision to another",
-            hint=f"invoke {verb}{settings.env_option}",
+            hint=f"invoke {verb}{environment.env_option}",
         )
     if verb == "upgrade":
         plan = scripts.pending(before, end)
@@ -187,7 +203,10 @@ def offline(
             cause="an upgrade leads from an older revision to a newer one, a downgrade back",
             hint="invoke history",
         )
-    return runner.offline(settings, verb, before[0] if before else "base", goal) if plan else ""
+    if not plan:
+        return ""
+    start = before[0] if before else "base"
+    return runner.offline(project, verb, start, goal, environment.env_option)
 
 
 def _doubt(run: Runner, confirm: Confirm) -> None:
@@ -200,7 +219,7 @@ def _doubt(run: Runner, confirm: Confirm) -> None:
         tables = [
             f"{schema}.{name}"
             for schema, name in stamped.unmarked(run.database, run.connection)
-            if run.settings.includes(schema, name)
+            if run.project.scope.includes(schema, name)
         ]
     if not tables or journal.read(run.database):
         return
@@ -254,10 +273,10 @@ def _half_done(database: Database) -> list[str]:
     ]
 
 
-def _ready(run: Runner, on_wait: OnWait, on_progress: OnWait) -> Runner:
+def _ready(run: Runner, environment: Environment, on_wait: OnWait, on_progress: OnWait) -> Runner:
     """Open the log of the target, set the time limits, and let steps tell for whom they wait and how far they are."""
     log = journal.open_journal(run.database, run.connection)
-    transactions.limit_waits(run.connection, run.settings)
+    transactions.limit_waits(run.connection, environment)
     run.connection.info.update({TELL: on_wait, REPORT: on_progress})
     return replace(run, log=log)
 
@@ -265,24 +284,23 @@ def _ready(run: Runner, on_wait: OnWait, on_progress: OnWait) -> Runner:
 def _patiently(
     run: Runner,
     plan: Sequence[Revision],
-    move: Callable[[Runner, Sequence[Revision]], object],
+    move: Callable[[Sequence[Revision]], object],
+    lock_timeout: int,
     on_wait: OnWait,
-    on_progress: OnWait,
 ) -> None:
     """Run revisions; one that does not get its locks is rolled back and tried again, a number of times.
 
     Whoever waits for a lock makes all others wait that come later, so the wait is short and the pauses
     between are long.
     """
-    ready = _ready(run, on_wait, on_progress)
     left, pauses = plan, waiting.pauses()
     tried: Revision | None = None
     with run.connection.begin():  # what libpq knows is a pooler's, if there is one
         pid = run.connection.exec_driver_sql("SELECT pg_backend_pid()").scalar_one()
-    with waiting.watching(run.database, pid, run.settings.lock_timeout, on_wait) as watch:
+    with waiting.watching(run.database, pid, lock_timeout, on_wait) as watch:
         while True:
             try:
-                move(ready, left)
+                move(left)
             except BlockedError as error:
                 if error.revision != tried:
                     tried, pauses = error.revision, waiting.pauses()

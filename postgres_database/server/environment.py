@@ -1,6 +1,5 @@
-"""What a command works on: the environment's name, its file and the process, read into one value."""
+"""Where a command works: the environment's name, its file and the process, read into one value."""
 
-import configparser
 import difflib
 import io
 import os
@@ -8,16 +7,13 @@ import re
 import stat
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from fnmatch import fnmatchcase
-from functools import cached_property
 from pathlib import Path
 
 from dotenv.parser import parse_stream
 
 from postgres_database.errors import ExpectedError
-from postgres_database.server import dsn, version_table
+from postgres_database.server import dsn
 from postgres_database.server.dsn import SECRET_PARTS, Dsn
-from postgres_database.server.version_table import ALEMBICS, VersionTable
 
 ROOT = Path(__file__).resolve().parents[2]
 
@@ -30,7 +26,8 @@ KEYS = (
     "SCRATCH_DSN",
     "TARGET_METADATA",
 )
-SHIPPED_METADATA = "postgres_database.models:metadata"
+METADATA = re.compile(r"[\w.]+:[\w.]+")
+"""How models are named: package.module:name."""
 PROCESS = "the process environment"
 LIBPQ_TARGET = ("PGHOST", "PGHOSTADDR", "PGSERVICE")
 
@@ -40,19 +37,17 @@ LONGEST = 2**31 - 1  # milliseconds that PostgreSQL can count, 24 days
 
 
 @dataclass(frozen=True)
-class Settings:
-    """One environment, read once and never changed."""
+class Environment:
+    """Where a command works, and how carefully: read once and never changed."""
 
     root: Path
     """The repository: where alembic.ini and the env files are."""
-    environment: str
+    name: str = ""
     """The name that was asked for, or empty."""
-    source: str
+    source: str = ""
     """Where the DSN was found, in words."""
-    target: Dsn | None
+    target: Dsn | None = None
     """None stands for the embedded server."""
-    target_metadata: str
-    """Whose models these are: package.module:name."""
     protected: bool = False
     lock_timeout: int = 1000
     """Milliseconds that blocking DDL may wait for a lock; 0 is for ever."""
@@ -60,34 +55,19 @@ class Settings:
     """Milliseconds that a statement may take; 0 leaves what the server or the DSN says."""
     scratch: Dsn | None = None
     """Where scratch databases are; None stands for the embedded server."""
+    models: str = ""
+    """TARGET_METADATA, which goes before what alembic.ini says; or empty."""
     warnings: tuple[str, ...] = field(default=(), compare=False)
-    include_schemas: tuple[str, ...] = ()
-    """The schemas that are this project's business; empty: all."""
-    exclude: tuple[str, ...] = ()
-    """Patterns of objects that are not, such as `audit.*`."""
-    online: bool = True
-    """Whether scripts are written so that live traffic does not notice them."""
-    versions: VersionTable = ALEMBICS
-    """Where databases say which revision they are."""
-    staged: Path | None = None
-    """A folder of scripts that are not proved yet, and are read besides those of the history."""
-
-    def includes(self, schema: str, *names: str) -> bool:
-        """Tell whether a schema, or what has one of these names in it, is this project's business."""
-        if self.include_schemas and schema not in self.include_schemas:
-            return False
-        spelled = [schema] if not names else [text for n in names for text in (f"{schema}.{n}", n)]
-        return not any(fnmatchcase(text, pattern) for pattern in self.exclude for text in spelled)
 
     @property
     def label(self) -> str:
         """The name that people see for this environment."""
-        return self.environment or ("default" if self.target else "embedded")
+        return self.name or ("default" if self.target else "embedded")
 
     @property
     def env_option(self) -> str:
         """What to add to a command so that it works on the same environment."""
-        return f" --env {self.environment}" if self.environment else ""
+        return f" --env {self.name}" if self.name else ""
 
 
 def env_files(root: Path = ROOT) -> dict[str, Path]:
@@ -101,8 +81,8 @@ def env_files(root: Path = ROOT) -> dict[str, Path]:
 
 def load(
     environment: str = "", *, root: Path = ROOT, environ: Mapping[str, str] = os.environ
-) -> Settings:
-    """Read the settings of an environment.
+) -> Environment:
+    """Read an environment.
 
     Args:
         environment: The name from the command line; empty means the variable ENV, or none.
@@ -165,23 +145,19 @@ class _Reader:
         self.warnings: list[str] = []
         self.in_file = self._read_file()
 
-    def read(self) -> Settings:
+    def read(self) -> Environment:
         target, source = self._target()
         scratch = self._dsn(self._origin("SCRATCH_DSN"), self._value("SCRATCH_DSN"))
-        settings = Settings(
+        environment = Environment(
             root=self.root,
-            environment=self.name,
+            name=self.name,
             source=source,
             target=target,
-            target_metadata=self._target_metadata(),
-            include_schemas=self._words("include_schemas"),
-            exclude=self._words("exclude"),
-            online=self._switch("online"),
-            versions=self._version_table(),
             protected=self._flag("PROTECTED"),
             lock_timeout=self._milliseconds("LOCK_TIMEOUT", "1s"),
             statement_timeout=self._milliseconds("STATEMENT_TIMEOUT", "0"),
             scratch=scratch,
+            models=self._models(),
             warnings=tuple(self.warnings),
         )
         if self.faults:
@@ -191,7 +167,7 @@ class _Reader:
                 cause="\n".join([*self.faults, *self.warnings]),
                 hint=f"{editor}   (every setting is explained in .env.example)",
             )
-        return settings
+        return environment
 
     def _read_file(self) -> dict[str, str]:
         """Read the file with the parser of python-dotenv; what it would skip is a fault.
@@ -308,41 +284,11 @@ class _Reader:
             )
         return time or 0
 
-    def _target_metadata(self) -> str:
-        default = self._ini.get("postgres_database", "target_metadata", fallback=SHIPPED_METADATA)
-        value = self._value("TARGET_METADATA") or default
-        if not re.fullmatch(r"[\w.]+:[\w.]+", value):
+    def _models(self) -> str:
+        value = self._value("TARGET_METADATA")
+        if value and not METADATA.fullmatch(value):
             self.faults.append(f"TARGET_METADATA: {value!r} is not of the form package.module:name")
         return value
-
-    def _words(self, option: str) -> tuple[str, ...]:
-        """Read a list from alembic.ini: words between commas, blanks or line ends."""
-        text = self._ini.get("postgres_database", option, fallback="")
-        return tuple(text.replace(",", " ").split())
-
-    def _version_table(self) -> VersionTable:
-        try:
-            return version_table.read(self._ini, self.root)
-        except ValueError as error:
-            self.faults.append(str(error))
-            return ALEMBICS
-
-    def _switch(self, option: str) -> bool:
-        """Read from alembic.ini what is on unless it says otherwise."""
-        value = self._ini.get("postgres_database", option, fallback="true").strip().lower()
-        if value not in TRUE + FALSE:
-            self.faults.append(f"alembic.ini: {option} = {value!r} is neither true nor false")
-        return value in TRUE
-
-    @cached_property
-    def _ini(self) -> configparser.ConfigParser:
-        ini = configparser.ConfigParser(interpolation=None)
-        try:
-            ini.read(self.root / "alembic.ini", encoding="utf-8")
-        except (configparser.Error, UnicodeDecodeError) as error:
-            words = str(error).partition("\n")[0]  # what follows quotes the file
-            self.faults.append(f"alembic.ini cannot be read: {words}")
-        return ini
 
 
 def _differing(one: Dsn, other: Dsn) -> str:

@@ -1,0 +1,210 @@
+"""The repository that a command works in: what alembic.ini says of it, its scripts and its models, each read once."""
+
+import argparse
+import configparser
+import io
+import os
+import sys
+from collections.abc import Mapping
+from contextlib import redirect_stdout
+from dataclasses import dataclass, replace
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+from alembic.config import Config
+from alembic.script import ScriptDirectory
+
+from postgres_database.errors import ExpectedError
+from postgres_database.history import project_models, script_errors, staged
+from postgres_database.history.graph import History, Revision, tips
+from postgres_database.history.project_models import Deferred, Models
+from postgres_database.schema.scope import EVERYTHING, Scope
+from postgres_database.server import version_table
+from postgres_database.server.environment import FALSE, METADATA, TRUE
+from postgres_database.server.version_table import ALEMBICS, VersionTable
+
+SECTION = "postgres_database"
+SHIPPED_MODELS = "postgres_database.models:metadata"
+
+
+@dataclass(frozen=True)
+class Project:
+    """A repository. What it holds is read when it is asked for the first time, and then known.
+
+    Whoever writes a script goes on with `anew()`.
+    """
+
+    root: Path
+    """Where alembic.ini is."""
+    target_metadata: str = SHIPPED_MODELS
+    """Whose models these are: package.module:name."""
+    scope: Scope = EVERYTHING
+    """Which schemas and objects are its business."""
+    online: bool = True
+    """Whether scripts are written so that live traffic does not notice them."""
+    versions: VersionTable = ALEMBICS
+    """Where databases say which revision they are."""
+    staged: Path | None = None
+    """A folder of scripts that are not proved yet, and are read besides those of the history."""
+
+    def anew(self) -> "Project":
+        """Return the same project; its scripts have changed and are read again."""
+        return replace(self)
+
+    def models(self) -> Models:
+        """Import the models.
+
+        Raises:
+            ExpectedError: They cannot be imported, are no MetaData, or two of them have the same table.
+        """
+        return project_models.load(self.root, self.target_metadata)
+
+    @property
+    def deferred(self) -> Deferred:
+        """What stands for the models where scripts run."""
+        return Deferred(self.root, self.target_metadata)
+
+    def alembic_config(self, **attributes: Any) -> Config:
+        """Return Alembic's configuration for this repository.
+
+        Args:
+            attributes: What `migration/env.py` is to find in `config.attributes` besides the project and the models.
+
+        Raises:
+            ExpectedError: There is no alembic.ini.
+        """
+        ini = self.root / "alembic.ini"
+        if not ini.exists():
+            raise ExpectedError(
+                "there is no alembic.ini",
+                cause=f"looked for {ini}",
+                hint="git checkout alembic.ini",
+            )
+        quiet = argparse.Namespace(quiet=True, x=None)  # what Alembic would say, our commands say
+        config = Config(ini, stdout=io.StringIO(), cmd_opts=quiet)
+        config.attributes.update(attributes, project=self, target_metadata=self.deferred)
+        return config
+
+    @cached_property
+    def scripts(self) -> ScriptDirectory:
+        """The scripts as Alembic has them: it would import every script again for each step."""
+        found = ScriptDirectory.from_config(self.alembic_config())
+        staged.finish(Path(found.dir))
+        if self.staged:
+            found.version_locations = [*map(str, folders(found)), str(self.staged)]
+        return found
+
+    @cached_property
+    def history(self) -> History:
+        """The scripts as a value.
+
+        Raises:
+            ExpectedError: A script cannot be read, or the scripts do not fit together.
+        """
+        with script_errors.told(self.root), redirect_stdout(sys.stderr):  # stdout is for results
+            read = list(self.scripts.walk_revisions())[::-1]
+            script_errors.refuse_unread(self.root, folders(self.scripts), read)
+            revisions = tuple(map(self._revision, read))
+            # Alembic calls that a head, too, which another branch depends on; a database is never stamped with both.
+            return History(revisions, tuple(sorted(tips(revisions))))
+
+    def _revision(self, script: Any) -> Revision:
+        needed = _as_tuple(script.dependencies)
+        return Revision(
+            id=script.revision,
+            message=script.doc,
+            path=Path(script.path),
+            parents=_as_tuple(script.down_revision),
+            dependencies=tuple(
+                each.revision for name in needed for each in self.scripts.get_revisions(name)
+            ),
+            labels=frozenset(_as_tuple(getattr(script.module, "branch_labels", None))),
+            roles=_said(script.module, "roles"),
+            tablespaces=_said(script.module, "tablespaces"),
+            objects=_said(script.module, "objects"),
+        )
+
+
+def load(root: Path, target_metadata: str = "", environ: Mapping[str, str] = os.environ) -> Project:
+    """Read what alembic.ini says of a repository.
+
+    Args:
+        root: The repository.
+        target_metadata: Whose models these are, as an environment says; else alembic.ini or TARGET_METADATA says it.
+        environ: The process environment.
+
+    Raises:
+        ExpectedError: alembic.ini or TARGET_METADATA is not usable; all faults are told at once.
+    """
+    reader = _Reader(root)
+    given = target_metadata or environ.get("TARGET_METADATA", "").strip()
+    project = Project(
+        root,
+        reader.target_metadata(given),
+        Scope(reader.words("include_schemas"), reader.words("exclude")),
+        reader.switch("online"),
+        reader.version_table(),
+    )
+    if reader.faults:
+        raise ExpectedError(
+            "the settings of this repository are not usable",
+            cause="\n".join(reader.faults),
+            hint="${EDITOR:-vi} alembic.ini   (every setting is explained in it)",
+        )
+    return project
+
+
+def folders(directory: ScriptDirectory) -> list[Path]:
+    """Return the folders that scripts are in."""
+    return [Path(each) for each in directory.version_locations or [f"{directory.dir}/versions"]]
+
+
+class _Reader:
+    """Reads alembic.ini, and collects faults, so that all can be told at once."""
+
+    def __init__(self, root: Path) -> None:
+        self.faults: list[str] = []
+        self._root = root
+        self._ini = configparser.ConfigParser(interpolation=None)
+        try:
+            self._ini.read(root / "alembic.ini", encoding="utf-8")
+        except (configparser.Error, UnicodeDecodeError) as error:
+            words = str(error).partition("\n")[0]  # what follows quotes the file
+            self.faults.append(f"alembic.ini cannot be read: {words}")
+
+    def target_metadata(self, given: str) -> str:
+        value = given or self._ini.get(SECTION, "target_metadata", fallback=SHIPPED_MODELS)
+        if not METADATA.fullmatch(value):
+            where = "TARGET_METADATA" if given else "alembic.ini: target_metadata"
+            self.faults.append(f"{where}: {value!r} is not of the form package.module:name")
+        return value
+
+    def words(self, option: str) -> tuple[str, ...]:
+        """Read a list: words between commas, blanks or line ends."""
+        return tuple(self._ini.get(SECTION, option, fallback="").replace(",", " ").split())
+
+    def version_table(self) -> VersionTable:
+        try:
+            return version_table.read(self._ini, self._root)
+        except ValueError as error:
+            self.faults.append(str(error))
+            return ALEMBICS
+
+    def switch(self, option: str) -> bool:
+        """Read what is on unless alembic.ini says otherwise."""
+        value = self._ini.get(SECTION, option, fallback="true").strip().lower()
+        if value not in TRUE + FALSE:
+            self.faults.append(f"alembic.ini: {option} = {value!r} is neither true nor false")
+        return value in TRUE
+
+
+def _said(module: Any, name: str) -> tuple[str, ...]:
+    """Return what a script lists under a name; one by hand may mean something else by it."""
+    value = getattr(module, name, ())
+    names = value if isinstance(value, (tuple, list)) else ()
+    return tuple(each for each in names if isinstance(each, str))
+
+
+def _as_tuple(value: Any) -> tuple[str, ...]:
+    return (value,) if isinstance(value, str) else tuple(value or ())

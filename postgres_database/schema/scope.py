@@ -1,0 +1,25 @@
+"""Which schemas and objects are a project's business."""
+
+from dataclasses import dataclass
+from fnmatch import fnmatchcase
+
+
+@dataclass(frozen=True)
+class Scope:
+    """What of a database the commands compare and write; the rest is left alone."""
+
+    include_schemas: tuple[str, ...] = ()
+    """The schemas; empty: all."""
+    exclude: tuple[str, ...] = ()
+    """Patterns of objects that are not, such as `audit.*`."""
+
+    def includes(self, schema: str, *names: str) -> bool:
+        """Tell whether a schema, or what has one of these names in it, is this project's business."""
+        if self.include_schemas and schema not in self.include_schemas:
+            return False
+        spelled = [schema] if not names else [text for n in names for text in (f"{schema}.{n}", n)]
+        return not any(fnmatchcase(text, pattern) for pattern in self.exclude for text in spelled)
+
+
+EVERYTHING = Scope()
+"""Where nothing else is said."""
