@@ -27,8 +27,10 @@ from postgres_database.server import programs
 from postgres_database.server.connection import Database
 from postgres_database.server.dsn import Dsn
 from postgres_database.server.embedded import CHEAP, CONFIGURATION, SUPERUSER, EmbeddedServer
-from postgres_database.server.environment import ROOT, Environment
+from postgres_database.server.environment import Environment
 
+ROOT = Path(__file__).parents[1]
+"""The repository."""
 HOME_VARIABLE = "POSTGRES_DATABASE_TEST_HOME"
 OTHER_PROGRAMS = os.environ.get("TEST_POSTGRES_BIN", "")
 """Where the programs of another PostgreSQL are, if the tests are to run on its server."""
@@ -290,11 +292,13 @@ class Checkout:
         """Run a command as a person without a terminal would."""
         return self.run(sys.executable, "-m", "invoke", *arguments, **environ)
 
-    def run(self, *command: str, **environ: str) -> subprocess.CompletedProcess[str]:
+    def run(
+        self, *command: str, folder: str = "", **environ: str
+    ) -> subprocess.CompletedProcess[str]:
         """Run any program in the checkout."""
         return subprocess.run(
             command,
-            cwd=self.root,
+            cwd=self.root / folder,
             env=self.environ | environ,
             stdin=subprocess.DEVNULL,
             capture_output=True,

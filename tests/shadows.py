@@ -3,10 +3,9 @@
 import re
 from itertools import product
 
-from conftest import test_server
+from conftest import ROOT, test_server
 
 from postgres_database.server.connection import Database, quoted
-from postgres_database.server.environment import ROOT
 
 SOURCES = "\n".join(path.read_text() for path in (ROOT / "postgres_database").rglob("*.py"))
 # What SQLAlchemy, Alembic and psycopg2 call.

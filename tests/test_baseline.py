@@ -10,7 +10,7 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 import pytest
-from conftest import PASSWORD, Project, changed, cheap_server, run_sql
+from conftest import PASSWORD, ROOT, Project, changed, cheap_server, run_sql
 
 from postgres_database.console import report, show
 from postgres_database.errors import ExpectedError
@@ -19,7 +19,6 @@ from postgres_database.schema import dump, snapshot
 from postgres_database.scratch import databases
 from postgres_database.scratch.databases import Scratch
 from postgres_database.server.connection import Database
-from postgres_database.server.environment import ROOT
 from postgres_database.workflows import baseline, check, locate, stamp, upgrade
 
 ONLINE = r'''

@@ -7,10 +7,9 @@ import sys
 from pathlib import Path
 
 import pytest
-from conftest import Project, as_text, run_sql
+from conftest import ROOT, Project, as_text, run_sql
 
 from postgres_database.server.connection import Database
-from postgres_database.server.environment import ROOT
 
 ADOPT = """
 import os, signal, sys

@@ -23,7 +23,7 @@ from hypothesis import settings as hypothesis_settings
 from hypothesis import strategies as st
 from sqlalchemy.exc import OperationalError
 
-import tasks
+from postgres_database import tasks
 from postgres_database.errors import ExpectedError
 from postgres_database.server.connection import (
     Database,

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from conftest import Checkout, as_text
+from conftest import ROOT, Checkout, as_text
 
 from postgres_database.console import show, terminal
 from postgres_database.errors import ExpectedError
@@ -25,7 +25,7 @@ from postgres_database.schema.comparison import Comparison
 from postgres_database.schema.snapshot import Difference, Key
 from postgres_database.server.connection import Database
 from postgres_database.server.dsn import Dsn
-from postgres_database.server.environment import ROOT, Environment
+from postgres_database.server.environment import Environment
 from postgres_database.server.version_table import ALEMBICS
 from postgres_database.workflows.baseline import BaselineResult
 from postgres_database.workflows.check import CheckResult, TargetCheck

@@ -9,9 +9,7 @@ import re
 import subprocess
 
 import pytest
-from conftest import Checkout
-
-from postgres_database.server.environment import ROOT
+from conftest import ROOT, Checkout
 
 PAGES = ["README.md", "docs/when-it-goes-wrong.md"]
 BLOCK = re.compile(

@@ -8,7 +8,7 @@ import sqlalchemy as sa
 from conftest import Project, run_sql
 from test_upgrade import yes
 
-import tasks
+from postgres_database import tasks
 from postgres_database.errors import ExpectedError
 from postgres_database.history.graph import History
 from postgres_database.workflows import baseline, check, stamp, status, upgrade

@@ -4,10 +4,9 @@ import filecmp
 import shutil
 
 import pytest
-from conftest import Project
+from conftest import ROOT, Project
 
 from postgres_database.errors import ExpectedError
-from postgres_database.server.environment import ROOT
 from postgres_database.workflows import initialise
 
 

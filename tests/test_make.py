@@ -8,11 +8,11 @@ import subprocess
 from pathlib import Path
 
 import pytest
-from conftest import Checkout, ready_venv
+from conftest import ROOT, Checkout, ready_venv
 from invoke import Collection
 
 import tasks
-from postgres_database.server.environment import KEYS, ROOT
+from postgres_database.server.environment import KEYS
 
 
 def test_make_has_every_command() -> None:

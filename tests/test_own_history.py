@@ -1,6 +1,7 @@
 """The scripts of this repository: what `revision` proves of a new one holds for each of them."""
 
 import pytest
+from conftest import ROOT
 
 from postgres_database.history.graph import Revision
 from postgres_database.history.project import Project
@@ -9,7 +10,7 @@ from postgres_database.schema import snapshot
 from postgres_database.scratch import contents, databases, made_up_rows
 from postgres_database.server.connection import Database
 from postgres_database.server.dsn import Dsn
-from postgres_database.server.environment import ROOT, Environment
+from postgres_database.server.environment import Environment
 from postgres_database.workflows import check
 
 OURS = Project(ROOT)

@@ -4,7 +4,7 @@ from collections.abc import Sequence
 
 import psycopg2
 import pytest
-from conftest import Project, changed, needs_version, run_sql
+from conftest import ROOT, Project, changed, needs_version, run_sql
 
 from postgres_database.errors import ExpectedError
 from postgres_database.history.graph import Revision
@@ -12,7 +12,6 @@ from postgres_database.preflight import drops, row_checks, row_queries
 from postgres_database.preflight.preview import Printed
 from postgres_database.schema import dump
 from postgres_database.server.connection import Database
-from postgres_database.server.environment import ROOT
 from postgres_database.sql.tokens import statements
 from postgres_database.workflows import upgrade
 

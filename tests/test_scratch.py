@@ -13,7 +13,7 @@ from pathlib import Path
 
 import pytest
 import sqlalchemy as sa
-from conftest import PASSWORD, Project, as_text, changed, cheap_server, run_sql
+from conftest import PASSWORD, ROOT, Project, as_text, changed, cheap_server, run_sql
 
 from postgres_database.errors import ExpectedError
 from postgres_database.history import project_models
@@ -22,7 +22,6 @@ from postgres_database.scratch import databases
 from postgres_database.scratch.databases import KEPT_TEMPLATES, PREFIX, TEMPLATE_PREFIX
 from postgres_database.server.connection import Database
 from postgres_database.server.dsn import Dsn
-from postgres_database.server.environment import ROOT
 
 PRELUDE = """
 import sys

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 
 import conftest
 import pytest
-from conftest import Project, changed, run_sql
+from conftest import ROOT, Project, changed, run_sql
 from psycopg2.errors import InsufficientPrivilege
 
 from postgres_database.errors import ExpectedError
@@ -18,7 +18,6 @@ from postgres_database.scratch import databases
 from postgres_database.server import connection
 from postgres_database.server.connection import Database
 from postgres_database.server.embedded import SCRATCH_PREFIX
-from postgres_database.server.environment import ROOT
 from postgres_database.sql.tokens import statements
 from postgres_database.workflows import baseline, check
 from postgres_database.workflows import revision as revision_module

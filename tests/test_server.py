@@ -20,14 +20,13 @@ from typing import Any
 import psutil
 import psycopg2
 import pytest
-from conftest import run_sql
+from conftest import ROOT, run_sql
 
 from postgres_database.errors import ExpectedError
 from postgres_database.server import embedded as server_module
 from postgres_database.server import programs as binaries_module
 from postgres_database.server.connection import Database
 from postgres_database.server.embedded import PORT, EmbeddedServer, embedded
-from postgres_database.server.environment import ROOT
 
 ROOT_ONLY = pytest.mark.skipif(os.getuid() != 0, reason="only root can be several users")
 SOCKET = f".s.PGSQL.{PORT}"

@@ -3,6 +3,7 @@
 import os
 import sys
 from collections.abc import Iterable, Iterator, Sequence
+from pathlib import Path
 from typing import Any
 
 from rich.table import Table
@@ -11,7 +12,7 @@ from postgres_database.console.terminal import OUT, raw, say
 from postgres_database.history.graph import History, Revision
 from postgres_database.running.journal import DONE, Entry
 from postgres_database.schema.snapshot import Difference, Key
-from postgres_database.server.environment import ROOT, Environment
+from postgres_database.server.environment import Environment
 from postgres_database.workflows.baseline import BaselineResult
 from postgres_database.workflows.check import CheckResult, TargetCheck
 from postgres_database.workflows.initialise import InitResult
@@ -345,5 +346,5 @@ def servers(lines: Iterable[tuple[str, Any]]) -> None:
         say(f"{name:<9} {fact}")
 
 
-def _relative(path: Any) -> str:
-    return os.path.relpath(path, ROOT)
+def _relative(path: Path) -> str:
+    return os.path.relpath(path)

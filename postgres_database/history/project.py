@@ -53,11 +53,14 @@ class Project:
         return replace(self)
 
     def models(self) -> Models:
-        """Import the models.
+        """Import the models, from where `prepend_sys_path` in alembic.ini says.
 
         Raises:
             ExpectedError: They cannot be imported, are no MetaData, or two of them have the same table.
         """
+        places = self.alembic_config().get_prepend_sys_paths_list() or []
+        paths = [str(self.root / place) for place in places]
+        sys.path[:0] = [path for path in paths if path not in sys.path]
         return project_models.load(self.root, self.target_metadata)
 
     @property

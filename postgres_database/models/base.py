@@ -6,7 +6,7 @@ from typing import Any, ClassVar
 from sqlalchemy import DateTime, MetaData, Text
 from sqlalchemy.orm import DeclarativeBase
 
-from postgres_database.models.naming import NAMING_CONVENTION
+from postgres_database.naming import NAMING_CONVENTION
 
 
 class Base(DeclarativeBase):

@@ -2,6 +2,7 @@
 
 Gives `Environment` (which database, which limits) and `Database` (connect to it) to every room below.
 
+    root           the root of a project: the nearest folder upward that has an alembic.ini
     dsn            connection parameters, parsed once by libpq; shown and scrubbed without secrets
     version_table  the table in which Alembic keeps the revision of a database: its name and place
     environment    its name + file + process environment → one frozen value; all faults at once

@@ -15,8 +15,6 @@ from postgres_database.errors import ExpectedError
 from postgres_database.server import dsn
 from postgres_database.server.dsn import SECRET_PARTS, Dsn
 
-ROOT = Path(__file__).resolve().parents[2]
-
 DSN_KEYS = ("POSTGRES_DSN", "DATABASE_URL")
 KEYS = (
     *DSN_KEYS,
@@ -70,7 +68,7 @@ class Environment:
         return f" --env {self.name}" if self.name else ""
 
 
-def env_files(root: Path = ROOT) -> dict[str, Path]:
+def env_files(root: Path) -> dict[str, Path]:
     """Return the environments that have a file, by name."""
     return {
         path.name.removeprefix(".env."): path
@@ -80,7 +78,7 @@ def env_files(root: Path = ROOT) -> dict[str, Path]:
 
 
 def load(
-    environment: str = "", *, root: Path = ROOT, environ: Mapping[str, str] = os.environ
+    environment: str = "", *, root: Path, environ: Mapping[str, str] = os.environ
 ) -> Environment:
     """Read an environment.
 

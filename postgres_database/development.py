@@ -1,0 +1,49 @@
+"""The commands for people who work on this repository; the package that is installed leaves them out."""
+
+import subprocess
+import sys
+from pathlib import Path
+
+from invoke import Context, Exit
+
+from postgres_database.tasks import command
+
+
+@command(help={"slow": "also the slow tests", "only": "an expression of pytest -k"})
+def test(c: Context, slow: bool = False, only: str = "") -> None:
+    """Run the tests on a PostgreSQL of their own."""
+    arguments = [*([] if slow else ["-m", "not slow"]), *(["-k", only] if only else [])]
+    _tool("pytest", *arguments)
+
+
+@command()
+def test_slow(c: Context) -> None:
+    """Run the slow tests: kill -9 at every statement, fifty rounds of five runners."""
+    _tool("pytest", "-m", "slow")
+
+
+@command()
+def lint(c: Context) -> None:
+    """Check the code: ruff, its formatter, mypy --strict."""
+    _tool("ruff", "check", ".")
+    _tool("ruff", "format", "--check", ".")
+    _tool("mypy")
+
+
+@command()
+def bench(c: Context) -> None:
+    """Measure how long the commands take beside plain Alembic."""
+    _tool("benchmarks.revision")
+
+
+@command()
+def bench_faults(c: Context) -> None:
+    """Measure what live traffic notices of an upgrade, and what a crash costs; takes some minutes."""
+    _tool("benchmarks.faults")
+
+
+def _tool(name: str, *arguments: str) -> None:
+    repository = Path(__file__).resolve().parents[1]
+    done = subprocess.run([sys.executable, "-m", name, *arguments], check=False, cwd=repository)
+    if done.returncode:
+        raise Exit(code=done.returncode)
