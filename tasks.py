@@ -2,14 +2,16 @@
 
 From scratch, from models to databases:
 
-    invoke revision --msg "Added column to file_meta_data"    # a script, proved before you review it
+    invoke revision --msg "Added column to users"             # a script, proved before you review it
     invoke upgrade --env production                           # up to date, revision by revision
 
 A database that is online, with its data and without scripts:
 
-    invoke init --fresh                                       # a history of your own
     invoke baseline-existing --env production                 # its schema becomes the first revision
+    invoke revision --msg "What the models say"               # what it has not, and the models have
 """
+
+# ruff: noqa: F401, I001 - what is imported are the commands, in the order of a day
 
 # Both workflows begin here.
 from postgres_database.tasks import init, baseline_existing

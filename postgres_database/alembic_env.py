@@ -24,10 +24,15 @@ from postgres_database.server.environment import Environment
 from postgres_database.server.version_table import VersionTable
 
 
-def run(context: Any) -> None:
-    """Run the migrations that Alembic's `context` asks for."""
+def register() -> None:
+    """Let `op.online` and `op.backfill` be done, and each operation be a step: an env.py of one's own calls it."""
     steps.register()
     filling.register()
+
+
+def run(context: Any) -> None:
+    """Run the migrations that Alembic's `context` asks for."""
+    register()
     attributes = context.config.attributes
     if "project" in attributes:
         _run(context, attributes["project"])

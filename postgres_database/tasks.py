@@ -42,8 +42,10 @@ class Command(Task[Any]):
             kwargs["dry_run"] = True
         try:
             library_versions.check()
-            # Relative paths in alembic.ini and env.py mean the root of the project, as if one had typed there.
-            with contextlib.chdir(Path.cwd() if self.name == "init" else root.require()):
+            here = Path.cwd()
+            home = root.find(here) or here if self.name == "init" else root.require(here)
+            library_versions.check_engine(home / "alembic.ini")
+            with contextlib.chdir(home):  # relative paths in alembic.ini and env.py begin there
                 return super().__call__(*args, **kwargs)
         except ExpectedError as error:
             if os.environ.get("DEBUG"):
@@ -109,15 +111,31 @@ def _alone() -> tuple[Any, Any]:
     return project, Environment(project.root)
 
 
-@command(help={"fresh": "remove the shipped history and start one of your own", "yes": YES})
-def init(c: Context, fresh: bool = False, yes: bool = False) -> None:
-    """Set up migration/ where there is none; --fresh starts a history of your own."""
-    from postgres_database.console import show, terminal
+@command(
+    help={
+        "fresh": "remove the history that is there and start one of your own",
+        "models": "whose models these are, as package.module:name, where alembic.ini does not say it",
+        "yes": YES,
+    }
+)
+def init(c: Context, fresh: bool = False, models: str = "", yes: bool = False) -> None:
+    """Write what is missing of a project, and nothing else; --fresh starts a history of your own."""
+    from postgres_database.console import show_init, terminal
+    from postgres_database.server.environment import Environment
     from postgres_database.workflows import initialise
 
-    project, environment = _alone()
-    confirm = terminal.confirmation(environment, "init --fresh", yes=yes)
-    show.init(initialise.init(project, confirm, fresh=fresh))
+    environment = Environment(Path.cwd())
+    result = initialise.init(
+        environment.root,
+        terminal.confirmation(environment, "init --fresh", yes=yes),
+        terminal.offer(environment, yes=yes),
+        terminal.asking_words(),
+        models=models,
+        fresh=fresh,
+    )
+    show_init.show(result)
+    if result.left or result.by_hand:
+        raise Exit(code=DIFFERENT)
 
 
 @command(

@@ -14,8 +14,9 @@ from typing import Any
 import pytest
 from conftest import ROOT, Checkout, as_text
 
-from postgres_database.console import show, terminal
+from postgres_database.console import show, show_init, terminal
 from postgres_database.errors import ExpectedError
+from postgres_database.history.env_text import Option
 from postgres_database.history.graph import Revision
 from postgres_database.preflight.drops import Dropped
 from postgres_database.preflight.preview import Printed
@@ -241,7 +242,7 @@ def shows(text: str) -> dict[str, Callable[[], None]]:
         "say": lambda: terminal.say(text, "green"),
         "raw": lambda: terminal.raw(text),
         "warn": lambda: terminal.warn(replace(PLAIN, warnings=(text,))),
-        "init": lambda: show.init(InitResult((Path(text),), (Path(text),))),
+        "init": lambda: show_init.show(InitResult((Path(text),), (Path(text),))),
         "plan": lambda: show.plan(filled(UpgradeResult), "upgrade"),
         "progress": lambda: terminal.Progress()(Step(revision, 0.1)),
         "upgrade": lambda: show.upgrade(filled(UpgradeResult, before=()), "upgrade"),
@@ -362,12 +363,31 @@ KEPT = tuple(Key("VIEW", "s", f"v{number}") for number in range(6))
 
 LINES: dict[str, tuple[Callable[[], None], list[str]]] = {
     "init": (
-        lambda: show.init(InitResult((Path("a"),), (Path("b"), Path("c")))),
+        lambda: show_init.show(InitResult((Path("a"),), (Path("b"), Path("c")))),
         ["removed  2 scripts", "created  a", "next: invoke revision"],
     ),
     "init again": (
-        lambda: show.init(InitResult((), ())),
-        ["migration/ is already set up", "next: invoke revision"],
+        lambda: show_init.show(InitResult()),
+        ["everything is already set up", "next: invoke revision"],
+    ),
+    "init in an application": (
+        lambda: show_init.show(
+            InitResult(
+                left=(Path("alembic.ini"),),
+                by_hand=("tasks.py   (so)",),
+                options=(
+                    Option("include_object", 7, carried=False, note="not asked: …"),
+                    Option("version_table", 9, carried=True, note=""),
+                ),
+            )
+        ),
+        [
+            "look at  include_object  (migration/env.py, line 7): not asked: …",
+            "honoured version_table  (migration/env.py, line 9)",
+            "left     alembic.ini   (see the difference above)",
+            "by hand  tasks.py   (so)",
+            "next: invoke init --yes",
+        ],
     ),
     "plan": (
         lambda: show.plan(

@@ -5,6 +5,7 @@
     command_line  words behind `invoke` that it does not understand → what was probably meant
     report        results → JSON; pure functions
     terminal      the only module that prints and asks
+    show_init     what `init` did → lines for people
     show          results → lines for people
 
 A module imports only modules above it in this list, and rooms above this one.

@@ -15,7 +15,6 @@ from postgres_database.schema.snapshot import Difference, Key
 from postgres_database.server.environment import Environment
 from postgres_database.workflows.baseline import BaselineResult
 from postgres_database.workflows.check import CheckResult, TargetCheck
-from postgres_database.workflows.initialise import InitResult
 from postgres_database.workflows.revision import RevisionResult
 from postgres_database.workflows.stamp import counted, describe
 from postgres_database.workflows.status import EnvironmentStatus
@@ -24,19 +23,6 @@ from postgres_database.workflows.upgrade import UpgradeResult
 SHOWN_KEPT = 5
 SHOWN_DRIFTS = 20
 FILL = "next: invoke edit, and say in op.backfill what the rows that are there get; then invoke upgrade"
-
-
-def init(result: InitResult) -> None:
-    """Show what `init` did."""
-    if result.removed:
-        say(f"removed  {len(result.removed)} scripts")
-    for path in result.created:
-        say(f"created  {path}")
-    if not (result.created or result.removed):
-        say("migration/ is already set up")
-    say(
-        'next: invoke revision --msg "…", or invoke baseline-existing --env … for a database that is online'
-    )
 
 
 def plan(result: UpgradeResult, verb: str) -> None:

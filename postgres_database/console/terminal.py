@@ -3,7 +3,7 @@
 import dataclasses
 import os
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from io import TextIOWrapper
 from typing import Any
 
@@ -102,6 +102,24 @@ def confirmation(environment: Environment, verb: str, *, yes: bool) -> Confirm:
         return _ask(f"{question}? [y/N] ").lower() in {"y", "yes"}
 
     return confirm
+
+
+def offer(environment: Environment, *, yes: bool) -> Confirm:
+    """Return a way to ask whether what is shown may be done; without a terminal and `yes` it is not done."""
+    if yes or asking():
+        return confirmation(environment, "init", yes=yes)
+
+    def decline(_question: str, details: Sequence[str]) -> bool:
+        for detail in details:
+            say(f"  {detail}")
+        return False
+
+    return decline
+
+
+def asking_words() -> Callable[[str], str] | None:
+    """Return a way to ask for words on the terminal; None without one."""
+    return _ask if asking() else None
 
 
 def asking() -> Ask | None:

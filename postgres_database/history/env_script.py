@@ -19,6 +19,9 @@ from postgres_database.server import transactions
 from postgres_database.server.connection import Database
 
 SHARE = """
+from postgres_database import alembic_env
+
+alembic_env.register()
 connectable = config.attributes.get("connection")
 if connectable is not None:
     context.configure(connection=connectable, target_metadata=target_metadata)

@@ -1,12 +1,17 @@
-"""The versions of libraries without which nothing works; this imports none of them."""
+"""The versions of libraries and of the engine without which nothing works; this imports none of them."""
 
+import configparser
 import re
 from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
 
+from postgres_database import __version__
 from postgres_database.errors import ExpectedError
 
 NEEDED = {"alembic": "1.20", "sqlalchemy": "2.1"}
 """The oldest that will do, as in pyproject.toml."""
+ENGINE = ".".join(__version__.split(".")[:2])
+"""The version of the engine that a project is set up for: what its releases with other last numbers share."""
 
 
 def check() -> None:
@@ -19,6 +24,31 @@ def check() -> None:
             cause="\n".join(faults),
             hint=f"python -m pip install {wanted}   (or make install)",
         )
+
+
+def check_engine(ini: Path) -> None:
+    """Raise ExpectedError if a project was set up for another engine than this one.
+
+    Args:
+        ini: Its alembic.ini; one that does not say it, or cannot be read, is left to those who need more of it.
+    """
+    parsed = configparser.ConfigParser(interpolation=None)
+    try:
+        parsed.read(ini, encoding="utf-8")
+    except (configparser.Error, UnicodeDecodeError):
+        return
+    wanted = parsed.get("postgres_database", "engine", fallback=ENGINE).strip()
+    if _parts(wanted) == _parts(ENGINE):
+        return
+    newer = _parts(wanted) > _parts(ENGINE)
+    raise ExpectedError(
+        "this project and the engine that is installed do not fit together",
+        cause=f"alembic.ini says engine = {wanted}, the engine is {__version__}",
+        hint=f"python -m pip install 'postgres-database=={wanted}.*'   (in a clone: git pull)"
+        if newer
+        else f"${{EDITOR:-vi}} alembic.ini   (engine = {ENGINE}, once you have read in CHANGELOG.md what has changed;"
+        f" or python -m pip install 'postgres-database=={wanted}.*')",
+    )
 
 
 def _fault(name: str, least: str) -> str:

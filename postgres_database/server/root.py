@@ -12,17 +12,16 @@ def find(start: Path) -> Path | None:
     )
 
 
-def require() -> Path:
-    """Return the root of the project that is worked in.
+def require(start: Path) -> Path:
+    """Return the root of the project that a folder belongs to.
 
     Raises:
-        ExpectedError: The working directory belongs to none.
+        ExpectedError: It belongs to none.
     """
-    here = Path.cwd()
-    if root := find(here):
+    if root := find(start):
         return root
     raise ExpectedError(
         "this folder belongs to no project",
-        cause=f"neither {here} nor a folder above it has an alembic.ini",
+        cause=f"neither {start} nor a folder above it has an alembic.ini",
         hint="postgres-database init   (or cd into the repository)",
     )

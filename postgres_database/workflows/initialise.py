@@ -1,76 +1,168 @@
-"""Set up `migration/` where there is none, or start a history of one's own."""
+"""Set up a project: what is missing of its files, and nothing else; or start a history of its own."""
 
 import os
-import shutil
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
 from postgres_database.errors import ExpectedError
-from postgres_database.history.project import Project
+from postgres_database.history import env_script
+from postgres_database.history import project as projects
+from postgres_database.history.env_text import Option
+from postgres_database.server.environment import METADATA
+from postgres_database.workflows import project_files
+from postgres_database.workflows.project_files import EnvFile, File
 from postgres_database.workflows.upgrade import Confirm
 
-TEMPLATE = Path(__file__).parents[1] / "template"
+NEW = Path("migration")
+"""Where the scripts of a new project are."""
 SCRIPTS = ("*.py", "*.sql")
+FORM = "--models package.module:name"
 
 
 @dataclass(frozen=True)
 class InitResult:
-    """What was made and what was removed, as paths from the repository root."""
+    """What was done to a project; paths are from its root."""
 
-    created: tuple[Path, ...]
-    removed: tuple[Path, ...]
+    created: tuple[Path, ...] = ()
+    removed: tuple[Path, ...] = ()
+    changed: tuple[Path, ...] = ()
+    left: tuple[Path, ...] = ()
+    """What would have to be changed and was not, because nobody agreed."""
+    by_hand: tuple[str, ...] = ()
+    """What else is lacking, a line each: only a person can write it."""
+    env: Path = NEW / "env.py"
+    options: tuple[Option, ...] = ()
+    """What an env.py of somebody else asks of Alembic."""
 
 
-def init(project: Project, confirm: Confirm, *, fresh: bool = False) -> InitResult:
-    """Create what is missing of `migration/`; touches no database.
+def init(  # noqa: PLR0913 - the three ways to ask are the terminal's
+    root: Path,
+    confirm: Confirm,
+    agree: Confirm,
+    ask: Callable[[str], str] | None = None,
+    *,
+    models: str = "",
+    fresh: bool = False,
+) -> InitResult:
+    """Write what is missing of a project; touches no database.
 
     Args:
-        project: Where the repository is.
+        root: The project.
         confirm: Asked before scripts are removed.
+        agree: Asked before a file is changed that is there, with the difference; a no leaves it.
+        ask: Asks whose models these are; None without a terminal.
+        models: Whose models these are, as package.module:name.
         fresh: Remove all scripts, so that the history starts anew.
 
     Raises:
-        ExpectedError: Nobody confirmed; nothing was changed.
+        ExpectedError: Nobody confirmed, it is not known whose models a new project has, or a file that is there
+            cannot be read; nothing was changed.
     """
-    migration = _location(project)
-    known = project.alembic_config().get_version_locations_list()
-    versions = Path(known[0]) if known else migration / "versions"
-    scripts = (
-        tuple(sorted(path for pattern in SCRIPTS for path in versions.glob(pattern)))
-        if fresh
-        else ()
-    )
-    if scripts and not confirm(
-        "remove the whole history of this repository (databases stay as they are)",
-        [os.path.relpath(path, project.root) for path in scripts],
-    ):
-        raise ExpectedError("not confirmed: nothing was changed")
-    wanted = [(TEMPLATE / name, migration / name) for name in ("env.py", "script.py.mako")]
-    missing = [(source, place) for source, place in wanted if not place.exists()]
-    versions.mkdir(parents=True, exist_ok=True)
-    (versions / ".gitkeep").touch()
-    migration.mkdir(parents=True, exist_ok=True)
-    for source, place in missing:
-        shutil.copyfile(source, place)
-    for path in scripts:
+    is_new = not (root / "alembic.ini").exists()
+    migration, versions, paths = (NEW, NEW / "versions", []) if is_new else _folders(root)
+    env = None
+    if (root / migration / "env.py").exists():
+        env = project_files.env_file(root, migration, paths)
+    if is_new or not project_files.names_models(root):
+        models = _models(models or (env.models if env else ""), ask, is_new=is_new)
+    missing = [*project_files.missing(root, migration, models)]
+    changes = _changes(root, models, env, missing)
+    removed = _scripts(root, root / versions, confirm) if fresh else ()
+    for file in missing:
+        _write(root, file)
+    if not (root / versions).exists():
+        (root / versions).mkdir(parents=True)
+        (root / versions / ".gitkeep").touch()
+    for path in removed:
         path.unlink()
+    written = [file for file in changes if agree(f"change {file.path}", file.diff)]
+    for file in written:
+        _write(root, file)
     return InitResult(
-        tuple(Path(os.path.relpath(place, project.root)) for _, place in missing),
-        tuple(Path(os.path.relpath(path, project.root)) for path in scripts),
+        tuple(file.path for file in missing),
+        tuple(Path(os.path.relpath(path, root)) for path in removed),
+        tuple(file.path for file in written),
+        tuple(file.path for file in changes if file not in written),
+        tuple(_by_hand(root, models, env)),
+        migration / "env.py",
+        env.options if env else (),
     )
 
 
-def _location(project: Project) -> Path:
-    """Return the folder of env.py and the template, which may not be there yet.
+def _folders(root: Path) -> tuple[Path, Path, list[str]]:
+    """Return the folders of env.py and of the scripts, and where modules are imported from, all from the root.
 
     Raises:
         ExpectedError: alembic.ini names none, or one in a package.
     """
-    named = project.alembic_config().get_main_option("script_location") or ""
+    config = projects.load(root).alembic_config()
+    named = config.get_main_option("script_location") or ""
     if not named or (":" in named and not Path(named).is_absolute()):
         raise ExpectedError(
             "alembic.ini names no folder for the scripts",
             cause=f"script_location = {named}",
             hint="${EDITOR:-vi} alembic.ini   (script_location = %(here)s/migration)",
         )
-    return project.root / named
+    migration = Path(os.path.relpath(root / named, root))
+    known = config.get_version_locations_list()
+    versions = Path(os.path.relpath(root / known[0], root)) if known else migration / "versions"
+    return migration, versions, config.get_prepend_sys_paths_list() or []
+
+
+def _models(models: str, ask: Callable[[str], str] | None, *, is_new: bool) -> str:
+    if not models and ask:
+        models = ask("whose models are these (package.module:name, such as shop.models:Base)? ")
+    if (models or is_new) and not METADATA.fullmatch(models):
+        raise ExpectedError(
+            "it is not known whose models these are; nothing was written",
+            cause=f"{models!r} is not of the form package.module:name"
+            if models
+            else "a new project needs a MetaData, or the base of its classes",
+            hint=f"postgres-database init {FORM}",
+        )
+    return models
+
+
+def _changes(root: Path, models: str, env: EnvFile | None, missing: list[File]) -> list[File]:
+    new = {file.path.name for file in missing}
+    changes = [
+        None if "alembic.ini" in new else project_files.ini(root, models),
+        None if ".gitignore" in new else project_files.gitignore(root),
+        env.file if env else None,
+    ]
+    return [file for file in changes if file and file.diff]
+
+
+def _by_hand(root: Path, models: str, env: EnvFile | None) -> Iterator[str]:
+    if not models and not project_files.names_models(root):
+        yield f"target_metadata in alembic.ini   (env.py does not tell: invoke init {FORM})"
+    if env and env.by_hand:
+        yield f"{env.file.path}   (with these lines, and in the place of ... what it does now:\n{env_script.SHARE})"
+    if "postgres_database.tasks" not in (root / "tasks.py").read_text(encoding="utf-8"):
+        yield (
+            "tasks.py   (from postgres_database.tasks import init, revision, upgrade, …;"
+            " or type postgres-database instead of invoke)"
+        )
+
+
+def _scripts(root: Path, versions: Path, confirm: Confirm) -> tuple[Path, ...]:
+    scripts = tuple(sorted(path for pattern in SCRIPTS for path in versions.glob(pattern)))
+    if scripts and not confirm(
+        "remove the whole history of this repository (databases stay as they are)",
+        [os.path.relpath(path, root) for path in scripts],
+    ):
+        raise ExpectedError("not confirmed: nothing was changed")
+    return scripts
+
+
+def _write(root: Path, file: File) -> None:
+    """Write a file, whole or not at all, with the line ends and the mode that it has."""
+    path = (root / file.path).resolve()
+    path.parent.mkdir(parents=True, exist_ok=True)
+    aside = path.with_name(f".{path.name}.new")
+    windows = path.exists() and b"\r\n" in path.read_bytes()
+    aside.write_text(file.text, encoding="utf-8", newline="\r\n" if windows else "\n")
+    if path.exists():
+        aside.chmod(path.stat().st_mode & 0o777)
+    aside.replace(path)

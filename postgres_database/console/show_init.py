@@ -1,0 +1,32 @@
+"""What `init` did to a project → lines for people."""
+
+from postgres_database.console.terminal import say
+from postgres_database.workflows.initialise import InitResult
+
+
+def show(result: InitResult) -> None:
+    """Show what `init` did."""
+    if result.removed:
+        say(f"removed  {len(result.removed)} scripts")
+    for word, paths in {"created": result.created, "changed": result.changed}.items():
+        for path in paths:
+            say(f"{word}  {path}")
+    for option in result.options:
+        where = f"{option.name}  ({result.env}, line {option.line})"
+        note = f": {option.note}" if option.note else ""
+        if option.carried:
+            say(f"honoured {where}{note}")
+        else:
+            say(f"look at  {where}{note}", style="yellow")
+    for path in result.left:
+        say(f"left     {path}   (see the difference above)", style="yellow")
+    for line in result.by_hand:
+        say(f"by hand  {line}", style="yellow")
+    if result.left:
+        say("next: invoke init --yes   (writes the differences that are shown above)")
+        return
+    if not (result.created or result.removed or result.changed):
+        say("everything is already set up")
+    say(
+        'next: invoke revision --msg "…", or invoke baseline-existing --env … for a database that is online'
+    )

@@ -1,0 +1,224 @@
+"""An `env.py` of somebody else, read without running it: its models, its options, the lines that it lacks; pure."""
+
+import ast
+import builtins
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from typing import TypeGuard
+
+NOT_CARRIED = {
+    "include_object": "not asked: include_schemas and exclude in alembic.ini say what is left alone",
+    "include_name": "not asked: include_schemas and exclude in alembic.ini say what is left alone",
+    "render_item": "not asked: types are written as SQLAlchemy prints them, or by op.sql_type",
+    "process_revision_directives": "not asked: a script that would be empty is not written anyway",
+    "get_x_argument": "empty: there is no -x; a setting comes from the process environment",
+    "upgrade_token": "there is one database: give each a folder with an alembic.ini of its own",
+    "databases": "there is one database: give each a folder with an alembic.ini of its own",
+    "run_migrations in a loop": "there is one database: give each a folder with an alembic.ini of its own",
+    "current_app": "no application is pushed: `flask db` does it for its own commands only",
+}
+"""What an env.py may ask of Alembic and our commands do not do, with what to do instead."""
+HONOURED = {
+    "version_table": "",
+    "version_table_schema": "",
+    "include_schemas": "all schemas are compared, unless alembic.ini says which",
+    "compare_type": "types are always compared",
+    "compare_server_default": "defaults are always compared",
+    "naming_convention": "",
+}
+"""What they do as env.py says."""
+
+
+@dataclass(frozen=True)
+class Option:
+    """What an env.py asks of Alembic."""
+
+    name: str
+    line: int
+    carried: bool
+    """Whether our commands do it."""
+    note: str
+
+
+def options(text: str) -> list[Option]:
+    """Return what an env.py asks of Alembic, each once, in the order of the file."""
+    found: dict[str, int] = {}
+    for name, line in sorted(_mentioned(ast.parse(text)), key=lambda each: each[1]):
+        found.setdefault(name, line)
+    notes = NOT_CARRIED | HONOURED
+    return [
+        Option(name, line, name in HONOURED, notes[name])
+        for name, line in found.items()
+        if name in notes
+    ]
+
+
+def _mentioned(tree: ast.Module) -> Iterator[tuple[str, int]]:
+    for node in ast.walk(tree):
+        match node:
+            case ast.keyword(arg=str(name)):
+                yield name, node.lineno
+            case ast.Dict(keys=keys):
+                yield from (
+                    (str(key.value), key.lineno) for key in keys if isinstance(key, ast.Constant)
+                )
+            case ast.Subscript(slice=ast.Constant(value=str(name)), ctx=ast.Store()):
+                yield name, node.lineno
+            case ast.Attribute(attr="get_x_argument" as name) | ast.Name(id="current_app" as name):
+                yield name, node.lineno
+            case ast.Call(
+                func=ast.Attribute(attr="get_main_option"),
+                args=[ast.Constant(value="databases"), *_],
+            ):
+                yield "databases", node.lineno
+            case ast.For():
+                for each in ast.walk(node):
+                    if _calls(each, "run_migrations"):
+                        yield "run_migrations in a loop", each.lineno
+
+
+def models(text: str, is_module: Callable[[str], bool]) -> str:
+    """Return whose models an env.py hands to Alembic, as package.module:name; empty if that is not clear.
+
+    Args:
+        text: The env.py.
+        is_module: Tells whether a dotted name is a module of the repository.
+    """
+    tree = ast.parse(text)
+    values = [
+        node.value
+        for node in tree.body
+        if isinstance(node, ast.Assign)
+        and any(
+            isinstance(each, ast.Name) and each.id == "target_metadata" for each in node.targets
+        )
+    ]
+    dotted = ast.unparse(values[-1]) if values else ""
+    if not all(part.isidentifier() for part in dotted.split(".")):
+        return ""  # a list, a call, None
+    first, _, rest = dotted.partition(".")
+    for node in tree.body:
+        for alias in node.names if isinstance(node, (ast.Import, ast.ImportFrom)) else ():
+            if isinstance(node, ast.ImportFrom) and (alias.asname or alias.name) == first:
+                return _named(f"{node.module}", f"{alias.name}.{rest}".strip("."), is_module)
+            if isinstance(node, ast.Import) and alias.asname == first and rest:
+                return _named(alias.name, rest, is_module)
+            if isinstance(node, ast.Import) and dotted.startswith(f"{alias.name}."):
+                return _named(alias.name, dotted.removeprefix(f"{alias.name}."), is_module)
+    return ""
+
+
+def _named(module: str, name: str, is_module: Callable[[str], bool]) -> str:
+    first, _, rest = name.partition(".")
+    inner = f"{module}.{first}"
+    return _named(inner, rest, is_module) if rest and is_module(inner) else f"{module}:{name}"
+
+
+def shared(text: str) -> str | None:
+    """Return an env.py with the lines by which our commands run scripts on their own connection.
+
+    They are Alembic's (cookbook, "Sharing a Connection across one or more programmatic … commands"), and `op.online`
+    is made known to it.
+
+    Returns:
+        The text as it is if nothing is lacking; None if the place for the lines is not found.
+    """
+    tree = ast.parse(text)
+    lines = text.splitlines(keepends=True)
+    if not any(map(_takes_connection, ast.walk(tree))):
+        offline = [
+            node
+            for node in tree.body
+            if isinstance(node, ast.If) and _calls(node.test, "is_offline_mode") and node.orelse
+        ]
+        branch = _branch(tree, text)
+        if not offline or not branch:
+            return None
+        context = ast.unparse(offline[-1].test).removesuffix(".is_offline_mode()")
+        given = f"{context}.config.attributes.get('connection')".replace("'", '"')
+        start = offline[-1].orelse[0].lineno - 1
+        at = next(n for n in range(start, 0, -1) if lines[n].startswith(("else", "elif")))
+        lines[at:at] = [f"elif (connection := {given}) is not None:\n", *branch]
+    if not any(_imports_ours(node) for node in ast.walk(tree)):
+        last = [node for node in tree.body if isinstance(node, (ast.Import, ast.ImportFrom))][-1]
+        lines[last.end_lineno : last.end_lineno] = [
+            "from postgres_database import alembic_env\n",
+            "\n",
+            "alembic_env.register()  # op.online and op.backfill\n",
+        ]
+    return "".join(lines)
+
+
+def _imports_ours(node: ast.AST) -> bool:
+    return isinstance(node, ast.ImportFrom) and "alembic_env" in {each.name for each in node.names}
+
+
+def _takes_connection(node: ast.AST) -> bool:
+    """Tell whether this looks into `config.attributes` for a connection, or lets us do all."""
+    match node:
+        case (
+            ast.Call(
+                func=ast.Attribute(attr="get", value=ast.Attribute(attr="attributes")),
+                args=[ast.Constant(value="connection"), *_],
+            )
+            | ast.Subscript(
+                value=ast.Attribute(attr="attributes"), slice=ast.Constant(value="connection")
+            )
+        ):
+            return True
+    return _calls(node, "run") and ast.unparse(node).startswith("alembic_env.")
+
+
+def _branch(tree: ast.Module, text: str) -> list[str]:
+    """Return the lines that run the scripts on `connection`, as this env.py does it on its own one."""
+    functions = [node for node in ast.walk(tree) if isinstance(node, ast.FunctionDef)]
+    for call in ast.walk(tree):
+        if not _calls(call, "configure"):
+            continue
+        given = [each.value for each in call.keywords if each.arg == "connection"]
+        if not given:
+            continue
+        around = next((each for each in functions if call in ast.walk(each)), None)
+        parameters = [each.arg for each in around.args.args] if around else []
+        if around and [ast.unparse(given[0])] == parameters and around in tree.body:
+            return [f"    {around.name}(connection)\n"]
+        local = _bound(around) if around else set()
+        others = [
+            ast.get_source_segment(text, each) or ""
+            for each in call.keywords
+            if each.arg != "connection" and not _names(each.value) & local
+        ]
+        context = ast.unparse(call.func).removesuffix(".configure")
+        return [
+            f"    {context}.configure(\n",
+            *(f"        {each},\n" for each in ["connection=connection", *others]),
+            "    )\n",
+            f"    with {context}.begin_transaction():\n",
+            f"        {context}.run_migrations()\n",
+        ]
+    return []
+
+
+def _calls(node: ast.AST, name: str) -> TypeGuard[ast.Call]:
+    return (
+        isinstance(node, ast.Call)
+        and isinstance(node.func, ast.Attribute)
+        and node.func.attr == name
+    )
+
+
+def _names(node: ast.AST) -> set[str]:
+    return {each.id for each in ast.walk(node) if isinstance(each, ast.Name)} - {*dir(builtins)}
+
+
+def _bound(function: ast.FunctionDef) -> set[str]:
+    """Return the names that a function makes for itself."""
+    bound = {each.arg for each in ast.walk(function) if isinstance(each, ast.arg)}
+    for node in ast.walk(function):
+        if isinstance(node, ast.Name) and isinstance(node.ctx, ast.Store):
+            bound.add(node.id)
+        elif isinstance(node, ast.FunctionDef) and node is not function:
+            bound.add(node.name)
+        elif isinstance(node, (ast.Import, ast.ImportFrom)):
+            bound |= {alias.asname or alias.name for alias in node.names}
+    return bound
