@@ -6,6 +6,7 @@ The `tasks.py` of a project imports them by name. What a command needs is import
 
 import contextlib
 import errno
+import logging
 import os
 import sys
 from collections.abc import Sequence
@@ -45,6 +46,8 @@ class Command(Task[Any]):
             here = Path.cwd()
             home = root.find(here) or here if self.name == "init" else root.require(here)
             library_versions.check_engine(home / "alembic.ini")
+            if not os.environ.get("DEBUG"):  # an env.py may let Alembic log what our commands say
+                logging.disable(logging.INFO)
             with contextlib.chdir(home):  # relative paths in alembic.ini and env.py begin there
                 return super().__call__(*args, **kwargs)
         except ExpectedError as error:

@@ -1,4 +1,4 @@
-"""The commands for people who work on this repository; the package that is installed leaves them out."""
+"""The commands for people who work on this repository; the engine that is installed has none of them."""
 
 import subprocess
 import sys
@@ -43,7 +43,7 @@ def bench_faults(c: Context) -> None:
 
 
 def _tool(name: str, *arguments: str) -> None:
-    repository = Path(__file__).resolve().parents[1]
+    repository = Path(__file__).resolve().parent
     done = subprocess.run([sys.executable, "-m", name, *arguments], check=False, cwd=repository)
     if done.returncode:
         raise Exit(code=done.returncode)
