@@ -130,9 +130,7 @@ def init(c: Context, fresh: bool = False, models: str = "", yes: bool = False) -
     environment = Environment(Path.cwd())
     result = initialise.init(
         environment.root,
-        terminal.confirmation(environment, "init --fresh", yes=yes),
-        terminal.offer(environment, yes=yes),
-        terminal.asking_words(),
+        terminal.Terminal(environment, "init --fresh" if fresh else "init", yes=yes),
         models=models,
         fresh=fresh,
     )
@@ -180,8 +178,7 @@ def revision(
         rename=rename or (),
         no_renames=no_renames,
         drop_adopted=drop_adopted,
-        ask=None if json else terminal.asking(),
-        on_wait=terminal.show_waiting,
+        listener=terminal.Terminal(environment, "revision", asks=not json),
     )
     if json:
         terminal.raw(report.revision_json(result))
@@ -213,16 +210,7 @@ def upgrade(
     yes: bool = False,
 ) -> None:
     """Bring the target to --target, revision by revision."""
-    _move(
-        "upgrade",
-        env,
-        target,
-        dry_run=dry_run,
-        sql=sql,
-        wait=wait,
-        skip_row_checks=skip_row_checks,
-        yes=yes,
-    )
+    _move("upgrade", env, target, sql, wait, yes, dry_run, skip_row_checks)
 
 
 @command(help=MOVE | {"target": "a revision, base, or -1; write --target=-1 (default -1)"})
@@ -237,54 +225,33 @@ def downgrade(
     yes: bool = False,
 ) -> None:
     """Undo revisions on the target, down to --target; asks first."""
-    _move(
-        "downgrade",
-        env,
-        target,
-        dry_run=dry_run,
-        sql=sql,
-        wait=wait,
-        skip_row_checks=skip_row_checks,
-        yes=yes,
-    )
+    _move("downgrade", env, target, sql, wait, yes, dry_run, skip_row_checks)
 
 
 def _move(
     verb: str,
     env: str,
     target: str,
-    *,
-    dry_run: bool,
     sql: bool,
     wait: str,
-    skip_row_checks: bool,
     yes: bool,
+    dry_run: bool,
+    skip_row_checks: bool,
 ) -> None:
     from postgres_database.console import show, terminal
     from postgres_database.running import lock
     from postgres_database.workflows import upgrade as workflow
 
-    seconds, (project, environment) = lock.limit(wait), _both(env)
+    move = workflow.Move(verb, target, dry_run, skip_row_checks, lock.limit(wait))
+    project, environment = _both(env)
     if sql:
         open_target = partial(terminal.open_target, environment, project.versions, quiet=True)
-        terminal.raw(workflow.offline(project, environment, open_target, verb=verb, target=target))
+        terminal.raw(workflow.offline(project, environment, open_target, move))
         return
-    run = {"upgrade": workflow.upgrade, "downgrade": workflow.downgrade}[verb]
-    result = run(
-        project,
-        environment,
-        terminal.open_target(environment, project.versions),
-        target=target,
-        dry_run=dry_run,
-        confirm=terminal.confirmation(environment, verb, yes=yes),
-        on_step=terminal.Progress(),
-        on_wait=terminal.show_waiting,
-        on_progress=terminal.show_progress,
-        wait=seconds,
-        on_note=terminal.show_note,
-        skip_row_checks=skip_row_checks,
-    )
-    if dry_run:
+    listener = terminal.Terminal(environment, verb, yes=yes)
+    database = terminal.open_target(environment, project.versions)
+    result = workflow.perform(project, environment, database, move, listener)
+    if move.dry_run:
         show.plan(result, verb)
         if result.obstacles:
             raise Exit(code=DIFFERENT)
@@ -317,16 +284,15 @@ def baseline_existing(
 
     seconds, (project, environment) = lock.limit(wait), _both(env)
     database = terminal.open_target(environment, project.versions)
-    confirm = terminal.confirmation(environment, "baseline-existing", yes=yes)
+    listener = terminal.Terminal(environment, "baseline-existing", yes=yes)
     result = baseline.baseline(
         project,
         environment,
         database,
         msg,
-        confirm,
-        terminal.show_waiting,
-        seconds,
+        wait=seconds,
         with_models=with_models,
+        listener=listener,
     )
     show.baseline(result, environment)
     if not result.revision:
@@ -336,8 +302,7 @@ def baseline_existing(
             project.anew(),
             environment,
             "What the models say",
-            ask=terminal.asking(),
-            on_wait=terminal.show_waiting,
+            listener=listener,
         )
         show.revision(written)
         if not written.proved:
@@ -472,7 +437,9 @@ def merge(c: Context, msg: str = "Merge the heads", target: str = "heads") -> No
     from postgres_database.console import terminal
     from postgres_database.history import script_files
 
-    path = script_files.merge(_project(), msg, target.split(","), terminal.show_waiting)
+    project, environment = _alone()
+    listener = terminal.Terminal(environment, "merge")
+    path = script_files.merge(project, msg, target.split(","), listener.wait)
     terminal.say(f"wrote     {path}")
 
 
@@ -505,9 +472,8 @@ def stamp(
         terminal.open_target(environment, project.versions),
         target,
         purge=purge,
-        confirm=terminal.confirmation(environment, "stamp", yes=yes),
-        on_wait=terminal.show_waiting,
         wait=seconds,
+        listener=terminal.Terminal(environment, "stamp", yes=yes),
     )
     terminal.say(f"stamped   {done}")
 

@@ -19,6 +19,7 @@ from typing import Literal
 import sqlalchemy as sa
 import witness
 from case_table import HEAD, Case, Claim, create_all
+from commands import down, up
 from conftest import Project
 from witness import Catalog
 
@@ -28,7 +29,6 @@ from postgres_database.schema import catalog, comparison, snapshot
 from postgres_database.schema.comparison import Frame, Side
 from postgres_database.schema.snapshot import Snapshot
 from postgres_database.server.connection import Database
-from postgres_database.workflows import upgrade
 from postgres_database.workflows.revision import revision
 
 COUNTS = """
@@ -241,14 +241,10 @@ class _Trial:
 
     def _downgrade(self, *, skip_row_checks: bool = False) -> None:
         settings, steps = self.project.settings, f"-{self.scripts}"
-        upgrade.downgrade(
-            *settings, self.target, target=steps, confirm=_yes, skip_row_checks=skip_row_checks
-        )
+        down(settings, self.target, target=steps, confirm=_yes, skip_row_checks=skip_row_checks)
 
     def _upgrade(self, *, skip_row_checks: bool = False) -> None:
-        upgrade.upgrade(
-            *self.project.settings, self.target, confirm=_yes, skip_row_checks=skip_row_checks
-        )
+        up(self.project.settings, self.target, confirm=_yes, skip_row_checks=skip_row_checks)
 
     def _looked(self, before: Catalog) -> None:
         """An upgrade that rows stop is stopped beforehand, if anybody can know; then nothing is changed."""

@@ -9,12 +9,12 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 import psycopg2.extensions
+from commands import up
 from conftest import Project, changed
 
 from postgres_database.errors import ExpectedError
 from postgres_database.server import connection
 from postgres_database.server.connection import Database
-from postgres_database.workflows import upgrade
 
 OK, REFUSED, BROKEN = 0, 1, 3
 KILLED = -signal.SIGKILL
@@ -56,7 +56,7 @@ def kill(child: int) -> None:
 def upgraded(project: Project, **options: Any) -> None:
     """Upgrade by connections that nobody had before."""
     database = dataclasses.replace(project.database)
-    upgrade.upgrade(*project.settings, database, confirm=lambda *_: True, **options)
+    up(project.settings, database, confirm=lambda *_: True, **options)
 
 
 Hook = Callable[["Counted", int, str], None]

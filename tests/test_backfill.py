@@ -11,16 +11,16 @@ from typing import Any
 import faults
 import psycopg2.extensions
 import pytest
+from commands import Heard, up
 from conftest import Project, run_sql
 from test_upgrade import never
 
 from postgres_database.errors import ExpectedError
 from postgres_database.online import backfill
 from postgres_database.online.backfill import Backfill
-from postgres_database.running import journal
-from postgres_database.running.autocommit import REPORT, TELL, Autocommit
+from postgres_database.running import context, journal
+from postgres_database.running.autocommit import Autocommit
 from postgres_database.server.connection import Database
-from postgres_database.workflows import upgrade
 
 ONCE = "SELECT count(*), min(n), max(n) FROM t"
 
@@ -42,7 +42,7 @@ class Place:
 def opened(database: Database, told: list[str]) -> Iterator[Autocommit]:
     """Open a session in which statements commit by themselves."""
     with database.connect(autocommit=True, usual_path=True) as connection:
-        connection.info.update({TELL: told.append, REPORT: told.append})
+        context.of(connection).listener = Heard(on_wait=told.append, on_progress=told.append)
         yield Autocommit(connection)
 
 
@@ -325,5 +325,5 @@ def test_backfill_that_says_nothing_refuses(project: Project) -> None:
     project.script("aaaa", "", "op.run_sql('CREATE TABLE first (x int)')")
     project.script("bbbb", "aaaa", 'op.backfill("t", {"n": None})')
     with pytest.raises(ExpectedError, match="what the rows of t get in n"):
-        upgrade.upgrade(*project.settings, project.database, confirm=never)
+        up(project.settings, project.database, confirm=never)
     assert run_sql(project.database, "SELECT to_regclass('first')") == [(None,)]

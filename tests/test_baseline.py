@@ -10,6 +10,7 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 import pytest
+from commands import adopt, down, mark, printed, up
 from conftest import PASSWORD, ROOT, Project, changed, cheap_server, run_sql
 
 from postgres_database.console import report, show
@@ -19,7 +20,7 @@ from postgres_database.schema import dump, snapshot
 from postgres_database.scratch import databases
 from postgres_database.scratch.databases import Scratch
 from postgres_database.server.connection import Database
-from postgres_database.workflows import baseline, check, locate, stamp, upgrade
+from postgres_database.workflows import baseline, check, locate
 
 ONLINE = r'''
 CREATE SCHEMA audit;
@@ -104,7 +105,7 @@ def contents(database: Database) -> dict[str, object]:
 def test_online_database_is_adopted_exactly(online: Project) -> None:
     """An empty database upgraded with the baseline has the online schema; no row has changed."""
     before = contents(online.database)
-    result = baseline.baseline(*online.settings, online.database, "Init tables", yes)
+    result = adopt(online.settings, online.database, "Init tables", yes)
     assert contents(online.database) == before
     assert run_sql(online.database, "SELECT version_num FROM alembic_version") == [
         (result.revision,)
@@ -119,7 +120,7 @@ def test_online_database_is_adopted_exactly(online: Project) -> None:
         maintenance.exec_driver_sql(f"CREATE DATABASE {name} TEMPLATE template0")
         try:
             new = Database(online.database.dsn.with_parts(dbname=name), "test")
-            upgrade.upgrade(*online.settings, new, confirm=yes)
+            up(online.settings, new, confirm=yes)
             assert not snapshot.take(online.database).difference(snapshot.take(new))
             assert run_sql(new, "SELECT prosrc FROM pg_proc WHERE proname = 'note'") == run_sql(
                 online.database, "SELECT prosrc FROM pg_proc WHERE proname = 'note'"
@@ -131,10 +132,10 @@ def test_online_database_is_adopted_exactly(online: Project) -> None:
 def test_second_workflow_to_its_end(online: Project) -> None:
     """After the adoption the next script adds what the models have more, and the rows stay."""
     run_sql(online.database, "DROP MATERIALIZED VIEW counted; DROP VIEW happy")
-    baseline.baseline(*online.settings, online.database, "Init tables", yes)
+    adopt(online.settings, online.database, "Init tables", yes)
     adopted = online.settings.project.history
     online.script("added", adopted.head, "op.add_column('users', sa.Column('nick', sa.Text))")
-    result = upgrade.upgrade(*online.settings, online.database, confirm=yes)
+    result = up(online.settings, online.database, confirm=yes)
     assert result.after == ("added",)
     assert run_sql(online.database, "SELECT count(*), count(nick) FROM users") == [(80, 0)]
 
@@ -169,25 +170,25 @@ def test_protected_target_needs_a_yes(online: Project) -> None:
     """Without a yes nothing is written: no script, no stamp."""
     protected = changed(online.settings, protected=True)
     with pytest.raises(ExpectedError, match="not confirmed"):
-        baseline.baseline(*protected, online.database, "Init tables", no)
+        adopt(protected, online.database, "Init tables", no)
     assert online.scripts() == []
     assert run_sql(online.database, "SELECT to_regclass('alembic_version')") == [(None,)]
 
 
 def test_second_baseline_writes_nothing(online: Project) -> None:
     """A database that is adopted already is compared once more; nothing is written."""
-    first = baseline.baseline(*online.settings, online.database, "Init tables", yes)
+    first = adopt(online.settings, online.database, "Init tables", yes)
     before = (contents(online.database), online.scripts())
-    again = baseline.baseline(*online.settings, online.database, "Again", no)
+    again = adopt(online.settings, online.database, "Again", no)
     assert (again.revision, again.path) == (first.revision, None)
     assert (contents(online.database), online.scripts()) == before
 
 
 def test_adopted_database_that_drifted(online: Project) -> None:
     """Of a database that is stamped, and no longer what the revision says, the differences are told."""
-    baseline.baseline(*online.settings, online.database, "Init tables", yes)
+    adopt(online.settings, online.database, "Init tables", yes)
     run_sql(online.database, "ALTER TABLE users ADD nick text")
-    again = baseline.baseline(*online.settings, online.database, "Again", no)
+    again = adopt(online.settings, online.database, "Again", no)
     assert again.revision == ""
     assert again.place is not None
     assert [str(each.key) for each in again.place.drifts.objects] == ["TABLE users"]
@@ -201,7 +202,7 @@ def test_database_of_another_history_is_refused(online: Project) -> None:
         "INSERT INTO alembic_version VALUES ('theirs')",
     )
     with pytest.raises(ExpectedError, match="already is at revision theirs") as caught:
-        baseline.baseline(*online.settings, online.database, "Init tables", yes)
+        adopt(online.settings, online.database, "Init tables", yes)
     assert "invoke stamp --purge --target base" in caught.value.hint
     assert online.scripts() == []
 
@@ -212,7 +213,7 @@ def test_database_that_cannot_be_written(online: Project, monkeypatch: pytest.Mo
     run_sql(online.database, f"ALTER DATABASE {name} SET default_transaction_read_only = on")
     monkeypatch.setattr(dump, "dump", lambda _: pytest.fail("dumped"))
     with pytest.raises(ExpectedError, match="only lets itself be read") as caught:
-        baseline.baseline(*online.settings, online.database, "Init tables", yes)
+        adopt(online.settings, online.database, "Init tables", yes)
     assert "RESET default_transaction_read_only" in caught.value.hint
 
 
@@ -222,7 +223,7 @@ def test_user_that_may_not_stamp(online: Project, port: int) -> None:
     target = Database(online.database.dsn.with_parts(**parts), "online", "from the test")
     run_sql(online.database, "REVOKE CREATE ON SCHEMA public FROM PUBLIC")
     with pytest.raises(ExpectedError, match="cannot be stamped") as caught:
-        baseline.baseline(*online.settings, target, "Init tables", yes)
+        adopt(online.settings, target, "Init tables", yes)
     assert "GRANT CREATE ON SCHEMA public" in caught.value.hint
 
 
@@ -237,7 +238,7 @@ def test_schema_that_cannot_be_rebuilt_writes_nothing(online: Project, public: s
         f"{public} CREATE VIEW loop AS SELECT 1 AS x; CREATE OR REPLACE VIEW loop AS SELECT x FROM loop",
     )
     with pytest.raises(ExpectedError, match="cannot restore its own dump of VIEW loop") as caught:
-        baseline.baseline(*online.settings, online.database, "Init tables", yes)
+        adopt(online.settings, online.database, "Init tables", yes)
     assert "loop" in caught.value.cause
     assert online.scripts() == []
     assert run_sql(online.database, "SELECT to_regclass('alembic_version')") == [(None,)]
@@ -249,7 +250,7 @@ def test_extension_that_the_scratch_server_lacks(
     """An extension that only the target has is named, with the way to another scratch server."""
     monkeypatch.setattr(Scratch, "available", lambda _: {"plpgsql"})
     with pytest.raises(ExpectedError, match="does not have the extension hstore") as caught:
-        baseline.baseline(*online.settings, online.database, "Init tables", yes)
+        adopt(online.settings, online.database, "Init tables", yes)
     assert caught.value.hint.startswith("SCRATCH_DSN=")
     assert online.scripts() == []
 
@@ -263,7 +264,7 @@ def test_schema_that_changes_meanwhile(online: Project) -> None:
 
     protected = changed(online.settings, protected=True)
     with pytest.raises(ExpectedError, match="changed while it was adopted"):
-        baseline.baseline(*protected, online.database, "Init tables", change)
+        adopt(protected, online.database, "Init tables", change)
     assert online.scripts() == []
     assert run_sql(online.database, "SELECT to_regclass('alembic_version')") == [(None,)]
 
@@ -279,7 +280,7 @@ def test_what_is_not_in_the_script_is_told(online: Project) -> None:
         "CREATE USER MAPPING FOR PUBLIC SERVER far OPTIONS (user 'u', password 's3cr3t-2')",
         "UPDATE pg_index SET indisvalid = false WHERE indexrelid = 'users_lower'::regclass",
     )
-    result = baseline.baseline(*online.settings, online.database, "Init tables", yes)
+    result = adopt(online.settings, online.database, "Init tables", yes)
     told = "\n".join(result.notes)
     for part in ("ALTER DATABASE … SET app.key", "INDEX users_lower, which is invalid", "secrets"):
         assert part in told
@@ -293,7 +294,7 @@ def test_subscription_is_left_out(online: Project) -> None:
         "CREATE SUBSCRIPTION sub CONNECTION 'host=far password=s3cr3t-1' PUBLICATION p WITH (connect = false)",
     )
     try:
-        result = baseline.baseline(*online.settings, online.database, "Init tables", yes)
+        result = adopt(online.settings, online.database, "Init tables", yes)
     finally:
         run_sql(
             online.database,
@@ -316,7 +317,7 @@ def test_roles_and_tablespaces_of_the_target(online: Project, own_server: Databa
         "GRANT SELECT ON t TO of_theirs",
         "ALTER DEFAULT PRIVILEGES FOR ROLE of_theirs GRANT SELECT ON TABLES TO PUBLIC",
     )
-    result = baseline.baseline(*online.settings, own_server, "Init tables", yes)
+    result = adopt(online.settings, own_server, "Init tables", yes)
     script = "".join(path.read_text() for path in files(result))
     assert "CREATE ROLE" not in script
     assert "s3cr3t" not in script
@@ -326,20 +327,18 @@ def test_roles_and_tablespaces_of_the_target(online: Project, own_server: Databa
 
 def test_downgrade_of_the_baseline_refuses(online: Project) -> None:
     """Undoing the baseline would drop the data: it says so and changes nothing."""
-    baseline.baseline(*online.settings, online.database, "Init tables", yes)
+    adopt(online.settings, online.database, "Init tables", yes)
     before = contents(online.database)
     with pytest.raises(ExpectedError) as caught:
-        upgrade.downgrade(*online.settings, online.database, confirm=yes)
+        down(online.settings, online.database, confirm=yes)
     assert "would drop its data" in caught.value.cause
     assert contents(online.database) == before
 
 
 def test_baseline_as_sql(online: Project) -> None:
     """The baseline is printed byte for byte, so that psql makes the same database."""
-    result = baseline.baseline(*online.settings, online.database, "Init tables", yes)
-    sql = upgrade.offline(
-        *online.settings, lambda: online.database, verb="upgrade", target="base:head"
-    )
+    result = adopt(online.settings, online.database, "Init tables", yes)
+    sql = printed(online.settings, lambda: online.database, verb="upgrade", target="base:head")
     assert files(result)[1].read_bytes().decode() in sql
 
 
@@ -354,7 +353,7 @@ def test_no_secret_enters_the_repository(online: Project, port: int) -> None:
     parts = {"host": "127.0.0.1", "port": str(port), "user": "app", "password": PASSWORD}
     over_tcp = Database(online.database.dsn.with_parts(**parts), "online", "from the test")
     settings = changed(online.settings, target=over_tcp.dsn)
-    result = baseline.baseline(*settings, over_tcp, "Init tables", yes)
+    result = adopt(settings, over_tcp, "Init tables", yes)
     for path in files(result):
         assert PASSWORD not in path.read_text()
 
@@ -382,18 +381,18 @@ def test_schema_of_others_that_is_excluded(
     parts = {"host": "127.0.0.1", "port": str(port), "user": "app", "password": PASSWORD}
     target = Database(project.database.dsn.with_parts(**parts), "online", "from the test")
     with pytest.raises(ExpectedError, match="cannot be dumped") as caught:
-        baseline.baseline(*project.settings, target, "Init tables", yes)
+        adopt(project.settings, target, "Init tables", yes)
     assert "permission denied" in caught.value.cause
     assert "include_schemas" in caught.value.hint
     project.settings = changed(project.settings, target=target.dsn, **settings)
-    result = baseline.baseline(*project.settings, target, "Init tables", yes)
+    result = adopt(project.settings, target, "Init tables", yes)
     why = f"{left_out}: excluded, and not readable for this user"
     assert f"not in the script: {why}" in result.notes
     assert result.unlike_models == ()
     checked = check.check(*project.settings, target).target
     assert checked
     assert (checked.drifts.objects, checked.drifts.notes) == ((), (why,))
-    assert baseline.baseline(*project.settings, target, "", yes).notes == (f"not compared: {why}",)
+    assert adopt(project.settings, target, "", yes).notes == (f"not compared: {why}",)
 
 
 def test_what_is_left_out_and_needed(project: Project, port: int) -> None:
@@ -407,7 +406,7 @@ def test_what_is_left_out_and_needed(project: Project, port: int) -> None:
     target = Database(project.database.dsn.with_parts(**parts), "online", "from the test")
     settings = changed(project.settings, include_schemas=("public",))
     with pytest.raises(ExpectedError, match="FK CONSTRAINT item item_id_fkey; nothing") as caught:
-        baseline.baseline(*settings, target, "Init tables", yes)
+        adopt(settings, target, "Init tables", yes)
     assert "left out of the dump: the schema hidden: excluded" in caught.value.cause
 
 
@@ -429,7 +428,7 @@ def three(project: Project) -> Project:
     project.script("aaaa", "", "op.execute('CREATE TABLE a (id int PRIMARY KEY, x text)')")
     project.script("bbbb", "aaaa", "op.execute('CREATE FUNCTION f() RETURNS int RETURN 1')")
     project.script("cccc", "bbbb", "op.execute('ALTER TABLE a ADD y text')")
-    upgrade.upgrade(*project.settings, project.database, target="bbbb", confirm=yes)
+    up(project.settings, project.database, target="bbbb", confirm=yes)
     run_sql(project.database, "DROP TABLE alembic_version")
     return project
 
@@ -445,7 +444,7 @@ def test_database_that_lost_its_stamp_is_found(three: Project, place: str) -> No
     """The revision that a database is gets stamped; no script is written and none is run."""
     steps = {"aaaa": "DROP FUNCTION f", "bbbb": "SELECT 1", "cccc": "ALTER TABLE a ADD y text"}
     run_sql(three.database, steps[place], "INSERT INTO a VALUES (1, 'kept')")
-    result = baseline.baseline(*three.settings, three.database, "Init tables", no)
+    result = adopt(three.settings, three.database, "Init tables", no)
     assert (result.revision, result.pending) == (place, place != "cccc")
     assert stamped(three.database) == [place]
     assert three.scripts() == ["aaaa.py", "bbbb.py", "cccc.py"]
@@ -469,7 +468,7 @@ def test_database_on_a_branch_is_found(project: Project, state: tuple[str, ...])
     scripts = project.settings.project.history
     for revision in scripts.upto(state):
         run_sql(project.database, f"CREATE TABLE {revision.id}_ (x int)")
-    result = baseline.baseline(*project.settings, project.database, "", no)
+    result = adopt(project.settings, project.database, "", no)
     assert sorted(result.revision.split(", ")) == sorted(state), result
     found = stamped(project.database)
     assert isinstance(found, list)
@@ -500,13 +499,13 @@ def test_stamp_that_fails_can_be_made_up_for(online: Project) -> None:
         "CREATE EVENT TRIGGER no ON ddl_command_end EXECUTE FUNCTION no()",
     )
     with pytest.raises(ExpectedError, match="cannot be stamped") as caught:
-        baseline.baseline(*online.settings, online.database, "Init tables", yes)
+        adopt(online.settings, online.database, "Init tables", yes)
     assert "no DDL today" in caught.value.cause
     scripts = online.scripts()
     assert len(scripts) == 2
     superuser = online.database.dsn.with_parts(options="-c session_replication_role=replica")
     again = Database(superuser, "online", "from the test")  # in which the trigger is not fired
-    result = baseline.baseline(*online.settings, again, "Again", no)
+    result = adopt(online.settings, again, "Again", no)
     assert f"{result.revision}_init_tables.py" in scripts[0]
     assert stamped(online.database) == [result.revision]
     assert online.scripts() == scripts
@@ -519,10 +518,10 @@ def test_version_table_of_another_application(online: Project) -> None:
         "CREATE SCHEMA airflow; CREATE TABLE airflow.alembic_version (version_num varchar(32) PRIMARY KEY)",
         "CREATE VIEW airflow.watched AS SELECT version_num FROM airflow.alembic_version",
     )
-    result = baseline.baseline(*online.settings, online.database, "Init tables", yes)
+    result = adopt(online.settings, online.database, "Init tables", yes)
     assert "CREATE TABLE airflow.alembic_version" in files(result)[1].read_text()
     run_sql(online.database, "CREATE VIEW seen AS SELECT version_num FROM alembic_version")
-    again = baseline.baseline(*online.settings, online.database, "", no)
+    again = adopt(online.settings, online.database, "", no)
     assert again.place is not None
     assert [str(each.key) for each in again.place.drifts.objects] == ["VIEW seen"]
 
@@ -530,7 +529,7 @@ def test_version_table_of_another_application(online: Project) -> None:
 def test_database_that_is_no_revision(three: Project) -> None:
     """The nearest revision and the differences are told, and nothing is stamped."""
     run_sql(three.database, "ALTER TABLE a ADD odd int", "CREATE VIEW v AS SELECT 1 AS x")
-    result = baseline.baseline(*three.settings, three.database, "Init tables", yes)
+    result = adopt(three.settings, three.database, "Init tables", yes)
     assert result.revision == ""
     assert result.place is not None
     assert result.place.state == ("bbbb",)
@@ -543,7 +542,7 @@ def test_revisions_that_only_change_rows(three: Project) -> None:
     three.script("dddd", "cccc", "op.execute('UPDATE a SET x = x || 1')")
     run_sql(three.database, "ALTER TABLE a ADD y text")
     with pytest.raises(ExpectedError, match="not confirmed"):
-        baseline.baseline(*three.settings, three.database, "Init tables", no)
+        adopt(three.settings, three.database, "Init tables", no)
     assert stamped(three.database) is None
     asked: list[str] = []
 
@@ -551,7 +550,7 @@ def test_revisions_that_only_change_rows(three: Project) -> None:
         asked.extend(details)
         return True
 
-    assert baseline.baseline(*three.settings, three.database, "", confirm).revision == "dddd"
+    assert adopt(three.settings, three.database, "", confirm).revision == "dddd"
     assert any("the same before dddd" in line for line in asked)
 
 
@@ -559,7 +558,7 @@ def test_empty_database_is_not_adopted(three: Project) -> None:
     """Where there are scripts, an empty database is to be upgraded."""
     run_sql(three.database, "DROP FUNCTION f; DROP TABLE a")
     with pytest.raises(ExpectedError, match="is empty") as caught:
-        baseline.baseline(*three.settings, three.database, "Init tables", yes)
+        adopt(three.settings, three.database, "Init tables", yes)
     assert caught.value.hint == "invoke upgrade"
 
 
@@ -572,14 +571,14 @@ def test_stamp_of_what_the_database_is_not(three: Project) -> None:
         return False
 
     with pytest.raises(ExpectedError, match="not confirmed"):
-        stamp.stamp(*three.settings, three.database, "cccc", confirm=confirm)
+        mark(three.settings, three.database, "cccc", confirm=confirm)
     assert "  TABLE a differs" in asked
     assert stamped(three.database) is None
-    assert stamp.stamp(*three.settings, three.database, "bbbb", confirm=no) == "bbbb"
+    assert mark(three.settings, three.database, "bbbb", confirm=no) == "bbbb"
     assert stamped(three.database) == ["bbbb"]
     asked.clear()
     with pytest.raises(ExpectedError, match="not confirmed"):
-        stamp.stamp(*three.settings, three.database, "base", confirm=confirm)
+        mark(three.settings, three.database, "base", confirm=confirm)
     assert "  TABLE a is not in the history" in asked
 
 
@@ -596,7 +595,7 @@ def test_every_feature_is_adopted(project: Project) -> None:
         run_sql(project.database, text)
     project.models(MODELS)
     before = all_contents(project.database)
-    baseline.baseline(*project.settings, project.database, "Init tables", yes)
+    adopt(project.settings, project.database, "Init tables", yes)
     assert all_contents(project.database) == before
     (revision,) = project.settings.project.history.revisions
     with databases.session(*project.settings) as session:
@@ -631,7 +630,7 @@ def test_no_secret_of_the_database_is_written(
         run_sql(project.database, statement)
     project.models(MODELS)
     try:
-        result = baseline.baseline(*project.settings, project.database, "Init tables", yes)
+        result = adopt(project.settings, project.database, "Init tables", yes)
         run_sql(project.database, "ALTER SERVER feature_far OPTIONS (SET fetch_size '7')")
         checked = check.check(*project.settings, project.database)
     finally:
@@ -682,10 +681,10 @@ def test_database_that_is_another_revision_than_it_says(
     run_sql(three.database, change)
     if place == "cccc":
         with pytest.raises(ExpectedError, match="stopped at revision cccc") as caught:
-            upgrade.upgrade(*three.settings, three.database, confirm=yes)
+            up(three.settings, three.database, confirm=yes)
         assert "invoke baseline-existing" in caught.value.hint
     with pytest.raises(ExpectedError, match="not confirmed"):
-        baseline.baseline(*three.settings, three.database, "", no)
+        adopt(three.settings, three.database, "", no)
     assert stamped(three.database) == ["bbbb"]
     asked: list[str] = []
 
@@ -693,7 +692,7 @@ def test_database_that_is_another_revision_than_it_says(
         asked.extend([question, *details])
         return True
 
-    result = baseline.baseline(*three.settings, three.database, "", agree)
+    result = adopt(three.settings, three.database, "", agree)
     assert result.revision == place
     assert asked[0].endswith(f"as {place}")
     assert asked[1] == "stamped as bbbb, which it is not; it is"

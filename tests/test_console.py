@@ -21,7 +21,7 @@ from postgres_database.history.graph import Revision
 from postgres_database.preflight.drops import Dropped
 from postgres_database.preflight.preview import Printed
 from postgres_database.preflight.row_checks import Obstacle
-from postgres_database.running.execution import Step
+from postgres_database.running.listener import Step
 from postgres_database.schema.comparison import Comparison
 from postgres_database.schema.snapshot import Difference, Key
 from postgres_database.server.connection import Database
@@ -116,7 +116,7 @@ def test_answers(
     """Only y or yes is a yes, in a protected environment only its database's name; all else is no."""
     monkeypatch.setenv("LOGNAME", "ada")
     with at_a_terminal(monkeypatch, typed) as seen:
-        confirm = terminal.confirmation(settings, "stamp", yes=False)
+        confirm = terminal.Terminal(settings, "stamp").confirm
         assert confirm("stamp [bold] %s :x:", ["aaaa  [red] 100%", "bbbb"]) is answer
     (shown,) = seen
     assert "  aaaa  [red] 100%\n  bbbb\nstamp [bold] %s :x:?" in shown
@@ -127,7 +127,7 @@ def test_answers(
 def test_yes_answers_without_asking(monkeypatch: pytest.MonkeyPatch) -> None:
     """--yes is the answer also in a protected environment: the plan is shown and nothing is asked."""
     with at_a_terminal(monkeypatch, "") as seen:
-        assert terminal.confirmation(PROTECTED, "stamp", yes=True)("stamp", ["aaaa"])
+        assert terminal.Terminal(PROTECTED, "stamp", yes=True).confirm("stamp", ["aaaa"])
     assert seen == ["  aaaa\n"]
 
 
@@ -140,7 +140,7 @@ def test_without_a_terminal_nobody_is_asked(
     with at_a_terminal(monkeypatch, "yes\n"), Path(os.devnull).open("r+") as nothing:
         monkeypatch.setattr(sys, absent, nothing)
         with pytest.raises(ExpectedError) as caught:
-            terminal.confirmation(settings, "stamp", yes=False)("stamp app@db", [])
+            terminal.Terminal(settings, "stamp").confirm("stamp app@db", [])
     assert caught.value.what == "confirmation needed to stamp app@db"
     assert caught.value.hint.startswith("invoke stamp --env x --yes")
     assert ("PROTECTED=1" in caught.value.cause) is settings.protected
@@ -238,18 +238,19 @@ def shows(text: str) -> dict[str, Callable[[], None]]:
         return kind(**given, **rest)
 
     comparison = filled(Comparison)
+    listener = terminal.Terminal(PLAIN, "upgrade")
     return {
         "say": lambda: terminal.say(text, "green"),
         "raw": lambda: terminal.raw(text),
         "warn": lambda: terminal.warn(replace(PLAIN, warnings=(text,))),
         "init": lambda: show_init.show(InitResult((Path(text),), (Path(text),))),
         "plan": lambda: show.plan(filled(UpgradeResult), "upgrade"),
-        "progress": lambda: terminal.Progress()(Step(revision, 0.1)),
+        "progress": lambda: listener.step(Step(revision, 0.1)),
         "upgrade": lambda: show.upgrade(filled(UpgradeResult, before=()), "upgrade"),
         "revision": lambda: show.revision(filled(RevisionResult)),
         "by hand": lambda: show.revision(filled(RevisionResult, path=None)),
-        "waiting": lambda: terminal.show_waiting(text),
-        "note": lambda: terminal.show_note(text),
+        "waiting": lambda: listener.wait(text),
+        "note": lambda: listener.note(text),
         "check": lambda: show.check(CheckResult(("a",), comparison)),
         "heads": lambda: show.check(CheckResult((text, "b"), None)),
         "status": lambda: show.status([filled(EnvironmentStatus, fault="")], [text]),

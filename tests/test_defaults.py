@@ -2,12 +2,13 @@
 
 import pytest
 import sqlalchemy as sa
+from commands import up
 from conftest import Project, run_sql
 
 from postgres_database.drafting import trial
 from postgres_database.history import project_models
 from postgres_database.history.operations import RunSql
-from postgres_database.workflows import revision, upgrade
+from postgres_database.workflows import revision
 
 BEFORE = "sa.Table('note', metadata, sa.Column('id', sa.Integer, primary_key=True))\n"
 AFTER = """
@@ -46,12 +47,12 @@ def test_rows_get_the_default_that_the_models_say(project: Project) -> None:
     """Whatever its spelling: the row of before has what a new row gets, in one statement for each column."""
     project.models(BEFORE)
     assert revision.revision(*project.settings, "Init").proved
-    upgrade.upgrade(*project.settings, project.database, confirm=yes)
+    up(project.settings, project.database, confirm=yes)
     run_sql(project.database, "INSERT INTO note VALUES (1)")
     project.models(AFTER.format(defaults=DEFAULTS))
     result = revision.revision(*project.settings, "Defaults")
     assert result.proved, result
-    upgrade.upgrade(*project.settings, project.database, confirm=yes)
+    up(project.settings, project.database, confirm=yes)
     run_sql(project.database, "INSERT INTO note VALUES (2)")
     first, second = run_sql(project.database, "SELECT to_jsonb(note) - 'id' FROM note ORDER BY id")
     unlike = {

@@ -1,6 +1,7 @@
 """Secrets in the texts of a database: what is pointed out, and what is not."""
 
 import pytest
+from commands import adopt
 from conftest import Project, run_sql
 
 from postgres_database.errors import ExpectedError
@@ -156,16 +157,14 @@ def test_baseline_asks_before_secrets_are_written(project: Project) -> None:
         asked.append((question, details))
         return yes
 
-    def adopt(*, yes: bool) -> baseline.BaselineResult:
-        return baseline.baseline(
-            *project.settings, project.database, "Init", lambda q, d: answer(q, d, yes=yes)
-        )
+    def adopted(*, yes: bool) -> baseline.BaselineResult:
+        return adopt(project.settings, project.database, "Init", lambda q, d: answer(q, d, yes=yes))
 
     with pytest.raises(ExpectedError, match="not confirmed"):
-        adopt(yes=False)
+        adopted(yes=False)
     assert project.scripts() == []
     assert run_sql(project.database, "SELECT to_regclass('alembic_version')") == [(None,)]
-    assert adopt(yes=True).revision
+    assert adopted(yes=True).revision
     ((question, details), again) = asked
     assert question.startswith("write what may be a secret into migration/")
     assert details == ["look at   VIEW v: a connection string with a password"]

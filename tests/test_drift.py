@@ -1,12 +1,13 @@
 """A database against its revision: what differs, and what brings it back."""
 
 import pytest
+from commands import up
 from conftest import Project, changed, run_sql
 
 from postgres_database.errors import ExpectedError
 from postgres_database.schema import snapshot
 from postgres_database.scratch import databases
-from postgres_database.workflows import check, drift, upgrade
+from postgres_database.workflows import check, drift
 
 BASE = """
 CREATE SCHEMA audit;
@@ -118,7 +119,7 @@ def drifting(project: Project) -> Project:
         "from postgres_database.history import operations\n"
         "op.execute_file(__file__.removesuffix('.py') + '.sql')",
     )
-    upgrade.upgrade(*project.settings, project.database, confirm=yes)
+    up(project.settings, project.database, confirm=yes)
     return project
 
 

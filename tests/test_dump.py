@@ -5,13 +5,14 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from commands import adopt
 from conftest import OTHER_PROGRAMS, Project, fresh, run_sql
 
 from postgres_database.errors import ExpectedError
 from postgres_database.schema import catalog, dump, masks
 from postgres_database.server import programs
 from postgres_database.server.connection import Database
-from postgres_database.workflows import baseline, check
+from postgres_database.workflows import check
 
 OLD_PROGRAMS = Path("/usr/lib/postgresql/15/bin")
 
@@ -156,7 +157,7 @@ def test_what_a_later_release_keeps_is_named_once(project: Project, noted: str) 
         "CREATE TABLE a (x int, y int); CREATE TABLE b (x int PRIMARY KEY); CREATE VIEW v AS TABLE a",
     )
     keep_for_itself(project.database, "srv_note", columns=column, tables=table)
-    adopted = baseline.baseline(*project.settings, project.database, "adopted", lambda *_: True)
+    adopted = adopt(project.settings, project.database, "adopted", lambda *_: True)
     said = f"the option srv_note of every one of {3 if column else 2} {noted}, which a server keeps for itself"
     assert [note for note in adopted.notes if "srv_note" in note] == [f"not in the script: {said}"]
     assert adopted.path

@@ -5,12 +5,14 @@ from contextlib import contextmanager
 
 import psycopg2
 import pytest
+import sqlalchemy as sa
+from commands import down, up
 from conftest import Project, run_sql
 
 from postgres_database.drafting import moments, stages
-from postgres_database.running import autocommit
+from postgres_database.running import context
 from postgres_database.running.autocommit import Autocommit
-from postgres_database.workflows import revision, upgrade
+from postgres_database.workflows import revision
 
 OWNER = """
 sa.Table('person', metadata, sa.Column('id', sa.Integer, primary_key=True))
@@ -67,9 +69,9 @@ def tried_between(
             except psycopg2.IntegrityError:
                 pass
 
-    def watched(self: Autocommit, connection: object) -> None:
-        connection.info[autocommit.BETWEEN] = between  # type: ignore[attr-defined]
-        plain(self, connection)  # type: ignore[arg-type]
+    def watched(self: Autocommit, connection: sa.Connection) -> None:
+        context.of(connection).between = between
+        plain(self, connection)
 
     with monkeypatch.context() as patched:
         patched.setattr(Autocommit, "__init__", watched)
@@ -83,21 +85,21 @@ def test_rules_that_change_are_enforced_at_every_moment(
     """A row that breaks both the old rule and the new one is refused between all statements, up and down."""
     project.models(KEYS.format(rules=BEFORE))
     assert revision.revision(*project.settings, "Init").proved
-    upgrade.upgrade(*project.settings, project.database, confirm=yes)
+    up(project.settings, project.database, confirm=yes)
     run_sql(project.database, "INSERT INTO t VALUES (1, 1, 1, 1)", "INSERT INTO u VALUES (1)")
     project.models(KEYS.format(rules=AFTER))
     result = revision.revision(*project.settings, "Other rules")
     assert result.proved, result
     steps = 2 if result.then else 1
     with tried_between(project, monkeypatch, BREAKING) as accepted:
-        upgrade.upgrade(*project.settings, project.database, target="+1", confirm=yes)
+        up(project.settings, project.database, target="+1", confirm=yes)
     assert accepted == []
     with tried_between(project, monkeypatch, BREAKING) as accepted:
-        upgrade.upgrade(*project.settings, project.database, confirm=yes)
+        up(project.settings, project.database, confirm=yes)
     assert accepted == []
     for _ in range(steps):
         with tried_between(project, monkeypatch, BREAKING) as accepted:
-            upgrade.downgrade(*project.settings, project.database, target="-1", confirm=yes)
+            down(project.settings, project.database, target="-1", confirm=yes)
         assert accepted == []
 
 
@@ -112,10 +114,10 @@ def test_foreign_key_that_cascades_refuses_orphans_between_its_scripts(project: 
     assert result.then is not None
     assert "NOT VALID" in result.path.read_text()
     assert "VALIDATE CONSTRAINT" in result.then.read_text().partition("def downgrade")[0]
-    upgrade.upgrade(*project.settings, project.database, target="+2", confirm=yes)
+    up(project.settings, project.database, target="+2", confirm=yes)
     with pytest.raises(psycopg2.errors.ForeignKeyViolation):
         run_sql(project.database, "INSERT INTO pet VALUES (1, 1)")
-    upgrade.upgrade(*project.settings, project.database, confirm=yes)
+    up(project.settings, project.database, confirm=yes)
     assert revision.revision(*project.settings, "Again").path is None
 
 
@@ -125,7 +127,7 @@ def test_key_that_changes_is_built_beside_live_traffic(project: Project) -> None
         KEYS.format(rules="sa.PrimaryKeyConstraint('id'), sa.UniqueConstraint('b', name='k')")
     )
     assert revision.revision(*project.settings, "Init").proved
-    upgrade.upgrade(*project.settings, project.database, confirm=yes)
+    up(project.settings, project.database, confirm=yes)
     rules = "sa.PrimaryKeyConstraint('id'), sa.UniqueConstraint('b', name='k', deferrable=True)"
     project.models(KEYS.format(rules=rules))
     result = revision.revision(*project.settings, "Deferrable")
@@ -135,7 +137,7 @@ def test_key_that_changes_is_built_beside_live_traffic(project: Project) -> None
         online, _, swap = part.partition("with op.online():\n")[2].partition("\n    op.")
         assert "CREATE UNIQUE INDEX k_new ON" in online
         assert "UNIQUE USING INDEX k_new" in swap
-    upgrade.upgrade(*project.settings, project.database, confirm=yes)
+    up(project.settings, project.database, confirm=yes)
     assert revision.revision(*project.settings, "Again").path is None
 
 

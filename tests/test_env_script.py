@@ -5,6 +5,7 @@ import textwrap
 from collections.abc import Iterator
 
 import pytest
+from commands import down, mark, up
 from conftest import Project, fresh, run_sql
 
 from postgres_database.errors import ExpectedError
@@ -13,7 +14,6 @@ from postgres_database.preflight.preview import printed
 from postgres_database.running import runner
 from postgres_database.scratch import databases
 from postgres_database.server.connection import Database
-from postgres_database.workflows import stamp, upgrade
 from postgres_database.workflows.check import check
 
 HEAD = """
@@ -150,7 +150,7 @@ def test_an_env_that_shares_the_connection(project: Project, other: Database, na
     env(project, other, GOOD[name])
     project.script("r2", "r1", "op.execute('CREATE TABLE two (a int)'); op.execute('SELECT 1 / 0')")
     with pytest.raises(ExpectedError, match="stopped at revision r2"):
-        upgrade.upgrade(*project.settings, project.database, confirm=yes)
+        up(project.settings, project.database, confirm=yes)
     assert run_sql(
         project.database, "SELECT version_num, to_regclass('two') FROM alembic_version"
     ) == [("r1", None)]
@@ -158,8 +158,8 @@ def test_an_env_that_shares_the_connection(project: Project, other: Database, na
         "r2", "r1", "op.execute('CREATE TABLE two (a int)')", "op.execute('DROP TABLE two')"
     )
     steps: list[str] = []
-    upgrade.upgrade(
-        *project.settings,
+    up(
+        project.settings,
         project.database,
         confirm=yes,
         on_step=lambda step: steps.append(step.revision.id),
@@ -168,9 +168,9 @@ def test_an_env_that_shares_the_connection(project: Project, other: Database, na
     assert state(project.database) == [("alembic_version alembic_version_log one two",)]
     log = "SELECT string_agg(revision || ' ' || outcome, ', ' ORDER BY started) FROM alembic_version_log"
     assert run_sql(project.database, log) == [("r1 done, r2 failed, r2 done",)]
-    upgrade.downgrade(*project.settings, project.database, target="base", confirm=yes)
+    down(project.settings, project.database, target="base", confirm=yes)
     assert state(project.database) == [("alembic_version alembic_version_log",)]
-    stamp.stamp(*project.settings, project.database, "r1", confirm=yes)
+    mark(project.settings, project.database, "r1", confirm=yes)
     assert run_sql(project.database, "SELECT version_num FROM alembic_version") == [("r1",)]
     assert state(other) == [("",)]
 
@@ -180,7 +180,7 @@ def test_an_env_that_would_run_them_elsewhere(project: Project, other: Database)
     for name, (body, what) in BAD.items():
         env(project, other, body)
         for run in (
-            lambda: upgrade.upgrade(*project.settings, project.database, confirm=yes),
+            lambda: up(project.settings, project.database, confirm=yes),
             lambda: check(*project.settings),
         ):
             with pytest.raises(ExpectedError) as caught:
@@ -203,7 +203,7 @@ def test_an_env_that_does_more_than_it_should(project: Project, other: Database,
     body, what = HALF[name]
     env(project, other, body)
     with pytest.raises(ExpectedError, match=what):
-        upgrade.upgrade(*project.settings, project.database, confirm=yes)
+        up(project.settings, project.database, confirm=yes)
     assert run_sql(project.database, "SELECT version_num FROM alembic_version") == [("r1",)]
 
 
@@ -212,7 +212,7 @@ def test_an_env_that_hides_what_scripts_raise(project: Project, other: Database)
     env(project, other, "try:\n    scripts(given)\nexcept Exception:\n    pass")
     project.script("r2", "r1", "op.execute('SELECT 1 / 0')")
     with pytest.raises(ExpectedError, match="stopped at revision r2") as caught:
-        upgrade.upgrade(*project.settings, project.database, confirm=yes)
+        up(project.settings, project.database, confirm=yes)
     assert "env.py caught what the script raised" in caught.value.cause
     with pytest.raises(ExpectedError, match="stopped at revision r2"):
         check(*project.settings)

@@ -5,13 +5,14 @@ import re
 
 import pytest
 import sqlalchemy as sa
+from commands import adopt, down, mark, up
 from conftest import Project, run_sql
 from test_upgrade import yes
 
 from postgres_database import tasks
 from postgres_database.errors import ExpectedError
 from postgres_database.history.graph import History
-from postgres_database.workflows import baseline, check, stamp, status, upgrade
+from postgres_database.workflows import check, status
 
 KILL = "op.get_bind().exec_driver_sql('SELECT pg_terminate_backend(pg_backend_pid())')\n"
 KILL_OTHERS = "op.execute('SELECT pg_terminate_backend(pg_backend_pid())')\n"
@@ -19,7 +20,7 @@ KILL_OTHERS = "op.execute('SELECT pg_terminate_backend(pg_backend_pid())')\n"
 
 def failed(project: Project) -> ExpectedError:
     with pytest.raises(ExpectedError) as caught:
-        upgrade.upgrade(*project.settings, project.database, confirm=yes)
+        up(project.settings, project.database, confirm=yes)
     return caught.value
 
 
@@ -52,7 +53,7 @@ def test_lost_connection_is_told_in_the_words_of_the_server(project: Project, sc
     assert "the server answers again" in error.cause
     assert error.hint.startswith("invoke upgrade   (with what else")
     project.script("bbbb", "aaaa")
-    upgrade.upgrade(*project.settings, project.database, confirm=yes)
+    up(project.settings, project.database, confirm=yes)
 
 
 def test_listener_of_the_application_is_named(project: Project) -> None:
@@ -93,7 +94,7 @@ def test_script_that_is_gone_is_told_with_who_ran_it(project: Project) -> None:
     project.script("aaaa", "", "op.execute('CREATE TABLE t ()')")
     gone = project.script("bbbb", "aaaa")
     settings, database = project.settings, project.database
-    upgrade.upgrade(*settings, database, confirm=yes)
+    up(settings, database, confirm=yes)
     ((who, host),) = run_sql(
         database, "SELECT who, host FROM alembic_version_log WHERE revision = 'bbbb'"
     )
@@ -103,10 +104,10 @@ def test_script_that_is_gone_is_told_with_who_ran_it(project: Project) -> None:
     assert told in failed(project).cause
     assert "-Sbbbb" in failed(project).hint
     for command in (
-        lambda: upgrade.downgrade(*settings, database, confirm=yes),
-        lambda: stamp.stamp(*settings, database, "aaaa", confirm=yes),
+        lambda: down(settings, database, confirm=yes),
+        lambda: mark(settings, database, "aaaa", confirm=yes),
         lambda: check.check(*settings, database),
-        lambda: baseline.baseline(*settings, database, "x", yes),
+        lambda: adopt(settings, database, "x", yes),
     ):
         with pytest.raises(ExpectedError) as caught:
             command()

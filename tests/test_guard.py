@@ -1,13 +1,13 @@
 """The transaction of a script is ended with its stamp, and by nothing else."""
 
 import pytest
+from commands import printed, up
 from conftest import Project, run_sql
 from test_upgrade import yes
 
 from postgres_database.errors import ExpectedError
 from postgres_database.running import guard
 from postgres_database.scratch import databases
-from postgres_database.workflows import upgrade
 
 MAKE = "op.execute('CREATE TABLE n (x int); INSERT INTO n VALUES (0)')"
 ADD = "op.execute('UPDATE n SET x = x + 1')\n"
@@ -20,14 +20,14 @@ CURSOR = "cursor = op.get_bind().connection.cursor()\n"
 def made(project: Project) -> None:
     """Let the target be at the first revision."""
     project.script("aaaa", "", MAKE)
-    upgrade.upgrade(*project.settings, project.database, confirm=yes)
+    up(project.settings, project.database, confirm=yes)
 
 
 def refused(project: Project, script: str) -> ExpectedError:
     """Return how an upgrade ends by this script, which is not stamped."""
     project.script("bbbb", "aaaa", script)
     with pytest.raises(ExpectedError) as caught:
-        upgrade.upgrade(*project.settings, project.database, confirm=yes)
+        up(project.settings, project.database, confirm=yes)
     assert caught.value.hint
     return caught.value
 
@@ -108,12 +108,10 @@ def test_control_is_refused_before_the_first_script(project: Project) -> None:
     project.script("aaaa", "", MAKE)
     project.script("bbbb", "aaaa", "op.execute('COMMIT')")
     with pytest.raises(ExpectedError, match="must not run"):
-        upgrade.upgrade(*project.settings, project.database, confirm=yes)
+        up(project.settings, project.database, confirm=yes)
     assert run_sql(project.database, "SELECT to_regclass('n')") == [(None,)]
     with pytest.raises(ExpectedError, match="must not run"):
-        upgrade.offline(
-            *project.settings, lambda: project.database, verb="upgrade", target="base:head"
-        )
+        printed(project.settings, lambda: project.database, verb="upgrade", target="base:head")
 
 
 TOLD = (
@@ -147,7 +145,7 @@ def test_script_may_isolate_its_transaction(project: Project) -> None:
     """What may only be set before the first query of a transaction can be set."""
     made(project)
     project.script("bbbb", "aaaa", ISOLATED + ADD)
-    upgrade.upgrade(*project.settings, project.database, confirm=yes)
+    up(project.settings, project.database, confirm=yes)
     assert rows(project) == [(1, "bbbb")]
 
 
@@ -170,7 +168,7 @@ def test_error_within_a_session_is_what_is_told(project: Project) -> None:
     assert "division by zero" in error.cause
     assert rows(project) == [(0, "aaaa")]
     project.script("bbbb", "aaaa", ADD + orm + "    s.execute(sa.text('UPDATE n SET x = x + 1'))")
-    upgrade.upgrade(*project.settings, project.database, confirm=yes)
+    up(project.settings, project.database, confirm=yes)
     assert rows(project) == [(2, "bbbb")]
 
 
@@ -194,5 +192,5 @@ def test_procedure_that_commits_is_a_step(project: Project) -> None:
     assert "op.online" in error.hint
     assert rows(project) == [(0, "aaaa")]
     project.script("bbbb", "aaaa", f"with op.online():\n    op.execute('{block}')")
-    upgrade.upgrade(*project.settings, project.database, confirm=yes)
+    up(project.settings, project.database, confirm=yes)
     assert rows(project) == [(1, "bbbb")]

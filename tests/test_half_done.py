@@ -6,6 +6,7 @@ from collections.abc import Sequence
 import pytest
 from alembic import command
 from alembic.config import Config
+from commands import down, mark, up
 from conftest import Project, run_sql
 from test_backfill import Place, fill
 from test_upgrade import yes
@@ -14,7 +15,6 @@ from postgres_database.errors import ExpectedError
 from postgres_database.online.backfill import Backfill
 from postgres_database.server import environment, programs
 from postgres_database.server.connection import Database
-from postgres_database.workflows import stamp, upgrade
 
 GATE = "op.execute('SELECT 1 / (SELECT count(*) FROM gate)')\n"
 TABLE = """
@@ -33,7 +33,7 @@ COUNTED = "SELECT n FROM other"
 
 
 def move(project: Project, target: str = "head") -> None:
-    upgrade.upgrade(*project.settings, project.database, target=target, confirm=yes)
+    up(project.settings, project.database, target=target, confirm=yes)
 
 
 def undo(project: Project, target: str = "-1") -> list[str]:
@@ -44,7 +44,7 @@ def undo(project: Project, target: str = "-1") -> list[str]:
         shown.extend(details)
         return True
 
-    upgrade.downgrade(*project.settings, project.database, target=target, confirm=confirm)
+    down(project.settings, project.database, target=target, confirm=confirm)
     return shown
 
 
@@ -76,7 +76,7 @@ def test_column_that_was_undone_is_filled_again(half: Project, script: str) -> N
     assert any("b3 was interrupted" in line for line in undo(half))
     run_sql(half.database, "INSERT INTO gate DEFAULT VALUES")
     told: list[str] = []
-    upgrade.upgrade(*half.settings, half.database, confirm=yes, on_progress=told.append)
+    up(half.settings, half.database, confirm=yes, on_progress=told.append)
     assert run_sql(half.database, EMPTY) == [(0,)]
     assert any("all its steps are run" in line for line in told)
 
@@ -157,7 +157,7 @@ def test_stamps_and_backups_end_it(
     run_sql(database, drop)
     match how:
         case "stamp":
-            stamp.stamp(*settings, database, "b2", confirm=yes)
+            mark(settings, database, "b2", confirm=yes)
         case "alembic":
             monkeypatch.setattr(environment, "load", lambda **_: settings.environment)
             monkeypatch.setattr("logging.config.fileConfig", lambda *_, **__: None)
@@ -166,7 +166,7 @@ def test_stamps_and_backups_end_it(
         case "by hand":
             run_sql(database, "ALTER TABLE t DROP c; UPDATE alembic_version SET version_num = 'b1'")
         case "forward":
-            stamp.stamp(*settings, database, "b3", confirm=yes)
+            mark(settings, database, "b3", confirm=yes)
             run_sql(database, "UPDATE alembic_version SET version_num = 'b2'")
         case _:
             restored(database)
@@ -194,7 +194,7 @@ def test_clone_goes_on(half: Project, server: Database) -> None:
         connection.exec_driver_sql(f"CREATE DATABASE {name} TEMPLATE {half.database.dsn.database}")
         try:
             clone = Database(server.dsn.with_parts(dbname=name), "test")
-            upgrade.upgrade(*half.settings, clone, confirm=yes)
+            up(half.settings, clone, confirm=yes)
             assert run_sql(clone, COUNTED) == [(1,)]
         finally:
             connection.exec_driver_sql(f"DROP DATABASE {name} WITH (FORCE)")

@@ -85,10 +85,10 @@ def test_likely_renames_are_asked_about(case: str) -> None:
         asked.append(question)
         return True
 
-    found = matching.find(catalog(before), catalog(goal), Wishes(ask=yes))
+    found = matching.find(catalog(before), catalog(goal), Wishes(choose=yes))
     assert [str(each) for each in found if each.old.name] == expected
     assert len(asked) == len(expected)
-    assert not matching.find(catalog(before), catalog(goal), Wishes(ask=lambda _: False))
+    assert not matching.find(catalog(before), catalog(goal), Wishes(choose=lambda _: False))
 
 
 @pytest.mark.parametrize("case", [case for case in CASES if CASES[case][2]])

@@ -3,13 +3,13 @@
 from pathlib import Path
 
 import pytest
+from commands import up
 from conftest import PASSWORD, Project, changed, run_sql
 
 from postgres_database.errors import ExpectedError
 from postgres_database.running import runner
 from postgres_database.server import environment, privileges
 from postgres_database.server.connection import Database
-from postgres_database.workflows import upgrade
 
 
 def yes(_question: str, _details: object) -> bool:
@@ -86,12 +86,12 @@ def test_a_role_that_may_not_create(project: Project) -> None:
     )
     ours = changed(project.settings, target=app.dsn)
     with pytest.raises(ExpectedError) as caught:
-        upgrade.upgrade(*ours, app, confirm=yes)
+        up(ours, app, confirm=yes)
     assert "permission denied for schema public" in caught.value.cause
     command = "invoke psql --command 'GRANT USAGE, CREATE ON SCHEMA public TO app'"
     assert caught.value.hint.startswith(command)
     run_sql(project.database, command.split("'")[1])
-    assert upgrade.upgrade(*ours, app, confirm=yes).after == ("aaaa",)
+    assert up(ours, app, confirm=yes).after == ("aaaa",)
 
 
 @pytest.mark.parametrize(

@@ -6,6 +6,7 @@ import sys
 import textwrap
 
 import pytest
+from commands import down, up
 from conftest import Project, changed, fresh, run_sql
 
 from postgres_database.errors import ExpectedError
@@ -14,7 +15,6 @@ from postgres_database.schema import dump, snapshot
 from postgres_database.scratch import databases
 from postgres_database.server.connection import Database
 from postgres_database.sql.tokens import statements
-from postgres_database.workflows import upgrade
 from postgres_database.workflows.check import check
 
 CONVENTION = """
@@ -108,9 +108,9 @@ def made(database: Database) -> snapshot.Snapshot:
     return snapshot.parse(dump.dump(database))
 
 
-def up(project: Project) -> snapshot.Snapshot:
+def brought_up(project: Project) -> snapshot.Snapshot:
     """Bring the target to the head and return what it is."""
-    upgrade.upgrade(*project.settings, project.database, confirm=lambda *_: True)
+    up(project.settings, project.database, confirm=lambda *_: True)
     return made(project.database)
 
 
@@ -158,7 +158,7 @@ def test_upgrade_makes_what_plain_alembic_makes(
     models = project.settings.project.target_metadata.partition(":")[0]
     project.settings = changed(project.settings, target_metadata=f"{models}:{name}")
     with fresh(server) as other:
-        assert up(project) == of_alembic(project, other, name)
+        assert brought_up(project) == of_alembic(project, other, name)
     found = {str(key) for key in made(project.database).objects}
     assert ("CONSTRAINT book uq_book_code" in found) == (name == "metadata"), found
 
@@ -166,13 +166,13 @@ def test_upgrade_makes_what_plain_alembic_makes(
 def test_every_way_to_run_a_script_names_alike(project: Project, server: Database) -> None:
     """An online block, a printed script, a scratch database and a downgrade name as an upgrade does."""
     write(project)
-    upgraded = up(project)
+    upgraded = brought_up(project)
     with fresh(server) as printed:
         assert made_by_print(project, printed) == upgraded
     scripts(project, online=True)
     with fresh(server) as online:
         project.database = online
-        assert up(project) == upgraded
+        assert brought_up(project) == upgraded
         with fresh(server) as printed:
             assert made_by_print(project, printed) == upgraded
         with databases.session(*project.settings) as session:
@@ -180,17 +180,17 @@ def test_every_way_to_run_a_script_names_alike(project: Project, server: Databas
         checked = check(*project.settings, online).target
         assert checked
         assert not checked.drifts.objects
-        upgrade.downgrade(*project.settings, online, target="base", confirm=lambda *_: True)
+        down(project.settings, online, target="base", confirm=lambda *_: True)
 
 
 def test_models_are_loaded_only_where_a_script_names_something(project: Project) -> None:
     """A script of SQL needs no models; where they are needed and cannot be loaded, nothing of the script is done."""
     project.settings = changed(project.settings, target_metadata="no_such.module:metadata")
     project.script("r1", "", "op.execute('CREATE TABLE a (b int UNIQUE)')")
-    up(project)
+    brought_up(project)
     project.script("r2", "r1", "op.execute('DROP TABLE a'); op.create_index(None, 'a', ['b'])")
     with pytest.raises(ExpectedError) as caught:
-        up(project)
+        brought_up(project)
     assert caught.value.what == "the models no_such.module:metadata cannot be loaded"
     assert "No module named 'no_such'" in caught.value.cause
     assert "TARGET_METADATA" in caught.value.hint

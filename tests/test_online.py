@@ -5,6 +5,7 @@ from collections.abc import Iterator
 from contextlib import suppress
 
 import pytest
+from commands import down, printed, up
 from conftest import Checkout, Project, as_text, fresh, run_sql
 from test_upgrade import yes
 
@@ -13,7 +14,6 @@ from postgres_database.online import forms
 from postgres_database.running.autocommit import Autocommit
 from postgres_database.schema import dump
 from postgres_database.server.connection import Database
-from postgres_database.workflows import upgrade
 
 PLAIN = """
     CREATE TABLE u (id int PRIMARY KEY, CONSTRAINT u_two UNIQUE (id));
@@ -81,11 +81,11 @@ def online(project: Project, statement: str) -> None:
     project.script("aaaa")
     body = f"with op.online():\n    op.run_sql({statement!r})"
     project.script("bbbb", "aaaa", body)
-    upgrade.upgrade(*project.settings, project.database, target="aaaa", confirm=yes)
+    up(project.settings, project.database, target="aaaa", confirm=yes)
 
 
 def run(project: Project) -> None:
-    upgrade.upgrade(*project.settings, project.database, confirm=yes, on_wait=pytest.fail)
+    up(project.settings, project.database, confirm=yes, on_wait=pytest.fail)
 
 
 @STATEMENTS
@@ -211,7 +211,7 @@ def test_what_rows_break_leaves_nothing(
     schema = dump.dump(project.database)
     online(project, statement)
     with pytest.raises(ExpectedError, match="upgrade stopped at revision bbbb"):
-        upgrade.upgrade(*project.settings, project.database, confirm=yes, skip_row_checks=True)
+        up(project.settings, project.database, confirm=yes, skip_row_checks=True)
     assert dump.dump(project.database) == schema
 
 
@@ -247,7 +247,7 @@ def test_role_with_time_limits_builds_an_index(project: Project) -> None:
             told.append(who)
             reading.rollback()
 
-        upgrade.upgrade(*project.settings, project.database, confirm=yes, on_wait=release)
+        up(project.settings, project.database, confirm=yes, on_wait=release)
     assert "SELECT * FROM u" in told[0]
     assert run_sql(project.database, "SELECT count(*) FROM pg_index WHERE NOT indisvalid") == [(0,)]
     assert run_sql(project.database, "SELECT to_regclass('i')") == [("i",)]
@@ -265,7 +265,7 @@ def test_who_is_waited_for_is_told_live(project: Project) -> None:
             told.append(who)
             writing.rollback()
 
-        upgrade.upgrade(*project.settings, project.database, confirm=yes, on_wait=release)
+        up(project.settings, project.database, confirm=yes, on_wait=release)
     assert "idle in transaction" in told[0]
     assert "UPDATE t SET b = … WHERE id = …" in told[0]
     assert "secret" not in told[0]
@@ -305,9 +305,7 @@ def test_online_block_as_sql(project: Project) -> None:
     project.script("aaaa")
     body = "\n".join(f"    op.run_sql({statement!r})" for _, statement in CASES.values())
     project.script("bbbb", "aaaa", f"with op.online():\n{body}\n    op.execute('SELECT 1')")
-    sql = upgrade.offline(
-        *project.settings, lambda: project.database, verb="upgrade", target="aaaa:bbbb"
-    )
+    sql = printed(project.settings, lambda: project.database, verb="upgrade", target="aaaa:bbbb")
     outside = sql.partition("COMMIT;")[2].partition("BEGIN;")[0]
     for expected in (
         "CREATE INDEX CONCURRENTLY IF NOT EXISTS i ON t (a);",
@@ -325,10 +323,10 @@ def test_downgrade_is_online_too(project: Project) -> None:
     """A downgrade has online blocks as an upgrade has them."""
     run_sql(project.database, PLAIN, "CREATE INDEX i ON t (a)")
     project.script("aaaa")
-    down = "with op.online():\n    op.drop_index('i')\n    op.create_index('j', 't', ['b'])"
-    project.script("bbbb", "aaaa", "pass", down)
+    undo = "with op.online():\n    op.drop_index('i')\n    op.create_index('j', 't', ['b'])"
+    project.script("bbbb", "aaaa", "pass", undo)
     run(project)
-    upgrade.downgrade(*project.settings, project.database, confirm=yes)
+    down(project.settings, project.database, confirm=yes)
     names = "SELECT relname FROM pg_class WHERE relname IN ('i', 'j')"
     assert run_sql(project.database, names) == [("j",)]
 

@@ -3,10 +3,10 @@
 import secrets
 
 import pytest
+from commands import up
 from conftest import Project, changed
 
 from postgres_database.errors import ExpectedError
-from postgres_database.workflows import upgrade
 from postgres_database.workflows.check import check
 from postgres_database.workflows.revision import revision
 
@@ -50,7 +50,7 @@ def test_a_list_works_everywhere(several: Project) -> None:
     assert written.proved, written
     assert "column one.title:name" in " ".join(written.renamed)
     assert "add table two" in written.detected
-    upgrade.upgrade(*several.settings, several.database, confirm=lambda *_: True)
+    up(several.settings, several.database, confirm=lambda *_: True)
     assert check(*several.settings, several.database).clean
 
 

@@ -1,10 +1,10 @@
 """Models that name what only the history has are built with it, and with nothing else of it."""
 
 import pytest
+from commands import up
 from conftest import Project, run_sql
 
 from postgres_database.errors import ExpectedError
-from postgres_database.workflows import upgrade
 from postgres_database.workflows.check import check
 from postgres_database.workflows.revision import revision
 
@@ -84,7 +84,7 @@ def test_what_models_make_is_made_by_them(provided: Project) -> None:
     assert "calm" in text
     assert "app.token" not in text
     assert "citext" not in text
-    upgrade.upgrade(*provided.settings, provided.database, confirm=lambda *_: True)
+    up(provided.settings, provided.database, confirm=lambda *_: True)
     assert check(*provided.settings, provided.database).clean
     models(provided, values="'sad', 'happy', 'calm'")
     assert revision(*provided.settings, "Less").proved

@@ -3,11 +3,12 @@
 import ast
 
 import pytest
+from commands import Heard, up
 from conftest import Project, changed, run_sql
 
 from postgres_database.errors import ExpectedError
 from postgres_database.running import runner
-from postgres_database.workflows import revision, upgrade
+from postgres_database.workflows import revision
 
 USERS = """
 users = sa.Table(
@@ -45,7 +46,7 @@ def test_first_revision_and_the_next(project: Project) -> None:
     assert second.detected == ("add table orders", "add index orders_user_id_idx on orders")
     assert nothing.path is None
     assert len(project.scripts()) == 2
-    upgrade.upgrade(*project.settings, project.database, confirm=yes)
+    up(project.settings, project.database, confirm=yes)
     assert run_sql(project.database, "SELECT to_regclass('orders_user_id_idx') IS NOT NULL") == [
         (True,)
     ]
@@ -395,7 +396,7 @@ def test_likely_rename_writes_nothing(project: Project) -> None:
         questions.append(question)
         return True
 
-    result = revision.revision(*project.settings, "Rename", ask=ask)
+    result = revision.revision(*project.settings, "Rename", listener=Heard(choose=ask))
     assert questions == ["Was column users.email renamed to mail?"]
     assert result.proved
     assert result.renamed == (

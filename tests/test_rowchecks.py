@@ -4,6 +4,7 @@ from collections.abc import Sequence
 
 import psycopg2
 import pytest
+from commands import Heard, down, up
 from conftest import ROOT, Project, changed, needs_version, run_sql
 
 from postgres_database.errors import ExpectedError
@@ -13,7 +14,6 @@ from postgres_database.preflight.preview import Printed
 from postgres_database.schema import dump
 from postgres_database.server.connection import Database
 from postgres_database.sql.tokens import statements
-from postgres_database.workflows import upgrade
 
 BEFORE = """
 CREATE TYPE mood AS ENUM ('good', 'bad');
@@ -168,7 +168,9 @@ def seen(database: Database, text: str) -> tuple[list[str], list[str]]:
     """Return what stands in the way of a script, and the notes."""
     notes: list[str] = []
     step = Printed(Revision("aaaa", "m", ROOT), tuple(statements(text)), online=False)
-    return [str(each) for each in row_checks.obstacles(database, [step], notes.append)], notes
+    return [
+        str(each) for each in row_checks.obstacles(database, [step], Heard(on_note=notes.append))
+    ], notes
 
 
 @pytest.mark.parametrize("text", CASES)
@@ -317,7 +319,7 @@ def test_upgrade_ends_before_its_first_statement(shop: Project) -> None:
     before = dump.dump(shop.database)
     protected = changed(shop.settings, protected=True)
     with pytest.raises(ExpectedError) as caught:
-        upgrade.upgrade(*protected, shop.database, confirm=lambda *_: pytest.fail("asked"))
+        up(protected, shop.database, confirm=lambda *_: pytest.fail("asked"))
     assert caught.value.what.endswith("stand in the way of 2 revisions; nothing was changed")
     assert caught.value.cause.splitlines() == [
         "bbbb: 1 row of public.users has no value in email: id = 7",
@@ -327,16 +329,16 @@ def test_upgrade_ends_before_its_first_statement(shop: Project) -> None:
     assert caught.value.hint.startswith("invoke psql")
     assert "--skip-row-checks" in caught.value.hint
     assert dump.dump(shop.database) == before
-    result = upgrade.upgrade(*shop.settings, shop.database, dry_run=True, confirm=yes)
+    result = up(shop.settings, shop.database, dry_run=True, confirm=yes)
     assert [each.revision.id for each in result.obstacles] == ["bbbb", "bbbb", "cccc"]
     with pytest.raises(ExpectedError, match="stopped at revision bbbb"):
-        upgrade.upgrade(*shop.settings, shop.database, confirm=yes, skip_row_checks=True)
+        up(shop.settings, shop.database, confirm=yes, skip_row_checks=True)
 
 
 def test_mended_rows_stand_in_nobodys_way(shop: Project) -> None:
     """Once the rows are mended the same command goes through."""
     run_sql(shop.database, "DELETE FROM users")
-    assert upgrade.upgrade(*shop.settings, shop.database, confirm=yes).after == ("cccc",)
+    assert up(shop.settings, shop.database, confirm=yes).after == ("cccc",)
 
 
 MAY_BE = "may be dropped: a statement before it changes where names lead"
@@ -349,9 +351,9 @@ LOST = [
 
 def test_downgrade_says_what_is_lost(shop: Project) -> None:
     """Whoever confirms a downgrade, or asks for a dry run, is told how many rows and values go."""
-    upgrade.upgrade(*shop.settings, shop.database, target="aaaa", confirm=yes)
+    up(shop.settings, shop.database, target="aaaa", confirm=yes)
     run_sql(shop.database, "UPDATE alembic_version SET version_num = 'bbbb'")
-    result = upgrade.downgrade(*shop.settings, shop.database, dry_run=True, confirm=yes)
+    result = down(shop.settings, shop.database, dry_run=True, confirm=yes)
     assert [*map(str, result.dropped)] == LOST
     asked: list[str] = []
 
@@ -360,10 +362,10 @@ def test_downgrade_says_what_is_lost(shop: Project) -> None:
         return False
 
     with pytest.raises(ExpectedError, match="not confirmed"):
-        upgrade.downgrade(*shop.settings, shop.database, confirm=refuse)
+        down(shop.settings, shop.database, confirm=refuse)
     assert asked[-3:] == LOST
     with pytest.raises(ExpectedError, match="not confirmed"):
-        upgrade.downgrade(*shop.settings, shop.database, confirm=refuse, skip_row_checks=True)
+        down(shop.settings, shop.database, confirm=refuse, skip_row_checks=True)
     assert asked[-3:] == [
         "rows of tenants are dropped",
         "values of users.age are dropped",

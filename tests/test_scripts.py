@@ -3,10 +3,11 @@
 import ast
 
 import pytest
+from commands import down, up
 from conftest import Project, run_sql
 
 from postgres_database.errors import ExpectedError
-from postgres_database.workflows import revision, upgrade
+from postgres_database.workflows import revision
 
 ALLOWED = {"sqlalchemy", "alembic"}
 
@@ -55,15 +56,13 @@ def imported(text: str) -> set[str]:
 def test_scripts_of_earlier_versions_run(project: Project) -> None:
     """What earlier versions wrote imports from the package, and goes on doing what it did."""
     project.script("aaaa", upgrade=OLD_TYPE, downgrade=OLD_REFUSAL)
-    upgrade.upgrade(*project.settings, project.database, target="head", confirm=lambda *_: True)
+    up(project.settings, project.database, target="head", confirm=lambda *_: True)
     assert run_sql(
         project.database,
         "SELECT format_type(atttypid, NULL) FROM pg_attribute WHERE attrelid = 't'::regclass AND attnum = 1",
     ) == [("label",)]
     with pytest.raises(ExpectedError, match="this revision is not undone") as caught:
-        upgrade.downgrade(
-            *project.settings, project.database, target="base", confirm=lambda *_: True
-        )
+        down(project.settings, project.database, target="base", confirm=lambda *_: True)
     assert "it is the first" in str(caught.value)
 
 
@@ -80,7 +79,7 @@ def test_scripts_import_nothing_of_ours(project: Project) -> None:
     assert "op.rename_table('old_name', 'new_name')" in text
     assert "op.alter_column('t', 'old_column',\n" in text
     assert "RENAME COLUMN" not in text
-    upgrade.upgrade(*project.settings, project.database, target="head", confirm=lambda *_: True)
+    up(project.settings, project.database, target="head", confirm=lambda *_: True)
     assert revision.revision(*project.settings, "Nothing").path is None
 
 
@@ -91,7 +90,7 @@ def test_a_script_that_refuses(project: Project) -> None:
         upgrade="op.execute('CREATE TABLE t ()')\nop.refuse('not now', cause='because', hint='invoke current')",
     )
     with pytest.raises(ExpectedError, match="not now") as caught:
-        upgrade.upgrade(*project.settings, project.database, target="head", confirm=lambda *_: True)
+        up(project.settings, project.database, target="head", confirm=lambda *_: True)
     assert caught.value.cause.startswith("because\n(in migration/versions/aaaa.py")
     assert caught.value.hint == "invoke current"
     assert run_sql(project.database, "SELECT to_regclass('t')") == [(None,)]

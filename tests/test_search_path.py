@@ -4,13 +4,14 @@ import secrets
 from collections.abc import Iterator
 
 import pytest
+from commands import adopt, down, mark, up
 from conftest import Project, as_text, fresh, run_sql
 from shadows import called, shadow
 
 from postgres_database.running import journal, runner
 from postgres_database.server import transactions
 from postgres_database.server.connection import Database
-from postgres_database.workflows import baseline, check, stamp, status, upgrade
+from postgres_database.workflows import check, status
 
 PATHS = {
     "shadows that fit better": "public",
@@ -89,17 +90,17 @@ def test_no_command_calls_what_shadows_a_name(
     """Whatever a role has put into a schema on the path, whoever runs a command does not call it."""
     settings, target = trapped.settings, trapped.database
     scripts = settings.project.history
-    mark = shadowed[1]
-    before = called(mark)
+    sign = shadowed[1]
+    before = called(sign)
 
     def nothing_called(after: str) -> None:
-        assert called(mark) == before, after
+        assert called(sign) == before, after
 
-    upgrade.upgrade(*settings, target, dry_run=True, confirm=yes)
+    up(settings, target, dry_run=True, confirm=yes)
     nothing_called("upgrade --dry-run")
-    upgrade.upgrade(*settings, target, target="bbbb", confirm=yes)
+    up(settings, target, target="bbbb", confirm=yes)
     nothing_called("upgrade of online scripts")
-    upgrade.upgrade(*settings, target, confirm=yes)
+    up(settings, target, confirm=yes)
     nothing_called("upgrade")
     assert journal.read(target)[-1].outcome == "done"
     nothing_called("history --env")
@@ -114,12 +115,12 @@ def test_no_command_calls_what_shadows_a_name(
     (row,) = status.status(scripts, ["x"], trapped.root)
     assert (row.fault, row.drift_fault) == ("", "")
     nothing_called("status")
-    stamp.stamp(*settings, target, "cccc", purge=True, confirm=yes)
+    mark(settings, target, "cccc", purge=True, confirm=yes)
     nothing_called("stamp")
-    upgrade.downgrade(*settings, target, target="aaaa", confirm=yes)
+    down(settings, target, target="aaaa", confirm=yes)
     nothing_called("downgrade")
     run_sql(target, "DROP TABLE alembic_version")
-    baseline.baseline(*settings, target, "Init", yes)
+    adopt(settings, target, "Init", yes)
     nothing_called("baseline-existing")
 
 

@@ -6,6 +6,7 @@ from collections.abc import Iterator
 
 import conftest
 import pytest
+from commands import Heard, adopt
 from conftest import ROOT, Project, changed, run_sql
 from psycopg2.errors import InsufficientPrivilege
 
@@ -19,7 +20,7 @@ from postgres_database.server import connection
 from postgres_database.server.connection import Database
 from postgres_database.server.embedded import SCRATCH_PREFIX
 from postgres_database.sql.tokens import statements
-from postgres_database.workflows import baseline, check
+from postgres_database.workflows import check
 from postgres_database.workflows import revision as revision_module
 
 CALLED = re.compile(r"called (\w+): (.*) as superuser (\w+)$", re.MULTILINE)
@@ -131,7 +132,7 @@ def test_no_function_of_a_target_runs_as_a_superuser_of_the_scratch_server(
     token = secrets.token_hex(6)
     run_sql(project.database, EVIL.replace("TOKEN", token), ADOPTED)
     project.models("sa.Table('item', metadata, sa.Column('id', sa.Integer, primary_key=True))\n")
-    adopted = baseline.baseline(*project.settings, project.database, "Adopt", yes)
+    adopted = adopt(project.settings, project.database, "Adopt", yes)
     project.script("second", adopted.revision, f"op.execute({STEPS!r})")
 
     check.check(*project.settings, project.database)
@@ -237,7 +238,7 @@ def notes(database: Database, sql: str) -> str:
     """Ask what a script requires and drops, and return what was not asked."""
     said: list[str] = []
     step = Printed(Revision("aaaa", "m", ROOT), tuple(statements(sql)), online=False)
-    row_checks.obstacles(database, [step], said.append)
+    row_checks.obstacles(database, [step], Heard(on_note=said.append))
     dropped = [each.text for each in drops.dropped(database, [step])]
     return "\n".join([*said, *(line for line in dropped if "not counted" in line)])
 

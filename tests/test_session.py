@@ -1,10 +1,10 @@
 """What a script sets does not reach the next one; what the session had before the first, every script has."""
 
 import pytest
+from commands import up
 from conftest import Project, run_sql
 
 from postgres_database.errors import ExpectedError
-from postgres_database.workflows import upgrade
 
 SEEN = """
     SELECT name || '=' || setting FROM pg_settings
@@ -66,7 +66,7 @@ def test_settings_end_with_their_script(role: str, project: Project, leak: str) 
     project.script("cccc", "bbbb", upgrade=LOOK.format("two"))
     if "ROLE" in leak or "AUTHORIZATION" in leak:  # who stamps may do so
         run_sql(project.database, f"ALTER ROLE {role} SUPERUSER")
-    upgrade.upgrade(*project.settings, project.database, confirm=never)
+    up(project.settings, project.database, confirm=never)
     assert seen(project, "seen_one") == seen(project, "seen_two")
 
 
@@ -77,7 +77,7 @@ def test_one_after_the_other_is_the_same_as_together(project: Project) -> None:
         upgrade='op.execute("CREATE SCHEMA o; SET search_path = o, public; SET session_replication_role = replica")',
     )
     project.script("bbbb", "aaaa", upgrade='op.execute("CREATE TABLE c ()")')
-    upgrade.upgrade(*project.settings, project.database, confirm=never)
+    up(project.settings, project.database, confirm=never)
     assert run_sql(project.database, "SELECT to_regclass('public.c') IS NOT NULL") == [(True,)]
 
 
@@ -90,9 +90,9 @@ def test_what_a_failed_script_has_committed_is_set_no_longer(role: str, leaking:
         text.replace("\n\n\ndef downgrade", '\n    op.execute("SELECT 1/0")\n\n\ndef downgrade')
     )
     with pytest.raises(ExpectedError):
-        upgrade.upgrade(*leaking.settings, leaking.database, confirm=never)
+        up(leaking.settings, leaking.database, confirm=never)
     path.write_text(text)
-    upgrade.upgrade(*leaking.settings, leaking.database, confirm=never)
+    up(leaking.settings, leaking.database, confirm=never)
     assert seen(leaking, "seen_one") == seen(leaking, "seen_two")
 
 
@@ -114,7 +114,7 @@ def test_what_env_py_sets_holds_for_every_script(role: str, leaking: Project) ->
         )
     )
     leaking.script("dddd", "cccc", upgrade='op.execute("CREATE TABLE t ()")')
-    upgrade.upgrade(*leaking.settings, leaking.database, confirm=never)
+    up(leaking.settings, leaking.database, confirm=never)
     assert seen(leaking, "seen_one") == seen(leaking, "seen_two")
     assert "app.tenant=5" in seen(leaking, "seen_two")
     assert run_sql(leaking.database, "SELECT to_regclass('tenant.t') IS NOT NULL") == [(True,)]

@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 from alembic.script import ScriptDirectory
+from commands import Heard, up
 from conftest import Project, Settings, run_sql
 
 from postgres_database.drafting.trial import render
@@ -16,7 +17,7 @@ from postgres_database.errors import ExpectedError
 from postgres_database.history import script_files, staged
 from postgres_database.history.operations import Note, Online
 from postgres_database.scratch.proof import Prover
-from postgres_database.workflows import check, revision, upgrade
+from postgres_database.workflows import check, revision
 
 USERS = "sa.Table('users', metadata, sa.Column('id', sa.Integer, primary_key=True), sa.Column('n', sa.{type}){more})\n"
 ONE = USERS.format(type="Integer", more="")
@@ -174,7 +175,9 @@ def test_two_commands_in_one_checkout_follow_each_other(before: Project) -> None
         script_files.publish(written, head)
         first.__exit__(None, None, None)
 
-    second = revision.revision(*before.settings, "Second", empty=True, on_wait=go_on)
+    second = revision.revision(
+        *before.settings, "Second", empty=True, listener=Heard(on_wait=go_on)
+    )
     scripts = before.settings.project.history
     assert waited == ["another command that writes scripts in this checkout"]
     assert len(scripts.heads) == 1
@@ -231,7 +234,7 @@ def test_unproved_script_does_not_look_like_a_proved_one(project: Project) -> No
     """Until its author removes the error, nothing runs it, and neither `revision` nor `check` says that all is well."""
     project.models(ONE)
     assert revision.revision(*project.settings, "Init").proved
-    upgrade.upgrade(*project.settings, project.database, confirm=yes)
+    up(project.settings, project.database, confirm=yes)
     project.models(LOST)
     result = revision.revision(*project.settings, "To dates", sql=True)
     assert not result.proved
@@ -240,7 +243,7 @@ def test_unproved_script_does_not_look_like_a_proved_one(project: Project) -> No
     for command in (
         lambda: revision.revision(*project.settings, "Again"),
         lambda: check.check(*project.settings),
-        lambda: upgrade.upgrade(*project.settings, project.database, confirm=yes),
+        lambda: up(project.settings, project.database, confirm=yes),
     ):
         with pytest.raises(ExpectedError) as caught:
             command()

@@ -3,12 +3,12 @@
 import dataclasses
 
 import pytest
+from commands import adopt, mark, up
 from conftest import Project, run_sql
 
 from postgres_database.errors import ExpectedError
 from postgres_database.running import runner
 from postgres_database.server.connection import Database
-from postgres_database.workflows import baseline, stamp, upgrade
 
 
 def yes(*_: object) -> bool:
@@ -20,7 +20,7 @@ def two(role: str, project: Project) -> Project:
     """Two revisions, done on a target that belongs to somebody else."""
     project.script("aaaa", upgrade='op.execute("CREATE TABLE a ()")')
     project.script("bbbb", "aaaa", upgrade='op.execute("CREATE TABLE b ()")')
-    upgrade.upgrade(*project.settings, project.database, confirm=yes)
+    up(project.settings, project.database, confirm=yes)
     run_sql(project.database, f"GRANT ALL ON alembic_version, alembic_version_log TO {role}")
     return project
 
@@ -37,20 +37,20 @@ def test_rows_that_a_policy_hides_are_no_base(role: str, two: Project, policy: s
     """Where row security hides the version table, that is an error, and no empty table."""
     run_sql(two.database, f"ALTER TABLE alembic_version ENABLE ROW LEVEL SECURITY; {policy}")
     with pytest.raises(ExpectedError) as caught:
-        upgrade.upgrade(*two.settings, seen_by(role, two), confirm=yes)
+        up(two.settings, seen_by(role, two), confirm=yes)
     assert ("only_mine" if policy else "row security") in caught.value.what
     assert 'ALTER TABLE "public"."alembic_version" DISABLE ROW LEVEL SECURITY' in caught.value.hint
-    assert upgrade.upgrade(*two.settings, two.database, confirm=yes).plan == ()
+    assert up(two.settings, two.database, confirm=yes).plan == ()
 
 
 def test_revision_with_one_before_it(two: Project) -> None:
     """A database that is at a revision and at one before it contradicts itself, until it is stamped anew."""
     run_sql(two.database, "INSERT INTO alembic_version VALUES ('aaaa')")
     with pytest.raises(ExpectedError) as caught:
-        upgrade.upgrade(*two.settings, two.database, confirm=yes)
+        up(two.settings, two.database, confirm=yes)
     assert "at bbbb and at aaaa, which comes before" in caught.value.what
     assert "invoke stamp --purge --target bbbb" in caught.value.hint
-    stamp.stamp(*two.settings, two.database, "bbbb", purge=True, confirm=yes)
+    mark(two.settings, two.database, "bbbb", purge=True, confirm=yes)
     assert run_sql(two.database, "SELECT version_num FROM alembic_version") == [("bbbb",)]
 
 
@@ -63,10 +63,10 @@ def test_row_that_says_nothing(two: Project) -> None:
         "INSERT INTO alembic_version VALUES (NULL)",
     )
     with pytest.raises(ExpectedError) as caught:
-        upgrade.upgrade(*two.settings, two.database, confirm=yes)
+        up(two.settings, two.database, confirm=yes)
     assert "NULL" in caught.value.what
     run_sql(two.database, caught.value.hint.split("'")[1])
-    assert upgrade.upgrade(*two.settings, two.database, confirm=yes).plan == ()
+    assert up(two.settings, two.database, confirm=yes).plan == ()
 
 
 @pytest.mark.parametrize(
@@ -122,7 +122,7 @@ def test_table_that_alembic_cannot_keep_revisions_in(kind: str, two: Project) ->
     two.script("cccc", "bbbb", upgrade='op.execute("CREATE TABLE c ()")')
     run_sql(two.database, *sql.split("; "))
     with pytest.raises(ExpectedError) as caught:
-        upgrade.upgrade(*two.settings, two.database, confirm=yes)
+        up(two.settings, two.database, confirm=yes)
     assert said in caught.value.what
     assert run_sql(two.database, "SELECT to_regclass('c')") == [(None,)]
 
@@ -132,9 +132,9 @@ def test_version_table_that_is_not_to_be_read(role: str, two: Project) -> None:
     run_sql(two.database, f"REVOKE ALL ON alembic_version FROM {role}")
     target = seen_by(role, two)
     for command in (
-        lambda: upgrade.upgrade(*two.settings, target, confirm=yes),
-        lambda: stamp.stamp(*two.settings, target, "aaaa", confirm=yes),
-        lambda: baseline.baseline(*two.settings, target, "Init", yes),
+        lambda: up(two.settings, target, confirm=yes),
+        lambda: mark(two.settings, target, "aaaa", confirm=yes),
+        lambda: adopt(two.settings, target, "Init", yes),
     ):
         with pytest.raises(ExpectedError) as caught:
             command()

@@ -2,11 +2,12 @@
 
 from contextlib import ExitStack
 
+from commands import up
 from conftest import Project, as_text, fresh, run_sql
 
 from postgres_database.server import environment
 from postgres_database.server.connection import Database
-from postgres_database.workflows import status, upgrade
+from postgres_database.workflows import status
 
 CREATE = "op.create_table('t', sa.Column('id', sa.Integer, primary_key=True))"
 
@@ -28,7 +29,7 @@ def test_status_of_every_environment(project: Project) -> None:
         "empty": "PROTECTED=1",
     }.items():
         (project.root / f".env.{name}").write_text(line + "\n")
-    upgrade.upgrade(*project.settings, project.database, target="aaaa", confirm=yes)
+    up(project.settings, project.database, target="aaaa", confirm=yes)
     scripts = project.settings.project.history
     found = status.status(scripts, [*environment.env_files(project.root)], project.root)
     rows = {row.environment: row for row in found}
@@ -54,7 +55,7 @@ def test_status_tells_drift_in_parallel(project: Project, server: Database) -> N
     with ExitStack() as stack:
         for number, revision in enumerate(["aaaa", "bbbb", "cccc", "aaaa", "bbbb", "cccc"]):
             database = stack.enter_context(fresh(server))
-            upgrade.upgrade(*project.settings, database, target=revision, confirm=yes)
+            up(project.settings, database, target=revision, confirm=yes)
             if number % 2:
                 run_sql(database, "ALTER TABLE t0 ADD odd int")
             (project.root / f".env.e{number}").write_text(
@@ -68,7 +69,7 @@ def test_status_tells_drift_in_parallel(project: Project, server: Database) -> N
 def test_status_of_an_unknown_revision(project: Project) -> None:
     """A database at a revision of somebody else's is told as such."""
     project.script("aaaa", "", CREATE)
-    upgrade.upgrade(*project.settings, project.database, confirm=yes)
+    up(project.settings, project.database, confirm=yes)
     run_sql(project.database, "UPDATE alembic_version SET version_num = 'other'")
     (project.root / ".env.x").write_text(f"POSTGRES_DSN={as_text(project.database.dsn)}\n")
     (row,) = status.status(project.settings.project.history, ["x"], project.root)

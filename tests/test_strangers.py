@@ -4,6 +4,7 @@ import secrets
 from collections.abc import Sequence
 
 import pytest
+from commands import Heard, adopt
 from conftest import Project, changed, run_sql
 
 from postgres_database.errors import ExpectedError
@@ -17,26 +18,24 @@ def yes(_question: str, _details: Sequence[str]) -> bool:
     return True
 
 
-def adopt(project: Project, *, with_models: bool = False) -> baseline.BaselineResult:
+def adopted(project: Project, *, with_models: bool = False) -> baseline.BaselineResult:
     run_sql(
         project.database,
         "CREATE TABLE IF NOT EXISTS pay (id serial PRIMARY KEY)",
         "CREATE TABLE IF NOT EXISTS goods (id serial PRIMARY KEY)",
     )
-    return baseline.baseline(
-        *project.settings, project.database, "Init", yes, with_models=with_models
-    )
+    return adopt(project.settings, project.database, "Init", yes, with_models=with_models)
 
 
 def test_models_of_another_database_are_no_next_step(project: Project) -> None:
     """With models that know none of its tables a database is adopted, but no revision leads to them."""
     project.models(OTHER)
     with pytest.raises(ExpectedError, match="know none of the tables") as caught:
-        adopt(project, with_models=True)
+        adopted(project, with_models=True)
     assert "2 tables: goods, pay" in caught.value.cause
     assert project.scripts() == []
     assert run_sql(project.database, "SELECT to_regclass('alembic_version')") == [(None,)]
-    result = adopt(project)
+    result = adopted(project)
     assert result.unlike_models is None
     assert "they are others" in result.notes[-1]
 
@@ -47,7 +46,7 @@ def test_what_an_adopted_database_brought_is_not_dropped_by_itself(
 ) -> None:
     """Models that never had a table do not drop it; where nobody can answer, a flag can."""
     project.models(PAY)
-    adopt(project)
+    adopted(project)
     before = project.scripts()
     flag = answer == "--drop-adopted"
     asked: list[str] = []
@@ -60,7 +59,7 @@ def test_what_an_adopted_database_brought_is_not_dropped_by_itself(
         revision.revision(
             *project.settings,
             "Next",
-            ask=ask if answer in {"yes", "no"} else None,
+            listener=Heard(choose=ask if answer in {"yes", "no"} else None),
             drop_adopted=flag,
         )
 

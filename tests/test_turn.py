@@ -13,15 +13,16 @@ from pathlib import Path
 
 import faults
 import pytest
+from commands import Heard, adopt, up
 from conftest import PASSWORD, Checkout, Project, run_sql
 from test_upgrade import columns, never, three
 
 from postgres_database.errors import ExpectedError
 from postgres_database.history import script_files
 from postgres_database.running import lock, runner
+from postgres_database.running.listener import SILENT
 from postgres_database.server import pooler
 from postgres_database.server.connection import Database
-from postgres_database.workflows import baseline, upgrade
 
 __all__ = ["three"]  # a fixture
 
@@ -38,7 +39,7 @@ def holding(project: Project) -> Iterator[None]:
     """Be a command that changes the target of a project."""
     with (
         runner.open_runner(project.settings.project, project.database) as run,
-        run.alone(pytest.fail),
+        run.alone(Heard(on_wait=pytest.fail)),
     ):
         yield
 
@@ -47,7 +48,7 @@ def holding(project: Project) -> Iterator[None]:
 def test_waiting_has_an_end(three: Project, wait: float) -> None:
     """After the time that was given, a command that waits ends, says for whom, and has changed nothing."""
     with holding(three), pytest.raises(ExpectedError, match="by another command") as caught:
-        upgrade.upgrade(*three.settings, three.database, confirm=never, wait=wait)
+        up(three.settings, three.database, confirm=never, wait=wait)
     assert "it is pid " in caught.value.cause
     assert "--wait" in caught.value.hint
     assert columns(three.database) == []
@@ -58,9 +59,7 @@ def test_next_one_finds_nothing_to_do(three: Project) -> None:
     told: list[str] = []
     with holding(three):
         runner_up = threading.Thread(
-            target=lambda: upgrade.upgrade(
-                *three.settings, three.database, confirm=never, on_wait=told.append
-            )
+            target=lambda: up(three.settings, three.database, confirm=never, on_wait=told.append)
         )
         runner_up.start()
         while not told:
@@ -81,7 +80,7 @@ def test_two_histories_in_two_schemas_do_not_wait(three: Project) -> None:
         Database(three.database.dsn.with_parts(options="-c search_path=theirs"), "test"),
     )
     with holding(three):
-        upgrade.upgrade(*other.settings, other.database, confirm=never, wait=0)
+        up(other.settings, other.database, confirm=never, wait=0)
     assert run_sql(three.database, "SELECT to_regclass('theirs.t') IS NOT NULL") == [(True,)]
 
 
@@ -94,7 +93,7 @@ def test_holder_that_is_killed_is_followed(three: Project) -> None:
     faults.kill(child)
     three.script("aaaa", "", "op.execute('CREATE TABLE t (id int)')")
     began = time.monotonic()
-    upgrade.upgrade(*three.settings, three.database, confirm=never, wait=60)
+    up(three.settings, three.database, confirm=never, wait=60)
     assert time.monotonic() - began < 30  # the figure is one of `make bench-faults`
     assert columns(three.database) == ["id", "bbbb", "cccc"]
 
@@ -153,7 +152,7 @@ def test_baseline_waits_no_longer_for_its_checkout(project: Project) -> None:
         script_files.staging(project.settings.project, pytest.fail),
         pytest.raises(ExpectedError, match="another command works in this checkout"),
     ):
-        baseline.baseline(*project.settings, project.database, "Init", never, wait=0.3)
+        adopt(project.settings, project.database, "Init", never, wait=0.3)
     assert project.scripts() == []
 
 
@@ -165,7 +164,7 @@ def test_holder_is_named_also_without_rights(three: Project, user: str) -> None:
             run_sql(three.database, "GRANT ALL ON SCHEMA public TO app")
             other.exec_driver_sql("SET ROLE app")
             other.commit()
-        second = lock.taken(three.database, other, lambda _: None, 0)
+        second = lock.taken(three.database, other, SILENT, 0)
         with pytest.raises(ExpectedError) as caught, second:
             pytest.fail("two at once")
     assert caught.value.cause.startswith("it is pid ")
@@ -188,7 +187,7 @@ def test_pooler_that_cannot_keep_a_lock_is_refused(
     """Behind a pooler that gives each transaction another session, nothing is changed and no lock is left behind."""
     with bouncer(three.database, folder, **options) as pooled:
         with pytest.raises(ExpectedError, match="is behind a pooler") as caught:
-            upgrade.upgrade(*three.settings, pooled, confirm=never)
+            up(three.settings, pooled, confirm=never)
         assert "session mode" in caught.value.hint
         assert run_sql(three.database, HELD) == [(0,)]
     assert run_sql(three.database, "SELECT to_regclass('alembic_version')") == [(None,)]
@@ -198,7 +197,7 @@ def test_pooler_that_cannot_keep_a_lock_is_refused(
 def test_pool_in_session_mode_is_well(three: Project, folder: Path) -> None:
     """A pool that gives a session for as long as the client stays is as good as the server."""
     with bouncer(three.database, folder, pool_mode="session") as pooled:
-        assert upgrade.upgrade(*three.settings, pooled, confirm=never).after == ("cccc",)
+        assert up(three.settings, pooled, confirm=never).after == ("cccc",)
 
 
 @needs_bouncer

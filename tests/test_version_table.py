@@ -3,6 +3,7 @@
 import dataclasses
 
 import pytest
+from commands import adopt, down, mark, up
 from conftest import Project, Settings, changed, run_sql
 
 from postgres_database.errors import ExpectedError
@@ -11,7 +12,7 @@ from postgres_database.running import journal, runner
 from postgres_database.server import version_table
 from postgres_database.server.connection import Database
 from postgres_database.server.version_table import VersionTable
-from postgres_database.workflows import baseline, check, revision, stamp, upgrade
+from postgres_database.workflows import check, revision
 
 ENV = """
 from alembic import context
@@ -71,11 +72,11 @@ def with_table(project: Project, **ini: str) -> tuple[Settings, Database]:
 def test_tables_without_a_revision_are_no_new_database(app: Project) -> None:
     """Before scripts run on tables that somebody made, that is asked; the answer is no, and names the way to adopt."""
     with pytest.raises(ExpectedError) as caught:
-        upgrade.upgrade(*app.settings, app.database, confirm=no)
+        up(app.settings, app.database, confirm=no)
     assert "holds tables but no revision" in caught.value.what
     assert caught.value.hint.startswith("invoke baseline-existing ")
     assert run_sql(app.database, "SELECT count(*) FROM a") == [(10,)]
-    assert upgrade.upgrade(*app.settings, app.database, confirm=yes).after == ("v2",)
+    assert up(app.settings, app.database, confirm=yes).after == ("v2",)
 
 
 def test_tables_of_extensions_are_nobodys(project: Project) -> None:
@@ -86,7 +87,7 @@ def test_tables_of_extensions_are_nobodys(project: Project) -> None:
         "CREATE TABLE dual (); ALTER EXTENSION plpgsql ADD TABLE dual; CREATE SCHEMA audit; CREATE TABLE audit.x ()",
     )
     excluding = changed(project.settings, exclude=("audit.*",))
-    upgrade.upgrade(*excluding, project.database, confirm=never)
+    up(excluding, project.database, confirm=never)
 
 
 @pytest.mark.parametrize(
@@ -105,7 +106,7 @@ def test_version_table_of_a_project(app: Project, ini: dict[str, str], options: 
         (app.root / "migration" / "env.py").write_text(ENV.format(options=options))
     mine, target = with_table(app, **ini)
     assert mine.project.versions == VersionTable("app_version", "app")
-    assert upgrade.upgrade(*mine, target, confirm=never).plan == ()
+    assert up(mine, target, confirm=never).plan == ()
     app.script(
         "v3",
         "v2",
@@ -113,11 +114,11 @@ def test_version_table_of_a_project(app: Project, ini: dict[str, str], options: 
         downgrade='op.execute("DROP TABLE c")',
     )
     mine = changed(mine)  # reads the scripts anew
-    assert upgrade.upgrade(*mine, target, confirm=never).after == ("v3",)
+    assert up(mine, target, confirm=never).after == ("v3",)
     assert [entry.revision for entry in journal.read(target)] == ["v3"]
-    stamp.stamp(*mine, target, "v2", confirm=yes)
-    stamp.stamp(*mine, target, "v3", confirm=never)
-    upgrade.downgrade(*mine, target, confirm=yes)
+    mark(mine, target, "v2", confirm=yes)
+    mark(mine, target, "v3", confirm=never)
+    down(mine, target, confirm=yes)
     found = check.check(*mine, target).target
     assert found is not None
     assert found.drifts.objects == ()
@@ -138,7 +139,7 @@ def test_version_table_that_env_py_gives_in_secret_is_refused(app: Project) -> N
     (app.root / "migration" / "env.py").write_text(ENV.format(options=secret))
     mine, target = with_table(app)
     with pytest.raises(ExpectedError) as caught:
-        upgrade.upgrade(*mine, target, confirm=yes)
+        up(mine, target, confirm=yes)
     assert "version_table = app_version" in caught.value.hint
     assert run_sql(app.database, "SELECT count(*) FROM a") == [(10,)]
 
@@ -160,14 +161,14 @@ def test_schema_of_the_version_table_is_adopted(project: Project, schema: str) -
     project.models('sa.Table("c", metadata, sa.Column("id", sa.Integer))')
     run_sql(project.database, f"CREATE TABLE c (id int); {schema}")
     mine, target = with_table(project, version_table='My.Ver"sion', version_table_schema="Ops Room")
-    adopted = baseline.baseline(*mine, target, "Init tables", yes)
+    adopted = adopt(mine, target, "Init tables", yes)
     assert "search path" not in "".join(adopted.notes)
     project.models(
         'sa.Table("c", metadata, sa.Column("id", sa.Integer), sa.Column("x", sa.Integer))'
     )
     assert revision.revision(*changed(mine), "One more").proved
     mine = changed(mine)  # reads the scripts anew
-    assert upgrade.upgrade(*mine, target, confirm=never).at_head
+    assert up(mine, target, confirm=never).at_head
     found = check.check(*mine, target)
     assert found.differences is not None
     assert found.differences.objects == ()
@@ -184,8 +185,8 @@ def test_version_table_without_a_row(project: Project) -> None:
         "CREATE TABLE alembic_version (version_num text)",
     )
     with pytest.raises(ExpectedError, match="holds tables but no revision"):
-        upgrade.upgrade(*project.settings, project.database, confirm=no)
-    upgrade.upgrade(*project.settings, project.database, confirm=yes)
-    upgrade.downgrade(*project.settings, project.database, confirm=yes)
+        up(project.settings, project.database, confirm=no)
+    up(project.settings, project.database, confirm=yes)
+    down(project.settings, project.database, confirm=yes)
     run_sql(project.database, "DROP TABLE b")
-    assert upgrade.upgrade(*project.settings, project.database, confirm=never).after == ("v1",)
+    assert up(project.settings, project.database, confirm=never).after == ("v1",)

@@ -3,20 +3,18 @@
 import dataclasses
 import os
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from io import TextIOWrapper
 from typing import Any
 
 from rich.console import Console
 
-from postgres_database.drafting.matching import Ask
 from postgres_database.errors import ExpectedError
-from postgres_database.running.execution import Step
+from postgres_database.running.listener import Listener, Step
 from postgres_database.server import embedded
 from postgres_database.server.connection import Database
 from postgres_database.server.environment import Environment
 from postgres_database.server.version_table import VersionTable
-from postgres_database.workflows.upgrade import Confirm
 
 # Results are lines of their own length: nothing is wrapped, marked up or highlighted by itself.
 WIDTH = None if sys.stdout.isatty() else 400
@@ -77,56 +75,89 @@ def open_target(
     return database
 
 
-def confirmation(environment: Environment, verb: str, *, yes: bool) -> Confirm:
-    """Return a way to ask on the terminal.
+class Terminal(Listener):
+    """Prints what a command says, and asks on the terminal.
 
-    A protected environment wants the name of its database typed, any other a `y`. Without a
-    terminal nobody can answer: then `--yes` is required.
+    A protected environment wants the name of its database typed, any other a `y`. Without a terminal nobody can
+    answer: then `--yes` is required.
     """
 
-    def confirm(question: str, details: Sequence[str]) -> bool:
+    def __init__(
+        self, environment: Environment, verb: str, *, yes: bool = False, asks: bool = True
+    ) -> None:
+        """Listen to a command.
+
+        Args:
+            environment: Where it works.
+            verb: What was typed, for advice.
+            yes: Whether every question is answered with yes.
+            asks: Whether people are asked to choose: not where the result is for a program.
+        """
+        self._environment = environment
+        self._verb = verb
+        self._yes = yes
+        self._asks = asks
+        self._steps = 0
+
+    def confirm(self, question: str, details: Sequence[str]) -> bool:
+        """Show the details and ask."""
+        environment = self._environment
         for detail in details:
             say(f"  {detail}")
-        if yes:
+        if self._yes:
             return True
-        if not (sys.stdin.isatty() and sys.stdout.isatty()):
+        if not _is_terminal():
             raise ExpectedError(
                 f"confirmation needed to {question}",
                 cause="there is no terminal to ask on"
                 + ("; PROTECTED=1 is set" if environment.protected else ""),
-                hint=f"invoke {verb}{environment.env_option} --yes   (and what else you typed)",
+                hint=f"invoke {self._verb}{environment.env_option} --yes   (and what else you typed)",
             )
         if environment.protected:
             name = environment.target.database if environment.target else embedded.DATABASE
             return _ask(f"{question}?\ntype the name of the database ({name}) to go on: ") == name
-        return _ask(f"{question}? [y/N] ").lower() in {"y", "yes"}
+        return _is_yes(_ask(f"{question}? [y/N] "))
 
-    return confirm
+    def choose(self, question: str) -> bool | None:
+        """Ask yes or no; None without a terminal."""
+        return _is_yes(_ask(f"{question} [y/N] ")) if self._asks and _is_terminal() else None
 
-
-def offer(environment: Environment, *, yes: bool) -> Confirm:
-    """Return a way to ask whether what is shown may be done; without a terminal and `yes` it is not done."""
-    if yes or asking():
-        return confirmation(environment, "init", yes=yes)
-
-    def decline(_question: str, details: Sequence[str]) -> bool:
+    def offer(self, question: str, details: Sequence[str]) -> bool:
+        """Show the details and ask; without a terminal and `--yes` it is not done."""
+        if self._yes or _is_terminal():
+            return self.confirm(question, details)
         for detail in details:
             say(f"  {detail}")
         return False
 
-    return decline
+    def words(self, question: str) -> str:
+        """Ask for words; nothing without a terminal."""
+        return _ask(question) if _is_terminal() else ""
+
+    def step(self, step: Step) -> None:
+        """Print a line for a revision that is done."""
+        self._steps += 1
+        say(f"  {self._steps}  {step.revision}  {step.seconds:.2f} s")
+
+    def wait(self, who: str) -> None:
+        """Say for what is waited."""
+        ERR.print(f"waiting for {who} …", style="dim")
+
+    def progress(self, text: str) -> None:
+        """Say how far something is."""
+        ERR.print(f"     {text}", style="dim")
+
+    def note(self, text: str) -> None:
+        """Say what could not be looked at."""
+        ERR.print(f"note: {text}", style="yellow")
 
 
-def asking_words() -> Callable[[str], str] | None:
-    """Return a way to ask for words on the terminal; None without one."""
-    return _ask if asking() else None
+def _is_terminal() -> bool:
+    return sys.stdin.isatty() and sys.stdout.isatty()
 
 
-def asking() -> Ask | None:
-    """Return a way to ask yes or no on the terminal; None without one."""
-    if not (sys.stdin.isatty() and sys.stdout.isatty()):
-        return None
-    return lambda question: _ask(f"{question} [y/N] ").lower() in {"y", "yes"}
+def _is_yes(answer: str) -> bool:
+    return answer.lower() in {"y", "yes"}
 
 
 def _ask(question: str) -> str:
@@ -136,30 +167,3 @@ def _ask(question: str) -> str:
     except EOFError:
         say()
         return ""
-
-
-class Progress:
-    """Prints a line for every revision that is done."""
-
-    def __init__(self) -> None:
-        self._count = 0
-
-    def __call__(self, step: Step) -> None:
-        """Print the line."""
-        self._count += 1
-        say(f"  {self._count}  {step.revision}  {step.seconds:.2f} s")
-
-
-def show_waiting(who: str) -> None:
-    """Say for what is waited."""
-    ERR.print(f"waiting for {who} …", style="dim")
-
-
-def show_progress(text: str) -> None:
-    """Say how far something is."""
-    ERR.print(f"     {text}", style="dim")
-
-
-def show_note(text: str) -> None:
-    """Say what could not be looked at."""
-    ERR.print(f"note: {text}", style="yellow")

@@ -18,9 +18,10 @@ from postgres_database.drafting.renames import Rename, one_by_one
 from postgres_database.errors import ExpectedError
 from postgres_database.history import project_models
 from postgres_database.history.project_models import Models
+from postgres_database.running.listener import SILENT
 from postgres_database.schema.catalog import Catalog, Column, Name, Table, place
 
-Ask = Callable[[str], bool]
+Choose = Callable[[str], bool | None]
 
 LIKELY = 0.5
 """A pair of this score is asked about."""
@@ -37,8 +38,8 @@ class Wishes:
     """Whether everything else was dropped and added."""
     hints: Mapping[tuple[Name, str], str] = field(default_factory=dict)
     """What the models say: the old name by table and column; the column is empty for the table's own."""
-    ask: Ask | None = None
-    """None where nobody can answer."""
+    choose: Choose = SILENT.choose
+    """Answers a question, with None where nobody can."""
     drop_adopted: bool = False
     """Whether tables that an adopted database brought may be dropped without a question."""
 
@@ -248,10 +249,10 @@ class _Finder:
     def _confirmed(self, rename: Rename) -> bool:
         if self.wishes.none:
             return False
-        if self.wishes.ask is None:
+        answer = self.wishes.choose(rename.question)
+        if answer is None:
             self.undecided.append(rename)
-            return False
-        return self.wishes.ask(rename.question)
+        return bool(answer)
 
     def _flag(self, rename: Rename) -> str:
         """Return the flag that means this rename."""

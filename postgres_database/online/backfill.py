@@ -189,7 +189,9 @@ class _Run:
             self._tell_progress(before)
             self._wait_for_replicas()
         seconds = time.monotonic() - self.started
-        self.session.report(f"{self.work.sql}: {self.changed:,} rows changed in {seconds:.1f} s")
+        self.session.listener.progress(
+            f"{self.work.sql}: {self.changed:,} rows changed in {seconds:.1f} s"
+        )
         return self.changed
 
     def _batch(self, place: Sequence[str] | None) -> tuple[Sequence[str] | None, float, bool, bool]:
@@ -256,7 +258,7 @@ class _Run:
                 raise error
             if self.size == 1:
                 self.patience *= 2
-                self.session.tell(
+                self.session.listener.wait(
                     f"a single row of {self.work.sql}, which takes more than {limit:.1f} s"
                 )
         self.size = max(1, self.size // 2)
@@ -264,7 +266,7 @@ class _Run:
     def _tell_blocker(self, pause: float) -> None:
         if pause >= LONGEST_PAUSE and time.monotonic() - self.told > TOLD_EVERY:
             self.told = time.monotonic()
-            self.session.tell(
+            self.session.listener.wait(
                 f"a row of {self.work.sql} that somebody keeps; {self.changed:,} rows are done"
             )
 
@@ -279,7 +281,7 @@ class _Run:
             left = (self.expected - self.passed) / max(rate, 0.1)
             share = 100 * self.passed / self.expected
             text += f", {share:.0f} % of about {self.expected:,}, {left:,.0f} s left"
-        self.session.report(text)
+        self.session.listener.progress(text)
 
     def _wait_for_replicas(self) -> None:
         """Pause while a replica does not follow."""
@@ -290,6 +292,8 @@ class _Run:
             if distance < DISTANCE and (lag < LAG or distance < DISTANCE // 64):
                 return
             if not told:
-                self.session.tell(f"a replica that is {lag:.0f} s and {distance >> 20:,} MB behind")
+                self.session.listener.wait(
+                    f"a replica that is {lag:.0f} s and {distance >> 20:,} MB behind"
+                )
                 told = True
             time.sleep(LOOKED_EVERY)

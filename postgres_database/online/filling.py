@@ -13,7 +13,8 @@ from postgres_database.online import backfill
 from postgres_database.online.backfill import Backfill
 from postgres_database.online.steps import is_outside
 from postgres_database.running.autocommit import Autocommit
-from postgres_database.running.journal import JOURNAL, Journal
+from postgres_database.running.context import of as context_of
+from postgres_database.running.journal import Journal
 
 
 def register() -> None:
@@ -53,7 +54,7 @@ def _fill(on: Operations, operation: FillColumns) -> None:
     if context.as_sql:
         context.impl.static_output(f"{sql};\n")
         return
-    journal: Journal | None = on.get_bind().info.get(JOURNAL)
+    journal = context_of(on.get_bind()).journal
     if journal and journal.take(sql):
         return
     with nullcontext() if is_outside(on.get_bind()) else context.autocommit_block():

@@ -26,7 +26,8 @@ from postgres_database.history.operations import ExecuteFile, Online, RunSql
 from postgres_database.online import forms, safe_forms
 from postgres_database.running import guard
 from postgres_database.running.autocommit import Autocommit
-from postgres_database.running.journal import JOURNAL, Journal
+from postgres_database.running.context import of as context_of
+from postgres_database.running.journal import Journal
 from postgres_database.sql.tokens import statements
 
 IMPLEMENTATIONS: dict[type[MigrateOperation], Any] = {
@@ -79,7 +80,7 @@ def _step(implementation: Any, on: Any, operation: MigrateOperation) -> Any:
                 context.impl.static_output(f"{each};\n")
         return None
     connection = on.get_bind()
-    journal: Journal | None = connection.info.get(JOURNAL)
+    journal = context_of(connection).journal
     outside = is_outside(connection)
     if not outside and not (journal and journal.resumable):
         return run()

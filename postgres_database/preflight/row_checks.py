@@ -1,7 +1,7 @@
 """Whether the rows of a target stand in the way of pending scripts: asked, read-only."""
 
 import re
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import closing, contextmanager
 from dataclasses import dataclass, replace
 from functools import cached_property
@@ -17,6 +17,7 @@ from postgres_database.preflight.preview import Printed
 from postgres_database.preflight.requirements import Demand, Reading, names, texts
 from postgres_database.preflight.row_queries import Rows
 from postgres_database.preflight.trusted import strangers
+from postgres_database.running.listener import Listener
 from postgres_database.server.connection import Database, cancelled_by_ctrl_c
 from postgres_database.server.transactions import asked, found
 from postgres_database.sql import rules
@@ -52,16 +53,13 @@ class UntrustedError(Exception):
     """A query may call what is not to be trusted."""
 
 
-OnNote = Callable[[str], None]
-
-
-def obstacles(database: Database, steps: Iterable[Printed], on_note: OnNote) -> list[Obstacle]:
+def obstacles(database: Database, steps: Iterable[Printed], listener: Listener) -> list[Obstacle]:
     """Return what of the rows of a target stands in the way of revisions.
 
     Args:
         database: The target.
         steps: What the revisions run.
-        on_note: Told what could not be asked, and why.
+        listener: Hears what could not be asked, and why.
     """
     reading = Reading()
     asked = [(step.revision, reading.read(step.statements)[0]) for step in steps]
@@ -72,7 +70,7 @@ def obstacles(database: Database, steps: Iterable[Printed], on_note: OnNote) -> 
             obstacle
             for revision, demands in asked
             for demand in demands
-            for obstacle in look.at(revision, demand, on_note)
+            for obstacle in look.at(revision, demand, listener)
         )
         return [*dict.fromkeys(found)]
 
@@ -165,17 +163,19 @@ class Look:
             raise
         self.run("RELEASE SAVEPOINT look")
 
-    def at(self, revision: Revision, demand: Demand, on_note: OnNote) -> list[Obstacle]:
+    def at(self, revision: Revision, demand: Demand, listener: Listener) -> list[Obstacle]:
         """Ask for the rows that stand in the way of a demand; not if it is not certain that they will."""
         try:
             with self.trying():
                 return [*self._at(revision, demand)]
         except UntrustedError as error:
-            on_note(f"rows of {demand.table} are not checked for revision {revision.id}: {error}")
+            listener.note(
+                f"rows of {demand.table} are not checked for revision {revision.id}: {error}"
+            )
             return []
         except psycopg2.Error as error:
             if error.pgcode not in NOT_THERE:
-                on_note(
+                listener.note(
                     f"not known whether rows of {demand.table} stand in the way of revision {revision.id}:"
                     f" {self.why(error)}"
                 )

@@ -1,25 +1,17 @@
 """The connection of a script while each of its statements commits by itself."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from typing import Any
 
 import psycopg2
 import sqlalchemy as sa
 
-from postgres_database.running import waiting
+from postgres_database.running import context, waiting
 from postgres_database.server.transactions import LIMITS, SAFELY, found
 
 TRANSACTION_TIMEOUT = 170000
 """The version since which there is a limit of that name."""
-TELL = "postgres_database.tell"
-"""Where the information of a connection has what tells people for whom is waited."""
-
-REPORT = "postgres_database.report"
-"""The same for what tells people how far something is."""
-
-BETWEEN = "postgres_database.between"
-"""The same for what looks at the database before each statement that commits by itself."""
 
 
 class Autocommit:
@@ -30,9 +22,9 @@ class Autocommit:
         driver: Any = connection.connection.driver_connection
         self.driver = driver
         self.version: int = driver.server_version
-        self.tell: Callable[[str], None] = connection.info.get(TELL, lambda _: None)
-        self.report: Callable[[str], None] = connection.info.get(REPORT, lambda _: None)
-        self._between: Callable[[], None] = connection.info.get(BETWEEN, lambda: None)
+        run = context.of(connection)
+        self.listener = run.listener
+        self._between = run.between
         self._limits: list[str] = connection.info.get(LIMITS, [])
 
     def rows(self, sql: str, *values: object) -> list[tuple[Any, ...]]:
@@ -80,7 +72,7 @@ class Autocommit:
         """
         with self.unlimited() as cursor:
             if older := waiting.older(cursor):
-                self.tell(f"{' '.join(sql.split()[:4])} …, which needs the end of {older}")
+                self.listener.wait(f"{' '.join(sql.split()[:4])} …, which needs the end of {older}")
             cursor.execute(sql)
 
     @contextmanager

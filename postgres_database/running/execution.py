@@ -3,7 +3,6 @@
 import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
-from dataclasses import dataclass
 from typing import Any
 
 import sqlalchemy as sa
@@ -14,24 +13,13 @@ from postgres_database.history import graph, script_errors
 from postgres_database.history.graph import History, Revision
 from postgres_database.history.project import Project
 from postgres_database.history.project_models import Deferred
-from postgres_database.running import unfinished
-from postgres_database.running.autocommit import REPORT
+from postgres_database.running import context, unfinished
 from postgres_database.running.guard import Guard
-from postgres_database.running.journal import DONE, JOURNAL, Journal
+from postgres_database.running.journal import DONE, Journal
+from postgres_database.running.listener import Listener, Step
 from postgres_database.running.session import Session
 from postgres_database.server.connection import Database
 from postgres_database.server.transactions import scripts
-
-
-@dataclass(frozen=True)
-class Step:
-    """A revision that was run."""
-
-    revision: Revision
-    seconds: float
-
-
-OnStep = Callable[[Step], None]
 
 
 def adjacent(scripts: History, current: Iterable[str]) -> tuple[list[str], list[str]]:
@@ -54,7 +42,7 @@ class Running:
         *,
         verb: str,
         plan: Sequence[Revision],
-        on_step: OnStep,
+        listener: Listener,
     ) -> None:
         """Begin with nothing done.
 
@@ -65,7 +53,7 @@ class Running:
             journal: The log of the database, if it has one.
             verb: `upgrade` or `downgrade`.
             plan: The scripts, in order.
-            on_step: Called after each.
+            listener: Hears of each that is done.
         """
         self._project = project
         self._directory = project.scripts
@@ -75,7 +63,7 @@ class Running:
         self._verb = verb
         self._up = verb == "upgrade"
         self._plan = plan
-        self._on_step = on_step
+        self._listener = listener
         self._unfinished = unfinished.find(connection)
         self._begun: Revision | None = None
         self._uncommitted: list[Step] = []
@@ -108,18 +96,16 @@ class Running:
             beside, online = adjacent(scripts, applied), self.left[0].online
             note = self._journal.begin(self.left[0].id, self._verb, beside, resumable=online)
             if note:
-                self._connection.info.get(REPORT, lambda _: None)(
-                    f"revision {self.left[0]}: {note}"
-                )
+                self._listener.progress(f"revision {self.left[0]}: {note}")
         self._started = time.monotonic()
         self._begun = self.left[0] if self.left else None
         return bool(self.left)
 
-    def step(self, _heads: object, context: MigrationContext) -> Iterator[RevisionStep]:
+    def step(self, _heads: object, alembic: MigrationContext) -> Iterator[RevisionStep]:
         """Yield what Alembic is to run: one revision, so that it is committed with its stamp, whatever env.py says."""
         if not (isinstance(self.models, Deferred) and self.models.asked):
-            self.models = context.opts.get("target_metadata")
-        context.on_version_apply_callbacks = (*context.on_version_apply_callbacks, self.applied)
+            self.models = alembic.opts.get("target_metadata")
+        alembic.on_version_apply_callbacks = (*alembic.on_version_apply_callbacks, self.applied)
         script = self._directory.get_revision(self.left[0].id)
         self.session.keep()
         step = RevisionStep(self._directory.revision_map, script, self._up)
@@ -168,7 +154,7 @@ class Running:
         while self._uncommitted:
             step = self._uncommitted.pop(0)
             self.left.remove(step.revision)
-            self._on_step(step)
+            self._listener.step(step)
 
     @contextmanager
     def listening(self) -> Iterator[None]:
@@ -184,10 +170,11 @@ class Running:
             for name, hook in hooks.items():
                 sa.event.listen(connection, name, hook)
                 stack.callback(sa.event.remove, connection, name, hook)
-            connection.info[JOURNAL] = log
+            run = context.of(connection)
+            run.journal = log
             try:
                 yield
             finally:
+                run.journal = None
                 if not connection.closed:  # by env.py
                     self.session.close()
-                    connection.info.pop(JOURNAL, None)  # a connection that was lost has none

@@ -20,12 +20,10 @@ import psycopg2
 import sqlalchemy as sa
 
 from postgres_database import __version__
-from postgres_database.running import identity
+from postgres_database.schema import identity
 from postgres_database.server.connection import Database, identifier
 from postgres_database.server.transactions import SAFELY, usual_path
 
-JOURNAL = "postgres_database.journal"
-"""Where the information of a connection has the journal, while scripts run."""
 RUNNING, DONE, FAILED, INTERRUPTED = "running", "done", "failed", "interrupted"
 FORBIDDEN = ("42501", "3F000", "25006")
 """SQLSTATE of a missing privilege, a missing schema, and a database that only lets itself be read."""

@@ -6,7 +6,7 @@ CONCURRENTLY, which waits for all others (PostgreSQL manual, CREATE INDEX, "Buil
 """
 
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 
 import psycopg2
@@ -14,6 +14,7 @@ import sqlalchemy as sa
 from sqlalchemy.exc import DBAPIError, SQLAlchemyError
 
 from postgres_database.errors import ExpectedError
+from postgres_database.running.listener import Listener
 from postgres_database.server import pooler
 from postgres_database.server.connection import Database
 from postgres_database.server.environment import milliseconds
@@ -64,7 +65,7 @@ def limit(text: str) -> float | None:
 def taken(
     database: Database,
     connection: sa.Connection,
-    on_wait: Callable[[str], None],
+    listener: Listener,
     wait: float | None,
 ) -> Iterator[None]:
     """Wait until nobody else changes this database by this history, and keep others out.
@@ -72,7 +73,7 @@ def taken(
     Args:
         database: Which.
         connection: The one that will work.
-        on_wait: Told who that is if there is somebody to wait for, once for each.
+        listener: Hears who that is if there is somebody to wait for, once for each.
         wait: How many seconds to wait at most; None: for ever.
 
     Raises:
@@ -84,7 +85,7 @@ def taken(
             connection.exec_driver_sql(statement)
     with connection.begin():
         key = {"schema": database.version_schema(connection), "name": database.versions.name}
-    _take(database, connection, key, on_wait, wait)
+    _take(database, connection, key, listener, wait)
     try:
         yield
     finally:
@@ -99,7 +100,7 @@ def _take(
     database: Database,
     connection: sa.Connection,
     key: dict[str, str | None],
-    on_wait: Callable[[str], None],
+    listener: Listener,
     wait: float | None,
 ) -> None:
     started = time.monotonic()
@@ -116,6 +117,6 @@ def _take(
                 hint=f"invoke status{database.env_option}   (and the same command again, or with a longer --wait)",
             )
         if who != told:
-            on_wait(f"another command: {who}")
+            listener.wait(f"another command: {who}")
             told = who
         time.sleep(POLLED)

@@ -20,8 +20,9 @@ from postgres_database.history.env_script import EnvScript
 from postgres_database.history.graph import Revision
 from postgres_database.history.project import Project
 from postgres_database.running import failures, journal, lock, stamped
-from postgres_database.running.execution import OnStep, Running
+from postgres_database.running.execution import Running
 from postgres_database.running.journal import FAILED, INTERRUPTED, Journal
+from postgres_database.running.listener import SILENT, Listener
 from postgres_database.server import transactions
 from postgres_database.server.connection import Database, cancelled_by_ctrl_c, identifier
 
@@ -58,20 +59,13 @@ class Runner:
         with self.connection.begin():
             return stamped.read(self.database, self.connection)
 
-    def upgrade(self, plan: Sequence[Revision], on_step: OnStep = lambda _: None) -> object:
-        """Run the upgrades of `plan`, each in a transaction of its own together with its stamp.
+    def upgrade(self, plan: Sequence[Revision], listener: Listener = SILENT) -> object:
+        """Run the upgrades of `plan`; see `run`."""
+        return self.run("upgrade", plan, listener)
 
-        Returns:
-            Alembic's `target_metadata`, as env.py gave it to them; see `running.Running.models`.
-
-        Raises:
-            ExpectedError: A revision failed and was rolled back; those before it stay.
-        """
-        return self._run("upgrade", plan, on_step)
-
-    def downgrade(self, plan: Sequence[Revision], on_step: OnStep = lambda _: None) -> None:
-        """Run the downgrades of `plan`; otherwise like `upgrade`."""
-        self._run("downgrade", plan, on_step)
+    def downgrade(self, plan: Sequence[Revision], listener: Listener = SILENT) -> object:
+        """Run the downgrades of `plan`; see `run`."""
+        return self.run("downgrade", plan, listener)
 
     def stamp(self, targets: Sequence[str], *, purge: bool = False) -> None:
         """Write revisions into the version table, in one transaction, and run nothing.
@@ -115,53 +109,63 @@ class Runner:
                 " RESET default_transaction_read_only)",
             )
 
-    def alone(
-        self, on_wait: Callable[[str], None], wait: float | None = None
-    ) -> AbstractContextManager[None]:
-        """Wait until nobody else changes this database by this history, and keep others out; see `turn.taken`."""
-        return lock.taken(self.database, self.connection, on_wait, wait)
+    def alone(self, listener: Listener, wait: float | None = None) -> AbstractContextManager[None]:
+        """Wait until nobody else changes this database by this history, and keep others out; see `lock.taken`."""
+        return lock.taken(self.database, self.connection, listener, wait)
 
-    def _run(self, verb: str, plan: Sequence[Revision], on_step: OnStep) -> object:
-        """Run the scripts of a plan; what is committed is told, and what failed says where it stopped."""
-        run = Running(
+    def run(self, verb: str, plan: Sequence[Revision], listener: Listener) -> object:
+        """Run scripts, each in a transaction of its own together with its stamp.
+
+        Args:
+            verb: `upgrade` or `downgrade`.
+            plan: The scripts, in order.
+            listener: Hears of each that is done.
+
+        Returns:
+            Alembic's `target_metadata`, as env.py gave it to them; see `execution.Running.models`.
+
+        Raises:
+            ExpectedError: A revision failed and was rolled back; those before it stay.
+        """
+        running = Running(
             self.project,
             self.database,
             self.connection,
             self.log,
             verb=verb,
             plan=plan,
-            on_step=on_step,
+            listener=listener,
         )
         with self.connection.begin():
             options = stamped.ready(self.database, self.connection)
         try:
-            with run.listening(), cancelled_by_ctrl_c(self.connection):
-                while run.begin(self.current()):
+            with running.listening(), cancelled_by_ctrl_c(self.connection):
+                while running.begin(self.current()):
                     env_script.run(
-                        self.project, self.database, self.connection, run.step, **options
+                        self.project, self.database, self.connection, running.step, **options
                     )
-                    run.end()
+                    running.end()
         except ExpectedError as error:
-            self._log(FAILED, run)
-            if run.guard.ended:
-                raise failures.ended(self.database, verb, run.left[0], error.cause) from error
+            self._log(FAILED, running)
+            if running.guard.ended:
+                raise failures.ended(self.database, verb, running.left[0], error.cause) from error
             raise
         except Exception as error:
-            self._log(FAILED, run)
-            if run.guard.lost and not self.connection.closed:
-                raise failures.lost(self.database, error, verb, run.left[0]) from error
+            self._log(FAILED, running)
+            if running.guard.lost and not self.connection.closed:
+                raise failures.lost(self.database, error, verb, running.left[0]) from error
             failure = failures.failure(
-                self.project, self.database, error, verb, self._stopped(verb, run.left[0])
+                self.project, self.database, error, verb, self._stopped(verb, running.left[0])
             )
-            if run.guard.ended:
-                raise failures.ended(self.database, verb, run.left[0], failure.cause) from error
+            if running.guard.ended:
+                raise failures.ended(self.database, verb, running.left[0], failure.cause) from error
             if failures.code(error) in BLOCKED:
-                raise BlockedError(run.left[0], failure) from error
+                raise BlockedError(running.left[0], failure) from error
             raise failure from error
         except BaseException:
-            self._log(INTERRUPTED, run)
+            self._log(INTERRUPTED, running)
             raise
-        return run.models
+        return running.models
 
     def _log(self, outcome: str, run: Running) -> None:
         """Bring the session back to what it was before a script failed, and write that down."""

@@ -10,6 +10,7 @@ comparison of both.
     disclosures  secrets that users wrote into functions, views, defaults and comments, by object; pure
     dump         pg_dump: a database → text without secrets, and text → a database
     catalog      what the server says of tables, types and sequences, as plain values
+    identity     tables and columns by their numbers in the catalog: what a step of a script was done to
     snapshot     a dump → objects → canonical text; the difference of two
     comparison   models against history: which objects differ, and which are the models' business
     respelling   one thing in two spellings: compared by restored copies

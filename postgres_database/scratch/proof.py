@@ -6,8 +6,7 @@ from dataclasses import dataclass, replace
 from postgres_database.errors import ExpectedError
 from postgres_database.history.graph import History
 from postgres_database.history.project import Project
-from postgres_database.running import runner
-from postgres_database.running.autocommit import BETWEEN
+from postgres_database.running import context, runner
 from postgres_database.schema import catalog, comparison
 from postgres_database.schema.catalog import Catalog
 from postgres_database.schema.comparison import Frame, Side
@@ -180,7 +179,7 @@ class Prover:
         plan = (scripts[leg.revision],)
         try:
             with runner.open_runner(self.project, states.database) as run:
-                run.connection.info[BETWEEN] = states.look
+                context.of(run.connection).between = states.look
                 if verb == "upgrade":
                     run.upgrade(plan)
                 else:

@@ -11,6 +11,7 @@ from postgres_database.errors import ExpectedError
 from postgres_database.history import script_files, staged
 from postgres_database.history.project import Project
 from postgres_database.running import runner
+from postgres_database.running.listener import Listener
 from postgres_database.schema import comparison, disclosures, dump, masks, snapshot
 from postgres_database.schema.catalog import DEFAULT_SCHEMA
 from postgres_database.schema.comparison import Frame
@@ -22,7 +23,6 @@ from postgres_database.server.connection import Database, identifier
 from postgres_database.server.environment import Environment
 from postgres_database.sql.tokens import stable
 from postgres_database.workflows import drift, strangers
-from postgres_database.workflows.upgrade import Confirm, ask
 
 UPGRADE = 'op.execute_file(__file__.removesuffix(".py") + ".sql")'
 DOWNGRADE = """op.refuse(
@@ -81,13 +81,13 @@ class Adoption:
         self._database = database
         self._reader = database.read_only()
 
-    def adopt(self, message: str, confirm: Confirm) -> Adopted:
+    def adopt(self, message: str, listener: Listener) -> Adopted:
         """Write, prove, stamp."""
         dumped = dump.dump(self._reader, self._project.scope)
         if secrets := disclosures.found(dumped):
             lines = [f"look at   {line}" for line in secrets]
             where = "migration/, for everyone who reads the repository"
-            ask(confirm, f"write what may be a secret into {where}", lines)
+            listener.require(f"write what may be a secret into {where}", lines)
         with databases.session(self._staged, self._environment) as session:
             roles, tablespaces = drift.provide(self._reader, session)
             bootstrap = _server(self._reader)[2]  # no catalog tells where this role is named
@@ -102,7 +102,7 @@ class Adoption:
         revision = scripts[scripts.head]
         if self._environment.protected:
             what = f"{revision}  (runs nothing; writes the table {self._database.versions.name})"
-            ask(confirm, f"stamp {self._database.dsn}", [what])
+            listener.require(f"stamp {self._database.dsn}", [what])
         if dump.dump(self._reader, self._project.scope) != dumped:
             raise ExpectedError(
                 f"the schema of {self._database.dsn} changed while it was adopted; nothing was written",

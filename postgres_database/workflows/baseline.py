@@ -10,6 +10,7 @@ from postgres_database.history import script_files
 from postgres_database.history.graph import History
 from postgres_database.history.project import Project
 from postgres_database.running import runner, stamped
+from postgres_database.running.listener import SILENT, Listener
 from postgres_database.running.missing_scripts import origin
 from postgres_database.running.runner import Runner
 from postgres_database.schema import snapshot
@@ -21,7 +22,6 @@ from postgres_database.server.environment import Environment
 from postgres_database.workflows import drift, strangers
 from postgres_database.workflows.adoption import Adoption
 from postgres_database.workflows.locate import Place, locate
-from postgres_database.workflows.upgrade import Confirm, OnWait, ask
 
 # Whether the version table is there, and its schema; and whether it may be written or made.
 ALLOWED = sa.text("""
@@ -55,16 +55,15 @@ class BaselineResult:
     """Objects that the models say differently; None if that was not asked, or cannot be told."""
 
 
-def baseline(  # noqa: PLR0913, PLR0917
+def baseline(  # noqa: PLR0913
     project: Project,
     environment: Environment,
     database: Database,
     message: str,
-    confirm: Confirm,
-    on_wait: OnWait = lambda _: None,
-    wait: float | None = None,
     *,
+    wait: float | None = None,
     with_models: bool = False,
+    listener: Listener = SILENT,
 ) -> BaselineResult:
     """Write the target's schema as the first revision, prove it, and stamp the target with it.
 
@@ -77,9 +76,8 @@ def baseline(  # noqa: PLR0913, PLR0917
         environment: Where the scratch server is, and whether it is protected.
         database: The target; it is only read until the stamp.
         message: What the revision is called.
-        confirm: Asked before the stamp if the environment is protected, two revisions are possible, or the target
+        listener: Asked before the stamp if the environment is protected, two revisions are possible, or the target
             is stamped with another one.
-        on_wait: Called once if another command must be waited for: with who that is.
         wait: How many seconds to wait at most for another command; None: for ever.
         with_models: Refuse models that know no table of the target.
 
@@ -90,9 +88,9 @@ def baseline(  # noqa: PLR0913, PLR0917
     with runner.open_runner(project, database) as writer:
         writer.require_writable()
     with (
-        script_files.staging(project, on_wait, wait) as staged,
+        script_files.staging(project, listener.wait, wait) as staged,
         runner.open_runner(project, reader) as run,
-        run.alone(on_wait, wait),
+        run.alone(listener, wait),
     ):
         _require_place(run, database)
         revisions, scripts = run.current(), project.history
@@ -100,8 +98,8 @@ def baseline(  # noqa: PLR0913, PLR0917
         if with_models:
             strangers.require_same(project, database)
         if scripts.revisions:
-            return _find(project, environment, database, revisions, scripts, confirm)
-        adopted = Adoption(project, environment, database, staged).adopt(message, confirm)
+            return _find(project, environment, database, revisions, scripts, listener)
+        adopted = Adoption(project, environment, database, staged).adopt(message, listener)
         return BaselineResult(**vars(adopted))
 
 
@@ -168,7 +166,7 @@ def _find(  # noqa: PLR0913, PLR0917
     database: Database,
     stamped: tuple[str, ...],
     scripts: History,
-    confirm: Confirm,
+    listener: Listener,
 ) -> BaselineResult:
     """Tell which revision of the history the target is; stamp it if it is stamped with no other or a wrong one."""
     with databases.session(project, environment) as session:
@@ -203,9 +201,9 @@ def _find(  # noqa: PLR0913, PLR0917
         hint = (
             f"  say no and invoke stamp{environment.env_option} --target …, if it was not done yet"
         )
-        ask(confirm, f"stamp {database.dsn} as {where}", [*lines, hint])
+        listener.require(f"stamp {database.dsn} as {where}", [*lines, hint])
     elif environment.protected or stamped:
-        ask(confirm, f"stamp {database.dsn} as {where}", newest)
+        listener.require(f"stamp {database.dsn} as {where}", newest)
     with runner.open_runner(project, database) as run:
         run.stamp(place.state or ("base",), purge=bool(stamped))
     return found

@@ -184,7 +184,7 @@ def _repair(
     copy: Database, project: Project, frame: Frame, found: Mapping[Key, Difference]
 ) -> _Repair:
     """Bring a copy of the database back; what may have been renamed is named as before, so that its rows stay."""
-    wishes = Wishes(ask=lambda _: True)
+    wishes = Wishes(choose=lambda _: True)
     goal = frame.models
     renamed = _done(copy, matching.find(frame.before.catalog, goal.catalog, wishes))
     if renamed:

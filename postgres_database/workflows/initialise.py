@@ -1,7 +1,7 @@
 """Set up a project: what is missing of its files, and nothing else; or start a history of its own."""
 
 import os
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -9,10 +9,10 @@ from postgres_database.errors import ExpectedError
 from postgres_database.history import env_script
 from postgres_database.history import project as projects
 from postgres_database.history.env_text import Option
+from postgres_database.running.listener import Listener
 from postgres_database.server.environment import METADATA
 from postgres_database.workflows import project_files
 from postgres_database.workflows.project_files import EnvFile, File
-from postgres_database.workflows.upgrade import Confirm
 
 NEW = Path("migration")
 """Where the scripts of a new project are."""
@@ -36,22 +36,13 @@ class InitResult:
     """What an env.py of somebody else asks of Alembic."""
 
 
-def init(  # noqa: PLR0913 - the three ways to ask are the terminal's
-    root: Path,
-    confirm: Confirm,
-    agree: Confirm,
-    ask: Callable[[str], str] | None = None,
-    *,
-    models: str = "",
-    fresh: bool = False,
-) -> InitResult:
+def init(root: Path, listener: Listener, *, models: str = "", fresh: bool = False) -> InitResult:
     """Write what is missing of a project; touches no database.
 
     Args:
         root: The project.
-        confirm: Asked before scripts are removed.
-        agree: Asked before a file is changed that is there, with the difference; a no leaves it.
-        ask: Asks whose models these are; None without a terminal.
+        listener: Asked before scripts are removed, before a file is changed that is there, with the difference (a no
+            leaves it), and whose models these are.
         models: Whose models these are, as package.module:name.
         fresh: Remove all scripts, so that the history starts anew.
 
@@ -65,10 +56,10 @@ def init(  # noqa: PLR0913 - the three ways to ask are the terminal's
     if (root / migration / "env.py").exists():
         env = project_files.env_file(root, migration, paths)
     if is_new or not project_files.names_models(root):
-        models = _models(models or (env.models if env else ""), ask, is_new=is_new)
+        models = _models(models or (env.models if env else ""), listener, is_new=is_new)
     missing = [*project_files.missing(root, migration, models)]
     changes = _changes(root, models, env, missing)
-    removed = _scripts(root, root / versions, confirm) if fresh else ()
+    removed = _scripts(root, root / versions, listener) if fresh else ()
     for file in missing:
         _write(root, file)
     if not (root / versions).exists():
@@ -76,7 +67,7 @@ def init(  # noqa: PLR0913 - the three ways to ask are the terminal's
         (root / versions / ".gitkeep").touch()
     for path in removed:
         path.unlink()
-    written = [file for file in changes if agree(f"change {file.path}", file.diff)]
+    written = [file for file in changes if listener.offer(f"change {file.path}", file.diff)]
     for file in written:
         _write(root, file)
     return InitResult(
@@ -110,9 +101,11 @@ def _folders(root: Path) -> tuple[Path, Path, list[str]]:
     return migration, versions, config.get_prepend_sys_paths_list() or []
 
 
-def _models(models: str, ask: Callable[[str], str] | None, *, is_new: bool) -> str:
-    if not models and ask:
-        models = ask("whose models are these (package.module:name, such as shop.models:Base)? ")
+def _models(models: str, listener: Listener, *, is_new: bool) -> str:
+    if not models:
+        models = listener.words(
+            "whose models are these (package.module:name, such as shop.models:Base)? "
+        )
     if (models or is_new) and not METADATA.fullmatch(models):
         raise ExpectedError(
             "it is not known whose models these are; nothing was written",
@@ -146,9 +139,9 @@ def _by_hand(root: Path, models: str, env: EnvFile | None) -> Iterator[str]:
         )
 
 
-def _scripts(root: Path, versions: Path, confirm: Confirm) -> tuple[Path, ...]:
+def _scripts(root: Path, versions: Path, listener: Listener) -> tuple[Path, ...]:
     scripts = tuple(sorted(path for pattern in SCRIPTS for path in versions.glob(pattern)))
-    if scripts and not confirm(
+    if scripts and not listener.confirm(
         "remove the whole history of this repository (databases stay as they are)",
         [os.path.relpath(path, root) for path in scripts],
     ):

@@ -8,7 +8,7 @@ from postgres_database.history import graph
 from postgres_database.history.graph import History, Revision
 from postgres_database.history.project import Project
 from postgres_database.running import runner
-from postgres_database.running.execution import Step
+from postgres_database.running.listener import Listener, Step
 from postgres_database.schema import catalog, snapshot
 from postgres_database.schema.catalog import Catalog
 from postgres_database.scratch.databases import Scratch
@@ -91,11 +91,12 @@ def _replayed(project: Project, session: Scratch) -> list[Catalog]:
     database = session.empty()
     found = [catalog.take(database)]
 
-    def look(_step: Step) -> None:
-        found.append(catalog.take(database))
+    class Look(Listener):
+        def step(self, step: Step) -> None:  # noqa: ARG002
+            found.append(catalog.take(database))
 
     with runner.open_runner(project, database) as run:
-        run.upgrade(project.history.revisions, look)
+        run.upgrade(project.history.revisions, Look())
     return found
 
 

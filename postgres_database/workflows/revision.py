@@ -1,6 +1,6 @@
 """Write the next script from the models, and prove it on scratch databases that hold rows."""
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, fields, replace
 from pathlib import Path
 from typing import Any
@@ -9,7 +9,7 @@ from alembic.script import Script
 
 from postgres_database.drafting import matching, renames, stages
 from postgres_database.drafting.draft import draft
-from postgres_database.drafting.matching import Ask, Wishes
+from postgres_database.drafting.matching import Wishes
 from postgres_database.drafting.renames import Rename
 from postgres_database.drafting.stages import Origin, Stage, Stages
 from postgres_database.drafting.trial import render
@@ -20,6 +20,7 @@ from postgres_database.history.operations import Refuse, imports
 from postgres_database.history.project import Project
 from postgres_database.history.project_models import Models
 from postgres_database.running import runner
+from postgres_database.running.listener import SILENT, Listener
 from postgres_database.schema import catalog, comparison
 from postgres_database.schema.comparison import Frame
 from postgres_database.schema.respelling import respell
@@ -91,8 +92,7 @@ def revision(  # noqa: PLR0913 - each is an option
     rename: Sequence[str] = (),
     no_renames: bool = False,
     drop_adopted: bool = False,
-    ask: Ask | None = None,
-    on_wait: Callable[[str], None] = lambda _: None,
+    listener: Listener = SILENT,
 ) -> RevisionResult:
     """Write a script that brings the history to the models; no target is needed or touched.
 
@@ -105,8 +105,7 @@ def revision(  # noqa: PLR0913 - each is an option
         rename: What was renamed: `table.column:new`, `old:new`, `type.value:new`.
         no_renames: What else was dropped and added is no rename.
         drop_adopted: Tables that an adopted database brought may be dropped.
-        ask: Asked about each likely rename; None where nobody can answer.
-        on_wait: Called once if another command writes scripts in this checkout: with who that is.
+        listener: Asked about each likely rename, and told who else writes scripts in this checkout.
 
     Raises:
         ExpectedError: Nothing was written.
@@ -118,11 +117,13 @@ def revision(  # noqa: PLR0913 - each is an option
         )
     # Before a script is imported, which may change the models.
     models = None if empty else project.models()
-    with script_files.staging(project, on_wait) as aside:
+    with script_files.staging(project, listener.wait) as aside:
         if models is None:
             result = _empty(aside, message)
         else:
-            wishes = Wishes(tuple(rename), no_renames, matching.hints(models), ask, drop_adopted)
+            wishes = Wishes(
+                tuple(rename), no_renames, matching.hints(models), listener.choose, drop_adopted
+            )
             with databases.session(aside, environment) as session:
                 result = _next(aside, session, message, models, wishes)
     return (

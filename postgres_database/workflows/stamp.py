@@ -7,12 +7,12 @@ from postgres_database.history import graph
 from postgres_database.history.graph import History
 from postgres_database.history.project import Project
 from postgres_database.running import missing_scripts, runner
+from postgres_database.running.listener import SILENT, Listener
 from postgres_database.scratch import databases
 from postgres_database.server.connection import Database
 from postgres_database.server.environment import Environment
 from postgres_database.workflows import drift
 from postgres_database.workflows.drift import Drift
-from postgres_database.workflows.upgrade import Confirm, OnWait, ask
 
 SHOWN = 20
 
@@ -24,9 +24,8 @@ def stamp(  # noqa: PLR0913
     target: str,
     *,
     purge: bool = False,
-    confirm: Confirm,
-    on_wait: OnWait = lambda _: None,
     wait: float | None = None,
+    listener: Listener = SILENT,
 ) -> str:
     """Write a revision into the target without running anything; return its id.
 
@@ -36,16 +35,15 @@ def stamp(  # noqa: PLR0913
         database: The target.
         target: A revision, `head` or `base`.
         purge: Forget what was stamped before, also a revision whose script is lost.
-        confirm: Asked in a protected environment, and where the target is not what the revision says.
-        on_wait: As of `upgrade`.
-        wait: As of `upgrade`.
+        wait: How many seconds to wait at most for another command; None: for ever.
+        listener: Asked in a protected environment, and where the target is not what the revision says.
 
     Raises:
         ExpectedError: Nobody confirmed; nothing was written.
     """
     scripts = project.history
     goal = scripts.resolve(target)
-    with runner.open_runner(project, database) as run, run.alone(on_wait, wait):
+    with runner.open_runner(project, database) as run, run.alone(listener, wait):
         before = () if purge else run.current()
         missing_scripts.require(scripts, database, before)
         run.require_writable()
@@ -53,7 +51,7 @@ def stamp(  # noqa: PLR0913
         doubts = _doubts(project, environment, database, state)
         if doubts or environment.protected:
             name = str(scripts[goal]) if goal in scripts else goal
-            ask(confirm, f"stamp {database.dsn} as {goal}", [name, *doubts])
+            listener.require(f"stamp {database.dsn} as {goal}", [name, *doubts])
         run.stamp([goal], purge=purge)
     return goal
 

@@ -189,12 +189,13 @@ def require_dropped(frame: Frame, project: Project, session: Scratch, wishes: Wi
     question = (
         f"drop {_some(tables)}, which the adopted database brought and the models do not have?"
     )
-    if wishes.ask is not None and wishes.ask(question):
+    answer = wishes.choose(question)
+    if answer:
         return
     raise ExpectedError(
         f"the models do not have {_some(tables)}, which the adopted database brought; nothing was written",
         cause="the answer was no"
-        if wishes.ask
+        if answer is False
         else "a script would drop them with their rows, and there is no terminal to ask on",
         hint=f"invoke revision --msg '…' --drop-adopted   (to drop them; exclude = {tables[0]} in alembic.ini keeps"
         " them; or put them into the models)",

@@ -1,8 +1,8 @@
 """Bring a target to a revision, up or down, one revision after the other."""
 
 import time
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager, nullcontext
+from collections.abc import Callable, Sequence
+from contextlib import nullcontext
 from dataclasses import dataclass, replace
 
 from postgres_database.errors import ExpectedError
@@ -12,21 +12,31 @@ from postgres_database.history.project import Project
 from postgres_database.preflight import drops, preview, row_checks
 from postgres_database.preflight.drops import Dropped
 from postgres_database.preflight.preview import Printed
-from postgres_database.preflight.row_checks import Obstacle, OnNote
-from postgres_database.running import journal, missing_scripts, runner, stamped, waiting
-from postgres_database.running.autocommit import REPORT, TELL
-from postgres_database.running.execution import OnStep
+from postgres_database.preflight.row_checks import Obstacle
+from postgres_database.running import context, journal, missing_scripts, runner, stamped, waiting
+from postgres_database.running.listener import SILENT, Listener
 from postgres_database.running.runner import BlockedError, Runner
 from postgres_database.server import cluster, transactions
 from postgres_database.server.connection import Database
 from postgres_database.server.environment import Environment
 
 SHOWN = 5  # names of tables
-Confirm = Callable[[str, Sequence[str]], bool]
-"""Ask a question after showing some lines; the answer is no unless somebody says yes."""
 
 
-OnWait = Callable[[str], None]
+@dataclass(frozen=True)
+class Move:
+    """An upgrade or a downgrade, as somebody wants it."""
+
+    verb: str = "upgrade"
+    """Or `downgrade`."""
+    target: str = "head"
+    """A revision, `head`, `base`, or a number of steps such as `+1` or `-1`."""
+    dry_run: bool = False
+    """Return the plan and touch nothing."""
+    skip_row_checks: bool = False
+    """Do not look beforehand whether rows violate what is required; tables may be very large."""
+    wait: float | None = None
+    """How many seconds to wait at most for another command; None: for ever."""
 
 
 @dataclass(frozen=True)
@@ -48,137 +58,85 @@ class UpgradeResult:
     """What rows are dropped by the plan of a dry run."""
 
 
-def upgrade(  # noqa: PLR0913
+def perform(
     project: Project,
     environment: Environment,
     database: Database,
-    *,
-    target: str = "head",
-    dry_run: bool = False,
-    confirm: Confirm,
-    on_step: OnStep = lambda _: None,
-    on_wait: OnWait = lambda _: None,
-    wait: float | None = None,
-    on_progress: OnWait = lambda _: None,
-    on_note: OnNote = lambda _: None,
-    skip_row_checks: bool = False,
+    move: Move,
+    listener: Listener = SILENT,
 ) -> UpgradeResult:
-    """Run the pending revisions, each in a transaction of its own: what is done stays done.
+    """Run the revisions of a move, each in a transaction of its own: what is done stays done.
+
+    A downgrade always asks, and says what rows will be lost: it drops what its revisions added. An upgrade asks in a
+    protected environment, before it drops a table with rows, and on a database with tables but no revision.
 
     Args:
         project: Where the scripts are.
         environment: Time limits, and whether it is protected.
         database: The target.
-        target: A revision, `head`, or `+1`.
-        dry_run: Return the plan and touch nothing.
-        confirm: Asked before anything is changed in a protected environment, and before a table with rows is dropped.
-        on_step: Called after every revision.
-        on_wait: Called if somebody must be waited for, another command or who holds a lock: with who that is.
-        wait: How many seconds to wait at most for another command; None: for ever.
-        on_progress: Called now and then with how far a long step is.
-        on_note: Called with what could not be looked at before.
-        skip_row_checks: Do not ask before whether rows stand in the way; tables may be very large.
+        move: What is to be done.
+        listener: Asked, and told what is done.
 
     Raises:
         ExpectedError: Nobody confirmed, rows stand in the way, or a revision failed and was rolled back.
     """
     scripts = project.history
-    with runner.open_runner(project, database) as run, _alone(run, on_wait, wait, unless=dry_run):
+    with (
+        runner.open_runner(project, database) as run,
+        nullcontext() if move.dry_run else run.alone(listener, move.wait),
+    ):
         before = run.current()
         missing_scripts.require(scripts, database, before)
-        plan = scripts.pending(before, target)
-        steps = preview.printed(project, "upgrade", plan)
-        look = _Look(database, steps, on_note, skip_row_checks)
-        if dry_run or not plan:
+        if move.verb == "upgrade":
+            plan = scripts.pending(before, move.target)
+        else:
+            plan, _ = scripts.undone(before, move.target)
+        steps = preview.printed(project, move.verb, plan)
+        look = _Look(database, steps, listener, move.skip_row_checks)
+        if move.dry_run or not plan:
             at_head = before == scripts.heads
             seen = look.obstacles(), look.dropped()
             return UpgradeResult(before, plan, before, at_head, steps, *seen)
         look.refuse(run)
-        _doubt(run, confirm)
-        lost = look.dropped()
-        tables = any(each.table for each in lost)
-        if environment.protected or tables:
-            more = ", which drops tables with their rows" if tables else ""
-            ask(confirm, f"upgrade {database.dsn}{more}", look.lines(lost))
-        if environment.target is None:
-            with database.connect(autocommit=True) as own:
-                cluster.provide(own, *graph.cluster_names(plan))
-        ready = _ready(run, environment, on_wait, on_progress)
-        _patiently(
-            ready,
-            plan,
-            lambda left: ready.upgrade(left, on_step),
-            environment.lock_timeout,
-            on_wait,
-        )
+        if move.verb == "upgrade":
+            _confirm_upgrade(run, environment, look, listener)
+            if environment.target is None:
+                with database.connect(autocommit=True) as own:
+                    cluster.provide(own, *graph.cluster_names(plan))
+        else:
+            question = f"undo on {database.dsn}, with the data that these revisions added"
+            listener.require(question, [*look.lines(look.dropped()), *_half_done(database)])
+        _run_patiently(_ready(run, environment, listener), environment, move.verb, plan, listener)
         after = run.current()
         return UpgradeResult(before, plan, after, after == scripts.heads)
 
 
-def downgrade(  # noqa: PLR0913
-    project: Project,
-    environment: Environment,
-    database: Database,
-    *,
-    target: str = "-1",
-    dry_run: bool = False,
-    confirm: Confirm,
-    on_step: OnStep = lambda _: None,
-    on_wait: OnWait = lambda _: None,
-    wait: float | None = None,
-    on_progress: OnWait = lambda _: None,
-    on_note: OnNote = lambda _: None,
-    skip_row_checks: bool = False,
-) -> UpgradeResult:
-    """Undo revisions down to `target` (a revision, `base`, or `-1`); otherwise like `upgrade`.
-
-    It always asks, and says what rows will be lost: a downgrade drops what its revisions added.
-    """
-    scripts = project.history
-    with runner.open_runner(project, database) as run, _alone(run, on_wait, wait, unless=dry_run):
-        before = run.current()
-        missing_scripts.require(scripts, database, before)
-        plan, _goal = scripts.undone(before, target)
-        steps = preview.printed(project, "downgrade", plan)
-        look = _Look(database, steps, on_note, skip_row_checks)
-        if dry_run or not plan:
-            at_head = before == scripts.heads
-            seen = look.obstacles(), look.dropped()
-            return UpgradeResult(before, plan, before, at_head, steps, *seen)
-        look.refuse(run)
-        question = f"undo on {database.dsn}, with the data that these revisions added"
-        ask(confirm, question, [*look.lines(look.dropped()), *_half_done(database)])
-        ready = _ready(run, environment, on_wait, on_progress)
-        _patiently(
-            ready,
-            plan,
-            lambda left: ready.downgrade(left, on_step),
-            environment.lock_timeout,
-            on_wait,
-        )
-        after = run.current()
-        return UpgradeResult(before, plan, after, after == scripts.heads)
+def _confirm_upgrade(
+    run: Runner, environment: Environment, look: "_Look", listener: Listener
+) -> None:
+    """Ask what an upgrade asks before it changes anything."""
+    _doubt(run, listener)
+    lost = look.dropped()
+    tables = any(each.table for each in lost)
+    if environment.protected or tables:
+        more = ", which drops tables with their rows" if tables else ""
+        listener.require(f"upgrade {run.database.dsn}{more}", look.lines(lost))
 
 
 def offline(
-    project: Project,
-    environment: Environment,
-    open_target: Callable[[], Database],
-    *,
-    verb: str,
-    target: str,
+    project: Project, environment: Environment, open_target: Callable[[], Database], move: Move
 ) -> str:
-    """Return the SQL of an upgrade or downgrade instead of running it.
+    """Return the SQL of a move instead of running it.
 
     Args:
         project: Where the scripts are.
         environment: Named in errors.
-        open_target: Called only if the start is not part of `target`.
-        verb: `upgrade` or `downgrade`.
-        target: A revision, or `start:end`, for which no database is needed.
+        open_target: Called only if the start is not part of the target of the move.
+        move: Its target is a revision, or `start:end`, for which no database is needed.
     """
+    verb = move.verb
     scripts = project.history
-    start, colon, end = target.rpartition(":")
+    start, colon, end = move.target.rpartition(":")
     if colon:
         first = scripts.resolve(start or "base")
         before: tuple[str, ...] = () if first == "base" else (first,)
@@ -209,7 +167,7 @@ def offline(
     return runner.offline(project, verb, start, goal, environment.env_option)
 
 
-def _doubt(run: Runner, confirm: Confirm) -> None:
+def _doubt(run: Runner, listener: Listener) -> None:
     """Ask before scripts are run from the first one on a database that holds tables, but says no revision.
 
     Where the log has any run, the database is at base because one was undone or has not come to its end.
@@ -227,7 +185,7 @@ def _doubt(run: Runner, confirm: Confirm) -> None:
     held = f"it holds {', '.join(tables[:SHOWN])}{more}, and no revision in {run.database.versions.name}"
     adopt = f"invoke baseline-existing{env}"
     lines = [held, f"{adopt} finds out which revision it is, or adopts it, and keeps its rows"]
-    if not confirm(f"run every script on {dsn}, as on a new database", lines):
+    if not listener.confirm(f"run every script on {dsn}, as on a new database", lines):
         raise ExpectedError(
             f"{dsn} holds tables but no revision; nothing was changed",
             cause=held,
@@ -241,13 +199,13 @@ class _Look:
 
     database: Database
     steps: Sequence[Printed]
-    on_note: OnNote
+    listener: Listener
     skip: bool
 
     def obstacles(self) -> tuple[Obstacle, ...]:
         if self.skip:
             return ()
-        return tuple(row_checks.obstacles(self.database, self.steps, self.on_note))
+        return tuple(row_checks.obstacles(self.database, self.steps, self.listener))
 
     def dropped(self) -> tuple[Dropped, ...]:
         return drops.dropped(self.database, self.steps, counted=not self.skip)
@@ -273,20 +231,20 @@ def _half_done(database: Database) -> list[str]:
     ]
 
 
-def _ready(run: Runner, environment: Environment, on_wait: OnWait, on_progress: OnWait) -> Runner:
-    """Open the log of the target, set the time limits, and let steps tell for whom they wait and how far they are."""
+def _ready(run: Runner, environment: Environment, listener: Listener) -> Runner:
+    """Open the log of the target, set the time limits, and let the steps of scripts say what they do."""
     log = journal.open_journal(run.database, run.connection)
     transactions.limit_waits(run.connection, environment)
-    run.connection.info.update({TELL: on_wait, REPORT: on_progress})
+    context.of(run.connection).listener = listener
     return replace(run, log=log)
 
 
-def _patiently(
+def _run_patiently(
     run: Runner,
+    environment: Environment,
+    verb: str,
     plan: Sequence[Revision],
-    move: Callable[[Sequence[Revision]], object],
-    lock_timeout: int,
-    on_wait: OnWait,
+    listener: Listener,
 ) -> None:
     """Run revisions; one that does not get its locks is rolled back and tried again, a number of times.
 
@@ -297,10 +255,10 @@ def _patiently(
     tried: Revision | None = None
     with run.connection.begin():  # what libpq knows is a pooler's, if there is one
         pid = run.connection.exec_driver_sql("SELECT pg_backend_pid()").scalar_one()
-    with waiting.watching(run.database, pid, lock_timeout, on_wait) as watch:
+    with waiting.watching(run.database, pid, environment.lock_timeout, listener.wait) as watch:
         while True:
             try:
-                move(left)
+                run.run(verb, left, listener)
             except BlockedError as error:
                 if error.revision != tried:
                     tried, pauses = error.revision, waiting.pauses()
@@ -309,7 +267,7 @@ def _patiently(
                 pause = next(pauses, None)
                 if pause is None:
                     raise
-                on_wait(
+                listener.wait(
                     f"a lock for {tried}, held by {watch.seen or 'somebody'}; again in {pause:.1f} s"
                 )
                 left = left[left.index(tried) :]
@@ -317,25 +275,3 @@ def _patiently(
                 time.sleep(pause)
             else:
                 return
-
-
-@contextmanager
-def _alone(run: Runner, on_wait: OnWait, wait: float | None, *, unless: bool) -> Iterator[None]:
-    with nullcontext() if unless else run.alone(on_wait, wait):
-        yield
-
-
-def ask(confirm: Confirm, question: str, details: Sequence[object]) -> None:
-    """Raise ExpectedError unless somebody says yes.
-
-    Args:
-        confirm: Asks.
-        question: What would be done.
-        details: Shown before, a line each.
-    """
-    if not confirm(question, [str(detail) for detail in details]):
-        raise ExpectedError(
-            "not confirmed: nothing was changed",
-            cause="the answer was not the one that was asked for",
-            hint="the same command again; --yes answers every question",
-        )

@@ -1,0 +1,28 @@
+"""What the operations of a script find on their connection: who listens, and where progress is kept."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import sqlalchemy as sa
+
+from postgres_database.running.journal import Journal
+from postgres_database.running.listener import SILENT, Listener
+
+KEY = "postgres_database.run"
+
+
+@dataclass
+class RunContext:
+    """What a run of scripts has beside its connection."""
+
+    listener: Listener = SILENT
+    journal: Journal | None = None
+    """What was done of the script that runs; scratch databases have none."""
+    between: Callable[[], None] = lambda: None
+    """Looks at the database before each statement that commits by itself."""
+
+
+def of(connection: sa.Connection) -> RunContext:
+    """Return the context of a connection, which has one from the first time that it is asked for."""
+    context: RunContext = connection.info.setdefault(KEY, RunContext())
+    return context

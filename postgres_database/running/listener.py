@@ -1,0 +1,65 @@
+"""What a command says while it works, and what it asks."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from postgres_database.errors import ExpectedError
+from postgres_database.history.graph import Revision
+
+
+@dataclass(frozen=True)
+class Step:
+    """A revision that was run."""
+
+    revision: Revision
+    seconds: float
+
+
+class Listener:
+    """Hears what a command says, and answers what it asks. This one keeps silent and says no."""
+
+    def confirm(self, _question: str, _details: Sequence[str]) -> bool:
+        """Tell whether something may be done, of which details are shown before."""
+        return False
+
+    def choose(self, _question: str) -> bool | None:
+        """Answer a question that has no safe answer; None where nobody can."""
+        return None
+
+    def offer(self, _question: str, _details: Sequence[str]) -> bool:
+        """Tell whether something may be done that can as well be left; no where nobody can answer."""
+        return False
+
+    def words(self, _question: str) -> str:
+        """Answer in words; nothing where nobody can."""
+        return ""
+
+    def step(self, step: Step) -> None:
+        """Hear that a revision is done and committed."""
+
+    def wait(self, who: str) -> None:
+        """Hear for whom the command waits: another command, or who holds a lock."""
+
+    def progress(self, text: str) -> None:
+        """Hear how far a long step is."""
+
+    def note(self, text: str) -> None:
+        """Hear what could not be looked at beforehand, and why."""
+
+    def require(self, question: str, details: Sequence[object] = ()) -> None:
+        """Raise ExpectedError unless somebody confirms.
+
+        Args:
+            question: What would be done.
+            details: Shown before, a line each.
+        """
+        if not self.confirm(question, [str(detail) for detail in details]):
+            raise ExpectedError(
+                "not confirmed: nothing was changed",
+                cause="the answer was not the one that was asked for",
+                hint="the same command again; --yes answers every question",
+            )
+
+
+SILENT = Listener()
+"""Where nobody listens."""

@@ -1,0 +1,115 @@
+"""The workflows as tests call them: what is heard and answered is given by functions."""
+
+from collections.abc import Callable, Sequence
+from typing import Any
+
+from conftest import Settings
+
+from postgres_database.running.listener import Listener, Step
+from postgres_database.server.connection import Database
+from postgres_database.workflows import baseline, stamp, upgrade
+from postgres_database.workflows.baseline import BaselineResult
+from postgres_database.workflows.upgrade import Move, UpgradeResult
+
+Confirm = Callable[[str, Sequence[str]], bool]
+
+
+class Heard(Listener):
+    """A listener that passes on what it hears and is asked."""
+
+    def __init__(
+        self,
+        confirm: Confirm = lambda *_: False,
+        choose: Callable[[str], bool] | None = None,
+        offer: Confirm = lambda *_: False,
+        words: Callable[[str], str] = lambda _: "",
+        **on: Callable[[Any], object],
+    ) -> None:
+        """Listen with functions: `on_step`, `on_wait`, `on_progress`, `on_note`."""
+        self._confirm = confirm
+        self._choose = choose
+        self._offer = offer
+        self._words = words
+        self._on = on
+
+    def confirm(self, question: str, details: Sequence[str]) -> bool:
+        return self._confirm(question, details)
+
+    def choose(self, question: str) -> bool | None:
+        return self._choose(question) if self._choose else None
+
+    def offer(self, question: str, details: Sequence[str]) -> bool:
+        return self._offer(question, details)
+
+    def words(self, question: str) -> str:
+        return self._words(question)
+
+    def step(self, step: Step) -> None:
+        self._hear("on_step", step)
+
+    def wait(self, who: str) -> None:
+        self._hear("on_wait", who)
+
+    def progress(self, text: str) -> None:
+        self._hear("on_progress", text)
+
+    def note(self, text: str) -> None:
+        self._hear("on_note", text)
+
+    def _hear(self, name: str, what: object) -> None:
+        self._on.get(name, lambda _: None)(what)
+
+
+def up(settings: Settings, database: Database, target: str = "head", **how: Any) -> UpgradeResult:
+    """Upgrade a database; what is no part of the move is for the listener."""
+    return _perform("upgrade", settings, database, target, how)
+
+
+def down(settings: Settings, database: Database, target: str = "-1", **how: Any) -> UpgradeResult:
+    """Downgrade a database."""
+    return _perform("downgrade", settings, database, target, how)
+
+
+def _perform(
+    verb: str, settings: Settings, database: Database, target: str, how: dict[str, Any]
+) -> UpgradeResult:
+    options = {
+        name: how.pop(name) for name in ("dry_run", "skip_row_checks", "wait") if name in how
+    }
+    move = Move(verb, target, **options)
+    return upgrade.perform(*settings, database, move, Heard(**how))
+
+
+def printed(settings: Settings, open_target: Callable[[], Database], verb: str, target: str) -> str:
+    """Return the SQL of a move."""
+    return upgrade.offline(*settings, open_target, Move(verb, target))
+
+
+def mark(
+    settings: Settings,
+    database: Database,
+    target: str,
+    *,
+    purge: bool = False,
+    wait: float | None = None,
+    **how: Any,
+) -> str:
+    """Stamp a database."""
+    return stamp.stamp(*settings, database, target, purge=purge, wait=wait, listener=Heard(**how))
+
+
+def adopt(
+    settings: Settings,
+    database: Database,
+    message: str,
+    confirm: Confirm,
+    *,
+    wait: float | None = None,
+    with_models: bool = False,
+    **how: Any,
+) -> BaselineResult:
+    """Adopt a database."""
+    listener = Heard(confirm, **how)
+    return baseline.baseline(
+        *settings, database, message, wait=wait, with_models=with_models, listener=listener
+    )
