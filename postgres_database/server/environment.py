@@ -26,6 +26,7 @@ KEYS = (
 )
 METADATA = re.compile(r"[\w.]+:[\w.]+")
 """How models are named: package.module:name."""
+MISSPELT = 0.75  # how like a setting a key must be
 PROCESS = "the process environment"
 LIBPQ_TARGET = ("PGHOST", "PGHOSTADDR", "PGSERVICE")
 
@@ -193,11 +194,14 @@ class _Reader:
                     f"{self.path.name}, line {line.original.line + blank} is not KEY=value"
                     " or KEY='value'"
                 )
-        for key in read:
-            if key not in KEYS:
-                near = difflib.get_close_matches(key.upper(), KEYS, n=1)
-                meant = f"; did you mean {near[0]}?" if near else ""
-                self.warnings.append(f"{self.path.name}: unknown setting {key}{meant}")
+        given = {*read, *self.in_process}
+        lacking = {*KEYS} - given - ({*DSN_KEYS} if given & {*DSN_KEYS} else set())
+        for key in (
+            each for each in read if each not in KEYS
+        ):  # an application keeps settings of its own there, too
+            for meant in difflib.get_close_matches(key.upper(), lacking, n=1, cutoff=MISSPELT):
+                warning = f"{self.path.name}: unknown setting {key}; did you mean {meant}?"
+                self.warnings.append(warning)
         return {key: value for key, value in read.items() if value}
 
     def _value(self, key: str) -> str:
