@@ -442,6 +442,22 @@ def test_scripts_that_are_not_set_up(project: Project) -> None:
     assert refused(lambda: project.settings.project.history).hint == "git checkout alembic.ini"
 
 
+@pytest.mark.parametrize("name", ["db", "src/shop/alembic"])
+def test_scripts_in_another_folder_are_named(project: Project, name: str) -> None:
+    """Wherever alembic.ini says that the scripts are, an error names file and line."""
+    (project.root / name).parent.mkdir(parents=True, exist_ok=True)
+    (project.root / "migration").rename(project.root / name)
+    project.versions = project.root / name / "versions"
+    ini = project.root / "alembic.ini"
+    ini.write_text(ini.read_text().replace("%(here)s/migration", f"%(here)s/{name}"))
+    project.script("aaaa").write_text("revision = 'aaaa'\ndown_revision = None\n1 / 0\n")
+    error = refused(lambda: project.settings.project.history)
+    assert error.what == f"{name}/versions/aaaa.py, line 3 cannot be read"
+    project.script("aaaa", "gone")
+    error = refused(lambda: project.settings.project.history)
+    assert error.cause == f"it is named in {name}/versions/aaaa.py, line 7"
+
+
 @pytest.mark.parametrize(
     "error",
     [KeyError("aaa"), KeyError(), UserWarning("aaaa"), ValueError("aaaa"), ExpectedError("aaaa")],
@@ -450,7 +466,7 @@ def test_scripts_that_are_not_set_up(project: Project) -> None:
 def test_other_errors_pass(project: Project, error: Exception) -> None:
     """An error that does not come from a script is not taken for one, so that it can be found."""
     project.script("aaaa")
-    with pytest.raises(type(error)) as caught, script_errors.told(project.settings.project.root):
+    with pytest.raises(type(error)) as caught, script_errors.told(project.settings.project.folders):
         raise error
     assert caught.value is error
 

@@ -19,6 +19,7 @@ from postgres_database.errors import ExpectedError
 from postgres_database.history import project_models, script_errors, staged
 from postgres_database.history.graph import History, Revision, tips
 from postgres_database.history.project_models import Deferred, Models
+from postgres_database.history.script_errors import Folders
 from postgres_database.schema.scope import EVERYTHING, Scope
 from postgres_database.server import version_table
 from postgres_database.server.environment import FALSE, METADATA, TRUE
@@ -90,6 +91,14 @@ class Project:
         return config
 
     @cached_property
+    def folders(self) -> Folders:
+        """Where alembic.ini says that the scripts are."""
+        config = self.alembic_config()
+        home = self.root / (config.get_main_option("script_location") or "migration")
+        versions = config.get_version_locations_list() or [str(home / "versions")]
+        return Folders(self.root, home, tuple(self.root / each for each in versions))
+
+    @cached_property
     def scripts(self) -> ScriptDirectory:
         """The scripts as Alembic has them: it would import every script again for each step."""
         found = ScriptDirectory.from_config(self.alembic_config())
@@ -105,9 +114,9 @@ class Project:
         Raises:
             ExpectedError: A script cannot be read, or the scripts do not fit together.
         """
-        with script_errors.told(self.root), redirect_stdout(sys.stderr):  # stdout is for results
+        with script_errors.told(self.folders), redirect_stdout(sys.stderr):  # stdout is for results
             read = list(self.scripts.walk_revisions())[::-1]
-            script_errors.refuse_unread(self.root, folders(self.scripts), read)
+            script_errors.refuse_unread(self.folders, read)
             revisions = tuple(map(self._revision, read))
             # Alembic calls that a head, too, which another branch depends on; a database is never stamped with both.
             return History(revisions, tuple(sorted(tips(revisions))))

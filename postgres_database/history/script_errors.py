@@ -1,10 +1,12 @@
 """What goes wrong while scripts are read or run, told by file and line."""
 
+import os
 import re
 import traceback
 import warnings
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
+from dataclasses import dataclass
 from pathlib import Path
 
 from alembic.script import Script
@@ -22,8 +24,30 @@ MARKER = re.compile(r"<{7} |={7}$|>{7} |\|{7} ")
 PACKAGE = Path(__file__).parents[1]
 
 
+@dataclass(frozen=True)
+class Folders:
+    """Where the scripts of a project are."""
+
+    root: Path
+    """The project: files are named from there."""
+    home: Path
+    """The folder of env.py."""
+    versions: tuple[Path, ...]
+    """The folders of the scripts."""
+
+    def name(self, path: Path) -> str:
+        """Return a path as people see it."""
+        return os.path.relpath(path, self.root)
+
+    def __contains__(self, path: Path) -> bool:
+        """Tell whether a file is a script, or stands beside them."""
+        return path.name != "env.py" and any(
+            path.is_relative_to(each) for each in (self.home, *self.versions)
+        )
+
+
 @contextmanager
-def told(root: Path) -> Iterator[None]:
+def told(folders: Folders) -> Iterator[None]:
     """Turn what goes wrong while scripts are read into an ExpectedError that names the place."""
     mended = "invoke history   (once the script is mended)"
     try:
@@ -33,7 +57,7 @@ def told(root: Path) -> Iterator[None]:
             warnings.filterwarnings("ignore", r"Revision \S+ referenced from", UserWarning)
             yield
     except (CommandError, RevisionError) as error:
-        missing = not (root / "migration" / "env.py").exists()
+        missing = not (folders.home / "env.py").exists()
         raise ExpectedError(
             "the scripts cannot be read",
             cause=str(error),
@@ -44,12 +68,12 @@ def told(root: Path) -> Iterator[None]:
     except UserWarning as warning:
         if not (match := re.match(r"Revision (\S+) is present more", str(warning))):
             raise
-        places = _naming(match[1], root, r"revision\b.*")
+        places = _naming(match[1], folders, r"revision\b.*")
         raise ExpectedError(
             f"two scripts are revision {match[1]}", cause="\n".join(places), hint=mended
         ) from warning
     except (Exception, SystemExit) as error:
-        if (where := place(error, root)) and (left := conflict(error)):
+        if (where := place(error, folders)) and (left := conflict(error)):
             file, _, _ = where.partition(",")
             raise ExpectedError(
                 f"{file}, line {left} has the markers of a merge conflict",
@@ -61,7 +85,7 @@ def told(root: Path) -> Iterator[None]:
                 f"{where} cannot be read", cause=f"{type(error).__name__}: {error}", hint=mended
             ) from error
         name = str(error.args[0]) if isinstance(error, KeyError) and error.args else ""
-        places = _naming(name, root) if name else []
+        places = _naming(name, folders) if name else []
         if not places:
             raise
         raise ExpectedError(
@@ -71,11 +95,10 @@ def told(root: Path) -> Iterator[None]:
         ) from error
 
 
-def refuse_unread(root: Path, folders: Iterable[Path], scripts: Iterable[Script]) -> None:
+def refuse_unread(folders: Folders, scripts: Iterable[Script]) -> None:
     """Raise ExpectedError if a script in a subfolder, which Alembic does not read, belongs to the history.
 
     Args:
-        root: The repository.
         folders: Where scripts are.
         scripts: Those that were read. Others that follow none of them, such as old ones that were
             put away, are none of our business while there are any.
@@ -84,7 +107,7 @@ def refuse_unread(root: Path, folders: Iterable[Path], scripts: Iterable[Script]
     read = {*known.values()}
     unread = [
         path
-        for folder in folders
+        for folder in folders.versions
         for path in sorted(folder.glob("*/**/*.py"))
         if path.resolve() not in read and "__pycache__" not in path.parts
     ]
@@ -93,7 +116,7 @@ def refuse_unread(root: Path, folders: Iterable[Path], scripts: Iterable[Script]
         text = path.read_text(encoding="utf-8", errors="replace")
         named, below = IDENTITY.search(text), BELOW.search(text)
         if named and below and (not known or known.keys() & set(QUOTED.findall(below[1]))):
-            found.append(f"{path.relative_to(root)} is revision {named[1]}")
+            found.append(f"{folders.name(path)} is revision {named[1]}")
     if found:
         raise ExpectedError(
             "scripts in subfolders are not read",
@@ -102,12 +125,13 @@ def refuse_unread(root: Path, folders: Iterable[Path], scripts: Iterable[Script]
         )
 
 
-def _naming(revision_id: str, root: Path, before: str = ".*") -> list[str]:
+def _naming(revision_id: str, folders: Folders, before: str = ".*") -> list[str]:
     """Return file and line of each place in the scripts where this id stands in quotes."""
     quoted = re.compile(rf"{before}['\"]{re.escape(revision_id)}['\"]")
     return [
-        f"{path.relative_to(root)}, line {number}"
-        for path in sorted((root / "migration" / "versions").glob("*.py"))
+        f"{folders.name(path)}, line {number}"
+        for folder in folders.versions
+        for path in sorted(folder.glob("*.py"))
         for number, line in enumerate(path.read_text(errors="replace").splitlines(), start=1)
         if quoted.match(line)
     ]
@@ -121,8 +145,8 @@ def conflict(error: BaseException) -> int:
     return next(marked, 0)
 
 
-def place(error: BaseException, root: Path) -> str:
-    """Return the file and line of a script under migration/ where an error arose, or nothing."""
+def place(error: BaseException, folders: Folders) -> str:
+    """Return the file and line of a script where an error arose, or nothing."""
     frames = traceback.extract_tb(error.__traceback__)
     places = [(frame.filename, frame.lineno) for frame in reversed(frames)]
     if isinstance(error, SyntaxError):
@@ -131,27 +155,27 @@ def place(error: BaseException, root: Path) -> str:
     places.append((getattr(getattr(error, "obj", None), "__file__", None) or "", None))
     for filename, line in places:
         path = Path(filename)
-        if path.is_relative_to(root / "migration") and path.name != "env.py":
-            return str(path.relative_to(root)) + (f", line {line}" if line else "")
+        if path in folders:
+            return folders.name(path) + (f", line {line}" if line else "")
     return ""
 
 
-def raised(error: BaseException, root: Path) -> str:
+def raised(error: BaseException, folders: Folders) -> str:
     """Return file and line of the project's own code where an error arose, such as a listener to its events."""
     for frame in reversed(traceback.extract_tb(error.__traceback__)):
         path = Path(frame.filename)
         ours = PACKAGE in path.parents and PACKAGE / "models" not in path.parents
-        if ours or not path.is_relative_to(root) or path.name in {"env.py", "tasks.py"}:
+        if ours or not path.is_relative_to(folders.root) or path.name in {"env.py", "tasks.py"}:
             continue
-        inside = path.relative_to(root)
+        inside = path.relative_to(folders.root)
         if not {"site-packages", ".venv"}.intersection(inside.parts):
             return f"{inside}, line {frame.lineno}"
-    return place(error, root)
+    return place(error, folders)
 
 
-def located(error: ExpectedError, root: Path, script: Path) -> ExpectedError:
+def located(error: ExpectedError, folders: Folders, script: Path) -> ExpectedError:
     """Return an error that a script met, with its file and the line, if that is known, in the cause."""
-    where = place(error, root) or str(script.relative_to(root))
+    where = place(error, folders) or folders.name(script)
     if where not in error.cause:
         error.cause = f"{error.cause}\n(in {where})".strip()
     return error

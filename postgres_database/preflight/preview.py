@@ -95,7 +95,7 @@ def printed(project: Project, verb: str, plan: Sequence[Revision]) -> tuple[Prin
                     getattr(directory.get_revision(revision.id).module, verb)()
                 texts[revision.id] = output.getvalue()
             except ExpectedError as error:
-                refusals[revision.id] = script_errors.located(error, project.root, revision.path)
+                refusals[revision.id] = script_errors.located(error, project.folders, revision.path)
             except Exception:  # noqa: BLE001, S112 - it reads rows, or is broken: a run will tell
                 continue
         return []

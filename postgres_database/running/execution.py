@@ -119,7 +119,7 @@ class Running:
                 with self.guard.script(revision):
                     script(**arguments)
             except ExpectedError as error:
-                script_errors.located(error, self._project.root, revision.path)
+                script_errors.located(error, self._project.folders, revision.path)
                 raise
 
         return run
@@ -143,10 +143,12 @@ class Running:
         """Tell what was done; raise ExpectedError if the revision that was begun was not."""
         self.committed()
         if self._begun in self.left:
+            folders = self._project.folders
+            env = folders.name(folders.home / "env.py")
             raise ExpectedError(
                 f"{self._verb} stopped at revision {self._begun}",
                 cause="env.py caught what the script raised and went on, or one of them called sys.exit()",
-                hint="${EDITOR:-vi} migration/env.py   (let errors of context.run_migrations() through)",
+                hint=f"${{EDITOR:-vi}} {env}   (let errors of context.run_migrations() through)",
             )
 
     def committed(self, _connection: object = None) -> None:

@@ -83,8 +83,8 @@ def failure(
     words = database.words(error)
     if not isinstance(original, psycopg2.Error):
         words = f"{type(error).__name__}: {words}"
-    script = script_errors.place(error, project.root)
-    place = script if code(error) else script_errors.raised(error, project.root)
+    script = script_errors.place(error, project.folders)
+    place = script if code(error) else script_errors.raised(error, project.folders)
     if place:
         words += f"\n(in {place})"
     file = "the script" if place == script else place.partition(",")[0]

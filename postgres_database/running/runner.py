@@ -211,7 +211,7 @@ def offline(project: Project, verb: str, start: str, end: str, env_option: str =
     config.output_buffer = output = io.StringIO()
     said = io.StringIO()  # what scripts print is no part of the SQL
     try:
-        with script_errors.told(project.root), redirect_stdout(said):
+        with script_errors.told(project.folders), redirect_stdout(said):
             COMMANDS[verb](config, f"{start}:{end}", sql=True)
     except ExpectedError as error:
         if error.__cause__:  # else the script itself refuses, and says why
