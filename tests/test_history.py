@@ -404,6 +404,11 @@ BROKEN = {
         "versions/bbbb.py, line 3",
         "revision zzzz",
     ),
+    "a parent without a name": (
+        "revision = 'bbbb'\ndown_revision = ''\n",
+        "versions/bbbb.py, line 2",
+        "follows none has None",
+    ),
     "an id that is there": (
         "revision: str = 'aaaa'\ndown_revision = None\n",
         "versions/aaaa.py, line 6\n       migration/versions/bbbb.py, line 1",

@@ -21,6 +21,11 @@ QUOTED = re.compile(r"['\"]([^'\"]+)['\"]")
 MARKER = re.compile(r"<{7} |={7}$|>{7} |\|{7} ")
 """What git writes where it cannot merge."""
 
+UNFIT = re.compile(
+    r"Revision (?P<id>.*) (?:is present more than once|referenced from (?P<by>.*) is not present)"
+)
+"""What Alembic warns of before it goes on with one of two scripts, or with a KeyError."""
+
 PACKAGE = Path(__file__).parents[1]
 
 
@@ -52,9 +57,7 @@ def told(folders: Folders) -> Iterator[None]:
     mended = "invoke history   (once the script is mended)"
     try:
         with warnings.catch_warnings():
-            # Alembic goes on with one of the scripts, or with a KeyError.
-            warnings.filterwarnings("error", r"Revision \S+ is present more", UserWarning)
-            warnings.filterwarnings("ignore", r"Revision \S+ referenced from", UserWarning)
+            warnings.filterwarnings("error", UNFIT.pattern, UserWarning)
             yield
     except (CommandError, RevisionError) as error:
         missing = not (folders.home / "env.py").exists()
@@ -66,12 +69,9 @@ def told(folders: Folders) -> Iterator[None]:
     except ExpectedError:
         raise
     except UserWarning as warning:
-        if not (match := re.match(r"Revision (\S+) is present more", str(warning))):
+        if not (match := UNFIT.match(str(warning))):
             raise
-        places = _naming(match[1], folders, r"revision\b.*")
-        raise ExpectedError(
-            f"two scripts are revision {match[1]}", cause="\n".join(places), hint=mended
-        ) from warning
+        raise _unfit(match["id"], match["by"] or "", folders, mended) from warning
     except (Exception, SystemExit) as error:
         if (where := place(error, folders)) and (left := conflict(error)):
             file, _, _ = where.partition(",")
@@ -85,14 +85,30 @@ def told(folders: Folders) -> Iterator[None]:
                 f"{where} cannot be read", cause=f"{type(error).__name__}: {error}", hint=mended
             ) from error
         name = str(error.args[0]) if isinstance(error, KeyError) and error.args else ""
-        places = _naming(name, folders) if name else []
-        if not places:
+        if not (name and (places := _naming(name, folders))):  # else it is what a script depends on
             raise
-        raise ExpectedError(
-            f"there is no script for revision {name}",
-            cause=f"it is named in {', '.join(places)}",
-            hint="git pull   (or name a revision there is; invoke history tells whether all fit)",
-        ) from error
+        raise _unfit(name, ", ".join(places), folders, mended) from error
+
+
+def _unfit(name: str, by: str, folders: Folders, mended: str) -> ExpectedError:
+    """Return the error for a revision that there are two scripts of, or none where `by` names it."""
+    if not by:
+        places = _naming(name, folders, r"revision\b.*")
+        return ExpectedError(
+            f"two scripts are revision {name}", cause="\n".join(places), hint=mended
+        )
+    if not name:
+        places = _naming(name, folders, r"(?:down_revision|depends_on)\b[^'\"]*")
+        return ExpectedError(
+            "a script follows a revision without a name",
+            cause=f"it is named '' in {', '.join(places) or by}; a script that follows none has None there",
+            hint=mended,
+        )
+    return ExpectedError(
+        f"there is no script for revision {name}",
+        cause=f"it is named in {', '.join(_naming(name, folders)) or by}",
+        hint="git pull   (or name a revision there is; invoke history tells whether all fit)",
+    )
 
 
 def refuse_unread(folders: Folders, scripts: Iterable[Script]) -> None:
