@@ -293,8 +293,13 @@ def test_losses_are_told(project: Project) -> None:
             "unique=True), sa.Column('x', sa.Text, nullable=False, server_default=''),",
             "",
         ),
+        (
+            "unique=True),",
+            "unique=True), sa.Column('x', sa.UUID, nullable=False, server_default=sa.func.gen_random_uuid()),",
+            "",
+        ),
     ],
-    ids=["new column", "set not null", "unique index", "default"],
+    ids=["new column", "set not null", "unique index", "default", "default of each row"],
 )
 def test_rows_that_may_be_in_the_way_are_told(
     project: Project, old: str, new: str, caution: str

@@ -12,7 +12,7 @@ from postgres_database.drafting.renames import Rename
 from postgres_database.drafting.trial import Change, Trial, render
 from postgres_database.history.operations import Note, Outside, RunSql
 from postgres_database.history.project_models import Models
-from postgres_database.preflight.losses import losses
+from postgres_database.preflight.losses import Columns, losses
 from postgres_database.schema import comparison
 from postgres_database.schema.comparison import Frame, Side
 from postgres_database.schema.snapshot import Snapshot
@@ -32,8 +32,14 @@ class Draft:
     """What Alembic would do to undo it."""
 
 
-def draft(
-    trial: Database, whole: Frame, frame: Frame, renamed: Sequence[Rename], models: Models
+def draft(  # noqa: PLR0913
+    trial: Database,
+    whole: Frame,
+    frame: Frame,
+    renamed: Sequence[Rename],
+    models: Models,
+    *,
+    filled: Columns = frozenset(),
 ) -> Draft:
     """Find the operations from the history to the models and back.
 
@@ -43,13 +49,14 @@ def draft(
         frame: The comparison after them.
         renamed: What got another name.
         models: The models.
+        filled: Columns that have a value in every row before any of that.
     """
     found = autogenerate.operations(trial, frame, models)
     up = Trial(trial, models)
     bring(up, frame, _flat(found.upgrade.ops), changes.parts(models))
     back = _flat(found.downgrade.ops)
     diffs = found.upgrade.as_diffs()
-    cautions = losses(frame.before.catalog, frame.goal.catalog)
+    cautions = losses(frame.before.catalog, frame.goal.catalog, filled)
     return Draft(
         [*notes(cautions), *map(_named, renamed), *_values_first(up.done)],
         undo(trial, whole, frame, renamed, back, models=models),

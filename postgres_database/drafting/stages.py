@@ -179,7 +179,7 @@ def _two(
     middle = comparison.side(database)
     left = origin.frame.between(middle, origin.frame.models)
     clone = origin.session.clone(database)
-    second = draft.draft(clone, left, left, (), models)
+    second = draft.draft(clone, left, left, (), models, filled=fills.known)
     up = [*fills.operations(), *_flat(second.upgrade)]
     if all(isinstance(each, Note) for each in up):
         return None
@@ -231,6 +231,8 @@ class _Fills:
         self.unknown: dict[Name, list[str]] = {}
         """What nobody knows but whoever has the rows."""
         self._found: list[FillColumns] = []
+        self.known: set[tuple[Name, str]] = set()
+        """What is filled by the default of the column."""
 
     def instead(self, op: MigrateOperation, effects: Effects) -> list[MigrateOperation] | None:
         """Return what adds a column without a value for the rows that are there; None if it is well as it is."""
@@ -248,6 +250,7 @@ class _Fills:
         if not column.default:
             self.unknown.setdefault(name, []).append(column.name)
             return [add]
+        self.known.add((name, column.name))
         values = {column.name: column.default}
         self._found.append(
             FillColumns(name.name, values, where=f"{item} IS NULL", schema=name.given_schema)

@@ -2,9 +2,13 @@
 
 import re
 from collections.abc import Iterator
+from collections.abc import Set as AbstractSet
 
 from postgres_database.schema.alter import JSON
-from postgres_database.schema.catalog import Catalog, Column, Constraint, Table, Type
+from postgres_database.schema.catalog import Catalog, Column, Constraint, Name, Table, Type
+
+Columns = AbstractSet[tuple[Name, str]]
+"""Tables and columns of them."""
 
 BOUNDLESS = {"text", "character varying"}
 TEXTS = {*BOUNDLESS, "character"}
@@ -35,8 +39,14 @@ BREAKS = {
 }
 
 
-def losses(before: Catalog, goal: Catalog) -> tuple[str, ...]:
-    """Say in a line each what rows lose or refuse when a database goes from one state to the other."""
+def losses(before: Catalog, goal: Catalog, filled: Columns = frozenset()) -> tuple[str, ...]:
+    """Say in a line each what rows lose or refuse when a database goes from one state to the other.
+
+    Args:
+        before: The one state.
+        goal: The other.
+        filled: Columns that have a value in every row by then.
+    """
     lines = [
         f"the rows of table {name} are dropped"
         for name, table in before.tables.items()
@@ -44,7 +54,7 @@ def losses(before: Catalog, goal: Catalog) -> tuple[str, ...]:
     ]
     for name, table in goal.tables.items():
         if name in before.tables and _has_rows(table):
-            lines += _table(before.tables[name], table)
+            lines += _table(before.tables[name], table, filled)
     for type_name, type_ in goal.types.items():
         if type_name in before.types:
             lines += _type(before.types[type_name], type_)
@@ -56,12 +66,15 @@ def _has_rows(table: Table) -> bool:
     return not table.partition and table.kind != "f"
 
 
-def _table(here: Table, goal: Table) -> Iterator[str]:
+def _table(here: Table, goal: Table, filled: Columns) -> Iterator[str]:
     for name, column in here.columns.items():
         if name not in goal.columns and not column.generated:
             yield f"the values of column {goal.name}.{name} are dropped"
     for name, column in goal.columns.items():
-        yield from _column(f"{goal.name}.{name}", here.columns.get(name), column)
+        has_values = (goal.name, name) in filled
+        yield from _column(
+            f"{goal.name}.{name}", here.columns.get(name), column, has_values=has_values
+        )
     for name, constraint in goal.constraints.items():
         old = here.constraints.get(name)
         believed = constraint.definition.endswith(("NOT VALID", "NOT ENFORCED"))
@@ -85,7 +98,7 @@ def _is_implied(rule: Constraint, here: Table) -> bool:
     )
 
 
-def _column(name: str, here: Column | None, goal: Column) -> Iterator[str]:
+def _column(name: str, here: Column | None, goal: Column, *, has_values: bool) -> Iterator[str]:
     if here is None:
         if goal.not_null and not (goal.default or goal.identity or goal.generated):
             yield f"column {name} is NOT NULL without a default: fails on rows"
@@ -95,7 +108,7 @@ def _column(name: str, here: Column | None, goal: Column) -> Iterator[str]:
         return
     if here.type != goal.type and (loss := refused(here.type, goal.type)):
         yield f"the values of column {name} are cast to {goal.type}: {loss}"
-    if goal.not_null and not here.not_null:
+    if goal.not_null and not (here.not_null or has_values):
         yield f"column {name} becomes NOT NULL: fails on rows without a value"
 
 
