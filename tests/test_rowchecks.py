@@ -186,6 +186,42 @@ def test_rows_that_stand_in_the_way(database: Database, text: str) -> None:
         run_sql(database, text)
 
 
+SHADOWS = """
+CREATE SCHEMA mine;
+CREATE DOMAIN mine.jsonb AS pg_catalog.text CHECK (false);
+CREATE FUNCTION mine.add(pg_catalog.int8) RETURNS pg_catalog.int8 LANGUAGE sql AS 'SELECT NULL::pg_catalog.int8';
+CREATE FUNCTION mine.num_nulls(pg_catalog.int4) RETURNS pg_catalog.int4 LANGUAGE sql AS 'SELECT 5';
+CREATE FUNCTION mine.current_setting(pg_catalog.text) RETURNS pg_catalog.text LANGUAGE sql AS 'SELECT NULL::text';
+CREATE FUNCTION mine.set_config(pg_catalog.text, pg_catalog.text, pg_catalog.bool) RETURNS pg_catalog.text
+    LANGUAGE sql AS 'SELECT NULL::text';
+CREATE FUNCTION mine.left(pg_catalog.text, pg_catalog.int4) RETURNS pg_catalog.text LANGUAGE sql AS 'SELECT $$42$$';
+CREATE FUNCTION mine.never(pg_catalog.int8, pg_catalog.int4) RETURNS pg_catalog.bool
+    LANGUAGE sql AS 'SELECT false';
+CREATE OPERATOR mine.> (LEFTARG = pg_catalog.int8, RIGHTARG = pg_catalog.int4, FUNCTION = mine.never);
+CREATE OPERATOR mine.<= (LEFTARG = pg_catalog.int8, RIGHTARG = pg_catalog.int4, FUNCTION = mine.never);
+CREATE AGGREGATE mine.count(*) (SFUNC = mine.add, STYPE = pg_catalog.int8);
+"""
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "ALTER TABLE users ALTER email SET NOT NULL",
+        "ALTER TABLE users ADD UNIQUE (email)",
+        "ALTER TABLE users ADD FOREIGN KEY (tenant) REFERENCES tenants",
+        "ALTER TABLE users ALTER age TYPE smallint",
+    ],
+)
+def test_rows_are_asked_for_by_functions_of_the_server(database: Database, text: str) -> None:
+    """What an owner of the database has put in front of PostgreSQL's own functions changes no answer."""
+    run_sql(database, BEFORE, SHADOWS)
+    path = "SET search_path = mine, pg_catalog, public"
+    run_sql(database, f"ALTER DATABASE {database.dsn.database} {path}")
+    assert seen(database, text) == (CASES[text], [])
+    step = Printed(Revision("aaaa", "m", ROOT), ("DROP TABLE tenants",), online=False)
+    assert [*map(str, drops.dropped(database, [step]))] == ["2 rows of public.tenants are dropped"]
+
+
 @pytest.mark.parametrize(
     "before",
     [

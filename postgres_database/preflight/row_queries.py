@@ -2,7 +2,7 @@
 """What a rule asks of rows → the query for the rows that break it. Pure: no database.
 
 A query has the columns k1, k2, … of the keys of those rows. Expressions of statements stand in it as they are, so a
-table keeps its name there.
+table keeps its name there. What is ours in it is qualified: it runs with the search path of the scripts.
 """
 
 from collections.abc import Sequence
@@ -16,15 +16,15 @@ LISTED = 5  # keys of rows
 WIDTH = 60  # characters of a key
 RESULT = "postgres_database.rows"
 """The setting by which CASTS hands out what it found: a block returns nothing."""
-TRIED = f"SELECT current_setting('{RESULT}')::jsonb"
+TRIED = f"SELECT pg_catalog.current_setting('{RESULT}')::pg_catalog.jsonb"
 # Each value is assigned to a variable of the new type, which is the cast of ALTER TABLE (PostgreSQL manual, PL/pgSQL,
 # "Assignment"). An error that is not about the value is an error of ours, or of the script.
 CASTS = """
 #variable_conflict use_column
 DECLARE
-    row_ record;
-    count_ bigint := 0;
-    keys_ jsonb := '[]';
+    row_ pg_catalog.record;
+    count_ pg_catalog.int8 := 0;
+    keys_ pg_catalog.jsonb := '[]';
 BEGIN
     FOR row_ IN SELECT {keys}, {value} AS value_ FROM {table} AS source_ LOOP
         BEGIN
@@ -34,16 +34,18 @@ BEGIN
                 NULL;
             END;
         EXCEPTION WHEN OTHERS THEN
-            IF left(SQLSTATE, 2) NOT IN ('22', '23', 'P0') THEN
+            IF pg_catalog.left(SQLSTATE, 2) OPERATOR(pg_catalog.<>) ALL ('{{22,23,P0}}'::pg_catalog.text[]) THEN
                 RAISE;
             END IF;
-            count_ := count_ + 1;
-            IF count_ <= {listed} THEN
-                keys_ := keys_ || jsonb_build_array(ARRAY[{texts}]);
+            count_ := count_ OPERATOR(pg_catalog.+) 1;
+            IF count_ OPERATOR(pg_catalog.<=) {listed} THEN
+                keys_ := keys_ OPERATOR(pg_catalog.||) pg_catalog.jsonb_build_array(ARRAY[{texts}]);
             END IF;
         END;
     END LOOP;
-    PERFORM set_config('{result}', jsonb_build_object('count', count_, 'keys', keys_)::text, true);
+    PERFORM pg_catalog.set_config(
+        '{result}', pg_catalog.jsonb_build_object('count', count_, 'keys', keys_)::pg_catalog.text, true
+    );
 END
 """
 BEGIN = "SET TRANSACTION READ ONLY; SET LOCAL lock_timeout = '5s'; SET LOCAL row_security = off"
@@ -182,10 +184,8 @@ def _equal(rule: Unique, table: Rows) -> str:
     where = [f"({rule.where})"] if rule.where else []
     if not rule.nulls_equal:
         where += [f"({element}) IS DISTINCT FROM NULL" for element in rule.elements]
-    numbered = (
-        f"SELECT {table.keys()}, count(*) OVER (PARTITION BY {elements}) AS n_ FROM {table.alone()}"
-    )
-    return f"SELECT {table.numbers} FROM ({numbered}{_where(where)}) AS numbered WHERE n_ > 1"
+    numbered = f"SELECT {table.keys()}, pg_catalog.count(*) OVER (PARTITION BY {elements}) AS n_ FROM {table.alone()}"
+    return f"SELECT {table.numbers} FROM ({numbered}{_where(where)}) AS numbered WHERE n_ OPERATOR(pg_catalog.>) 1"
 
 
 def _pointless(rule: ForeignKey, table: Rows, other: Rows) -> str:
@@ -193,10 +193,12 @@ def _pointless(rule: ForeignKey, table: Rows, other: Rows) -> str:
     same = " AND ".join(f"there_.{there} = here_.{here}" for here, there in pairs)
     missing = f"NOT EXISTS (SELECT FROM {other.alone()} AS there_ WHERE {same})"
     columns = ", ".join(f"here_.{column}" for column in rule.columns)
-    counted = f"num_nulls({columns})"
-    where = f"{counted} = 0 AND {missing}"
+    counted = f"pg_catalog.num_nulls({columns}) OPERATOR(pg_catalog.{{}})"
+    where = f"{counted.format('=')} 0 AND {missing}"
     if rule.full:
-        where = f"{counted} < {len(rule.columns)} AND ({counted} > 0 OR {missing})"
+        where = (
+            f"{counted.format('<')} {len(rule.columns)} AND ({counted.format('>')} 0 OR {missing})"
+        )
     return f"SELECT {table.keys('here_')} FROM {table.alone()} AS here_ WHERE {where}"
 
 
@@ -220,7 +222,7 @@ def casts(rule: Cast, table: Rows, *, only: bool) -> str:
         type=rule.type,
         expression=whole if rule.using else "row_.value_",
         listed=LISTED + 1,
-        texts=", ".join(f"row_.k{n}::text" for n, _ in enumerate(table.key, 1)),
+        texts=", ".join(f"row_.k{n}::pg_catalog.text" for n, _ in enumerate(table.key, 1)),
         result=RESULT,
     )
     return block
@@ -233,7 +235,7 @@ def tried(block: str) -> str:
 
 def listed(query: str, table: Rows) -> str:
     """Return the query for the keys of some of the rows that a query finds."""
-    texts = ", ".join(f"{number}::text" for number in table.numbers.split(", "))
+    texts = ", ".join(f"{number}::pg_catalog.text" for number in table.numbers.split(", "))
     return (
         f"SELECT ARRAY[{texts}] FROM ({query}) AS broken_ ORDER BY {table.numbers} LIMIT {LISTED}"
     )
@@ -241,12 +243,12 @@ def listed(query: str, table: Rows) -> str:
 
 def counted(query: str) -> str:
     """Return the query that counts the rows that a query finds."""
-    return f"SELECT count(*) FROM ({query}) AS broken_"
+    return f"SELECT pg_catalog.count(*) FROM ({query}) AS broken_"
 
 
 def filled(table: Rows, column: str) -> str:
     """Return the query that counts rows, or those that have a value in a column."""
-    return f"SELECT count({column or '*'}) FROM {table.name}"
+    return f"SELECT pg_catalog.count({column or '*'}) FROM {table.name}"
 
 
 def shown(table: Rows, count: int, found: Sequence[Sequence[str]]) -> str:
