@@ -533,6 +533,14 @@ def test_what_alembic_ini_says(root: Path) -> None:
         "alembic.ini: target_metadata: 'x' is not of the form package.module:name",
         "alembic.ini: online = 'maybe' is neither true nor false",
     ]
+    (root / "alembic.ini").write_text(
+        "[alembic]\nexclude = x\nonline = no\n[postgres_database]\nonline = no\n"
+    )
+    with pytest.raises(ExpectedError) as caught:
+        project.load(root, environ={})
+    assert caught.value.cause.splitlines() == [
+        "alembic.ini: exclude stands under [alembic]; it is read under [postgres_database] only",
+    ]
 
 
 def test_byte_order_mark(root: Path, write: Write) -> None:

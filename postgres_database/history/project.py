@@ -26,6 +26,8 @@ from postgres_database.server.environment import FALSE, METADATA, TRUE
 from postgres_database.server.version_table import ALEMBICS, VersionTable
 
 SECTION = "postgres_database"
+OPTIONS = ("include_schemas", "exclude", "online", *version_table.OPTIONS)
+"""What stands under SECTION in alembic.ini, besides target_metadata."""
 SHIPPED_MODELS = "postgres_database.models:metadata"
 
 
@@ -184,6 +186,11 @@ class _Reader:
         except (configparser.Error, UnicodeDecodeError) as error:
             words = str(error).partition("\n")[0]  # what follows quotes the file
             self.faults.append(f"alembic.ini cannot be read: {words}")
+        self.faults += [
+            f"alembic.ini: {option} stands under [alembic]; it is read under [{SECTION}] only"
+            for option in OPTIONS
+            if self._ini.has_option("alembic", option) and not self._ini.has_option(SECTION, option)
+        ]
 
     def target_metadata(self, given: str) -> str:
         value = given or self._ini.get(SECTION, "target_metadata", fallback=SHIPPED_MODELS)
