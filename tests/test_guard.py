@@ -194,3 +194,36 @@ def test_procedure_that_commits_is_a_step(project: Project) -> None:
     project.script("bbbb", "aaaa", f"with op.online():\n    op.execute('{block}')")
     up(project.settings, project.database, confirm=yes)
     assert rows(project) == [(1, "bbbb")]
+
+
+@pytest.mark.parametrize(
+    "script",
+    [
+        "op.execute('SELECT pg_advisory_unlock_all()')",
+        "with op.get_context().autocommit_block():\n    op.execute('DISCARD ALL')",
+    ],
+)
+def test_script_that_gives_back_the_lock(project: Project, script: str) -> None:
+    """A script after which another command could begin is not stamped, and nothing runs after it."""
+    made(project)
+    project.script("cccc", "bbbb", "op.execute('CREATE TABLE after_it ()')")
+    error = refused(project, ADD + script)
+    assert "has given back the lock" in error.what
+    assert "in migration/versions/bbbb.py" in error.cause
+    assert {version for _, version in rows(project)} == {"aaaa"}
+
+
+@pytest.mark.parametrize(
+    "script",
+    [
+        "op.get_bind().detach()\nop.get_bind().connection.close()",
+        "op.get_bind().close()",
+        "op.get_bind().invalidate()",
+        "op.get_bind().connection.driver_connection.close()",
+    ],
+)
+def test_script_that_closes_the_connection(project: Project, script: str) -> None:
+    """It is an error that names the revision, whatever of the connection is closed."""
+    made(project)
+    assert "stopped at revision bbbb" in refused(project, ADD + script).what
+    assert rows(project) == [(0, "aaaa")]

@@ -13,7 +13,7 @@ from postgres_database.history import graph, script_errors
 from postgres_database.history.graph import History, Revision
 from postgres_database.history.project import Project
 from postgres_database.history.project_models import Deferred
-from postgres_database.running import context, unfinished
+from postgres_database.running import context, lock, unfinished
 from postgres_database.running.guard import Guard
 from postgres_database.running.journal import DONE, Journal
 from postgres_database.running.listener import Listener, Step
@@ -127,6 +127,10 @@ class Running:
     def applied(self, *, step: Any, **_: Any) -> None:
         """Look at what a script has left, in its transaction, before that is committed with the stamp."""
         revision = next(each for each in self._plan if each.id == step.up_revision_id)
+        try:
+            lock.require(self._connection)
+        except ExpectedError as error:
+            raise script_errors.located(error, self._project.folders, revision.path) from None
         before = self._unfinished
         unfinished.refuse(
             self._database,

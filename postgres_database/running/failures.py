@@ -49,7 +49,9 @@ def lost(database: Database, error: Exception, verb: str, revision: Revision) ->
     """
     more = ", and what it did outside of its transaction stays" if revision.online else ""
     found = next(filter(_is_lost, _chain(error)), None)
-    words = database.words(found) if found else "the script caught what the driver said"
+    words = (
+        database.words(found) if found else "the script closed it, or caught what the driver said"
+    )
     try:
         with database.connect():
             now = "the server answers again; its log says why it ended the connection"

@@ -24,6 +24,17 @@ POLLED = 0.2  # seconds
 KEY = "hashtextextended('postgres-database: ' || coalesce(:schema, '') || '.' || :name, 0)"
 TRY_LOCK = sa.text(f"SELECT pg_try_advisory_lock({KEY})")
 UNLOCK = sa.text(f"SELECT pg_advisory_unlock({KEY})")
+HELD = sa.text(
+    f"""
+    SELECT EXISTS (
+        SELECT FROM pg_locks
+        WHERE locktype = 'advisory' AND granted AND objsubid = 1 AND pid = pg_backend_pid()
+          AND (classid::bigint << 32 | objid::bigint) = {KEY}
+    )
+    """  # noqa: S608 - a constant
+)
+TAKEN = "postgres_database.lock"
+"""Where the information of a connection has the key of the lock that it holds."""
 # Without the rights of pg_monitor, of another user's session only pid and user are to be seen.
 WHO_LOCKS = sa.text(
     f"""
@@ -86,14 +97,32 @@ def taken(
     with connection.begin():
         key = {"schema": database.version_schema(connection), "name": database.versions.name}
     _take(database, connection, key, listener, wait)
+    connection.info[TAKEN] = key
     try:
         yield
     finally:
+        if not connection.closed and not connection.invalidated:
+            connection.info.pop(TAKEN, None)
         if not connection.invalidated:  # else the lock has ended with it
             with suppress(SQLAlchemyError, psycopg2.Error):  # it may be lost all the same
                 connection.rollback()
                 with connection.begin():
                     connection.execute(UNLOCK, key)
+
+
+def require(connection: sa.Connection) -> None:
+    """Raise ExpectedError if what ran on a connection has given back the lock that it had.
+
+    Args:
+        connection: In a transaction of ours; one that has taken no lock needs none.
+    """
+    key = connection.info.get(TAKEN)
+    if key and not connection.execute(HELD, key).scalar_one():
+        raise ExpectedError(
+            "the script has given back the lock that keeps other commands out; it is not stamped",
+            cause="it ran pg_advisory_unlock_all(), DISCARD ALL or the like",
+            hint="invoke edit   (leave that out; pg_advisory_unlock(…) gives back a lock of its own)",
+        )
 
 
 def _take(

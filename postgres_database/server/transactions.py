@@ -66,6 +66,8 @@ def begin(connection: sa.Connection) -> None:
     A script may have to set how its transaction is isolated, for which there must not have been any query.
     """
     driver: Any = connection.connection.driver_connection
+    if driver is None:
+        raise sa.exc.ResourceClosedError("a script has closed the connection that it was handed")
     if driver.autocommit:
         return
     ours = not connection.info.get(SCRIPT)
