@@ -16,6 +16,8 @@ STAMP     := $(VENV)/.installed
 DEV_STAMP := $(VENV)/.installed-dev
 # Not $(VENV)/bin/invoke: its first line holds a path, which breaks when the folder is moved.
 INVOKE    := $(VENV)/bin/python -m invoke
+# Advice is spelled as it is typed.
+export POSTGRES_DATABASE_CALLER := make
 PIP       := $(VENV)/bin/python -m pip install --quiet --disable-pip-version-check \
              --require-hashes --only-binary :all:
 

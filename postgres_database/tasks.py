@@ -18,6 +18,7 @@ from invoke import Collection, Context, Exit, Program, Task, task
 
 from postgres_database import __version__
 from postgres_database.console import command_line
+from postgres_database.console.advice import as_typed
 from postgres_database.errors import ExpectedError
 from postgres_database.history import library_versions
 from postgres_database.server import root
@@ -39,7 +40,7 @@ class Command(Task[Any]):
         context: Context = args[0]
         if context.config.run.dry:
             if "dry_run" not in self.argspec(self.body).parameters:
-                raise Exit(str(ExpectedError(f"{self.name} has no dry run")), code=1)
+                raise Exit(as_typed(str(ExpectedError(f"{self.name} has no dry run"))), code=1)
             kwargs["dry_run"] = True
         try:
             library_versions.check()
@@ -53,11 +54,11 @@ class Command(Task[Any]):
         except ExpectedError as error:
             if os.environ.get("DEBUG"):
                 raise
-            raise Exit(str(error), code=1) from error
+            raise Exit(as_typed(str(error)), code=1) from error
         except OSError as error:
             if os.environ.get("DEBUG") or error.errno not in FULL_OR_READ_ONLY:
                 raise
-            raise Exit(str(_unwritable(error)), code=FAILED) from error
+            raise Exit(as_typed(str(_unwritable(error))), code=FAILED) from error
         except KeyboardInterrupt as error:
             resumed = self.name in {"upgrade", "downgrade"}
             more = "; what is done stays, the same command goes on where it was" if resumed else ""
@@ -546,4 +547,4 @@ def _require_understood(commands: Collection) -> None:
     try:
         command_line.require(sys.argv[1:], commands, root.find(Path.cwd()) or Path.cwd())
     except ExpectedError as error:
-        raise Exit(str(error), code=FAILED) from error
+        raise Exit(as_typed(str(error)), code=FAILED) from error

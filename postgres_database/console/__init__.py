@@ -2,6 +2,7 @@
 
 `tasks.py` calls it with what a workflow returned.
 
+    advice        what to type next, as people type it: with make, invoke, or the installed program; pure
     command_line  words behind `invoke` that it does not understand → what was probably meant
     report        results → JSON; pure functions
     terminal      the only module that prints and asks

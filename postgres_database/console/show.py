@@ -8,7 +8,7 @@ from typing import Any
 
 from rich.table import Table
 
-from postgres_database.console.terminal import OUT, raw, say
+from postgres_database.console.terminal import OUT, advise, raw, say
 from postgres_database.history.graph import History, Revision
 from postgres_database.running.journal import DONE, Entry
 from postgres_database.schema.snapshot import Difference, Key
@@ -87,18 +87,18 @@ def _show_next(result: RevisionResult) -> None:
         say("nothing to do: models and history agree", style="green")
     elif result.path is None:
         say("nothing written: what differs must be written by hand", style="yellow")
-        say("next: invoke revision --empty --msg '…'   (and op.run_sql for these objects)")
+        advise("next: invoke revision --empty --msg '…'   (and op.run_sql for these objects)")
     elif not result.tried:
-        say("next: write upgrade() and downgrade(), then invoke upgrade")
+        advise("next: write upgrade() and downgrade(), then invoke upgrade")
     elif result.proved:
         plural = "s" if result.then else ""
         proved = (
             "proved    up, down and up again on a scratch database; the result equals the models"
         )
         say(proved, style="green")
-        say(FILL if result.unfilled else f"next: review the script{plural}, then invoke upgrade")
+        advise(FILL if result.unfilled else f"next: review the script{plural}, then invoke upgrade")
     else:
-        say("next: mend the script, remove the error from its upgrade(), then invoke check")
+        advise("next: mend the script, remove the error from its upgrade(), then invoke check")
 
 
 def _show_kept(kept: Sequence[Key]) -> None:
@@ -124,12 +124,12 @@ def check(result: CheckResult) -> None:
         say(result.unfit, style="yellow")
     elif result.differences is None:
         say(f"the history has {len(result.heads)} heads: {', '.join(result.heads)}", style="yellow")
-        say('next: invoke merge --msg "Merge the heads"')
+        advise('next: invoke merge --msg "Merge the heads"')
     elif not result.agree:
         for line in result.differences.detected:
             say(f"detected  {line}")
         _show_objects("differs", result.differences.objects, "history", "models")
-        say("next: invoke revision --msg '…'")
+        advise("next: invoke revision --msg '…'")
     if result.target and result.target.drifts.objects:
         _show_drift(result.target)
 
@@ -142,7 +142,7 @@ def _show_drift(checked: TargetCheck) -> None:
             f"look at   no revision is stamped, but the database has {counted(objects)}",
             style="yellow",
         )
-        say(f"next: invoke baseline-existing{checked.env_option}")
+        advise(f"next: invoke baseline-existing{checked.env_option}")
         return
     for each in objects:
         _show_objects(
@@ -160,7 +160,7 @@ def _show_drift(checked: TargetCheck) -> None:
     _show_pending(checked)
     if left := checked.drifts.unrepaired:
         say(f"look at   the repair does not bring back {_some(left)}", style="yellow")
-    say(
+    advise(
         f"next: invoke psql{checked.env_option}   (the lines under repair, seen to work on a copy);"
         " or put into the models what is right, then invoke revision --msg '…'"
     )
@@ -168,7 +168,7 @@ def _show_drift(checked: TargetCheck) -> None:
 
 def _show_pending(checked: TargetCheck) -> None:
     if checked.pending:
-        say(f"pending   {len(checked.pending)}: invoke upgrade{checked.env_option}", style="dim")
+        advise(f"pending   {len(checked.pending)}: invoke upgrade{checked.env_option}", style="dim")
 
 
 def _show_objects(title: str, differences: Iterable[Difference], left: str, right: str) -> None:
@@ -202,11 +202,11 @@ def status(environments: Iterable[EnvironmentStatus], heads: Sequence[str]) -> N
             style = "red" if row.fault else "yellow"
             say(f"{row.environment}: {' '.join(remark.split())}", style=style)
     if len(heads) > 1:
-        say('next: invoke merge --msg "Merge the heads"')
+        advise('next: invoke merge --msg "Merge the heads"')
         return
     for row in rows:
         for command in _next(row):
-            say(f"next: invoke {command}{row.env_option}")
+            advise(f"next: invoke {command}{row.env_option}")
 
 
 def _remarks(row: EnvironmentStatus) -> Iterator[str]:
@@ -283,13 +283,13 @@ def baseline(result: BaselineResult, environment: Environment) -> None:
     if result.unlike_models:
         count, names = counted(result.unlike_models), _some(result.unlike_models)
         say(f"look at   the models differ from the database in {count}: {names}", "yellow")
-        say(
+        advise(
             f"next: invoke revision --msg '…', review it, then invoke upgrade{environment.env_option}"
         )
     elif result.unlike_models is not None:
-        say("models and database agree; next: change a model, then invoke revision --msg '…'")
+        advise("models and database agree; next: change a model, then invoke revision --msg '…'")
     else:
-        say("next: mend the models, or target_metadata in alembic.ini, then invoke check")
+        advise("next: mend the models, or target_metadata in alembic.ini, then invoke check")
 
 
 def _show_place(result: BaselineResult, environment: Environment) -> None:
@@ -304,7 +304,7 @@ def _show_place(result: BaselineResult, environment: Environment) -> None:
         )
         say(f"stamped   {state}  (no statement of a script was run)")
         upgrade = f"invoke upgrade{environment.env_option}"
-        say(f"next: {upgrade if result.pending else f'invoke check{environment.env_option}'}")
+        advise(f"next: {upgrade if result.pending else f'invoke check{environment.env_option}'}")
         return
     say(f"look at   the database is no revision of this history; {state} comes nearest", "yellow")
     for each in place.drifts.objects[:SHOWN_DRIFTS]:
@@ -314,7 +314,7 @@ def _show_place(result: BaselineResult, environment: Environment) -> None:
     if len(place.drifts.objects) > SHOWN_DRIFTS:
         say(f"  and {len(place.drifts.objects) - SHOWN_DRIFTS} more")
     say("nothing was written")
-    say(
+    advise(
         f"next: bring the database to a revision, or invoke stamp{environment.env_option} --target"
         f" {state} --yes, then invoke check{environment.env_option}; or invoke init --fresh for a history"
         " of its own"

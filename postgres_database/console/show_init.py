@@ -1,6 +1,6 @@
 """What `init` did to a project → lines for people."""
 
-from postgres_database.console.terminal import say
+from postgres_database.console.terminal import advise, say
 from postgres_database.workflows.initialise import InitResult
 
 
@@ -23,10 +23,10 @@ def show(result: InitResult) -> None:
     for line in result.by_hand:
         say(f"by hand  {line}", style="yellow")
     if result.left:
-        say("next: invoke init --yes   (writes the differences that are shown above)")
+        advise("next: invoke init --yes   (writes the differences that are shown above)")
         return
     if not (result.created or result.removed or result.changed):
         say("everything is already set up")
-    say(
+    advise(
         'next: invoke revision --msg "…", or invoke baseline-existing --env … for a database that is online'
     )

@@ -9,6 +9,7 @@ from typing import Any
 
 from rich.console import Console
 
+from postgres_database.console.advice import as_typed
 from postgres_database.errors import ExpectedError
 from postgres_database.running.listener import Listener, Step
 from postgres_database.server import embedded
@@ -37,6 +38,11 @@ SHOWN_DRIFTS = 20
 def say(text: str = "", style: str = "") -> None:
     """Print a line of the result."""
     OUT.print(text, style=style or None)
+
+
+def advise(text: str, style: str = "") -> None:
+    """Print a line that says what to type next, as whoever reads it types it."""
+    say(as_typed(text), style)
 
 
 for stream in (sys.stdout, sys.stderr):

@@ -113,7 +113,7 @@ def revision(  # noqa: PLR0913 - each is an option
     if not message.strip():
         raise ExpectedError(
             "a revision needs a message",
-            hint="invoke revision --msg 'Added column to file_meta_data'   (make revision MSG='…')",
+            hint="invoke revision --msg 'Added column to file_meta_data'",
         )
     # Before a script is imported, which may change the models.
     models = None if empty else project.models()

@@ -1,0 +1,48 @@
+"""What to type next, as people type it: with make, with invoke, or with the installed program.
+
+Errors and results spell commands for invoke, such as `invoke upgrade --env production --yes   (a note)`: the one form
+in which other rooms write advice. Here it becomes what works where it was typed.
+"""
+
+import os
+import re
+import sys
+from pathlib import Path
+
+CALLER = "POSTGRES_DATABASE_CALLER"
+"""The variable by which the Makefile says that make was typed."""
+PROGRAM = "postgres-database"
+LIST = "invoke --list"
+VALUE = r"""'[^']*'|"[^"]*"|[^\s();,:]+"""
+OPTION = rf" --(?P<name>[a-z-]+)(?:(?:=| (?![-(]))(?P<value>{VALUE}))?"
+UNNAMED = re.sub(r"\?P<\w+>", "?:", OPTION)
+COMMAND = re.compile(rf"\binvoke (?P<command>[a-z]+(?:-[a-z]+)*)(?P<options>(?:{UNNAMED})*)")
+VARIABLES = {"env": "ENV", "msg": "MSG", "target": "TARGET"}
+"""The options that make takes as variables; all others go into ARGS."""
+
+
+def as_typed(text: str) -> str:
+    """Return text in which the commands are spelled as whoever reads it types them."""
+    if os.environ.get(CALLER) == "make":
+        return COMMAND.sub(_for_make, text.replace(LIST, "make help"))
+    if Path(sys.argv[0]).name.startswith(PROGRAM):
+        text = text.replace(LIST, f"{PROGRAM} --list")
+        return COMMAND.sub(lambda found: PROGRAM + found[0].removeprefix("invoke"), text)
+    return text
+
+
+def _for_make(found: re.Match[str]) -> str:
+    words, others = [f"make {found['command']}"], []
+    for option in re.finditer(OPTION, found["options"]):
+        name, value = option["name"], option["value"] or ""
+        if value and name in VARIABLES:
+            words.append(f"{VARIABLES[name]}={value}")
+        else:
+            others.append(option[0].strip())
+    if others:
+        arguments = " ".join(others)
+        mark = '"' if "'" in arguments else "'"
+        if mark in arguments or ("$" in arguments and mark == '"'):
+            return found[0]  # no quotes are left: invoke works as well
+        words.append(f"ARGS={mark}{arguments}{mark}" if " " in arguments else f"ARGS={arguments}")
+    return " ".join(words)

@@ -1,0 +1,60 @@
+"""What to type next is spelled as whoever reads it types it."""
+
+import pytest
+from conftest import Checkout, ready_venv
+
+from postgres_database.console import advice
+from postgres_database.console.advice import as_typed
+
+# what is written → with make, with the installed program
+SPELLINGS = {
+    "invoke check   (a note)": ("make check   (a note)", "postgres-database check   (a note)"),
+    "invoke upgrade --env production": (
+        "make upgrade ENV=production", "postgres-database upgrade --env production",
+    ),
+    "next: invoke revision --msg '…', review it, then invoke upgrade --env x": (
+        "next: make revision MSG='…', review it, then make upgrade ENV=x",
+        "next: postgres-database revision --msg '…', review it, then postgres-database upgrade --env x",
+    ),
+    "invoke stamp --env x --purge --target base; then": (
+        "make stamp ENV=x TARGET=base ARGS=--purge; then",
+        "postgres-database stamp --env x --purge --target base; then",
+    ),
+    "invoke upgrade --target=-1 --dry-run --yes   (and what else you typed)": (
+        "make upgrade TARGET=-1 ARGS='--dry-run --yes'   (and what else you typed)",
+        "postgres-database upgrade --target=-1 --dry-run --yes   (and what else you typed)",
+    ),
+    "invoke psql --env x --command 'GRANT CREATE ON SCHEMA s TO …'": (
+        "make psql ENV=x ARGS=\"--command 'GRANT CREATE ON SCHEMA s TO …'\"",
+        "postgres-database psql --env x --command 'GRANT CREATE ON SCHEMA s TO …'",
+    ),
+    """invoke psql --command 'ALTER ROLE "$" LOGIN'""": (
+        """invoke psql --command 'ALTER ROLE "$" LOGIN'""",
+        """postgres-database psql --command 'ALTER ROLE "$" LOGIN'""",
+    ),
+    "invoke upgrade --help": ("make upgrade ARGS=--help", "postgres-database upgrade --help"),
+    "invoke --list": ("make help", "postgres-database --list"),
+    "no command in it: --env x": ("no command in it: --env x", "no command in it: --env x"),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("text", SPELLINGS)
+def test_spellings(monkeypatch: pytest.MonkeyPatch, text: str) -> None:
+    """Invoke's form stays for invoke, and becomes that of make or of the program for those who type these."""
+    monkeypatch.delenv(advice.CALLER, raising=False)
+    monkeypatch.setattr("sys.argv", ["invoke"])
+    assert as_typed(text) == text
+    monkeypatch.setattr("sys.argv", ["/usr/bin/postgres-database"])
+    assert as_typed(text) == SPELLINGS[text][1]
+    monkeypatch.setenv(advice.CALLER, "make")
+    assert as_typed(text) == SPELLINGS[text][0]
+
+
+def test_make_gives_advice_for_make(checkout: Checkout) -> None:
+    """What make says to type next works when it is typed."""
+    ready_venv(checkout)
+    checkout.env_file("x", POSTGRES_DSN="host=/nowhere dbname=x")
+    failed = checkout.run("make", "upgrade", "ENV=x")
+    assert failed.returncode
+    assert "try:   make psql ENV=x " in failed.stderr, failed.stderr
+    assert checkout.run("make", "status", "ENV=x").returncode == 0
