@@ -3,6 +3,7 @@
 import filecmp
 import re
 import shutil
+import subprocess
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
@@ -108,6 +109,22 @@ def test_template_is_what_is_committed() -> None:
     assert tasks.findall(theirs)[0].split() == tasks.findall(shipped)[0].split()
 
 
+@pytest.mark.parametrize(
+    ("typed", "command"),
+    [
+        (["upgrade", "TARGET=+1", "MSG=x", "ARGS=--yes"], "upgrade --target=+1 --yes"),
+        (["revision", 'MSG=a `id` $HOME "b"', "TARGET=x"], 'revision --msg=a `id` $HOME "b"'),
+        (["status", "TARGET=x"], "status"),
+        ([], "--list"),
+    ],
+)
+def test_the_makefile_of_an_application(typed: list[str], command: str) -> None:
+    """It hands on what was typed as it was typed, each option to the commands that take it."""
+    make = ["make", "--no-print-directory", "-f", str(TEMPLATE / "Makefile"), "INVOKE=echo"]
+    done = subprocess.run([*make, *typed], check=True, capture_output=True, text=True)
+    assert done.stdout.split() == command.split()
+
+
 def test_script_location_is_honoured(project: Project) -> None:
     """Where alembic.ini names another folder, that one is set up, and no migration/ is made."""
     shutil.rmtree(project.root / "migration")
@@ -134,6 +151,8 @@ def test_a_new_project(tmp_path: Path) -> None:
     made = projects.load(tmp_path, environ={})
     assert (made.target_metadata, made.history.head) == ("shop.models:Base", "base")
     assert init(tmp_path, never, never) == initialise.InitResult()
+    with pytest.raises(ExpectedError, match="says whose models these are"):
+        init(tmp_path, never, never, models="other:Base")
 
 
 INI = "[alembic]\nscript_location = alembic\nprepend_sys_path = src\npath_separator = os\n"

@@ -21,7 +21,7 @@ def show(result: InitResult) -> None:
     for path in result.left:
         say(f"left     {path}   (see the difference above)", style="yellow")
     for line in result.by_hand:
-        say(f"by hand  {line}", style="yellow")
+        advise(f"by hand  {line}", style="yellow")
     if result.left:
         advise("next: invoke init --yes   (writes the differences that are shown above)")
         return

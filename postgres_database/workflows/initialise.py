@@ -55,7 +55,13 @@ def init(root: Path, listener: Listener, *, models: str = "", fresh: bool = Fals
     env = None
     if (root / migration / "env.py").exists():
         env = project_files.env_file(root, migration, paths)
-    if is_new or not project_files.names_models(root):
+    if not is_new and project_files.names_models(root):
+        if models:
+            raise ExpectedError(
+                "alembic.ini says whose models these are; nothing was written",
+                hint=f"${{EDITOR:-vi}} alembic.ini   (target_metadata = {models})",
+            )
+    else:
         models = _models(models or (env.models if env else ""), listener, is_new=is_new)
     missing = [*project_files.missing(root, migration, models)]
     changes = _changes(root, models, env, missing)
@@ -111,7 +117,7 @@ def _models(models: str, listener: Listener, *, is_new: bool) -> str:
             "it is not known whose models these are; nothing was written",
             cause=f"{models!r} is not of the form package.module:name"
             if models
-            else "a new project needs a MetaData, or the base of its classes",
+            else "neither this folder nor one above it has an alembic.ini, and a new project needs models",
             hint=f"postgres-database init {FORM}",
         )
     return models
