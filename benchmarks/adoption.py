@@ -29,7 +29,7 @@ from postgres_database.server.programs import BINARIES
 
 ROOT = Path(__file__).resolve().parent.parent
 PAGE = ROOT / "docs" / "baseline.md"
-FEATURES = ROOT / "tests" / "features"
+FEATURES = ROOT / "tests" / "engine" / "helpers" / "features"
 CACHE = Path("~/.cache/postgres-database/adoption").expanduser()
 OTHER_PROGRAMS = os.environ.get("TEST_POSTGRES_BIN", "")
 ROUNDS = 3

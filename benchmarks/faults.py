@@ -19,7 +19,7 @@ from benchmarks.checkout import ROOT, Checkout, Probe
 from postgres_database.server import programs
 from postgres_database.server.embedded import EmbeddedServer
 
-sys.path.append(str(ROOT / "tests"))
+sys.path.append(str(ROOT / "tests" / "engine" / "helpers"))
 from ordinary_changes import BASE, CHANGES
 from ordinary_changes import ROWS as INSERT
 

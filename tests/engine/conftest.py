@@ -1,0 +1,421 @@
+"""One PostgreSQL for the whole test run, a database of its own for each test."""
+
+import contextlib
+import dataclasses
+import os
+import secrets
+import select
+import shlex
+import shutil
+import socket
+import subprocess
+import sys
+import tempfile
+import textwrap
+import threading
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import pytest
+import sqlalchemy as sa
+
+from postgres_database.history import project as projects
+from postgres_database.online import backfill
+from postgres_database.schema.scope import Scope
+from postgres_database.server import programs
+from postgres_database.server.connection import Database
+from postgres_database.server.dsn import Dsn
+from postgres_database.server.embedded import CHEAP, CONFIGURATION, SUPERUSER, EmbeddedServer
+from postgres_database.server.environment import Environment
+
+ROOT = Path(__file__).parents[2]
+"""The repository."""
+HOME_VARIABLE = "POSTGRES_DATABASE_TEST_HOME"
+OTHER_PROGRAMS = os.environ.get("TEST_POSTGRES_BIN", "")
+"""Where the programs of another PostgreSQL are, if the tests are to run on its server."""
+MEMORY = Path("/dev/shm")  # noqa: S108 - for a private directory
+ROOM = 4 << 30
+"""Bytes; a run of all tests takes about a third of it."""
+PASSWORD = "p@ss/w%rd#$1"  # holds what URLs, env files and configparser trip over
+
+backfill.REST = 0.1  # others that are at work on the server are tests
+
+# Whoever runs the tests has settings of their own; none of them may reach a test.
+for name in [*os.environ]:
+    if name.startswith("PG") or name in {
+        "ENV",
+        "POSTGRES_DSN",
+        "DATABASE_URL",
+        "SCRATCH_DSN",
+        "DEBUG",
+        "MSG",
+    }:
+        del os.environ[name]
+
+
+class OtherServer(EmbeddedServer):
+    """A server of another PostgreSQL, whose initdb may be too old for what the embedded one's gets."""
+
+    @property
+    def binaries(self) -> Path:
+        """The programs, or their copy."""
+        programs = Path(OTHER_PROGRAMS)
+        copy = self.home.parent / "programs" / programs.name
+        return copy if copy.exists() else programs
+
+    def make_reachable(self) -> None:
+        """Copy the programs if the server's account cannot reach them."""
+        if not programs.reaches(self.account, self.binaries / "postgres"):
+            shutil.copytree(self.binaries.parent, self.home.parent / "programs", symlinks=True)
+
+    def _initialise(self) -> None:
+        options = "--auth=trust", "--encoding=UTF8", "--locale=C", "--no-sync"
+        self._run("initdb", "--pgdata=data", f"--username={SUPERUSER}", *options)
+        settings = (CONFIGURATION | CHEAP).items()
+        with (self.data / "postgresql.conf").open("a") as file:
+            file.writelines(f"{name} = '{value}'\n" for name, value in settings)
+
+
+def cheap_server(home: Path) -> EmbeddedServer:
+    """Return the server to test with that lives in this directory."""
+    return (OtherServer if OTHER_PROGRAMS else EmbeddedServer)(home, durable=False)
+
+
+def test_server() -> EmbeddedServer:
+    """Return the server of this test run, which all workers share."""
+    return cheap_server(Path(os.environ[HOME_VARIABLE]) / "server")
+
+
+def _prefer_memory() -> None:
+    """Put servers and checkouts into memory where there is room: disks are slow."""
+    if MEMORY.is_dir() and os.access(MEMORY, os.W_OK) and shutil.disk_usage(MEMORY).free >= ROOM:
+        os.environ.setdefault("TMPDIR", str(MEMORY))
+        tempfile.tempdir = None  # so that it is looked up again
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    if not hasattr(config, "workerinput"):
+        _prefer_memory()
+        home = Path(tempfile.mkdtemp(prefix="pgdb-"))
+        home.chmod(0o755)  # as root the server runs under another account
+        os.environ[HOME_VARIABLE] = str(home)
+        if isinstance(used := test_server(), OtherServer):
+            used.make_reachable()
+
+
+def pytest_report_header() -> str:
+    """Name the server that is tested by its full version."""
+    postgres = test_server().binaries / "postgres"
+    done = subprocess.run([postgres, "--version"], capture_output=True, text=True, check=True)
+    return done.stdout.strip().replace("postgres (PostgreSQL)", "test server: PostgreSQL")
+
+
+def pytest_xdist_auto_num_workers() -> int:
+    """Start a worker more than there are cores: most tests wait for processes now and then.
+
+    All share one server; beyond eight they only wait for it.
+    """
+    return min((os.cpu_count() or 1) + 1, 8)
+
+
+def pytest_unconfigure(config: pytest.Config) -> None:
+    if not hasattr(config, "workerinput"):
+        test_server().stop()
+        shutil.rmtree(os.environ.pop(HOME_VARIABLE))
+
+
+@pytest.fixture(scope="session")
+def server() -> Database:
+    """The maintenance database of the test server."""
+    running = test_server()
+    maintenance = Database(running.ensure_running(), "test")
+    with maintenance.connect(autocommit=True) as connection:
+        connection.exec_driver_sql("SELECT pg_advisory_lock(1)")
+        roles = connection.exec_driver_sql("SELECT rolname FROM pg_roles").scalars().all()
+        if "app" not in roles:
+            connection.exec_driver_sql(
+                f"CREATE ROLE app LOGIN PASSWORD '{PASSWORD.replace('%', '%%')}'"
+            )
+            hba = running.data / "pg_hba.conf"
+            rules = "local all app scram-sha-256\nlocal replication all trust\n"
+            hba.write_text(rules + hba.read_text())
+            connection.exec_driver_sql("SELECT pg_reload_conf()")
+    return maintenance
+
+
+def needs_version(server: Database, major: int, what: str) -> None:
+    """Skip what an older server does not have."""
+    if int(str(run_sql(server, "SHOW server_version_num")[0][0])) < major * 10000:
+        pytest.skip(f"{what}: new in PostgreSQL {major}")
+
+
+@contextlib.contextmanager
+def fresh(server: Database) -> Iterator[Database]:
+    """Make an empty database for a while."""
+    name = f"test_{secrets.token_hex(6)}"
+    with server.connect(autocommit=True) as connection:
+        connection.exec_driver_sql(f"CREATE DATABASE {name} TEMPLATE template0")
+    yield Database(server.dsn.with_parts(dbname=name), "test", "from the test")
+    with server.connect(autocommit=True) as connection:
+        connection.exec_driver_sql(f"DROP DATABASE IF EXISTS {name} WITH (FORCE)")
+
+
+@pytest.fixture
+def database(server: Database) -> Iterator[Database]:
+    """A fresh empty database."""
+    with fresh(server) as made:
+        yield made
+
+
+@pytest.fixture
+def engine(database: Database) -> sa.Engine:
+    """An engine on a fresh empty database."""
+    return database.engine()
+
+
+def run_sql(database: Database, *statements: str) -> list[tuple[object, ...]]:
+    """Run statements as they are and return the rows of the last one."""
+    with database.connect(usual_path=True) as connection, connection.begin():
+        cursor = connection.connection.cursor()
+        for statement in statements:
+            cursor.execute(statement)
+        return list(cursor.fetchall()) if cursor.description else []
+
+
+PROJECTS = {each.name for each in dataclasses.fields(projects.Project)} - {"root"}
+SCOPES = {each.name for each in dataclasses.fields(Scope)}
+
+
+class Settings(NamedTuple):
+    """What a command works on, in the order of the parameters of workflows."""
+
+    project: projects.Project
+    environment: Environment
+
+
+def changed(settings: Settings, **values: Any) -> Settings:
+    """Return settings in which the project or the environment has other values."""
+    of_project = {name: values.pop(name) for name in [*values] if name in PROJECTS}
+    scope = {name: values.pop(name) for name in [*values] if name in SCOPES}
+    if scope:
+        of_project["scope"] = dataclasses.replace(settings.project.scope, **scope)
+    return Settings(
+        dataclasses.replace(settings.project, **of_project),
+        dataclasses.replace(settings.environment, **values),
+    )
+
+
+class Project:
+    """A repository of its own: alembic.ini, migration/ without scripts, models of the test's making."""
+
+    def __init__(self, root: Path, server: Database, database: Database) -> None:
+        self.root = root
+        self.database = database
+        shutil.copy(ROOT / "alembic.ini", root)
+        shutil.copytree(
+            ROOT / "migration",
+            root / "migration",
+            ignore=shutil.ignore_patterns("20*", "__pycache__"),
+        )
+        self.versions = root / "migration" / "versions"
+        self.scratch = server.dsn
+        self.settings = Settings(
+            projects.Project(root),
+            Environment(root, "", "from the test", database.dsn, scratch=self.scratch),
+        )
+
+    @property
+    def settings(self) -> Settings:
+        """What a command works on, which reads the scripts anew."""
+        return Settings(self._settings.project.anew(), self._settings.environment)
+
+    @settings.setter
+    def settings(self, settings: Settings) -> None:
+        self._settings = settings
+
+    def models(self, text: str) -> None:
+        """Make these the models: the body of a module in which `metadata` is an empty MetaData."""
+        module = f"models_{secrets.token_hex(6)}"
+        head = "import sqlalchemy as sa\nfrom postgres_database.models.base import Base\n"
+        head += "metadata = sa.MetaData(naming_convention=Base.metadata.naming_convention)\n"
+        (self.root / f"{module}.py").write_text(head + textwrap.dedent(text))
+        self.settings = changed(self.settings, target_metadata=f"{module}:metadata")
+
+    def script(
+        self, revision: str, parents: str = "", upgrade: str = "pass", downgrade: str = "pass"
+    ) -> Path:
+        """Write a revision by hand; several parents are separated by commas."""
+        path = self.versions / f"{revision}.py"
+        down = tuple(parents.split(",")) if "," in parents else parents or None
+        path.write_text(
+            f'"""Message of {revision}"""\n\nimport sqlalchemy as sa\nfrom alembic import op\n\n'
+            f"revision = {revision!r}\ndown_revision = {down!r}\n\n\n"
+            f"def upgrade():\n{textwrap.indent(textwrap.dedent(upgrade).strip(), '    ')}\n\n\n"
+            f"def downgrade():\n{textwrap.indent(textwrap.dedent(downgrade).strip(), '    ')}\n"
+        )
+        return path
+
+    def scripts(self) -> list[str]:
+        """Return the names of all files of the history."""
+        return sorted(
+            path.name for path in self.versions.iterdir() if path.suffix in {".py", ".sql"}
+        )
+
+
+@pytest.fixture
+def project(
+    tmp_path: Path, server: Database, database: Database, monkeypatch: pytest.MonkeyPatch
+) -> Project:
+    """A repository whose target is a fresh database."""
+    monkeypatch.syspath_prepend(tmp_path)
+    return Project(tmp_path, server, database)
+
+
+@pytest.fixture
+def three(project: Project) -> Project:
+    """A history of three revisions that make a table and two columns."""
+    project.script(
+        "aaaa", "", "op.execute('CREATE TABLE t (id int)')", "op.execute('DROP TABLE t')"
+    )
+    for revision, parent in (("bbbb", "aaaa"), ("cccc", "bbbb")):
+        project.script(
+            revision,
+            parent,
+            f"op.execute('ALTER TABLE t ADD {revision} int')",
+            f"op.execute('ALTER TABLE t DROP {revision}')",
+        )
+    return project
+
+
+def columns(database: Database) -> list[object]:
+    query = "SELECT attname FROM pg_attribute WHERE attrelid = to_regclass('t') AND attnum > 0"
+    return [name for (name,) in run_sql(database, query + " AND NOT attisdropped ORDER BY attnum")]
+
+
+class Checkout:
+    """A copy of this repository, with a terminal to type commands into."""
+
+    def __init__(self, root: Path, server: Database) -> None:
+        self.root = root
+        self.environ = {
+            "PATH": os.environ["PATH"],
+            "HOME": str(root),
+            "SCRATCH_DSN": as_text(server.dsn),
+            "COLUMNS": "200",
+        }
+        ignored = shutil.ignore_patterns(
+            "__pycache__", ".venv", ".git", ".postgres", ".env", ".env.[!e]*", ".*_cache"
+        )
+        shutil.copytree(ROOT, root, ignore=ignored, dirs_exist_ok=True)
+
+    def invoke(self, *arguments: str, **environ: str) -> subprocess.CompletedProcess[str]:
+        """Run a command as a person without a terminal would."""
+        return self.run(sys.executable, "-m", "invoke", *arguments, **environ)
+
+    def run(
+        self, *command: str, folder: str = "", **environ: str
+    ) -> subprocess.CompletedProcess[str]:
+        """Run any program in the checkout."""
+        return subprocess.run(
+            command,
+            cwd=self.root / folder,
+            env=self.environ | environ,
+            stdin=subprocess.DEVNULL,
+            capture_output=True,
+            text=True,
+            check=False,
+        )
+
+    def env_file(self, name: str, **values: str) -> None:
+        """Write the file of an environment, readable by us alone."""
+        path = self.root / (f".env.{name}" if name else ".env")
+        path.write_text("".join(f"{key}={value}\n" for key, value in values.items()))
+        path.chmod(0o600)
+
+
+@pytest.fixture
+def checkout(tmp_path: Path, server: Database) -> Checkout:
+    """A copy of this repository."""
+    return Checkout(tmp_path / "checkout", server)
+
+
+@pytest.fixture
+def newcomer(server: Database) -> Iterator[Checkout]:
+    """A checkout where the embedded server may live as well, with a .venv that is ready."""
+    home = Path(tempfile.mkdtemp(prefix="pgdb-readme-"))
+    home.chmod(0o755)
+    checkout = Checkout(home / "c", server)
+    ready_venv(checkout)
+    del checkout.environ["SCRATCH_DSN"]
+    yield checkout
+    checkout.invoke("stop")
+    shutil.rmtree(home)
+
+
+def ready_venv(checkout: Checkout) -> None:
+    """Let the interpreter of the test be the checkout's .venv."""
+    programs = checkout.root / ".venv" / "bin"
+    programs.mkdir(parents=True)
+    python = shlex.quote(sys.executable)
+    for name, command in {
+        "python": python,
+        "invoke": f"{python} -m invoke",
+        "alembic": f"{python} -m alembic",
+    }.items():
+        (programs / name).write_text(f'#!/bin/sh\nexec {command} "$@"\n')
+        (programs / name).chmod(0o755)
+    for stamp in (".installed", ".installed-dev"):
+        (checkout.root / ".venv" / stamp).touch()
+    checkout.environ["PATH"] = f"{programs}:{checkout.environ['PATH']}"
+
+
+def as_text(dsn: Dsn) -> str:
+    """Return a DSN as people would write it into a file: key=value pairs."""
+    escaped = {
+        key: value.replace("\\", "\\\\").replace("'", "\\'") for key, value in dsn.parts.items()
+    }
+    return " ".join(f"{key}='{value}'" for key, value in escaped.items())
+
+
+@pytest.fixture
+def port(server: Database) -> Iterator[int]:
+    """A TCP port of 127.0.0.1 behind which the test server asks for the password of `app`."""
+    path = f"{server.dsn.parts['host']}/.s.PGSQL.{server.dsn.parts['port']}"
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        threading.Thread(target=_forward_all, args=(listener, path), daemon=True).start()
+        yield listener.getsockname()[1]
+        listener.shutdown(socket.SHUT_RDWR)
+
+
+def _forward_all(listener: socket.socket, path: str) -> None:
+    while True:
+        try:
+            client, _ = listener.accept()
+        except OSError:
+            return
+        threading.Thread(target=_forward, args=(client, path), daemon=True).start()
+
+
+def _forward(client: socket.socket, path: str) -> None:
+    """Carry what either side says to the other until one of them is done."""
+    with client, socket.socket(socket.AF_UNIX) as backend, contextlib.suppress(OSError):
+        backend.connect(path)
+        other = {client: backend, backend: client}
+        while True:
+            for source in select.select([client, backend], [], [])[0]:
+                data = source.recv(65536)
+                if not data:
+                    return
+                other[source].sendall(data)
+
+
+@pytest.fixture
+def role(server: Database) -> Iterator[str]:
+    """A role that may log in and nothing else; asked for before the database in which it owns something."""
+    name = f"test_{secrets.token_hex(6)}"
+    with server.connect(autocommit=True) as connection:
+        connection.exec_driver_sql(f"CREATE ROLE {name} LOGIN")
+    yield name
+    with server.connect(autocommit=True) as connection:
+        connection.exec_driver_sql(f"DROP ROLE IF EXISTS {name}")

@@ -1,0 +1,104 @@
+"""Columns that are added with a default: rows get the value that the models say, at once."""
+
+import pytest
+import sqlalchemy as sa
+from answers import yes
+from commands import up
+from conftest import Project, run_sql
+
+from postgres_database.drafting import trial
+from postgres_database.history import project_models
+from postgres_database.history.operations import RunSql
+from postgres_database.workflows import revision
+
+BEFORE = "sa.Table('note', metadata, sa.Column('id', sa.Integer, primary_key=True))\n"
+AFTER = """
+from sqlalchemy.dialects import postgresql
+DEFAULTS = {defaults}
+sa.Table('note', metadata, sa.Column('id', sa.Integer, primary_key=True),
+    *(sa.Column(f"c{{number}}", type_, server_default=default, nullable=number % 2 == 0)
+      for number, (type_, default) in enumerate(DEFAULTS)))
+"""
+DEFAULTS = r"""[
+    (sa.String, "say 'hi'"), (sa.String, "'"), (sa.String, "''"), (sa.String, "'quoted'"), (sa.String, ""),
+    (sa.String, "it's"), (sa.String(9), "'x"), (sa.Text, "a\\b"), (sa.Text, "\\"), (sa.Text, "\\'"),
+    (sa.Text, "a\nb\tc"),
+    (sa.Text, "100%"), (sa.Text, "%(x)s %s"), (sa.Text, ":x"), (sa.Text, "a :x"), (sa.Text, "E'x'"), (sa.Text, "NULL"),
+    (sa.Text, 'in "quotes"'), (sa.Text, "größer; 日本"), (sa.Text, "{}"), (sa.Text, "nextval('x')"), (sa.Text, "\\:x"),
+    (sa.Text, sa.text("' \\:x'")), (sa.Text, sa.text("'50%'")), (sa.Text, sa.text("E'a\\\\\\\\b\\n'")),
+    (sa.Text, sa.text("'a;b'::text")), (sa.Text, sa.text("NULL::text")), (sa.Text, sa.text("$$it's$$")),
+    (sa.Text, sa.func.lower("A \\:b'%")), (sa.Text, sa.literal("x'y\\z% :w")), (sa.Text, sa.cast("a'b", sa.Text)),
+    (sa.Text, sa.text("'it''s'")), (sa.Text, sa.func.repeat("'", 2)), (sa.Text, sa.text("upper('x') || ' :y'")),
+    (sa.Integer, "7"), (sa.Integer, sa.text("5 % 3")), (sa.Integer, sa.text("'3'::int")), (sa.Boolean, sa.true()),
+    (sa.Boolean, "false"), (sa.Numeric(5, 2), "1.5"), (sa.Date, "2026-01-31"), (sa.Date, sa.text("'2026-01-31'")),
+    (sa.Interval, "1 day"), (sa.Uuid, "00000000-0000-0000-0000-000000000001"), (sa.LargeBinary, "\\x00ff"),
+    (sa.JSON, '{"a": "it\'s :x"}'), (postgresql.JSONB, sa.text("'{\"a\": 1}'::jsonb")), (postgresql.JSONB, "[]"),
+    (postgresql.ARRAY(sa.Text), "{}"), (postgresql.ARRAY(sa.Text), sa.text("ARRAY['a', 'b''c']::text[]")),
+    (postgresql.ARRAY(sa.Integer), sa.literal([1, 2], postgresql.ARRAY(sa.Integer))),
+    (sa.Enum("it's", "b", name="mood"), "it's"), (sa.Enum("it's", "b", name="mood"), sa.text("'b'::mood")),
+    (sa.DateTime(timezone=True), sa.func.now()), (sa.Float, sa.text("random()")), (sa.CHAR(3), "'a'"),
+]"""
+
+
+def test_rows_get_the_default_that_the_models_say(project: Project) -> None:
+    """Whatever its spelling: the row of before has what a new row gets, in one statement for each column."""
+    project.models(BEFORE)
+    assert revision.revision(*project.settings, "Init").proved
+    up(project.settings, project.database, confirm=yes)
+    run_sql(project.database, "INSERT INTO note VALUES (1)")
+    project.models(AFTER.format(defaults=DEFAULTS))
+    result = revision.revision(*project.settings, "Defaults")
+    assert result.proved, result
+    up(project.settings, project.database, confirm=yes)
+    run_sql(project.database, "INSERT INTO note VALUES (2)")
+    first, second = run_sql(project.database, "SELECT to_jsonb(note) - 'id' FROM note ORDER BY id")
+    unlike = {
+        key: (value, second[0][key])  # type: ignore[index]
+        for key, value in first[0].items()  # type: ignore[attr-defined]
+        if value != second[0][key]  # type: ignore[index]
+    }
+    models = project.settings.project.models()
+    columns = project_models.tables(models)[0].columns
+    varying = [c.name for c in columns if isinstance(c.type, (sa.DateTime, sa.Float))]
+    assert sorted(unlike) == sorted(varying)
+    text = "".join(path.read_text() for path in project.versions.glob("*defaults*"))
+    assert text.count("SET DEFAULT") == len(varying) - 1  # what varies is filled in steps
+    assert revision.revision(*project.settings, "Again").path is None
+
+
+def test_default_that_is_a_member_of_an_enum(project: Project) -> None:
+    """It is written as its value, so that the table is made by Alembic's operation."""
+    project.models("""
+        import enum
+        class Mood(str, enum.Enum):
+            GOOD = "it's good"
+        sa.Table('note', metadata, sa.Column('id', sa.Integer, primary_key=True),
+                 sa.Column('mood', sa.Text, server_default=Mood.GOOD))
+    """)
+    assert revision.revision(*project.settings, "Init").proved
+    text = "".join(path.read_text() for path in project.versions.glob("*init*"))
+    assert "op.create_table('note'" in text
+    assert "CREATE TABLE" not in text
+
+
+def test_proof_compares_the_values_that_rows_get(
+    project: Project, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A column whose default is put right after rows got another is not proved, and named."""
+    project.models(BEFORE)
+    assert revision.revision(*project.settings, "Init").proved
+    plain = trial.Trial.make
+
+    def wrong(self: trial.Trial, changes: object, **options: bool) -> None:
+        plain(self, changes, **options)  # type: ignore[arg-type]
+        for place, (change, way) in enumerate(self.made):
+            if change.default and len(way) == 1:
+                added = RunSql("ALTER TABLE note ADD COLUMN c0 varchar DEFAULT 'wrong';")
+                right = RunSql("ALTER TABLE note ALTER COLUMN c0 SET DEFAULT 'right';")
+                self.made[place] = change, [added, right]
+
+    monkeypatch.setattr(trial.Trial, "make", wrong)
+    project.models(AFTER.format(defaults="[(sa.String, 'right')]"))
+    result = revision.revision(*project.settings, "Wrong")
+    assert not result.proved
+    assert "the default of column note.c0" in result.lost[0]

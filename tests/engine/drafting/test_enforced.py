@@ -1,0 +1,153 @@
+"""What is enforced before a revision and after it is enforced at every moment between."""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+import psycopg2
+import pytest
+import sqlalchemy as sa
+from answers import yes
+from commands import down, up
+from conftest import Project, run_sql
+
+from postgres_database.drafting import moments, stages
+from postgres_database.running import context
+from postgres_database.running.autocommit import Autocommit
+from postgres_database.workflows import revision
+
+OWNER = """
+sa.Table('person', metadata, sa.Column('id', sa.Integer, primary_key=True))
+sa.Table('pet', metadata, sa.Column('id', sa.Integer, primary_key=True),
+    sa.Column('owner', sa.ForeignKey('person.id'{rule}, name='owner')))
+"""
+KEYS = """
+from sqlalchemy.dialects.postgresql import ExcludeConstraint
+sa.Table('person', metadata, sa.Column('id', sa.Integer, primary_key=True))
+sa.Table('t', metadata, sa.Column('id', sa.Integer, autoincrement=False), sa.Column('a', sa.Integer, nullable=False),
+    sa.Column('b', sa.Integer), sa.Column('c', sa.Integer), {rules})
+sa.Table('u', metadata, sa.Column('t', sa.Integer, sa.ForeignKey('t.id', name='u_t')))
+"""
+BEFORE = """
+    sa.PrimaryKeyConstraint('id', name='pk'), sa.UniqueConstraint('b', name='b_key'),
+    sa.CheckConstraint('c > 0', name='c_check'), sa.Index('c_index', 'c', unique=True),
+    ExcludeConstraint(('a', '='), name='a_excluded', using='btree')
+"""
+AFTER = """
+    sa.PrimaryKeyConstraint('id', 'a', name='pk'), sa.UniqueConstraint('id', name='id_key'),
+    sa.UniqueConstraint('b', name='b_key', deferrable=True), sa.CheckConstraint('c > -1', name='c_check'),
+    sa.Index('c_index', 'c', unique=True, postgresql_include=['b']),
+    ExcludeConstraint(('a', '='), name='a_excluded', using='btree', where='b IS NULL OR a > -9')
+"""
+BREAKING = (
+    "INSERT INTO t VALUES (1, 2, 2, 2)",
+    "INSERT INTO t VALUES (2, 2, 1, 2)",
+    "INSERT INTO t VALUES (2, 2, 2, 1)",
+    "INSERT INTO t VALUES (2, 2, 2, -5)",
+    "INSERT INTO t VALUES (2, 1, 2, 2)",
+    "INSERT INTO t VALUES (NULL, 2, 2, 2)",
+    "INSERT INTO u VALUES (7)",
+)
+
+
+@contextmanager
+def tried_between(
+    project: Project, monkeypatch: pytest.MonkeyPatch, statements: tuple[str, ...]
+) -> Iterator[list[str]]:
+    """Try statements before each statement that commits by itself, and collect those that are not refused."""
+    accepted: list[str] = []
+    plain = Autocommit.__init__
+
+    def between() -> None:
+        for statement in statements:
+            try:
+                run_sql(project.database, statement, "SELECT 1 / 0")
+            except psycopg2.errors.DivisionByZero:
+                accepted.append(statement)
+            except psycopg2.IntegrityError:
+                pass
+
+    def watched(self: Autocommit, connection: sa.Connection) -> None:
+        context.of(connection).between = between
+        plain(self, connection)
+
+    with monkeypatch.context() as patched:
+        patched.setattr(Autocommit, "__init__", watched)
+        yield accepted
+        between()
+
+
+def test_rules_that_change_are_enforced_at_every_moment(
+    project: Project, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A row that breaks both the old rule and the new one is refused between all statements, up and down."""
+    project.models(KEYS.format(rules=BEFORE))
+    assert revision.revision(*project.settings, "Init").proved
+    up(project.settings, project.database, confirm=yes)
+    run_sql(project.database, "INSERT INTO t VALUES (1, 1, 1, 1)", "INSERT INTO u VALUES (1)")
+    project.models(KEYS.format(rules=AFTER))
+    result = revision.revision(*project.settings, "Other rules")
+    assert result.proved, result
+    steps = 2 if result.then else 1
+    with tried_between(project, monkeypatch, BREAKING) as accepted:
+        up(project.settings, project.database, target="+1", confirm=yes)
+    assert accepted == []
+    with tried_between(project, monkeypatch, BREAKING) as accepted:
+        up(project.settings, project.database, confirm=yes)
+    assert accepted == []
+    for _ in range(steps):
+        with tried_between(project, monkeypatch, BREAKING) as accepted:
+            down(project.settings, project.database, target="-1", confirm=yes)
+        assert accepted == []
+
+
+def test_foreign_key_that_cascades_refuses_orphans_between_its_scripts(project: Project) -> None:
+    """The first of two scripts ends with the new foreign key, which the second one validates."""
+    project.models(OWNER.format(rule=""))
+    assert revision.revision(*project.settings, "Init").proved
+    project.models(OWNER.format(rule=", ondelete='CASCADE'"))
+    result = revision.revision(*project.settings, "Cascade")
+    assert result.proved
+    assert result.path is not None
+    assert result.then is not None
+    assert "NOT VALID" in result.path.read_text()
+    assert "VALIDATE CONSTRAINT" in result.then.read_text().partition("def downgrade")[0]
+    up(project.settings, project.database, target="+2", confirm=yes)
+    with pytest.raises(psycopg2.errors.ForeignKeyViolation):
+        run_sql(project.database, "INSERT INTO pet VALUES (1, 1)")
+    up(project.settings, project.database, confirm=yes)
+    assert revision.revision(*project.settings, "Again").path is None
+
+
+def test_key_that_changes_is_built_beside_live_traffic(project: Project) -> None:
+    """The index of the new key is built first, under a name of its own; only the swap needs a lock, for a moment."""
+    project.models(
+        KEYS.format(rules="sa.PrimaryKeyConstraint('id'), sa.UniqueConstraint('b', name='k')")
+    )
+    assert revision.revision(*project.settings, "Init").proved
+    up(project.settings, project.database, confirm=yes)
+    rules = "sa.PrimaryKeyConstraint('id'), sa.UniqueConstraint('b', name='k', deferrable=True)"
+    project.models(KEYS.format(rules=rules))
+    result = revision.revision(*project.settings, "Deferrable")
+    assert result.proved
+    assert result.path is not None
+    for part in result.path.read_text().split("def ")[1:]:
+        online, _, swap = part.partition("with op.online():\n")[2].partition("\n    op.")
+        assert "CREATE UNIQUE INDEX k_new ON" in online
+        assert "UNIQUE USING INDEX k_new" in swap
+    up(project.settings, project.database, confirm=yes)
+    assert revision.revision(*project.settings, "Again").path is None
+
+
+def test_proof_names_what_is_not_enforced_on_the_way(
+    project: Project, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Scripts between which a rule is missing are not proved, whoever wrote them."""
+    project.models(OWNER.format(rule=""))
+    assert revision.revision(*project.settings, "Init").proved
+    project.models(OWNER.format(rule=", ondelete='CASCADE'"))
+    for module in (stages, moments):
+        blind = type("Blind", (), {"gaps": staticmethod(lambda *_: [])})
+        monkeypatch.setattr(module, "enforced", blind)
+    result = revision.revision(*project.settings, "Cascade")
+    assert not result.proved
+    assert result.unguarded == ("owner of table pet is not enforced",)

@@ -1,0 +1,15 @@
+"""How tests answer the questions of a command."""
+
+import pytest
+
+
+def yes(*_: object) -> bool:
+    return True
+
+
+def no(*_: object) -> bool:
+    return False
+
+
+def never(question: str, *_: object) -> bool:
+    pytest.fail(f"nobody should be asked: {question}")

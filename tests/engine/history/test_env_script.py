@@ -1,0 +1,234 @@
+"""An env.py of the project's own: scripts touch the connection that it is handed, or nothing is run."""
+
+import secrets
+import textwrap
+from collections.abc import Iterator
+
+import pytest
+from answers import yes
+from commands import down, mark, up
+from conftest import Project, fresh, run_sql
+
+from postgres_database.errors import ExpectedError
+from postgres_database.history import env_script
+from postgres_database.preflight.preview import printed
+from postgres_database.running import runner
+from postgres_database.scratch import databases
+from postgres_database.server.connection import Database
+from postgres_database.workflows.check import check
+
+HEAD = """
+import asyncio
+import sys
+import sqlalchemy as sa
+from alembic import context
+
+config = context.config
+target_metadata = sa.MetaData()
+parts = {parts!r}
+
+
+def scripts(connection, **how):
+    context.configure(connection=connection, target_metadata=target_metadata, **how)
+    with context.begin_transaction():
+        context.run_migrations()
+
+
+def by_itself():
+    engine = sa.create_engine("postgresql+psycopg2://", connect_args=parts)
+    with engine.connect() as connection:
+        scripts(connection)
+        connection.commit()
+
+
+given = config.attributes.get("connection")
+"""
+SHARED = env_script.SHARE.replace("...", "by_itself()")
+OFFLINE = """
+if context.is_offline_mode():
+    context.configure(dialect_name="postgresql", target_metadata=target_metadata)
+    with context.begin_transaction():
+        context.run_migrations()
+    sys.exit()
+"""
+GOOD = {
+    "the lines of the error": SHARED,
+    "a transaction for each script": "scripts(given, transaction_per_migration=True)",
+    "with a transaction of its own": """
+        with given.begin():
+            scripts(given)
+    """,
+}
+FOREIGN = "connects by itself instead of using the connection that it is handed; nothing was run"
+BAD = {
+    "an engine of its own": ("by_itself()", FOREIGN),
+    "asyncio": (
+        """
+        async def main():
+            by_itself()
+        asyncio.run(main())
+        """,
+        FOREIGN,
+    ),
+    "it keeps errors to itself": (
+        """
+        try:
+            by_itself()
+        except Exception:
+            pass
+        """,
+        FOREIGN,
+    ),
+    "it never comes to the scripts": ("pass", "ended without running the scripts"),
+    "only if": (
+        "if config.get_main_option('run_it'):\n            scripts(given)",
+        "ended without running the scripts",
+    ),
+    "it exits": ("sys.exit(3)", "failed before the first script; nothing was run"),
+    "it lacks a variable": (
+        "{}['DATABASE_URL']",
+        "failed before the first script; nothing was run",
+    ),
+    "its server is not there": (
+        "parts['port'] = '1'; by_itself()",
+        "failed before the first script; nothing was run",
+    ),
+    "it never commits": (
+        "context.configure(connection=given); context.run_migrations()",
+        "did not commit what the scripts did; it was rolled back",
+    ),
+}
+HALF = {
+    "it closes the connection": (
+        "scripts(given); given.close()",
+        "closed the connection that it was handed",
+    ),
+    "it runs them again": ("scripts(given); scripts(given)", "runs the scripts more than once"),
+}
+
+
+@pytest.fixture
+def other(server: Database) -> Iterator[Database]:
+    """The database that an env.py connects to by itself."""
+    with fresh(server) as made:
+        yield made
+
+
+def env(project: Project, other: Database, body: str) -> None:
+    """Write an env.py, in a folder of its own, and two scripts."""
+    theirs = project.root / "theirs"
+    (theirs / "versions").mkdir(parents=True, exist_ok=True)
+    text = HEAD.replace("{parts!r}", repr(dict(other.dsn.parts)))
+    (theirs / "env.py").write_text(text + textwrap.dedent(body).strip() + "\n")
+    (project.root / "shared.py").write_text(text + SHARED)
+    ini = project.root / "alembic.ini"
+    ini.write_text(ini.read_text().replace("%(here)s/migration", "%(here)s/theirs"))
+    project.versions = theirs / "versions"
+    new = f"CREATE TABLE one (a int)')  # {secrets.token_hex(6)}, so that there is no template"
+    project.script("r1", "", f"op.execute('{new}", "op.execute('DROP TABLE one')")
+    project.script(
+        "r2", "r1", "op.execute('CREATE TABLE two (a int)')", "op.execute('DROP TABLE two')"
+    )
+
+
+def state(database: Database) -> list[tuple[object, ...]]:
+    """Return what tables there are."""
+    return run_sql(
+        database,
+        "SELECT coalesce(string_agg(relname, ' ' ORDER BY relname), '') FROM pg_class"
+        " WHERE relkind = 'r' AND relnamespace = 'public'::regnamespace",
+    )
+
+
+@pytest.mark.parametrize("name", GOOD)
+def test_an_env_that_shares_the_connection(project: Project, other: Database, name: str) -> None:
+    """Such an env.py works, with each script in a transaction of its own, its stamp and its entry in the log."""
+    env(project, other, GOOD[name])
+    project.script("r2", "r1", "op.execute('CREATE TABLE two (a int)'); op.execute('SELECT 1 / 0')")
+    with pytest.raises(ExpectedError, match="stopped at revision r2"):
+        up(project.settings, project.database, confirm=yes)
+    assert run_sql(
+        project.database, "SELECT version_num, to_regclass('two') FROM alembic_version"
+    ) == [("r1", None)]
+    project.script(
+        "r2", "r1", "op.execute('CREATE TABLE two (a int)')", "op.execute('DROP TABLE two')"
+    )
+    steps: list[str] = []
+    up(
+        project.settings,
+        project.database,
+        confirm=yes,
+        on_step=lambda step: steps.append(step.revision.id),
+    )
+    assert steps == ["r2"]
+    assert state(project.database) == [("alembic_version alembic_version_log one two",)]
+    log = "SELECT string_agg(revision || ' ' || outcome, ', ' ORDER BY started) FROM alembic_version_log"
+    assert run_sql(project.database, log) == [("r1 done, r2 failed, r2 done",)]
+    down(project.settings, project.database, target="base", confirm=yes)
+    assert state(project.database) == [("alembic_version alembic_version_log",)]
+    mark(project.settings, project.database, "r1", confirm=yes)
+    assert run_sql(project.database, "SELECT version_num FROM alembic_version") == [("r1",)]
+    assert state(other) == [("",)]
+
+
+def test_an_env_that_would_run_them_elsewhere(project: Project, other: Database) -> None:
+    """What does not run the scripts where they belong is refused; nothing is made anywhere, and nothing kept."""
+    for name, (body, what) in BAD.items():
+        env(project, other, body)
+        for run in (
+            lambda: up(project.settings, project.database, confirm=yes),
+            lambda: check(*project.settings),
+        ):
+            with pytest.raises(ExpectedError) as caught:
+                run()
+            assert what in caught.value.what, name
+            assert caught.value.cause, name
+            assert 'config.attributes.get("connection")' in caught.value.hint
+        assert state(other) == [("",)], name
+        assert state(project.database) == [("alembic_version_log",)], name
+        (project.root / "theirs" / "env.py").write_text((project.root / "shared.py").read_text())
+        with databases.session(*project.settings) as session:
+            assert state(session.at_head(project.settings.project)) == [
+                ("alembic_version one two",)
+            ], name
+
+
+@pytest.mark.parametrize("name", HALF)
+def test_an_env_that_does_more_than_it_should(project: Project, other: Database, name: str) -> None:
+    """What is found after a script was run ends the command there."""
+    body, what = HALF[name]
+    env(project, other, body)
+    with pytest.raises(ExpectedError, match=what):
+        up(project.settings, project.database, confirm=yes)
+    assert run_sql(project.database, "SELECT version_num FROM alembic_version") == [("r1",)]
+
+
+def test_an_env_that_hides_what_scripts_raise(project: Project, other: Database) -> None:
+    """A script that failed is not taken for done."""
+    env(project, other, "try:\n    scripts(given)\nexcept Exception:\n    pass")
+    project.script("r2", "r1", "op.execute('SELECT 1 / 0')")
+    with pytest.raises(ExpectedError, match="stopped at revision r2") as caught:
+        up(project.settings, project.database, confirm=yes)
+    assert "env.py caught what the script raised" in caught.value.cause
+    with pytest.raises(ExpectedError, match="stopped at revision r2"):
+        check(*project.settings)
+
+
+def test_printing_connects_nowhere_it_matters(project: Project, other: Database) -> None:
+    """What scripts would run is printed as with our env.py, though this one prints otherwise, or connects."""
+    for body in ("by_itself()", OFFLINE, SHARED):
+        env(project, other, body)
+        project.script("r2", "r1", "op.execute(\"DELETE FROM one WHERE 'a%' LIKE 'b'\")")
+        plan = project.settings.project.history.revisions
+        texts = [step.statements for step in printed(project.settings.project, "upgrade", plan)]
+        assert texts == [("CREATE TABLE one (a int)",), ("DELETE FROM one WHERE 'a%' LIKE 'b'",)], (
+            body
+        )
+        assert state(other) == [("",)]
+        assert "CREATE TABLE one" in runner.offline(
+            project.settings.project, "upgrade", "base", "r1"
+        )
+    for body in ("pass", "{}['DATABASE_URL']", "sys.exit()"):
+        env(project, other, body)
+        with pytest.raises(ExpectedError, match=r"theirs/env\.py"):
+            runner.offline(project.settings.project, "upgrade", "base", "r1")

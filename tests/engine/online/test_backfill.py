@@ -1,0 +1,301 @@
+"""A backfill: each row once, in short transactions, whatever the key is, and whenever it is killed."""
+
+import random
+import re
+import threading
+import time
+from typing import Any
+
+import faults
+import psycopg2.extensions
+import pytest
+from answers import never
+from backfills import Place, fill, opened
+from commands import up
+from conftest import Project, run_sql
+
+from postgres_database.errors import ExpectedError
+from postgres_database.online import backfill
+from postgres_database.online.backfill import Backfill
+from postgres_database.running import journal
+from postgres_database.server.connection import Database
+
+ONCE = "SELECT count(*), min(n), max(n) FROM t"
+
+
+KEYS = {
+    "integer": ("id int PRIMARY KEY", "i"),
+    "text with a collation": ('id text COLLATE "C" PRIMARY KEY', "chr(64 + i % 60) || '''\\ %' || i"),
+    "text": ("id text PRIMARY KEY", "'é' || i"),
+    "uuid": ("id uuid PRIMARY KEY", "gen_random_uuid()"),
+    "timestamptz": ("id timestamptz PRIMARY KEY", "now() + i * interval '1.000001 s'"),
+    "interval": ("id interval PRIMARY KEY", "i * interval '1 month -3 days 4 s'"),
+    "double": ("id float8 PRIMARY KEY", "i / 3.0::float8"),
+    "numeric": ("id numeric PRIMARY KEY", "i / 7.0"),
+    "bytea": ("id bytea PRIMARY KEY", "decode(md5(i::text), 'hex')"),
+    "negative": ("id int PRIMARY KEY", "-i"),
+    "composite": ("a int, id text, PRIMARY KEY (a, id)", "i % 7, 'x' || i"),
+    "quoted": ('"I""d %s" int, PRIMARY KEY ("I""d %s")', "i"),
+    "unique": ("id int NOT NULL UNIQUE, other int UNIQUE", "i, NULL"),
+    "deferrable beside": ("id int NOT NULL UNIQUE DEFERRABLE, k int NOT NULL UNIQUE", "i, -i"),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize(("key", "value"), KEYS.values(), ids=KEYS)
+def test_each_row_once_whatever_the_key(
+    database: Database, monkeypatch: pytest.MonkeyPatch, key: str, value: str
+) -> None:
+    """Rows are found by any key, each once, in several batches, also in sessions of other settings."""
+    monkeypatch.setattr(backfill, "FIRST_BATCH", 7)
+    monkeypatch.setattr(backfill, "LARGEST_BATCH", 50)
+    name = database.dsn.database
+    run_sql(
+        database,
+        f"CREATE TABLE t ({key}, n int DEFAULT 0)",
+        f"INSERT INTO t SELECT {value} FROM generate_series(1, 300) i",
+        f"ALTER DATABASE {name} SET datestyle = 'SQL, DMY'",
+        f"ALTER DATABASE {name} SET intervalstyle = 'sql_standard'",
+        f"ALTER DATABASE {name} SET extra_float_digits = 0",
+    )
+    place = Place()
+    work = Backfill("", "t", {"n": "n + 1"})
+    assert fill(database, work, place) == 300
+    assert run_sql(database, ONCE) == [(300, 1, 1)]
+    assert len(place.saved) > 5
+    place.saved = place.saved[:3]
+    left = 300 - int(place.saved[-1][0])
+    assert fill(database, work, place) == left
+
+
+def test_partitions_schemas_and_conditions(database: Database) -> None:
+    """A partitioned table of a schema is filled by its key, only where the condition holds; % and : mean nothing."""
+    run_sql(
+        database,
+        """CREATE SCHEMA "S 1";
+        CREATE TABLE "S 1"."T" (id int, d int, "N%" text, PRIMARY KEY (id, d)) PARTITION BY LIST (d)""",
+        'CREATE TABLE a PARTITION OF "S 1"."T" FOR VALUES IN (0); CREATE TABLE b PARTITION OF "S 1"."T" DEFAULT',
+        """INSERT INTO "S 1"."T" SELECT i, i % 3 FROM generate_series(1, 1000) i""",
+    )
+    work = Backfill("S 1", "T", {"N%": "'100% :x' || id"}, where="id % 10 = 0")
+    assert fill(database, work) == 100
+    rows = run_sql(database, 'SELECT id, "N%" FROM "S 1"."T" WHERE "N%" IS NOT NULL ORDER BY id')
+    assert rows[0] == (10, "100% :x10")
+    assert len(rows) == 100
+    assert (
+        backfill.statement(work)
+        == """UPDATE "S 1"."T" SET "N%" = '100% :x' || id WHERE id % 10 = 0"""
+    )
+
+
+@pytest.mark.parametrize(
+    ("table", "values", "words"),
+    [
+        ("CREATE TABLE t (id int, n int)", {"n": "1"}, "have no key"),
+        ("CREATE TABLE t (id int UNIQUE, n int)", {"n": "1"}, "have no key"),
+        ("CREATE TABLE t (id int PRIMARY KEY, n int)", {"id": "id + 1"}, "changes id, by which"),
+    ],
+)
+def test_no_way_to_go(database: Database, table: str, values: dict[str, str], words: str) -> None:
+    """Without a key that stays as it is, nothing is changed, and the error says what to do."""
+    run_sql(database, table, "INSERT INTO t VALUES (1, 0)")
+    with pytest.raises(ExpectedError, match=words):
+        fill(database, Backfill("", "t", values))
+    assert run_sql(database, "TABLE t") == [(1, 0)]
+
+
+def test_row_that_somebody_keeps(database: Database) -> None:
+    """While others keep a row, those before it are done, and no transaction is long; it ends when the row is free."""
+    run_sql(
+        database,
+        "CREATE TABLE t (id int PRIMARY KEY, n int DEFAULT 0)",
+        "INSERT INTO t SELECT generate_series(1, 5000)",
+    )
+    longest = 0.0
+    released = threading.Event()
+    query = (
+        "SELECT extract(epoch FROM clock_timestamp() - xact_start)::float FROM pg_stat_activity"
+        " WHERE state = 'active' AND query LIKE 'UPDATE t SET n%' AND datname = current_database()"
+    )
+
+    def watch() -> None:
+        nonlocal longest
+        with database.connect(autocommit=True, usual_path=True) as connection:
+            while not released.wait(0.005):
+                found = connection.exec_driver_sql(query.replace("%", "%%")).scalars()
+                longest = max([longest, *found])
+
+    with database.connect(usual_path=True) as other, other.begin() as keeping:
+        other.exec_driver_sql("UPDATE t SET n = n WHERE id = 3000")
+        watcher = threading.Thread(target=watch)
+        runner = threading.Thread(target=fill, args=(database, Backfill("", "t", {"n": "n + 1"})))
+        watcher.start()
+        runner.start()
+        deadline = time.monotonic() + 60
+        while run_sql(database, "SELECT n FROM t WHERE id = 2999") != [(1,)]:
+            assert time.monotonic() < deadline
+        keeping.rollback()
+    runner.join(30)
+    released.set()
+    watcher.join()
+    assert run_sql(database, ONCE) == [(5000, 1, 1)]
+    assert longest < 2
+
+
+def test_expensive_row_is_done_all_the_same(database: Database) -> None:
+    """A row whose expression takes longer than any batch may is done alone, and that is told."""
+    run_sql(
+        database,
+        "CREATE TABLE t (id int PRIMARY KEY, n int DEFAULT 0)",
+        "INSERT INTO t VALUES (1), (2), (3)",
+    )
+    slow = "CASE id WHEN 2 THEN n + 1 + length(pg_sleep(0.3)::text) ELSE n + 1 END"
+    told: list[str] = []
+    with opened(database, told) as session:
+        work = Backfill("", "t", {"n": slow}, milliseconds=50)
+        assert backfill.run(session, work, Place()) == 3
+    assert run_sql(database, ONCE) == [(3, 1, 1)]
+    assert any("a single row of t" in line for line in told)
+
+
+def test_cancel_ends_it(database: Database) -> None:
+    """A statement that somebody cancels ends the backfill; it is no reason to try again."""
+    run_sql(
+        database,
+        "CREATE TABLE t (id int PRIMARY KEY, n int DEFAULT 0)",
+        "INSERT INTO t SELECT generate_series(1, 10)",
+    )
+    slow = Backfill("", "t", {"n": "length(pg_sleep(1)::text)"}, milliseconds=60_000)
+    failed: list[BaseException] = []
+
+    def work() -> None:
+        try:
+            fill(database, slow)
+        except BaseException as error:  # noqa: BLE001
+            failed.append(error)
+
+    runner = threading.Thread(target=work)
+    runner.start()
+    cancel = (
+        "SELECT pg_cancel_backend(pid) FROM pg_stat_activity WHERE wait_event = 'PgSleep'"
+        " AND datname = current_database()"
+    )
+    while runner.is_alive():
+        run_sql(database, cancel)
+        time.sleep(0.01)
+    runner.join()
+    assert "canceling statement due to user request" in str(failed[0])
+
+
+def test_who_waits_is_let_through(database: Database, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Batches become smaller when others wait for their rows."""
+    run_sql(
+        database,
+        "CREATE TABLE t (id int PRIMARY KEY, n int DEFAULT 0)",
+        "INSERT INTO t SELECT generate_series(1, 400)",
+    )
+    monkeypatch.setattr(backfill, "OTHERS", "SELECT true, false")
+    place = Place()
+    fill(database, Backfill("", "t", {"n": "n + 1"}), place)
+    ends = [int(key) for *_, key in place.saved]
+    sizes = [after - before for before, after in zip([0, *ends], ends, strict=False)]
+    assert sizes[:4] == [100, 50, 25, 12]
+    assert run_sql(database, ONCE) == [(400, 1, 1)]
+
+
+class Distant(psycopg2.extensions.cursor):
+    """A cursor of a server that is far away."""
+
+    def execute(self, *arguments: Any) -> None:
+        time.sleep(0.02)
+        super().execute(*arguments)
+
+
+def test_way_to_the_server_makes_no_batch_small(database: Database) -> None:
+    """How long statements are on their way says nothing about how many rows a batch may have."""
+    run_sql(
+        database,
+        "CREATE TABLE t (id int PRIMARY KEY, n int DEFAULT 0)",
+        "INSERT INTO t SELECT generate_series(1, 3000)",
+    )
+    place = Place()
+    with opened(database, []) as session:
+        session.driver.cursor_factory = Distant
+        backfill.run(session, Backfill("", "t", {"n": "n + 1"}, milliseconds=200), place)
+    assert run_sql(database, ONCE) == [(3000, 1, 1)]
+    assert len(place.saved) < 20
+
+
+def test_work_that_is_deferred_counts(database: Database) -> None:
+    """What triggers do at the end of the transaction makes batches smaller as well."""
+    run_sql(
+        database,
+        "CREATE TABLE t (id int PRIMARY KEY, n int DEFAULT 0)",
+        "INSERT INTO t SELECT generate_series(1, 300)",
+        "CREATE FUNCTION slow() RETURNS trigger LANGUAGE plpgsql AS 'BEGIN PERFORM pg_sleep(0.001); RETURN NULL; END'",
+        "CREATE CONSTRAINT TRIGGER slow AFTER UPDATE ON t DEFERRABLE INITIALLY DEFERRED"
+        " FOR EACH ROW EXECUTE FUNCTION slow()",
+    )
+    place = Place()
+    fill(database, Backfill("", "t", {"n": "n + 1"}), place)
+    assert run_sql(database, ONCE) == [(300, 1, 1)]
+    assert len(place.saved) > 15
+
+
+def test_progress_is_told(database: Database, monkeypatch: pytest.MonkeyPatch) -> None:
+    """How far it is, how fast and how long it still takes is told, also for a table that was never analysed."""
+    monkeypatch.setattr(backfill, "TOLD_EVERY", 0)
+    run_sql(
+        database,
+        "CREATE TABLE t (id int PRIMARY KEY, n int DEFAULT 0) WITH (autovacuum_enabled = false)",
+        "INSERT INTO t SELECT generate_series(1, 3000)",
+    )
+    told: list[str] = []
+    with opened(database, told) as session:
+        backfill.run(session, Backfill("", "t", {"n": "n + 1"}), Place())
+    assert re.fullmatch(
+        r"t: 100 rows, [\d,]+ rows/s, \d+ % of about [\d,]+, [\d,]+ s left", told[0]
+    )
+    assert re.fullmatch(r"t: 3,000 rows changed in \d+\.\d s", told[-1])
+
+
+SCRIPT = 'op.backfill("t", {"n": "n + 1"}, milliseconds=20)'
+
+
+def killed(project: Project, rows: int, kills: int) -> None:
+    """Kill an upgrade with a backfill at random times, then let it end, and count."""
+    run_sql(
+        project.database,
+        "CREATE TABLE t (id int PRIMARY KEY, n int DEFAULT 0)",
+        f"INSERT INTO t SELECT generate_series(1, {rows})",
+    )
+    project.script("aaaa", "", SCRIPT)
+    done = 0
+    for _ in range(kills):
+        child = faults.start_child(lambda: faults.upgraded(project))
+        start = time.monotonic()
+        while time.monotonic() - start < 20:
+            now = run_sql(project.database, "SELECT count(*) FROM t WHERE n > 0")[0][0]
+            if now != done:
+                break
+        time.sleep(random.uniform(0, 0.05))  # noqa: S311
+        faults.kill(child)
+        done = int(str(run_sql(project.database, "SELECT count(*) FROM t WHERE n > 0")[0][0]))
+    assert done > 0
+    faults.upgraded(project)
+    assert run_sql(project.database, ONCE) == [(rows, 1, 1)]
+    assert [each.outcome for each in journal.read(project.database)][-1] == "done"
+
+
+def test_backfill_that_is_killed_changes_each_row_once(project: Project) -> None:
+    """Killed with -9 again and again, a backfill goes on where it was: no row is left out, none is changed twice."""
+    killed(project, 10_000, 3)
+
+
+def test_backfill_that_says_nothing_refuses(project: Project) -> None:
+    """A backfill without an expression refuses on a target, also where there is no row, and nothing is changed."""
+    run_sql(project.database, "CREATE TABLE t (id int PRIMARY KEY, n int)")
+    project.script("aaaa", "", "op.run_sql('CREATE TABLE first (x int)')")
+    project.script("bbbb", "aaaa", 'op.backfill("t", {"n": None})')
+    with pytest.raises(ExpectedError, match="what the rows of t get in n"):
+        up(project.settings, project.database, confirm=never)
+    assert run_sql(project.database, "SELECT to_regclass('first')") == [(None,)]

@@ -1,0 +1,390 @@
+"""Statements in a form that is safe beside live traffic: the same result, done once, nothing else touched."""
+
+import sys
+from collections.abc import Iterator
+from contextlib import suppress
+
+import pytest
+from answers import yes
+from commands import down, printed, up
+from conftest import Checkout, Project, as_text, fresh, run_sql
+
+from postgres_database.errors import ExpectedError
+from postgres_database.online import forms
+from postgres_database.running.autocommit import Autocommit
+from postgres_database.schema import dump
+from postgres_database.server.connection import Database
+
+PLAIN = """
+    CREATE TABLE u (id int PRIMARY KEY, CONSTRAINT u_two UNIQUE (id));
+    INSERT INTO u VALUES (1), (2);
+    CREATE TABLE t (id int PRIMARY KEY, a int, b text, u int, "Odd, %" text);
+    INSERT INTO t VALUES (1, 1, 'x', 1, 'o'), (2, 2, 'y', 2, 'p');
+"""
+PARTED = """
+    CREATE TABLE u (id int PRIMARY KEY);
+    INSERT INTO u VALUES (1), (2);
+    CREATE SCHEMA "S 1";
+    CREATE TABLE t (id int, a int, b text, u int, d date) PARTITION BY RANGE (d);
+    CREATE TABLE "S 1"."p,1" PARTITION OF t FOR VALUES FROM ('2020-01-01') TO ('2021-01-01');
+    CREATE TABLE p2 PARTITION OF t FOR VALUES FROM ('2021-01-01') TO ('2022-01-01') PARTITION BY LIST (a);
+    CREATE TABLE p2a PARTITION OF p2 FOR VALUES IN (1);
+    CREATE TABLE p2b PARTITION OF p2 DEFAULT;
+    CREATE INDEX p2a_a_idx ON p2b (b);
+    INSERT INTO t VALUES (1, 1, 'x', 1, '2020-02-02'), (2, 1, 'y', 2, '2021-02-02'), (3, 2, 'z', 1, '2021-02-02');
+"""
+CASES = {
+    "index": (PLAIN, "CREATE INDEX i ON t (a)"),
+    "unique index": (PLAIN, "CREATE UNIQUE INDEX i ON public.t USING btree (lower(b), a DESC) WHERE a > 0"),
+    "index with quotes": (PLAIN, 'CREATE INDEX "I ""%" ON t ("Odd, %" text_pattern_ops) INCLUDE (a)'),
+    "hash index": (PLAIN, "CREATE INDEX i ON t USING hash (b) WITH (fillfactor=50)"),
+    "drop index": (f"{PLAIN} CREATE INDEX i ON t (a);", "DROP INDEX i"),
+    "unique": (PLAIN, "ALTER TABLE t ADD CONSTRAINT c UNIQUE (a, b)"),
+    "deferrable": (PLAIN, "ALTER TABLE t ADD CONSTRAINT c UNIQUE (a) DEFERRABLE INITIALLY DEFERRED"),
+    "nulls": (PLAIN, "ALTER TABLE ONLY t ADD CONSTRAINT c UNIQUE NULLS NOT DISTINCT (a) INCLUDE (b)"),
+    "primary key": (
+        f"{PLAIN} ALTER TABLE t DROP CONSTRAINT t_pkey; ALTER TABLE t ALTER id DROP NOT NULL;",
+        "ALTER TABLE t ADD CONSTRAINT k PRIMARY KEY (id, a)",
+    ),
+    "foreign key": (PLAIN, "ALTER TABLE t ADD CONSTRAINT c FOREIGN KEY(u) REFERENCES u (id) ON DELETE CASCADE"),
+    "check": (PLAIN, "ALTER TABLE t ADD CONSTRAINT c CHECK (a IN (1, 2) AND b <> ')')"),
+    "check with a cast": (PLAIN, "ALTER TABLE t ADD CONSTRAINT c CHECK (b::varchar IN ('x', 'y'))"),
+    "not null": (PLAIN, "ALTER TABLE t ALTER COLUMN a SET NOT NULL"),
+    "quoted not null": (PLAIN, 'ALTER TABLE t ALTER "Odd, %" SET NOT NULL'),
+    "parted index": (PARTED, "CREATE INDEX i ON t (a)"),
+    "parted expression": (PARTED, "CREATE INDEX i ON t ((a + 1)) WHERE b <> 'q'"),
+    "parted index that is there": (f'{PARTED} CREATE INDEX mine ON "S 1"."p,1" (a);', "CREATE INDEX i ON t (a)"),
+    "parted drop": (f"{PARTED} CREATE INDEX i ON t (a);", "DROP INDEX i"),
+    "parted unique": (PARTED, "ALTER TABLE t ADD CONSTRAINT c UNIQUE (d, a, id)"),
+    "parted key": (PARTED, "ALTER TABLE t ADD CONSTRAINT c PRIMARY KEY (id, d, a)"),
+    "parted foreign key": (PARTED, "ALTER TABLE t ADD CONSTRAINT c FOREIGN KEY (u) REFERENCES u (id)"),
+    "parted check": (PARTED, "ALTER TABLE t ADD CONSTRAINT c CHECK (a > 0)"),
+    "parted not null": (PARTED, "ALTER TABLE t ALTER a SET NOT NULL"),
+    "value": ("CREATE TYPE mood AS ENUM ('a', 'c')", "ALTER TYPE mood ADD VALUE 'b' BEFORE 'c'"),
+}  # fmt: skip
+STATEMENTS = pytest.mark.parametrize(("before", "statement"), CASES.values(), ids=CASES)
+
+
+class Killed(BaseException):
+    """Stands for the end of the process."""
+
+
+@pytest.fixture
+def other(server: Database) -> Iterator[Database]:
+    """A second database."""
+    with fresh(server) as made:
+        yield made
+
+
+def online(project: Project, statement: str) -> None:
+    """Make a history whose second revision runs a statement in an online block."""
+    project.script("aaaa")
+    body = f"with op.online():\n    op.run_sql({statement!r})"
+    project.script("bbbb", "aaaa", body)
+    up(project.settings, project.database, target="aaaa", confirm=yes)
+
+
+def run(project: Project) -> None:
+    up(project.settings, project.database, confirm=yes, on_wait=pytest.fail)
+
+
+@STATEMENTS
+def test_safe_form_makes_the_same(
+    project: Project, other: Database, before: str, statement: str
+) -> None:
+    """What a statement makes in an online block is what it makes by itself, to the letter of the dump."""
+    for each in (project.database, other):
+        run_sql(each, before)
+    online(project, statement)
+    run(project)
+    run_sql(other, statement)
+    assert dump.dump(project.database) == dump.dump(other)
+
+
+@STATEMENTS
+def test_safe_form_may_end_anywhere(
+    project: Project,
+    other: Database,
+    monkeypatch: pytest.MonkeyPatch,
+    before: str,
+    statement: str,
+) -> None:
+    """Killed before or after any of its statements, an online block goes on when it is run again."""
+    for each in (project.database, other):
+        run_sql(each, before)
+    run_sql(other, statement)
+    online(project, statement)
+    killed = 0
+    for after in (False, True):
+        for place in range(50):
+            left = [place]
+
+            def dying(real: str) -> None:
+                method = getattr(Autocommit, real)
+
+                def call(self: Autocommit, sql: str) -> None:
+                    left[0] -= 1  # noqa: B023 - it ends before the next
+                    if left[0] == -1 and not after:  # noqa: B023
+                        raise Killed
+                    method(self, sql)
+                    if left[0] == -1:  # noqa: B023
+                        raise Killed
+
+                patch.setattr(Autocommit, real, call)
+
+            with monkeypatch.context() as patch, suppress(Killed):
+                dying("execute")
+                dying("patiently")
+                run(project)
+                break
+            killed += 1
+        run(project)
+        assert dump.dump(project.database) == dump.dump(other)
+    assert killed
+
+
+REFUSED = {
+    "another index": ("CREATE INDEX c ON t (b)", "CREATE INDEX c ON t (a)"),
+    "not unique": ("CREATE INDEX c ON t (a)", "CREATE UNIQUE INDEX c ON t (a)"),
+    "of another table": ("CREATE INDEX c ON u (id)", "CREATE INDEX c ON t (id)"),
+    "no index": ("CREATE VIEW c AS SELECT 1", "CREATE INDEX c ON t (a)"),
+    "a key's": ("ALTER TABLE t ADD CONSTRAINT c UNIQUE (a)", "CREATE UNIQUE INDEX c ON t (a)"),
+    "another key": ("ALTER TABLE t ADD CONSTRAINT c UNIQUE (b)", "ALTER TABLE t ADD CONSTRAINT c UNIQUE (a)"),
+    "deferrable": (
+        "ALTER TABLE t ADD CONSTRAINT c UNIQUE (a)",
+        "ALTER TABLE t ADD CONSTRAINT c UNIQUE (a) DEFERRABLE",
+    ),
+    "another check": (
+        "ALTER TABLE t ADD CONSTRAINT c CHECK (a > 1) NOT VALID",
+        "ALTER TABLE t ADD CONSTRAINT c CHECK (a > 0)",
+    ),
+    "another reference": (
+        "ALTER TABLE t ADD CONSTRAINT c FOREIGN KEY (u) REFERENCES u",
+        "ALTER TABLE t ADD CONSTRAINT c FOREIGN KEY (u) REFERENCES u ON DELETE CASCADE",
+    ),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize(("there", "statement"), REFUSED.values(), ids=REFUSED)
+def test_another_thing_of_the_name_is_refused(project: Project, there: str, statement: str) -> None:
+    """What has the name and another definition is left alone, and the error shows it."""
+    run_sql(project.database, PLAIN, there)
+    before = dump.dump(project.database)
+    online(project, statement)
+    with pytest.raises(ExpectedError, match="is there already, and is another one"):
+        run(project)
+    assert dump.dump(project.database) == before
+
+
+BROKEN = {
+    "unique index": (PLAIN, "UPDATE t SET a = 1", "CREATE UNIQUE INDEX c ON t (a)"),
+    "unique": (PLAIN, "UPDATE t SET a = 1", "ALTER TABLE t ADD CONSTRAINT c UNIQUE (a)"),
+    "check": (PLAIN, "UPDATE t SET a = 0", "ALTER TABLE t ADD CONSTRAINT c CHECK (a > 0)"),
+    "reference": (PLAIN, "UPDATE t SET u = 9", "ALTER TABLE t ADD CONSTRAINT c FOREIGN KEY (u) REFERENCES u"),
+    "not null": (PLAIN, "UPDATE t SET b = NULL", "ALTER TABLE t ALTER b SET NOT NULL"),
+    "parted unique": (
+        PARTED,
+        "UPDATE t SET u = 1 WHERE id > 1; UPDATE t SET a = 2 WHERE d > '2021-01-01'",
+        "ALTER TABLE t ADD CONSTRAINT c UNIQUE (a, d, u)",
+    ),
+    "parted index": (
+        PARTED,
+        "UPDATE t SET a = 2 WHERE d > '2021-01-01'",
+        "CREATE UNIQUE INDEX c ON t (a, d)",
+    ),
+    "parted check": (PARTED, "UPDATE t SET b = 'q' WHERE id = 3", "ALTER TABLE t ADD CONSTRAINT c CHECK (b <> 'q')"),
+    "parted reference": (
+        PARTED,
+        "UPDATE t SET u = 9 WHERE id = 3",
+        "ALTER TABLE t ADD CONSTRAINT c FOREIGN KEY (u) REFERENCES u",
+    ),
+    "parted not null": (PARTED, "UPDATE t SET b = NULL WHERE id = 3", "ALTER TABLE t ALTER b SET NOT NULL"),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize(("before", "rows", "statement"), BROKEN.values(), ids=BROKEN)
+def test_what_rows_break_leaves_nothing(
+    project: Project, before: str, rows: str, statement: str
+) -> None:
+    """A step that the rows do not allow fails, and leaves the database as it was."""
+    run_sql(project.database, before, rows)
+    schema = dump.dump(project.database)
+    online(project, statement)
+    with pytest.raises(ExpectedError, match="upgrade stopped at revision bbbb"):
+        up(project.settings, project.database, confirm=yes, skip_row_checks=True)
+    assert dump.dump(project.database) == schema
+
+
+def test_invalid_index_of_the_same_definition_is_built_anew(project: Project) -> None:
+    """An INVALID index is dropped and built again; with another definition it is refused, and stays."""
+    run_sql(project.database, PLAIN, "CREATE INDEX i ON t (a)")
+    run_sql(
+        project.database, "UPDATE pg_index SET indisvalid = false WHERE indexrelid = 'i'::regclass"
+    )
+    online(project, "CREATE INDEX i ON t (a)")
+    run(project)
+    valid = "SELECT indisvalid FROM pg_index WHERE indexrelid = 'i'::regclass"
+    assert run_sql(project.database, valid) == [(True,)]
+
+
+def test_role_with_time_limits_builds_an_index(project: Project) -> None:
+    """Limits of the role or database do not reach what must not be ended: an old snapshot is waited for."""
+    name = project.database.dsn.database
+    run_sql(project.database, PLAIN, f"ALTER DATABASE {name} SET lock_timeout = '50ms'")
+    run_sql(project.database, f"ALTER DATABASE {name} SET statement_timeout = '400ms'")
+    limits = ["statement_timeout"]
+    if int(str(run_sql(project.database, "SHOW server_version_num")[0][0])) >= 170000:
+        limits.append("transaction_timeout")
+        run_sql(project.database, f"ALTER DATABASE {name} SET transaction_timeout = '900ms'")
+    online(project, "CREATE INDEX i ON t (a)")
+    told: list[str] = []
+    with project.database.connect(usual_path=True) as old, old.begin() as reading:
+        old.exec_driver_sql("SET LOCAL TRANSACTION ISOLATION LEVEL REPEATABLE READ")
+        old.exec_driver_sql("; ".join(f"SET LOCAL {limit} = 0" for limit in limits))
+        old.exec_driver_sql("SELECT * FROM u")
+
+        def release(who: str) -> None:
+            told.append(who)
+            reading.rollback()
+
+        up(project.settings, project.database, confirm=yes, on_wait=release)
+    assert "SELECT * FROM u" in told[0]
+    assert run_sql(project.database, "SELECT count(*) FROM pg_index WHERE NOT indisvalid") == [(0,)]
+    assert run_sql(project.database, "SELECT to_regclass('i')") == [("i",)]
+
+
+def test_who_is_waited_for_is_told_live(project: Project) -> None:
+    """While a statement without a limit waits, it is told for whom, with the query but no value in it."""
+    run_sql(project.database, PLAIN)
+    online(project, "CREATE INDEX i ON t (a)")
+    told: list[str] = []
+    with project.database.connect(usual_path=True) as other, other.begin() as writing:
+        other.exec_driver_sql("UPDATE t SET b = 'a secret' WHERE id = 1")
+
+        def release(who: str) -> None:
+            told.append(who)
+            writing.rollback()
+
+        up(project.settings, project.database, confirm=yes, on_wait=release)
+    assert "idle in transaction" in told[0]
+    assert "UPDATE t SET b = … WHERE id = …" in told[0]
+    assert "secret" not in told[0]
+
+
+def test_steps_without_a_safe_form_are_done_once(project: Project) -> None:
+    """Data changes, new columns and functions in an online block are each a step that is not done twice."""
+    run_sql(project.database, PLAIN)
+    project.script("aaaa")
+    project.script(
+        "bbbb",
+        "aaaa",
+        """
+        with op.online():
+            op.add_column("t", sa.Column("n", sa.Integer(), server_default="0"))
+            op.execute("UPDATE t SET n = n + 1")
+            op.execute("UPDATE t SET n = n + 1")
+            made = op.create_table("log", sa.Column("x", sa.Integer()))
+            op.bulk_insert(made, [{"x": 1}, {"x": 2}])
+            op.run_sql("CREATE FUNCTION f() RETURNS int LANGUAGE sql AS 'SELECT 1; SELECT 2;'")
+            op.execute("VACUUM t")
+            op.execute("SELECT 1/0")
+        """,
+    )
+    for _ in range(2):
+        with pytest.raises(ExpectedError, match="bbbb"):
+            run(project)
+    script = project.versions / "bbbb.py"
+    script.write_text(script.read_text().replace("1/0", "1"))
+    run(project)
+    assert run_sql(project.database, "SELECT DISTINCT n FROM t") == [(2,)]
+    assert run_sql(project.database, "SELECT x FROM log ORDER BY x") == [(1,), (2,)]
+
+
+def test_online_block_as_sql(project: Project) -> None:
+    """Printed as SQL, an online block holds the safe forms, outside of the transaction."""
+    project.script("aaaa")
+    body = "\n".join(f"    op.run_sql({statement!r})" for _, statement in CASES.values())
+    project.script("bbbb", "aaaa", f"with op.online():\n{body}\n    op.execute('SELECT 1')")
+    sql = printed(project.settings, lambda: project.database, verb="upgrade", target="aaaa:bbbb")
+    outside = sql.partition("COMMIT;")[2].partition("BEGIN;")[0]
+    for expected in (
+        "CREATE INDEX CONCURRENTLY IF NOT EXISTS i ON t (a);",
+        "DROP INDEX CONCURRENTLY IF EXISTS i;",
+        "ALTER TABLE t ADD CONSTRAINT c UNIQUE USING INDEX c DEFERRABLE INITIALLY DEFERRED;",
+        "ALTER TABLE t ADD CONSTRAINT c CHECK (a > 0) NOT VALID;",
+        "ALTER TABLE t VALIDATE CONSTRAINT t_a_is_filled;",
+        "ALTER TYPE mood ADD VALUE IF NOT EXISTS 'b' BEFORE 'c';",
+        "SELECT 1;",
+    ):
+        assert expected in outside
+
+
+def test_downgrade_is_online_too(project: Project) -> None:
+    """A downgrade has online blocks as an upgrade has them."""
+    run_sql(project.database, PLAIN, "CREATE INDEX i ON t (a)")
+    project.script("aaaa")
+    undo = "with op.online():\n    op.drop_index('i')\n    op.create_index('j', 't', ['b'])"
+    project.script("bbbb", "aaaa", "pass", undo)
+    run(project)
+    down(project.settings, project.database, confirm=yes)
+    names = "SELECT relname FROM pg_class WHERE relname IN ('i', 'j')"
+    assert run_sql(project.database, names) == [("j",)]
+
+
+@pytest.mark.parametrize(
+    "statement",
+    [
+        "CREATE TABLE t (a int)",
+        "CREATE INDEX ON t (a)",
+        "ALTER TABLE t ADD COLUMN a int",
+        "ALTER TABLE t ADD UNIQUE (a)",
+        "ALTER TABLE t ADD CONSTRAINT c CHECK (a > 0) NOT VALID",
+        "ALTER TABLE t ADD CONSTRAINT c CHECK (a > 0) NOT ENFORCED",
+        "ALTER TABLE t ADD CONSTRAINT c CHECK (a > 0), DROP COLUMN b",
+        "ALTER TABLE t ADD CONSTRAINT c UNIQUE USING INDEX i",
+        "ALTER TABLE t ADD CONSTRAINT c UNIQUE (a, p WITHOUT OVERLAPS)",
+        "ALTER TABLE t ADD CONSTRAINT c EXCLUDE USING gist (p WITH &&)",
+        "ALTER TABLE t ALTER a SET NOT NULL, ALTER b SET NOT NULL",
+        "ALTER TABLE t ALTER a DROP NOT NULL",
+        "DROP INDEX a, b",
+        "ALTER TYPE mood ADD VALUE IF NOT EXISTS 'a'",
+        "SELECT 'CREATE INDEX i ON t (a)'",
+    ],
+)
+def test_no_safe_form(statement: str) -> None:
+    """What is already safe, does several things at once, or has no safe form is run as it is."""
+    assert forms.parse(statement) is None
+
+
+def test_long_names_of_checks_stay_apart() -> None:
+    """The check that stands until a column is NOT NULL has a name that fits, also for two long columns."""
+    long = "x" * 60
+    names = {forms.filled("t", f"{long}{end}") for end in "ab"}
+    assert len(names) == 2
+    assert all(len(name) <= 63 for name in names)
+
+
+def test_rows_are_looked_at_before_an_online_block(project: Project) -> None:
+    """What an online block asks of rows is known before its first statement, and told once."""
+    run_sql(project.database, PLAIN, "UPDATE t SET b = NULL")
+    online(project, "ALTER TABLE t ALTER b SET NOT NULL")
+    with pytest.raises(ExpectedError, match="stand in the way of revision bbbb") as caught:
+        run(project)
+    assert caught.value.cause == "2 rows of public.t have no value in b: id = 1, 2"
+
+
+def test_plain_alembic_runs_online_blocks(checkout: Checkout, database: Database) -> None:
+    """`alembic upgrade head` does the same, and says no more than it does for any other script."""
+    run_sql(database, PLAIN)
+    for path in (checkout.root / "migration" / "versions").glob("*.py"):
+        path.unlink()
+    (checkout.root / "migration" / "versions" / "aaaa.py").write_text(
+        '"""Online"""\n\nfrom alembic import op\n\nrevision, down_revision = "aaaa", None\n\n\ndef upgrade():\n'
+        '    with op.online():\n        op.create_index("i", "t", ["a"])\n        op.backfill("t", {"b": "upper(b)"})\n'
+    )
+    checkout.environ["POSTGRES_DSN"] = as_text(database.dsn)
+    done = checkout.run(sys.executable, "-m", "alembic", "upgrade", "head")
+    assert done.returncode == 0, done.stderr
+    assert "static SQL" not in done.stderr
+    assert run_sql(database, "SELECT b FROM t ORDER BY id") == [("X",), ("Y",)]
+    assert run_sql(database, "SELECT to_regclass('i')") == [("i",)]

@@ -1,0 +1,436 @@
+"""Rows of a target that stand in the way of pending scripts, seen before the first statement."""
+
+from collections.abc import Sequence
+
+import psycopg2
+import pytest
+from answers import yes
+from commands import Heard, down, up
+from conftest import ROOT, Project, changed, needs_version, run_sql
+
+from postgres_database.errors import ExpectedError
+from postgres_database.history.graph import Revision
+from postgres_database.preflight import drops, row_checks, row_queries
+from postgres_database.preflight.preview import Printed
+from postgres_database.schema import dump
+from postgres_database.server.connection import Database
+from postgres_database.sql.tokens import statements
+
+BEFORE = """
+CREATE TYPE mood AS ENUM ('good', 'bad');
+CREATE DOMAIN short AS text;
+CREATE DOMAIN filled AS int DEFAULT 1;
+CREATE TYPE pair AS (x int, y int);
+CREATE TABLE tenants (id int PRIMARY KEY, region text, number int, UNIQUE (region, number));
+INSERT INTO tenants VALUES (1, 'eu', 1), (2, 'us', 1);
+CREATE TABLE users (id int PRIMARY KEY, email text, age int, tenant int, region text, number bigint, two pair,
+                    note short, "100% %s ""x" text);
+INSERT INTO users VALUES
+    (7, NULL, 5, 1, 'eu', 1, (NULL, NULL), 'a', 'x'), (9, 'a@b', -1, 3, 'eu', NULL, NULL, 'long', 'x'),
+    (12, 'a@b', 70000, NULL, NULL, NULL, (1, NULL), 'a', NULL), (100, 'A@B', NULL, 3, 'as', 1, (1, 2), NULL, NULL);
+CREATE TABLE empty (id int);
+CREATE TABLE "odd ""%s" ("a b" int, c text);
+INSERT INTO "odd ""%s" VALUES (NULL, 'x'), (1, 'x');
+CREATE SCHEMA other;
+CREATE TABLE other.pairs (a int, b text, c int, PRIMARY KEY (a, b));
+INSERT INTO other.pairs SELECT n % 2, 'n ' || n, NULL FROM generate_series(1, 7) n;
+CREATE TABLE parts (id int NOT NULL, day date, v int) PARTITION BY RANGE (id);
+CREATE TABLE parts_1 PARTITION OF parts FOR VALUES FROM (0) TO (10);
+CREATE TABLE parts_2 PARTITION OF parts FOR VALUES FROM (10) TO (20);
+INSERT INTO parts VALUES (1, NULL, 1), (11, NULL, 1), (12, '2020-01-01', 1);
+CREATE TABLE parent (id int PRIMARY KEY, v int);
+CREATE TABLE child () INHERITS (parent);
+INSERT INTO child VALUES (1, NULL), (1, NULL);
+CREATE MATERIALIZED VIEW seen AS SELECT 'a' AS email FROM generate_series(1, 2);
+CREATE TABLE old (id int PRIMARY KEY, age int, tenant int);
+INSERT INTO old VALUES (1, 0, 3), (2, 1, NULL);
+ALTER TABLE old ADD CONSTRAINT grown CHECK (age > 0) NOT VALID;
+ALTER TABLE old ADD CONSTRAINT tenant FOREIGN KEY (tenant) REFERENCES tenants NOT VALID;
+"""
+NEW_COLUMN = (
+    "4 rows of public.users have no value for the new column c, which is NOT NULL without a default:"
+    " id = 7, 9, 12, 100"
+)
+CASES = {
+    "ALTER TABLE users ALTER email SET NOT NULL": ["1 row of public.users has no value in email: id = 7"],
+    "ALTER TABLE users ALTER number SET NOT NULL": ["2 rows of public.users have no value in number: id = 9, 12"],
+    "ALTER TABLE users ALTER two SET NOT NULL": ["1 row of public.users has no value in two: id = 9"],
+    'ALTER TABLE users ALTER "100% %s ""x" SET NOT NULL': [
+        '2 rows of public.users have no value in "100% %s ""x": id = 12, 100'
+    ],
+    'ALTER TABLE "odd ""%s" ALTER "a b" SET NOT NULL': [
+        '1 row of public."odd ""%s" has no value in "a b": ctid = (0,1)'
+    ],
+    "ALTER TABLE other.pairs ALTER c SET NOT NULL": [
+        "7 rows of other.pairs have no value in c: (a, b) = (0, n 2), (0, n 4), (0, n 6), (1, n 1), (1, n 3), …"
+    ],
+    "ALTER TABLE parts ALTER day SET NOT NULL": [
+        "2 rows of public.parts have no value in day: (tableoid::regclass, ctid) = (parts_1, (0,1)), (parts_2, (0,1))"
+    ],
+    "ALTER TABLE parts_2 ALTER day SET NOT NULL": ["1 row of public.parts_2 has no value in day: ctid = (0,1)"],
+    "ALTER TABLE parent ALTER v SET NOT NULL": ["2 rows of public.parent have no value in v: id = 1, 1"],
+    "ALTER TABLE users ADD c int NOT NULL": [
+        NEW_COLUMN
+    ],
+    "ALTER TABLE users ADD c filled NOT NULL": [],
+    "ALTER TABLE users ADD c int NOT NULL DEFAULT 0": [],
+    "ALTER TABLE users ADD COLUMN IF NOT EXISTS age int NOT NULL": [],
+    "ALTER TABLE empty ADD c int NOT NULL": [],
+    "ALTER TABLE empty ADD c int PRIMARY KEY": [],
+    "ALTER TABLE users ADD c int; ALTER TABLE users ALTER c SET NOT NULL": [
+        NEW_COLUMN
+    ],
+    "ALTER TABLE users ADD CHECK (users.age > 0 AND email <> '%s')": [
+        "1 row of public.users breaks CHECK (users.age > 0 AND email <> '%s'): id = 9"
+    ],
+    "ALTER TABLE users ADD CHECK (age > -2)": [],
+    "ALTER TABLE parent ADD CHECK (v IS NOT NULL) NO INHERIT": [],
+    "ALTER TABLE parent ADD CHECK (v IS NOT NULL)": ["2 rows of public.parent have no value in v: id = 1, 1"],
+    "ALTER TABLE old VALIDATE CONSTRAINT grown": ["1 row of public.old breaks CHECK ((age > 0)): id = 1"],
+    "ALTER TABLE old VALIDATE CONSTRAINT tenant": [
+        "1 row of public.old points to nothing in tenants by (tenant): id = 1"
+    ],
+    "ALTER TABLE users ADD UNIQUE (email)": ["2 rows of public.users are equal in (email): id = 9, 12"],
+    "ALTER TABLE users ADD UNIQUE (region, number)": [],
+    "ALTER TABLE users ADD UNIQUE NULLS NOT DISTINCT (number, age)": [],
+    "ALTER TABLE users ADD UNIQUE NULLS NOT DISTINCT (number)": [
+        "4 rows of public.users are equal in (number): id = 7, 9, 12, 100"
+    ],
+    "ALTER TABLE parent ADD UNIQUE (v)": [],
+    "ALTER TABLE parts ADD UNIQUE (v, id)": [],
+    "ALTER TABLE users DROP CONSTRAINT users_pkey, ADD PRIMARY KEY (number)": [
+        "2 rows of public.users have no value in number: id = 9, 12",
+        "2 rows of public.users are equal in (number): id = 7, 100",
+    ],
+    "CREATE UNIQUE INDEX ON users (lower(email) text_pattern_ops DESC) WHERE id > 7": [
+        "3 rows of public.users are equal in (lower(email)) WHERE id > 7: id = 9, 12, 100"
+    ],
+    'CREATE UNIQUE INDEX ON users ((email || \'%\') COLLATE "C", tenant)': [],
+    "CREATE UNIQUE INDEX IF NOT EXISTS users_pkey ON users (email)": [],
+    "CREATE UNIQUE INDEX ON seen (email)": ["2 rows of public.seen are equal in (email): ctid = (0,1), (0,2)"],
+    "CREATE UNIQUE INDEX ON parts_1 (v)": [],
+    "ALTER TABLE users ADD FOREIGN KEY (tenant) REFERENCES tenants": [
+        "2 rows of public.users point to nothing in tenants by (tenant): id = 9, 100"
+    ],
+    "ALTER TABLE users ADD FOREIGN KEY (region, number) REFERENCES tenants (region, number)": [
+        "1 row of public.users points to nothing in tenants by (region, number): id = 100"
+    ],
+    "ALTER TABLE users ADD FOREIGN KEY (region, number) REFERENCES tenants (region, number) MATCH FULL": [
+        "2 rows of public.users point to nothing in tenants by (region, number): id = 9, 100"
+    ],
+    "ALTER TABLE empty ADD FOREIGN KEY (id) REFERENCES tenants": [],
+    "ALTER TABLE child ADD FOREIGN KEY (id) REFERENCES parent": [
+        "2 rows of public.child point to nothing in parent by (id): ctid = (0,1), (0,2)"
+    ],
+    "ALTER TABLE users ALTER age TYPE smallint": [
+        "1 row of public.users holds a value in age that does not become smallint: id = 12"
+    ],
+    "ALTER TABLE users ALTER age TYPE bigint": [],
+    "ALTER TABLE users ALTER region TYPE char": [
+        "3 rows of public.users hold a value in region that does not become char: id = 7, 9, 100"
+    ],
+    "ALTER TABLE users ALTER email TYPE text USING (age / (number - 1))::text": [
+        "1 row of public.users holds a value in email that does not become text: id = 7"
+    ],
+    "ALTER TABLE users ALTER region TYPE varchar(2)": [],
+    "ALTER TABLE users ALTER email TYPE varchar(2)": [
+        "3 rows of public.users hold a value in email that does not become varchar(2): id = 9, 12, 100"
+    ],
+    "ALTER TABLE users ALTER email TYPE varchar(2) USING email::varchar(2)": [],
+    "ALTER TABLE users ALTER email TYPE text": [],
+    "ALTER TABLE users ALTER age TYPE numeric(3, 1)": [
+        "1 row of public.users holds a value in age that does not become numeric(3, 1): id = 12"
+    ],
+    "ALTER TABLE users ALTER COLUMN note TYPE int USING age / (number - 1)": [
+        "1 row of public.users holds a value in note that does not become int: id = 7"
+    ],
+    "ALTER TABLE users ALTER email TYPE mood USING CASE WHEN users.id > 7 THEN 'good' ELSE 'x%s' END::mood": [
+        "1 row of public.users holds a value in email that does not become mood: id = 7"
+    ],
+    "ALTER TABLE parts ALTER day TYPE int USING extract(year FROM day)": [],
+    "ALTER DOMAIN short ADD CHECK (length(VALUE) < 2)": [
+        "1 row of public.users breaks CHECK (length(VALUE) < 2): id = 9"
+    ],
+    "ALTER DOMAIN short SET NOT NULL": ["1 row of public.users breaks CHECK (VALUE IS NOT NULL): id = 100"],
+    # scripts that mend before they ask
+    "UPDATE users SET email = '' WHERE email IS NULL; ALTER TABLE users ALTER email SET NOT NULL": [],
+    "DELETE FROM child; ALTER TABLE parent ALTER v SET NOT NULL": [],
+    "DELETE FROM parts; ALTER TABLE parts_1 ALTER day SET NOT NULL": [],
+    "DROP TABLE parts_1, parts_2; ALTER TABLE parts ALTER day SET NOT NULL": [],
+    "INSERT INTO tenants VALUES (3); ALTER TABLE old VALIDATE CONSTRAINT tenant": [],
+    "ALTER TABLE old ALTER age TYPE int USING age + 1; ALTER TABLE old VALIDATE CONSTRAINT grown": [],
+    "ALTER TABLE users DROP note; ALTER DOMAIN short ADD CHECK (length(VALUE) < 2)": [],
+    "ALTER TYPE mood RENAME VALUE 'bad' TO 'x'; ALTER TABLE users ALTER email TYPE mood USING 'x'": [],
+    "ALTER TABLE parts DETACH PARTITION parts_1; ALTER TABLE parts_1 ALTER v SET NOT NULL": [],
+}  # fmt: skip
+
+
+def seen(database: Database, text: str) -> tuple[list[str], list[str]]:
+    """Return what stands in the way of a script, and the notes."""
+    notes: list[str] = []
+    step = Printed(Revision("aaaa", "m", ROOT), tuple(statements(text)), online=False)
+    return [
+        str(each) for each in row_checks.obstacles(database, [step], Heard(on_note=notes.append))
+    ], notes
+
+
+@pytest.mark.parametrize("text", CASES)
+def test_rows_that_stand_in_the_way(database: Database, text: str) -> None:
+    """Rows are told where the script fails on them, and nothing is told where it does not."""
+    run_sql(database, BEFORE)
+    assert seen(database, text) == (CASES[text], [])
+    if CASES[text]:
+        with pytest.raises(psycopg2.Error) as caught:
+            run_sql(database, text)
+        assert (caught.value.pgcode or "")[:2] in {"22", "23"}
+    else:
+        run_sql(database, text)
+
+
+SHADOWS = """
+CREATE SCHEMA mine;
+CREATE DOMAIN mine.jsonb AS pg_catalog.text CHECK (false);
+CREATE FUNCTION mine.add(pg_catalog.int8) RETURNS pg_catalog.int8 LANGUAGE sql AS 'SELECT NULL::pg_catalog.int8';
+CREATE FUNCTION mine.num_nulls(pg_catalog.int4) RETURNS pg_catalog.int4 LANGUAGE sql AS 'SELECT 5';
+CREATE FUNCTION mine.current_setting(pg_catalog.text) RETURNS pg_catalog.text LANGUAGE sql AS 'SELECT NULL::text';
+CREATE FUNCTION mine.set_config(pg_catalog.text, pg_catalog.text, pg_catalog.bool) RETURNS pg_catalog.text
+    LANGUAGE sql AS 'SELECT NULL::text';
+CREATE FUNCTION mine.left(pg_catalog.text, pg_catalog.int4) RETURNS pg_catalog.text LANGUAGE sql AS 'SELECT $$42$$';
+CREATE FUNCTION mine.never(pg_catalog.int8, pg_catalog.int4) RETURNS pg_catalog.bool
+    LANGUAGE sql AS 'SELECT false';
+CREATE OPERATOR mine.> (LEFTARG = pg_catalog.int8, RIGHTARG = pg_catalog.int4, FUNCTION = mine.never);
+CREATE OPERATOR mine.<= (LEFTARG = pg_catalog.int8, RIGHTARG = pg_catalog.int4, FUNCTION = mine.never);
+CREATE AGGREGATE mine.count(*) (SFUNC = mine.add, STYPE = pg_catalog.int8);
+"""
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "ALTER TABLE users ALTER email SET NOT NULL",
+        "ALTER TABLE users ADD UNIQUE (email)",
+        "ALTER TABLE users ADD FOREIGN KEY (tenant) REFERENCES tenants",
+        "ALTER TABLE users ALTER age TYPE smallint",
+    ],
+)
+def test_rows_are_asked_for_by_functions_of_the_server(database: Database, text: str) -> None:
+    """What an owner of the database has put in front of PostgreSQL's own functions changes no answer."""
+    run_sql(database, BEFORE, SHADOWS)
+    path = "SET search_path = mine, pg_catalog, public"
+    run_sql(database, f"ALTER DATABASE {database.dsn.database} {path}")
+    assert seen(database, text) == (CASES[text], [])
+    step = Printed(Revision("aaaa", "m", ROOT), ("DROP TABLE tenants",), online=False)
+    assert [*map(str, drops.dropped(database, [step]))] == ["2 rows of public.tenants are dropped"]
+
+
+@pytest.mark.parametrize(
+    "before",
+    [
+        "CREATE TRIGGER t AFTER INSERT ON empty EXECUTE FUNCTION mend()",
+        "CREATE RULE r AS ON INSERT TO empty DO ALSO UPDATE users SET email = ''",
+        "CREATE FUNCTION f() RETURNS int LANGUAGE sql AS 'UPDATE users SET email = ''''; SELECT 1'",
+    ],
+)
+def test_rows_that_are_mended_indirectly(database: Database, before: str) -> None:
+    """A statement that may change rows of other tables, by a trigger, a rule or a function, makes them uncertain."""
+    mend = "BEGIN UPDATE users SET email = ''; RETURN NULL; END"
+    run_sql(
+        database,
+        BEFORE,
+        f"CREATE FUNCTION mend() RETURNS trigger LANGUAGE plpgsql AS $${mend}$$",
+        before,
+    )
+    value = "f()" if "f()" in before else "1"
+    text = f"INSERT INTO empty VALUES ({value}); ALTER TABLE users ALTER email SET NOT NULL"
+    assert seen(database, text) == ([], [])
+    run_sql(database, text)
+
+
+def test_cascades_make_rows_uncertain(database: Database) -> None:
+    """Rows that go with those they point to are not told."""
+    run_sql(database, BEFORE, "CREATE TABLE a (id int REFERENCES tenants ON DELETE CASCADE, v int)")
+    run_sql(database, "INSERT INTO a VALUES (1)")
+    text = "DELETE FROM tenants; ALTER TABLE a ALTER v SET NOT NULL"
+    assert seen(database, text) == ([], [])
+    run_sql(database, text)
+
+
+def test_not_null_by_constraint(server: Database, database: Database) -> None:
+    """NOT NULL that is added as a constraint, validated later, is asked for when it is validated."""
+    needs_version(server, 18, "NOT NULL … NOT VALID")
+    run_sql(database, BEFORE, "ALTER TABLE users ADD CONSTRAINT n NOT NULL email NOT VALID")
+    assert seen(database, "ALTER TABLE users ADD CONSTRAINT o NOT NULL number NOT VALID")[0] == []
+    found, _ = seen(database, "ALTER TABLE users VALIDATE CONSTRAINT n")
+    assert found == ["1 row of public.users has no value in email: id = 7"]
+
+
+def test_what_cannot_be_asked_is_noted(database: Database) -> None:
+    """A query that fails stops nothing: it is noted, without a value of a row; what is not there yet is not."""
+    run_sql(database, BEFORE)
+    assert seen(database, "ALTER TABLE users ADD CHECK (email::int > 0)") == (
+        [],
+        [
+            "not known whether rows of users stand in the way of revision aaaa: an expression fails on one of them"
+        ],
+    )
+    for text in ("no_function(age)", "no_column > 0", "age::no_type > 0"):
+        assert seen(database, f"ALTER TABLE users ADD CHECK ({text})") == ([], [])
+    assert seen(database, "ALTER TABLE nowhere ALTER a SET NOT NULL") == ([], [])
+    assert seen(database, "ALTER TABLE users ALTER age TYPE int USING no_function(age)") == ([], [])
+
+
+def test_looking_changes_nothing(database: Database) -> None:
+    """A function that a script calls for each row may not write when the rows are only looked at."""
+    writes = "INSERT INTO empty VALUES (1); SELECT 1"
+    run_sql(database, BEFORE, f"CREATE FUNCTION f() RETURNS int LANGUAGE sql AS '{writes}'")
+    found, notes = seen(database, "ALTER TABLE users ALTER email TYPE int USING f()")
+    assert found == []
+    assert "cannot execute INSERT in a read-only transaction" in notes[0]
+    assert run_sql(database, "SELECT FROM empty") == []
+
+
+def test_locked_table_is_noted(database: Database, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A table that somebody has locked is not waited for long."""
+    run_sql(database, BEFORE)
+    hurried = row_queries.BEGIN.replace("5s", "100ms")
+    monkeypatch.setattr(row_queries, "BEGIN", hurried)
+    with database.connect(usual_path=True) as other, other.begin():
+        other.exec_driver_sql("LOCK TABLE users")
+        found, notes = seen(
+            database,
+            "ALTER TABLE users ALTER email SET NOT NULL; ALTER TABLE other.pairs ADD c2 int NOT NULL",
+        )
+    assert [line.partition(":")[0] for line in found] == [
+        "7 rows of other.pairs have no value for the new column c2, which is NOT NULL without a default"
+    ]
+    (note,) = notes
+    assert note.startswith("not known whether rows of users stand in the way of revision aaaa: ")
+    assert note.endswith("somebody has locked the table for more than 5 s")
+
+
+def test_rows_that_a_policy_hides(database: Database) -> None:
+    """A user who does not see all rows is told so, and no row is told that points to a hidden one."""
+    run_sql(
+        database,
+        BEFORE,
+        "UPDATE users SET tenant = 1 WHERE tenant = 3",
+        "CREATE ROLE limited" if not roles(database) else "SELECT",
+        "GRANT SELECT ON users, tenants TO limited",
+        "ALTER TABLE tenants ENABLE ROW LEVEL SECURITY",
+        f"ALTER DATABASE {database.dsn.database} SET role = limited",
+    )
+    found, notes = seen(database, "ALTER TABLE users ADD FOREIGN KEY (tenant) REFERENCES tenants")
+    assert found == []
+    assert "row-level security policy" in notes[0]
+    assert seen(database, "ALTER TABLE other.pairs ALTER c SET NOT NULL")[0] == []
+
+
+def roles(database: Database) -> Sequence[object]:
+    return run_sql(database, "SELECT FROM pg_roles WHERE rolname = 'limited'")
+
+
+@pytest.fixture
+def shop(project: Project) -> Project:
+    """A history whose second and third revision need rows that the target does not have."""
+    run_sql(project.database, BEFORE)
+    project.script("aaaa", "", "op.execute('CREATE TABLE made (a int)')")
+    project.script(
+        "bbbb",
+        "aaaa",
+        "op.alter_column('users', 'email', nullable=False); op.create_index('i', 'users', ['email'], unique=True)",
+        "op.drop_table('tenants'); op.drop_column('users', 'age'); op.execute('DELETE FROM parent')",
+    )
+    project.script(
+        "cccc", "bbbb", "op.add_column('users', sa.Column('c', sa.Text, nullable=False))"
+    )
+    run_sql(project.database, "DROP TABLE old")
+    return project
+
+
+def test_upgrade_ends_before_its_first_statement(shop: Project) -> None:
+    """All rows that stand in the way are told at once, and nothing is changed, nobody asked."""
+    before = dump.dump(shop.database)
+    protected = changed(shop.settings, protected=True)
+    with pytest.raises(ExpectedError) as caught:
+        up(protected, shop.database, confirm=lambda *_: pytest.fail("asked"))
+    assert caught.value.what.endswith("stand in the way of 2 revisions; nothing was changed")
+    assert caught.value.cause.splitlines() == [
+        "bbbb: 1 row of public.users has no value in email: id = 7",
+        "bbbb: 2 rows of public.users are equal in (email): id = 9, 12",
+        f"cccc: {NEW_COLUMN}",
+    ]
+    assert caught.value.hint.startswith("invoke psql")
+    assert "--skip-row-checks" in caught.value.hint
+    assert dump.dump(shop.database) == before
+    result = up(shop.settings, shop.database, dry_run=True, confirm=yes)
+    assert [each.revision.id for each in result.obstacles] == ["bbbb", "bbbb", "cccc"]
+    with pytest.raises(ExpectedError, match="stopped at revision bbbb"):
+        up(shop.settings, shop.database, confirm=yes, skip_row_checks=True)
+
+
+def test_mended_rows_stand_in_nobodys_way(shop: Project) -> None:
+    """Once the rows are mended the same command goes through."""
+    run_sql(shop.database, "DELETE FROM users")
+    assert up(shop.settings, shop.database, confirm=yes).after == ("cccc",)
+
+
+MAY_BE = "may be dropped: a statement before it changes where names lead"
+LOST = [
+    "2 rows of public.tenants are dropped",
+    "values of public.users.age in 3 rows are dropped",
+    "rows of public.parent are deleted; it has 2 now",
+]
+
+
+def test_downgrade_says_what_is_lost(shop: Project) -> None:
+    """Whoever confirms a downgrade, or asks for a dry run, is told how many rows and values go."""
+    up(shop.settings, shop.database, target="aaaa", confirm=yes)
+    run_sql(shop.database, "UPDATE alembic_version SET version_num = 'bbbb'")
+    result = down(shop.settings, shop.database, dry_run=True, confirm=yes)
+    assert [*map(str, result.dropped)] == LOST
+    asked: list[str] = []
+
+    def refuse(_question: str, details: Sequence[str]) -> bool:
+        asked.extend(details)
+        return False
+
+    with pytest.raises(ExpectedError, match="not confirmed"):
+        down(shop.settings, shop.database, confirm=refuse)
+    assert asked[-3:] == LOST
+    with pytest.raises(ExpectedError, match="not confirmed"):
+        down(shop.settings, shop.database, confirm=refuse, skip_row_checks=True)
+    assert asked[-3:] == [
+        "rows of tenants are dropped",
+        "values of users.age are dropped",
+        "rows of parent are deleted",
+    ]
+
+
+@pytest.mark.parametrize(
+    ("text", "lines"),
+    [
+        ("DROP TABLE empty; ALTER TABLE empty DROP id; DROP MATERIALIZED VIEW seen; DROP TABLE nowhere", []),
+        ("DROP SCHEMA other CASCADE", ["7 rows of other.pairs are dropped"]),
+        ("DROP TABLE parts", ["3 rows of public.parts are dropped"]),
+        ('ALTER TABLE "odd ""%s" DROP "a b"', ['values of public."odd ""%s"."a b" in 1 row are dropped']),
+        ("ALTER TABLE tenants RENAME TO t; DROP TABLE t", ["2 rows of public.tenants are dropped"]),
+        ("CREATE TABLE t (a int); DROP TABLE t", []),
+        ("DO ''; TRUNCATE other.pairs", ["rows of other.pairs are deleted; it has 7 now"]),
+        ("DO $$ BEGIN DROP TABLE parts; END $$", ["tables may be dropped with their rows by DO …"]),
+        ("SET search_path = other; DROP TABLE pairs", [f"7 rows of other.pairs {MAY_BE}"]),
+        ("SET LOCAL ROLE app; DROP TABLE tenants", [f"2 rows of public.tenants {MAY_BE}"]),
+        ("SELECT set_config('search_path', 'other', true); DROP TABLE pairs", [f"7 rows of other.pairs {MAY_BE}"]),
+        ("SET search_path = other; DROP TABLE public.parts", ["3 rows of public.parts are dropped"]),
+        ("SET search_path = other; CREATE TABLE parts (a int); DROP TABLE parts", []),
+        ("ALTER SCHEMA other RENAME TO o; ALTER SCHEMA o RENAME TO n; DROP TABLE n.pairs",
+            ["7 rows of other.pairs are dropped"]),
+        ("ALTER SCHEMA other RENAME TO o; DROP SCHEMA o CASCADE", ["7 rows of other.pairs are dropped"]),
+        ("DROP OWNED BY app", ["tables may be dropped with their rows by DROP OWNED BY app"]),
+        ("CREATE FUNCTION f() RETURNS void LANGUAGE sql AS 'DROP TABLE parts'", []),
+    ],
+)  # fmt: skip
+def test_rows_that_are_dropped(database: Database, text: str, lines: list[str]) -> None:
+    """What is dropped is counted in the target; what is empty or made by the scripts is not told."""
+    run_sql(database, BEFORE)
+    step = Printed(Revision("aaaa", "m", ROOT), tuple(statements(text)), online=False)
+    assert [*map(str, drops.dropped(database, [step]))] == lines

@@ -1,0 +1,125 @@
+"""What is said when a command ends in the middle: the right cause, and what to type next."""
+
+import importlib
+import re
+
+import pytest
+import sqlalchemy as sa
+from answers import yes
+from commands import adopt, down, mark, up
+from conftest import Project, run_sql
+
+from postgres_database import tasks
+from postgres_database.errors import ExpectedError
+from postgres_database.history.graph import History
+from postgres_database.workflows import check, status
+
+KILL = "op.get_bind().exec_driver_sql('SELECT pg_terminate_backend(pg_backend_pid())')\n"
+KILL_OTHERS = "op.execute('SELECT pg_terminate_backend(pg_backend_pid())')\n"
+
+
+def failed(project: Project) -> ExpectedError:
+    with pytest.raises(ExpectedError) as caught:
+        up(project.settings, project.database, confirm=yes)
+    return caught.value
+
+
+@pytest.mark.parametrize(
+    "script",
+    [
+        KILL,
+        KILL_OTHERS,
+        f"with op.online():\n    op.execute('CREATE TABLE a ()')\n    {KILL}",
+        f"with op.online():\n    {KILL_OTHERS}",
+        "try:\n    " + KILL + "except Exception:\n    pass\nop.execute('SELECT 1')\n",
+        "op.run_sql('SELECT pg_terminate_backend(pg_backend_pid())')",
+        "op.backfill('t', {'n': 'pg_terminate_backend(pg_backend_pid())::int'})",
+    ],
+    ids=str,
+)
+def test_lost_connection_is_told_in_the_words_of_the_server(project: Project, script: str) -> None:
+    """After a lost connection the cause is what the server said, and nobody finds the connection closed."""
+    project.script(
+        "aaaa",
+        "",
+        "op.execute('CREATE TABLE t (id int PRIMARY KEY, n int); INSERT INTO t VALUES (1)')",
+    )
+    project.script("bbbb", "aaaa", script)
+    error = failed(project)
+    assert "bbbb" in error.what
+    assert "the connection was lost" in error.what
+    said = "the script caught" if "except" in script else "server closed the connection"
+    assert error.cause.startswith((said, "terminating connection"))
+    assert "the server answers again" in error.cause
+    assert error.hint.startswith("invoke upgrade   (with what else")
+    project.script("bbbb", "aaaa")
+    up(project.settings, project.database, confirm=yes)
+
+
+def test_listener_of_the_application_is_named(project: Project) -> None:
+    """What an application hears of SQLAlchemy's events, and fails, is told by its file and line."""
+    project.script("aaaa", "", "op.execute('SELECT 42 AS hear')")
+    (project.root / "ears.py").write_text(
+        "def hear(connection, cursor, statement, *_):\n"
+        "    if 'AS hear' in statement:\n"
+        "        raise LookupError('no tenant')\n"
+    )
+    ears = importlib.import_module("ears")
+    sa.event.listen(sa.Engine, "before_cursor_execute", ears.hear)
+    try:
+        error = failed(project)
+    finally:
+        sa.event.remove(sa.Engine, "before_cursor_execute", ears.hear)
+    assert error.cause == "LookupError: no tenant\n(in ears.py, line 3)"
+    assert error.hint == "invoke upgrade   (once ears.py is mended)"
+
+
+def test_listener_that_fails_at_a_connection(project: Project) -> None:
+    """So it is where a connection is made."""
+
+    def greet(*_: object) -> None:
+        raise LookupError("no tenant")
+
+    sa.event.listen(sa.Engine, "connect", greet)
+    try:
+        error = failed(project)
+    finally:
+        sa.event.remove(sa.Engine, "connect", greet)
+    assert "what the models let SQLAlchemy do" in error.what
+    assert re.match(r"LookupError: no tenant\n\(in .*test_failures\.py, line \d+\)", error.cause)
+
+
+def test_script_that_is_gone_is_told_with_who_ran_it(project: Project) -> None:
+    """Whoever meets a revision without a script reads who ran it, and when, from the log."""
+    project.script("aaaa", "", "op.execute('CREATE TABLE t ()')")
+    gone = project.script("bbbb", "aaaa")
+    settings, database = project.settings, project.database
+    up(settings, database, confirm=yes)
+    ((who, host),) = run_sql(
+        database, "SELECT who, host FROM alembic_version_log WHERE revision = 'bbbb'"
+    )
+    gone.unlink()
+    settings = project.settings  # reads the scripts anew
+    told = f"bbbb was run by {who} on {host}, 2"
+    assert told in failed(project).cause
+    assert "-Sbbbb" in failed(project).hint
+    for command in (
+        lambda: down(settings, database, confirm=yes),
+        lambda: mark(settings, database, "aaaa", confirm=yes),
+        lambda: check.check(*settings, database),
+        lambda: adopt(settings, database, "x", yes),
+    ):
+        with pytest.raises(ExpectedError) as caught:
+            command()
+        assert told in caught.value.cause
+    assert told in status._look(settings.environment, History()).fault
+    run_sql(database, "DELETE FROM alembic_version_log")
+    assert "the log of the database does not say" in failed(project).cause
+
+
+def test_disk_that_cannot_be_written() -> None:
+    """A read-only or full disk is told in three lines, with the file."""
+    error = tasks._unwritable(OSError(30, "Read-only file system", "/srv/app/migration/x.py"))
+    assert str(error).startswith(
+        "error: /srv/app/migration/x.py cannot be written\ncause: Read-only file system\ntry:   df -h /srv/app/migr"
+    )

@@ -1,0 +1,48 @@
+"""Whether models and history agree, and a target with its revision."""
+
+from conftest import Project, run_sql
+
+from postgres_database.workflows import check
+
+TABLE = "sa.Table('t', metadata, sa.Column('id', sa.Integer, primary_key=True))"
+CREATE = "op.create_table('t', sa.Column('id', sa.Integer, primary_key=True))"
+
+
+def test_models_and_history_that_agree(project: Project) -> None:
+    """Models that the history leads to are clean, and nothing is said of them."""
+    project.models(TABLE)
+    project.script("aaaa", "", CREATE)
+    result = check.check(*project.settings)
+    assert result.clean
+    assert result.heads == ("aaaa",)
+
+
+def test_models_that_are_ahead(project: Project) -> None:
+    """A change of the models without a script is found, whatever the target holds."""
+    run_sql(project.database, "CREATE TABLE t (id int PRIMARY KEY)")
+    project.models(TABLE)
+    result = check.check(*project.settings)
+    assert not result.clean
+    assert result.differences is not None
+    assert result.differences.detected == ("add table t",)
+    assert "TABLE t" in [str(item.key) for item in result.differences.objects]
+
+
+def test_difference_that_alembic_does_not_see(project: Project) -> None:
+    """A constraint with another expression is found, though Alembic has no words for it."""
+    project.models(TABLE[:-1] + ", sa.CheckConstraint('id > 1'))")
+    project.script("aaaa", "", CREATE[:-1] + ", sa.CheckConstraint('id > 0', name='t_id_check'))")
+    result = check.check(*project.settings)
+    assert result.differences is not None
+    assert result.differences.detected == ()
+    assert [str(item.key) for item in result.differences.objects] == ["TABLE t"]
+
+
+def test_several_heads_are_told(project: Project) -> None:
+    """With several heads there is nothing to compare with: they are named."""
+    project.models(TABLE)
+    project.script("aaaa")
+    project.script("bbbb")
+    result = check.check(*project.settings)
+    assert not result.clean
+    assert result.heads == ("aaaa", "bbbb")

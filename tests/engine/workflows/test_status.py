@@ -1,0 +1,74 @@
+"""Where every environment stands."""
+
+from contextlib import ExitStack
+
+from answers import yes
+from commands import up
+from conftest import Project, as_text, fresh, run_sql
+
+from postgres_database.server import environment
+from postgres_database.server.connection import Database
+from postgres_database.workflows import status
+
+CREATE = "op.create_table('t', sa.Column('id', sa.Integer, primary_key=True))"
+
+
+def test_status_of_every_environment(project: Project) -> None:
+    """Each environment is a row: where it stands, what is pending, or why nobody knows."""
+    project.script("aaaa", "", CREATE)
+    project.script("bbbb", "aaaa")
+    dsn, server = as_text(project.database.dsn), as_text(project.scratch)
+    for name, line in {
+        "good": f"POSTGRES_DSN={dsn}\nSCRATCH_DSN={server}",
+        "unproved": f"POSTGRES_DSN={dsn}\nSCRATCH_DSN=host=/nowhere user=x dbname=y",
+        "gone": "POSTGRES_DSN=host=/nowhere user=x dbname=y",
+        "odd": "POSTGRES_DSN=mysql://x",
+        "empty": "PROTECTED=1",
+    }.items():
+        (project.root / f".env.{name}").write_text(line + "\n")
+    up(project.settings, project.database, target="aaaa", confirm=yes)
+    scripts = project.settings.project.history
+    found = status.status(scripts, [*environment.env_files(project.root)], project.root)
+    rows = {row.environment: row for row in found}
+    assert sorted(rows) == ["empty", "gone", "good", "odd", "unproved"]
+    assert rows["good"].revision == ("aaaa",)
+    assert rows["good"].pending == ("bbbb  Message of bbbb",)
+    assert rows["good"].version.partition(".")[0].isdigit()
+    assert rows["good"].drift == ()
+    assert rows["unproved"].revision == ("aaaa",)
+    assert rows["unproved"].drift is None
+    assert "/nowhere" in rows["unproved"].drift_fault
+    assert "/nowhere" in rows["gone"].fault
+    assert "must start with postgresql://" in rows["odd"].fault
+    assert "has no POSTGRES_DSN" in rows["empty"].fault
+
+
+def test_status_tells_drift_in_parallel(project: Project, server: Database) -> None:
+    """Several environments are compared at the same time, each with the revision that it is at."""
+    for number, name in enumerate(["aaaa", "bbbb", "cccc"]):
+        parent = ["", "aaaa", "bbbb"][number]
+        project.script(name, parent, f"op.execute('CREATE TABLE t{number} (x int)')")
+    scripts = project.settings.project.history
+    with ExitStack() as stack:
+        for number, revision in enumerate(["aaaa", "bbbb", "cccc", "aaaa", "bbbb", "cccc"]):
+            database = stack.enter_context(fresh(server))
+            up(project.settings, database, target=revision, confirm=yes)
+            if number % 2:
+                run_sql(database, "ALTER TABLE t0 ADD odd int")
+            (project.root / f".env.e{number}").write_text(
+                f"POSTGRES_DSN={as_text(database.dsn)}\nSCRATCH_DSN={as_text(project.scratch)}\n"
+            )
+        rows = status.status(scripts, [f"e{number}" for number in range(6)], project.root)
+    assert [row.drift for row in rows] == [(), ("TABLE t0",)] * 3
+    assert [len(row.pending) for row in rows] == [2, 1, 0, 2, 1, 0]
+
+
+def test_status_of_an_unknown_revision(project: Project) -> None:
+    """A database at a revision of somebody else's is told as such."""
+    project.script("aaaa", "", CREATE)
+    up(project.settings, project.database, confirm=yes)
+    run_sql(project.database, "UPDATE alembic_version SET version_num = 'other'")
+    (project.root / ".env.x").write_text(f"POSTGRES_DSN={as_text(project.database.dsn)}\n")
+    (row,) = status.status(project.settings.project.history, ["x"], project.root)
+    assert "is at revision other, which is not among the scripts" in row.fault
+    assert "does not say who has run other" in row.fault
