@@ -5,12 +5,14 @@ Connection"); plain `alembic` finds its target by the same settings as they do.
 """
 
 import logging.config
-from collections.abc import Callable
 from functools import partial
 from pathlib import Path
 from typing import Any
 
-from alembic.util import CommandError
+from alembic.autogenerate import comparators
+from alembic.autogenerate.api import AutogenContext
+from alembic.operations.ops import UpgradeOps
+from alembic.util import CommandError, DispatchPriority, PriorityDispatchResult
 
 from postgres_database.errors import ExpectedError
 from postgres_database.history import project as projects
@@ -67,8 +69,7 @@ def _run(context: Any, project: Project, environment: Environment | None = None)
             with connected.begin():
                 where = stamped.place(target, connected).options
             settle = partial(_settle, project, target)
-            ours = {"on_version_apply": settle, "include_name": _all_but(target.versions)}
-            _migrate(context, connection=connected, **ours, **where)
+            _migrate(context, connection=connected, on_version_apply=settle, **where)
 
 
 def _settle(project: Project, database: Database, *, ctx: Any, heads: set[str], **_: Any) -> None:
@@ -81,12 +82,16 @@ def _settle(project: Project, database: Database, *, ctx: Any, heads: set[str], 
     )
 
 
-def _all_but(versions: VersionTable) -> Callable[[str | None, str, Any], bool]:
+@comparators.dispatch_for("autogenerate", priority=DispatchPriority.LAST)
+def _all_but_ours(autogen: AutogenContext, found: UpgradeOps) -> PriorityDispatchResult:
     """Keep the tables of Alembic and ours out of what plain `alembic` compares with the models.
 
     Alembic itself leaves its own out only where it was not told the schema.
     """
-    return lambda name, kind, _parents: kind != "table" or name not in {versions.name, versions.log}
+    versions = VersionTable(autogen.migration_context.version_table)
+    ours = {versions.name, versions.log}
+    found.ops = [each for each in found.ops if getattr(each, "table_name", "") not in ours]
+    return PriorityDispatchResult.CONTINUE
 
 
 def _migrate(context: Any, **how: Any) -> None:

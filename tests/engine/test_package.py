@@ -86,10 +86,14 @@ class Application:
         for script in SCRIPTS:
             (root / "db" / "versions" / f"{script[0]}.py").write_text(SCRIPT.format(*script))
 
-    def run(self, *typed: str, folder: str = "") -> subprocess.CompletedProcess[str]:
-        """Type a command of the package."""
+    def type(self, *words: str, folder: str = "") -> subprocess.CompletedProcess[str]:
+        """Run a command of the package."""
+        return self.run(str(self.programs / "postgres-database"), *words, folder=folder)
+
+    def run(self, *command: str, folder: str = "") -> subprocess.CompletedProcess[str]:
+        """Run any program in the application."""
         return subprocess.run(
-            [self.programs / "postgres-database", *typed],
+            command,
             cwd=self.root / folder,
             env=self.environ,
             stdin=subprocess.DEVNULL,
@@ -124,11 +128,8 @@ def application(tmp_path: Path, wheel: Path, server: Database) -> Application:
 
 def pip(*arguments: str) -> None:
     """Run pip without a network: what else is needed is here."""
-    command, *others = [*arguments[:2], *arguments[2:]]
-    subprocess.run(
-        [sys.executable, "-m", "pip", "--quiet", "--disable-pip-version-check", command, *others, "--no-deps"],
-        check=True,
-    )  # fmt: skip
+    program = [sys.executable, "-m", "pip", "--quiet", "--disable-pip-version-check"]
+    subprocess.run([*program, *arguments, "--no-deps"], check=True)
 
 
 def test_the_wheel_is_the_engine_alone(wheel: Path) -> None:
@@ -146,25 +147,32 @@ def test_the_wheel_is_the_engine_alone(wheel: Path) -> None:
 
 def test_an_application_takes_the_engine_in(application: Application, database: Database) -> None:
     """From init to check, the commands work on its own files; plain Alembic and they agree on where it is."""
-    asked = application.run("init")
+    asked = application.type("init")
     assert asked.returncode == 2
     assert "left     db/env.py   (see the difference above)" in asked.stdout
     assert "honoured version_table  (db/env.py, line 44)" in asked.stdout
-    done = application.run("init", "--yes")
+    done = application.type("init", "--yes")
     assert (done.returncode, done.stderr) == (0, "")
-    assert "everything is already set up" in application.run("init").stdout
+    assert "everything is already set up" in application.type("init").stdout
 
     (application.root / ".env.trial").write_text(f"POSTGRES_DSN={as_text(database.dsn)}\n")
     (application.root / ".env.trial").chmod(0o600)
     application.models.write_text(f"{MODELS}    note: Mapped[str | None]\n")
-    written = application.run("revision", "--msg", "Orders have a note", folder="src/shop")
+    written = application.type("revision", "--msg", "Orders have a note", folder="src/shop")
     assert (written.returncode, written.stderr) == (0, "")
     assert "detected  add column orders.note" in written.stdout
-    upgraded = application.run("upgrade", "--env", "trial")
+    upgraded = application.type("upgrade", "--env", "trial")
     assert (upgraded.returncode, upgraded.stderr) == (0, "")
     assert "now at head: " in upgraded.stdout
-    checked = application.run("check", "--env", "trial")
+    checked = application.type("check", "--env", "trial")
     assert (checked.returncode, checked.stdout, checked.stderr) == (0, "", "")
     columns = "SELECT string_agg(attname, ' ' ORDER BY attnum) FROM pg_attribute WHERE attnum > 0"
     assert run_sql(database, f"{columns} AND attrelid = 'orders'::regclass") == [("id total note",)]
     assert run_sql(database, "SELECT count(*) FROM shop_version") == [(1,)]
+
+    parts = database.dsn.parts
+    url = f"postgresql+psycopg2://{parts['user']}@/{parts['dbname']}?host={parts['host']}&port={parts['port']}"
+    ini = application.root / "alembic.ini"
+    ini.write_text(ini.read_text().replace("driver://user:pass@localhost/dbname", url))
+    plain = application.run(str(application.programs / "python"), "-m", "alembic", "check")
+    assert plain.stdout == "No new upgrade operations detected.\n", plain.stderr
