@@ -84,7 +84,7 @@ ENV = (
 YES = "answer every question with yes"
 JSON = "print one JSON object"
 DRY_RUN = "show the plan and change nothing"
-SKIP = "do not ask beforehand whether rows stand in the way, which reads whole tables"
+SKIP = "do not look beforehand for rows that violate what is required, which reads whole tables"
 WAIT = (
     "how long to wait for another command, such as 30s or 5min; 0 does not wait (default: for ever)"
 )
@@ -254,7 +254,7 @@ def _move(
     result = workflow.perform(project, environment, database, move, listener)
     if move.dry_run:
         show.plan(result, verb)
-        if result.obstacles:
+        if result.violations:
             raise Exit(code=DIFFERENT)
     else:
         show.upgrade(result, verb)

@@ -33,7 +33,7 @@ def plan(result: UpgradeResult, verb: str) -> None:
         say(f"  would {verb}  {first}")
         for line in others:
             say(f"  {line}", style="dim")
-    for line in map(str, (*result.dropped, *result.obstacles)):
+    for line in map(str, (*result.dropped, *result.violations)):
         say(f"look at   {line}", style="yellow")
     if not result.plan:
         say(_nothing(result, verb))
@@ -107,7 +107,7 @@ def _show_kept(kept: Sequence[Key]) -> None:
 
 
 def check(result: CheckResult) -> None:
-    """Show what `check` found; where nothing needs attention, only a terminal is told so."""
+    """Show what `check` found; where nothing needs attention, that is shown on a terminal only."""
     for note in result.target.drifts.notes if result.target else ():
         say(f"look at   not compared: {note}", style="yellow")
     if result.clean:
@@ -151,7 +151,7 @@ def _show_drift(checked: TargetCheck) -> None:
             "history",
             "target",
         )
-        by_hand = "(by hand: nobody knows a statement)"
+        by_hand = "(by hand: no statement is known)"
         other = by_hand if each.key in checked.drifts.unrepaired else "(comes with another object)"
         repair = "\n".join(each.repair) or other
         _show_text("repair", repair)

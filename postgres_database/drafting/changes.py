@@ -121,7 +121,7 @@ def _is_whole(op: CreateTableOp, goal: Catalog) -> bool:
 
 
 def _retypings(op: AlterColumnOp, here: Catalog, goal: Catalog) -> list[list[MigrateOperation]]:
-    """A cast may need an expression, and a default may stand in its way."""
+    """A cast may need an expression, and a default may not be cast."""
     name = place(op.schema, op.table_name)
     old = here.tables[name].columns[op.column_name]
     new = goal.tables[name].columns[op.column_name]

@@ -121,7 +121,7 @@ def bring(
 
 
 def _finish(trial: Trial, frame: Frame, goal: Side, parts: Parts) -> None:
-    """Write what is left to do, as long as that leads anywhere."""
+    """Apply changes until the database equals the goal or a state comes a second time."""
     reached: list[Snapshot] = []
     present = frame.seen(comparison.side(trial.database))
     while frame.unlike(present, goal) and present.snapshot not in reached:

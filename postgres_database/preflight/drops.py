@@ -54,9 +54,9 @@ def dropped(
 
 
 def _unknown(step: Printed) -> Iterator[str]:
-    """Yield what may drop tables, though only a run can tell."""
+    """Yield what may drop tables, though only running it shows that."""
     if step.statements is None and DROPS.search(step.source):
-        yield f"revision {step.revision.id} may drop tables with their rows: only a run can tell"
+        yield f"revision {step.revision.id} may drop tables with their rows: only running it shows that"
     for statement in step.statements or ():
         if DROPS.search(statement) and not KNOWN.match(statement):
             text = shorten(without_literals(statement), WIDTH, placeholder=" …")

@@ -1,4 +1,4 @@
-"""What a change of a schema does to rows: what they lose, and what of them may stand in its way. Pure."""
+"""What a change of a schema does to rows: what they lose, and which it may refuse. Pure."""
 
 import re
 from collections.abc import Iterator

@@ -52,7 +52,7 @@ class Printed:
             yield f"  refuses: {self.refusal.what}"
             return
         if self.statements is None:
-            yield "  statements that only a run can tell: the script reads rows"
+            yield "  statements that only a run shows: the script reads rows"
             return
         for statement in self.statements[:SHOWN]:
             text = statement if OPEN.match(statement) else without_literals(statement)

@@ -1,7 +1,7 @@
 """What pending statements ask of the rows that are in a target now, and which of them they drop. Pure: no database.
 
-Only what is certain is told: a statement asks nothing here if what it asks of was made, changed or
-filled by a statement before it, for nobody knows then what the rows will be.
+Reports only what today's rows must meet. Skips tables and columns that an earlier pending statement created, altered
+or wrote, because their rows will be others by then.
 """
 
 import re
@@ -37,7 +37,7 @@ Key = tuple[str, ...]
 
 
 @dataclass(frozen=True)
-class Demand:
+class Requirement:
     """What a statement asks of rows."""
 
     table: str
@@ -72,7 +72,7 @@ class Loss:
 class Reading:
     """What is known of a target while one statement after the other is read."""
 
-    demands: list[Demand] = field(default_factory=list)
+    requirements: list[Requirement] = field(default_factory=list)
     losses: list[Loss] = field(default_factory=list)
     blind: bool = False
     """Whether anything may have happened to any row."""
@@ -98,13 +98,13 @@ class Reading:
     altered: set[str] = field(default_factory=set)
     calls: set[str] = field(default_factory=set)
 
-    def read(self, statements: Sequence[str] | None) -> tuple[list[Demand], list[Loss]]:
+    def read(self, statements: Sequence[str] | None) -> tuple[list[Requirement], list[Loss]]:
         """Return what the statements of a script ask for, and what they drop; None if they are unknown."""
-        self.demands, self.losses, self.elsewhere = [], [], False
+        self.requirements, self.losses, self.elsewhere = [], [], False
         for statement in statements or ():
             self._statement(statement)
         self.blind |= statements is None
-        return self.demands, self.losses
+        return self.requirements, self.losses
 
     def _statement(self, sql: str) -> None:
         for pattern, kind in STATEMENTS:
@@ -122,14 +122,14 @@ class Reading:
             if other is None or self._is_written(other) or names(rule.others, self.changed[other]):
                 return
             rule = replace(rule, table=other)
-        self.demands.append(self._demand(target, rule, only=only))
+        self.requirements.append(self._demand(target, rule, only=only))
 
     def _demand(
         self, name: str, rule: Rule | Stored, *, only: bool = False, domain: bool = False
-    ) -> Demand:
+    ) -> Requirement:
         changed = self._columns(name) | self.defined
         seen = map(frozenset, (self.written, self.altered, self.calls, changed))
-        return Demand(name, rule, only, domain, *seen)
+        return Requirement(name, rule, only, domain, *seen)
 
     def _known(self, table: str) -> str | None:
         """Return what a table is called in the target; None if it is not there as it will be."""
@@ -250,7 +250,7 @@ class Reading:
             if act := pattern.match(found["action"]):
                 for rule in getattr(self, f"_{kind}")(name, act):
                     if not (self.blind or names([name, *texts(rule)], self.defined)):
-                        self.demands.append(self._demand(name, rule, domain=True))
+                        self.requirements.append(self._demand(name, rule, domain=True))
                 return
         self.defined.add(unquoted(name)[-1])
 

@@ -1,4 +1,4 @@
-"""Whether the rows of a target stand in the way of pending scripts: asked, read-only."""
+"""Whether rows of a target violate what pending scripts require: asked in a transaction that cannot write."""
 
 import re
 from collections.abc import Iterable, Iterator, Sequence
@@ -14,7 +14,7 @@ from postgres_database.errors import ExpectedError
 from postgres_database.history.graph import Revision
 from postgres_database.preflight import losses, row_queries
 from postgres_database.preflight.preview import Printed
-from postgres_database.preflight.requirements import Demand, Reading, names, texts
+from postgres_database.preflight.requirements import Reading, Requirement, names, texts
 from postgres_database.preflight.row_queries import Rows
 from postgres_database.preflight.trusted import strangers
 from postgres_database.running.listener import Listener
@@ -32,8 +32,8 @@ TABLES, WITH_VIEWS = ["r", "p"], ["r", "p", "m"]
 
 
 @dataclass(frozen=True)
-class Obstacle:
-    """Rows that stand in the way of a revision."""
+class Violation:
+    """Rows that violate what a revision requires."""
 
     revision: Revision
     count: int
@@ -53,8 +53,8 @@ class UntrustedError(Exception):
     """A query may call what is not to be trusted."""
 
 
-def obstacles(database: Database, steps: Iterable[Printed], listener: Listener) -> list[Obstacle]:
-    """Return what of the rows of a target stands in the way of revisions.
+def violations(database: Database, steps: Iterable[Printed], listener: Listener) -> list[Violation]:
+    """Find the rows of a target that violate what revisions require.
 
     Args:
         database: The target.
@@ -63,30 +63,30 @@ def obstacles(database: Database, steps: Iterable[Printed], listener: Listener) 
     """
     reading = Reading()
     asked = [(step.revision, reading.read(step.statements)[0]) for step in steps]
-    if not any(demands for _, demands in asked):
+    if not any(requirements for _, requirements in asked):
         return []
     with looking(database) as look:
         found = (
-            obstacle
-            for revision, demands in asked
-            for demand in demands
-            for obstacle in look.at(revision, demand, listener)
+            violation
+            for revision, requirements in asked
+            for requirement in requirements
+            for violation in look.at(revision, requirement, listener)
         )
         return [*dict.fromkeys(found)]
 
 
-def refuse(database: Database, found: Sequence[Obstacle]) -> None:
-    """Raise ExpectedError if rows stand in the way: all of them are told at once."""
+def refuse(database: Database, found: Sequence[Violation]) -> None:
+    """Raise ExpectedError if there are violations, with all of them."""
     if not found:
         return
-    revisions = [*dict.fromkeys(obstacle.revision for obstacle in found)]
+    revisions = [*dict.fromkeys(violation.revision for violation in found)]
     several = len(revisions) > 1
     what = f"{len(revisions)} revisions" if several else f"revision {revisions[0]}"
     raise ExpectedError(
-        f"rows of {database.dsn} stand in the way of {what}; nothing was changed",
+        f"rows of {database.dsn} violate requirements of {what}; nothing was changed",
         cause="\n".join(
-            f"{obstacle.revision.id}: {obstacle}" if several else str(obstacle)
-            for obstacle in found
+            f"{violation.revision.id}: {violation}" if several else str(violation)
+            for violation in found
         ),
         hint=f"invoke psql{database.env_option}   (mend these rows, then the same command again;"
         " --skip-row-checks does not look)",
@@ -146,7 +146,7 @@ class Look:
         return [*path]
 
     def require_trust(self, what: str, sql: str, tables: Sequence[Rows]) -> None:
-        """Raise UntrustedError if a query may call what somebody wrote who may do less than we may."""
+        """Raise UntrustedError if a query may call code of a role with fewer rights than ours."""
         more = f"{row_queries.counted('')} {row_queries.listed('', tables[0])} {row_queries.TRIED}"
         oids = [table.oid for table in tables]
         if found := strangers(self.ask, self.schemas, f"{sql} {more}", oids):
@@ -163,20 +163,22 @@ class Look:
             raise
         self.run("RELEASE SAVEPOINT look")
 
-    def at(self, revision: Revision, demand: Demand, listener: Listener) -> list[Obstacle]:
-        """Ask for the rows that stand in the way of a demand; not if it is not certain that they will."""
+    def at(
+        self, revision: Revision, requirement: Requirement, listener: Listener
+    ) -> list[Violation]:
+        """Find the rows that violate a requirement; none where an earlier statement may change them."""
         try:
             with self.trying():
-                return [*self._at(revision, demand)]
+                return [*self._at(revision, requirement)]
         except UntrustedError as error:
             listener.note(
-                f"rows of {demand.table} are not checked for revision {revision.id}: {error}"
+                f"rows of {requirement.table} are not checked for revision {revision.id}: {error}"
             )
             return []
         except psycopg2.Error as error:
             if error.pgcode not in NOT_THERE:
                 listener.note(
-                    f"not known whether rows of {demand.table} stand in the way of revision {revision.id}:"
+                    f"not known whether rows of {requirement.table} violate requirements of revision {revision.id}:"
                     f" {self.why(error)}"
                 )
             return []
@@ -184,71 +186,79 @@ class Look:
     def why(self, error: psycopg2.Error) -> str:
         """Say why a query failed; an error about a value would say the value."""
         if error.pgcode == BLOCKED:
-            return "somebody has locked the table for more than 5 s"
+            return "another session has locked the table for more than 5 s"
         if (error.pgcode or "")[:2] in {"22", "23", "P0"}:
             return "an expression fails on one of them"
         return self.database.words(error).partition("\n")[0]
 
-    def _at(self, revision: Revision, demand: Demand) -> Iterator[Obstacle]:
-        for rule in self._stated(demand):
-            whole = replace(demand, rule=rule)
-            for table, query in self._of_domain(whole) if demand.domain else self._of_table(whole):
+    def _at(self, revision: Revision, requirement: Requirement) -> Iterator[Violation]:
+        for rule in self._stated(requirement):
+            whole = replace(requirement, rule=rule)
+            for table, query in (
+                self._of_domain(whole) if requirement.domain else self._of_table(whole)
+            ):
                 others = [self.table(rule.table)] if isinstance(rule, ForeignKey) else []
                 self.require_trust(rules.KINDS[type(rule)], query, [table, *filter(None, others)])
                 count, keys = self._broken(table, rule, query)
                 if count:
                     said = rule.said()[count > 1]
-                    yield Obstacle(
+                    yield Violation(
                         revision, count, table.name, said, row_queries.shown(table, count, keys)
                     )
 
-    def _stated(self, demand: Demand) -> list[Rule]:
+    def _stated(self, requirement: Requirement) -> list[Rule]:
         """Return what is asked for; of a constraint that is there its text."""
-        if not isinstance(demand.rule, Stored):
-            return [demand.rule]
-        oid = self.oid(demand.table, "type" if demand.domain else "class")
-        values = {"oid": oid, "domain": demand.domain, "name": unquoted(demand.rule.name)[0]}
+        if not isinstance(requirement.rule, Stored):
+            return [requirement.rule]
+        oid = self.oid(requirement.table, "type" if requirement.domain else "class")
+        values = {
+            "oid": oid,
+            "domain": requirement.domain,
+            "name": unquoted(requirement.rule.name)[0],
+        }
         printed = [
             definition
             for (constraint,) in self.ask(row_queries.DEFINITION, values)
             for (definition,) in self.run(row_queries.PRINTED, {"oid": constraint})
         ]
         stated = [rule for definition in printed for rule in rules.constraint(definition)]
-        return [rule for rule in stated if not names(texts(rule), demand.changed)]
+        return [rule for rule in stated if not names(texts(rule), requirement.changed)]
 
     def table(self, name: str, kinds: Sequence[str] = TABLES) -> Rows | None:
         """Return a table of the target; None if it is not there."""
         rows = self.ask(row_queries.NAMED, {"oid": self.oid(name), "kinds": [*kinds]})
         return next((_rows(row) for row in rows), None)
 
-    def _of_table(self, demand: Demand) -> Iterator[tuple[Rows, str]]:
-        rule = demand.rule
-        table = self.table(demand.table, WITH_VIEWS if isinstance(rule, Unique) else TABLES)
+    def _of_table(self, requirement: Requirement) -> Iterator[tuple[Rows, str]]:
+        rule = requirement.rule
+        table = self.table(requirement.table, WITH_VIEWS if isinstance(rule, Unique) else TABLES)
         other = self.table(rule.table) if isinstance(rule, ForeignKey) else None
         if table is None or (isinstance(rule, ForeignKey) and not _is_found(rule, other)):
             return
-        if self._is_uncertain(demand, [each.oid for each in (table, other) if each]):
+        if self._is_uncertain(requirement, [each.oid for each in (table, other) if each]):
             return
         if isinstance(rule, Cast):
             if not self._is_free(rule, table):
-                yield table, row_queries.casts(rule, table, only=demand.only)
+                yield table, row_queries.casts(rule, table, only=requirement.only)
         elif not isinstance(rule, Stored) and self._does_something(rule, table):
-            yield table, row_queries.broken(rule, table, other, only=demand.only)
+            yield table, row_queries.broken(rule, table, other, only=requirement.only)
 
-    def _of_domain(self, demand: Demand) -> Iterator[tuple[Rows, str]]:
-        domain = {"oid": self.oid(demand.table, "type")}
-        altered = [self.oid(name) for name in demand.altered]
+    def _of_domain(self, requirement: Requirement) -> Iterator[tuple[Rows, str]]:
+        domain = {"oid": self.oid(requirement.table, "type")}
+        altered = [self.oid(name) for name in requirement.altered]
         for name, column in self.ask(row_queries.OF_DOMAIN, domain):
             table = self.table(name, WITH_VIEWS)
             if table is None or table.oid in altered:
                 continue
-            if isinstance(demand.rule, Check) and not self._is_uncertain(demand, [table.oid]):
-                yield table, row_queries.of_domain(demand.rule.expression, table, column)
+            if isinstance(requirement.rule, Check) and not self._is_uncertain(
+                requirement, [table.oid]
+            ):
+                yield table, row_queries.of_domain(requirement.rule.expression, table, column)
 
-    def _is_uncertain(self, demand: Demand, tables: list[int]) -> bool:
+    def _is_uncertain(self, requirement: Requirement, tables: list[int]) -> bool:
         """Tell whether rows of these tables may be others by the time that they matter."""
-        written = [self.oid(name) for name in demand.written]
-        values = {"written": written, "calls": [*demand.calls], "tables": tables}
+        written = [self.oid(name) for name in requirement.written]
+        values = {"written": written, "calls": [*requirement.calls], "tables": tables}
         ((uncertain,),) = self.ask(row_queries.UNCERTAIN, values)
         return bool(uncertain)
 
@@ -279,7 +289,7 @@ class Look:
         return self.ask(row_queries.COLUMN, values | {"type": self.oid(bare, "type")})
 
     def _is_free(self, rule: Cast, table: Rows) -> bool:
-        """Tell whether every value fits into the new type, or nobody can tell."""
+        """Tell whether every value fits into the new type, or it is unknown."""
         for here, goal in self.column(table, rule.column, rule.type):
             if goal is None:
                 return True
@@ -290,7 +300,7 @@ class Look:
         return True
 
     def _broken(self, table: Rows, rule: Rule, query: str) -> tuple[int, list[list[str]]]:
-        """Return how many rows stand in the way, and the keys of some."""
+        """Return how many rows violate the rule, and the keys of some."""
         if isinstance(rule, Cast):
             self.run(row_queries.tried(query))
             ((tried,),) = self.run(row_queries.TRIED)

@@ -1,4 +1,4 @@
-"""Whether a query on a target would run what somebody else wrote: functions, operators, casts, checks of domains.
+"""Whether a query on a target would run code of an untrusted role: functions, operators, casts, checks of domains.
 
 A function runs with the rights of whoever calls it, and can use them for anything; a role that is set for a while, or a
 read-only transaction, is no barrier. So a query is only run if all that it would call belongs to a superuser, or to a

@@ -1,4 +1,4 @@
-"""The scripts of a plan while they run: what is done, what is certain, and what the journal is told."""
+"""The scripts of a plan while they run: what is done, what is committed, and what the journal records."""
 
 import time
 from collections.abc import Callable, Iterable, Iterator, Sequence

@@ -23,15 +23,15 @@ class Listener:
         return False
 
     def choose(self, _question: str) -> bool | None:
-        """Answer a question that has no safe answer; None where nobody can."""
+        """Answer a question that has no safe answer; None without a terminal."""
         return None
 
     def offer(self, _question: str, _details: Sequence[str]) -> bool:
-        """Tell whether something may be done that can as well be left; no where nobody can answer."""
+        """Tell whether an optional change may be made; no without a terminal."""
         return False
 
     def words(self, _question: str) -> str:
-        """Answer in words; nothing where nobody can."""
+        """Answer in words; nothing without a terminal."""
         return ""
 
     def step(self, step: Step) -> None:
@@ -47,7 +47,7 @@ class Listener:
         """Hear what could not be looked at beforehand, and why."""
 
     def require(self, question: str, details: Sequence[object] = ()) -> None:
-        """Raise ExpectedError unless somebody confirms.
+        """Raise ExpectedError unless the question is confirmed.
 
         Args:
             question: What would be done.
@@ -62,4 +62,4 @@ class Listener:
 
 
 SILENT = Listener()
-"""Where nobody listens."""
+"""Says nothing to anyone, and answers no."""

@@ -79,7 +79,7 @@ def taken(
     listener: Listener,
     wait: float | None,
 ) -> Iterator[None]:
-    """Wait until nobody else changes this database by this history, and keep others out.
+    """Wait until no other command changes this database by this history, and keep others out.
 
     Args:
         database: Which.

@@ -1,4 +1,4 @@
-"""Alembic's commands on a connection, with their failures told in our words."""
+"""Alembic's commands on a connection; failures become ExpectedErrors."""
 
 import io
 import re
@@ -110,7 +110,7 @@ class Runner:
             )
 
     def alone(self, listener: Listener, wait: float | None = None) -> AbstractContextManager[None]:
-        """Wait until nobody else changes this database by this history, and keep others out; see `lock.taken`."""
+        """Wait until no other command changes this database by this history, and keep others out; see `lock.taken`."""
         return lock.taken(self.database, self.connection, listener, wait)
 
     def run(self, verb: str, plan: Sequence[Revision], listener: Listener) -> object:

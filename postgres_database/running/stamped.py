@@ -88,7 +88,7 @@ class Place:
         """Tell whether there is the table, and all of it is to be seen; in a transaction of ours.
 
         Raises:
-            ExpectedError: A policy hides rows, the table runs what somebody wrote who may do less than we may, or it is
+            ExpectedError: A policy hides rows, the table runs code of a role with fewer rights than ours, or it is
                 none of Alembic's.
         """
         with closing(connection.connection.cursor()) as cursor:

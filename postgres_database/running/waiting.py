@@ -43,7 +43,7 @@ OLDER = f"""
 
 @dataclass
 class Watch:
-    """Who has been seen in the way of a session, in words; empty if nobody."""
+    """Which sessions were seen to block another one, in words; empty if none."""
 
     seen: str = ""
 
@@ -58,15 +58,15 @@ def pauses() -> Iterator[float]:
 def watching(
     database: Database, pid: int, lock_timeout: int, tell: Callable[[str], None]
 ) -> Iterator[Watch]:
-    """Look from another session, as long as the block runs, who stands in the way of a session.
+    """Watch from another session, as long as the block runs, which sessions block this one.
 
     A session of its own that is lost or not to be had is opened again; until then nothing is seen.
 
     Args:
         database: Where.
         pid: The server's process of the session that may be blocked.
-        lock_timeout: Milliseconds that it waits for a lock: within that time somebody must look.
-        tell: Told for whom a statement waits that has no such limit, once for each.
+        lock_timeout: Milliseconds that it waits for a lock: the watcher must look more often.
+        tell: Called once for each session that a statement without such a limit waits for.
     """
     watch, done = Watch(), threading.Event()
     pause = min(max(lock_timeout / 4000, SHORTEST_LOOK), LONGEST_LOOK)
@@ -102,7 +102,7 @@ def watching(
 
 
 def older(cursor: Any) -> str:
-    """Return who has been in a transaction for a while, in words; empty if nobody."""
+    """Return which sessions have been in a transaction for a while, in words; empty if none."""
     cursor.execute(f"{SAFELY}; {OLDER}")
     return "; ".join(_said(*row) for row in cursor.fetchall())
 

@@ -142,7 +142,7 @@ def _default(goal: Column) -> str:
 
 
 def _type(column: str, here: Column, goal: Column) -> list[Way]:
-    """A default stands in the way if it cannot be cast; then it is put aside."""
+    """A default that cannot be cast is dropped first and set again."""
     name = identifier(goal.name)
     changes = [
         [*needed_by(cast), f"{column} TYPE {_typed(goal)}{f' USING {cast}' if cast else ''};"]

@@ -159,7 +159,7 @@ class Frame:
         )
 
     def new_objects(self) -> tuple[str, ...]:
-        """Return what the models have besides tables and their parts, and nobody wrote down yet."""
+        """Return what the models have besides tables and their parts, and no script lists yet."""
         return tuple(
             str(key)
             for key, (body, *_) in self.models.snapshot.objects.items()
@@ -248,7 +248,7 @@ def _indexes(tables: Iterable[Table], keys: Iterable[Key]) -> set[str]:
 
 
 def _partitions(left: Catalog, right: Catalog) -> set[Name]:
-    """Return the tables that nobody drops because the models do not know them."""
+    """Return the tables that are kept though the models do not know them."""
     parents = {_all_quoted(name.sql) for name in right.tables}
     return {
         name

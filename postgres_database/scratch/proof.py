@@ -90,7 +90,7 @@ class Prover:
     """What may be in that from the history, and is not the models'."""
 
     def new_objects(self) -> tuple[str, ...]:
-        """Return what the models have besides tables and their parts, and nobody wrote down yet."""
+        """Return what the models have besides tables and their parts, and no script lists yet."""
         return tuple(each for each in self.frame.new_objects() if each not in self.provided)
 
     def legs(self, scripts: Sequence[tuple[str, Side | None]]) -> list[Leg]:
@@ -111,7 +111,7 @@ class Prover:
         return legs
 
     def prove(self, legs: Sequence[Leg], filled: Filled | None) -> Proof:
-        """Run scripts on rows; where they stand in their way, say so and run them without."""
+        """Prove the scripts on rows. If the rows make them fail, report it and prove them on an empty database."""
         proof, stage = self._walk(legs, filled.database if filled else self._bare(), filled)
         if not stage or not filled:
             return proof

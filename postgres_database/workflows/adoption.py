@@ -65,7 +65,7 @@ class Adopted:
     notes: tuple[str, ...]
     """What is not in the script, and what else a human should know."""
     unlike_models: tuple[Key, ...] | None
-    """Objects that the models say differently; None if that cannot be told."""
+    """Objects that the models say differently; None if that is unknown."""
 
 
 class Adoption:
@@ -221,7 +221,7 @@ class Adoption:
     def _commit(self, revision_id: str) -> Path:
         """Publish the script, then stamp; if that ends early, the next run finds and stamps it.
 
-        The script stays: nobody knows whether a stamp was committed whose answer did not arrive.
+        The script stays: a stamp may have been committed though its answer did not arrive.
         """
         (path,) = script_files.publish(self._staged, ())
         with runner.open_runner(self._project.anew(), self._database) as run:

@@ -52,7 +52,7 @@ class BaselineResult:
     pending: bool = False
     """Whether the history goes on after the revision."""
     unlike_models: tuple[Key, ...] | None = None
-    """Objects that the models say differently; None if that was not asked, or cannot be told."""
+    """Objects that the models say differently; None if that was not asked, or is unknown."""
 
 
 def baseline(  # noqa: PLR0913

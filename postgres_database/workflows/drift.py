@@ -49,9 +49,9 @@ class Drifts:
     repair: tuple[str, ...] = ()
     """All statements that bring the database back, in their order."""
     losses: tuple[str, ...] = ()
-    """What these statements do to rows: what is dropped, what may stand in the way, a line each."""
+    """What these statements do to rows: what is dropped, which rows they may refuse, a line each."""
     unrepaired: tuple[Key, ...] = ()
-    """Objects that they do not bring back: nobody knows how."""
+    """Objects that they do not bring back: no statement is known."""
     kept: tuple[Key, ...] = ()
     """What is no business of the history: partitions made since, tables of other tools."""
     notes: tuple[str, ...] = ()

@@ -28,7 +28,7 @@ class InitResult:
     removed: tuple[Path, ...] = ()
     changed: tuple[Path, ...] = ()
     left: tuple[Path, ...] = ()
-    """What would have to be changed and was not, because nobody agreed."""
+    """What would have to be changed and was not, because it was not confirmed."""
     by_hand: tuple[str, ...] = ()
     """What else is lacking, a line each: only a person can write it."""
     env: Path = NEW / "env.py"
@@ -47,7 +47,7 @@ def init(root: Path, listener: Listener, *, models: str = "", fresh: bool = Fals
         fresh: Remove all scripts, so that the history starts anew.
 
     Raises:
-        ExpectedError: Nobody confirmed, it is not known whose models a new project has, or a file that is there
+        ExpectedError: It was not confirmed, it is not known whose models a new project has, or a file that is there
             cannot be read; nothing was changed.
     """
     is_new = not (root / "alembic.ini").exists()

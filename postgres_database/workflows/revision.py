@@ -45,7 +45,7 @@ class RevisionResult:
     revision: str = ""
     """The last one that was written."""
     unfilled: bool = False
-    """Whether somebody must say in a script what rows get."""
+    """Whether the author must still say in a script what rows get."""
     renamed: tuple[str, ...] = ()
     """What got another name, a line each."""
     detected: tuple[str, ...] = ()
@@ -53,7 +53,7 @@ class RevisionResult:
     completed: tuple[str, ...] = ()
     """What was written besides, from PostgreSQL's own text: the first lines of the statements."""
     cautions: tuple[str, ...] = ()
-    """What the script throws away and what rows may stand in its way, a line each."""
+    """What the script drops and which rows it may refuse, a line each."""
     failure: str = ""
     """Why the script does not run on a scratch database."""
     not_upgraded: tuple[Difference, ...] = ()

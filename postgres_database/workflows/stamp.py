@@ -39,7 +39,7 @@ def stamp(  # noqa: PLR0913
         listener: Asked in a protected environment, and where the target is not what the revision says.
 
     Raises:
-        ExpectedError: Nobody confirmed; nothing was written.
+        ExpectedError: It was not confirmed; nothing was written.
     """
     scripts = project.history
     goal = scripts.resolve(target)
@@ -81,7 +81,7 @@ def _doubts(
             found = drift.drifts(project, database, session.at(project, state), session).objects
     except ExpectedError as error:
         reason = " ".join(error.cause.split())
-        return [f"nobody knows whether the database is that: {error.what} ({reason})"]
+        return [f"it is not known whether the database is that: {error.what} ({reason})"]
     lines = [describe(each) for each in found[:SHOWN]]
     more = [f"and {len(found) - SHOWN} more"] if len(found) > SHOWN else []
     head = [f"the database is not that; it differs in {counted(found)}:"] if found else []

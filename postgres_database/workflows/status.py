@@ -41,13 +41,13 @@ class EnvironmentStatus:
     revision: tuple[str, ...] = ()
     pending: tuple[str, ...] = ()
     drift: tuple[str, ...] | None = None
-    """The objects that are not what the revision says; None if that cannot be told."""
+    """The objects that are not what the revision says; None if that is unknown."""
     not_compared: tuple[str, ...] = ()
     """What of the target was left out, a line each."""
     drift_fault: str = ""
-    """Why it cannot be told."""
+    """Why it is unknown."""
     fault: str = ""
-    """Why there is nothing to tell."""
+    """Why nothing is known."""
     env_option: str = ""
     """What to add to a command so that it works on this environment."""
 

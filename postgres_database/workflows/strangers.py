@@ -167,9 +167,9 @@ def require_same(project: Project, database: Database) -> None:
 
 
 def require_dropped(frame: Frame, project: Project, session: Scratch, wishes: Wishes) -> None:
-    """Raise ExpectedError unless somebody wants to drop tables that an adopted database brought.
+    """Raise ExpectedError unless it is wanted that tables are dropped which an adopted database brought.
 
-    No script tells whether models ever had them.
+    No script says whether models ever had them.
 
     Args:
         frame: The comparison, after renames.

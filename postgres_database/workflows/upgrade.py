@@ -12,7 +12,7 @@ from postgres_database.history.project import Project
 from postgres_database.preflight import drops, preview, row_checks
 from postgres_database.preflight.drops import Dropped
 from postgres_database.preflight.preview import Printed
-from postgres_database.preflight.row_checks import Obstacle
+from postgres_database.preflight.row_checks import Violation
 from postgres_database.running import context, journal, missing_scripts, runner, stamped, waiting
 from postgres_database.running.listener import SILENT, Listener
 from postgres_database.running.runner import BlockedError, Runner
@@ -25,7 +25,7 @@ SHOWN = 5  # names of tables
 
 @dataclass(frozen=True)
 class Move:
-    """An upgrade or a downgrade, as somebody wants it."""
+    """What an upgrade or a downgrade is to do."""
 
     verb: str = "upgrade"
     """Or `downgrade`."""
@@ -52,8 +52,8 @@ class UpgradeResult:
     """Whether that is the end of the history."""
     steps: tuple[Printed, ...] = ()
     """What the revisions of the plan run."""
-    obstacles: tuple[Obstacle, ...] = ()
-    """Rows that stand in the way, if this was a dry run; any other ends there."""
+    violations: tuple[Violation, ...] = ()
+    """Rows that violate what the plan requires, if this was a dry run; any other run ends there."""
     dropped: tuple[Dropped, ...] = ()
     """What rows are dropped by the plan of a dry run."""
 
@@ -75,10 +75,10 @@ def perform(
         environment: Time limits, and whether it is protected.
         database: The target.
         move: What is to be done.
-        listener: Asked, and told what is done.
+        listener: Asked for confirmation, and hears what is done.
 
     Raises:
-        ExpectedError: Nobody confirmed, rows stand in the way, or a revision failed and was rolled back.
+        ExpectedError: It was not confirmed, rows violate what is required, or a revision failed and was rolled back.
     """
     scripts = project.history
     with (
@@ -95,7 +95,7 @@ def perform(
         look = _Look(database, steps, listener, move.skip_row_checks)
         if move.dry_run or not plan:
             at_head = before == scripts.heads
-            seen = look.obstacles(), look.dropped()
+            seen = look.violations(), look.dropped()
             return UpgradeResult(before, plan, before, at_head, steps, *seen)
         look.refuse(run)
         if move.verb == "upgrade":
@@ -202,10 +202,10 @@ class _Look:
     listener: Listener
     skip: bool
 
-    def obstacles(self) -> tuple[Obstacle, ...]:
+    def violations(self) -> tuple[Violation, ...]:
         if self.skip:
             return ()
-        return tuple(row_checks.obstacles(self.database, self.steps, self.listener))
+        return tuple(row_checks.violations(self.database, self.steps, self.listener))
 
     def dropped(self) -> tuple[Dropped, ...]:
         return drops.dropped(self.database, self.steps, counted=not self.skip)
@@ -220,7 +220,7 @@ class _Look:
             if step.refusal:
                 raise step.refusal
         run.require_writable()
-        row_checks.refuse(self.database, self.obstacles())
+        row_checks.refuse(self.database, self.violations())
 
 
 def _half_done(database: Database) -> list[str]:
@@ -268,7 +268,7 @@ def _run_patiently(
                 if pause is None:
                     raise
                 listener.wait(
-                    f"a lock for {tried}, held by {watch.seen or 'somebody'}; again in {pause:.1f} s"
+                    f"a lock for {tried}, held by {watch.seen or 'another session'}; again in {pause:.1f} s"
                 )
                 left = left[left.index(tried) :]
                 watch.seen = ""

@@ -234,7 +234,7 @@ def notes(database: Database, sql: str) -> str:
     """Ask what a script requires and drops, and return what was not asked."""
     said: list[str] = []
     step = Printed(Revision("aaaa", "m", ROOT), tuple(statements(sql)), online=False)
-    row_checks.obstacles(database, [step], Heard(on_note=said.append))
+    row_checks.violations(database, [step], Heard(on_note=said.append))
     dropped = [each.text for each in drops.dropped(database, [step])]
     return "\n".join([*said, *(line for line in dropped if "not counted" in line)])
 

@@ -20,7 +20,7 @@ from postgres_database.history.env_text import Option
 from postgres_database.history.graph import Revision
 from postgres_database.preflight.drops import Dropped
 from postgres_database.preflight.preview import Printed
-from postgres_database.preflight.row_checks import Obstacle
+from postgres_database.preflight.row_checks import Violation
 from postgres_database.running.listener import Step
 from postgres_database.schema.comparison import Comparison
 from postgres_database.schema.snapshot import Difference, Key
@@ -228,7 +228,7 @@ def shows(text: str) -> dict[str, Callable[[], None]]:
         tuple[Key, ...]: (difference.key,),
         tuple[Revision, ...]: (revision,),
         tuple[Difference, ...]: (difference,),
-        tuple[Obstacle, ...]: (Obstacle(revision, 1, text, text, text),),
+        tuple[Violation, ...]: (Violation(revision, 1, text, text, text),),
         tuple[Dropped, ...]: (Dropped(text, table=True),),
         tuple[Printed, ...]: (Printed(revision, None, online=False),),
     }
@@ -398,7 +398,7 @@ LINES: dict[str, tuple[Callable[[], None], list[str]]] = {
                 ("0000",),
                 at_head=False,
                 steps=(Printed(A, ("DROP TABLE t",), online=False), Printed(B, None, online=True)),
-                obstacles=(Obstacle(A, 1200, "s.u", "are equal in (a)", "id = 1, 2, …"),),
+                violations=(Violation(A, 1200, "s.u", "are equal in (a)", "id = 1, 2, …"),),
                 dropped=(Dropped("2 rows of s.t are dropped", table=True),),
             ),
             "upgrade",
@@ -408,7 +408,7 @@ LINES: dict[str, tuple[Callable[[], None], list[str]]] = {
             "  would upgrade  aaaa  m  (transactional)",
             "    DROP TABLE t",
             "  would upgrade  bbbb  m  (online)",
-            "    statements that only a run can tell",
+            "    statements that only a run shows",
             "look at   2 rows of s.t are dropped",
             "look at   1,200 rows of s.u are equal in (a): id = 1, 2, …",
         ],

@@ -251,7 +251,7 @@ class _Trial:
         try:
             self._upgrade()
         except ExpectedError as error:
-            if "stand in the way" in error.what:
+            if " violate requirements of " in error.what:
                 self._equal_to_all("looked", witness.read(self.here), before)
         else:
             self.faults.append("upgrade: not stopped")

@@ -368,7 +368,7 @@ def test_rows_are_looked_at_before_an_online_block(project: Project) -> None:
     """What an online block asks of rows is known before its first statement, and told once."""
     run_sql(project.database, PLAIN, "UPDATE t SET b = NULL")
     online(project, "ALTER TABLE t ALTER b SET NOT NULL")
-    with pytest.raises(ExpectedError, match="stand in the way of revision bbbb") as caught:
+    with pytest.raises(ExpectedError, match="violate requirements of revision bbbb") as caught:
         run(project)
     assert caught.value.cause == "2 rows of public.t have no value in b: id = 1, 2"
 

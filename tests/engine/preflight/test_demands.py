@@ -2,7 +2,7 @@
 
 import pytest
 
-from postgres_database.preflight.requirements import Demand, Loss, Reading
+from postgres_database.preflight.requirements import Loss, Reading, Requirement
 from postgres_database.sql.rules import (
     Cast,
     Check,
@@ -131,20 +131,20 @@ ASKED: dict[str, list[Rule | Stored]] = {
 }
 
 
-def read(text: str) -> tuple[list[Demand], list[Loss]]:
+def read(text: str) -> tuple[list[Requirement], list[Loss]]:
     return Reading().read(statements(text))
 
 
 @pytest.mark.parametrize("text", ASKED)
 def test_what_is_asked_of_rows(text: str) -> None:
     """A statement asks for what it needs; what is made, changed or filled before is not asked for."""
-    demands, _ = read(text)
-    assert [demand.rule for demand in demands] == ASKED[text]
+    requirements, _ = read(text)
+    assert [requirement.rule for requirement in requirements] == ASKED[text]
 
 
 def test_what_is_asked_of_which_table() -> None:
     """A table is asked for by the name that it has in the target, also if it is renamed before."""
-    demands, _ = read(
+    requirements, _ = read(
         """
         ALTER TABLE s.old RENAME TO new;
         ALTER TABLE s.new SET SCHEMA z;
@@ -154,14 +154,14 @@ def test_what_is_asked_of_which_table() -> None:
         ALTER DOMAIN "D" SET NOT NULL;
         """
     )
-    assert [(each.table, each.only, each.domain) for each in demands] == [
+    assert [(each.table, each.only, each.domain) for each in requirements] == [
         ("s.old", True, False),
         ('"D"', False, True),
     ]
 
 
 def test_what_happens_before_is_remembered() -> None:
-    """A demand knows which tables were written and changed before, and what was called: other rows may hang on them."""
+    """A requirement knows which tables were written and changed before, and what was called."""
     ((first, last), _) = read(
         """
         ALTER TABLE t ALTER a SET NOT NULL;

@@ -170,7 +170,7 @@ def seen(database: Database, text: str) -> tuple[list[str], list[str]]:
     notes: list[str] = []
     step = Printed(Revision("aaaa", "m", ROOT), tuple(statements(text)), online=False)
     return [
-        str(each) for each in row_checks.obstacles(database, [step], Heard(on_note=notes.append))
+        str(each) for each in row_checks.violations(database, [step], Heard(on_note=notes.append))
     ], notes
 
 
@@ -270,7 +270,7 @@ def test_what_cannot_be_asked_is_noted(database: Database) -> None:
     assert seen(database, "ALTER TABLE users ADD CHECK (email::int > 0)") == (
         [],
         [
-            "not known whether rows of users stand in the way of revision aaaa: an expression fails on one of them"
+            "not known whether rows of users violate requirements of revision aaaa: an expression fails on one of them"
         ],
     )
     for text in ("no_function(age)", "no_column > 0", "age::no_type > 0"):
@@ -304,8 +304,10 @@ def test_locked_table_is_noted(database: Database, monkeypatch: pytest.MonkeyPat
         "7 rows of other.pairs have no value for the new column c2, which is NOT NULL without a default"
     ]
     (note,) = notes
-    assert note.startswith("not known whether rows of users stand in the way of revision aaaa: ")
-    assert note.endswith("somebody has locked the table for more than 5 s")
+    assert note.startswith(
+        "not known whether rows of users violate requirements of revision aaaa: "
+    )
+    assert note.endswith("another session has locked the table for more than 5 s")
 
 
 def test_rows_that_a_policy_hides(database: Database) -> None:
@@ -353,7 +355,7 @@ def test_upgrade_ends_before_its_first_statement(shop: Project) -> None:
     protected = changed(shop.settings, protected=True)
     with pytest.raises(ExpectedError) as caught:
         up(protected, shop.database, confirm=lambda *_: pytest.fail("asked"))
-    assert caught.value.what.endswith("stand in the way of 2 revisions; nothing was changed")
+    assert caught.value.what.endswith("violate requirements of 2 revisions; nothing was changed")
     assert caught.value.cause.splitlines() == [
         "bbbb: 1 row of public.users has no value in email: id = 7",
         "bbbb: 2 rows of public.users are equal in (email): id = 9, 12",
@@ -363,7 +365,7 @@ def test_upgrade_ends_before_its_first_statement(shop: Project) -> None:
     assert "--skip-row-checks" in caught.value.hint
     assert dump.dump(shop.database) == before
     result = up(shop.settings, shop.database, dry_run=True, confirm=yes)
-    assert [each.revision.id for each in result.obstacles] == ["bbbb", "bbbb", "cccc"]
+    assert [each.revision.id for each in result.violations] == ["bbbb", "bbbb", "cccc"]
     with pytest.raises(ExpectedError, match="stopped at revision bbbb"):
         up(shop.settings, shop.database, confirm=yes, skip_row_checks=True)
 
