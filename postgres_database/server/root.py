@@ -23,5 +23,5 @@ def require(start: Path) -> Path:
     raise ExpectedError(
         "this folder belongs to no project",
         cause=f"neither {start} nor a folder above it has an alembic.ini",
-        hint="postgres-database init   (or cd into the repository)",
+        hint="invoke init   (or cd into the repository, or git checkout alembic.ini)",
     )

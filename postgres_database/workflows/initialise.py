@@ -118,7 +118,7 @@ def _models(models: str, listener: Listener, *, is_new: bool) -> str:
             cause=f"{models!r} is not of the form package.module:name"
             if models
             else "neither this folder nor one above it has an alembic.ini, and a new project needs models",
-            hint=f"postgres-database init {FORM}",
+            hint=f"invoke init {FORM}",
         )
     return models
 

@@ -51,6 +51,6 @@ def test_a_folder_of_no_project(tmp_path: Path, checkout: Checkout) -> None:
     assert done.stderr.splitlines() == [
         "error: this folder belongs to no project",
         f"cause: neither {tmp_path}/elsewhere nor a folder above it has an alembic.ini",
-        "try:   postgres-database init   (or cd into the repository)",
+        "try:   postgres-database init   (or cd into the repository, or git checkout alembic.ini)",
     ]
     assert not [*(tmp_path / "elsewhere").iterdir()]

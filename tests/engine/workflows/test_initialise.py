@@ -130,7 +130,7 @@ def test_a_new_project(tmp_path: Path) -> None:
     for models in ("", "shop.models"):
         with pytest.raises(ExpectedError, match="it is not known whose models") as caught:
             init(tmp_path, never, never, models=models)
-        assert caught.value.hint == "postgres-database init --models package.module:name"
+        assert caught.value.hint == "invoke init --models package.module:name"
     assert not [*tmp_path.iterdir()]
     result = init(tmp_path, never, never, lambda _: "shop.models:Base")
     assert sorted(map(str, result.created)) == sorted(
