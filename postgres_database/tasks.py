@@ -243,7 +243,7 @@ def _move(
     from postgres_database.running import lock
     from postgres_database.workflows import upgrade as workflow
 
-    move = workflow.Move(verb, target, dry_run, skip_row_checks, lock.limit(wait))
+    move = workflow.Move(verb, target, dry_run, skip_row_checks, lock.parse_wait(wait))
     project, environment = _both(env)
     if sql:
         open_target = partial(terminal.open_target, environment, project.versions, quiet=True)
@@ -283,7 +283,7 @@ def baseline_existing(
     from postgres_database.workflows import baseline
     from postgres_database.workflows import revision as workflow
 
-    seconds, (project, environment) = lock.limit(wait), _both(env)
+    seconds, (project, environment) = lock.parse_wait(wait), _both(env)
     database = terminal.open_target(environment, project.versions)
     listener = terminal.Terminal(environment, "baseline-existing", yes=yes)
     result = baseline.baseline(
@@ -466,7 +466,7 @@ def stamp(
     from postgres_database.running import lock
     from postgres_database.workflows import stamp as workflow
 
-    seconds, (project, environment) = lock.limit(wait), _both(env)
+    seconds, (project, environment) = lock.parse_wait(wait), _both(env)
     done = workflow.stamp(
         project,
         environment,

@@ -34,7 +34,7 @@ from sqlalchemy.types import TypeEngine
 from postgres_database.history import project_models
 from postgres_database.history.project_models import Models
 from postgres_database.schema.catalog import Catalog, Constraint, place
-from postgres_database.schema.comparison import Comparison, Frame
+from postgres_database.schema.comparison import Comparison, Differences
 from postgres_database.server.connection import Database
 
 PLUGIN = "postgres_database.catalog"
@@ -48,36 +48,36 @@ class Found:
     downgrade: DowngradeOps
 
 
-def compare(frame: Frame, at_head: Database, models: Models) -> Comparison:
+def compare(compared: Comparison, at_head: Database, models: Models) -> Differences:
     """Return how history and models compare, with Alembic's words.
 
     Args:
-        frame: The comparison.
+        compared: The comparison.
         at_head: What the scripts make.
         models: The models.
     """
-    if not frame.comparison.objects:
-        return frame.comparison
+    if not compared.differences.objects:
+        return compared.differences
     return replace(
-        frame.comparison,
-        detected=describe(operations(at_head, frame, models).upgrade.as_diffs()),
+        compared.differences,
+        detected=describe(operations(at_head, compared, models).upgrade.as_diffs()),
     )
 
 
-def operations(here: Database, frame: Frame, models: Models) -> Found:
+def operations(here: Database, compared: Comparison, models: Models) -> Found:
     """Return the operations from one database to the models, without those that change nothing.
 
     There are none where Alembic fails, as it does for some names and types: PostgreSQL's text then says all.
 
     Args:
         here: The database.
-        frame: What it is, and what the models make.
+        compared: What it is, and what the models make.
         models: The models; constraints without a name get the one that PostgreSQL gave them.
     """
-    _name_constraints(models, frame.goal.catalog)
+    _name_constraints(models, compared.goal.catalog)
     with here.connect(usual_path=True) as connection, warnings.catch_warnings():
         warnings.simplefilter("ignore", sa.exc.SAWarning)  # of types that SQLAlchemy does not know
-        context = MigrationContext.configure(connection, opts=options(frame))
+        context = MigrationContext.configure(connection, opts=options(compared))
         several: Any = models  # Alembic takes a list as well; its type hint does not say so
         try:
             upgrade = produce_migrations(context, several).upgrade_ops
@@ -87,13 +87,13 @@ def operations(here: Database, frame: Frame, models: Models) -> Found:
             upgrade = None
     if upgrade is None:
         return Found(UpgradeOps([]), DowngradeOps([]))
-    _leave_out_needless(upgrade.ops, frame.before.catalog, frame.goal.catalog)
+    _leave_out_needless(upgrade.ops, compared.before.catalog, compared.goal.catalog)
     return Found(upgrade, upgrade.reverse())
 
 
-def options(frame: Frame) -> dict[str, Any]:
+def options(compared: Comparison) -> dict[str, Any]:
     """Return Alembic's options for a comparison."""
-    here, goal = frame.before.catalog, frame.goal.catalog
+    here, goal = compared.before.catalog, compared.goal.catalog
 
     def include_object(item: Any, name: str, kind: str, *_: Any) -> bool:
         return kind != "table" or place(item.schema, name) in {*here.tables, *goal.tables}

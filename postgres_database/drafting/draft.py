@@ -14,7 +14,7 @@ from postgres_database.history.operations import Note, Outside, RunSql
 from postgres_database.history.project_models import Models
 from postgres_database.preflight.losses import Columns, losses
 from postgres_database.schema import comparison
-from postgres_database.schema.comparison import Frame, Side
+from postgres_database.schema.comparison import Comparison, Side
 from postgres_database.schema.snapshot import Snapshot
 from postgres_database.server.connection import Database
 
@@ -34,8 +34,8 @@ class Draft:
 
 def draft(  # noqa: PLR0913
     trial: Database,
-    whole: Frame,
-    frame: Frame,
+    whole: Comparison,
+    compared: Comparison,
     renamed: Sequence[Rename],
     models: Models,
     *,
@@ -46,20 +46,20 @@ def draft(  # noqa: PLR0913
     Args:
         trial: A scratch database at head, after renames; it ends as it was before them.
         whole: The comparison before renames.
-        frame: The comparison after them.
+        compared: The comparison after them.
         renamed: What got another name.
         models: The models.
         filled: Columns that have a value in every row before any of that.
     """
-    found = autogenerate.operations(trial, frame, models)
+    found = autogenerate.operations(trial, compared, models)
     up = Trial(trial, models)
-    bring(up, frame, _flat(found.upgrade.ops), changes.parts(models))
+    bring(up, compared, _flat(found.upgrade.ops), changes.parts(models))
     back = _flat(found.downgrade.ops)
     diffs = found.upgrade.as_diffs()
-    cautions = losses(frame.before.catalog, frame.goal.catalog, filled)
+    cautions = losses(compared.before.catalog, compared.goal.catalog, filled)
     return Draft(
         [*notes(cautions), *map(_named, renamed), *_values_first(up.done)],
-        undo(trial, whole, frame, renamed, back, models=models),
+        undo(trial, whole, compared, renamed, back, models=models),
         autogenerate.describe(diffs),
         tuple(op.text.partition("\n")[0] for op in up.done if isinstance(op, RunSql)),
         cautions,
@@ -69,8 +69,8 @@ def draft(  # noqa: PLR0913
 
 def undo(  # noqa: PLR0913
     trial: Database,
-    whole: Frame,
-    frame: Frame,
+    whole: Comparison,
+    compared: Comparison,
     renamed: Sequence[Rename],
     ops: Sequence[MigrateOperation],
     *,
@@ -79,20 +79,23 @@ def undo(  # noqa: PLR0913
     """Find the operations back to the history.
 
     Args:
-        trial: A scratch database at the goal of `frame`; it ends as the history makes it.
+        trial: A scratch database at the goal of `compared`; it ends as the history makes it.
         whole: The comparison before renames.
-        frame: The comparison after them.
+        compared: The comparison after them.
         renamed: What got another name.
         ops: What Alembic would do; what does not work is left out.
         models: The models.
     """
     down = Trial(trial, models)
-    bring(down, frame, ops, {}, back=True)
+    bring(down, compared, ops, {}, back=True)
     for each in reversed(renamed):
         down.make([Change([[_named(each.inverse)]])])
     if renamed:  # what names things in a text, such as a function's body
         _finish(down, whole, whole.before, {})
-    return [*notes(losses(frame.goal.catalog, frame.before.catalog)), *_values_first(down.done)]
+    return [
+        *notes(losses(compared.goal.catalog, compared.before.catalog)),
+        *_values_first(down.done),
+    ]
 
 
 def _named(rename: Rename) -> MigrateOperation:
@@ -106,10 +109,15 @@ def _named(rename: Rename) -> MigrateOperation:
 
 
 def bring(
-    trial: Trial, frame: Frame, ops: Sequence[MigrateOperation], parts: Parts, *, back: bool = False
+    trial: Trial,
+    compared: Comparison,
+    ops: Sequence[MigrateOperation],
+    parts: Parts,
+    *,
+    back: bool = False,
 ) -> None:
     """Bring a scratch database to the other side: what must go, what is needed, Alembic's, the rest."""
-    here, goal = (frame.goal, frame.before) if back else (frame.before, frame.goal)
+    here, goal = (compared.goal, compared.before) if back else (compared.before, compared.goal)
     gone = objects.missing(goal.snapshot, here.snapshot)
     new = objects.missing(here.snapshot, goal.snapshot)
     early = [key for key in reversed(gone) if key.kind in objects.ON_TABLES]
@@ -117,18 +125,18 @@ def bring(
     needed = [key for key in new if key.kind in objects.EARLY and not changes.is_owned(key, goal)]
     trial.make(changes.made(key, goal.snapshot) for key in needed)
     trial.make((changes.of_alembic(op, here, goal) for op in ops), force=True)
-    _finish(trial, frame, goal, parts)
+    _finish(trial, compared, goal, parts)
 
 
-def _finish(trial: Trial, frame: Frame, goal: Side, parts: Parts) -> None:
+def _finish(trial: Trial, compared: Comparison, goal: Side, parts: Parts) -> None:
     """Apply changes until the database equals the goal or a state comes a second time."""
     reached: list[Snapshot] = []
-    present = frame.seen(comparison.side(trial.database))
-    while frame.unlike(present, goal) and present.snapshot not in reached:
+    present = compared.seen(comparison.side(trial.database))
+    while compared.unlike(present, goal) and present.snapshot not in reached:
         reached.append(present.snapshot)
         done = len(trial.made)
         trial.make(changes.rest(trial, present, goal, parts), force=True)
-        present = frame.seen(comparison.side(trial.database))
+        present = compared.seen(comparison.side(trial.database))
         if present.snapshot in reached:
             del trial.made[done:]  # only the spelling differs, or nobody knows how
             if parts:  # what Alembic makes of the model is not what the model makes

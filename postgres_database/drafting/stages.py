@@ -23,7 +23,7 @@ from postgres_database.history.project_models import Models
 from postgres_database.preflight.losses import losses
 from postgres_database.schema import alter, catalog, comparison
 from postgres_database.schema.catalog import Catalog, Column, Name, place
-from postgres_database.schema.comparison import Frame, Side
+from postgres_database.schema.comparison import Comparison, Side
 from postgres_database.scratch import enforced
 from postgres_database.scratch.databases import Scratch
 from postgres_database.scratch.effects import Effects, names
@@ -74,8 +74,8 @@ class Origin:
     project: Project
     trial: Database
     """The scratch database that it was found on: at head, without rows that were made up."""
-    whole: Frame
-    frame: Frame
+    whole: Comparison
+    compared: Comparison
     renamed: Sequence[Rename]
     models: Models
 
@@ -92,14 +92,14 @@ def whole(drafted: Draft) -> Stages:
 def divide(origin: Origin, drafted: Draft) -> Stages:
     """Divide a draft into one or two stages, each in forms that live traffic does not notice."""
     database, models = origin.trial, origin.models
-    there = {(name.schema, name.name) for name in origin.frame.before.catalog.tables}
-    fills = _Fills(origin.frame.goal.catalog, there)
+    there = {(name.schema, name.name) for name in origin.compared.before.catalog.tables}
+    fills = _Fills(origin.compared.goal.catalog, there)
     notes = [op for op in drafted.upgrade if isinstance(op, Note)]
     ops = [op for op in drafted.upgrade if op not in notes]
     first: list[MigrateOperation] = []
     later: list[MigrateOperation] = []
     cautions: list[str] = []
-    ends = origin.frame.before.catalog, origin.frame.goal.catalog
+    ends = origin.compared.before.catalog, origin.compared.goal.catalog
     pairs = swaps.find(ops, models, *ends)
     swapped = [ops[each.drop] for each in pairs]
     for op, effects in moments.measure(database, ops, models, there):
@@ -116,7 +116,7 @@ def divide(origin: Origin, drafted: Draft) -> Stages:
         first = _tried(reached, first, models)
         held = [ops[place] for each in pairs for place in (each.drop, each.make)]
         first += _kept(reached, ends, models, held, cautions)
-        if two := _two(origin, drafted, (reached, first), fills):
+        if two := _split_transactional_and_online(origin, drafted, (reached, first), fills):
             return replace(two, cautions=(*two.cautions, *cautions))
     one = first or moments.blocks(origin.new(), later, models, ends)
     back = moments.blocks(database, drafted.downgrade, models, (ends[1], ends[0]))
@@ -164,10 +164,12 @@ def _kept(
     return made
 
 
-def _two(
+def _split_transactional_and_online(
     origin: Origin, drafted: Draft, first: tuple[Database, Operations], fills: "_Fills"
 ) -> Stages | None:
-    """Make what can be made in a transaction the first stage, and what is left to do the second, if anything is.
+    """Split a draft: the first stage is what a transaction can hold, the second what is left, done online.
+
+    None if a transaction can hold all of it.
 
     Args:
         origin: What the draft was made from.
@@ -177,19 +179,19 @@ def _two(
     """
     (database, done), models = first, origin.models
     middle = comparison.side(database)
-    left = origin.frame.between(middle, origin.frame.models)
+    left = origin.compared.between(middle, origin.compared.models)
     clone = origin.session.clone(database)
     second = draft.draft(clone, left, left, (), models, filled=fills.known)
     up = [*fills.operations(), *_flat(second.upgrade)]
     if all(isinstance(each, Note) for each in up):
         return None
-    frame = origin.frame.between(origin.frame.before, middle)
-    lost = losses(frame.before.catalog, frame.goal.catalog)
-    back = [op for op in drafted.back if not _changes_nothing(op, frame)]
+    compared = origin.compared.between(origin.compared.before, middle)
+    lost = losses(compared.before.catalog, compared.goal.catalog)
+    back = [op for op in drafted.back if not _changes_nothing(op, compared)]
     undo = draft.undo(
-        origin.session.clone(database), origin.whole, frame, origin.renamed, back, models=models
+        origin.session.clone(database), origin.whole, compared, origin.renamed, back, models=models
     )
-    ends = origin.frame.before.catalog, origin.frame.goal.catalog
+    ends = origin.compared.before.catalog, origin.compared.goal.catalog
     ends_back = ends[1], ends[0]
     up = moments.blocks(clone, up, models, ends, online=True)
     down = moments.blocks(clone, _flat(second.downgrade), models, ends_back, online=True)
@@ -208,12 +210,12 @@ def _tried(database: Database, ops: Operations, models: Models) -> list[MigrateO
     return [*outside, *trial.done]
 
 
-def _changes_nothing(op: MigrateOperation, frame: Frame) -> bool:
+def _changes_nothing(op: MigrateOperation, compared: Comparison) -> bool:
     """Tell whether a change of a column is none between the two sides of a comparison."""
     if not isinstance(op, AlterColumnOp):
         return False
     name = place(op.schema, op.table_name)
-    here, goal = (each.catalog.tables.get(name) for each in (frame.before, frame.goal))
+    here, goal = (each.catalog.tables.get(name) for each in (compared.before, compared.goal))
     columns = [each.columns.get(op.column_name) if each else None for each in (here, goal)]
     return columns[0] == columns[1]
 

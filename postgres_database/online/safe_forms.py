@@ -49,7 +49,7 @@ def run(session: Autocommit, statement: Statement) -> None:
     elif statement.form == "value":
         session.execute(forms.offline(statement)[0])
     elif statement.form == "validate":
-        session.patiently(statement.sql)
+        session.without_time_limits(statement.sql)
     else:
         found = session.rows(TABLE, session.find(statement.table))
         table = LiveTable(session, *found[0]) if found else None
@@ -62,7 +62,7 @@ def run(session: Autocommit, statement: Statement) -> None:
 def _drop_index(session: Autocommit, statement: Statement) -> None:
     for (kind,) in session.rows(INDEX, session.find(statement.name)):
         if kind == "i":
-            session.patiently(forms.offline(statement)[0])
+            session.without_time_limits(forms.offline(statement)[0])
         else:  # of a partitioned table: PostgreSQL does not drop it concurrently
             session.execute(statement.sql)
 
@@ -174,13 +174,13 @@ class LiveTable(Table):
             alter = f"ALTER TABLE {self.sql}"
             undo = f"{alter} DROP CONSTRAINT {name}" if new else NOTHING
             with self._undone_by(self.session.execute, undo):
-                self.session.patiently(f"{alter} VALIDATE CONSTRAINT {name}")
+                self.session.without_time_limits(f"{alter} VALIDATE CONSTRAINT {name}")
 
     def _build(self, sql: str, name: str) -> None:
         """Build an index; one that rows do not allow leaves nothing behind."""
         drop = f"DROP INDEX CONCURRENTLY IF EXISTS {name}"
-        with self._undone_by(self.session.patiently, drop):
-            self.session.patiently(sql)
+        with self._undone_by(self.session.without_time_limits, drop):
+            self.session.without_time_limits(sql)
 
     @contextmanager
     def _undone_by(self, run: Callable[[str], None], undo: str) -> Iterator[None]:
@@ -217,7 +217,7 @@ class LiveTable(Table):
         if table != self.oid or is_key or definition(text) != self.definition_of(wanted):
             raise self.other(wanted.name, text)
         if not valid and not self.parted:
-            self.session.patiently(f"DROP INDEX CONCURRENTLY {self.schema}.{wanted.name}")
+            self.session.without_time_limits(f"DROP INDEX CONCURRENTLY {self.schema}.{wanted.name}")
         return bool(valid)
 
     def _has_constraint(self, wanted: Statement) -> bool:

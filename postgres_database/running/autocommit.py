@@ -64,11 +64,11 @@ class Autocommit:
                 raise
             cursor.execute(end)
 
-    def patiently(self, sql: str) -> None:
-        """Run a statement that stands in nobody's way for as long as it takes, outside of any transaction.
+    def without_time_limits(self, sql: str) -> None:
+        """Run a statement beside live traffic, without time limits and outside of any transaction.
 
         It waits for older transactions, and a time limit would leave its work half done (PostgreSQL manual,
-        CREATE INDEX, "Building Indexes Concurrently"). People are told for whom it will wait.
+        CREATE INDEX, "Building Indexes Concurrently"). The listener hears what it will wait for.
         """
         with self.unlimited() as cursor:
             if older := waiting.older(cursor):

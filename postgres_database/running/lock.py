@@ -56,8 +56,8 @@ WATCHFUL = (
 )
 
 
-def limit(text: str) -> float | None:
-    """Return how many seconds to wait, from `30s`, `5min` or `0`; None, for ever, if nothing is said.
+def parse_wait(text: str) -> float | None:
+    """Return how many seconds to wait, from `30s`, `5min` or `0`; None for an empty text: wait for ever.
 
     Raises:
         ExpectedError: It is no time, or has no unit, though milliseconds can hardly be meant.
@@ -73,7 +73,7 @@ def limit(text: str) -> float | None:
 
 
 @contextmanager
-def taken(
+def one_command_at_a_time(
     database: Database,
     connection: sa.Connection,
     listener: Listener,
@@ -84,11 +84,11 @@ def taken(
     Args:
         database: Which.
         connection: The one that will work.
-        listener: Hears who that is if there is somebody to wait for, once for each.
+        listener: Hears which session is waited for, once for each.
         wait: How many seconds to wait at most; None: for ever.
 
     Raises:
-        ExpectedError: Somebody else still works, or a pooler stands between that cannot keep a lock.
+        ExpectedError: Another command still works, or a pooler stands between that cannot keep a lock.
     """
     pooler.refuse(database, connection)
     for statement in WATCHFUL:

@@ -110,8 +110,8 @@ class Runner:
             )
 
     def alone(self, listener: Listener, wait: float | None = None) -> AbstractContextManager[None]:
-        """Wait until no other command changes this database by this history, and keep others out; see `lock.taken`."""
-        return lock.taken(self.database, self.connection, listener, wait)
+        """Wait until no other command changes this database by this history, and keep others out."""
+        return lock.one_command_at_a_time(self.database, self.connection, listener, wait)
 
     def run(self, verb: str, plan: Sequence[Revision], listener: Listener) -> object:
         """Run scripts, each in a transaction of its own together with its stamp.

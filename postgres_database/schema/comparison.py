@@ -51,7 +51,7 @@ class Side:
 
 
 @dataclass(frozen=True)
-class Comparison:
+class Differences:
     """What must change in the history's schema (left) to be the models' (right)."""
 
     objects: tuple[Difference, ...]
@@ -76,8 +76,8 @@ def sides(*databases: Database) -> tuple[Side, ...]:
         return tuple(Side(objects.result(), parts.result()) for objects, parts in pairs)
 
 
-class Frame:
-    """History and models, as far as they are the models' business.
+class Comparison:
+    """Two schemas, limited to what this project manages.
 
     Models often do not know everything. What only the history has is therefore kept, unless it once
     came from the models or belongs to a table of theirs. Out of sight are partitions, which another
@@ -106,12 +106,12 @@ class Frame:
         hidden = [
             Key("TABLE", *name) for name in sorted(self._partitions) if self._scope.includes(*name)
         ]
-        self.comparison = self._compare(hidden)
-        self.goal = _joined(self.models, self.before, self.comparison.kept)
+        self.differences = self._compare(hidden)
+        self.goal = _joined(self.models, self.before, self.differences.kept)
 
-    def between(self, left: Side, right: Side) -> "Frame":
+    def between(self, left: Side, right: Side) -> "Comparison":
         """Return the same comparison of two other sides, such as one that is on the way."""
-        return Frame(self._scope, left, right, self._owned)
+        return Comparison(self._scope, left, right, self._owned)
 
     def seen(self, whole: Side) -> Side:
         """Return what is in sight of a database that is one of the two, or on the way."""
@@ -151,7 +151,7 @@ class Frame:
 
         What only the history has may be printed otherwise when a type under it has changed.
         """
-        kept = self.comparison.kept if goal is self.goal else ()
+        kept = self.differences.kept if goal is self.goal else ()
         return tuple(
             each
             for each in side.snapshot.difference(goal.snapshot)
@@ -166,7 +166,7 @@ class Frame:
             if str(key) not in self._owned and not self._is_part_of_table(key, body)
         )
 
-    def _compare(self, hidden: Collection[Key]) -> Comparison:
+    def _compare(self, hidden: Collection[Key]) -> Differences:
         objects, kept = [], []
         for difference in self.before.snapshot.difference(self.models.snapshot):
             if difference.right or self._is_models(difference.key, difference.left):
@@ -179,7 +179,7 @@ class Frame:
             for each in objects
             if each.key.kind == "SCHEMA" and not each.right and each.key.name in inhabited
         ]
-        return Comparison(
+        return Differences(
             tuple(each for each in objects if each not in stay),
             (*hidden, *kept, *(each.key for each in stay)),
         )

@@ -9,7 +9,7 @@ from postgres_database.history.project import Project
 from postgres_database.running import context, runner
 from postgres_database.schema import catalog, comparison
 from postgres_database.schema.catalog import Catalog
-from postgres_database.schema.comparison import Frame, Side
+from postgres_database.schema.comparison import Comparison, Side
 from postgres_database.schema.respelling import respell
 from postgres_database.schema.snapshot import Difference
 from postgres_database.scratch import contents, enforced, triggers
@@ -52,8 +52,8 @@ class Leg:
     """A script, and what a database ought to be after it is upgraded and after it is undone."""
 
     revision: str
-    after: tuple[Frame, Side]
-    undone: tuple[Frame, Side]
+    after: tuple[Comparison, Side]
+    undone: tuple[Comparison, Side]
 
 
 class _States:
@@ -81,9 +81,9 @@ class Prover:
     project: Project
     session: Scratch
     history: History
-    whole: Frame
+    whole: Comparison
     """History and models before renames."""
-    frame: Frame
+    compared: Comparison
     """The same after them."""
     from_models: Database
     provided: frozenset[str] = frozenset()
@@ -91,7 +91,7 @@ class Prover:
 
     def new_objects(self) -> tuple[str, ...]:
         """Return what the models have besides tables and their parts, and no script lists yet."""
-        return tuple(each for each in self.frame.new_objects() if each not in self.provided)
+        return tuple(each for each in self.compared.new_objects() if each not in self.provided)
 
     def legs(self, scripts: Sequence[tuple[str, Side | None]]) -> list[Leg]:
         """Say what each of one or two scripts ought to do.
@@ -102,9 +102,9 @@ class Prover:
         legs: list[Leg] = []
         undone = self.whole, self.whole.before
         for revision_id, end in scripts:
-            after = self.frame, self.frame.goal
+            after = self.compared, self.compared.goal
             if end:
-                between = self.frame.between(self.frame.before, end)
+                between = self.compared.between(self.compared.before, end)
                 after = between, between.goal
             legs.append(Leg(revision_id, after, undone))
             undone = after
@@ -147,7 +147,7 @@ class Prover:
             proof = replace(proof, not_upgraded=(*proof.not_upgraded, *found))
             if leg is not legs[-1]:
                 states.look()
-        ends = self.frame.before.catalog, self.frame.goal.catalog
+        ends = self.compared.before.catalog, self.compared.goal.catalog
         proof = replace(proof, unguarded=states.unguarded(*ends))
         if filled:
             refused = triggers.refusals(database)
@@ -188,20 +188,22 @@ class Prover:
             return f"{error.what}\n{error.cause}"
         return ""
 
-    def _differing(self, database: Database, frame: Frame, goal: Side) -> tuple[Difference, ...]:
+    def _differing(
+        self, database: Database, compared: Comparison, goal: Side
+    ) -> tuple[Difference, ...]:
         """Return what of a database is not as it ought to be, whatever the spelling.
 
         Args:
             database: What is looked at.
-            frame: The comparison that the goal belongs to.
+            compared: The comparison that the goal belongs to.
             goal: What it ought to be.
         """
-        there = frame.seen(comparison.side(database))
-        if not (differing := frame.unlike(there, goal)):
+        there = compared.seen(comparison.side(database))
+        if not (differing := compared.unlike(there, goal)):
             return ()
-        if goal is not self.frame.goal and goal is not self.whole.before:
+        if goal is not self.compared.goal and goal is not self.whole.before:
             return differing
-        like = self.from_models if goal is self.frame.goal else self._bare()
+        like = self.from_models if goal is self.compared.goal else self._bare()
         respelled = respell(goal, there, (database, like), self.session.empty)
         left = {each.key for each in there.snapshot.difference(respelled.snapshot)}
         return tuple(each for each in differing if each.key in left)

@@ -14,7 +14,7 @@ from postgres_database.running import runner
 from postgres_database.running.listener import Listener
 from postgres_database.schema import comparison, disclosures, dump, masks, snapshot
 from postgres_database.schema.catalog import DEFAULT_SCHEMA
-from postgres_database.schema.comparison import Frame
+from postgres_database.schema.comparison import Comparison
 from postgres_database.schema.respelling import respell
 from postgres_database.schema.snapshot import Key
 from postgres_database.scratch import databases, provided
@@ -173,14 +173,14 @@ class Adoption:
             from_models = provided.build(session, models, lambda: rebuilt).database
             left, right = comparison.sides(rebuilt, from_models)
             right = respell(right, left, (rebuilt, from_models), session.empty)
-            frame = Frame(self._project.scope, left, right, ())
-            strangers.require_whole(self._project, models, frame)
+            compared = Comparison(self._project.scope, left, right, ())
+            strangers.require_whole(self._project, models, compared)
         except ExpectedError as error:
             return None, (f"{error.what}: {' '.join(error.cause.split())}",)
         if strangers.share_nothing(models, left.catalog.tables):
             other = f"the models {self._project.target_metadata} know none of the database's tables: they are others"
             return None, (other,)
-        return tuple(each.key for each in frame.comparison.objects), ()
+        return tuple(each.key for each in compared.differences.objects), ()
 
     def _notes(self, dumped: str, rebuilt: Database) -> Iterator[str]:
         """Yield what is not in the script, and what else is worth knowing."""

@@ -8,7 +8,7 @@ from postgres_database.history.graph import History
 from postgres_database.history.project import Project
 from postgres_database.running import missing_scripts, runner
 from postgres_database.schema import comparison
-from postgres_database.schema.comparison import Comparison, Frame
+from postgres_database.schema.comparison import Comparison, Differences
 from postgres_database.schema.respelling import respell
 from postgres_database.scratch import databases, provided
 from postgres_database.scratch.databases import Scratch
@@ -37,7 +37,7 @@ class CheckResult:
     """Whether the history has one head and leads to the models, and whether the target is as it says."""
 
     heads: tuple[str, ...]
-    differences: Comparison | None
+    differences: Differences | None
     """None if there are several heads or unfit models: then there is nothing to compare with."""
     target: TargetCheck | None = None
     """None if no target was asked for."""
@@ -86,12 +86,12 @@ def check(
         at_head = session.at_head(project)
         left, right = comparison.sides(at_head, from_models)
         right = respell(right, left, (at_head, from_models), session.empty)
-        frame = Frame(project.scope, left, right, scripts.objects)
+        compared = Comparison(project.scope, left, right, scripts.objects)
         try:
-            strangers.require_whole(project, models, frame)
+            strangers.require_whole(project, models, compared)
         except ExpectedError as error:  # it says nothing of the target
             return CheckResult(scripts.heads, None, checked, str(error))
-        differences = autogenerate.compare(frame, at_head, models)
+        differences = autogenerate.compare(compared, at_head, models)
         return CheckResult(scripts.heads, differences, checked)
 
 

@@ -17,7 +17,7 @@ from postgres_database.history.operations import RunSql
 from postgres_database.history.project import Project
 from postgres_database.preflight.losses import losses
 from postgres_database.schema import catalog, comparison, dump, masks, snapshot
-from postgres_database.schema.comparison import Frame
+from postgres_database.schema.comparison import Comparison
 from postgres_database.schema.snapshot import Difference, Key
 from postgres_database.scratch.databases import Scratch
 from postgres_database.server import cluster
@@ -89,11 +89,11 @@ def drifts(
     copies = _copies(texts, session, target)
     left, right = comparison.sides(*copies)
     owned = [str(key) for key in left.snapshot.objects]  # nothing is kept for being unknown
-    frame = Frame(project.scope, left, right, owned)
-    found = {each.key: each for each in frame.comparison.objects}
+    compared = Comparison(project.scope, left, right, owned)
+    found = {each.key: each for each in compared.differences.objects}
     repaired = _Repair()
     if found and repair:
-        repaired = _repair(copies[0], project, frame, found)
+        repaired = _repair(copies[0], project, compared, found)
     repairs: dict[Key, list[str]] = {}
     for key, statements in repaired.steps:
         repairs.setdefault(key, []).extend(statements)
@@ -104,7 +104,7 @@ def drifts(
     }
     script = [text for _, statements in repaired.steps for text in statements]
     for each in _invalid(broken, there.objects):  # on the copy it is missing
-        if each.key not in frame.comparison.kept:
+        if each.key not in compared.differences.kept:
             objects[each.key] = each
             script = [text for text in script if text not in repairs.get(each.key, ())]
             script += each.repair
@@ -115,7 +115,7 @@ def drifts(
         tuple(script),
         (*repaired.losses, *([secret] if masked else [])),
         repaired.left,
-        frame.comparison.kept,
+        compared.differences.kept,
         notes,
     )
 
@@ -181,18 +181,20 @@ class _Repair:
 
 
 def _repair(
-    copy: Database, project: Project, frame: Frame, found: Mapping[Key, Difference]
+    copy: Database, project: Project, compared: Comparison, found: Mapping[Key, Difference]
 ) -> _Repair:
     """Bring a copy of the database back; what may have been renamed is named as before, so that its rows stay."""
     wishes = Wishes(choose=lambda _: True)
-    goal = frame.models
-    renamed = _done(copy, matching.find(frame.before.catalog, goal.catalog, wishes))
+    goal = compared.models
+    renamed = _done(copy, matching.find(compared.before.catalog, goal.catalog, wishes))
     if renamed:
         renamed += _done(copy, renames.followers(catalog.take(copy), goal.catalog))
         left = comparison.side(copy)
-        frame = Frame(project.scope, left, goal, [str(key) for key in left.snapshot.objects])
+        compared = Comparison(
+            project.scope, left, goal, [str(key) for key in left.snapshot.objects]
+        )
     trial = Trial(copy)
-    draft.bring(trial, frame, [], {})
+    draft.bring(trial, compared, [], {})
     first = next(iter(found))
     steps = [
         (
@@ -205,8 +207,8 @@ def _repair(
     for change, way in trial.made:
         current = next((key for key in _keys(change) if key in found), current)
         steps.append((current, [each.text for each in way if isinstance(each, RunSql)]))
-    unlike = frame.unlike(frame.seen(comparison.side(copy)), frame.goal)
-    lost = losses(frame.before.catalog, frame.goal.catalog)
+    unlike = compared.unlike(compared.seen(comparison.side(copy)), compared.goal)
+    lost = losses(compared.before.catalog, compared.goal.catalog)
     return _Repair(steps, lost, tuple(each.key for each in unlike))
 
 

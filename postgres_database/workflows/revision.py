@@ -22,7 +22,7 @@ from postgres_database.history.project_models import Models
 from postgres_database.running import runner
 from postgres_database.running.listener import SILENT, Listener
 from postgres_database.schema import catalog, comparison
-from postgres_database.schema.comparison import Frame
+from postgres_database.schema.comparison import Comparison
 from postgres_database.schema.respelling import respell
 from postgres_database.schema.snapshot import Difference, Key
 from postgres_database.scratch import contents, databases, made_up_rows, provided, triggers
@@ -156,46 +156,46 @@ def _next(
     at_head = session.at_head(project)
     left, goal = comparison.sides(at_head, from_models)
     right = respell(goal, left, (at_head, from_models), session.empty)
-    whole = Frame(project.scope, left, right, before.objects)
+    whole = Comparison(project.scope, left, right, before.objects)
     strangers.require_whole(project, models, whole)
-    if not whole.comparison.objects and not wishes.flags:
-        return RevisionResult(kept=whole.comparison.kept)
+    if not whole.differences.objects and not wishes.flags:
+        return RevisionResult(kept=whole.differences.kept)
     renamed = _rename(at_head, whole, wishes)
-    frame = whole
+    compared = whole
     if renamed:
         left_over = {f"SCHEMA {each.old.schema}" for each in renamed}
         left = comparison.side(at_head)
         right = respell(goal, left, (at_head, from_models), session.empty)
-        frame = Frame(project.scope, left, right, before.objects | left_over)
-    strangers.require_dropped(frame, project, session, wishes)
+        compared = Comparison(project.scope, left, right, before.objects | left_over)
+    strangers.require_dropped(compared, project, session, wishes)
     trial = session.clone(at_head)
     made_up_rows.remove(trial)  # they may stop the proof, but not the draft
     unfilled = made_up_rows.fill(at_head, from_models)
     held = contents.take(at_head)
     _run_sql(at_head, [renames.statement(each.inverse) for each in reversed(renamed)])
     filled = Filled(at_head, held, triggers.refusals(at_head))
-    drafted = draft(trial, whole, frame, renamed, models)
+    drafted = draft(trial, whole, compared, renamed, models)
     result = RevisionResult(
         renamed=tuple(f"{each.kind} {each}" for each in renamed if each.old.name),
         detected=drafted.detected,
         completed=drafted.completed,
         cautions=drafted.cautions,
-        not_upgraded=frame.comparison.objects,
-        kept=frame.comparison.kept,
+        not_upgraded=compared.differences.objects,
+        kept=compared.differences.kept,
         empty=unfilled,
     )
     if not drafted.upgrade:
         return result
-    origin = Origin(session, project, trial, whole, frame, renamed, models)
+    origin = Origin(session, project, trial, whole, compared, renamed, models)
     divided = stages.divide(origin, drafted) if project.online else stages.whole(drafted)
-    prover = Prover(project, session, before, whole, frame, from_models, built.provided)
+    prover = Prover(project, session, before, whole, compared, from_models, built.provided)
     return _write_and_prove(message, divided, prover, filled, result)
 
 
-def _rename(at_head: Database, frame: Frame, wishes: Wishes) -> tuple[Rename, ...]:
+def _rename(at_head: Database, compared: Comparison, wishes: Wishes) -> tuple[Rename, ...]:
     """Give new names on a scratch database, also to what follows them; return what was done."""
-    goal = frame.models.catalog
-    done = matching.find(frame.before.catalog, goal, wishes)
+    goal = compared.models.catalog
+    done = matching.find(compared.before.catalog, goal, wishes)
     _run_sql(at_head, map(renames.statement, done))
     following = renames.followers(catalog.take(at_head), goal)
     _run_sql(at_head, map(renames.statement, following))

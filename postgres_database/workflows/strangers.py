@@ -13,7 +13,7 @@ from postgres_database.history.project import Project
 from postgres_database.history.project_models import Models
 from postgres_database.schema import catalog
 from postgres_database.schema.catalog import Name
-from postgres_database.schema.comparison import Frame
+from postgres_database.schema.comparison import Comparison
 from postgres_database.scratch.databases import Scratch
 from postgres_database.server.connection import Database
 
@@ -31,7 +31,7 @@ class Unread:
     """The tables that it defines."""
 
 
-def require_whole(project: Project, models: Models, made: Frame) -> None:
+def require_whole(project: Project, models: Models, made: Comparison) -> None:
     """Raise ExpectedError if the models are certainly not all that they are meant to be.
 
     Args:
@@ -166,18 +166,20 @@ def require_same(project: Project, database: Database) -> None:
         )
 
 
-def require_dropped(frame: Frame, project: Project, session: Scratch, wishes: Wishes) -> None:
+def require_dropped(
+    compared: Comparison, project: Project, session: Scratch, wishes: Wishes
+) -> None:
     """Raise ExpectedError unless it is wanted that tables are dropped which an adopted database brought.
 
     No script says whether models ever had them.
 
     Args:
-        frame: The comparison, after renames.
+        compared: The comparison, after renames.
         project: Whose history it is.
         session: Makes the database as it was adopted.
         wishes: Whether that was said beforehand, and how to ask.
     """
-    gone = frame.before.catalog.tables.keys() - frame.goal.catalog.tables.keys()
+    gone = compared.before.catalog.tables.keys() - compared.goal.catalog.tables.keys()
     adopted = [
         each.id for each in project.history.revisions if each.path.with_suffix(".sql").exists()
     ]

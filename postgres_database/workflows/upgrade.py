@@ -106,7 +106,9 @@ def perform(
         else:
             question = f"undo on {database.dsn}, with the data that these revisions added"
             listener.require(question, [*look.lines(look.dropped()), *_half_done(database)])
-        _run_patiently(_ready(run, environment, listener), environment, move.verb, plan, listener)
+        _retry_while_locked(
+            _ready(run, environment, listener), environment, move.verb, plan, listener
+        )
         after = run.current()
         return UpgradeResult(before, plan, after, after == scripts.heads)
 
@@ -239,7 +241,7 @@ def _ready(run: Runner, environment: Environment, listener: Listener) -> Runner:
     return replace(run, log=log)
 
 
-def _run_patiently(
+def _retry_while_locked(
     run: Runner,
     environment: Environment,
     verb: str,

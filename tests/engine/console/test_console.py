@@ -22,7 +22,7 @@ from postgres_database.preflight.drops import Dropped
 from postgres_database.preflight.preview import Printed
 from postgres_database.preflight.row_checks import Violation
 from postgres_database.running.listener import Step
-from postgres_database.schema.comparison import Comparison
+from postgres_database.schema.comparison import Differences
 from postgres_database.schema.snapshot import Difference, Key
 from postgres_database.server.connection import Database
 from postgres_database.server.dsn import Dsn
@@ -237,7 +237,7 @@ def shows(text: str) -> dict[str, Callable[[], None]]:
         rest = {field.name: values[field.type] for field in fields(kind) if field.name not in given}
         return kind(**given, **rest)
 
-    comparison = filled(Comparison)
+    comparison = filled(Differences)
     listener = terminal.Terminal(PLAIN, "upgrade")
     return {
         "say": lambda: terminal.say(text, "green"),
@@ -532,7 +532,7 @@ LINES: dict[str, tuple[Callable[[], None], list[str]]] = {
     "check, drift": (
         lambda: show.check(
             CheckResult(
-                ("aaaa",), Comparison(()), replace(TARGET, drifts=Drifts((DRIFT,)), pending=("b",))
+                ("aaaa",), Differences(()), replace(TARGET, drifts=Drifts((DRIFT,)), pending=("b",))
             )
         ),
         [
@@ -549,7 +549,7 @@ LINES: dict[str, tuple[Callable[[], None], list[str]]] = {
     "check, not adopted": (
         lambda: show.check(
             CheckResult(
-                ("aaaa",), Comparison(()), replace(TARGET, revision=(), drifts=Drifts((DRIFT,)))
+                ("aaaa",), Differences(()), replace(TARGET, revision=(), drifts=Drifts((DRIFT,)))
             )
         ),
         [
@@ -577,7 +577,7 @@ def test_what_is_shown(
 def test_nothing_to_do_is_one_line(capsys: pytest.CaptureFixture[str]) -> None:
     """Where nothing was to be done, one line says where the target stands; `check` is silent for cron."""
     show.upgrade(UpgradeResult(("aaaa",), (), ("aaaa",), at_head=True), "upgrade")
-    show.check(CheckResult(("aaaa",), Comparison(())))
+    show.check(CheckResult(("aaaa",), Differences(())))
     show.revision(RevisionResult())
     show.current([], [])
     assert capsys.readouterr().out.splitlines() == [

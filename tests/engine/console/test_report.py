@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from postgres_database.console import report
-from postgres_database.schema.comparison import Comparison
+from postgres_database.schema.comparison import Differences
 from postgres_database.schema.snapshot import Difference, Key
 from postgres_database.workflows.check import CheckResult, TargetCheck
 from postgres_database.workflows.drift import Drift, Drifts
@@ -102,7 +102,7 @@ REPORTS: dict[str, tuple[str, dict[str, Any]]] = {
         {**NOTHING, "proved": None},
     ),
     "check, clean": (
-        report.check_json(CheckResult(("a",), Comparison(()))),
+        report.check_json(CheckResult(("a",), Differences(()))),
         {
             "clean": True,
             "heads": ["a"],
@@ -124,7 +124,7 @@ REPORTS: dict[str, tuple[str, dict[str, Any]]] = {
         },
     ),
     "check, differences": (
-        report.check_json(CheckResult(("a",), Comparison((CHANGED, ADDED), detected=(ODD,)))),
+        report.check_json(CheckResult(("a",), Differences((CHANGED, ADDED), detected=(ODD,)))),
         {
             "clean": False,
             "heads": ["a"],
@@ -141,7 +141,7 @@ REPORTS: dict[str, tuple[str, dict[str, Any]]] = {
         report.check_json(
             CheckResult(
                 ("a",),
-                Comparison(()),
+                Differences(()),
                 TargetCheck(
                     "x",
                     "app@db:5432/shop",

@@ -26,7 +26,7 @@ from witness import Catalog
 from postgres_database.errors import ExpectedError
 from postgres_database.history import project_models
 from postgres_database.schema import catalog, comparison, snapshot
-from postgres_database.schema.comparison import Frame, Side
+from postgres_database.schema.comparison import Comparison, Side
 from postgres_database.schema.snapshot import Snapshot
 from postgres_database.server.connection import Database
 from postgres_database.workflows.revision import revision
@@ -223,8 +223,8 @@ class _Trial:
         """The next revision must be empty: what it would compare first is equal."""
         settings, here = self.project.settings, comparison.side(self.target)
         goal = Side(self.goal, catalog.take(self.models))
-        frame = Frame(settings.project.scope, here, goal, settings.project.history.objects)
-        if objects := frame.comparison.objects:
+        compared = Comparison(settings.project.scope, here, goal, settings.project.history.objects)
+        if objects := compared.differences.objects:
             self.faults.append(f"the next revision is not empty: {objects}")
 
     def _stopped(self, when: str, run: Callable[[], None], words: str) -> None:

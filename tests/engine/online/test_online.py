@@ -134,7 +134,7 @@ def test_safe_form_may_end_anywhere(
 
             with monkeypatch.context() as patch, suppress(Killed):
                 dying("execute")
-                dying("patiently")
+                dying("without_time_limits")
                 run(project)
                 break
             killed += 1

@@ -162,7 +162,7 @@ def test_holder_is_named_also_without_rights(three: Project, user: str) -> None:
             run_sql(three.database, "GRANT ALL ON SCHEMA public TO app")
             other.exec_driver_sql("SET ROLE app")
             other.commit()
-        second = lock.taken(three.database, other, SILENT, 0)
+        second = lock.one_command_at_a_time(three.database, other, SILENT, 0)
         with pytest.raises(ExpectedError) as caught, second:
             pytest.fail("two at once")
     assert caught.value.cause.startswith("it is pid ")

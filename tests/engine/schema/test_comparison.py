@@ -7,7 +7,7 @@ from conftest import Project, run_sql
 
 from postgres_database.drafting import autogenerate
 from postgres_database.schema import comparison
-from postgres_database.schema.comparison import Comparison, Frame
+from postgres_database.schema.comparison import Comparison, Differences
 from postgres_database.scratch import databases
 
 Case = tuple[str, str]
@@ -343,7 +343,7 @@ def create(name: str, columns: str, schema: str = "") -> str:
     return f"CREATE TABLE {place}{name} (id int{more})"
 
 
-def compare(project: Project, models: str, *sql: str) -> Comparison:
+def compare(project: Project, models: str, *sql: str) -> Differences:
     """Compare a database made by SQL with models."""
     enum = re.search(r"sa\.Enum\([^)]*name='e'\)", models)
     project.models(MODELS.replace(ENUM, enum[0] if enum else ENUM) + models)
@@ -353,11 +353,11 @@ def compare(project: Project, models: str, *sql: str) -> Comparison:
         made = session.from_models(metadata)
         run_sql(made, "CREATE SCHEMA IF NOT EXISTS s")
         sides = comparison.side(project.database), comparison.side(made)
-        frame = Frame(project.settings.project.scope, *sides, ())
-        return autogenerate.compare(frame, project.database, metadata)
+        compared = Comparison(project.settings.project.scope, *sides, ())
+        return autogenerate.compare(compared, project.database, metadata)
 
 
-def named(found: Comparison) -> list[str]:
+def named(found: Differences) -> list[str]:
     """Return the names of the objects that differ."""
     return sorted(str(key) for key in (*(each.key for each in found.objects), *found.kept))
 
@@ -371,7 +371,7 @@ def test_the_same_in_other_words(project: Project, schema: str) -> None:
         models += table(place, columns, schema)
         sql.append(create(f'"{place}"', typed.replace("t_pkey", f'"{place}_pkey"'), schema))
 
-    assert compare(project, models, *sql) == Comparison(())
+    assert compare(project, models, *sql) == Differences(())
 
 
 @pytest.mark.parametrize("schema", ["", "s"], ids=["public", "another schema"])
