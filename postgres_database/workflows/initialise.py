@@ -55,8 +55,8 @@ def init(root: Path, listener: Listener, *, models: str = "", fresh: bool = Fals
     env = None
     if (root / migration / "env.py").exists():
         env = project_files.env_file(root, migration, paths)
-    if not is_new and project_files.names_models(root):
-        if models:
+    if named := "" if is_new else project_files.models_named(root):
+        if models not in {"", named}:
             raise ExpectedError(
                 "alembic.ini says whose models these are; nothing was written",
                 hint=f"${{EDITOR:-vi}} alembic.ini   (target_metadata = {models})",
@@ -134,7 +134,7 @@ def _changes(root: Path, models: str, env: EnvFile | None, missing: list[File]) 
 
 
 def _by_hand(root: Path, models: str, env: EnvFile | None) -> Iterator[str]:
-    if not models and not project_files.names_models(root):
+    if not models and not project_files.models_named(root):
         yield f"target_metadata in alembic.ini   (env.py does not tell: invoke init {FORM})"
     if env and env.by_hand:
         yield f"{env.file.path}   (with these lines, and in the place of ... what it does now:\n{env_script.SHARE})"

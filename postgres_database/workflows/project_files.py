@@ -86,23 +86,23 @@ def ini(root: Path, models: str) -> File | None:
     return File(file.path, text, file.text)
 
 
-def names_models(root: Path) -> bool:
-    """Tell whether alembic.ini says whose models these are."""
-    return "target_metadata" in _said(_read(root, Path("alembic.ini")))
+def models_named(root: Path) -> str:
+    """Return whose models these are, as alembic.ini says it; empty if it does not."""
+    return _said(_read(root, Path("alembic.ini"))).get("target_metadata", "")
 
 
 def _needed(models: str) -> dict[str, str]:
     return {"engine": library_versions.ENGINE} | ({"target_metadata": models} if models else {})
 
 
-def _said(file: File) -> set[str]:
+def _said(file: File) -> dict[str, str]:
     parsed = configparser.ConfigParser(interpolation=None)
     try:
         parsed.read_string(file.text)
     except configparser.Error as error:
         raise _unreadable(file.path, str(error).partition("\n")[0]) from error
     name = SECTION.strip("[]")
-    return {*parsed[name]} if parsed.has_section(name) else set()
+    return {**parsed[name]} if parsed.has_section(name) else {}
 
 
 def gitignore(root: Path) -> File | None:
