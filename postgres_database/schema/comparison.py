@@ -3,7 +3,7 @@
 import re
 from collections.abc import Collection, Iterable
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from postgres_database.schema import catalog, snapshot
 from postgres_database.schema.catalog import Catalog, Name, Table
@@ -29,6 +29,8 @@ OWNER = re.compile(
 ALEMBICS = ("TABLE", "FOREIGN TABLE", "DEFAULT", "INDEX")
 """The kinds that Alembic drops when the models do not know them; besides constraints and comments on tables."""
 
+FORCED = re.compile(r"\n+ALTER TABLE [^;]* FORCE ROW LEVEL SECURITY;")
+"""What a dump prints with a table, though the rest of row security is an object of its own."""
 RELATIONS = ("VIEW", "MATERIALIZED VIEW", "FOREIGN TABLE", "SEQUENCE")
 PARTS = ("TABLE", "COLUMN")
 ATTACHED = ("TABLE ATTACH", "INDEX ATTACH")
@@ -97,7 +99,7 @@ class Comparison:
         self._owned = owned
         self._partitions = _partitions(left.catalog, right.catalog)
         self.before = self.seen(left)
-        self.models = self.seen(right)
+        self.models = _as_secure(self.seen(right), self.before, owned)
         here, there = ({*map(_all_quoted, _tables(each))} for each in (self.before, self.models))
         self._tables = here | there
         self._kinds = {key.kind for key in self.before.snapshot.objects}
@@ -195,10 +197,22 @@ class Comparison:
         if key.kind in {"TYPE", "DOMAIN"}:
             type_ = self.before.catalog.types.get(Name(key.schema, key.name))
             columns = (column for table in tables.values() for column in table.columns.values())
-            return type_ is not None and type_.sql in {c.type.removesuffix("[]") for c in columns}
+            used = {column.type.removesuffix("[]") for column in columns}
+            return type_ is not None and type_.sql in used and not self._stays_under(key, type_.sql)
         if key.kind == "SCHEMA":
             return any(name.schema == key.name for name in tables)
         return owner(text) in self._dropped
+
+    def _stays_under(self, key: Key, name: str) -> bool:
+        """Tell whether something that stays, such as a function of a script by hand, stands on a type."""
+        needs = re.compile(rf"(?<![\w.]){re.escape(name)}(?!\w)")
+        return any(
+            needs.search("\n".join(texts)) and not self._is_models(other, texts[0])
+            for other, texts in self.before.snapshot.objects.items()
+            if other not in self.models.snapshot.objects
+            and other != key
+            and other.kind not in {"COMMENT", "ACL"}
+        )
 
     def _about(self, key: Key) -> Key | None:
         """Return the object that a comment or a grant goes with; a dump calls every relation a table."""
@@ -274,6 +288,22 @@ def _joined(models: Side, history: Side, kept: Collection[Key]) -> Side:
             {**{n: left.sequences[n] for n in names & left.sequences.keys()}, **right.sequences},
         ),
     )
+
+
+def _as_secure(models: Side, history: Side, owned: Collection[str]) -> Side:
+    """Return the models with the row security of tables of which only the history knows that they have it."""
+    objects, tables = {**models.snapshot.objects}, {**models.catalog.tables}
+    for name in models.catalog.tables.keys() & history.catalog.tables.keys():
+        key, table = Key("ROW SECURITY", *name), Key("TABLE", *name)
+        old = history.snapshot.objects
+        if key not in old or key in objects or str(key) in owned or table not in objects:
+            continue
+        force = "".join(FORCED.findall("\n".join(old.get(table, ()))))
+        body, *rest = objects[table]
+        objects[table] = (body + force, *rest)
+        here = history.catalog.tables[name]
+        tables[name] = replace(tables[name], row_security=True, forced=here.forced)
+    return Side(Snapshot(objects), replace(models.catalog, tables=tables))
 
 
 def owner(text: str) -> str:

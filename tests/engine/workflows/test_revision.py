@@ -342,6 +342,39 @@ def test_what_the_models_do_not_know_is_kept(project: Project) -> None:
     assert result.detected == ("add table orders", "add index orders_user_id_idx on orders")
 
 
+ADOPTED = {
+    "row security": (
+        "ALTER TABLE t ENABLE ROW LEVEL SECURITY; CREATE POLICY p ON t USING (o = current_user)",
+        "ALTER TABLE t SET (fillfactor = 50)",
+    ),
+    "forced": (
+        "ALTER TABLE t ENABLE ROW LEVEL SECURITY; ALTER TABLE t FORCE ROW LEVEL SECURITY",
+        "",
+    ),
+    "a type under a function": ("CREATE FUNCTION f(d) RETURNS int LANGUAGE sql AS 'SELECT 1'", ""),
+    "a type under a view": ("CREATE VIEW v AS SELECT 1::d AS x", ""),
+}
+"""What the models do not know, and what of the table they do not want."""
+
+
+@pytest.mark.parametrize(("kept", "changed"), ADOPTED.values(), ids=ADOPTED)
+def test_what_the_models_do_not_know_is_kept_on_their_tables(
+    project: Project, kept: str, changed: str
+) -> None:
+    """Row security stays on where the models only know the table; so does a type that something stands on."""
+    made = "CREATE DOMAIN d AS int; CREATE TABLE t (id int PRIMARY KEY, o text, x d)"
+    project.script("aaaa", "", f'op.execute("""{made}; {kept}; {changed}""")')
+    columns = '"id", sa.Integer, primary_key=True, autoincrement=False), sa.Column("o", sa.Text)'
+    project.models(
+        f'sa.Table("t", metadata, sa.Column({columns}, sa.Column("x", sa.Integer), sa.Column("new", sa.Text))'
+    )
+    result = revision.revision(*project.settings, "Next")
+    assert result.proved
+    assert result.path
+    assert "ROW LEVEL" not in result.path.read_text()
+    assert revision.revision(*project.settings, "Again").path is None
+
+
 @pytest.mark.parametrize(
     "column",
     [
