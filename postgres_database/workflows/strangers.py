@@ -2,7 +2,7 @@
 
 import ast
 import sys
-from collections.abc import Collection, Iterator
+from collections.abc import Collection, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -18,6 +18,8 @@ from postgres_database.scratch.databases import Scratch
 from postgres_database.server.connection import Database
 
 SHOWN = 10
+UNREADABLE = "what cannot be read"
+"""What a module defines that is no Python."""
 TABLE_ARGUMENTS = 2
 """How many arguments a call of `Table` has at least that defines one: its name and its MetaData."""
 
@@ -50,9 +52,8 @@ def require_whole(project: Project, models: Models, made: Comparison) -> None:
     more = [f"and {len(unread) - SHOWN} more"] if len(unread) > SHOWN else []
     fault = "have no tables" if empty else "do not have every table that is defined beside them"
     package = project.target_metadata.partition(":")[0]
-    exclude = (
-        f"or exclude = {unread[0].tables[0]} in alembic.ini, if it is not theirs" if unread else ""
-    )
+    tables = [name for each in unread for name in each.tables if name != UNREADABLE]
+    exclude = f"or exclude = {_listed(tables)} in alembic.ini, if not theirs" if tables else ""
     hint = (
         f"import {'these modules' if unread else 'the modules with the tables'} in {package}, then the same"
         f" command again   ({exclude or 'TARGET_METADATA, or target_metadata in alembic.ini, names the models'})"
@@ -107,7 +108,7 @@ def _defined(path: Path) -> Iterator[Name]:
     try:
         tree = ast.parse(text)
     except SyntaxError:
-        yield Name(catalog.DEFAULT_SCHEMA, "what cannot be read")
+        yield Name(catalog.DEFAULT_SCHEMA, UNREADABLE)
         return
     for node in ast.walk(tree):
         if isinstance(node, ast.ClassDef):
@@ -199,9 +200,14 @@ def require_dropped(
         cause="the answer was no"
         if answer is False
         else "a script would drop them with their rows, and there is no terminal to ask on",
-        hint=f"invoke revision --msg '…' --drop-adopted   (to drop them; exclude = {tables[0]} in alembic.ini keeps"
-        " them; or put them into the models)",
+        hint=f"invoke revision --msg '…' --drop-adopted   (to drop them;"
+        f" exclude = {_listed(tables)} in alembic.ini keeps them; or put them into the models)",
     )
+
+
+def _listed(tables: Sequence[object]) -> str:
+    """Return what alembic.ini takes for some tables."""
+    return ", ".join([*map(str, tables[:SHOWN]), *(["…"] if tables[SHOWN:] else [])])
 
 
 def _some(tables: Collection[Name]) -> str:
