@@ -293,8 +293,8 @@ class EmbeddedServer:
             output.seek(0)
             said = output.read()
         if done.returncode:
-            with suppress(OSError):  # there may be none, or one that is another's
-                said = self.log.read_bytes()[logged:] or said
+            with suppress(OSError):  # there may be none, or one that is another's, or a pipe
+                said = (self.log.is_file() and self.log.read_bytes()[logged:]) or said
             raise ExpectedError(
                 f"the embedded PostgreSQL does not work ({program} failed)",
                 cause=_last_lines(said),

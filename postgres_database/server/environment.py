@@ -103,6 +103,13 @@ def load(
         )
     path = root / (f".env.{name}" if name else ".env")
     in_process = {key: value for key in KEYS if (value := environ.get(key, "").strip())}
+    if path.is_fifo():
+        raise ExpectedError(
+            f"{path.name} is a named pipe, which is not read",
+            cause="it gives what it holds once, and without a writer never",
+            hint=f"ls -l {path}   (make it a file, or let what writes into it set POSTGRES_DSN in the"
+            " process environment)",
+        )
     if name and not path.is_file() and not any(key in in_process for key in DSN_KEYS):
         known = env_files(root)
         close = difflib.get_close_matches(name, known, n=1)

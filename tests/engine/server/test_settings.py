@@ -559,6 +559,13 @@ def test_another_encoding_than_utf_8(root: Path, write: Write, encoding: str) ->
     assert "UTF-8" in error.hint
 
 
+@pytest.mark.parametrize("name", ["", "x"])
+def test_a_pipe_is_not_taken_for_a_missing_file(root: Path, name: str) -> None:
+    """What a password manager puts in the place of the file is an error: nothing else is the target, no one waits."""
+    os.mkfifo(root / (f".env.{name}" if name else ".env"))
+    assert "is a named pipe" in faults(root, name).what
+
+
 def test_a_file_that_we_may_not_read(write: Write) -> None:
     """A file that we may not read is an error, not a missing file, and nothing else is the target."""
     with tempfile.TemporaryDirectory() as directory:
