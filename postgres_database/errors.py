@@ -16,6 +16,10 @@ class ExpectedError(Exception):
         self.cause = cause
         self.hint = hint
 
+    def with_(self, *, cause: str = "", hint: str = "") -> "ExpectedError":
+        """Return the same error with another cause or hint, to be raised from this one."""
+        return ExpectedError(self.what, cause=cause or self.cause, hint=hint or self.hint)
+
     def __str__(self) -> str:
         """Return the lines that have something to say; continuation lines are indented."""
         lines = [("error", self.what), ("cause", self.cause), ("try", self.hint)]

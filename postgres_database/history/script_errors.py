@@ -192,6 +192,5 @@ def raised(error: BaseException, folders: Folders) -> str:
 def located(error: ExpectedError, folders: Folders, script: Path) -> ExpectedError:
     """Return an error that a script met, with its file and the line, if that is known, in the cause."""
     where = place(error, folders) or folders.name(script)
-    if where not in error.cause:
-        error.cause = f"{error.cause}\n(in {where})".strip()
-    return error
+    more = "" if where in error.cause else f"\n(in {where})"
+    return error.with_(cause=f"{error.cause}{more}".strip())

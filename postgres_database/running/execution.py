@@ -119,8 +119,7 @@ class Running:
                 with self.guard.script(revision):
                     script(**arguments)
             except ExpectedError as error:
-                script_errors.located(error, self._project.folders, revision.path)
-                raise
+                raise script_errors.located(error, self._project.folders, revision.path) from error
 
         return run
 

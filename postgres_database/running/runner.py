@@ -214,9 +214,10 @@ def offline(project: Project, verb: str, start: str, end: str, env_option: str =
         with script_errors.told(project.folders), redirect_stdout(said):
             COMMANDS[verb](config, f"{start}:{end}", sql=True)
     except ExpectedError as error:
-        if error.__cause__:  # else the script itself refuses, and says why
-            error.hint = f"invoke {verb}{env_option}   (a script that reads rows cannot be printed)"
-        raise
+        if not error.__cause__:  # the script itself refuses, and says why
+            raise
+        hint = f"invoke {verb}{env_option}   (a script that reads rows cannot be printed)"
+        raise error.with_(hint=hint) from error
     except (Exception, SystemExit) as error:
         if isinstance(error, Exception) or not output.getvalue():
             raise EnvScript(project).failed(error, str(error)) from error

@@ -153,10 +153,8 @@ def _copies(texts: Sequence[str], session: Scratch, target: Database) -> list[Da
     try:
         return snapshot.copies(texts, session.empty)
     except ExpectedError as error:
-        error.hint = (
-            f"invoke psql{target.env_option}   (look at it; or name another server: SCRATCH_DSN)"
-        )
-        raise
+        hint = f"invoke psql{target.env_option}   (look at it; or name another server: SCRATCH_DSN)"
+        raise error.with_(hint=hint) from error
 
 
 def _invalid(broken: Mapping[Key, str], there: Mapping[Key, tuple[str, ...]]) -> Iterator[Drift]:

@@ -264,11 +264,10 @@ def _retry_while_locked(
             except BlockedError as error:
                 if error.revision != tried:
                     tried, pauses = error.revision, waiting.pauses()
-                if watch.seen:
-                    error.cause += f"\nheld by {watch.seen}"
                 pause = next(pauses, None)
                 if pause is None:
-                    raise
+                    held = f"\nheld by {watch.seen}" if watch.seen else ""
+                    raise error.with_(cause=error.cause + held) from error
                 listener.wait(
                     f"a lock for {tried}, held by {watch.seen or 'another session'}; again in {pause:.1f} s"
                 )
