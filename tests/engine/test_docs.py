@@ -38,7 +38,9 @@ def normal(text: str) -> str:
     return "\n".join(line.rstrip() for line in text.strip().splitlines())
 
 
-@pytest.mark.timeout(300)  # a page is a session of some minutes on a machine that does other work, too
+@pytest.mark.timeout(
+    300
+)  # a page is a session of some minutes on a machine that does other work, too
 @pytest.mark.parametrize("page", PAGES)
 def test_pages_print_what_they_say(newcomer: Checkout, page: str) -> None:
     """Every console block of a page runs as it stands there and prints what stands there."""

@@ -48,7 +48,9 @@ def test_lost_connection_is_told_in_the_words_of_the_server(project: Project, sc
     error = failed(project)
     assert "bbbb" in error.what
     assert "the connection was lost" in error.what
-    said = "the script closed it, or caught" if "except" in script else "server closed the connection"
+    said = (
+        "the script closed it, or caught" if "except" in script else "server closed the connection"
+    )
     assert error.cause.startswith((said, "terminating connection"))
     assert "the server answers again" in error.cause
     assert error.hint.startswith("invoke upgrade   (with what else")
