@@ -169,13 +169,17 @@ class Note(MigrateOperation):
         self.text = text
 
 
+class RefusedError(ExpectedError):
+    """What `op.refuse` ends a script with."""
+
+
 @Operations.register_operation("refuse")
 class Refuse(MigrateOperation):
     """An end with an error."""
 
     def __init__(self, what: str, cause: str, hint: str = "invoke current") -> None:
         """Remember what is said."""
-        self.error = ExpectedError(what, cause=cause, hint=hint)
+        self.error = RefusedError(what, cause=cause, hint=hint)
 
     @classmethod
     def refuse(
@@ -190,7 +194,7 @@ class Refuse(MigrateOperation):
             hint: What to type next.
 
         Raises:
-            ExpectedError: Always.
+            RefusedError: Always.
         """
         operations.invoke(cls(what, cause, hint))
 
