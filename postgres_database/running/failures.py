@@ -42,13 +42,17 @@ ADVICE = {
 """What to type next, by SQLSTATE: PostgreSQL manual, appendix A."""
 
 
-def lost(database: Database, error: Exception, verb: str, revision: Revision) -> ExpectedError:
+def lost(
+    database: Database, error: Exception, verb: str, revision: Revision | None = None
+) -> ExpectedError:
     """Tell of a lost connection in the words of the server, not in those of who found it closed afterwards.
 
     The driver hands on what libpq says, and not what the server said last; so it is asked how it is now.
     """
-    more = ", and what it did outside of its transaction stays" if revision.online else ""
-    found = next(filter(_is_lost, _chain(error)), None)
+    more = (
+        ", and what it did outside of its transaction stays" if revision and revision.online else ""
+    )
+    found = next(filter(is_lost, _chain(error)), None)
     words = (
         database.words(found) if found else "the script closed it, or caught what the driver said"
     )
@@ -57,12 +61,14 @@ def lost(database: Database, error: Exception, verb: str, revision: Revision) ->
             now = "the server answers again; its log says why it ended the connection"
     except ExpectedError as refused:
         now = f"now: {refused.cause}"
+    where = f"{verb} stopped at revision {revision}" if revision else str(database.dsn)
     return ExpectedError(
-        f"{verb} stopped at revision {revision}: the connection was lost;"
-        f" the server rolls back what was not committed{more}",
+        f"{where}: the connection was lost; the server rolls back what was not committed{more}",
         cause=f"{words}\n{now}",
         hint=f"invoke {verb}{database.env_option}   (with what else was typed, once the server answers: it"
-        " goes on where it was)",
+        " goes on where it was)"
+        if revision
+        else f"invoke {verb}{database.env_option}   (once the server answers; then the same command again)",
     )
 
 
@@ -109,7 +115,7 @@ def _chain(error: BaseException | None) -> list[BaseException]:
     return found
 
 
-def _is_lost(error: BaseException) -> bool:
+def is_lost(error: BaseException) -> bool:
     """Tell whether an error is that of a connection which was lost, before others found it closed."""
     original = getattr(error, "orig", error)
     return isinstance(original, psycopg2.OperationalError) and (original.pgcode or LOST) in LOST

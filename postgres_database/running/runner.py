@@ -196,6 +196,8 @@ def open_runner(project: Project, database: Database) -> Iterator[Runner]:
         try:
             yield runner
         except (DBAPIError, psycopg2.Error) as error:
+            if failures.is_lost(error):
+                raise failures.lost(database, error, "status") from error
             raise failures.failure(
                 project, database, error, "status", f"{database.dsn} refused a statement"
             ) from error

@@ -12,6 +12,7 @@ from conftest import Project, run_sql
 from postgres_database import tasks
 from postgres_database.errors import ExpectedError
 from postgres_database.history.graph import History
+from postgres_database.running import runner
 from postgres_database.workflows import check, status
 
 KILL = "op.get_bind().exec_driver_sql('SELECT pg_terminate_backend(pg_backend_pid())')\n"
@@ -22,6 +23,22 @@ def failed(project: Project) -> ExpectedError:
     with pytest.raises(ExpectedError) as caught:
         up(project.settings, project.database, confirm=yes)
     return caught.value
+
+
+def test_connection_that_is_lost_between_scripts(project: Project) -> None:
+    """What the server ends while no script runs is no statement that it refused."""
+
+    def lose() -> None:
+        with runner.open_runner(project.settings.project, project.database) as run:
+            with run.connection.begin():
+                pid = run.connection.exec_driver_sql("SELECT pg_backend_pid()").scalar_one()
+            run_sql(project.database, f"SELECT pg_terminate_backend({pid})")
+            run.current()
+
+    with pytest.raises(ExpectedError, match="the connection was lost") as caught:
+        lose()
+    assert "the server answers again" in caught.value.cause
+    assert caught.value.hint.startswith("invoke status")
 
 
 @pytest.mark.parametrize(
