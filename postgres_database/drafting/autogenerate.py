@@ -72,7 +72,8 @@ def operations(here: Database, compared: Comparison, models: Models) -> Found:
     Args:
         here: The database.
         compared: What it is, and what the models make.
-        models: The models; constraints without a name get the one that PostgreSQL gave them.
+        models: The models; until the session of the scratch databases ends, constraints without a name have the
+            one that PostgreSQL gave them.
     """
     _name_constraints(models, compared.goal.catalog)
     with here.connect(usual_path=True) as connection, warnings.catch_warnings():

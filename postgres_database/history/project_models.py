@@ -4,8 +4,8 @@ import importlib
 import os
 import sys
 from collections import Counter
-from collections.abc import Mapping
-from contextlib import redirect_stdout
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager, redirect_stdout
 from pathlib import Path
 from typing import Any
 
@@ -84,6 +84,23 @@ def each_metadata(models: Models) -> tuple[sa.MetaData, ...]:
 def tables(models: Models) -> list[sa.Table]:
     """Return the tables of all models."""
     return [table for each in each_metadata(models) for table in each.tables.values()]
+
+
+@contextmanager
+def unchanged(models: Models) -> Iterator[None]:
+    """Let the block name constraints and say how indexes are made, and put back what models had there."""
+    names = [(each, each.name) for table in tables(models) for each in table.constraints]
+    options = [
+        each.dialect_options["postgresql"] for table in tables(models) for each in table.indexes
+    ]
+    concurrently = [(each, each["concurrently"]) for each in options]
+    try:
+        yield
+    finally:
+        for constraint, name in names:
+            constraint.name = name
+        for option, value in concurrently:
+            option["concurrently"] = value
 
 
 class Deferred:

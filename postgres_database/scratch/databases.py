@@ -10,7 +10,7 @@ import secrets
 import sys
 import traceback
 from collections.abc import Collection, Iterable, Iterator, Sequence
-from contextlib import contextmanager, redirect_stdout
+from contextlib import ExitStack, contextmanager, redirect_stdout
 from dataclasses import replace
 from textwrap import shorten
 from typing import Any
@@ -65,6 +65,7 @@ class Scratch:
         self._maintenance = maintenance
         self._connection = connection
         self._made: list[str] = []
+        self._models = ExitStack()
         self._rights = Rights(maintenance, connection, self._me)
 
     def empty(self) -> Database:
@@ -120,7 +121,8 @@ class Scratch:
     ) -> Database:
         """Make a database with all that the models create.
 
-        Schemas and roles that the models only name are created as well, these without login.
+        Schemas and roles that the models only name are created as well, these without login. Until the session ends,
+        no index of the models is made concurrently, and constraints may be named as PostgreSQL names them.
 
         Args:
             models: The models.
@@ -132,9 +134,9 @@ class Scratch:
             ExpectedError: The models cannot be created.
         """
         where = "in a database with what the history has" if database else "in an empty database"
+        self._models.enter_context(project_models.unchanged(models))
         for index in (index for table in project_models.tables(models) for index in table.indexes):
-            if index.dialect_options["postgresql"]["concurrently"]:  # not in a transaction
-                index.dialect_options["postgresql"]["concurrently"] = False
+            index.dialect_options["postgresql"]["concurrently"] = False  # not in a transaction
         database = database or self.empty()
         made: set[tuple[str, str]] = set()
         with database.connect(usual_path=True) as connection:
@@ -158,7 +160,8 @@ class Scratch:
         return database
 
     def close(self) -> None:
-        """Drop what was made."""
+        """Drop what was made, and leave the models as they came."""
+        self._models.close()
         for name in self._made:
             self._drop(name)
 

@@ -3,6 +3,7 @@
 import ast
 
 import pytest
+import sqlalchemy as sa
 from answers import yes
 from commands import Heard, up
 from conftest import Project, changed, run_sql
@@ -455,3 +456,22 @@ def test_what_is_excluded_is_left_alone(project: Project) -> None:
     result = revision.revision(*project.settings, "Shorter")
     assert result.proved
     assert "orders" not in " ".join(result.detected)
+
+
+def test_models_stay_as_they_are(project: Project) -> None:
+    """Neither names that PostgreSQL gives, nor how an index is made here, stay with the models."""
+    project.models(
+        """
+        columns = sa.Column("a", sa.Integer, primary_key=True), sa.Column("b", sa.Integer, unique=True)
+        metadata.naming_convention = {}
+        sa.Table("plain", metadata, *columns, sa.Index("i", "b", postgresql_concurrently=True))
+        """
+    )
+    models = project.settings.project.models()
+    assert isinstance(models, sa.MetaData)
+
+    assert revision.revision(*project.settings, "plain").proved
+
+    table = models.tables["plain"]
+    assert [each.name for each in table.constraints] == [None, None]
+    assert [each.dialect_options["postgresql"]["concurrently"] for each in table.indexes] == [True]
