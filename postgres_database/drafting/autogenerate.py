@@ -33,9 +33,10 @@ from sqlalchemy.types import TypeEngine
 
 from postgres_database.history import project_models
 from postgres_database.history.project_models import Models
-from postgres_database.schema.catalog import Catalog, Constraint, place
+from postgres_database.schema.catalog import Catalog, Constraint
 from postgres_database.schema.comparison import Comparison, Differences
 from postgres_database.server.connection import Database
+from postgres_database.sql.names import Name
 
 PLUGIN = "postgres_database.catalog"
 
@@ -97,7 +98,7 @@ def options(compared: Comparison) -> dict[str, Any]:
     here, goal = compared.before.catalog, compared.goal.catalog
 
     def include_object(item: Any, name: str, kind: str, *_: Any) -> bool:
-        return kind != "table" or place(item.schema, name) in {*here.tables, *goal.tables}
+        return kind != "table" or Name.of(item.schema, name) in {*here.tables, *goal.tables}
 
     def compare_type(_context: Any, _inspected: Any, column: sa.Column[Any], *_: Any) -> bool:
         left, right = _column(here, column), _column(goal, column)
@@ -115,7 +116,7 @@ def options(compared: Comparison) -> dict[str, Any]:
 
 def _column(of: Catalog, column: sa.Column[Any]) -> tuple[str, str, str] | None:
     """Return type, collation and default as the server prints them."""
-    table = of.tables.get(place(column.table.schema, column.table.name))
+    table = of.tables.get(Name.of(column.table.schema, column.table.name))
     found = table.columns.get(str(column.name)) if table else None
     return (found.type, found.collation, found.default) if found else None
 
@@ -153,7 +154,7 @@ Plugin(PLUGIN).add_autogenerate_comparator(
 def _name_constraints(models: Models, of: Catalog) -> None:
     """Give constraints without a name the one that PostgreSQL chose: nobody can drop what has none."""
     for table in project_models.tables(models):
-        found = of.tables.get(place(table.schema, table.name))
+        found = of.tables.get(Name.of(table.schema, table.name))
         for constraint in table.constraints if found else ():
             if found and not isinstance(constraint.name, str):
                 columns = tuple(column.name for column in getattr(constraint, "columns", ()))
@@ -192,14 +193,14 @@ def _is_needless(op: MigrateOperation, here: Catalog, goal: Catalog) -> bool:
     if isinstance(op, ModifyTableOps):
         return op.is_empty()
     if isinstance(op, (CreateTableOp, DropTableOp)):  # a view, or made by a statement of the models
-        return isinstance(op, DropTableOp) == (place(op.schema, op.table_name) in goal.tables)
+        return isinstance(op, DropTableOp) == (Name.of(op.schema, op.table_name) in goal.tables)
     if not isinstance(op, (CreateIndexOp, DropIndexOp, AddConstraintOp, DropConstraintOp)):
         return False
     if isinstance(op, (CreateIndexOp, DropIndexOp)):
-        table, name = place(op.schema, op.table_name or ""), str(op.index_name)
+        table, name = Name.of(op.schema, op.table_name or ""), str(op.index_name)
     else:
         constraint = op.to_constraint()
-        table = place(constraint.table.schema, constraint.table.name)
+        table = Name.of(constraint.table.schema, constraint.table.name)
         name = str(constraint.name)
     left, right = (each.tables.get(table) for each in (here, goal))
     if left is None or right is None:

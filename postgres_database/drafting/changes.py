@@ -23,10 +23,10 @@ from postgres_database.history import project_models
 from postgres_database.history.operations import CastColumn, RunSql
 from postgres_database.history.project_models import Models
 from postgres_database.schema import alter
-from postgres_database.schema.catalog import Catalog, Name, place
+from postgres_database.schema.catalog import Catalog
 from postgres_database.schema.comparison import Side
 from postgres_database.schema.snapshot import Key, Snapshot
-from postgres_database.server.connection import identifier
+from postgres_database.sql.names import Name, identifier
 from postgres_database.sql.tokens import stable
 
 ALTERED = ("CONSTRAINT", "FK CONSTRAINT", "CHECK CONSTRAINT", "DEFAULT")
@@ -72,7 +72,7 @@ def parts(models: Models) -> Parts:
     """Collect the constraints and indexes of the models."""
     found: Parts = {}
     for table in project_models.tables(models):
-        name = place(table.schema, table.name)
+        name = Name.of(table.schema, table.name)
         found |= {(name, str(part.name)): part for part in table.constraints if part.name}
         found |= {(name, str(part.name)): part for part in table.indexes if part.name}
     return found
@@ -86,11 +86,11 @@ def is_owned(key: Key, side: Side) -> bool:
 def of_alembic(op: MigrateOperation, here: Side, goal: Side) -> Change:
     """Return an operation of Alembic's, with the ways that it lacks."""
     if isinstance(op, CreateTableOp) and not _is_whole(op, goal.catalog):
-        return made(Key("TABLE", *place(op.schema, op.table_name)), goal.snapshot)
+        return made(Key("TABLE", *Name.of(op.schema, op.table_name)), goal.snapshot)
     if isinstance(op, AlterColumnOp) and op.modify_type is not None:
         return Change(_retypings(op, here.catalog, goal.catalog), _concerned(op))
     if isinstance(op, AddColumnOp):
-        name = place(op.schema, op.table_name)
+        name = Name.of(op.schema, op.table_name)
         column = goal.catalog.tables[name].columns[op.column.name]
         if column.serial:  # Alembic would leave out its sequence
             return Change([_sql([alter.add_column(name, column)])])
@@ -102,27 +102,27 @@ def of_alembic(op: MigrateOperation, here: Side, goal: Side) -> Change:
 
 def _concerned(op: MigrateOperation) -> Subject | None:
     if isinstance(op, DropTableOp):
-        return Subject("relation", place(op.schema, op.table_name).sql)
+        return Subject("relation", Name.of(op.schema, op.table_name).sql)
     if isinstance(op, DropIndexOp):
-        return Subject("relation", place(op.schema, str(op.index_name)).sql)
+        return Subject("relation", Name.of(op.schema, str(op.index_name)).sql)
     if isinstance(op, DropConstraintOp):
-        table = place(op.schema, op.table_name).sql
+        table = Name.of(op.schema, op.table_name).sql
         return Subject("constraint", table, str(op.constraint_name))
     if isinstance(op, (AlterColumnOp, DropColumnOp)):
-        return Subject("column", place(op.schema, op.table_name).sql, op.column_name)
+        return Subject("column", Name.of(op.schema, op.table_name).sql, op.column_name)
     return None
 
 
 def _is_whole(op: CreateTableOp, goal: Catalog) -> bool:
     """Tell whether an operation says what a table is made from; that of a table it read does not."""
-    table = goal.tables[place(op.schema, op.table_name)]
+    table = goal.tables[Name.of(op.schema, op.table_name)]
     parted = not table.partitioned_by or "postgresql_partition_by" in op.kw
     return parted and not table.partition and (not table.parents or "postgresql_inherits" in op.kw)
 
 
 def _retypings(op: AlterColumnOp, here: Catalog, goal: Catalog) -> list[list[MigrateOperation]]:
     """A cast may need an expression, and a default may not be cast."""
-    name = place(op.schema, op.table_name)
+    name = Name.of(op.schema, op.table_name)
     old = here.tables[name].columns[op.column_name]
     new = goal.tables[name].columns[op.column_name]
     facts: dict[str, Any] = {"schema": op.schema, "existing_type": op.modify_type}

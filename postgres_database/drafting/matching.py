@@ -19,7 +19,8 @@ from postgres_database.errors import ExpectedError
 from postgres_database.history import project_models
 from postgres_database.history.project_models import Models
 from postgres_database.running.listener import SILENT
-from postgres_database.schema.catalog import Catalog, Column, Name, Table, place
+from postgres_database.schema.catalog import Catalog, Column, Table
+from postgres_database.sql.names import Name
 
 Choose = Callable[[str], bool | None]
 
@@ -48,7 +49,7 @@ def hints(models: Models) -> dict[tuple[Name, str], str]:
     """Collect the old names that tables and columns say in `info={"renamed_from": …}`."""
     found = {}
     for table in project_models.tables(models):
-        name = place(table.schema, table.name)
+        name = Name.of(table.schema, table.name)
         for column, info in (("", table.info), *((str(c.name), c.info) for c in table.columns)):
             if HINT in info:
                 found[name, column] = str(info[HINT])

@@ -20,7 +20,8 @@ from postgres_database.scratch import enforced
 from postgres_database.scratch.effects import Effects, measuring, tables
 from postgres_database.scratch.enforced import Gap
 from postgres_database.server.connection import Database
-from postgres_database.sql.tokens import bare, statements
+from postgres_database.sql.names import Name, bare
+from postgres_database.sql.tokens import statements
 
 Tables = AbstractSet[tuple[str, str]]
 """Schemas and names."""
@@ -137,7 +138,7 @@ def _believed(
         if (
             statement
             and statement.form == "rule"
-            and (swaps.named(statement.table), bare(statement.name)) in soft
+            and (Name.read(statement.table), bare(statement.name)) in soft
         ):
             validate = f"ALTER TABLE {statement.table} VALIDATE CONSTRAINT {statement.name};"
             return RunSql(f"{statement.sql} NOT VALID;"), [RunSql(validate)]

@@ -7,10 +7,10 @@ lacks one, that statement makes it; where it has one too many, the statement say
 import re
 from collections.abc import Iterator, Sequence
 
-from postgres_database.schema.alter import Way, literal
+from postgres_database.schema.alter import Way
 from postgres_database.schema.snapshot import Key, Snapshot
-from postgres_database.server.connection import identifier
-from postgres_database.sql.tokens import IDENTIFIER, NAME, TOKEN, split
+from postgres_database.sql.names import IDENTIFIER, NAME, QUALIFIED, bare, identifier, literal
+from postgres_database.sql.tokens import TOKEN, split
 
 OPERANDS = r"(?=(?:.*?LEFTARG = (?P<left>[^\n,)]+))?)(?=(?:.*?RIGHTARG = (?P<right>[^\n,)]+))?)"
 CALLABLE = ("FUNCTION", "PROCEDURE", "AGGREGATE")
@@ -62,7 +62,7 @@ DROPS = [
     (rf"CREATE (?:UNIQUE )?INDEX (?P<name>{IDENTIFIER}) ON (?:ONLY )?(?P<schema>{IDENTIFIER})\.",
      "DROP INDEX {schema}.{name};"),
     (rf"CREATE POLICY (?P<name>{IDENTIFIER}) ON (?P<table>{NAME})", "DROP POLICY {name} ON {table};"),
-    (rf"CREATE (?:CONSTRAINT )?TRIGGER (?P<name>{IDENTIFIER}) .*? ON (?P<table>{IDENTIFIER}\.{IDENTIFIER}) ",
+    (rf"CREATE (?:CONSTRAINT )?TRIGGER (?P<name>{IDENTIFIER}) .*? ON (?P<table>{QUALIFIED}) ",
      "DROP TRIGGER {name} ON {table};"),
     (rf"CREATE RULE (?P<name>{IDENTIFIER}) AS\s+ON \w+ TO (?P<table>{NAME})", "DROP RULE {name} ON {table};"),
     (rf"ALTER TABLE (?:ONLY )?(?P<table>{NAME})\s+ADD CONSTRAINT (?P<name>{IDENTIFIER}) ",
@@ -225,14 +225,12 @@ def signature(key: Key, name: str) -> str:
         key: The function.
         name: Its name as SQL has it.
     """
-    last = re.findall(IDENTIFIER, name)[-1]
-    bare = last[1:-1].replace('""', '"') if last.startswith('"') else last
-    return key.name[len(bare) :]
+    return key.name[len(bare(name)) :]
 
 
 def made_name(sql: str) -> str:
     """Return the name of what a CREATE statement makes, as SQL has it; empty if it has none."""
-    match = re.match(rf"CREATE (?:[A-Z]+ )*?(?P<name>{IDENTIFIER}\.{IDENTIFIER})", sql)
+    match = re.match(rf"CREATE (?:[A-Z]+ )*?(?P<name>{QUALIFIED})", sql)
     return match["name"] if match else ""
 
 

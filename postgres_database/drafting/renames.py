@@ -1,15 +1,13 @@
 """Names that change: in which order, by which statement, and what changes its name along. Pure."""
 
 import re
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, replace
 from itertools import product
 from typing import Any
 
-from postgres_database.schema.alter import literal
-from postgres_database.schema.catalog import Catalog, Name, Table
-from postgres_database.server.connection import identifier
-from postgres_database.sql.tokens import IDENTIFIER
+from postgres_database.schema.catalog import Catalog, Table
+from postgres_database.sql.names import IDENTIFIER, Name, identifier, literal
 
 INDEXED = ("p", "u", "x")
 SPELLING = re.compile(r"::(?:character varying|text)(?:\[\])?|[()\s]")
@@ -111,7 +109,7 @@ def _sequences(here: Table, goal: Table) -> Iterator[Rename]:
     for column in here.columns.keys() & goal.columns.keys():
         pair = here.columns[column], goal.columns[column]
         if all(each.sequence for each in pair) and pair[0].serial == pair[1].serial:
-            old, new = (_unquoted(each.sequence) for each in pair)
+            old, new = (Name.read(each.sequence) for each in pair)
             if old != new and old.schema == new.schema:
                 yield Rename("sequence", old, new)
 
@@ -126,7 +124,7 @@ def _relations(catalog: Catalog) -> Iterator[Name]:
             *(n for n, each in table.constraints.items() if each.kind in INDEXED),
         )
         yield from (Name(table.name.schema, name) for name in names)
-        yield from (_unquoted(each.sequence) for each in table.columns.values() if each.sequence)
+        yield from (Name.read(each.sequence) for each in table.columns.values() if each.sequence)
 
 
 def one_by_one(renames: Iterable[Rename], names: Iterable[Name]) -> list[Rename]:
@@ -192,10 +190,3 @@ def _alike(here: Mapping[str, Any], goal: Mapping[str, Any]) -> Iterator[tuple[s
         if (new := next((name for name in right if goal[name] == here[old]), None)) is not None:
             right.remove(new)
             yield old, new
-
-
-def _unquoted(sql: str) -> Name:
-    """Return the name that SQL writes."""
-    parts: Sequence[str] = re.findall(r'"(?:[^"]|"")*"|[^".]+', sql)
-    bare = [part[1:-1].replace('""', '"') if part.startswith('"') else part for part in parts]
-    return Name(bare[0], bare[-1])

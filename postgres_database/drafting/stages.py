@@ -22,20 +22,20 @@ from postgres_database.history.project import Project
 from postgres_database.history.project_models import Models
 from postgres_database.preflight.losses import losses
 from postgres_database.schema import alter, catalog, comparison
-from postgres_database.schema.catalog import Catalog, Column, Name, place
+from postgres_database.schema.catalog import Catalog, Column
 from postgres_database.schema.comparison import Comparison, Side
 from postgres_database.scratch import enforced
 from postgres_database.scratch.databases import Scratch
 from postgres_database.scratch.effects import Effects, names
-from postgres_database.server.connection import Database, identifier
-from postgres_database.sql.tokens import IDENTIFIER, bare, unquoted
+from postgres_database.server.connection import Database
+from postgres_database.sql.names import IDENTIFIER, QUALIFIED, Name, bare, identifier
 
 Tables = AbstractSet[tuple[str, str]]
 """Schemas and names."""
 Operations = Sequence[MigrateOperation]
 
 ADD_COLUMN = re.compile(
-    rf"ALTER TABLE (?P<table>{IDENTIFIER}\.{IDENTIFIER}) ADD COLUMN (?P<column>{IDENTIFIER}) .*;$",
+    rf"ALTER TABLE (?P<table>{QUALIFIED}) ADD COLUMN (?P<column>{IDENTIFIER}) .*;$",
     re.DOTALL,
 )
 IN_STEPS = """Nobody can read or write {table} while this rewrites it. Where that takes too long, do it in steps, each a
@@ -214,7 +214,7 @@ def _changes_nothing(op: MigrateOperation, compared: Comparison) -> bool:
     """Tell whether a change of a column is none between the two sides of a comparison."""
     if not isinstance(op, AlterColumnOp):
         return False
-    name = place(op.schema, op.table_name)
+    name = Name.of(op.schema, op.table_name)
     here, goal = (each.catalog.tables.get(name) for each in (compared.before, compared.goal))
     columns = [each.columns.get(op.column_name) if each else None for each in (here, goal)]
     return columns[0] == columns[1]
@@ -281,8 +281,8 @@ class _Fills:
         """Return the column that an operation adds, as the models have it, and its table."""
         name, column = Name("", ""), ""
         if isinstance(op, AddColumnOp):
-            name, column = place(op.schema, op.table_name), op.column.name
+            name, column = Name.of(op.schema, op.table_name), op.column.name
         elif isinstance(op, RunSql) and (match := ADD_COLUMN.match(op.text)):
-            name, column = Name(*unquoted(match["table"])), bare(match["column"])
+            name, column = Name.read(match["table"]), bare(match["column"])
         table = self._goal.tables.get(name)
         return name, table.columns.get(column) if table else None

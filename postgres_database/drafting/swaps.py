@@ -12,10 +12,15 @@ from postgres_database.history.project_models import Models
 from postgres_database.online import forms
 from postgres_database.online.forms import Statement
 from postgres_database.online.steps import text
-from postgres_database.schema.catalog import DEFAULT_SCHEMA, Catalog, Name, Table
+from postgres_database.schema.catalog import Catalog, Table
 from postgres_database.scratch import enforced
-from postgres_database.server.connection import identifier
-from postgres_database.sql.tokens import IDENTIFIER, NAME, bare, unquoted
+from postgres_database.sql.names import (
+    IDENTIFIER,
+    NAME,
+    Name,
+    bare,
+    identifier,
+)
 
 DROP = re.compile(
     rf"ALTER TABLE (?:ONLY )?(?P<table>{NAME}) DROP CONSTRAINT (?:IF EXISTS )?(?P<rule>{IDENTIFIER});?"
@@ -54,7 +59,7 @@ def find(
         statement = forms.parse(sql)
         if statement is None or not statement.unique:
             continue
-        table = named(statement.table)
+        table = Name.read(statement.table)
         if table not in before.tables or table not in goal.tables or goal.tables[table].kind != "r":
             continue
         ends = before.tables[table], goal.tables[table]
@@ -91,8 +96,8 @@ def _dropped(sql: str, before: Catalog) -> tuple[Name, str] | None:
     if match is None:
         return None
     if match["table"]:
-        return named(match["table"]), bare(match["rule"])
-    index = named(match["index"])
+        return Name.read(match["table"]), bare(match["rule"])
+    index = Name.read(match["index"])
     tables = (name for name, each in before.tables.items() if index.name in each.indexes)
     return next(((name, index.name) for name in tables if name.schema == index.schema), None)
 
@@ -111,13 +116,8 @@ def _statements(new: Statement, table: Name) -> tuple[str, str]:
         aside = f"{sha256(aside.encode()).hexdigest()[:16]}_new"
     body = forms.key_body(new) if new.form == "key" else new.body
     build = f"CREATE UNIQUE INDEX {identifier(aside)} ON {table.sql} {body};"
-    place = f"{identifier(table.schema)}.{identifier(aside)}"
+    place = Name(table.schema, aside).sql
     rename = f"ALTER INDEX {place} RENAME TO {new.name};"
     if new.form != "key":
         return build, rename
     return build, forms.using_index(new, table.sql, identifier(aside)) + ";"
-
-
-def named(sql: str) -> Name:
-    """Return a name as the catalog has it, in the default schema if it says none."""
-    return Name(*[DEFAULT_SCHEMA, *unquoted(sql)][-2:])

@@ -18,8 +18,9 @@ from sqlalchemy.dialects import postgresql
 from postgres_database.history.operations import Note, RunSql, render_item
 from postgres_database.history.project_models import Models
 from postgres_database.schema.snapshot import Key
-from postgres_database.server.connection import Database, quoted
+from postgres_database.server.connection import Database
 from postgres_database.server.transactions import asked
+from postgres_database.sql.names import quoted
 
 Way = Sequence[MigrateOperation]
 

@@ -19,9 +19,8 @@ from postgres_database.errors import ExpectedError
 from postgres_database.online import keys
 from postgres_database.online.keys import ABOVE, BELOW, UPTO, Key
 from postgres_database.running.autocommit import Autocommit
-from postgres_database.server.connection import identifier
 from postgres_database.server.transactions import SAFELY
-from postgres_database.sql.tokens import bare
+from postgres_database.sql.names import bare, identifier
 
 FIRST_BATCH, LARGEST_BATCH = 100, 50_000  # rows
 AIM = 0.05

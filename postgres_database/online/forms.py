@@ -4,9 +4,9 @@ import re
 from dataclasses import dataclass
 from hashlib import sha256
 
-from postgres_database.server.connection import identifier
 from postgres_database.sql import rules
-from postgres_database.sql.tokens import IDENTIFIER, NAME, bare, split
+from postgres_database.sql.names import IDENTIFIER, NAME, bare, identifier
+from postgres_database.sql.tokens import split
 
 TABLE = rf"ALTER\s+TABLE\s+(?:IF\s+EXISTS\s+)?(?:ONLY\s+)?(?P<table>{NAME})\s+"
 FORMS = {

@@ -17,8 +17,7 @@ from postgres_database.online import forms
 from postgres_database.online.forms import Statement
 from postgres_database.online.tables import CONSTRAINT, TABLE, Table, as_index, definition
 from postgres_database.running.autocommit import Autocommit
-from postgres_database.server.connection import identifier
-from postgres_database.sql.tokens import bare
+from postgres_database.sql.names import bare, identifier
 
 NOT_NULLS = 180000
 """The version since which NOT NULL is a constraint, and a partitioned table's foreign key may be NOT VALID."""

@@ -10,9 +10,8 @@ from postgres_database.errors import ExpectedError
 from postgres_database.online import forms
 from postgres_database.online.forms import Statement
 from postgres_database.running.autocommit import Autocommit
-from postgres_database.server.connection import identifier
 from postgres_database.server.transactions import asked
-from postgres_database.sql.tokens import IDENTIFIER, NAME
+from postgres_database.sql.names import IDENTIFIER, NAME, identifier
 
 TABLE = """
     SELECT c.oid, c.relkind::text, c.relname, n.nspname

@@ -5,7 +5,8 @@ from collections.abc import Iterator
 from collections.abc import Set as AbstractSet
 
 from postgres_database.schema.alter import JSON
-from postgres_database.schema.catalog import Catalog, Column, Constraint, Name, Table, Type
+from postgres_database.schema.catalog import Catalog, Column, Constraint, Table, Type
+from postgres_database.sql.names import Name
 
 Columns = AbstractSet[tuple[Name, str]]
 """Tables and columns of them."""

@@ -10,7 +10,6 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field, replace
 from operator import itemgetter
 
-from postgres_database.server.connection import identifier
 from postgres_database.sql import rules
 from postgres_database.sql.grammar import (
     ACTIONS,
@@ -21,14 +20,9 @@ from postgres_database.sql.grammar import (
     STATEMENTS,
     WRITES,
 )
+from postgres_database.sql.names import Name, identifier, unquoted
 from postgres_database.sql.rules import Check, ForeignKey, NoRows, NotNull, Rule, Stored
-from postgres_database.sql.tokens import (
-    outline,
-    parentheses,
-    split,
-    unquoted,
-    without_literals,
-)
+from postgres_database.sql.tokens import outline, parentheses, split, without_literals
 
 TRICKY = {"set_config", "query_to_xml", "lo_import", "lo_unlink"}
 """Functions of PostgreSQL itself after which nothing is certain."""
@@ -172,7 +166,7 @@ class Reading:
             return
         *schema, name = unquoted(known)
         if schema and schema[0] in self.schemas:
-            known = f"{identifier(self.schemas[schema[0]])}.{identifier(name)}"
+            known = Name(self.schemas[schema[0]], name).sql
         self.losses.append(Loss(kind, known, column, self.elsewhere and not schema))
 
     def _make(self, found: re.Match[str]) -> None:

@@ -21,8 +21,8 @@ from postgres_database.running.listener import Listener
 from postgres_database.server.connection import Database, cancelled_by_ctrl_c
 from postgres_database.server.transactions import asked, found
 from postgres_database.sql import rules
+from postgres_database.sql.names import unquoted
 from postgres_database.sql.rules import Cast, Check, ForeignKey, NoRows, Rule, Stored, Unique
-from postgres_database.sql.tokens import unquoted
 
 NOT_THERE = ("42P01", "42703", "42883", "42704", "3F000")
 """What an expression names is not there, so it cannot be asked beforehand."""

@@ -9,7 +9,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from textwrap import shorten
 
-from postgres_database.schema.alter import literal
+from postgres_database.sql.names import literal
 from postgres_database.sql.rules import Cast, Check, ForeignKey, NotNull, Rule, Unique
 
 LISTED = 5  # keys of rows

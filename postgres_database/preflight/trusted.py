@@ -9,7 +9,8 @@ import re
 from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
-from postgres_database.sql.tokens import TOKEN, unquoted
+from postgres_database.sql.names import unquoted
+from postgres_database.sql.tokens import TOKEN
 
 Ask = Callable[[str, dict[str, Any]], list[Any]]
 """Runs a query about the catalog, with nothing but pg_catalog on the search path."""

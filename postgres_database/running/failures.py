@@ -8,7 +8,8 @@ from postgres_database.history import script_errors
 from postgres_database.history.graph import Revision
 from postgres_database.history.project import Project
 from postgres_database.server import privileges
-from postgres_database.server.connection import Database, identifier
+from postgres_database.server.connection import Database
+from postgres_database.sql.names import identifier
 
 MENDED = "invoke {verb}{env}   (once the script is mended)"
 LOOK = "invoke status{env}"

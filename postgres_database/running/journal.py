@@ -21,8 +21,9 @@ import sqlalchemy as sa
 
 from postgres_database import __version__
 from postgres_database.schema import identity
-from postgres_database.server.connection import Database, identifier
+from postgres_database.server.connection import Database
 from postgres_database.server.transactions import SAFELY, usual_path
+from postgres_database.sql.names import Name
 
 RUNNING, DONE, FAILED, INTERRUPTED = "running", "done", "failed", "interrupted"
 FORBIDDEN = ("42501", "3F000", "25006")
@@ -331,7 +332,7 @@ def _reading(database: Database) -> Iterator[tuple[Any, str | None]]:
 def _table(database: Database, connection: sa.Connection) -> str | None:
     """Return the name of the log for SQL: beside the version table, or where that will be made."""
     schema = database.version_schema(connection)
-    return schema and f"{identifier(schema)}.{identifier(database.versions.log)}"
+    return schema and Name(schema, database.versions.log).sql
 
 
 def _cursor(connection: sa.Connection) -> AbstractContextManager[Any]:

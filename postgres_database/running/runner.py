@@ -24,7 +24,8 @@ from postgres_database.running.execution import Running
 from postgres_database.running.journal import FAILED, INTERRUPTED, Journal
 from postgres_database.running.listener import SILENT, Listener
 from postgres_database.server import transactions
-from postgres_database.server.connection import Database, cancelled_by_ctrl_c, identifier
+from postgres_database.server.connection import Database, cancelled_by_ctrl_c
+from postgres_database.sql.names import identifier
 
 
 class BlockedError(ExpectedError):

@@ -7,7 +7,8 @@ from typing import Any
 import sqlalchemy as sa
 
 from postgres_database.errors import ExpectedError
-from postgres_database.server.connection import Database, identifier, quoted
+from postgres_database.server.connection import Database
+from postgres_database.sql.names import Name, quoted
 
 # What the table runs when it is read or written: code of its owner, who may be somebody else. What Alembic makes has
 # nothing of the kind, and neither has our log, but for one default.
@@ -82,7 +83,7 @@ class Place:
     @property
     def shown(self) -> str:
         """The table, for people."""
-        return f"{identifier(self.schema or '')}.{identifier(self.database.versions.name)}"
+        return Name(self.schema or "", self.database.versions.name).sql
 
     def is_there(self, connection: sa.Connection) -> bool:
         """Tell whether there is the table, and all of it is to be seen; in a transaction of ours.

@@ -11,7 +11,8 @@ from collections.abc import Collection
 import sqlalchemy as sa
 
 from postgres_database.errors import ExpectedError
-from postgres_database.server.connection import Database, quoted
+from postgres_database.server.connection import Database
+from postgres_database.sql.names import quoted
 
 # An index that another session is building right now is not ours to judge.
 UNFINISHED = sa.text(

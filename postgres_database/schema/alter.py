@@ -7,8 +7,8 @@ gentlest first, to be tried in turn. PostgreSQL manual, ALTER TABLE, ALTER TYPE,
 import re
 from collections.abc import Iterable, Iterator, Sequence
 
-from postgres_database.schema.catalog import Column, Name, Table, Type
-from postgres_database.server.connection import identifier
+from postgres_database.schema.catalog import Column, Table, Type
+from postgres_database.sql.names import Name, identifier, literal
 
 Way = Sequence[str]
 """Statements that together make one change."""
@@ -315,9 +315,3 @@ def _attributes(here: Type, goal: Type) -> Iterator[str]:
             yield f"{type_} ADD ATTRIBUTE {identifier(name)} {text} CASCADE;"
         elif here.attributes[name] != text:
             yield f"{type_} ALTER ATTRIBUTE {identifier(name)} TYPE {text} CASCADE;"
-
-
-def literal(text: str) -> str:
-    """Return a string for SQL (PostgreSQL manual, "String Constants")."""
-    escaped = text.replace("'", "''")
-    return f"E'{escaped}'".replace("\\", "\\\\") if "\\" in text else f"'{escaped}'"

@@ -6,36 +6,13 @@ What an extension owns is left out. PostgreSQL manual, chapter "System Catalogs"
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from typing import Any, NamedTuple
+from typing import Any
 
 from postgres_database.schema.bookkeeping import COLUMN_OPTIONS, OWN
-from postgres_database.server.connection import Database, identifier
+from postgres_database.server.connection import Database
 from postgres_database.server.version_table import VersionTable
+from postgres_database.sql.names import Name
 from postgres_database.sql.tokens import associated
-
-DEFAULT_SCHEMA = "public"
-"""Where models without a schema have their tables, as in a database of PostgreSQL's own making."""
-
-
-class Name(NamedTuple):
-    """The name of something in a schema."""
-
-    schema: str
-    name: str
-
-    @property
-    def sql(self) -> str:
-        """Return the name for SQL."""
-        return f"{identifier(self.schema)}.{identifier(self.name)}"
-
-    def __str__(self) -> str:
-        """Return the name for people, who leave out `public`."""
-        return self.name if self.schema == DEFAULT_SCHEMA else f"{self.schema}.{self.name}"
-
-    @property
-    def given_schema(self) -> str | None:
-        """Return the schema as SQLAlchemy and Alembic take it: None for the default one."""
-        return None if self.schema == DEFAULT_SCHEMA else self.schema
 
 
 @dataclass(frozen=True)
@@ -262,11 +239,6 @@ SEQUENCES = f"""
         AND d.refclassid = 'pg_class'::regclass AND d.refobjsubid > 0 AND d.deptype IN ('a', 'i'))
     ORDER BY 1, 2
 """  # noqa: S608 - a constant
-
-
-def place(schema: str | None, name: str) -> Name:
-    """Return the name of a table as SQLAlchemy and Alembic say it: without the default schema."""
-    return Name(str(schema or DEFAULT_SCHEMA), str(name))
 
 
 def take(database: Database) -> Catalog:

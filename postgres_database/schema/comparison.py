@@ -6,13 +6,12 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 
 from postgres_database.schema import catalog, snapshot
-from postgres_database.schema.catalog import Catalog, Name, Table
+from postgres_database.schema.catalog import Catalog, Table
 from postgres_database.schema.scope import Scope
 from postgres_database.schema.snapshot import Difference, Key, Snapshot
 from postgres_database.server.connection import Database
-from postgres_database.sql.tokens import IDENTIFIER
+from postgres_database.sql.names import QUALIFIED, Name
 
-QUALIFIED = rf"{IDENTIFIER}\.{IDENTIFIER}"
 OWNER = re.compile(
     rf"CREATE (?:UNLOGGED |FOREIGN )*TABLE (?P<table>{QUALIFIED})"
     rf"|ALTER (?:FOREIGN )?TABLE (?:ONLY )?(?P<altered>{QUALIFIED})"
@@ -100,7 +99,7 @@ class Comparison:
         self._partitions = _partitions(left.catalog, right.catalog)
         self.before = self.seen(left)
         self.models = _as_secure(self.seen(right), self.before, owned)
-        here, there = ({*map(_all_quoted, _tables(each))} for each in (self.before, self.models))
+        here, there = ({*each.catalog.tables} for each in (self.before, self.models))
         self._tables = here | there
         self._kinds = {key.kind for key in self.before.snapshot.objects}
         self._dropped = here - there
@@ -119,15 +118,18 @@ class Comparison:
         """Return what is in sight of a database that is one of the two, or on the way."""
         tables = {name: table for name, table in whole.catalog.tables.items() if self._sees(name)}
         hidden = [table for name, table in whole.catalog.tables.items() if name not in tables]
-        owners = {_all_quoted(table.name.sql) for table in hidden}
+        owners = {table.name for table in hidden}
         sequences = {
-            _all_quoted(column.sequence) for table in hidden for column in table.columns.values()
+            Name.read(column.sequence)
+            for table in hidden
+            for column in table.columns.values()
+            if column.sequence
         }
         objects = {
             key: texts
             for key, texts in whole.snapshot.objects.items()
             if owner(texts[0]) not in owners
-            and _all_quoted(Name(key.schema, key.name).sql) not in sequences
+            and Name(key.schema, key.name) not in sequences
             and self._sees_object(key)
         }
         gone = whole.snapshot.objects.keys() - objects.keys()
@@ -247,10 +249,6 @@ class Comparison:
         )
 
 
-def _tables(side: Side) -> Iterable[str]:
-    return (name.sql for name in side.catalog.tables)
-
-
 def _indexes(tables: Iterable[Table], keys: Iterable[Key]) -> set[str]:
     """Return the names of the indexes of tables, also of those that constraints have."""
     names = {key.name for key in keys if key.kind == "INDEX"}
@@ -263,12 +261,13 @@ def _indexes(tables: Iterable[Table], keys: Iterable[Key]) -> set[str]:
 
 def _partitions(left: Catalog, right: Catalog) -> set[Name]:
     """Return the tables that are kept though the models do not know them."""
-    parents = {_all_quoted(name.sql) for name in right.tables}
     return {
         name
         for name, table in left.tables.items()
         if name not in right.tables
-        and (name.name in OTHERS or (table.partition and _all_quoted(table.parents[0]) in parents))
+        and (
+            name.name in OTHERS or (table.partition and Name.read(table.parents[0]) in right.tables)
+        )
     }
 
 
@@ -306,13 +305,7 @@ def _as_secure(models: Side, history: Side, owned: Collection[str]) -> Side:
     return Side(Snapshot(objects), replace(models.catalog, tables=tables))
 
 
-def owner(text: str) -> str:
-    """Return the table that a statement of a dump makes or belongs to, with quotes."""
+def owner(text: str) -> Name | None:
+    """Return the table that a statement of a dump makes or belongs to, if it is of one."""
     match = OWNER.match(text)
-    name = next(filter(None, match.groups()), "") if match else ""
-    return _all_quoted(name)
-
-
-def _all_quoted(name: str) -> str:
-    parts = re.findall(r'"(?:[^"]|"")*"|[^".]+', name)
-    return ".".join(part if part.startswith('"') else f'"{part}"' for part in parts)
+    return Name.read(next(filter(None, match.groups()))) if match else None

@@ -16,8 +16,9 @@ from postgres_database.schema import bookkeeping, masks
 from postgres_database.schema.scope import Scope
 from postgres_database.schema.sections import rewritten, sections
 from postgres_database.server import programs
-from postgres_database.server.connection import Database, identifier, quoted
+from postgres_database.server.connection import Database
 from postgres_database.server.dsn import Dsn
+from postgres_database.sql.names import identifier, quoted
 from postgres_database.sql.tokens import is_empty
 
 STUB = "CREATE TABLE public.{} (version_num character varying(32) PRIMARY KEY);"

@@ -10,10 +10,11 @@ from dataclasses import replace
 from typing import Any
 
 from postgres_database.schema import comparison, snapshot
-from postgres_database.schema.catalog import Catalog, Column, Constraint, Name, Table, Type
+from postgres_database.schema.catalog import Catalog, Column, Constraint, Table, Type
 from postgres_database.schema.comparison import Side
 from postgres_database.schema.snapshot import Empty, Snapshot
 from postgres_database.server.connection import Database
+from postgres_database.sql.names import Name
 
 Pieces = dict[tuple[Any, ...], str]
 """Expressions by where they stand."""

@@ -5,7 +5,8 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 
-from postgres_database.sql.tokens import IDENTIFIER, TOKEN, parentheses, split
+from postgres_database.sql.names import IDENTIFIER, QUALIFIED
+from postgres_database.sql.tokens import TOKEN, parentheses, split
 
 REMEMBERED = 4
 """How many texts are kept that were taken apart: a command asks several things of each."""
@@ -19,7 +20,7 @@ HEADER = re.compile(
 )
 TRAILER = "--\n-- PostgreSQL database dump complete\n"
 CHILD = re.compile(
-    rf"^CREATE (?:UNLOGGED )?TABLE (?P<name>{IDENTIFIER}\.{IDENTIFIER}) \(.*^INHERITS \(",
+    rf"^CREATE (?:UNLOGGED )?TABLE (?P<name>{QUALIFIED}) \(.*^INHERITS \(",
     re.MULTILINE | re.DOTALL,
 )
 INHERITED = re.compile(rf"\s*NOT NULL (?P<column>{IDENTIFIER})\s*")

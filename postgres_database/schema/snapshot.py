@@ -18,14 +18,8 @@ import sqlalchemy as sa
 from postgres_database.schema import dump
 from postgres_database.schema.sections import REMEMBERED, sections
 from postgres_database.server.connection import Database
-from postgres_database.sql.tokens import (
-    IDENTIFIER,
-    TOKEN,
-    associated,
-    is_empty,
-    parentheses,
-    split,
-)
+from postgres_database.sql.names import IDENTIFIER
+from postgres_database.sql.tokens import TOKEN, associated, is_empty, parentheses, split
 
 # Since 18 these have names, which stay when a column gets another; models cannot give them one.
 NOT_NULL_NAME = re.compile(

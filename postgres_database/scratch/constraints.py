@@ -11,9 +11,9 @@ import psycopg2
 import sqlalchemy as sa
 
 from postgres_database.scratch.values import TYPES
-from postgres_database.server.connection import VERSIONS, quoted
+from postgres_database.server.connection import VERSIONS
+from postgres_database.sql.names import Name, quoted
 
-Name = tuple[str, str]
 """Schema and name of a table."""
 
 # OIDs from 16384 up are those of users: PostgreSQL manual, "System Catalog Initial Data", "OID Assignment".
@@ -161,7 +161,7 @@ class Session:
         self.tables: dict[Name, Table] = {}
         for schema, name, kind, column, *facts in self.run(TABLES, [[versions.name, versions.log]]):
             new = Table(f"{name_in_sql(schema)}.{name_in_sql(name)}", kind, {})
-            columns = self.tables.setdefault((schema, name), new).columns
+            columns = self.tables.setdefault(Name(schema, name), new).columns
             if column is not None:
                 columns[column] = Column(column, *facts)
 
@@ -197,8 +197,8 @@ class Side(Session):
         self.run("SET CONSTRAINTS ALL IMMEDIATE")
         self.rules: dict[Name, list[Rule]] = defaultdict(list)
         for schema, table, name, kind, text, columns, *target, target_columns in self.run(RULES):
-            rule = Rule(name, kind, text, columns, (target[0], target[1]), target_columns)
-            self.rules[schema, table].append(rule)
+            rule = Rule(name, kind, text, columns, Name(*target), target_columns)
+            self.rules[Name(schema, table)].append(rule)
         self.types = {oid: facts for oid, *facts in self.run(TYPES)}
         self._casts: dict[str, dict[str, str | None]] = defaultdict(dict)
 

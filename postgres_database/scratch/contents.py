@@ -8,8 +8,9 @@ import psycopg2
 
 from postgres_database.schema import catalog
 from postgres_database.schema.catalog import Catalog
-from postgres_database.scratch.constraints import Name, Session, name_in_sql
+from postgres_database.scratch.constraints import Session, name_in_sql
 from postgres_database.server.connection import Database
+from postgres_database.sql.names import Name
 
 MANY = 16  # how often a default is asked for: what always is the same does not depend on chance
 
@@ -31,7 +32,7 @@ class Contents:
         """
         lines = []
         for (schema, table), (rows, columns) in self.tables.items():
-            rows_now, columns_now = after.tables.get((schema, table), (rows, {}))
+            rows_now, columns_now = after.tables.get(Name(schema, table), (rows, {}))
             if rows_now < rows:
                 lines.append(f"{rows - rows_now} of {rows} rows of table {schema}.{table}")
             elif rows_now > rows:
@@ -118,9 +119,9 @@ def _new_defaults(before: Catalog, goal: Catalog) -> Iterator[tuple[catalog.Tabl
 
 def _evaluated(
     models: Database, columns: list[tuple[catalog.Table, catalog.Column]]
-) -> dict[tuple[catalog.Name, str], str | None]:
+) -> dict[tuple[Name, str], str | None]:
     """Return what defaults are, as text, in one transaction; those that vary in it, or fail, are left out."""
-    found: dict[tuple[catalog.Name, str], str | None] = {}
+    found: dict[tuple[Name, str], str | None] = {}
     with models.connect() as connection, connection.begin():
         session = Session(connection)
         for table, column in columns:

@@ -28,8 +28,9 @@ from postgres_database.scratch import templates
 from postgres_database.scratch.rights import Rights
 from postgres_database.scratch.templates import Recipe
 from postgres_database.server import cluster, embedded
-from postgres_database.server.connection import Database, quoted
+from postgres_database.server.connection import Database
 from postgres_database.server.environment import Environment
+from postgres_database.sql.names import quoted
 
 PREFIX = embedded.SCRATCH_PREFIX
 TEMPLATE_PREFIX = "postgres_database_template_"

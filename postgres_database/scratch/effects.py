@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 
 import sqlalchemy as sa
 
-from postgres_database.schema.catalog import Name
+from postgres_database.sql.names import Name
 
 BLOCKING = ("ShareLock", "ShareRowExclusiveLock", "ExclusiveLock", "AccessExclusiveLock")
 """Locks that keep writers out, the last one also readers (PostgreSQL manual, "Table-Level Locks")."""

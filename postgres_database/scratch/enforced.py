@@ -4,9 +4,9 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 
 from postgres_database.online import forms
-from postgres_database.schema.catalog import Catalog, Constraint, Name, Table
-from postgres_database.server.connection import identifier
+from postgres_database.schema.catalog import Catalog, Constraint, Table
 from postgres_database.sql import rules
+from postgres_database.sql.names import Name, identifier
 from postgres_database.sql.rules import Unique
 from postgres_database.sql.tokens import parentheses
 

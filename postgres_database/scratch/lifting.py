@@ -15,8 +15,8 @@ from psycopg2.errors import InsufficientPrivilege, InvalidFunctionDefinition
 from psycopg2.extensions import cursor as PlainCursor  # noqa: N812 - a class
 
 from postgres_database.errors import ExpectedError
-from postgres_database.server.connection import quoted
-from postgres_database.sql.tokens import IDENTIFIER, NAME, statements, unquoted
+from postgres_database.sql.names import IDENTIFIER, NAME, quoted, unquoted
+from postgres_database.sql.tokens import statements
 
 REFUSED = InsufficientPrivilege, InvalidFunctionDefinition
 """The second one says that only a superuser may make an aggregate of internal values."""

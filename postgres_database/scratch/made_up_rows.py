@@ -16,7 +16,6 @@ from postgres_database.schema.alter import JSON
 from postgres_database.scratch.constraints import (
     UNDEFINED,
     Column,
-    Name,
     Rule,
     Session,
     Side,
@@ -24,6 +23,7 @@ from postgres_database.scratch.constraints import (
 )
 from postgres_database.scratch.values import literals
 from postgres_database.server.connection import Database
+from postgres_database.sql.names import Name
 
 Pair = tuple[str | None, str | None]
 """A value as text: as the database has it, and as the goal, where its type may be another."""

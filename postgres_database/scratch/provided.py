@@ -15,7 +15,7 @@ from postgres_database.schema import dump
 from postgres_database.schema.sections import Section, sections
 from postgres_database.scratch.databases import MissingError, Scratch
 from postgres_database.server.connection import Database
-from postgres_database.sql.tokens import IDENTIFIER, unquoted
+from postgres_database.sql.names import IDENTIFIER, unquoted
 
 KINDS = frozenset((
     "ACCESS METHOD", "AGGREGATE", "CAST", "COLLATION", "CONVERSION", "DOMAIN", "EXTENSION", "FOREIGN DATA WRAPPER",

@@ -23,8 +23,9 @@ from psycopg2.errors import InsufficientPrivilege
 
 from postgres_database.errors import ExpectedError
 from postgres_database.scratch.lifting import Lift
-from postgres_database.server.connection import LESSER, Database, quoted
+from postgres_database.server.connection import LESSER, Database
 from postgres_database.server.dsn import Dsn
+from postgres_database.sql.names import quoted
 
 OWNER, SUPERUSER = "postgres_database_owner_", "postgres_database_superuser_"
 ME = """

@@ -10,6 +10,7 @@ import psycopg2
 
 from postgres_database.scratch.constraints import UNDEFINED, Session, name_in_sql
 from postgres_database.server.connection import Database
+from postgres_database.sql.names import Name
 
 Refusals = Mapping[tuple[int, str], tuple[str, psycopg2.Error]]
 """By the OID of a table or view and INSERT, UPDATE or DELETE: its name for SQL, and why that is refused."""
@@ -38,7 +39,7 @@ def refusals(database: Database) -> Refusals:
         session.run("SET CONSTRAINTS ALL IMMEDIATE")
         for oid, schema, name, columns in session.run(TRIGGERING):
             sql = f"{name_in_sql(schema)}.{name_in_sql(name)}"
-            table = session.tables.get((schema, name))
+            table = session.tables.get(Name(schema, name))
             counted = (
                 {each.name for each in table.columns.values() if each.counted} if table else set()
             )

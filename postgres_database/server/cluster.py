@@ -4,7 +4,7 @@ from collections.abc import Iterable
 
 import sqlalchemy as sa
 
-from postgres_database.server.connection import quoted
+from postgres_database.sql.names import quoted
 
 # Roles that grants and policies name. Owners are left out: scripts say nothing about them.
 ROLES = sa.text(

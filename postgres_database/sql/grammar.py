@@ -5,7 +5,7 @@ PostgreSQL manual, "SQL Commands". Statements stand on one line outside quotes, 
 
 import re
 
-from postgres_database.sql.tokens import IDENTIFIER
+from postgres_database.sql.names import IDENTIFIER
 
 NAME = rf"{IDENTIFIER}(?: ?\. ?{IDENTIFIER})?"
 FLAGS = re.IGNORECASE | re.DOTALL

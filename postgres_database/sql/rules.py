@@ -8,7 +8,8 @@ from dataclasses import dataclass
 from textwrap import shorten
 
 from postgres_database.sql.grammar import NAME
-from postgres_database.sql.tokens import IDENTIFIER, cut, outline, parentheses, split
+from postgres_database.sql.names import IDENTIFIER
+from postgres_database.sql.tokens import cut, outline, parentheses, split
 
 FILLED = re.compile(rf"({IDENTIFIER}) IS NOT NULL", re.IGNORECASE)
 BELIEVED = re.compile(r"\bNOT (?:VALID|ENFORCED)\b")

@@ -4,8 +4,6 @@ import re
 from collections.abc import Iterator
 from itertools import pairwise
 
-IDENTIFIER = r'(?:"(?:[^"]|"")*"|[^\W\d][\w$]*)'
-NAME = rf"{IDENTIFIER}(?:\.{IDENTIFIER})?"
 # Lexical structure: PostgreSQL manual, chapter 4. Quoted text comes first, so that nothing in it counts.
 TOKEN = re.compile(
     r"""(?P<quoted>
@@ -169,19 +167,6 @@ def _opened(part: str, joiner: str) -> str:
     if joiner not in inner or not inner.isdisjoint(CLAUSES):
         return part
     return part.replace(text, text[1:-1], 1)
-
-
-def unquoted(name: str) -> tuple[str, ...]:
-    """Return the parts of a name, as PostgreSQL has them after reading it."""
-    return tuple(
-        part[1:-1].replace('""', '"') if part.startswith('"') else part.lower()
-        for part in re.findall(IDENTIFIER, name)
-    )
-
-
-def bare(name: str) -> str:
-    """Return the last part of a name, as the catalog has it."""
-    return unquoted(name)[-1]
 
 
 def stable(sql: str) -> str:

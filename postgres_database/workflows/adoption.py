@@ -13,14 +13,14 @@ from postgres_database.history.project import Project
 from postgres_database.running import runner
 from postgres_database.running.listener import Listener
 from postgres_database.schema import comparison, disclosures, dump, masks, snapshot
-from postgres_database.schema.catalog import DEFAULT_SCHEMA
 from postgres_database.schema.comparison import Comparison
 from postgres_database.schema.respelling import respell
 from postgres_database.schema.snapshot import Key
 from postgres_database.scratch import databases, provided
 from postgres_database.scratch.databases import Scratch
-from postgres_database.server.connection import Database, identifier
+from postgres_database.server.connection import Database
 from postgres_database.server.environment import Environment
+from postgres_database.sql.names import DEFAULT_SCHEMA, Name
 from postgres_database.sql.tokens import stable
 from postgres_database.workflows import drift, strangers
 
@@ -203,7 +203,7 @@ class Adoption:
         for line in dump.omissions(dumped):
             yield f"not in the script: {line}"
         for key in snapshot.invalid_indexes(self._reader):
-            name = f"{identifier(key.schema)}.{identifier(key.name)}"
+            name = Name(key.schema, key.name).sql
             yield f"not in the script: {key}, which is invalid; REINDEX INDEX CONCURRENTLY {name}, or drop it"
         if not has_public:
             yield "not in the script: that there is no schema public, which every new database has"

@@ -17,8 +17,9 @@ from postgres_database.schema import snapshot
 from postgres_database.schema.snapshot import Key
 from postgres_database.scratch import databases
 from postgres_database.scratch.databases import Scratch
-from postgres_database.server.connection import Database, identifier, quoted
+from postgres_database.server.connection import Database
 from postgres_database.server.environment import Environment
+from postgres_database.sql.names import identifier, quoted
 from postgres_database.workflows import drift, strangers
 from postgres_database.workflows.adoption import Adoption
 from postgres_database.workflows.locate import Place, locate

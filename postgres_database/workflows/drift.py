@@ -21,7 +21,8 @@ from postgres_database.schema.comparison import Comparison
 from postgres_database.schema.snapshot import Difference, Key
 from postgres_database.scratch.databases import Scratch
 from postgres_database.server import cluster
-from postgres_database.server.connection import Database, identifier
+from postgres_database.server.connection import Database
+from postgres_database.sql.names import Name
 
 INVALID = "\n-- invalid: no query uses it"
 EXTENSIONS = sa.text("SELECT extname FROM pg_extension")
@@ -159,7 +160,7 @@ def _copies(texts: Sequence[str], session: Scratch, target: Database) -> list[Da
 
 def _invalid(broken: Mapping[Key, str], there: Mapping[Key, tuple[str, ...]]) -> Iterator[Drift]:
     for key, text in broken.items():
-        name = f"{identifier(key.schema)}.{identifier(key.name)}"
+        name = Name(key.schema, key.name).sql
         known = key in there
         statement = f"REINDEX INDEX CONCURRENTLY {name};"
         repair = statement if known else f"DROP INDEX CONCURRENTLY {name};"

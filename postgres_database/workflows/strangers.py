@@ -12,10 +12,10 @@ from postgres_database.history import project_models
 from postgres_database.history.project import Project
 from postgres_database.history.project_models import Models
 from postgres_database.schema import catalog
-from postgres_database.schema.catalog import Name
 from postgres_database.schema.comparison import Comparison
 from postgres_database.scratch.databases import Scratch
 from postgres_database.server.connection import Database
+from postgres_database.sql.names import DEFAULT_SCHEMA, Name
 
 SHOWN = 10
 UNREADABLE = "what cannot be read"
@@ -108,7 +108,7 @@ def _defined(path: Path) -> Iterator[Name]:
     try:
         tree = ast.parse(text)
     except SyntaxError:
-        yield Name(catalog.DEFAULT_SCHEMA, UNREADABLE)
+        yield Name(DEFAULT_SCHEMA, UNREADABLE)
         return
     for node in ast.walk(tree):
         if isinstance(node, ast.ClassDef):
@@ -121,7 +121,7 @@ def _defined(path: Path) -> Iterator[Name]:
                 and isinstance(first, ast.Constant)
                 and isinstance(first.value, str)
             ):
-                yield catalog.place(_text(node.keywords, "schema"), first.value)
+                yield Name.of(_text(node.keywords, "schema"), first.value)
 
 
 def _by_class(node: ast.ClassDef) -> Iterator[Name]:
@@ -137,7 +137,7 @@ def _by_class(node: ast.ClassDef) -> Iterator[Name]:
         for each in node.keywords
     ):
         names = [node.name.lower()]  # as SQLModel does
-    yield from (catalog.place(None, str(name)) for name in names)
+    yield from (Name.of(None, str(name)) for name in names)
 
 
 def _targets(node: ast.Assign | ast.AnnAssign) -> list[ast.expr]:
@@ -151,7 +151,7 @@ def _text(keywords: Collection[ast.keyword], name: str) -> str | None:
 
 def share_nothing(models: Models, tables: Collection[Name]) -> bool:
     """Tell whether the models know none of these tables of a database."""
-    theirs = {catalog.place(table.schema, table.name) for table in project_models.tables(models)}
+    theirs = {Name.of(table.schema, table.name) for table in project_models.tables(models)}
     return bool(tables) and theirs.isdisjoint(tables)
 
 

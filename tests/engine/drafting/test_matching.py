@@ -8,7 +8,8 @@ from postgres_database.drafting import matching
 from postgres_database.drafting.matching import Wishes
 from postgres_database.drafting.renames import Rename, one_by_one
 from postgres_database.errors import ExpectedError
-from postgres_database.schema.catalog import Catalog, Column, Name, Table, Type
+from postgres_database.schema.catalog import Catalog, Column, Table, Type
+from postgres_database.sql.names import Name
 
 
 def column(name: str, type_: str) -> Column:

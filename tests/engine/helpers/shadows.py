@@ -5,7 +5,8 @@ from itertools import product
 
 from conftest import ROOT, test_server
 
-from postgres_database.server.connection import Database, quoted
+from postgres_database.server.connection import Database
+from postgres_database.sql.names import quoted
 
 SOURCES = "\n".join(path.read_text() for path in (ROOT / "postgres_database").rglob("*.py"))
 # What SQLAlchemy, Alembic and psycopg2 call.

@@ -19,7 +19,8 @@ from postgres_database.running import runner
 from postgres_database.schema import dump, snapshot
 from postgres_database.schema.snapshot import Key
 from postgres_database.scratch import databases
-from postgres_database.server.connection import Database, quoted
+from postgres_database.server.connection import Database
+from postgres_database.sql.names import quoted
 from postgres_database.workflows import drift
 
 ROLES = ("snap_a", "snap_b", "snap_c")

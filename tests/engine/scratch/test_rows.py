@@ -7,7 +7,8 @@ import pytest
 from conftest import fresh, run_sql
 
 from postgres_database.scratch import contents, made_up_rows
-from postgres_database.server.connection import Database, quoted
+from postgres_database.server.connection import Database
+from postgres_database.sql.names import quoted
 
 
 @pytest.fixture

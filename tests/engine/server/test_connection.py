@@ -25,15 +25,12 @@ from sqlalchemy.exc import OperationalError
 
 from postgres_database import tasks
 from postgres_database.errors import ExpectedError
-from postgres_database.server.connection import (
-    Database,
-    cancelled_by_ctrl_c,
-    quoted,
-)
+from postgres_database.server.connection import Database, cancelled_by_ctrl_c
 from postgres_database.server.dsn import Dsn
 from postgres_database.server.environment import Environment
 from postgres_database.server.programs import BINARIES
 from postgres_database.server.transactions import limit_waits
+from postgres_database.sql.names import quoted
 
 BIN = Path(sys.executable).parent  # where `invoke` is
 COMMANDS = {name for name in dir(tasks) if isinstance(getattr(tasks, name), tasks.Command)}
