@@ -5,13 +5,14 @@ the text of a dump mean the same and differ in their text. A second restore chan
 so two things are the same if their restored copies are.
 """
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from dataclasses import replace
 from typing import Any
 
 from postgres_database.schema import comparison, snapshot
 from postgres_database.schema.catalog import Catalog, Column, Constraint, Table, Type
-from postgres_database.schema.comparison import Side
+from postgres_database.schema.comparison import Comparison, Side
+from postgres_database.schema.scope import Scope
 from postgres_database.schema.snapshot import Empty, Snapshot
 from postgres_database.server.connection import Database
 from postgres_database.sql.names import Name
@@ -32,6 +33,22 @@ EXPRESSIONS = (
 """The kinds of whole objects that hold expressions."""
 VERSIONED = "EXTENSION"
 """What a restored copy has in the server's own version, whatever the original had."""
+
+
+def compare(
+    scope: Scope, here: Database, goal: Database, owned: Collection[str], empty: Empty
+) -> Comparison:
+    """Compare a database with one that models made, whatever the spelling.
+
+    Args:
+        scope: Which schemas are included and what is excluded.
+        here: What the history made.
+        goal: What the models made.
+        owned: What once came from the models.
+        empty: Makes the databases for restored copies.
+    """
+    left, right = comparison.sides(here, goal)
+    return Comparison(scope, left, respell(right, left, (here, goal), empty), owned)
 
 
 def respell(right: Side, like: Side, databases: tuple[Database, Database], empty: Empty) -> Side:

@@ -12,9 +12,7 @@ from postgres_database.history import script_files, staged
 from postgres_database.history.project import Project
 from postgres_database.running import runner
 from postgres_database.running.listener import Listener
-from postgres_database.schema import comparison, disclosures, dump, masks, snapshot
-from postgres_database.schema.comparison import Comparison
-from postgres_database.schema.respelling import respell
+from postgres_database.schema import disclosures, dump, masks, respelling, snapshot
 from postgres_database.schema.snapshot import Key
 from postgres_database.scratch import databases, provided
 from postgres_database.scratch.databases import Scratch
@@ -171,13 +169,12 @@ class Adoption:
         try:
             models = self._project.models()
             from_models = provided.build(session, models, lambda: rebuilt).database
-            left, right = comparison.sides(rebuilt, from_models)
-            right = respell(right, left, (rebuilt, from_models), session.empty)
-            compared = Comparison(self._project.scope, left, right, ())
+            scope = self._project.scope
+            compared = respelling.compare(scope, rebuilt, from_models, (), session.empty)
             strangers.require_whole(self._project, models, compared)
         except ExpectedError as error:
             return None, (f"{error.what}: {' '.join(error.cause.split())}",)
-        if strangers.share_nothing(models, left.catalog.tables):
+        if strangers.share_nothing(models, compared.before.catalog.tables):
             other = f"the models {self._project.target_metadata} know none of the database's tables: they are others"
             return None, (other,)
         return tuple(each.key for each in compared.differences.objects), ()

@@ -7,9 +7,8 @@ from postgres_database.errors import ExpectedError
 from postgres_database.history.graph import History
 from postgres_database.history.project import Project
 from postgres_database.running import missing_scripts, runner
-from postgres_database.schema import comparison
-from postgres_database.schema.comparison import Comparison, Differences
-from postgres_database.schema.respelling import respell
+from postgres_database.schema import respelling
+from postgres_database.schema.comparison import Differences
 from postgres_database.scratch import databases, provided
 from postgres_database.scratch.databases import Scratch
 from postgres_database.server.connection import Database
@@ -84,11 +83,12 @@ def check(
         if len(scripts.heads) > 1:
             return CheckResult(scripts.heads, None, checked)
         at_head = session.at_head(project)
-        left, right = comparison.sides(at_head, from_models)
-        right = respell(right, left, (at_head, from_models), session.empty)
-        compared = Comparison(project.scope, left, right, scripts.objects)
+        compared = respelling.compare(
+            project.scope, at_head, from_models, scripts.objects, session.empty
+        )
         try:
             strangers.require_whole(project, models, compared)
+            strangers.require_known(project, models, compared)
         except ExpectedError as error:  # it says nothing of the target
             return CheckResult(scripts.heads, None, checked, str(error))
         differences = autogenerate.compare(compared, at_head, models)

@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, fields, replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -21,9 +22,8 @@ from postgres_database.history.project import Project
 from postgres_database.history.project_models import Models
 from postgres_database.running import runner
 from postgres_database.running.listener import SILENT, Listener
-from postgres_database.schema import catalog, comparison
+from postgres_database.schema import catalog, respelling
 from postgres_database.schema.comparison import Comparison
-from postgres_database.schema.respelling import respell
 from postgres_database.schema.snapshot import Difference, Key
 from postgres_database.scratch import contents, databases, made_up_rows, provided, triggers
 from postgres_database.scratch.databases import Scratch
@@ -154,9 +154,8 @@ def _next(
     before = project.history
     _head(before)
     at_head = session.at_head(project)
-    left, goal = comparison.sides(at_head, from_models)
-    right = respell(goal, left, (at_head, from_models), session.empty)
-    whole = Comparison(project.scope, left, right, before.objects)
+    compare = partial(respelling.compare, project.scope, at_head, from_models, empty=session.empty)
+    whole = compare(before.objects)
     strangers.require_whole(project, models, whole)
     if not whole.differences.objects and not wishes.flags:
         return RevisionResult(kept=whole.differences.kept)
@@ -164,9 +163,7 @@ def _next(
     compared = whole
     if renamed:
         left_over = {f"SCHEMA {each.old.schema}" for each in renamed}
-        left = comparison.side(at_head)
-        right = respell(goal, left, (at_head, from_models), session.empty)
-        compared = Comparison(project.scope, left, right, before.objects | left_over)
+        compared = compare(before.objects | left_over)
     strangers.require_dropped(compared, project, session, wishes)
     trial = session.clone(at_head)
     made_up_rows.remove(trial)  # they may stop the proof, but not the draft

@@ -167,6 +167,22 @@ def require_same(project: Project, database: Database) -> None:
         )
 
 
+def require_known(project: Project, models: Models, compared: Comparison) -> None:
+    """Raise ExpectedError if the models know none of the tables of a history that began with an adoption."""
+    tables = compared.before.catalog.tables
+    if _adopted(project) and project_models.tables(models) and share_nothing(models, tables):
+        raise ExpectedError(
+            f"the models {project.target_metadata} know none of the tables of the history: they are others",
+            cause=f"the history has {_some(tables)}",
+            hint="${EDITOR:-vi} alembic.ini   (target_metadata names the models; then: invoke check)",
+        )
+
+
+def _adopted(project: Project) -> list[str]:
+    """Return the revisions that an adoption wrote: their SQL is in a file beside them."""
+    return [each.id for each in project.history.revisions if each.path.with_suffix(".sql").exists()]
+
+
 def require_dropped(
     compared: Comparison, project: Project, session: Scratch, wishes: Wishes
 ) -> None:
@@ -181,9 +197,7 @@ def require_dropped(
         wishes: Whether that was said beforehand, and how to ask.
     """
     gone = compared.before.catalog.tables.keys() - compared.goal.catalog.tables.keys()
-    adopted = [
-        each.id for each in project.history.revisions if each.path.with_suffix(".sql").exists()
-    ]
+    adopted = _adopted(project)
     if not gone or not adopted or wishes.drop_adopted:
         return
     tables = sorted(gone & catalog.take(session.at(project, adopted)).tables.keys())

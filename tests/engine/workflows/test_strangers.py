@@ -34,6 +34,9 @@ def test_models_of_another_database_are_no_next_step(project: Project) -> None:
     result = adopted(project)
     assert result.unlike_models is None
     assert "they are others" in result.notes[-1]
+    found = check.check(*project.settings)
+    assert not found.clean
+    assert "they are others" in found.unfit
 
 
 @pytest.mark.parametrize("answer", ["no terminal", "no", "yes", "--drop-adopted"])
