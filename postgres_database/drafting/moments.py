@@ -2,7 +2,6 @@
 
 from collections.abc import Iterator, Sequence
 from collections.abc import Set as AbstractSet
-from contextlib import suppress
 from itertools import groupby
 
 import sqlalchemy as sa
@@ -42,13 +41,14 @@ def measure(
 def _effects(
     database: Database, connection: sa.Connection, op: MigrateOperation, models: Models
 ) -> Effects:
-    effects = Effects()
-    with suppress(Exception):  # what it needs may be missing on a copy
+    try:
         if isinstance(op, Outside):
             run_outside(database, op, models)
-        else:
-            with connection.begin(), measuring(connection) as effects:
-                run(connection, op, models)
+            return Effects()
+        with connection.begin(), measuring(connection) as effects:
+            run(connection, op, models)
+    except Exception as error:  # noqa: BLE001 - what it needs may be missing on a copy
+        return Effects(unknown=database.words(error).partition("\n")[0] or type(error).__name__)
     return effects
 
 

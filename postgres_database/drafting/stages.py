@@ -241,7 +241,7 @@ class _Fills:
         name, column = self._added(op)
         if name not in self._there or column is None or column.generated or column.identity:
             return None
-        if not (effects.rewritten if column.default else column.not_null):
+        if not (effects.rewritten or effects.unknown if column.default else column.not_null):
             return None
         empty = replace(column, not_null=False, default="", serial=False, sequence="")
         add: MigrateOperation = RunSql(alter.add_column(name, empty))

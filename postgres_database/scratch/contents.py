@@ -2,7 +2,7 @@
 
 from collections.abc import Iterator, Mapping
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import psycopg2
 
@@ -21,6 +21,8 @@ class Contents:
 
     tables: Mapping[Name, tuple[int, Mapping[str, tuple[str, int, str | None]]]]
     """How many rows there are; of each column its type, how many values, and a digest of them."""
+    unread: Mapping[Name, str] = field(default_factory=dict)
+    """Tables that cannot be read, and why."""
 
     def lost(self, after: "Contents") -> tuple[str, ...]:
         """Name rows and values that are gone or changed, a line for each table or column.
@@ -30,7 +32,11 @@ class Contents:
                 renamed, and is not named here; a value of a column that has another type now may
                 look different, but must be there.
         """
-        lines = []
+        unread = self.tables.keys() & after.unread.keys()
+        lines = [
+            f"what table {name.schema}.{name.name} holds: {after.unread[name]}"
+            for name in sorted(unread)
+        ]
         for (schema, table), (rows, columns) in self.tables.items():
             rows_now, columns_now = after.tables.get(Name(schema, table), (rows, {}))
             if rows_now < rows:
@@ -48,8 +54,9 @@ class Contents:
 
 
 def take(database: Database) -> Contents:
-    """Look at all rows of a database; a table that cannot be read is left out."""
-    found = {}
+    """Look at all rows of a database."""
+    found: dict[Name, tuple[int, Mapping[str, tuple[str, int, str | None]]]] = {}
+    unread: dict[Name, str] = {}
     with database.connect(usual_path=True) as connection, connection.begin():
         session = Session(connection)
         for name, table in session.tables.items():
@@ -59,16 +66,19 @@ def take(database: Database) -> Contents:
             # A sum does not depend on the order, and the collation "C" tells all texts apart.
             sums = ", ".join(f'sum(hashtextextended({text} COLLATE "C", 0))' for text in texts)
             query = f"SELECT count(*), ARRAY[{counts}]::bigint[], ARRAY[{sums}]::text[] FROM {table.rows}"  # noqa: S608
-            with suppress(psycopg2.Error):
+            try:
                 ((rows, filled, digests),) = session.run(query)
-                found[name] = (
-                    rows,
-                    {
-                        column.name: (" ".join([column.type, *column.attributes]), *facts)
-                        for column, *facts in zip(columns, filled, digests, strict=True)
-                    },
-                )
-    return Contents(found)
+            except psycopg2.Error as error:
+                unread[name] = database.words(error).partition("\n")[0]
+                continue
+            found[name] = (
+                rows,
+                {
+                    column.name: (" ".join([column.type, *column.attributes]), *facts)
+                    for column, *facts in zip(columns, filled, digests, strict=True)
+                },
+            )
+    return Contents(found, unread)
 
 
 def not_given(

@@ -37,13 +37,15 @@ class Effects:
     """Schema and name of what was read from end to end while others could not write."""
     rewritten: set[tuple[str, str]] = field(default_factory=set)
     """The same of what was written anew."""
+    unknown: str = ""
+    """Why it could not be measured, if it could not; it then counts as what others wait for."""
 
     def of(self, tables: AbstractSet[tuple[str, str]]) -> "Effects":
         """Return what happened to some tables."""
-        return Effects(self.scanned & tables, self.rewritten & tables)
+        return Effects(self.scanned & tables, self.rewritten & tables, self.unknown)
 
     def lines(self) -> list[str]:
-        """Say in a line for each table what others wait for."""
+        """Say in a line for each table what others wait for, and whether that is not known."""
         scanned = self.scanned - self.rewritten
         return [
             *(
@@ -54,12 +56,13 @@ class Effects:
                 f"{name} is read from end to end while nobody can write it"
                 for name in names(scanned)
             ),
+            *([f"what others wait for is not known: {self.unknown}"] if self.unknown else []),
         ]
 
     @property
-    def blocking(self) -> set[tuple[str, str]]:
-        """The tables on which others wait for as long as there are rows."""
-        return self.scanned | self.rewritten
+    def blocking(self) -> bool:
+        """Whether others may wait for as long as there are rows."""
+        return bool(self.scanned or self.rewritten or self.unknown)
 
 
 def tables(connection: sa.Connection) -> set[tuple[str, str]]:

@@ -9,9 +9,12 @@ import conftest
 import faults
 import psycopg2.extensions
 import pytest
+import sqlalchemy as sa
 from conftest import Project, run_sql
 from ordinary_changes import BASE, CHANGES, ROWS
 
+from postgres_database.drafting import moments
+from postgres_database.history.operations import RunSql
 from postgres_database.workflows import revision
 
 INTRANS = psycopg2.extensions.TRANSACTION_STATUS_INTRANS
@@ -97,6 +100,14 @@ def test_type_that_rewrites_is_announced(project: Project) -> None:
     script = "".join(path.read_text() for path in project.versions.glob("*after*.py"))
     assert "add a second column" in script
     assert ["users", "rewritten"] in [found[:2] for found in measured(project)]
+
+
+def test_what_cannot_be_measured_counts_as_waiting(project: Project) -> None:
+    """A statement that fails where it is measured may keep others waiting, and that is said."""
+    failing = [RunSql("SELECT 1 / 0")]
+    ((_, effects),) = moments.measure(project.database, failing, sa.MetaData(), set())
+    assert effects.blocking
+    assert effects.lines() == ["what others wait for is not known: division by zero"]
 
 
 def test_online_can_be_turned_off(project: Project) -> None:

@@ -646,6 +646,14 @@ LOST: dict[str, tuple[str, list[str]]] = {
         "DROP TABLE t; CREATE TABLE t (id int)",
         ["3 of 3 rows of table public.t"],
     ),
+    "not to be read any more": (
+        """
+        CREATE FOREIGN DATA WRAPPER w;
+        CREATE SERVER w FOREIGN DATA WRAPPER w;
+        CREATE FOREIGN TABLE part_2 PARTITION OF part FOR VALUES IN (9) SERVER w
+        """,
+        ['what table public.part holds: foreign-data wrapper "w" has no handler'],
+    ),
     "table moved": ("CREATE SCHEMA s; ALTER TABLE t SET SCHEMA s", []),
     "partition": ("DROP TABLE part_1", ["2 of 2 rows of table public.part"]),
     "type": (
