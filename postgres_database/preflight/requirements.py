@@ -6,9 +6,10 @@ or wrote, because their rows will be others by then.
 
 import re
 from collections import defaultdict
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from operator import itemgetter
+from typing import ClassVar
 
 from postgres_database.sql import rules
 from postgres_database.sql.grammar import (
@@ -103,7 +104,7 @@ class Reading:
     def _statement(self, sql: str) -> None:
         for pattern, kind in STATEMENTS:
             if found := pattern.match(sql):
-                getattr(self, f"_{kind}")(found)
+                self._statements[kind](self, found)
                 return
         self.blind |= HARMLESS.match(sql) is None
 
@@ -242,7 +243,7 @@ class Reading:
         name = found["name"]
         for pattern, kind in DOMAIN_ACTIONS:
             if act := pattern.match(found["action"]):
-                for rule in getattr(self, f"_{kind}")(name, act):
+                for rule in self._actions[kind](self, name, act):
                     if not (self.blind or names([name, *texts(rule)], self.defined)):
                         self.requirements.append(self._demand(name, rule, domain=True))
                 return
@@ -256,7 +257,7 @@ class Reading:
             if (act := pattern.match(action.strip()))
         ]
         for _, kind, act in sorted(acts, key=itemgetter(0)):
-            for rule in getattr(self, f"_{kind}")(found["name"], act):
+            for rule in self._actions[kind](self, found["name"], act):
                 self._ask(found["name"], rule, only=bool(found["only"]))
             if column := act.groupdict().get("column"):
                 self._change(found["name"], column)
@@ -316,6 +317,17 @@ class Reading:
 
     def _nothing(self, _table: str, _act: re.Match[str]) -> list[Rule]:
         return []
+
+    _statements: ClassVar[Mapping[str, Callable[["Reading", re.Match[str]], None]]] = {
+        "move": _move, "table": _table, "domain": _domain, "index": _index, "make": _make, "drop": _drop,
+        "drop_schema": _drop_schema, "move_schema": _move_schema, "lead_elsewhere": _lead_elsewhere,
+        "truncate": _truncate, "indirect": _indirect, "define": _define, "query": _query,
+    }  # fmt: skip
+    _actions: ClassVar[Mapping[str, Callable[["Reading", str, re.Match[str]], Sequence[Rule | Stored]]]] = {
+        "drop_constraint": _drop_constraint, "drop_column": _drop_column, "cast": _cast, "add_column": _add_column,
+        "nothing": _nothing, "not_null": _not_null, "add_constraint": _add_constraint, "validate": _validate,
+        "rename": _rename, "separate": _separate, "no_null": _no_null,
+    }  # fmt: skip
 
 
 def _same(one: Key, other: Key) -> bool:
