@@ -45,7 +45,7 @@ class Command(Task[Any]):
         try:
             library_versions.check()
             here = Path.cwd()
-            home = root.find(here) or here if self.name == "init" else root.require(here)
+            home = root.find(here) or here if self.name == "init" else root.require_root(here)
             library_versions.check_engine(home / "alembic.ini")
             if not os.environ.get("DEBUG"):  # an env.py may let Alembic log what our commands say
                 logging.disable(logging.INFO)
@@ -371,7 +371,7 @@ def current(c: Context, env: str = "") -> None:
     target = terminal.open_target(environment, project.versions)
     with runner.open_runner(project, target) as run:
         ids = run.current()
-    missing_scripts.require(scripts, target, ids)
+    missing_scripts.require_scripts(scripts, target, ids)
     show.current([scripts[revision_id] for revision_id in ids], scripts.heads)
 
 
@@ -545,6 +545,6 @@ def main() -> None:
 
 def _require_understood(commands: Collection) -> None:
     try:
-        command_line.require(sys.argv[1:], commands, root.find(Path.cwd()) or Path.cwd())
+        command_line.require_understood(sys.argv[1:], commands, root.find(Path.cwd()) or Path.cwd())
     except ExpectedError as error:
         raise Exit(as_typed(str(error)), code=FAILED) from error

@@ -43,7 +43,7 @@ class Schema:
         Raises:
             ExpectedError: It belongs to none, or the settings are not usable.
         """
-        home = root.require(Path.cwd())
+        home = root.require_root(Path.cwd())
         settings = environment.load(root=home)
         return cls(projects.load(home, settings.models), settings)
 

@@ -18,7 +18,7 @@ REVISION = re.compile(r"[+-]\d+|head|heads|base|[0-9a-f]{6,}")
 NOTHING = "nothing was run"
 
 
-def require(typed: Sequence[str], commands: Collection, root: Path) -> None:
+def require_understood(typed: Sequence[str], commands: Collection, root: Path) -> None:
     """Raise ExpectedError, before anything runs, if Invoke would not understand what was typed.
 
     It also refuses what Invoke takes in another sense: a command behind another one that is the
@@ -43,7 +43,7 @@ def require(typed: Sequence[str], commands: Collection, root: Path) -> None:
     takes_env = any("env" in context.args for context in parsed[1:])
     if takes_env and core.remainder and not core[0].args["complete"].value:
         words = [each for each in typed if each != "--"]
-        require(words, commands, root)
+        require_understood(words, commands, root)
         raise ExpectedError(
             f"words behind -- are read by no command; {NOTHING}",
             hint=f"invoke {' '.join(shlex.quote(_shown(each)) for each in words)}",

@@ -118,7 +118,7 @@ class Project:
         """
         with script_errors.told(self.folders), redirect_stdout(sys.stderr):  # stdout is for results
             read = list(self.scripts.walk_revisions())[::-1]
-            script_errors.refuse_unread(self.folders, read)
+            script_errors.require_all_read(self.folders, read)
             revisions = tuple(map(self._revision, read))
             # Alembic calls that a head, too, which another branch depends on; a database is never stamped with both.
             return History(revisions, tuple(sorted(tips(revisions))))

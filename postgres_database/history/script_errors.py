@@ -111,7 +111,7 @@ def _unfit(name: str, by: str, folders: Folders, mended: str) -> ExpectedError:
     )
 
 
-def refuse_unread(folders: Folders, scripts: Iterable[Script]) -> None:
+def require_all_read(folders: Folders, scripts: Iterable[Script]) -> None:
     """Raise ExpectedError if a script in a subfolder, which Alembic does not read, belongs to the history.
 
     Args:

@@ -40,7 +40,7 @@ class _Position:
 def _fill(on: Operations, operation: FillColumns) -> None:
     context = on.get_context()
     if empty := [column for column, value in operation.values.items() if value is None]:
-        _refuse_unfilled(on, operation, ", ".join(empty))
+        _require_values(on, operation, ", ".join(empty))
         return
     values = {column: value for column, value in operation.values.items() if value is not None}
     work = Backfill(
@@ -64,7 +64,7 @@ def _fill(on: Operations, operation: FillColumns) -> None:
             journal.write()
 
 
-def _refuse_unfilled(on: Operations, operation: FillColumns, columns: str) -> None:
+def _require_values(on: Operations, operation: FillColumns, columns: str) -> None:
     """Raise ExpectedError, but for a scratch database without rows: the schema can be proved without an answer."""
     context = on.get_context()
     if not context.as_sql and context.config and context.config.attributes.get("scratch"):

@@ -70,7 +70,7 @@ def _step(implementation: Any, on: Any, operation: MigrateOperation) -> Any:
     run = partial(implementation, on, operation)
     models = context.opts.get("target_metadata")
     if isinstance(operation, SQL):
-        guard.refuse(text(operation, models))
+        guard.require_no_control(text(operation, models))
     if isinstance(on, BatchOperations) or (context.as_sql and not ONLINE.get()):
         return run()
     if context.as_sql:

@@ -75,7 +75,7 @@ def violations(database: Database, steps: Iterable[Printed], listener: Listener)
         return [*dict.fromkeys(found)]
 
 
-def refuse(database: Database, found: Sequence[Violation]) -> None:
+def require_no_violations(database: Database, found: Sequence[Violation]) -> None:
     """Raise ExpectedError if there are violations, with all of them."""
     if not found:
         return

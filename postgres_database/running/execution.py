@@ -127,11 +127,11 @@ class Running:
         """Look at what a script has left, in its transaction, before that is committed with the stamp."""
         revision = next(each for each in self._plan if each.id == step.up_revision_id)
         try:
-            lock.require(self._connection)
+            lock.require_held(self._connection)
         except ExpectedError as error:
             raise script_errors.located(error, self._project.folders, revision.path) from None
         before = self._unfinished
-        unfinished.refuse(
+        unfinished.require_finished(
             self._database,
             self._connection,
             revision,

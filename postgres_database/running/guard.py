@@ -34,7 +34,7 @@ ISOLATES = re.compile(r"\bISOLATION\b|\bSET\s+TRANSACTION\b|\btransaction_\w+", 
 COMMIT, ROLLBACK = "commit() of its connection", "rollback() of its connection"
 
 
-def refuse(sql: str) -> None:
+def require_no_control(sql: str) -> None:
     """Raise ExpectedError, before it runs, if some SQL of a script begins or ends a transaction."""
     if not MAYBE.search(sql):  # most often; then it need not be taken apart
         return
@@ -116,7 +116,7 @@ class Guard:
 
     def _executes(self, _connection: sa.Connection, _cursor: object, sql: str, *_: object) -> None:
         if self._running:
-            refuse(sql)
+            require_no_control(sql)
 
     def _begins(self, _connection: sa.Connection) -> None:
         if not self._running:

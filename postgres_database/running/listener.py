@@ -46,7 +46,7 @@ class Listener:
     def note(self, text: str) -> None:
         """Hear what could not be looked at beforehand, and why."""
 
-    def require(self, question: str, details: Sequence[object] = ()) -> None:
+    def require_yes(self, question: str, details: Sequence[object] = ()) -> None:
         """Raise ExpectedError unless the question is confirmed.
 
         Args:

@@ -90,7 +90,7 @@ def one_command_at_a_time(
     Raises:
         ExpectedError: Another command still works, or a pooler stands between that cannot keep a lock.
     """
-    pooler.refuse(database, connection)
+    pooler.require_session(database, connection)
     for statement in WATCHFUL:
         with suppress(DBAPIError), connection.begin():
             connection.exec_driver_sql(statement)
@@ -110,7 +110,7 @@ def one_command_at_a_time(
                     connection.execute(UNLOCK, key)
 
 
-def require(connection: sa.Connection) -> None:
+def require_held(connection: sa.Connection) -> None:
     """Raise ExpectedError if what ran on a connection has given back the lock that it had.
 
     Args:

@@ -9,7 +9,7 @@ from postgres_database.running import journal
 from postgres_database.server.connection import Database
 
 
-def require(scripts: History, database: Database, current: Collection[str]) -> None:
+def require_scripts(scripts: History, database: Database, current: Collection[str]) -> None:
     """Raise ExpectedError if a database is at what is not among the scripts, or at a revision and one before it."""
     unknown = sorted(each for each in current if each not in scripts)
     if unknown:

@@ -47,7 +47,7 @@ def find(connection: sa.Connection) -> set[Thing]:
         return find(connection)
 
 
-def refuse(
+def require_finished(
     database: Database,
     connection: sa.Connection,
     revision: object,

@@ -21,7 +21,7 @@ LOOK = "SELECT pg_backend_pid()"
 OPEN = "BEGIN; SELECT pg_backend_pid()"
 
 
-def refuse(database: Database, connection: sa.Connection) -> None:
+def require_session(database: Database, connection: sa.Connection) -> None:
     """Raise ExpectedError if a session of ours is not one session of the server.
 
     What libpq knows of the other end comes from whoever answered first (PostgreSQL manual, "Message Flow",

@@ -12,7 +12,7 @@ def find(start: Path) -> Path | None:
     )
 
 
-def require(start: Path) -> Path:
+def require_root(start: Path) -> Path:
     """Return the root of the project that a folder belongs to.
 
     Raises:

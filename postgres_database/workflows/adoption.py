@@ -85,7 +85,7 @@ class Adoption:
         if secrets := disclosures.found(dumped):
             lines = [f"look at   {line}" for line in secrets]
             where = "migration/, for everyone who reads the repository"
-            listener.require(f"write what may be a secret into {where}", lines)
+            listener.require_yes(f"write what may be a secret into {where}", lines)
         with databases.session(self._staged, self._environment) as session:
             roles, tablespaces = drift.provide(self._reader, session)
             bootstrap = _server(self._reader)[2]  # no catalog tells where this role is named
@@ -100,7 +100,7 @@ class Adoption:
         revision = scripts[scripts.head]
         if self._environment.protected:
             what = f"{revision}  (runs nothing; writes the table {self._database.versions.name})"
-            listener.require(f"stamp {self._database.dsn}", [what])
+            listener.require_yes(f"stamp {self._database.dsn}", [what])
         if dump.dump(self._reader, self._project.scope) != dumped:
             raise ExpectedError(
                 f"the schema of {self._database.dsn} changed while it was adopted; nothing was written",

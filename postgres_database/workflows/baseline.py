@@ -95,7 +95,7 @@ def baseline(  # noqa: PLR0913
     ):
         _require_place(run, database)
         revisions, scripts = run.current(), project.history
-        _refuse_strangers(database, revisions, scripts)
+        _require_known(database, revisions, scripts)
         if with_models:
             strangers.require_same(project, database)
         if scripts.revisions:
@@ -130,8 +130,8 @@ def _require_place(run: Runner, database: Database) -> None:
     )
 
 
-def _refuse_strangers(database: Database, stamped: tuple[str, ...], scripts: History) -> None:
-    """Refuse a database of another history; name the commands that were probably meant."""
+def _require_known(database: Database, stamped: tuple[str, ...], scripts: History) -> None:
+    """Raise ExpectedError for a database of another history; name the commands that were probably meant."""
     if unknown := [revision for revision in stamped if revision not in scripts]:
         env = database.env_option
         purge = f"invoke stamp{env} --purge --target base"
@@ -202,9 +202,9 @@ def _find(  # noqa: PLR0913, PLR0917
         hint = (
             f"  say no and invoke stamp{environment.env_option} --target …, if it was not done yet"
         )
-        listener.require(f"stamp {database.dsn} as {where}", [*lines, hint])
+        listener.require_yes(f"stamp {database.dsn} as {where}", [*lines, hint])
     elif environment.protected or stamped:
-        listener.require(f"stamp {database.dsn} as {where}", newest)
+        listener.require_yes(f"stamp {database.dsn} as {where}", newest)
     with runner.open_runner(project, database) as run:
         run.stamp(place.state or ("base",), purge=bool(stamped))
     return found

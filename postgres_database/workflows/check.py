@@ -104,7 +104,7 @@ def _target(
 ) -> TargetCheck:
     with runner.open_runner(project, target.read_only()) as run:
         current = run.current()
-    missing_scripts.require(scripts, target, current)
+    missing_scripts.require_scripts(scripts, target, current)
     at = session.at(project, current)
     return TargetCheck(
         environment.label,

@@ -45,13 +45,13 @@ def stamp(  # noqa: PLR0913
     goal = scripts.resolve(target)
     with runner.open_runner(project, database) as run, run.alone(listener, wait):
         before = () if purge else run.current()
-        missing_scripts.require(scripts, database, before)
+        missing_scripts.require_scripts(scripts, database, before)
         run.require_writable()
         state = _after(scripts, goal, before)
         doubts = _doubts(project, environment, database, state)
         if doubts or environment.protected:
             name = str(scripts[goal]) if goal in scripts else goal
-            listener.require(f"stamp {database.dsn} as {goal}", [name, *doubts])
+            listener.require_yes(f"stamp {database.dsn} as {goal}", [name, *doubts])
         run.stamp([goal], purge=purge)
     return goal
 

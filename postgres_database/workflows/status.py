@@ -13,7 +13,7 @@ from postgres_database.history import project
 from postgres_database.history.graph import History
 from postgres_database.history.project import Project
 from postgres_database.running import runner
-from postgres_database.running.missing_scripts import require
+from postgres_database.running.missing_scripts import require_scripts
 from postgres_database.scratch import databases
 from postgres_database.server import embedded
 from postgres_database.server import environment as environments_of
@@ -83,7 +83,7 @@ def _look(environment: Environment, scripts: History) -> EnvironmentStatus:
         label, target, version, size, current, env_option=environment.env_option
     )
     try:
-        require(scripts, database, current)
+        require_scripts(scripts, database, current)
     except ExpectedError as error:
         fault = "; ".join([error.what, *error.cause.splitlines()])
         return replace(known, fault=fault)

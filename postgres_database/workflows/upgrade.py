@@ -86,7 +86,7 @@ def perform(
         nullcontext() if move.dry_run else run.alone(listener, move.wait),
     ):
         before = run.current()
-        missing_scripts.require(scripts, database, before)
+        missing_scripts.require_scripts(scripts, database, before)
         if move.verb == "upgrade":
             plan = scripts.pending(before, move.target)
         else:
@@ -97,7 +97,7 @@ def perform(
             at_head = before == scripts.heads
             seen = look.violations(), look.dropped()
             return UpgradeResult(before, plan, before, at_head, steps, *seen)
-        look.refuse(run)
+        look.require_runnable(run)
         if move.verb == "upgrade":
             _confirm_upgrade(run, environment, look, listener)
             if environment.target is None:
@@ -105,7 +105,7 @@ def perform(
                     cluster.provide(own, *graph.cluster_names(plan))
         else:
             question = f"undo on {database.dsn}, with the data that these revisions added"
-            listener.require(question, [*look.lines(look.dropped()), *_half_done(database)])
+            listener.require_yes(question, [*look.lines(look.dropped()), *_half_done(database)])
         _retry_while_locked(
             _ready(run, environment, listener), environment, move.verb, plan, listener
         )
@@ -122,7 +122,7 @@ def _confirm_upgrade(
     tables = any(each.table for each in lost)
     if environment.protected or tables:
         more = ", which drops tables with their rows" if tables else ""
-        listener.require(f"upgrade {run.database.dsn}{more}", look.lines(lost))
+        listener.require_yes(f"upgrade {run.database.dsn}{more}", look.lines(lost))
 
 
 def offline(
@@ -145,7 +145,7 @@ def offline(
     else:
         with runner.open_runner(project, open_target()) as run:
             before = run.current()
-            missing_scripts.require(scripts, run.database, before)
+            missing_scripts.require_scripts(scripts, run.database, before)
     if len(before) > 1:
         raise ExpectedError(
             f"the database is at {len(before)} revisions: {', '.join(before)}",
@@ -216,13 +216,13 @@ class _Look:
         """Return what is shown to whoever confirms."""
         return [*(line for step in self.steps for line in step.lines()), *map(str, lost)]
 
-    def refuse(self, run: Runner) -> None:
+    def require_runnable(self, run: Runner) -> None:
         """Raise ExpectedError, before anything is changed, if a script is certain to fail."""
         for step in self.steps:
             if step.refusal:
                 raise step.refusal
         run.require_writable()
-        row_checks.refuse(self.database, self.violations())
+        row_checks.require_no_violations(self.database, self.violations())
 
 
 def _half_done(database: Database) -> list[str]:

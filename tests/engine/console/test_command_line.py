@@ -50,7 +50,7 @@ def test_what_invoke_does_not_understand_names_what_was_meant(
     for name in ("production", "test"):
         (tmp_path / f".env.{name}").touch()
     with pytest.raises(ExpectedError) as caught:
-        command_line.require(shlex.split(typed), Collection.from_module(tasks), tmp_path)
+        command_line.require_understood(shlex.split(typed), Collection.from_module(tasks), tmp_path)
     assert caught.value.what.endswith("; nothing was run")
     assert caught.value.hint.startswith(right)
 
@@ -63,14 +63,14 @@ def test_what_invoke_does_not_understand_names_what_was_meant(
 def test_what_invoke_understands_is_left_to_it(tmp_path: Path, typed: str) -> None:
     """Several commands, help and the completion of a shell are no misspelling."""
     (tmp_path / ".env.test").touch()
-    command_line.require(typed.split(), Collection.from_module(tasks), tmp_path)
+    command_line.require_understood(typed.split(), Collection.from_module(tasks), tmp_path)
 
 
 def test_an_address_is_not_shown(tmp_path: Path) -> None:
     """A DSN in the wrong place does not get into a log."""
     typed = ["upgrade", "POSTGRES_DSN=postgresql://app:hush@db/shop"]
     with pytest.raises(ExpectedError) as caught:
-        command_line.require(typed, Collection.from_module(tasks), tmp_path)
+        command_line.require_understood(typed, Collection.from_module(tasks), tmp_path)
     assert "hush" not in str(caught.value)
 
 

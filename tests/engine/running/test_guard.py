@@ -54,7 +54,7 @@ def rows(project: Project) -> list[tuple[object, ...]]:
 def test_control_is_seen(sql: str) -> None:
     """SQL that begins or ends a transaction is refused, wherever it stands in a text."""
     with pytest.raises(ExpectedError, match="must not run"):
-        guard.refuse(sql)
+        guard.require_no_control(sql)
 
 
 @pytest.mark.parametrize(
@@ -73,7 +73,7 @@ def test_control_is_seen(sql: str) -> None:
 )
 def test_what_only_looks_like_it(sql: str) -> None:
     """What holds such words without ending a transaction runs."""
-    guard.refuse(sql)
+    guard.require_no_control(sql)
 
 
 REFUSED = (

@@ -208,7 +208,7 @@ def test_pool_that_is_in_use_gives_no_verdict(
         bouncer(three.database, folder, pool_mode="session", default_pool_size=1) as pooled,
         pooled.connect(usual_path=True) as connection,
     ):
-        pooler.refuse(pooled, connection)
+        pooler.require_session(pooled, connection)
 
 
 @needs_bouncer
