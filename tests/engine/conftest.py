@@ -237,8 +237,8 @@ class Project:
     def models(self, text: str) -> None:
         """Make these the models: the body of a module in which `metadata` is an empty MetaData."""
         module = f"models_{secrets.token_hex(6)}"
-        head = "import sqlalchemy as sa\nfrom postgres_database.models.base import Base\n"
-        head += "metadata = sa.MetaData(naming_convention=Base.metadata.naming_convention)\n"
+        head = "import sqlalchemy as sa\nfrom postgres_database.naming import NAMING_CONVENTION\n"
+        head += "metadata = sa.MetaData(naming_convention=NAMING_CONVENTION)\n"
         (self.root / f"{module}.py").write_text(head + textwrap.dedent(text))
         self.settings = changed(self.settings, target_metadata=f"{module}:metadata")
 
@@ -335,9 +335,22 @@ class Checkout:
 
 
 @pytest.fixture
-def checkout(tmp_path: Path, server: Database) -> Checkout:
-    """A copy of this repository."""
+def clone(tmp_path: Path, server: Database) -> Checkout:
+    """A copy of this repository, with the models and the history that it has."""
     return Checkout(tmp_path / "checkout", server)
+
+
+@pytest.fixture
+def checkout(clone: Checkout) -> Checkout:
+    """A copy of this repository with models and a history that tests know: those of `helpers/example`."""
+    example = ROOT / "tests" / "engine" / "helpers" / "example"
+    for name, place in {
+        "models": "postgres_database/models",
+        "versions": "migration/versions",
+    }.items():
+        shutil.rmtree(clone.root / place)
+        shutil.copytree(example / name, clone.root / place)
+    return clone
 
 
 @pytest.fixture

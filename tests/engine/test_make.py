@@ -41,14 +41,14 @@ def test_make_has_every_command() -> None:
 def test_message_arrives_intact(checkout: Checkout, message: str, where: str) -> None:
     """MSG arrives in the script as it was typed, through make, sh and invoke."""
     ready_venv(checkout)
+    versions = checkout.root / "migration" / "versions"
+    before = {*versions.glob("*.py")}
     if where == "environment":
         done = checkout.run("make", "revision", "ARGS=--empty", MSG=message)
     else:
         done = checkout.run("make", "revision", f"MSG={message}", "ARGS=--empty")
     assert done.returncode == 0, done.stderr
-    shipped = {path.name for path in (ROOT / "migration" / "versions").glob("*.py")}
-    versions = (checkout.root / "migration" / "versions").glob("*.py")
-    (script,) = [path for path in versions if path.name not in shipped]
+    (script,) = {*versions.glob("*.py")} - before
     docstring = ast.get_docstring(ast.parse(script.read_text()), clean=False)
     assert str(docstring).startswith(f"{message}\n\nRevision: ")
 
