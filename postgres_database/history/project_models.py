@@ -32,31 +32,20 @@ def load(root: Path, target_metadata: str) -> Models:
     Raises:
         ExpectedError: They cannot be imported, are no MetaData, or two of them have the same table.
     """
-    module_name, _, attribute = target_metadata.partition(":")
     hint = (
-        f"python -c 'import {module_name}'   (TARGET_METADATA, in alembic.ini or an env file,"
+        f"python -c 'import {target_metadata.partition(':')[0]}'   (TARGET_METADATA, in alembic.ini or an env file,"
         " names package.module:name)"
     )
     what = f"the models {target_metadata} cannot be loaded"
     try:
-        with redirect_stdout(sys.stderr):  # stdout is for results
-            found: Any = importlib.import_module(module_name)
-        for name in attribute.split("."):
-            found = getattr(found, name)
+        found = _imported(target_metadata)
     except (Exception, SystemExit) as error:
-        if isinstance(error, SyntaxError) and error.filename:
-            left = script_errors.conflict(error)
-            cause = (
-                "git could not merge it and left its conflict markers there"
-                if left
-                else str(error.msg)
-            )
-            raise ExpectedError(
-                what,
-                cause=f"{os.path.relpath(error.filename, root)}, line {left or error.lineno}: {cause}",
-                hint="git status   (then keep one version of each part)" if left else hint,
-            ) from error
-        raise ExpectedError(what, cause=f"{type(error).__name__}: {error}", hint=hint) from error
+        left = script_errors.conflict(error)
+        raise ExpectedError(
+            what,
+            cause=_why(error, left, root),
+            hint="git status   (then keep one version of each part)" if left else hint,
+        ) from error
     given: list[object] = [*found] if isinstance(found, (list, tuple)) else [found]
     models = tuple(dict.fromkeys(each for one in given if (each := _metadata(one)) is not None))
     if not given or None in map(_metadata, given):
@@ -69,6 +58,23 @@ def load(root: Path, target_metadata: str) -> Models:
         cause = f"more than one MetaData of the list has the table {', '.join(twice)}"
         raise ExpectedError(what, cause=cause, hint=hint)
     return models if isinstance(found, (list, tuple)) else models[0]
+
+
+def _imported(target_metadata: str) -> Any:
+    module_name, _, attribute = target_metadata.partition(":")
+    with redirect_stdout(sys.stderr):  # stdout is for results
+        found: Any = importlib.import_module(module_name)
+    for name in attribute.split("."):
+        found = getattr(found, name)
+    return found
+
+
+def _why(error: BaseException, left: int, root: Path) -> str:
+    """Say why models cannot be imported; `left` is the line where git left a conflict, or 0."""
+    if not isinstance(error, SyntaxError) or not error.filename:
+        return f"{type(error).__name__}: {error}"
+    words = "git could not merge it and left its conflict markers there" if left else error.msg
+    return f"{os.path.relpath(error.filename, root)}, line {left or error.lineno}: {words}"
 
 
 def _metadata(given: object) -> sa.MetaData | None:

@@ -1,9 +1,10 @@
 """Models against history: which objects differ, and which of them are the models' business."""
 
 import re
-from collections.abc import Collection, Iterable
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
+from typing import TypeVar
 
 from postgres_database.schema import catalog, snapshot
 from postgres_database.schema.catalog import Catalog, Table
@@ -41,6 +42,7 @@ OTHERS = frozenset((
     "mikro_orm_migrations", "atlas_schema_revisions", "spatial_ref_sys",
 ))  # fmt: skip
 """Tables in which other tools keep what they did."""
+Thing = TypeVar("Thing")
 
 
 @dataclass(frozen=True)
@@ -116,8 +118,25 @@ class Comparison:
 
     def seen(self, whole: Side) -> Side:
         """Return what is in sight of a database that is one of the two, or on the way."""
-        tables = {name: table for name, table in whole.catalog.tables.items() if self._sees(name)}
-        hidden = [table for name, table in whole.catalog.tables.items() if name not in tables]
+        parts = whole.catalog
+        hidden = [table for name, table in parts.tables.items() if not self._sees(name)]
+        return Side(
+            Snapshot(self._objects_seen(whole.snapshot.objects, hidden)),
+            Catalog(
+                tuple(name for name in parts.schemas if self._scope.includes(name)),
+                self._seen(parts.tables),
+                self._seen(parts.types),
+                self._seen(parts.sequences),
+            ),
+        )
+
+    def _seen(self, things: Mapping[Name, Thing]) -> dict[Name, Thing]:
+        return {name: thing for name, thing in things.items() if self._sees(name)}
+
+    def _objects_seen(
+        self, objects: Mapping[Key, tuple[str, ...]], hidden: Sequence[Table]
+    ) -> dict[Key, tuple[str, ...]]:
+        """Leave out what belongs to hidden tables, or attaches them or their indexes."""
         owners = {table.name for table in hidden}
         sequences = {
             Name.read(column.sequence)
@@ -125,30 +144,20 @@ class Comparison:
             for column in table.columns.values()
             if column.sequence
         }
-        objects = {
+        seen = {
             key: texts
-            for key, texts in whole.snapshot.objects.items()
+            for key, texts in objects.items()
             if owner(texts[0]) not in owners
             and Name(key.schema, key.name) not in sequences
             and self._sees_object(key)
         }
-        gone = whole.snapshot.objects.keys() - objects.keys()
+        gone = objects.keys() - seen.keys()
         attached = {table.name.name for table in hidden} | _indexes(hidden, gone)
-        return Side(
-            Snapshot(
-                {
-                    key: texts
-                    for key, texts in objects.items()
-                    if key.kind not in ATTACHED or key.name not in attached
-                }
-            ),
-            Catalog(
-                tuple(name for name in whole.catalog.schemas if self._scope.includes(name)),
-                tables,
-                {name: type_ for name, type_ in whole.catalog.types.items() if self._sees(name)},
-                {name: text for name, text in whole.catalog.sequences.items() if self._sees(name)},
-            ),
-        )
+        return {
+            key: texts
+            for key, texts in seen.items()
+            if key.kind not in ATTACHED or key.name not in attached
+        }
 
     def unlike(self, side: Side, goal: Side) -> tuple[Difference, ...]:
         """Return in what a side differs from a goal of this comparison.

@@ -34,6 +34,9 @@ Row = dict[str, Pair]
 Slot = tuple[Sequence[str], Sequence[tuple[Pair, ...]]]
 """Columns that get their values together, and what there is to choose from; NULL comes last."""
 
+Refused = tuple[Row, Side, psycopg2.Error]
+"""A row, which of the two databases refuses it, and why."""
+
 NULL: Pair = (None, None)
 ROWS = 3
 """How many a table gets; the last one is NULL wherever it may be."""
@@ -166,11 +169,23 @@ class _Filling:
 
     def _add(self, name: Name, place: int, slots: Sequence[Slot]) -> psycopg2.Error | None:
         """Try rows until both databases take one, or else ours; return why it takes none."""
+        tried = self._tried(name, place, slots)
+        if tried is None:
+            return None
+        for row, side, _ in tried:
+            if side is self.goal:
+                self._refuse(name)
+                refusal = self._put(name, row)
+                return refusal[1] if refusal else None
+        return tried[-1][2]
+
+    def _tried(self, name: Name, place: int, slots: Sequence[Slot]) -> list[Refused] | None:
+        """Try rows until both databases take one; return those that one refuses, the latest last, if none is taken."""
         choice = [_start(options, place) for _, options in slots]
         owner = {column: n for n, (columns, _) in enumerate(slots) for column in columns}
         chance = random.Random(f"{name} {place}")  # noqa: S311 - rows are the same each time
         others = [cycle(range(len(options))) for _, options in slots]
-        tried: dict[tuple[int, ...], tuple[Row, Side, psycopg2.Error]] = {}
+        tried: dict[tuple[int, ...], Refused] = {}
         for attempt in range(TRIES):
             if attempt == TRIES // 2:  # as when only one of many columns may have a value
                 choice = [_start(options, ROWS - 1) for _, options in slots]
@@ -180,19 +195,15 @@ class _Filling:
                 if not refusal:
                     return None
                 tried[tuple(choice)] = row, *refusal
-            _, side, error = tried[tuple(choice)]
+            latest = tried[tuple(choice)]
+            _, side, error = latest
             blamed = {owner[column] for column in side.blamed(name, error) if column in owner}
             free = [n for n in sorted(blamed or {*owner.values()}) if len(slots[n][1]) > 1]
             if not free:
                 break
             n = chance.choice(free)
             choice[n] = next(others[n]) if len(free) == 1 else chance.randrange(len(slots[n][1]))
-        for row, side, _ in tried.values():
-            if side is self.goal:
-                self._refuse(name)
-                refusal = self._put(name, row)
-                return refusal[1] if refusal else None
-        return error
+        return [*tried.values(), latest]
 
     def _put(self, name: Name, row: Row) -> tuple[Side, psycopg2.Error] | None:
         """Insert a row into both databases, or tell which one refuses it and why."""
