@@ -44,6 +44,13 @@ def test_every_room_is_in_the_architecture() -> None:
     assert sorted(path.stem for path in PACKAGE.glob("*.py")) == sorted(BESIDE)
 
 
+def test_tests_are_in_the_rooms() -> None:
+    """A folder of tests is a room's, or that of the helpers; what is about all of them is in none."""
+    folders = {path.parent for path in (ROOT / "tests" / "engine").rglob("test_*.py")}
+    rooms = {path.relative_to(ROOT / "tests" / "engine").as_posix() for path in folders}
+    assert rooms - {"."} == {*ROOMS}
+
+
 @pytest.mark.parametrize("room", ROOMS)
 def test_every_module_is_in_the_docstring_of_its_room(room: str) -> None:
     """The docstring of a room lists its modules, each once, and there are not too many."""
