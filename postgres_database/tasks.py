@@ -486,7 +486,7 @@ def start(c: Context) -> None:
     from postgres_database.server import embedded
 
     _, environment = _alone()
-    show.servers([("running", embedded.embedded(environment.root).ensure_running())])
+    show.servers([("running", embedded.server_at(environment.root).ensure_running())])
 
 
 @command()
@@ -496,7 +496,7 @@ def stop(c: Context) -> None:
     from postgres_database.server import embedded
 
     _, environment = _alone()
-    servers = [embedded.embedded(environment.root, durable=durable) for durable in (True, False)]
+    servers = [embedded.server_at(environment.root, durable=durable) for durable in (True, False)]
     stopped = [one for one in servers if one.stop()]
     show.servers([("stopped", one.home) for one in stopped] or [("stopped", "nothing was running")])
 

@@ -72,7 +72,7 @@ def open_target(
         quiet: Print the line to stderr, because stdout is for a program.
         name: Another database of the same server.
     """
-    if environment.target is None and not embedded.embedded(environment.root).is_running():
+    if environment.target is None and not embedded.server_at(environment.root).is_running():
         ERR.print("starting the embedded PostgreSQL …", style="dim")
     database = embedded.target(environment, versions)
     if name:

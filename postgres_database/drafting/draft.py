@@ -12,7 +12,7 @@ from postgres_database.drafting.renames import Rename
 from postgres_database.drafting.trial import Change, Trial, render
 from postgres_database.history.operations import Note, Outside, RunSql
 from postgres_database.history.project_models import Models
-from postgres_database.preflight.losses import Columns, losses
+from postgres_database.preflight.losses import Columns, find_losses
 from postgres_database.schema import comparison
 from postgres_database.schema.comparison import Comparison, Side
 from postgres_database.schema.snapshot import Snapshot
@@ -32,7 +32,7 @@ class Draft:
     """What Alembic would do to undo it."""
 
 
-def draft(  # noqa: PLR0913
+def find_operations(  # noqa: PLR0913
     trial: Database,
     whole: Comparison,
     compared: Comparison,
@@ -56,7 +56,7 @@ def draft(  # noqa: PLR0913
     bring(up, compared, _flat(found.upgrade.ops), changes.parts(models))
     back = _flat(found.downgrade.ops)
     diffs = found.upgrade.as_diffs()
-    cautions = losses(compared.before.catalog, compared.goal.catalog, filled)
+    cautions = find_losses(compared.before.catalog, compared.goal.catalog, filled)
     return Draft(
         [*notes(cautions), *map(_named, renamed), *_values_first(up.done)],
         undo(trial, whole, compared, renamed, back, models=models),
@@ -93,7 +93,7 @@ def undo(  # noqa: PLR0913
     if renamed:  # what names things in a text, such as a function's body
         _finish(down, whole, whole.before, {})
     return [
-        *notes(losses(compared.goal.catalog, compared.before.catalog)),
+        *notes(find_losses(compared.goal.catalog, compared.before.catalog)),
         *_values_first(down.done),
     ]
 

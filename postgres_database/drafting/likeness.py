@@ -45,7 +45,7 @@ def family(type_: str) -> str:
     return (found or bare.partition("(")[0]) + type_[len(bare) :]
 
 
-def likeness(old: str, new: str) -> float:
+def ratio(old: str, new: str) -> float:
     """Return how much two names have in common."""
     return SequenceMatcher(None, old.lower(), new.lower()).ratio()
 
@@ -53,4 +53,4 @@ def likeness(old: str, new: str) -> float:
 def similar(old: str, new: str) -> bool:
     """Tell whether two names are likely one thing's."""
     short, long = sorted((old.lower(), new.lower()), key=len)
-    return likeness(old, new) >= SIMILAR or (len(short) > 2 and short in long)  # noqa: PLR2004
+    return ratio(old, new) >= SIMILAR or (len(short) > 2 and short in long)  # noqa: PLR2004

@@ -304,9 +304,9 @@ class _Finder:
         if bool(here.generated) != bool(goal.generated):
             return 0.0
         if self._type(here.type) == goal.type:
-            return 0.9 + 0.1 * likeness.likeness(old, new)
+            return 0.9 + 0.1 * likeness.ratio(old, new)
         if likeness.family(self._type(here.type)) == likeness.family(goal.type):
-            return 0.6 + 0.1 * likeness.likeness(old, new)
+            return 0.6 + 0.1 * likeness.ratio(old, new)
         return 0.5 if likeness.similar(old, new) else 0.0
 
     def _attribute_score(self, old: str, here: str, new: str, goal: str) -> float:

@@ -20,7 +20,7 @@ from postgres_database.drafting.trial import Change, Trial
 from postgres_database.history.operations import FillColumns, Note, Outside, RunSql
 from postgres_database.history.project import Project
 from postgres_database.history.project_models import Models
-from postgres_database.preflight.losses import losses
+from postgres_database.preflight.losses import find_losses
 from postgres_database.schema import alter, catalog, comparison
 from postgres_database.schema.catalog import Catalog, Column
 from postgres_database.schema.comparison import Comparison, Side
@@ -181,12 +181,12 @@ def _split_transactional_and_online(
     middle = comparison.side(database)
     left = origin.compared.between(middle, origin.compared.models)
     clone = origin.session.clone(database)
-    second = draft.draft(clone, left, left, (), models, filled=fills.known)
+    second = draft.find_operations(clone, left, left, (), models, filled=fills.known)
     up = [*fills.operations(), *_flat(second.upgrade)]
     if all(isinstance(each, Note) for each in up):
         return None
     compared = origin.compared.between(origin.compared.before, middle)
-    lost = losses(compared.before.catalog, compared.goal.catalog)
+    lost = find_losses(compared.before.catalog, compared.goal.catalog)
     back = [op for op in drafted.back if not _changes_nothing(op, compared)]
     undo = draft.undo(
         origin.session.clone(database), origin.whole, compared, origin.renamed, back, models=models

@@ -40,7 +40,7 @@ BREAKS = {
 }
 
 
-def losses(before: Catalog, goal: Catalog, filled: Columns = frozenset()) -> tuple[str, ...]:
+def find_losses(before: Catalog, goal: Catalog, filled: Columns = frozenset()) -> tuple[str, ...]:
     """Say in a line each what rows lose or refuse when a database goes from one state to the other.
 
     Args:

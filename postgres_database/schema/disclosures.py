@@ -8,7 +8,7 @@ import re
 from collections.abc import Iterator
 
 from postgres_database.schema.masks import MASK
-from postgres_database.schema.sections import Section, sections
+from postgres_database.schema.sections import Section, split_dump
 from postgres_database.sql.tokens import TOKEN
 
 OPEN, CLOSE = "\x01", "\x02"
@@ -81,7 +81,7 @@ def found(text: str) -> tuple[str, ...]:
     """Return in which objects of a dump secrets stand, and what they are: a line each, without the secrets."""
     lines = (
         f"{section}: {what}"
-        for section in sections(text)
+        for section in split_dump(text)
         for what in dict.fromkeys(_found(section))
     )
     return tuple(dict.fromkeys(lines))

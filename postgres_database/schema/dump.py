@@ -14,7 +14,7 @@ import sqlalchemy as sa
 from postgres_database.errors import ExpectedError
 from postgres_database.schema import bookkeeping, masks
 from postgres_database.schema.scope import Scope
-from postgres_database.schema.sections import rewritten, sections
+from postgres_database.schema.sections import rewritten, split_dump
 from postgres_database.server import programs
 from postgres_database.server.connection import Database
 from postgres_database.server.dsn import Dsn
@@ -54,7 +54,7 @@ RESETTABLE = {
 SET_BY_OBJECTS = ("default_tablespace", "default_table_access_method")
 
 
-def dump(database: Database, scope: Scope | None = None) -> str:
+def take(database: Database, scope: Scope | None = None) -> str:
     """Return the schema's dump, without owners, subscriptions, secrets and the version table.
 
     The target is only read, and the dump does not queue behind a lock for long. A subscription says
@@ -194,7 +194,7 @@ def _advice(said: str, database: Database) -> str:
 def restorable(text: str) -> str:
     """Return a dump as SQL that runs inside any transaction and leaves no setting behind."""
     before, after = _frame()
-    objects = "".join(section.text for section in sections(text))
+    objects = "".join(section.text for section in split_dump(text))
     return f"{before}\n{objects.rstrip()}\n\n{after}"
 
 
@@ -232,7 +232,7 @@ def unrestorable(text: str, database: Database) -> ExpectedError | None:
     with database.connect() as connection, connection.begin() as transaction:
         cursor = connection.connection.cursor()
         cursor.execute(_stub(text, database) + _frame()[0])
-        for section in sections(text):
+        for section in split_dump(text):
             if is_empty(section.text):  # who owns the schema public
                 continue
             try:
@@ -252,7 +252,7 @@ def _why_not(text: str, said: str) -> Iterator[str]:
     """Yield what the server cannot know of why it refuses an object of a dump."""
     yield from (f"left out of the dump: {each}" for each in omissions(text))
     for name in re.findall(r'"([^"]+)"', said):
-        if count := sum(f"{name}=" in section.body for section in sections(text)):
+        if count := sum(f"{name}=" in section.body for section in split_dump(text)):
             yield f"{count} objects of the dump have the option {name}, which this server does not know"
 
 
@@ -262,6 +262,6 @@ def names_role(text: str, role: str) -> bool:
     granted = re.compile(rf"(?:\b(?:TO|FROM|ROLE|AUTHORIZATION)|,) {re.escape(name)}(?=[\s,;])")
     return any(
         granted.search(section.body)
-        for section in sections(text)
+        for section in split_dump(text)
         if section.kind in {"ACL", "DEFAULT ACL", "POLICY"}
     )

@@ -3,7 +3,7 @@
 import re
 from collections.abc import Iterator
 
-from postgres_database.schema.sections import sections
+from postgres_database.schema.sections import split_dump
 from postgres_database.sql.tokens import TOKEN
 
 WITH_OPTIONS = ("USER MAPPING", "SERVER", "FOREIGN DATA WRAPPER", "FOREIGN TABLE")
@@ -33,7 +33,7 @@ def is_masked(text: str) -> bool:
     """Tell whether a dump had secrets."""
     return any(
         MASK in section.body[start:stop]
-        for section in sections(text)
+        for section in split_dump(text)
         if section.kind in WITH_OPTIONS
         for _, start, stop in _options(section.body)
     )

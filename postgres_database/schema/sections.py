@@ -52,7 +52,7 @@ class Section:
 
 
 @lru_cache(maxsize=REMEMBERED)
-def sections(text: str) -> Sequence[Section]:
+def split_dump(text: str) -> Sequence[Section]:
     """Split a dump into its objects; what looks like a header inside a quoted text is none."""
     return [
         Section(

@@ -16,7 +16,7 @@ from functools import lru_cache
 import sqlalchemy as sa
 
 from postgres_database.schema import dump
-from postgres_database.schema.sections import REMEMBERED, sections
+from postgres_database.schema.sections import REMEMBERED, split_dump
 from postgres_database.server.connection import Database
 from postgres_database.sql.names import IDENTIFIER
 from postgres_database.sql.tokens import TOKEN, associated, is_empty, parentheses, split
@@ -103,7 +103,7 @@ class Snapshot:
 
 def take(database: Database) -> Snapshot:
     """Take the snapshot of a database: its dump, and what a dump leaves out."""
-    objects = dict(parse(dump.dump(database)).objects)
+    objects = dict(parse(dump.take(database)).objects)
     with database.connect() as connection, connection.begin():
         for kind, schema, name, text in connection.execute(SUPPLEMENT):
             key = Key(kind, schema, name)
@@ -127,7 +127,7 @@ def compare(left: Database, right: Database, empty: Empty) -> tuple[Difference, 
     Raises:
         ExpectedError: A dump cannot be restored.
     """
-    dumps = dump.dump(left), dump.dump(right)
+    dumps = dump.take(left), dump.take(right)
     if not parse(dumps[0]).difference(parse(dumps[1])):
         return ()
     again = [take(each) for each in copies(dumps, empty)]
@@ -140,7 +140,7 @@ def restored(database: Database, empty: Empty) -> Database:
     Raises:
         ExpectedError: The dump cannot be restored.
     """
-    return copies([dump.dump(database)], empty)[0]
+    return copies([dump.take(database)], empty)[0]
 
 
 def copies(texts: Sequence[str], empty: Empty) -> list[Database]:
@@ -160,7 +160,7 @@ def parse(text: str) -> Snapshot:
     """Split a dump into its objects, each in canonical form."""
     objects: defaultdict[Key, list[str]] = defaultdict(list)
     method = USUAL_METHOD
-    for section in sections(text):
+    for section in split_dump(text):
         kind, body = section.kind, section.body
         method = (METHOD.findall(section.settings) or [method])[-1]
         if is_empty(body) or body.strip().startswith(f"CREATE {dump.TOLERANT} "):

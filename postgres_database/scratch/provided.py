@@ -12,7 +12,7 @@ import psycopg2.extensions
 from postgres_database.errors import ExpectedError
 from postgres_database.history.project_models import Models
 from postgres_database.schema import dump
-from postgres_database.schema.sections import Section, sections
+from postgres_database.schema.sections import Section, split_dump
 from postgres_database.scratch.databases import MissingError, Scratch
 from postgres_database.server.connection import Database
 from postgres_database.sql.names import IDENTIFIER, unquoted
@@ -73,7 +73,7 @@ def build(session: Scratch, models: Models, at_head: Callable[[], Database]) -> 
         return Built(session.from_models(models))
     except MissingError as error:
         refused = error
-    text = dump.dump(at_head())
+    text = dump.take(at_head())
     offered = [*_offered(text, *_made(session.empty(), session, models))]
     if not offered:
         raise refused
@@ -88,7 +88,7 @@ def build(session: Scratch, models: Models, at_head: Callable[[], Database]) -> 
 
 def _offered(text: str, made: set[str], types: set[tuple[str, str]]) -> Iterator[Section]:
     """Yield what a history has to offer, in its order: nothing that models make or that belongs to a column."""
-    found = sections(text)
+    found = split_dump(text)
     owned = {(each.schema, each.name) for each in found if each.kind == "SEQUENCE OWNED BY"}
     names: set[tuple[str, str]] = set()
     for each in found:
@@ -125,7 +125,7 @@ def _made(
 
     with suppress(ExpectedError):  # what models run in events may need an answer
         session.from_models(models, database, Tolerant)
-    return {str(each) for each in sections(dump.dump(database))}, types
+    return {str(each) for each in split_dump(dump.take(database))}, types
 
 
 def _run_each(database: Database, texts: Sequence[str]) -> None:

@@ -303,7 +303,7 @@ class EmbeddedServer:
             )
 
 
-def embedded(root: Path, *, durable: bool = True) -> EmbeddedServer:
+def server_at(root: Path, *, durable: bool = True) -> EmbeddedServer:
     """Return the embedded server of a repository: the one that keeps data, or the scratch server.
 
     It lives in `.postgres` of the repository. If root runs the command and the repository is where
@@ -324,7 +324,7 @@ def embedded(root: Path, *, durable: bool = True) -> EmbeddedServer:
 
 def target(environment: Environment, versions: VersionTable = ALEMBICS) -> Database:
     """Return the target of a command; the embedded server is started if it is the target."""
-    dsn = environment.target or embedded(environment.root).ensure_running()
+    dsn = environment.target or server_at(environment.root).ensure_running()
     env_option = environment.env_option if environment.target else ""
     return Database(dsn, environment.label, environment.source, env_option, versions)
 
@@ -333,7 +333,7 @@ def scratch_server(environment: Environment) -> Database:
     """Return the server for scratch databases, by its maintenance database."""
     if environment.scratch:
         return Database(environment.scratch, "scratch", "from SCRATCH_DSN")
-    return Database(embedded(environment.root, durable=False).ensure_running(), "scratch")
+    return Database(server_at(environment.root, durable=False).ensure_running(), "scratch")
 
 
 def _last_lines(said: bytes, count: int = 5) -> str:

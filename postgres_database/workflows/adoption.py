@@ -81,7 +81,7 @@ class Adoption:
 
     def adopt(self, message: str, listener: Listener) -> Adopted:
         """Write, prove, stamp."""
-        dumped = dump.dump(self._reader, self._project.scope)
+        dumped = dump.take(self._reader, self._project.scope)
         if secrets := disclosures.found(dumped):
             lines = [f"look at   {line}" for line in secrets]
             where = "migration/, for everyone who reads the repository"
@@ -101,7 +101,7 @@ class Adoption:
         if self._environment.protected:
             what = f"{revision}  (runs nothing; writes the table {self._database.versions.name})"
             listener.require_yes(f"stamp {self._database.dsn}", [what])
-        if dump.dump(self._reader, self._project.scope) != dumped:
+        if dump.take(self._reader, self._project.scope) != dumped:
             raise ExpectedError(
                 f"the schema of {self._database.dsn} changed while it was adopted; nothing was written",
                 cause="what was proved is no longer what is online",
@@ -147,12 +147,12 @@ class Adoption:
 
     def _prove(self, dumped: str, rebuilt: Database, session: Scratch) -> tuple[Key, ...]:
         """Raise ExpectedError unless all objects are the same; return those that are spelled otherwise."""
-        again = dump.dump(rebuilt)
+        again = dump.take(rebuilt)
         unlike = snapshot.parse(dumped).difference(snapshot.parse(again))
         if not unlike:
             return ()
         with ThreadPoolExecutor() as pool:
-            texts = pool.map(dump.dump, snapshot.copies([dumped, again], session.empty))
+            texts = pool.map(dump.take, snapshot.copies([dumped, again], session.empty))
             copies = [*map(snapshot.parse, texts)]
         if different := copies[0].difference(copies[1]):
             raise ExpectedError(

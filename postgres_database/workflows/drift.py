@@ -15,7 +15,7 @@ from postgres_database.drafting.trial import Change, Trial
 from postgres_database.errors import ExpectedError
 from postgres_database.history.operations import RunSql
 from postgres_database.history.project import Project
-from postgres_database.preflight.losses import losses
+from postgres_database.preflight.losses import find_losses
 from postgres_database.schema import catalog, comparison, dump, masks, snapshot
 from postgres_database.schema.comparison import Comparison
 from postgres_database.schema.snapshot import Difference, Key
@@ -79,7 +79,7 @@ def drifts(
     """
     reader = target.read_only()
     with ThreadPoolExecutor() as pool:
-        texts = [*pool.map(dump.dump, (reader, at), (project.scope, None))]
+        texts = [*pool.map(dump.take, (reader, at), (project.scope, None))]
         invalid = pool.submit(snapshot.invalid_indexes, reader)
         broken = invalid.result()
     here, there = map(snapshot.parse, texts)
@@ -207,7 +207,7 @@ def _repair(
         current = next((key for key in _keys(change) if key in found), current)
         steps.append((current, [each.text for each in way if isinstance(each, RunSql)]))
     unlike = compared.unlike(compared.seen(comparison.side(copy)), compared.goal)
-    lost = losses(compared.before.catalog, compared.goal.catalog)
+    lost = find_losses(compared.before.catalog, compared.goal.catalog)
     return _Repair(steps, lost, tuple(each.key for each in unlike))
 
 

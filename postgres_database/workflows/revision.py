@@ -9,7 +9,7 @@ from typing import Any
 from alembic.script import Script
 
 from postgres_database.drafting import matching, renames, stages
-from postgres_database.drafting.draft import draft
+from postgres_database.drafting.draft import find_operations
 from postgres_database.drafting.matching import Wishes
 from postgres_database.drafting.renames import Rename
 from postgres_database.drafting.stages import Origin, Stage, Stages
@@ -171,7 +171,7 @@ def _next(
     held = contents.take(at_head)
     _run_sql(at_head, [renames.statement(each.inverse) for each in reversed(renamed)])
     filled = Filled(at_head, held, triggers.refusals(at_head))
-    drafted = draft(trial, whole, compared, renamed, models)
+    drafted = find_operations(trial, whole, compared, renamed, models)
     result = RevisionResult(
         renamed=tuple(f"{each.kind} {each}" for each in renamed if each.old.name),
         detected=drafted.detected,

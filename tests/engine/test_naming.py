@@ -105,7 +105,7 @@ def scripts(project: Project, *, online: bool) -> None:
 
 def made(database: Database) -> snapshot.Snapshot:
     """Return what a database is."""
-    return snapshot.parse(dump.dump(database))
+    return snapshot.parse(dump.take(database))
 
 
 def brought_up(project: Project) -> snapshot.Snapshot:

@@ -293,7 +293,7 @@ def test_the_role_of_the_scratch_server_has_nothing_to_take(
                 )
                 assert creates is False
                 run_sql(made, "CREATE SCHEMA mine; CREATE TABLE public.t (id int)")
-                assert "CREATE TABLE public.t" in dump.dump(session.clone(made))
+                assert "CREATE TABLE public.t" in dump.take(session.clone(made))
         else:
             with (
                 pytest.raises(ExpectedError, match="may not be used") as caught,
@@ -360,7 +360,7 @@ def test_what_only_a_superuser_may_make(project: Project, server: Database) -> N
                     "SELECT rolsuper FROM pg_roles WHERE rolname IN (current_user, session_user)"
                 )
                 assert cursor.fetchall() == [(False,), (False,)]
-        dumped = dump.dump(made)
+        dumped = dump.take(made)
     run_sql(server, f"DROP ROLE {role}")
     assert "user 'u'" in dumped.replace('"', "")
     assert f"SET SESSION AUTHORIZATION {role}" in dumped

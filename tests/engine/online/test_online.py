@@ -98,7 +98,7 @@ def test_safe_form_makes_the_same(
     online(project, statement)
     run(project)
     run_sql(other, statement)
-    assert dump.dump(project.database) == dump.dump(other)
+    assert dump.take(project.database) == dump.take(other)
 
 
 @STATEMENTS
@@ -139,7 +139,7 @@ def test_safe_form_may_end_anywhere(
                 break
             killed += 1
         run(project)
-        assert dump.dump(project.database) == dump.dump(other)
+        assert dump.take(project.database) == dump.take(other)
     assert killed
 
 
@@ -169,11 +169,11 @@ REFUSED = {
 def test_another_thing_of_the_name_is_refused(project: Project, there: str, statement: str) -> None:
     """What has the name and another definition is left alone, and the error shows it."""
     run_sql(project.database, PLAIN, there)
-    before = dump.dump(project.database)
+    before = dump.take(project.database)
     online(project, statement)
     with pytest.raises(ExpectedError, match="is there already, and is another one"):
         run(project)
-    assert dump.dump(project.database) == before
+    assert dump.take(project.database) == before
 
 
 BROKEN = {
@@ -208,11 +208,11 @@ def test_what_rows_break_leaves_nothing(
 ) -> None:
     """A step that the rows do not allow fails, and leaves the database as it was."""
     run_sql(project.database, before, rows)
-    schema = dump.dump(project.database)
+    schema = dump.take(project.database)
     online(project, statement)
     with pytest.raises(ExpectedError, match="upgrade stopped at revision bbbb"):
         up(project.settings, project.database, confirm=yes, skip_row_checks=True)
-    assert dump.dump(project.database) == schema
+    assert dump.take(project.database) == schema
 
 
 def test_invalid_index_of_the_same_definition_is_built_anew(project: Project) -> None:

@@ -91,20 +91,20 @@ def test_table(here: dict[str, Any], goal: dict[str, Any], lines: list[str]) -> 
         replace(EMPTY, tables={T: replace(table(T, {"a": "integer"}), **special)})
         for special in (here, goal)
     )
-    assert losses.losses(before, after) == tuple(lines)
+    assert losses.find_losses(before, after) == tuple(lines)
 
 
 def test_what_is_filled_by_then_is_not_asked_for() -> None:
     """A column that has a value in every row becomes NOT NULL without a word."""
     before = replace(EMPTY, tables={T: table(T, {"a": "integer"})})
     filled = replace(table(T, {}), columns={"a": column("a", "integer", not_null=True)})
-    assert losses.losses(before, replace(EMPTY, tables={T: filled}), {(T, "a")}) == ()
+    assert losses.find_losses(before, replace(EMPTY, tables={T: filled}), {(T, "a")}) == ()
 
 
 def test_table_gone() -> None:
     """The rows of a table go with it."""
     before = replace(EMPTY, tables={T: table(T, {"a": "integer"})})
-    assert losses.losses(before, EMPTY) == ("the rows of table t are dropped",)
+    assert losses.find_losses(before, EMPTY) == ("the rows of table t are dropped",)
 
 
 @pytest.mark.parametrize(
@@ -122,4 +122,4 @@ def test_type(here: dict[str, Any], goal: dict[str, Any], line: str) -> None:
     before, after = (
         replace(EMPTY, types={name: Type(name, "", "public.k", **each)}) for each in (here, goal)
     )
-    assert losses.losses(before, after) == (line,)
+    assert losses.find_losses(before, after) == (line,)

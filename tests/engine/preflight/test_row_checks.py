@@ -351,7 +351,7 @@ def shop(project: Project) -> Project:
 
 def test_upgrade_ends_before_its_first_statement(shop: Project) -> None:
     """All rows that stand in the way are told at once, and nothing is changed, nobody asked."""
-    before = dump.dump(shop.database)
+    before = dump.take(shop.database)
     protected = changed(shop.settings, protected=True)
     with pytest.raises(ExpectedError) as caught:
         up(protected, shop.database, confirm=lambda *_: pytest.fail("asked"))
@@ -363,7 +363,7 @@ def test_upgrade_ends_before_its_first_statement(shop: Project) -> None:
     ]
     assert caught.value.hint.startswith("invoke psql")
     assert "--skip-row-checks" in caught.value.hint
-    assert dump.dump(shop.database) == before
+    assert dump.take(shop.database) == before
     result = up(shop.settings, shop.database, dry_run=True, confirm=yes)
     assert [each.revision.id for each in result.violations] == ["bbbb", "bbbb", "cccc"]
     with pytest.raises(ExpectedError, match="stopped at revision bbbb"):

@@ -81,7 +81,7 @@ def mixed(project: Project) -> Project:
 
 def state(database: Database) -> list[object]:
     """Return the schema and the rows that tell whether all was done once."""
-    return [dump.dump(database), *(run_sql(database, query) for query in ROWS)]
+    return [dump.take(database), *(run_sql(database, query) for query in ROWS)]
 
 
 def at_base(project: Project, server: Database) -> Generator[Project]:

@@ -61,14 +61,14 @@ def test_secrets_are_masked(made: Database, kind: str, given: str, dumped: str |
         f"CREATE FOREIGN TABLE t (x int DEFAULT 1) SERVER s {options('FOREIGN TABLE')}",
         "CREATE TABLE plain (password text DEFAULT 'OPTIONS (password ''s3cr3t-of-a-table'')')",
     )
-    text = dump.dump(made)
+    text = dump.take(made)
     assert text.count("s3cr3t") == 1  # the table's
     assert "r3t@h" not in text
     assert dumped is None or dumped in " ".join(text.split())
     assert masks.is_masked(text) == ("***" in text)
     run_sql(made, "DROP FOREIGN DATA WRAPPER w CASCADE; DROP TABLE plain")
     dump.restore(text, made)
-    assert dump.dump(made) == text
+    assert dump.take(made) == text
 
 
 def keep_for_itself(
@@ -129,7 +129,7 @@ COMMENT ON TABLE s.part IS 'ALTER TABLE ONLY s.part ALTER COLUMN a SET (pg_attve
 def test_what_a_server_keeps_for_itself_is_left_out(made: Database, option: str) -> None:
     """Options that begin with pg_ are no part of a schema, wherever they stand; text that looks like them stays."""
     run_sql(made, KEPT)
-    text, parts = dump.dump(made), catalog.take(made)
+    text, parts = dump.take(made), catalog.take(made)
     keep_for_itself(made, option)
     assert catalog.take(made) == parts
     run_sql(
@@ -144,7 +144,7 @@ def test_what_a_server_keeps_for_itself_is_left_out(made: Database, option: str)
             check=True,
         ).stdout.decode()
     )
-    assert dump.dump(made) == text
+    assert dump.take(made) == text
     assert text.count("pg_attver") == 5  # as users wrote them
 
 
@@ -174,7 +174,7 @@ def test_an_option_that_another_server_refuses(made: Database) -> None:
         "CREATE TABLE a (x int, y int); CREATE TABLE b (x int, y int)",
         "UPDATE pg_attribute SET attoptions = '{srv_x=1}' WHERE attname = 'x' AND attrelid >= 16384",
     )
-    text = dump.dump(made)
+    text = dump.take(made)
     assert dump.omissions(text) == ()
     run_sql(made, "DROP TABLE a, b")
     with pytest.raises(ExpectedError, match=r"its own dump of TABLE a\n") as caught:
@@ -191,7 +191,7 @@ def test_a_server_that_is_newer(server: Database, monkeypatch: pytest.MonkeyPatc
         pytest.skip(f"an older pg_dump: {OLD_PROGRAMS} is missing, or the server is as old")
     monkeypatch.setattr(programs, "BINARIES", OLD_PROGRAMS)
     with pytest.raises(ExpectedError, match="cannot be dumped") as caught:
-        dump.dump(server)
+        dump.take(server)
     assert "server version mismatch" in caught.value.cause
     assert caught.value.hint.startswith("make lock ARGS=--upgrade")
 
@@ -203,13 +203,13 @@ def test_a_table_that_somebody_locks(made: Database, monkeypatch: pytest.MonkeyP
     with made.connect(usual_path=True) as connection, connection.begin():
         connection.exec_driver_sql("LOCK TABLE t")
         with pytest.raises(ExpectedError) as caught:
-            dump.dump(made)
+            dump.take(made)
     assert caught.value.hint.startswith("the same command again")
 
 
 def test_what_cannot_be_restored_is_named(made: Database) -> None:
     """The object is named by which a dump cannot be restored; the database stays empty."""
-    text = dump.dump(made).replace(
+    text = dump.take(made).replace(
         "--\n-- PostgreSQL database dump complete",
         "--\n-- Name: good; Type: TABLE; Schema: public; Owner: -\n--\n\nCREATE TABLE public.good ();\n\n\n"
         "--\n-- Name: bad; Type: VIEW; Schema: audit; Owner: -\n--\n\nCREATE VIEW audit.bad AS SELECT 1;\n\n\n"

@@ -927,7 +927,7 @@ RESPELLED = """
 def test_what_postgresql_spells_anew_is_no_difference(make: MakeDatabase, project: Project) -> None:
     """A restored copy prints some expressions in other words; `compare` sees through that."""
     original = make(RESPELLED)
-    copy = make(dump.restorable(dump.dump(original)))
+    copy = make(dump.restorable(dump.take(original)))
     assert snapshot.take(original).difference(snapshot.take(copy))  # otherwise this shows nothing
 
     with databases.session(*project.settings) as session:
@@ -950,7 +950,7 @@ def test_a_real_difference_in_what_is_spelled_anew(
 ) -> None:
     """The one object that really differs is found among those that are only spelled otherwise."""
     original = make(RESPELLED)
-    copy = make(dump.restorable(dump.dump(original)), change)
+    copy = make(dump.restorable(dump.take(original)), change)
 
     with databases.session(*project.settings) as session:
         assert [str(each.key) for each in snapshot.compare(original, copy, session.empty)] == [key]
@@ -991,7 +991,7 @@ NASTY_SCHEMA = f"""
 def test_a_baseline_holds_every_byte(make: MakeDatabase, project: Project) -> None:
     """A schema with every text that others break comes out of `execute_file` byte for byte."""
     made = make(NASTY_SCHEMA)
-    dumped = dump.dump(made)
+    dumped = dump.take(made)
     assert all(character in dumped for character in NASTY)
     path = project.script(
         "a1",
@@ -1005,13 +1005,13 @@ def test_a_baseline_holds_every_byte(make: MakeDatabase, project: Project) -> No
         rebuilt = session.at(project.settings.project, ["a1"])
         assert run_sql(rebuilt, "SELECT count(*) FROM public.t2") == [(0,)]
         run_sql(rebuilt, "DROP TABLE t2")
-        assert dump.dump(rebuilt) == dumped
+        assert dump.take(rebuilt) == dumped
 
 
 def test_the_offline_script_holds_every_byte(make: MakeDatabase, project: Project) -> None:
     """Printed as SQL, the same file makes the same schema when it is run elsewhere."""
     made = make(NASTY_SCHEMA)
-    dumped = dump.dump(made)
+    dumped = dump.take(made)
     path = project.script(
         "a1",
         upgrade="import postgres_database.operations\n"
@@ -1021,7 +1021,7 @@ def test_the_offline_script_holds_every_byte(make: MakeDatabase, project: Projec
 
     printed = runner.offline(project.settings.project, "upgrade", "base", "a1")
 
-    assert dump.dump(make(printed)) == dumped
+    assert dump.take(make(printed)) == dumped
 
 
 @pytest.mark.parametrize("first", ["tablespace", "access method"])
@@ -1035,7 +1035,7 @@ def test_restorable_keeps_what_stands_before_the_first_object(
     }
     made = make(sql[first])
 
-    copy = make(dump.restorable(dump.dump(made)))
+    copy = make(dump.restorable(dump.take(made)))
 
     assert judge(copy) == judge(made)
 
@@ -1057,14 +1057,14 @@ def test_restorable_leaves_no_setting_behind(make: MakeDatabase) -> None:
         cursor = connection.connection.cursor()
         cursor.execute(query)
         expected = cursor.fetchall()
-        cursor.execute(dump.restorable(dump.dump(made)))
+        cursor.execute(dump.restorable(dump.take(made)))
         cursor.execute(query)
         assert cursor.fetchall() == expected
 
 
 def test_an_empty_schema_is_restorable(make: MakeDatabase) -> None:
     """Also of an empty database there is a baseline that runs."""
-    text = dump.restorable(dump.dump(make()))
+    text = dump.restorable(dump.take(make()))
     assert snapshot.take(make(text)).objects == {}
 
 
@@ -1085,7 +1085,7 @@ def test_the_dump_reads_only(
 
     for database in (made, replace(made, dsn=made.dsn.with_parts(options=own))):
         with pytest.raises(ExpectedError) as caught:
-            dump.dump(database)
+            dump.take(database)
         assert "read only: on after 1min" in caught.value.cause
 
 
@@ -1099,7 +1099,7 @@ def test_the_dump_does_not_queue_for_long(
     with made.connect(usual_path=True) as connection, connection.begin():
         connection.exec_driver_sql("LOCK TABLE t")
         with pytest.raises(ExpectedError) as caught:
-            dump.dump(made)
+            dump.take(made)
 
     assert time.monotonic() - started < 20
     assert "cannot be dumped" in caught.value.what

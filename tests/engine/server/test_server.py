@@ -26,7 +26,7 @@ from postgres_database.errors import ExpectedError
 from postgres_database.server import embedded as server_module
 from postgres_database.server import programs as binaries_module
 from postgres_database.server.connection import Database
-from postgres_database.server.embedded import PORT, EmbeddedServer, embedded
+from postgres_database.server.embedded import PORT, EmbeddedServer, server_at
 
 ROOT_ONLY = pytest.mark.skipif(os.getuid() != 0, reason="only root can be several users")
 SOCKET = f".s.PGSQL.{PORT}"
@@ -473,7 +473,7 @@ def test_no_permission(place: Path) -> None:
     forbidden = place / "forbidden"
     forbidden.mkdir(mode=0o555)
     before = modes(forbidden)
-    code = 'server.embedded(Path(os.environ["REPOSITORY"])).ensure_running()'
+    code = 'server.server_at(Path(os.environ["REPOSITORY"])).ensure_running()'
 
     code_returned, printed = ordinary(code, REPOSITORY=str(forbidden))
 
@@ -495,7 +495,7 @@ def test_a_directory_of_somebody_else(make: Make, place: Path, verb: str, runnin
     if running:
         theirs.ensure_running()
 
-    code = f'server.embedded(Path(os.environ["REPOSITORY"])).{verb}'
+    code = f'server.server_at(Path(os.environ["REPOSITORY"])).{verb}'
     exit_code, printed = ordinary(code, REPOSITORY=str(place / "repository"))
 
     assert exit_code == 1, printed
@@ -580,7 +580,7 @@ def test_a_repository_that_only_root_can_enter(
         monkeypatch.setattr(binaries_module, "BINARIES", wheel / "pginstall" / "bin")
         before = modes(repository)
 
-        main, scratch = (embedded(repository, durable=durable) for durable in (True, False))
+        main, scratch = (server_at(repository, durable=durable) for durable in (True, False))
         for running in (main, scratch):
             running.ensure_running()
     finally:
@@ -588,7 +588,7 @@ def test_a_repository_that_only_root_can_enter(
 
     for running in (main, scratch):
         assert answers(running)
-        assert embedded(repository, durable=running.durable).is_running()
+        assert server_at(repository, durable=running.durable).is_running()
         assert running.home.is_relative_to(place / "var" / "lib")
         assert Path(postmaster(running).exe()).is_relative_to(place / "var" / "lib")
         assert stat.S_IMODE(running.home.stat().st_mode) == 0o700
@@ -627,11 +627,11 @@ def test_root_in_the_repository_of_an_ordinary_user(place: Path) -> None:
     repository.mkdir()
     os.chown(repository, owner.pw_uid, owner.pw_gid)
 
-    main = embedded(repository)
+    main = server_at(repository)
     main.ensure_running()
     code = """
     for durable in (True, False):
-        running = server.embedded(Path(os.environ["REPOSITORY"]), durable=durable)
+        running = server.server_at(Path(os.environ["REPOSITORY"]), durable=durable)
         with connection.Database(running.ensure_running(), "x").connect(usual_path=True) as connected:
             print(connected.exec_driver_sql("SELECT 1").scalar())
     """
@@ -648,7 +648,7 @@ def test_a_repository_whose_owner_has_no_account_here(place: Path) -> None:
     repository.mkdir()
     os.chown(repository, NOBODYS_UID, NOBODYS_UID)
 
-    running = embedded(repository, durable=False)
+    running = server_at(repository, durable=False)
     running.ensure_running()
 
     assert answers(running)
@@ -660,7 +660,7 @@ def test_a_user_without_an_account(place: Path) -> None:
     repository = place / "repository"
     repository.mkdir()
     os.chown(repository, NOBODYS_UID, NOBODYS_UID)
-    code = 'server.embedded(Path(os.environ["REPOSITORY"])).ensure_running()'
+    code = 'server.server_at(Path(os.environ["REPOSITORY"])).ensure_running()'
 
     [(exit_code, printed)] = finish(child(code, uid=NOBODYS_UID, REPOSITORY=str(repository)))
 
@@ -707,7 +707,7 @@ def test_a_moved_repository_keeps_its_data(make: Make, place: Path) -> None:
     process = postmaster(before)
     (place / "before").rename(place / "after")
 
-    moved = embedded(place / "after")
+    moved = server_at(place / "after")
     moved.ensure_running()
 
     assert run_sql(

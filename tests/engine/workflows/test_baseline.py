@@ -92,7 +92,7 @@ def contents(database: Database) -> dict[str, object]:
         str(name): run_sql(database, (state if kind == "S" else hashed).format(name))
         for name, kind in relations
     }
-    return {**rows, "schema": dump.dump(database)}
+    return {**rows, "schema": dump.take(database)}
 
 
 def test_online_database_is_adopted_exactly(online: Project) -> None:
@@ -594,7 +594,7 @@ def test_every_feature_is_adopted(project: Project) -> None:
     with databases.session(*project.settings) as session:
         made = session.at(project.settings.project, [revision.id])
         assert snapshot.compare(project.database, made, session.empty) == ()
-        raw = [each.splitlines() for each in map(dump.dump, (project.database, made))]
+        raw = [each.splitlines() for each in map(dump.take, (project.database, made))]
     lines = difflib.unified_diff(raw[0], raw[1], n=0, lineterm="")
     unlike = [line for line in lines if line[0] in "+-"]
     assert len(unlike) < 40, (
@@ -643,7 +643,7 @@ def test_no_secret_of_the_database_is_written(
 
 def all_contents(database: Database) -> dict[str, object]:
     """Return a hash of the rows of every table, the state of every sequence, and the schema."""
-    found: dict[str, object] = {"schema": dump.dump(database)}
+    found: dict[str, object] = {"schema": dump.take(database)}
     for name, kind in run_sql(
         database,
         "SELECT format('%I.%I', n.nspname, c.relname), relkind FROM pg_class c"

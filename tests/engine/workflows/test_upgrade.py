@@ -72,10 +72,10 @@ def test_steps_are_told_one_by_one(three: Project) -> None:
 
 def test_dry_run_touches_nothing(three: Project) -> None:
     """A dry run returns the plan, asks nobody, and leaves not even the version table."""
-    before = dump.dump(three.database)
+    before = dump.take(three.database)
     result = up(three.settings, three.database, dry_run=True, confirm=never)
     assert [revision.id for revision in result.plan] == ["aaaa", "bbbb", "cccc"]
-    assert dump.dump(three.database) == before
+    assert dump.take(three.database) == before
     assert run_sql(three.database, "SELECT to_regclass('alembic_version')") == [(None,)]
 
 
