@@ -204,7 +204,7 @@ def test_database_that_cannot_be_written(online: Project, monkeypatch: pytest.Mo
     """A database that is read-only by a setting is refused before anything is dumped."""
     name = online.database.dsn.database
     run_sql(online.database, f"ALTER DATABASE {name} SET default_transaction_read_only = on")
-    monkeypatch.setattr(dump, "dump", lambda _: pytest.fail("dumped"))
+    monkeypatch.setattr(dump, "take", lambda _: pytest.fail("dumped"))
     with pytest.raises(ExpectedError, match="only lets itself be read") as caught:
         adopt(online.settings, online.database, "Init tables", yes)
     assert "RESET default_transaction_read_only" in caught.value.hint
