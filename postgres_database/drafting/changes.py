@@ -296,6 +296,15 @@ def _is_altered(key: Key, here: Side, goal: Side) -> bool:
     return False
 
 
+def added_values(here: Side, goal: Side) -> Iterator[Change]:
+    """Yield the enums that only get more values: what uses these can be tried when they are committed."""
+    for name, type_ in goal.catalog.types.items():
+        old = here.catalog.types.get(name)
+        if old and type_.kind == "e" and (ways := alter.type_changes(old, type_)):
+            key = _type_key(name, type_.kind)
+            yield Change([*map(_sql, ways)], Subject("type", type_.sql), key)
+
+
 def _types(trial: Trial, here: Side, goal: Side) -> Iterator[Change]:
     for name, type_ in goal.catalog.types.items():
         old = here.catalog.types.get(name)

@@ -1,5 +1,6 @@
 """The operations of a script: Alembic's, and what they leave to do, as they work on a scratch database."""
 
+import re
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
@@ -17,6 +18,9 @@ from postgres_database.schema import comparison
 from postgres_database.schema.comparison import Comparison, Side
 from postgres_database.schema.snapshot import Snapshot
 from postgres_database.server.connection import Database
+
+ADDED = re.compile(r" ADD VALUE (?:IF NOT EXISTS )?E?'((?:[^']|'')*)'")
+"""The label that a statement adds to an enum."""
 
 
 @dataclass(frozen=True)
@@ -124,6 +128,7 @@ def bring(
     trial.make(changes.dropped(key, here.snapshot) for key in early)
     needed = [key for key in new if key.kind in objects.EARLY and not changes.is_owned(key, goal)]
     trial.make(changes.made(key, goal.snapshot) for key in needed)
+    trial.make(changes.added_values(here, goal))
     trial.make((changes.of_alembic(op, here, goal) for op in ops), force=True)
     _finish(trial, compared, goal, parts)
 
@@ -158,10 +163,10 @@ def _values_first(done: Sequence[MigrateOperation]) -> list[MigrateOperation]:
     adds = [op for op in done if isinstance(op, RunSql) and " ADD VALUE " in op.text]
     others = [op for op in done if op not in adds]
     text = "".join(render(op) for op in others)
-    labels = [op.text.split(" ADD VALUE ")[1] for op in adds]
-    if not any(
-        label.split(" BEFORE ")[0].split(" AFTER ")[0].strip(" ;") in text for label in labels
-    ):
+    labels = [label for op in adds for label in ADDED.findall(op.text)]
+    # In Python a label is not spelled as in SQL: what is within its quotes is looked for.
+    spellings = [(label, repr(label.replace("''", "'"))[1:-1]) for label in labels]
+    if not any(each in text for spelling in spellings for each in spelling):
         return list(done)
     again = [
         RunSql(line.replace(" ADD VALUE ", " ADD VALUE IF NOT EXISTS "))

@@ -95,3 +95,30 @@ def test_a_script_that_refuses(project: Project) -> None:
     assert caught.value.hint == "invoke current"
     assert run_sql(project.database, "SELECT to_regclass('t')") == [(None,)]
     assert project.settings.project.history.heads == ("aaaa",)
+
+
+MOODS = """
+    mood = sa.Enum({labels}, name='mood')
+    sa.Table('t', metadata, sa.Column('m', mood))
+"""
+USES = """
+    sa.Table('u', metadata, sa.Column('id', sa.Integer, primary_key=True),
+        sa.Column('m', mood, server_default={label!r}))
+"""
+
+
+@pytest.mark.parametrize("label", ["c", "it's", "back\\slash", 'say "c"'])
+def test_table_beside_a_new_value_of_an_enum(project: Project, label: str) -> None:
+    """A table whose default is a new value is Alembic's operation, after the value was committed."""
+    project.models(MOODS.format(labels="'a', 'b'"))
+    assert revision.revision(*project.settings, "Two moods").proved
+    project.models(
+        MOODS.format(labels=f"'a', 'between', {label!r}, 'b'") + USES.format(label=label)
+    )
+    written = revision.revision(*project.settings, "More moods")
+    assert written.proved, written
+    assert written.path
+    upgrades = written.path.read_text().partition("def downgrade")[0]
+    assert "autocommit_block" in upgrades
+    assert "op.create_table('u'" in upgrades
+    assert "CREATE TABLE" not in upgrades
