@@ -84,9 +84,10 @@ class Origin:
         return self.session.at_head(self.project)
 
 
-def whole(drafted: Draft) -> Stages:
-    """Leave a draft in one piece."""
-    return Stages((Stage(drafted.upgrade, drafted.downgrade),), drafted.cautions)
+def whole(drafted: Draft, *cautions: str) -> Stages:
+    """Leave a draft in one piece; say with it what others will wait for."""
+    stage = Stage([*draft.notes(cautions), *drafted.upgrade], drafted.downgrade)
+    return Stages((stage,), (*drafted.cautions, *cautions))
 
 
 def divide(origin: Origin, drafted: Draft) -> Stages:

@@ -33,6 +33,9 @@ from postgres_database.server.connection import Database
 from postgres_database.server.environment import Environment
 from postgres_database.workflows import strangers
 
+TOGETHER = "all is one transaction, in which others wait: between two a rule would not be enforced"
+"""Said of a script that is not divided for that reason."""
+
 
 @dataclass(frozen=True)
 class RevisionResult:
@@ -186,7 +189,15 @@ def _next(
     origin = Origin(session, project, trial, whole, compared, renamed, models)
     divided = stages.divide(origin, drafted) if project.online else stages.whole(drafted)
     prover = Prover(project, session, before, whole, compared, from_models, built.provided)
-    return _write_and_prove(message, divided, prover, filled, result)
+    spare = session.clone(at_head) if divided.stages[1:] else None
+    proved = _write_and_prove(message, divided, prover, filled, result)
+    if proved.result.unguarded and spare:
+        proved.remove()
+        divided = stages.whole(drafted, TOGETHER)
+        prover = replace(prover, project=prover.project.anew())
+        filled = replace(filled, database=spare)
+        proved = _write_and_prove(message, divided, prover, filled, result)
+    return _publish(message, divided, prover, proved)
 
 
 def _rename(at_head: Database, compared: Comparison, wishes: Wishes) -> tuple[Rename, ...]:
@@ -206,10 +217,24 @@ def _run_sql(database: Database, statements: Any) -> None:
             cursor.execute(statement)
 
 
+@dataclass(frozen=True)
+class _Proved:
+    """Scripts that are written aside, and what their proof found."""
+
+    written: list[Script]
+    project: Project
+    result: RevisionResult
+
+    def remove(self) -> None:
+        """Remove the scripts."""
+        for script in self.written:
+            Path(script.path).unlink()
+
+
 def _write_and_prove(
     message: str, divided: Stages, prover: Prover, filled: Filled, result: RevisionResult
-) -> RevisionResult:
-    """Write the scripts aside, prove them, and publish them; what is not proved refuses to run."""
+) -> _Proved:
+    """Write the scripts aside, and prove them."""
     written, project = _write_all(message, divided.stages, prover)
     prover = replace(prover, project=project)
     ends = [stage.end for stage in divided.stages]
@@ -217,11 +242,17 @@ def _write_and_prove(
     proof = prover.prove(legs, None if divided.unfilled else filled)
     found = {field.name: getattr(proof, field.name) for field in fields(proof)}
     result = replace(result, **{**found, "cautions": (*divided.cautions, *proof.cautions)})
-    if not result.proved:
-        written, project = _marked(message, divided, prover, written, result)
+    return _Proved(written, project, result)
+
+
+def _publish(message: str, divided: Stages, prover: Prover, proved: _Proved) -> RevisionResult:
+    """Put the scripts among the others; what is not proved refuses to run."""
+    written, project = proved.written, proved.project
+    if not proved.result.proved:
+        written, project = _marked(message, divided, prover, proved)
     paths = script_files.publish(project, prover.history.heads)
     return replace(
-        result,
+        proved.result,
         path=paths[0],
         then=paths[1] if paths[1:] else None,
         revision=written[-1].revision,
@@ -230,13 +261,14 @@ def _write_and_prove(
 
 
 def _marked(
-    message: str, divided: Stages, prover: Prover, written: Sequence[Script], result: RevisionResult
+    message: str, divided: Stages, prover: Prover, proved: _Proved
 ) -> tuple[list[Script], Project]:
     """Write scripts anew that are not proved: the first one does not upgrade before its author lets it.
 
     Everything that runs the history refuses until then, plain Alembic, too. Where the downgrade does not lead back,
     the last one refuses that as well.
     """
+    written, result = proved.written, proved.result
     first, *others = divided.stages
     edit = f"invoke edit --target {written[0].revision}"
     hint = f"{edit}   (mend it, remove this error from upgrade(), then: invoke check)"
@@ -246,8 +278,7 @@ def _marked(
         names = ", ".join(str(each.key) for each in result.not_downgraded)
         refuse = Refuse("this revision cannot be undone", names)
         marked[-1] = replace(marked[-1], downgrade=[refuse, *marked[-1].downgrade])
-    for old in written:
-        Path(old.path).unlink()
+    proved.remove()
     prover = replace(prover, project=prover.project.anew())
     return _write_all(message, marked, prover, [old.revision for old in written])
 
