@@ -7,6 +7,7 @@ Gives `draft` and `stages` to the workflow `revision`.
     matching      dropped + added → likely renames, decided by flags, hints and questions; pure
     objects       from the text of whole objects to what makes, changes and drops them; pure
     trial         changes that are tried on a scratch database; what works is remembered
+    type_changes  what is to be changed of types: values that are added, types that are replaced
     changes       what is to be changed between two sides, in which ways
     autogenerate  Alembic's side of the comparison: its operations, and its words for what differs
     draft         the operations of a script: Alembic's, and what they leave to do

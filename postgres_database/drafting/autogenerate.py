@@ -29,6 +29,7 @@ from alembic.runtime.migration import MigrationContext
 from alembic.runtime.plugins import Plugin
 from alembic.util import DispatchPriority, PriorityDispatchResult
 from sqlalchemy.dialects import postgresql
+from sqlalchemy.exc import CompileError
 from sqlalchemy.types import TypeEngine
 
 from postgres_database.history import project_models
@@ -246,6 +247,9 @@ def _shown(value: Any) -> str:
     if value is None or value is False:
         return "none"
     if isinstance(value, TypeEngine):
-        return value.compile(dialect=postgresql.dialect())  # type: ignore[no-untyped-call]
+        try:
+            return value.compile(dialect=postgresql.dialect())  # type: ignore[no-untyped-call]
+        except CompileError:  # what SQLAlchemy could not read from the database
+            return "a type that SQLAlchemy does not know"
     argument = getattr(value, "arg", value)
     return str(getattr(argument, "text", argument))

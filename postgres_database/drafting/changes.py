@@ -1,6 +1,6 @@
 """From one side to the other: what is to be changed, in which ways, for a scratch database to try."""
 
-from collections.abc import Collection, Iterable, Iterator
+from collections.abc import Collection, Iterator
 from typing import Any
 
 import sqlalchemy as sa
@@ -17,53 +17,19 @@ from alembic.operations.ops import (
     DropTableOp,
 )
 
-from postgres_database.drafting import objects, renames
-from postgres_database.drafting.trial import Change, Subject, Trial
+from postgres_database.drafting import objects, renames, type_changes
+from postgres_database.drafting.trial import Change, Subject, Trial, as_way
 from postgres_database.history import project_models
-from postgres_database.history.operations import CastColumn, RunSql
+from postgres_database.history.operations import CastColumn
 from postgres_database.history.project_models import Models
 from postgres_database.schema import alter
 from postgres_database.schema.catalog import Catalog
 from postgres_database.schema.comparison import Side
 from postgres_database.schema.snapshot import Key, Snapshot
 from postgres_database.sql.names import Name, identifier
-from postgres_database.sql.tokens import stable
 
 ALTERED = ("CONSTRAINT", "FK CONSTRAINT", "CHECK CONSTRAINT", "DEFAULT")
 """Parts of tables that a dump lists as objects, but `alter` changes."""
-REPLACED = "_replaced"
-COLUMNS_OF_TYPE = """
-    SELECT n.nspname, c.relname, a.attname, t.typelem <> 0 AND t.typcategory = 'A', d.oid IS NOT NULL
-    FROM pg_attribute a
-    JOIN pg_type t ON t.oid = a.atttypid
-    JOIN pg_class c ON c.oid = a.attrelid AND c.relkind IN ('r', 'p', 'f') AND NOT c.relispartition
-    JOIN pg_namespace n ON n.oid = c.relnamespace
-    LEFT JOIN pg_attrdef d ON d.adrelid = a.attrelid AND d.adnum = a.attnum AND a.attgenerated = ''
-    WHERE to_regtype(%s) IN (t.oid, t.typelem) AND NOT a.attisdropped
-    ORDER BY 1, 2
-"""
-
-# The innermost first.
-TYPES_ON_TYPE = """
-    WITH RECURSIVE used (oid, depth) AS (
-        SELECT to_regtype(%s)::oid, 0
-        UNION
-        SELECT t.oid, used.depth + 1
-        FROM used
-        JOIN pg_type b ON b.oid = used.oid OR (b.typelem = used.oid AND b.typcategory = 'A')
-        JOIN pg_type t ON t.typbasetype = b.oid OR EXISTS (
-            SELECT FROM pg_attribute a JOIN pg_class c ON c.oid = a.attrelid AND c.relkind = 'c'
-            WHERE a.attrelid = t.typrelid AND a.atttypid = b.oid AND NOT a.attisdropped)
-    )
-    SELECT n.nspname, t.typname, t.typtype::text
-    FROM used
-    JOIN pg_type t ON t.oid = used.oid
-    JOIN pg_namespace n ON n.oid = t.typnamespace
-    GROUP BY t.oid, n.nspname, t.typname, t.typtype
-    ORDER BY max(used.depth), t.oid
-"""
-
-
 Parts = dict[tuple[Name, str], sa.Constraint | sa.Index]
 """Constraints and indexes of the models, by table and name."""
 
@@ -93,9 +59,9 @@ def of_alembic(op: MigrateOperation, here: Side, goal: Side) -> Change:
         name = Name.of(op.schema, op.table_name)
         column = goal.catalog.tables[name].columns[op.column.name]
         if column.serial:  # Alembic would leave out its sequence
-            return Change([_sql([alter.add_column(name, column)])])
+            return Change([as_way([alter.add_column(name, column)])])
         if column.default and not column.generated:  # rows get it at once, and no other afterwards
-            whole = _sql([alter.add_column(name, column)])
+            whole = as_way([alter.add_column(name, column)])
             return Change([[op], whole], default=(name.sql, column.name, column.default))
     return Change([[op]], _concerned(op))
 
@@ -139,7 +105,7 @@ def _retypings(op: AlterColumnOp, here: Catalog, goal: Catalog) -> list[list[Mig
         op.table_name, op.column_name, schema=op.schema, existing_type=op.existing_type,
         modify_server_default=None,
     )  # fmt: skip
-    restore = _sql(
+    restore = as_way(
         [
             f"ALTER TABLE {name.sql} ALTER COLUMN {identifier(op.column_name)} SET DEFAULT {new.default};"
         ]
@@ -147,7 +113,7 @@ def _retypings(op: AlterColumnOp, here: Catalog, goal: Catalog) -> list[list[Mig
     rest = [others] if others.has_changes() else []
     ways: list[list[MigrateOperation]] = []
     for cast in alter.casts(identifier(op.column_name), old.type, new.type):
-        needed = _sql(alter.needed_by(cast))
+        needed = as_way(alter.needed_by(cast))
         typed = [*needed, CastColumn(type_only, cast) if cast else type_only]
         ways.append([*typed, *rest])
         if old.default and not old.generated:
@@ -159,12 +125,12 @@ def _retypings(op: AlterColumnOp, here: Catalog, goal: Catalog) -> list[list[Mig
 def dropped(key: Key, here: Snapshot) -> Change:
     """Return what drops an object."""
     body = here.objects[key][0]
-    return Change([_sql(objects.drops(key, here))], _subject(key, body), key)
+    return Change([as_way(objects.drops(key, here))], _subject(key, body), key)
 
 
 def made(key: Key, goal: Snapshot) -> Change:
     """Return what makes an object."""
-    return Change([_sql(objects.makes(key, goal))], key=key)
+    return Change([as_way(objects.makes(key, goal))], key=key)
 
 
 def _subject(key: Key, body: str) -> Subject | None:
@@ -190,11 +156,11 @@ def rest(trial: Trial, here: Side, goal: Side, parts: Parts) -> Iterator[Change]
         parts: Constraints and indexes that the models have.
     """
     for rename in renames.followers(here.catalog, goal.catalog):
-        yield Change([_sql([renames.statement(rename)])], key=_renamed(rename))
+        yield Change([as_way([renames.statement(rename)])], key=_renamed(rename))
     for key in reversed(objects.missing(goal.snapshot, here.snapshot)):
         if not _is_altered(key, here, goal):
             yield dropped(key, here.snapshot)
-    yield from _types(trial, here, goal)
+    yield from type_changes.changed(trial, here, goal)
     yield from _tables(here, goal, parts)
     for key in goal.snapshot.objects:
         if not _is_altered(key, here, goal):
@@ -215,7 +181,7 @@ def _tables(here: Side, goal: Side, parts: Parts) -> Iterator[Change]:
             modelled = _as_modelled(name, part, parts, there=part in old.constraints)
             modelled = [] if alter.only_validates(old, table, part) else modelled
             subject = _part(name, constraints, part)
-            yield Change([*modelled, *map(_sql, ways)], subject, Key("TABLE", *name))
+            yield Change([*modelled, *map(as_way, ways)], subject, Key("TABLE", *name))
 
 
 def _both(here: Side, goal: Side) -> Iterator[Name]:
@@ -238,11 +204,7 @@ def _object(key: Key, here: Side, goal: Side, parts: Parts) -> Iterator[Change]:
         table = _indexed(key, goal)
         modelled = _as_modelled(table, key.name, parts, there=True) if table else []
         subject = _subject(key, here.snapshot.objects[key][0])
-        yield Change([*modelled, *map(_sql, ways)], subject, key)
-
-
-def _sql(statements: Iterable[str]) -> list[MigrateOperation]:
-    return [RunSql(stable(statement)) for statement in statements]
+        yield Change([*modelled, *map(as_way, ways)], subject, key)
 
 
 def _as_modelled(
@@ -294,66 +256,3 @@ def _is_altered(key: Key, here: Side, goal: Side) -> bool:
         bodies = here.snapshot.objects.get(key) or goal.snapshot.objects[key]
         return bodies[0].startswith("ALTER TABLE")
     return False
-
-
-def added_values(here: Side, goal: Side) -> Iterator[Change]:
-    """Yield the enums that only get more values: what uses these can be tried when they are committed."""
-    for name, type_ in goal.catalog.types.items():
-        old = here.catalog.types.get(name)
-        if old and type_.kind == "e" and (ways := alter.type_changes(old, type_)):
-            key = _type_key(name, type_.kind)
-            yield Change([*map(_sql, ways)], Subject("type", type_.sql), key)
-
-
-def _types(trial: Trial, here: Side, goal: Side) -> Iterator[Change]:
-    for name, type_ in goal.catalog.types.items():
-        old = here.catalog.types.get(name)
-        key = _type_key(name, type_.kind)
-        text = goal.snapshot.objects.get(key)
-        if old and text and here.snapshot.objects.get(key) != text:
-            ways = alter.type_changes(old, type_) if old != type_ else []
-            replace = list(_replacement(trial, name, goal))
-            yield Change([*map(_sql, [*ways, replace])], Subject("type", type_.sql), key)
-
-
-def _type_key(name: Name, kind: str) -> Key:
-    return Key("DOMAIN" if kind == "d" else "TYPE", *name)
-
-
-def _replacement(trial: Trial, name: Name, goal: Side) -> Iterator[str]:
-    """Yield what puts a new type in the place of an old one, and of those that stand on it.
-
-    A row whose value the new type does not have makes the statement fail.
-    """
-    with trial.database.connect() as connection, connection.begin():
-        cursor = connection.connection.cursor()
-        cursor.execute(TYPES_ON_TYPE, (name.sql,))
-        keys = {Name(*type_): _type_key(Name(*type_), kind) for *type_, kind in cursor.fetchall()}
-        types = [type_ for type_, key in keys.items() if key in goal.snapshot.objects]
-        columns = []
-        for type_ in types:
-            cursor.execute(COLUMNS_OF_TYPE, (type_.sql,))
-            columns += [
-                (type_, Name(schema, table), column, array, default)
-                for schema, table, column, array, default in cursor.fetchall()
-            ]
-    for _, table, column, _, default in columns:
-        if default:
-            yield f"ALTER TABLE {table.sql} ALTER COLUMN {identifier(column)} DROP DEFAULT;"
-    aside = {type_: Name(type_.schema, type_.name[:50] + REPLACED) for type_ in types}
-    for type_ in types:
-        yield f"ALTER TYPE {type_.sql} RENAME TO {identifier(aside[type_].name)};"
-    for type_ in types:
-        yield from goal.snapshot.objects[keys[type_]]
-    for type_, table, column, array, _ in columns:
-        item, mark = identifier(column), "[]" if array else ""
-        cast = f"{item}::text{mark}::{type_.sql}{mark}"
-        yield f"ALTER TABLE {table.sql} ALTER COLUMN {item} TYPE {type_.sql}{mark} USING {cast};"
-    for _, table, column, _, default in columns:
-        tables = goal.catalog.tables
-        meant = tables[table].columns.get(column) if table in tables else None
-        if default and meant and meant.default:
-            item = identifier(column)
-            yield f"ALTER TABLE {table.sql} ALTER COLUMN {item} SET DEFAULT {meant.default};"
-    for type_ in reversed(types):
-        yield f"DROP TYPE {aside[type_].sql};"

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from alembic.operations import MigrateOperation
 from alembic.operations.ops import AlterColumnOp, ModifyTableOps, RenameTableOp
 
-from postgres_database.drafting import autogenerate, changes, objects, renames
+from postgres_database.drafting import autogenerate, changes, objects, renames, type_changes
 from postgres_database.drafting.changes import Parts
 from postgres_database.drafting.renames import Rename
 from postgres_database.drafting.trial import Change, Trial, render
@@ -128,7 +128,7 @@ def bring(
     trial.make(changes.dropped(key, here.snapshot) for key in early)
     needed = [key for key in new if key.kind in objects.EARLY and not changes.is_owned(key, goal)]
     trial.make(changes.made(key, goal.snapshot) for key in needed)
-    trial.make(changes.added_values(here, goal))
+    trial.make(type_changes.added_values(here, goal))
     trial.make((changes.of_alembic(op, here, goal) for op in ops), force=True)
     _finish(trial, compared, goal, parts)
 

@@ -21,6 +21,7 @@ from postgres_database.schema.snapshot import Key
 from postgres_database.server.connection import Database
 from postgres_database.server.transactions import asked
 from postgres_database.sql.names import quoted
+from postgres_database.sql.tokens import stable
 
 Way = Sequence[MigrateOperation]
 
@@ -47,6 +48,11 @@ class Change:
     """The object that is made, changed or dropped."""
     default: tuple[str, str, str] | None = None
     """A table, a column and its default as the server prints it: a way that makes another one does not work."""
+
+
+def as_way(statements: Iterable[str]) -> Way:
+    """Return statements as the operations of a script."""
+    return [RunSql(stable(statement)) for statement in statements]
 
 
 SUBJECTS = {

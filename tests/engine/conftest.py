@@ -45,6 +45,7 @@ backfill.REST = 0.1  # others that are at work on the server are tests
 for name in [*os.environ]:
     if name.startswith("PG") or name in {
         "ENV",
+        "POSTGRES_DATABASE_CALLER",
         "POSTGRES_DSN",
         "DATABASE_URL",
         "SCRATCH_DSN",

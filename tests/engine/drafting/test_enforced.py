@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator
 from contextlib import contextmanager
+from typing import Any
 
 import psycopg2
 import pytest
@@ -13,6 +14,7 @@ from conftest import Project, run_sql
 from postgres_database.drafting import moments, stages
 from postgres_database.running import context
 from postgres_database.running.autocommit import Autocommit
+from postgres_database.scratch.proof import Prover
 from postgres_database.workflows import revision
 
 OWNER = """
@@ -138,16 +140,28 @@ def test_key_that_changes_is_built_beside_live_traffic(project: Project) -> None
     assert revision.revision(*project.settings, "Again").path is None
 
 
-def test_proof_names_what_is_not_enforced_on_the_way(
+def test_scripts_between_which_a_rule_is_missing_become_one(
     project: Project, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Scripts between which a rule is missing are not proved, whoever wrote them."""
+    """The proof names what is not enforced between scripts; then all is written as one transaction."""
     project.models(OWNER.format(rule=""))
     assert revision.revision(*project.settings, "Init").proved
     project.models(OWNER.format(rule=", ondelete='CASCADE'"))
     for module in (stages, moments):
         blind = type("Blind", (), {"gaps": staticmethod(lambda *_: [])})
         monkeypatch.setattr(module, "enforced", blind)
+    found: list[tuple[str, ...]] = []
+    prove = Prover.prove
+
+    def heard(self: Prover, *arguments: Any) -> Any:
+        proof = prove(self, *arguments)
+        found.append(proof.unguarded)
+        return proof
+
+    monkeypatch.setattr(Prover, "prove", heard)
     result = revision.revision(*project.settings, "Cascade")
-    assert not result.proved
-    assert result.unguarded == ("owner of table pet is not enforced",)
+    assert found == [("owner of table pet is not enforced",), ()]
+    assert result.proved
+    assert result.then is None
+    assert revision.TOGETHER in result.cautions
+    assert len(project.scripts()) == 2

@@ -621,7 +621,9 @@ def test_no_secret_of_the_database_is_written(
     run_sql(project.database, *texts)
     for statement in more:
         run_sql(project.database, statement)
-    project.models(MODELS)
+    project.models(
+        'sa.Table("customer", metadata, sa.Column("id", sa.Integer, primary_key=True), schema="shop")'
+    )
     try:
         result = adopt(project.settings, project.database, "Init tables", yes)
         run_sql(project.database, "ALTER SERVER feature_far OPTIONS (SET fetch_size '7')")

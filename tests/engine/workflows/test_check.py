@@ -46,3 +46,19 @@ def test_several_heads_are_told(project: Project) -> None:
     result = check.check(*project.settings)
     assert not result.clean
     assert result.heads == ("aaaa", "bbbb")
+
+
+def test_column_of_a_type_that_sqlalchemy_does_not_know(project: Project) -> None:
+    """It is named like any other, though its type cannot be."""
+    project.models(TABLE)
+    pair = (
+        "CREATE TYPE pair AS (a int, b int); CREATE TABLE t (id int PRIMARY KEY, p pair, q pair[])"
+    )
+    project.script("aaaa", "", f"op.execute({pair!r})")
+    result = check.check(*project.settings)
+    assert result.differences is not None
+    unknown = "a type that SQLAlchemy does not know"
+    assert result.differences.detected == (
+        f"remove column t.p ({unknown})",
+        f"remove column t.q ({unknown})",
+    )
