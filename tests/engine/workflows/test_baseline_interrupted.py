@@ -46,13 +46,13 @@ print(result.revision)
 """
 
 POINTS = {
-    "before the dump": "dump, 'dump', 1, True",
-    "after the dump": "dump, 'dump', 1, False",
+    "before the dump": "dump, 'take', 1, True",
+    "after the dump": "dump, 'take', 1, False",
     "before the script": "script_files, 'write', 1, True",
     "after the script": "script_files, 'write', 1, False",
     "before the SQL": "Path, 'write_bytes', 1, True",
     "after the SQL": "Path, 'write_bytes', 1, False",
-    "in the proof": "dump, 'dump', 2, False",
+    "in the proof": "dump, 'take', 2, False",
     "before the last look": "adoption.Adoption, '_commit', 1, True",
     "before the move": "Path, 'replace', 1, True",
     "between the moves": "Path, 'replace', 2, True",
