@@ -99,11 +99,7 @@ def _keys(first: Table, last: Table, now: Table) -> Iterator[Gap]:
     """Yield the keys of the goal of which the weaker one of both ends is implied by no key of the state."""
     held, present = [*_unique(first).values()], [*_unique(now).values()]
     for name, key in _unique(last).items():
-        common = [
-            key if _implies(old, key) else old
-            for old in held
-            if _implies(old, key) or _implies(key, old)
-        ]
+        common = [each for old in held if (each := _common(old, key))]
         if all(any(_implies(each, want) for each in present) for want in common):
             continue
         rule = last.constraints.get(name)
@@ -117,7 +113,7 @@ def _keys(first: Table, last: Table, now: Table) -> Iterator[Gap]:
 
 
 def has_in_common(first: Table, last: Table, old: str, new: str) -> bool:
-    """Tell whether one of two keys implies the other.
+    """Tell whether there are rows of which two keys say the same.
 
     Args:
         first: The table with the old one.
@@ -126,7 +122,7 @@ def has_in_common(first: Table, last: Table, old: str, new: str) -> bool:
         new: The same.
     """
     before, after = _unique(first).get(old), _unique(last).get(new)
-    return bool(before and after and (_implies(before, after) or _implies(after, before)))
+    return bool(before and after and _common(before, after))
 
 
 def _unique(table: Table) -> dict[str, Unique]:
@@ -146,9 +142,21 @@ def _columns(rule: Constraint) -> list[Unique]:
     return [each for each in found if isinstance(each, Unique)]
 
 
+def _common(one: Unique, other: Unique) -> Unique | None:
+    """Return what either of two keys implies; None if they are of different columns.
+
+    Of two partial indexes that is: rows are unique that both are about. Its condition has one of them in each line.
+    """
+    wider, narrower = sorted((one, other), key=lambda key: len({*key.elements}), reverse=True)
+    if not {*narrower.elements} <= {*wider.elements}:
+        return None
+    where = "\n".join(sorted({one.where, other.where} - {""}))
+    return Unique(wider.elements, where, one.nulls_equal and other.nulls_equal)
+
+
 def _implies(one: Unique, other: Unique) -> bool:
     return (
         {*one.elements} <= {*other.elements}
-        and one.where in {"", other.where}
+        and one.where in {"", other.where, *other.where.split("\n")}
         and (one.nulls_equal or not other.nulls_equal)
     )

@@ -26,18 +26,20 @@ KEYS = """
 from sqlalchemy.dialects.postgresql import ExcludeConstraint
 sa.Table('person', metadata, sa.Column('id', sa.Integer, primary_key=True))
 sa.Table('t', metadata, sa.Column('id', sa.Integer, autoincrement=False), sa.Column('a', sa.Integer, nullable=False),
-    sa.Column('b', sa.Integer), sa.Column('c', sa.Integer), {rules})
+    sa.Column('b', sa.Integer), sa.Column('c', sa.Integer), sa.Column('d', sa.Integer), {rules})
 sa.Table('u', metadata, sa.Column('t', sa.Integer, sa.ForeignKey('t.id', name='u_t')))
 """
 BEFORE = """
     sa.PrimaryKeyConstraint('id', name='pk'), sa.UniqueConstraint('b', name='b_key'),
     sa.CheckConstraint('c > 0', name='c_check'), sa.Index('c_index', 'c', unique=True),
+    sa.Index('d_index', 'd', unique=True, postgresql_where='d > 0'),
     ExcludeConstraint(('a', '='), name='a_excluded', using='btree')
 """
 AFTER = """
     sa.PrimaryKeyConstraint('id', 'a', name='pk'), sa.UniqueConstraint('id', name='id_key'),
     sa.UniqueConstraint('b', name='b_key', deferrable=True), sa.CheckConstraint('c > -1', name='c_check'),
     sa.Index('c_index', 'c', unique=True, postgresql_include=['b']),
+    sa.Index('d_index', 'd', unique=True, postgresql_where='d > -5'),
     ExcludeConstraint(('a', '='), name='a_excluded', using='btree', where='b IS NULL OR a > -9')
 """
 BREAKING = (
@@ -47,6 +49,7 @@ BREAKING = (
     "INSERT INTO t VALUES (2, 2, 2, -5)",
     "INSERT INTO t VALUES (2, 1, 2, 2)",
     "INSERT INTO t VALUES (NULL, 2, 2, 2)",
+    "INSERT INTO t VALUES (2, 2, 2, 2, 1)",
     "INSERT INTO u VALUES (7)",
 )
 
@@ -85,7 +88,7 @@ def test_rules_that_change_are_enforced_at_every_moment(
     project.models(KEYS.format(rules=BEFORE))
     assert revision.revision(*project.settings, "Init").proved
     up(project.settings, project.database, confirm=yes)
-    run_sql(project.database, "INSERT INTO t VALUES (1, 1, 1, 1)", "INSERT INTO u VALUES (1)")
+    run_sql(project.database, "INSERT INTO t VALUES (1, 1, 1, 1, 1)", "INSERT INTO u VALUES (1)")
     project.models(KEYS.format(rules=AFTER))
     result = revision.revision(*project.settings, "Other rules")
     assert result.proved, result
