@@ -14,7 +14,7 @@ from postgres_database.sql.tokens import TOKEN
 OPEN, CLOSE = "\x01", "\x02"
 """In the place of the quotes around a text, so that no pattern takes its end for its beginning."""
 NAME = (
-    r"(?<![\w.])(?:[\w.]{0,60}?(?:password|passwd|passphrase|pwd|secret|token|credentials?)|pass"
+    r"(?<![\w.])(?:[\w.]{0,60}?(?:password|passwd|passphrase|pwd|secret|token|credentials?)|pass|pw"
     r"|[\w.]{0,60}?(?:api|access|secret|private|account|signing|encryption|shared)[_-]?key)"
 )
 """What a secret is called; longer names, such as token_type, are called otherwise."""
@@ -34,6 +34,7 @@ ANYWHERE = {
     "a token": (
         r"\b(?:(?:AKIA|ASIA)[0-9A-Z]{16}\b|gh[oprsu]_\w{20}|github_pat_\w{20}|glpat-[\w-]{15}|xox[abeprs]-[\w-]{10}"
         r"|[rs]k_live_\w{10}|sk-[\w-]{20}|AIza[\w-]{30}|eyJ[\w-]{8,}\.eyJ[\w-]{8,}|SG\.[\w-]{16,}\.)"
+        r"|\bhooks\.slack\.com/services/\w+/\w+/\w{8}|\bdiscord(?:app)?\.com/api/webhooks/\d+/[\w-]{8}"
     ),
     "a Bearer token": r"""\bbearer\s+(?P<value>(?=[^\s'"]*\d|[^\s'"]{20})[^\s'"]{5,})""",
     "a password for HTTP": (

@@ -35,6 +35,8 @@ BODIES = {
     "AWS": "BEGIN RETURN 'AKIAIOSFODNN7EXAMPLE'; END #AKIAIOSFODNN7EXAMPLE",
     "GitHub": "BEGIN RETURN 'ghp_012345678901234567890123456789012345'; END #ghp_012345678901234567890123456789012345",
     "JWT": "BEGIN RETURN 'eyJhbGciOiJIUzI1NiJ9.eyJzdWIiOiIxMjM0In0.c2ln'; END #eyJzdWIiOiIxMjM0In0",
+    "Slack": "BEGIN RETURN 'https://hooks.slack.com/services/T0/B0/c2VjcmV0MQ'; END #c2VjcmV0MQ",
+    "short name": "BEGIN RETURN 1; -- admin / pw: S3cret-1\nEND",
     "PEM": "BEGIN RETURN '-----BEGIN RSA PRIVATE KEY-----\nMIIEow==\n-----END RSA PRIVATE KEY-----'; END #MIIEow",
     "encrypted": "BEGIN RETURN pgp_sym_decrypt(x, 'S3cret-1'); END",
     "commented": "BEGIN RETURN 1; -- the account is me, password: S3cret-1\nEND",
