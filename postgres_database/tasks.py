@@ -518,7 +518,8 @@ def psql(c: Context, env: str = "", command: str = "", database: str = "") -> No
     program = str(programs.BINARIES / "psql")
     arguments = ["--set=ON_ERROR_STOP=1", f"--command={command}"] if command else []
     sys.stdout.flush()
-    os.execve(program, [program, *arguments], target.dsn.child_environment())  # noqa: S606
+    variables = programs.encrypting(target.dsn.child_environment())
+    os.execve(program, [program, *arguments], variables)  # noqa: S606
 
 
 def understand(name: str) -> None:

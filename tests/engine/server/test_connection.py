@@ -28,7 +28,7 @@ from postgres_database.errors import ExpectedError
 from postgres_database.server.connection import Database, cancelled_by_ctrl_c
 from postgres_database.server.dsn import Dsn
 from postgres_database.server.environment import Environment
-from postgres_database.server.programs import BINARIES
+from postgres_database.server.programs import BINARIES, encrypting
 from postgres_database.server.transactions import limit_waits
 from postgres_database.sql.names import quoted
 
@@ -151,6 +151,17 @@ def stranger(request: pytest.FixtureRequest) -> Iterator[int]:
         threading.Thread(target=answer, daemon=True).start()
         yield listener.getsockname()[1]
         listener.shutdown(socket.SHUT_RDWR)
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="only there the programs get another libpq")
+@pytest.mark.parametrize("stranger", [b"N"], indirect=True)
+def test_programs_speak_tls(stranger: int) -> None:
+    """What must be encrypted is, also between pg_dump and a server; this one has no TLS."""
+    environ = encrypting(app(stranger, sslmode="require").dsn.child_environment())
+    done = subprocess.run(
+        [BINARIES / "pg_dump"], env=environ, capture_output=True, text=True, check=False
+    )
+    assert "server does not support SSL, but SSL was required" in done.stderr
 
 
 @pytest.mark.parametrize("stranger", ANSWERS.values(), ids=ANSWERS, indirect=True)
