@@ -17,6 +17,8 @@ VALUE = r"""'[^']*'|"[^"]*"|[^\s();,:]+"""
 OPTION = rf" --(?P<name>[a-z-]+)(?:(?:=| (?![-(]))(?P<value>{VALUE}))?"
 UNNAMED = re.sub(r"\?P<\w+>", "?:", OPTION)
 COMMAND = re.compile(rf"\binvoke (?P<command>[a-z]+(?:-[a-z]+)*)(?P<options>(?:{UNNAMED})*)")
+ACTIVE = re.compile(r'["$`\\!]')
+"""What a shell acts on within double quotes (bash manual, "Double Quotes")."""
 VARIABLES = {"env": "ENV", "msg": "MSG", "target": "TARGET"}
 """The options that make takes as variables; all others go into ARGS."""
 
@@ -42,7 +44,7 @@ def _for_make(found: re.Match[str]) -> str:
     if others:
         arguments = " ".join(others)
         mark = '"' if "'" in arguments else "'"
-        if mark in arguments or ("$" in arguments and mark == '"'):
-            return found[0]  # no quotes are left: invoke works as well
+        if mark == '"' and ACTIVE.search(arguments):
+            return found[0]  # invoke works as well, and its quotes let a shell do nothing
         words.append(f"ARGS={mark}{arguments}{mark}" if " " in arguments else f"ARGS={arguments}")
     return " ".join(words)

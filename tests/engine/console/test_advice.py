@@ -32,6 +32,10 @@ SPELLINGS = {
         """invoke psql --command 'ALTER ROLE "$" LOGIN'""",
         """postgres-database psql --command 'ALTER ROLE "$" LOGIN'""",
     ),
+    "invoke psql --command 'GRANT app TO `id`'": (
+        "invoke psql --command 'GRANT app TO `id`'",
+        "postgres-database psql --command 'GRANT app TO `id`'",
+    ),
     "invoke upgrade --help": ("make upgrade ARGS=--help", "postgres-database upgrade --help"),
     "invoke --list": ("make help", "postgres-database --list"),
     "no command in it: --env x": ("no command in it: --env x", "no command in it: --env x"),
