@@ -1,9 +1,10 @@
 """The only room that prints and asks: for people, and as JSON for programs.
 
-`tasks.py` calls it with what a workflow returned.
+`tasks` calls it with what a workflow returned.
 
     advice        what to type next, as people type it: with make, invoke, or the installed program; pure
     command_line  words behind `invoke` that it does not understand → what was probably meant
+    command       a command of invoke: in which folder it runs, and how it ends
     report        results → JSON; pure functions
     terminal      the only module that prints and asks
     show_init     what `init` did → lines for people

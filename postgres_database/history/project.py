@@ -106,7 +106,7 @@ class Project:
         found = ScriptDirectory.from_config(self.alembic_config())
         staged.finish(Path(found.dir))
         if self.staged:
-            found.version_locations = [*map(str, folders(found)), str(self.staged)]
+            found.version_locations = [*map(str, self.folders.versions), str(self.staged)]
         return found
 
     @cached_property
@@ -167,11 +167,6 @@ def load(root: Path, target_metadata: str = "", environ: Mapping[str, str] = os.
             hint="${EDITOR:-vi} alembic.ini   (every setting is explained in it)",
         )
     return project
-
-
-def folders(directory: ScriptDirectory) -> list[Path]:
-    """Return the folders that scripts are in."""
-    return [Path(each) for each in directory.version_locations or [f"{directory.dir}/versions"]]
 
 
 class _Reader:

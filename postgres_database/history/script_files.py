@@ -10,7 +10,7 @@ from alembic.util import rev_id
 
 from postgres_database.errors import ExpectedError
 from postgres_database.history import script_errors, staged
-from postgres_database.history.project import Project, folders
+from postgres_database.history.project import Project
 
 ATTRIBUTES = {
     "roles": "Grants and policies name these; scratch servers create them without login.",
@@ -79,7 +79,7 @@ def _paths(project: Project) -> list[Path]:
 
 def _versions(project: Project, heads: Sequence[Path]) -> Path:
     """Return the folder that new scripts belong to: where there are several, the innermost that holds a head."""
-    places = folders(replace(project, staged=None).scripts)
+    places = project.folders.versions
     holding = [each for each in places if any(each.resolve() in path.parents for path in heads)]
     return max(holding or places[:1], key=lambda each: len(each.parts))
 

@@ -3,12 +3,12 @@
 Gives `runner.open_runner`, through which all others run scripts.
 
     listener         what a command says while it works, and what it asks
-    lock             one runner at a time: whose turn it is
     waiting          locks that are not to be had: who holds them, when to try again
     session          what scripts set in a session, undone between them
     stamped          which revisions a database says it is at
     journal          the log of a target: what was run, and how far one came that was interrupted
     context          what the operations of a script find on their connection: listener, journal
+    lock             one runner at a time: whose turn it is
     autocommit       the connection of a script while each statement commits by itself
     guard            the transaction of a script: nothing but its stamp ends it
     missing_scripts  whether the scripts of what a database is at are there, and who ran those that are not

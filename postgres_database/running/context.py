@@ -18,6 +18,8 @@ class RunContext:
     listener: Listener = SILENT
     journal: Journal | None = None
     """What was done of the script that runs; scratch databases have none."""
+    lock: dict[str, str | None] | None = None
+    """The key of the lock by which other commands are kept out, while it is held."""
     between: Callable[[], None] = lambda: None
     """Looks at the database before each statement that commits by itself."""
 

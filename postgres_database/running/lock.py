@@ -14,6 +14,7 @@ import sqlalchemy as sa
 from sqlalchemy.exc import DBAPIError, SQLAlchemyError
 
 from postgres_database.errors import ExpectedError
+from postgres_database.running import context
 from postgres_database.running.listener import Listener
 from postgres_database.server import pooler
 from postgres_database.server.connection import Database
@@ -33,8 +34,6 @@ HELD = sa.text(
     )
     """  # noqa: S608 - a constant
 )
-TAKEN = "postgres_database.lock"
-"""Where the information of a connection has the key of the lock that it holds."""
 # Without the rights of pg_monitor, of another user's session only pid and user are to be seen.
 WHO_LOCKS = sa.text(
     f"""
@@ -97,12 +96,12 @@ def one_command_at_a_time(
     with connection.begin():
         key = {"schema": database.version_schema(connection), "name": database.versions.name}
     _take(database, connection, key, listener, wait)
-    connection.info[TAKEN] = key
+    run = context.of(connection)
+    run.lock = key
     try:
         yield
     finally:
-        if not connection.closed and not connection.invalidated:
-            connection.info.pop(TAKEN, None)
+        run.lock = None
         if not connection.invalidated:  # else the lock has ended with it
             with suppress(SQLAlchemyError, psycopg2.Error):  # it may be lost all the same
                 connection.rollback()
@@ -116,7 +115,7 @@ def require_held(connection: sa.Connection) -> None:
     Args:
         connection: In a transaction of ours; one that has taken no lock needs none.
     """
-    key = connection.info.get(TAKEN)
+    key = context.of(connection).lock
     if key and not connection.execute(HELD, key).scalar_one():
         raise ExpectedError(
             "the script has given back the lock that keeps other commands out; it is not stamped",

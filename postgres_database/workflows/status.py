@@ -3,14 +3,12 @@
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
-from pathlib import Path
 from threading import Lock
 
 import sqlalchemy as sa
 
 from postgres_database.errors import ExpectedError
-from postgres_database.history import project
-from postgres_database.history.graph import History
+from postgres_database.history import project as projects
 from postgres_database.history.project import Project
 from postgres_database.running import runner
 from postgres_database.running.missing_scripts import require_scripts
@@ -52,14 +50,12 @@ class EnvironmentStatus:
     """What to add to a command so that it works on this environment."""
 
 
-def status(
-    scripts: History, environments: Sequence[str], root: Path
-) -> tuple[EnvironmentStatus, ...]:
-    """Look at the environments of a repository in parallel; the empty name is the default one."""
+def status(project: Project, environments: Sequence[str]) -> tuple[EnvironmentStatus, ...]:
+    """Look at the environments of a project in parallel; the empty name is the default one."""
 
     def look(environment: str) -> EnvironmentStatus:
         try:
-            return _look(environments_of.load(environment, root=root), scripts)
+            return _look(project, environments_of.load(environment, root=project.root))
         except ExpectedError as error:
             return EnvironmentStatus(environment or "default", fault=error.cause or error.what)
 
@@ -67,8 +63,9 @@ def status(
         return tuple(pool.map(look, environments))
 
 
-def _look(environment: Environment, scripts: History) -> EnvironmentStatus:
-    here = project.load(environment.root, environment.models)
+def _look(project: Project, environment: Environment) -> EnvironmentStatus:
+    scripts = project.history
+    here = projects.load(project.root, environment.models) if environment.models else project
     database = embedded.target(environment, here.versions)
     label, target = environment.label, str(database.dsn)
     try:

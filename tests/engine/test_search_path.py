@@ -86,7 +86,6 @@ def test_no_command_calls_what_shadows_a_name(
 ) -> None:
     """Whatever a role has put into a schema on the path, whoever runs a command does not call it."""
     settings, target = trapped.settings, trapped.database
-    scripts = settings.project.history
     sign = shadowed[1]
     before = called(sign)
 
@@ -109,7 +108,7 @@ def test_no_command_calls_what_shadows_a_name(
     (trapped.root / ".env.x").write_text(
         f"POSTGRES_DSN={as_text(target.dsn)}\nSCRATCH_DSN={as_text(trapped.scratch)}\n"
     )
-    (row,) = status.status(scripts, ["x"], trapped.root)
+    (row,) = status.status(settings.project, ["x"])
     assert (row.fault, row.drift_fault) == ("", "")
     nothing_called("status")
     mark(settings, target, "cccc", purge=True, confirm=yes)

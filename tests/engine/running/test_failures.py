@@ -9,9 +9,8 @@ from answers import yes
 from commands import adopt, down, mark, up
 from conftest import Project, run_sql
 
-from postgres_database import tasks
+from postgres_database.console import command as command_module
 from postgres_database.errors import ExpectedError
-from postgres_database.history.graph import History
 from postgres_database.running import runner
 from postgres_database.workflows import check, status
 
@@ -131,14 +130,16 @@ def test_script_that_is_gone_is_told_with_who_ran_it(project: Project) -> None:
         with pytest.raises(ExpectedError) as caught:
             command()
         assert told in caught.value.cause
-    assert told in status._look(settings.environment, History()).fault
+    assert told in status._look(*settings).fault
     run_sql(database, "DELETE FROM alembic_version_log")
     assert "the log of the database does not say" in failed(project).cause
 
 
 def test_disk_that_cannot_be_written() -> None:
     """A read-only or full disk is told in three lines, with the file."""
-    error = tasks._unwritable(OSError(30, "Read-only file system", "/srv/app/migration/x.py"))
+    error = command_module._unwritable(
+        OSError(30, "Read-only file system", "/srv/app/migration/x.py")
+    )
     assert str(error).startswith(
         "error: /srv/app/migration/x.py cannot be written\ncause: Read-only file system\ntry:   df -h /srv/app/migr"
     )

@@ -24,6 +24,7 @@ from hypothesis import strategies as st
 from sqlalchemy.exc import OperationalError
 
 from postgres_database import tasks
+from postgres_database.console.command import Command
 from postgres_database.errors import ExpectedError
 from postgres_database.server.connection import Database, cancelled_by_ctrl_c
 from postgres_database.server.dsn import Dsn
@@ -33,7 +34,7 @@ from postgres_database.server.transactions import limit_waits
 from postgres_database.sql.names import quoted
 
 BIN = Path(sys.executable).parent  # where `invoke` is
-COMMANDS = {name for name in dir(tasks) if isinstance(getattr(tasks, name), tasks.Command)}
+COMMANDS = {name for name in dir(tasks) if isinstance(getattr(tasks, name), Command)}
 
 
 def app(port: int | str, **parts: str) -> Database:

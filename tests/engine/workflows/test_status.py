@@ -27,8 +27,7 @@ def test_status_of_every_environment(project: Project) -> None:
     }.items():
         (project.root / f".env.{name}").write_text(line + "\n")
     up(project.settings, project.database, target="aaaa", confirm=yes)
-    scripts = project.settings.project.history
-    found = status.status(scripts, [*environment.env_files(project.root)], project.root)
+    found = status.status(project.settings.project, [*environment.env_files(project.root)])
     rows = {row.environment: row for row in found}
     assert sorted(rows) == ["empty", "gone", "good", "odd", "unproved"]
     assert rows["good"].revision == ("aaaa",)
@@ -48,7 +47,6 @@ def test_status_tells_drift_in_parallel(project: Project, server: Database) -> N
     for number, name in enumerate(["aaaa", "bbbb", "cccc"]):
         parent = ["", "aaaa", "bbbb"][number]
         project.script(name, parent, f"op.execute('CREATE TABLE t{number} (x int)')")
-    scripts = project.settings.project.history
     with ExitStack() as stack:
         for number, revision in enumerate(["aaaa", "bbbb", "cccc", "aaaa", "bbbb", "cccc"]):
             database = stack.enter_context(fresh(server))
@@ -58,7 +56,7 @@ def test_status_tells_drift_in_parallel(project: Project, server: Database) -> N
             (project.root / f".env.e{number}").write_text(
                 f"POSTGRES_DSN={as_text(database.dsn)}\nSCRATCH_DSN={as_text(project.scratch)}\n"
             )
-        rows = status.status(scripts, [f"e{number}" for number in range(6)], project.root)
+        rows = status.status(project.settings.project, [f"e{number}" for number in range(6)])
     assert [row.drift for row in rows] == [(), ("TABLE t0",)] * 3
     assert [len(row.pending) for row in rows] == [2, 1, 0, 2, 1, 0]
 
@@ -69,6 +67,6 @@ def test_status_of_an_unknown_revision(project: Project) -> None:
     up(project.settings, project.database, confirm=yes)
     run_sql(project.database, "UPDATE alembic_version SET version_num = 'other'")
     (project.root / ".env.x").write_text(f"POSTGRES_DSN={as_text(project.database.dsn)}\n")
-    (row,) = status.status(project.settings.project.history, ["x"], project.root)
+    (row,) = status.status(project.settings.project, ["x"])
     assert "is at revision other, which is not among the scripts" in row.fault
     assert "does not say who has run other" in row.fault

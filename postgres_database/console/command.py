@@ -1,0 +1,84 @@
+"""A command of invoke: in which folder it runs, and how it ends."""
+
+import contextlib
+import errno
+import logging
+import os
+import sys
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+from invoke import Collection, Context, Exit, Task, task
+
+from postgres_database.console import command_line
+from postgres_database.console.advice import as_typed
+from postgres_database.errors import ExpectedError
+from postgres_database.history import library_versions
+from postgres_database.server import root
+
+# invoke turns this off for everything that it loads; compiling anew would slow each command down.
+sys.dont_write_bytecode = bool(sys.flags.dont_write_bytecode)
+
+INTERRUPTED = 130
+FAILED = 1
+DIFFERENT = 2
+FULL_OR_READ_ONLY = (errno.EROFS, errno.ENOSPC, errno.EDQUOT, errno.EACCES, errno.EPERM)
+
+
+class Command(Task[Any]):
+    """A task that shows an expected failure in three lines; with DEBUG=1 as a traceback."""
+
+    def __call__(self, *args: Any, **kwargs: Any) -> Any:
+        """Run the body; invoke's own --dry becomes the command's dry run, if it has one."""
+        context: Context = args[0]
+        if context.config.run.dry:
+            if "dry_run" not in self.argspec(self.body).parameters:
+                raise Exit(as_typed(str(ExpectedError(f"{self.name} has no dry run"))), code=1)
+            kwargs["dry_run"] = True
+        try:
+            library_versions.check()
+            here = Path.cwd()
+            home = root.find(here) or here if self.name == "init" else root.require_root(here)
+            library_versions.check_engine(home / "alembic.ini")
+            if not os.environ.get("DEBUG"):  # an env.py may let Alembic log what our commands say
+                logging.disable(logging.INFO)
+            with contextlib.chdir(home):  # relative paths in alembic.ini and env.py begin there
+                return super().__call__(*args, **kwargs)
+        except ExpectedError as error:
+            if os.environ.get("DEBUG"):
+                raise
+            raise Exit(as_typed(str(error)), code=1) from error
+        except OSError as error:
+            if os.environ.get("DEBUG") or error.errno not in FULL_OR_READ_ONLY:
+                raise
+            raise Exit(as_typed(str(_unwritable(error))), code=FAILED) from error
+        except KeyboardInterrupt as error:
+            resumed = self.name in {"upgrade", "downgrade"}
+            more = "; what is done stays, the same command goes on where it was" if resumed else ""
+            raise Exit(f"interrupted{more}", code=INTERRUPTED) from error
+
+
+def _unwritable(error: OSError) -> ExpectedError:
+    """Say which file cannot be written."""
+    place = error.filename or "a file"
+    return ExpectedError(
+        f"{place} cannot be written",
+        cause=error.strerror or str(error),
+        hint=f"df -h {Path(str(place)).parent}   (the same command again, once there is room and it may be written)",
+    )
+
+
+# invoke takes --help for the value of a required parameter and hands out short flags by itself.
+command = partial(task, klass=Command, positional=[], auto_shortflags=False)
+
+
+def require_understood(commands: Collection) -> None:
+    """End with what was probably meant, before anything runs, if invoke would not understand what was typed.
+
+    Invoke itself answers "No idea what 'production' is!", and takes a second command for meant.
+    """
+    try:
+        command_line.require_understood(sys.argv[1:], commands, root.find(Path.cwd()) or Path.cwd())
+    except ExpectedError as error:
+        raise Exit(as_typed(str(error)), code=FAILED) from error

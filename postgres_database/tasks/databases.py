@@ -1,0 +1,285 @@
+"""The commands for databases."""
+
+import os
+import sys
+from functools import partial
+from pathlib import Path
+
+from invoke import Context, Exit
+
+from postgres_database.console.command import DIFFERENT, command
+from postgres_database.tasks.shared import (
+    DRY_RUN,
+    ENV,
+    JSON,
+    SKIP,
+    SQL,
+    WAIT,
+    YES,
+    project_alone,
+    project_and_environment,
+    project_here,
+)
+
+MOVE = {
+    "env": ENV,
+    "dry_run": DRY_RUN,
+    "sql": SQL + "; --target may be start:end, then no database is asked",
+    "skip_row_checks": SKIP,
+    "wait": WAIT,
+    "yes": YES,
+}
+
+
+@command(help=MOVE | {"target": "a revision, head, or +1 (default head)"})
+def upgrade(
+    c: Context,
+    env: str = "",
+    target: str = "head",
+    dry_run: bool = False,
+    sql: bool = False,
+    skip_row_checks: bool = False,
+    wait: str = "",
+    yes: bool = False,
+) -> None:
+    """Bring the target to --target, revision by revision."""
+    _move("upgrade", env, target, sql, wait, yes, dry_run, skip_row_checks)
+
+
+@command(help=MOVE | {"target": "a revision, base, or -1; write --target=-1 (default -1)"})
+def downgrade(
+    c: Context,
+    env: str = "",
+    target: str = "-1",
+    dry_run: bool = False,
+    sql: bool = False,
+    skip_row_checks: bool = False,
+    wait: str = "",
+    yes: bool = False,
+) -> None:
+    """Undo revisions on the target, down to --target; asks first."""
+    _move("downgrade", env, target, sql, wait, yes, dry_run, skip_row_checks)
+
+
+def _move(
+    verb: str,
+    env: str,
+    target: str,
+    sql: bool,
+    wait: str,
+    yes: bool,
+    dry_run: bool,
+    skip_row_checks: bool,
+) -> None:
+    from postgres_database.console import show, terminal
+    from postgres_database.running import lock
+    from postgres_database.workflows import upgrade as workflow
+
+    move = workflow.Move(verb, target, dry_run, skip_row_checks, lock.parse_wait(wait))
+    project, environment = project_and_environment(env)
+    if sql:
+        open_target = partial(terminal.open_target, environment, project.versions, quiet=True)
+        terminal.raw(workflow.offline(project, environment, open_target, move))
+        return
+    listener = terminal.Terminal(environment, verb, yes=yes)
+    database = terminal.open_target(environment, project.versions)
+    result = workflow.perform(project, environment, database, move, listener)
+    if move.dry_run:
+        show.plan(result, verb)
+        if result.violations:
+            raise Exit(code=DIFFERENT)
+    else:
+        show.upgrade(result, verb)
+
+
+@command(
+    help={
+        "env": ENV,
+        "msg": "what the revision is called (default: Init tables)",
+        "with_models": "write the next revision at once, if the models differ",
+        "wait": WAIT,
+        "yes": YES,
+    }
+)
+def baseline_existing(
+    c: Context,
+    env: str = "",
+    msg: str = "Init tables",
+    with_models: bool = False,
+    wait: str = "",
+    yes: bool = False,
+) -> None:
+    """Adopt a database that is online: its schema becomes the first revision, its data stays."""
+    from postgres_database.console import show, terminal
+    from postgres_database.running import lock
+    from postgres_database.workflows import baseline
+    from postgres_database.workflows import revision as workflow
+
+    seconds, (project, environment) = lock.parse_wait(wait), project_and_environment(env)
+    database = terminal.open_target(environment, project.versions)
+    listener = terminal.Terminal(environment, "baseline-existing", yes=yes)
+    result = baseline.baseline(
+        project,
+        environment,
+        database,
+        msg,
+        wait=seconds,
+        with_models=with_models,
+        listener=listener,
+    )
+    show.baseline(result, environment)
+    if not result.revision:
+        raise Exit(code=DIFFERENT)
+    if with_models and (result.unlike_models or result.path is None) and not result.pending:
+        written = workflow.revision(
+            project.anew(),
+            environment,
+            "What the models say",
+            listener=listener,
+        )
+        show.revision(written)
+        if not written.proved:
+            raise Exit(code=DIFFERENT)
+
+
+@command(
+    help={
+        "env": "also compare the target of this environment with its revision (default: the variable ENV)",
+        "fresh": "run the whole history again: forget what is kept of it on the scratch server",
+        "json": JSON,
+    }
+)
+def check(c: Context, env: str = "", fresh: bool = False, json: bool = False) -> None:
+    """Tell whether models and history agree, and the target with its revision; exit code 2 if not."""
+    from postgres_database.console import report, show, terminal
+    from postgres_database.server import embedded
+    from postgres_database.workflows import check as workflow
+
+    project, environment = project_and_environment(env)
+    target = embedded.target(environment, project.versions) if environment.name else None
+    result = workflow.check(project, environment, target, fresh=fresh)
+    if json:
+        terminal.raw(report.check_json(result))
+    else:
+        show.check(result)
+    if not result.clean:
+        raise Exit(code=DIFFERENT)
+
+
+@command(
+    help={
+        "env": "only this environment (default: all that have a file, and the default one)",
+        "json": JSON,
+    }
+)
+def status(c: Context, env: str = "", json: bool = False) -> None:
+    """Show where the target of each environment stands and what is pending."""
+    from postgres_database.console import report, show, terminal
+    from postgres_database.server import environment
+    from postgres_database.workflows import status as workflow
+
+    named = env or os.environ.get("ENV", "")
+    environments = (
+        [env] if env else list(dict.fromkeys([named, *environment.env_files(Path.cwd())]))
+    )
+    # The history is in the repository: no environment's faults keep us from reading it.
+    project = project_here()
+    heads = project.history.heads
+    result = workflow.status(project, environments)
+    if json:
+        terminal.raw(report.status_json(result))
+    else:
+        show.status(result, heads)
+
+
+@command(help={"env": ENV})
+def current(c: Context, env: str = "") -> None:
+    """Show the revision that the target is at."""
+    from postgres_database.console import show, terminal
+    from postgres_database.running import missing_scripts, runner
+
+    project, environment = project_and_environment(env)
+    scripts = project.history
+    target = terminal.open_target(environment, project.versions)
+    with runner.open_runner(project, target) as run:
+        ids = run.current()
+    missing_scripts.require_scripts(scripts, target, ids)
+    show.current([scripts[revision_id] for revision_id in ids], scripts.heads)
+
+
+@command(
+    help={
+        "env": ENV,
+        "target": "a revision or base (default head)",
+        "purge": "forget what is stamped before; for a revision whose script is lost",
+        "wait": WAIT,
+        "yes": YES,
+    }
+)
+def stamp(
+    c: Context,
+    env: str = "",
+    target: str = "head",
+    purge: bool = False,
+    wait: str = "",
+    yes: bool = False,
+) -> None:
+    """Write a revision into the target without running anything."""
+    from postgres_database.console import terminal
+    from postgres_database.running import lock
+    from postgres_database.workflows import stamp as workflow
+
+    seconds, (project, environment) = lock.parse_wait(wait), project_and_environment(env)
+    done = workflow.stamp(
+        project,
+        environment,
+        terminal.open_target(environment, project.versions),
+        target,
+        purge=purge,
+        wait=seconds,
+        listener=terminal.Terminal(environment, "stamp", yes=yes),
+    )
+    terminal.say(f"stamped   {done}")
+
+
+@command()
+def start(c: Context) -> None:
+    """Start the embedded PostgreSQL, unless it runs."""
+    from postgres_database.console import show
+    from postgres_database.server import embedded
+
+    _, environment = project_alone()
+    show.servers([("running", embedded.server_at(environment.root).ensure_running())])
+
+
+@command()
+def stop(c: Context) -> None:
+    """Stop the embedded PostgreSQL; its data stays."""
+    from postgres_database.console import show
+    from postgres_database.server import embedded
+
+    _, environment = project_alone()
+    servers = [embedded.server_at(environment.root, durable=durable) for durable in (True, False)]
+    stopped = [one for one in servers if one.stop()]
+    show.servers([("stopped", one.home) for one in stopped] or [("stopped", "nothing was running")])
+
+
+@command(
+    help={
+        "env": ENV,
+        "command": "run this SQL and exit (default: interactive)",
+        "database": "another database of the same server (default: the target)",
+    }
+)
+def psql(c: Context, env: str = "", command: str = "", database: str = "") -> None:
+    """Open psql on the target."""
+    from postgres_database.console import terminal
+    from postgres_database.server import programs
+
+    project, environment = project_and_environment(env)
+    target = terminal.open_target(environment, project.versions, quiet=True, name=database)
+    program = str(programs.BINARIES / "psql")
+    arguments = ["--set=ON_ERROR_STOP=1", f"--command={command}"] if command else []
+    sys.stdout.flush()
+    variables = programs.encrypting(target.dsn.child_environment())
+    os.execve(program, [program, *arguments], variables)  # noqa: S606

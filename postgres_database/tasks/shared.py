@@ -1,0 +1,41 @@
+"""What the commands share: the words of their options, and what they work on."""
+
+from pathlib import Path
+from typing import Any
+
+ENV = (
+    "environment: reads .env.NAME (default: the variable ENV, else .env, else the embedded server)"
+)
+YES = "answer every question with yes"
+JSON = "print one JSON object"
+DRY_RUN = "show the plan and change nothing"
+SKIP = "do not look beforehand for rows that violate what is required, which reads whole tables"
+WAIT = (
+    "how long to wait for another command, such as 30s or 5min; 0 does not wait (default: for ever)"
+)
+SQL = "print SQL instead of running it"
+
+
+def project_here(metadata: str = "") -> Any:
+    """Return the project in whose root a command runs."""
+    from postgres_database.history import project
+
+    return project.load(Path.cwd(), metadata)
+
+
+def project_and_environment(env: str = "") -> tuple[Any, Any]:
+    """Return the project and the environment."""
+    from postgres_database.console import terminal
+    from postgres_database.server import environment
+
+    loaded = environment.load(env, root=Path.cwd())
+    terminal.warn(loaded)
+    return project_here(loaded.models), loaded
+
+
+def project_alone() -> tuple[Any, Any]:
+    """Return the project, and the environment of a command that works on none: none is read."""
+    from postgres_database.server.environment import Environment
+
+    project = project_here()
+    return project, Environment(project.root)
