@@ -8,11 +8,14 @@ from invoke import Context, Exit
 
 from postgres_database.tasks import command
 
+QUICK = "not slow and (first or not long)"
+"""What runs in some minutes on two cores; CI runs `long and not first`, too."""
+
 
 @command(help={"slow": "also the slow tests", "only": "an expression of pytest -k"})
 def test(c: Context, slow: bool = False, only: str = "") -> None:
-    """Run the tests on a PostgreSQL of their own."""
-    arguments = [*([] if slow else ["-m", "not slow"]), *(["-k", only] if only else [])]
+    """Run the tests on a PostgreSQL of their own; of long ones with several cases the first."""
+    arguments = [*([] if slow else ["-m", QUICK]), *(["-k", only] if only else [])]
     _tool("pytest", *arguments)
 
 

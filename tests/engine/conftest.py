@@ -105,6 +105,17 @@ def pytest_configure(config: pytest.Config) -> None:
             used.make_reachable()
 
 
+@pytest.hookimpl(tryfirst=True)
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Mark the first case of each long test that has several."""
+    seen = set()
+    for item in items:
+        test = item.nodeid.partition("[")[0]
+        if "[" in item.nodeid and test not in seen and item.get_closest_marker("long"):
+            item.add_marker("first")
+        seen.add(test)
+
+
 def pytest_report_header() -> str:
     """Name the server that is tested by its full version."""
     postgres = test_server().binaries / "postgres"
@@ -112,6 +123,7 @@ def pytest_report_header() -> str:
     return done.stdout.strip().replace("postgres (PostgreSQL)", "test server: PostgreSQL")
 
 
+@pytest.hookimpl(optionalhook=True)
 def pytest_xdist_auto_num_workers() -> int:
     """Start a worker more than there are cores: most tests wait for processes now and then.
 

@@ -39,6 +39,7 @@ def normal(text: str) -> str:
     return "\n".join(line.rstrip() for line in text.strip().splitlines())
 
 
+@pytest.mark.long
 @pytest.mark.timeout(
     300
 )  # a page is a session of some minutes on a machine that does other work, too

@@ -26,6 +26,7 @@ def test_make_has_every_command() -> None:
     assert {word for line in listed for word in line.split()} == names | aliases
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("where", ["command line", "environment"])
 @pytest.mark.parametrize(
     "message",

@@ -145,6 +145,7 @@ def test_the_wheel_is_the_engine_alone(wheel: Path) -> None:
     assert any(name.endswith("licenses/LICENSE") for name in names)
 
 
+@pytest.mark.long
 def test_an_application_takes_the_engine_in(application: Application, database: Database) -> None:
     """From init to check, the commands work on its own files; plain Alembic and they agree on where it is."""
     asked = application.type("init")

@@ -85,6 +85,7 @@ def test_dry_run_of_invoke_is_ours(trial: Checkout, database: Database) -> None:
     assert "has no dry run" in refused.stderr
 
 
+@pytest.mark.long
 def test_rows_in_the_way_end_an_upgrade_and_a_dry_run(trial: Checkout, database: Database) -> None:
     """Rows that stand in the way are told in three lines before anything is changed; a dry run exits with 2."""
     trial.invoke("upgrade", "--env", "trial")
@@ -114,6 +115,7 @@ def test_protected_environment_without_a_terminal(trial: Checkout, database: Dat
     assert trial.invoke("upgrade", "--env", "trial", "--yes").returncode == 0
 
 
+@pytest.mark.long
 @pytest.mark.parametrize(("typed", "code"), [("the name", 0), ("", 1), ("yes", 1), ("y", 1)])
 def test_protected_environment_on_a_terminal(
     trial: Checkout, database: Database, typed: str, code: int
@@ -158,6 +160,7 @@ def on_a_terminal(checkout: Checkout, answer: str, *arguments: str) -> tuple[str
     return shown.decode(), process.wait()
 
 
+@pytest.mark.long
 def test_downgrade_asks_on_a_terminal(trial: Checkout, database: Database) -> None:
     """A downgrade asks everywhere; the answer is no unless somebody types y."""
     trial.invoke("upgrade", "--env", "trial")
@@ -177,6 +180,7 @@ def test_debug_shows_the_traceback(checkout: Checkout) -> None:
     assert "Traceback" in done.stderr
 
 
+@pytest.mark.long
 def test_json_is_one_object(trial: Checkout) -> None:
     """With --json stdout is one object, whatever else is said on stderr."""
     status = json.loads(trial.invoke("status", "--env", "trial", "--json").stdout)
@@ -187,6 +191,7 @@ def test_json_is_one_object(trial: Checkout) -> None:
     assert (nothing["path"], nothing["proved"]) == (None, True)
 
 
+@pytest.mark.long
 def test_check_of_a_target(trial: Checkout, database: Database) -> None:
     """`check` is silent where all is well, also with a target; drift is exit code 2, in JSON, too."""
     trial.invoke("upgrade", "--env", "trial")
@@ -208,6 +213,7 @@ def test_check_of_a_target(trial: Checkout, database: Database) -> None:
     assert trial.invoke("check").returncode == 0  # no environment is named: no target is asked
 
 
+@pytest.mark.long
 def test_adoption_with_models(trial: Checkout, database: Database) -> None:
     """With --with-models the next revision is written at once; without a history that is the database's, 2."""
     trial.invoke("upgrade", "--env", "trial", "--target", "df765afa2ffa")
@@ -243,6 +249,7 @@ def test_message_arrives_intact(checkout: Checkout) -> None:
     assert message in checkout.invoke("history").stdout
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("verb", ["history", "heads", "branches", "show", "current"])
 def test_commands_as_in_alembic(trial: Checkout, verb: str) -> None:
     """What Alembic shows can be seen here under the same name."""
@@ -262,6 +269,7 @@ NEEDS_NO_ENVIRONMENT = {
 }
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("arguments", NEEDS_NO_ENVIRONMENT.values(), ids=NEEDS_NO_ENVIRONMENT)
 def test_what_needs_no_environment_reads_none(
     checkout: Checkout, arguments: tuple[str, ...]
@@ -273,6 +281,7 @@ def test_what_needs_no_environment_reads_none(
     assert checkout.invoke("current", ENV="").returncode == 1
 
 
+@pytest.mark.long
 def test_merge_joins_two_heads(trial: Checkout, database: Database) -> None:
     """Two branches are told with the merge command, which makes one head of them."""
     versions = trial.root / "migration" / "versions"
@@ -415,6 +424,7 @@ def test_port_where_something_else_answers(checkout: Checkout) -> None:
     assert "what answers there is not PostgreSQL" in said
 
 
+@pytest.mark.long
 def test_standby_is_refused(newcomer: Checkout) -> None:
     """On a hot standby what would write is refused before its first statement."""
     primary, standby = (EmbeddedServer(newcomer.root / name, durable=False) for name in ("p", "s"))
@@ -444,6 +454,7 @@ SLOW = (
 )
 
 
+@pytest.mark.long
 def test_two_upgrades_at_once(trial: Checkout, database: Database) -> None:
     """Of two commands one waits for the other and finds nothing left to do."""
     (trial.root / "migration" / "versions" / "slow.py").write_text(
@@ -466,6 +477,7 @@ def test_two_upgrades_at_once(trial: Checkout, database: Database) -> None:
     assert run_sql(database, "SELECT count(*) FROM once") == [(1,)]
 
 
+@pytest.mark.long
 def test_ctrl_c_ends_the_statement(trial: Checkout, database: Database) -> None:
     """Ctrl-C ends the statement that runs; its revision is rolled back, the exit code is 130."""
     (trial.root / "migration" / "versions" / "slow.py").write_text(
@@ -492,6 +504,7 @@ def test_ctrl_c_ends_the_statement(trial: Checkout, database: Database) -> None:
     assert found == [(None, "d92233541b7a")]
 
 
+@pytest.mark.long
 def test_data_directory_without_permission(newcomer: Checkout) -> None:
     """A data directory that cannot be used is told with what to look at."""
     (newcomer.root / ".postgres").write_text("in the way\n")
@@ -511,6 +524,7 @@ def test_failed_revision_leaves_nothing(checkout: Checkout) -> None:
     ]
 
 
+@pytest.mark.long
 def test_renames_are_typed_one_by_one(checkout: Checkout) -> None:
     """--rename takes a word each time; what cannot be renamed is an error that names it."""
     flags = ("--rename", "users.nothing:more", "--rename", "a:b")

@@ -51,6 +51,7 @@ def test_tests_of_the_team_pass_in_the_clone_as_it_is(clone: Checkout) -> None:
     tests_of_the_team_pass(clone)
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("begin", [fresh, adopted])
 def test_tests_of_the_team_pass(checkout: Checkout, database: Database, begin: Any) -> None:
     """With a history of one's own, and after an adoption."""
@@ -65,6 +66,7 @@ def tests_of_the_team_pass(checkout: Checkout) -> None:
     assert f"{len(scripts) + 3} passed" in ran.stdout
 
 
+@pytest.mark.long
 @pytest.mark.parametrize(
     ("upgrade", "downgrade", "said"),
     [

@@ -40,6 +40,7 @@ DEFAULTS = r"""[
 ]"""
 
 
+@pytest.mark.long
 def test_rows_get_the_default_that_the_models_say(project: Project) -> None:
     """Whatever its spelling: the row of before has what a new row gets, in one statement for each column."""
     project.models(BEFORE)

@@ -105,6 +105,7 @@ def test_rules_that_change_are_enforced_at_every_moment(
         assert accepted == []
 
 
+@pytest.mark.long
 def test_foreign_key_that_cascades_refuses_orphans_between_its_scripts(project: Project) -> None:
     """The first of two scripts ends with the new foreign key, which the second one validates."""
     project.models(OWNER.format(rule=""))
@@ -123,6 +124,7 @@ def test_foreign_key_that_cascades_refuses_orphans_between_its_scripts(project: 
     assert revision.revision(*project.settings, "Again").path is None
 
 
+@pytest.mark.long
 def test_key_that_changes_is_built_beside_live_traffic(project: Project) -> None:
     """The index of the new key is built first, under a name of its own; only the swap needs a lock, for a moment."""
     project.models(
@@ -143,6 +145,7 @@ def test_key_that_changes_is_built_beside_live_traffic(project: Project) -> None
     assert revision.revision(*project.settings, "Again").path is None
 
 
+@pytest.mark.long
 def test_scripts_between_which_a_rule_is_missing_become_one(
     project: Project, monkeypatch: pytest.MonkeyPatch
 ) -> None:

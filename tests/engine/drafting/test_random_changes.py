@@ -16,6 +16,7 @@ ROUNDS = [
 EXAMPLES = 3
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("number", ROUNDS)
 def test_whatever_is_changed_is_proved_or_named(server: Database, number: int) -> None:
     """Judged by the system catalogs and by rows; each round draws other models and changes."""

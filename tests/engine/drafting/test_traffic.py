@@ -85,6 +85,7 @@ def changed(project: Project, change: str, rows: int = 500) -> Sequence[str]:
 MILLION = pytest.param(1_000_000, marks=[pytest.mark.slow, pytest.mark.timeout(600)])
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("rows", [500, MILLION])
 @pytest.mark.parametrize("change", CHANGES.values(), ids=CHANGES)
 def test_nobody_is_kept_waiting(project: Project, change: str, rows: int) -> None:

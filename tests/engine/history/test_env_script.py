@@ -171,6 +171,7 @@ def test_an_env_that_shares_the_connection(project: Project, other: Database, na
     assert state(other) == [("",)]
 
 
+@pytest.mark.long
 def test_an_env_that_would_run_them_elsewhere(project: Project, other: Database) -> None:
     """What does not run the scripts where they belong is refused; nothing is made anywhere, and nothing kept."""
     for name, (body, what) in BAD.items():

@@ -39,6 +39,7 @@ def several(project: Project) -> Project:
     return project
 
 
+@pytest.mark.long
 def test_a_list_works_everywhere(several: Project) -> None:
     """The next script makes the tables of all; hints for renames and differences are found in each."""
     several.script(

@@ -79,6 +79,7 @@ def runs(monkeypatch: pytest.MonkeyPatch) -> list[str]:
     return found
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("name", READS)
 def test_what_scripts_read_counts(project: Project, runs: list[str], name: str) -> None:
     """What a script opens or imports, at whatever time, is part of what its scratch database is made from."""

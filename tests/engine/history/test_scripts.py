@@ -66,6 +66,7 @@ def test_scripts_of_earlier_versions_run(project: Project) -> None:
     assert "it is the first" in str(caught.value)
 
 
+@pytest.mark.long
 def test_scripts_import_nothing_of_ours(project: Project) -> None:
     """A script imports sqlalchemy and alembic only: types and renames are operations on `op`."""
     project.script("aaaa", upgrade=f"op.execute({BEFORE!r})", downgrade="pass")
@@ -107,6 +108,7 @@ USES = """
 """
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("label", ["c", "it's", "back\\slash", 'say "c"'])
 def test_table_beside_a_new_value_of_an_enum(project: Project, label: str) -> None:
     """A table whose default is a new value is Alembic's operation, after the value was committed."""

@@ -70,6 +70,7 @@ def failing(monkeypatch: pytest.MonkeyPatch, end: tuple[object, str, int, BaseEx
     monkeypatch.setattr(owner, name, wrapped)
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("end", ENDS.values(), ids=ENDS)
 def test_revision_that_ends_early_leaves_the_repository_as_it_was(
     before: Project,

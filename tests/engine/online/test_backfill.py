@@ -286,6 +286,7 @@ def killed(project: Project, rows: int, kills: int) -> None:
     assert [each.outcome for each in journal.read(project.database)][-1] == "done"
 
 
+@pytest.mark.long
 def test_backfill_that_is_killed_changes_each_row_once(project: Project) -> None:
     """Killed with -9 again and again, a backfill goes on where it was: no row is left out, none is changed twice."""
     killed(project, 10_000, 3)

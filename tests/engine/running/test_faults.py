@@ -165,6 +165,7 @@ def crash_at(mixed: Project, shares: Sequence[float]) -> None:
         shutil.rmtree(home)
 
 
+@pytest.mark.long
 def test_upgrade_whose_server_crashes_goes_on(mixed: Project) -> None:
     """When the server crashes in the middle of a script, the command says so, and the next one goes on."""
     crash_at(mixed, [0.6])
@@ -202,6 +203,7 @@ def test_five_runners_at_once_in_many_rounds(mixed: Project, server: Database) -
     race(mixed, server, 50)
 
 
+@pytest.mark.long
 def test_live_traffic_goes_on_while_a_lock_is_not_to_be_had(mixed: Project) -> None:
     """While a long transaction keeps a table, an upgrade tries again and again, and never keeps others waiting long."""
     faults.upgraded(mixed, target="aaaa")

@@ -74,6 +74,7 @@ def test_nothing_differs_for_what_the_history_has(provided: Project) -> None:
     assert {"FUNCTION unneeded()", "TYPE unneeded_type"} <= kept
 
 
+@pytest.mark.long
 def test_what_models_make_is_made_by_them(provided: Project) -> None:
     """A value that an enum of the models got is seen; the next script does not take over what it was lent."""
     models(provided, values="'sad', 'happy', 'calm'", more="sa.Column('more', sa.Integer),")

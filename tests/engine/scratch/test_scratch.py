@@ -415,6 +415,7 @@ with databases.session(project, environment) as session:
 """
 
 
+@pytest.mark.long
 def test_two_commands_make_one_template_at_once(alone: Project, own: Database) -> None:
     """Commands that need the same template at once all get their database, from one replay."""
     notes = counting(alone, "a1", more='op.execute("SELECT pg_sleep(0.3)")')
@@ -427,6 +428,7 @@ def test_two_commands_make_one_template_at_once(alone: Project, own: Database) -
     assert names(own, PREFIX) == set()
 
 
+@pytest.mark.long
 def test_no_template_goes_while_it_is_needed(alone: Project) -> None:
     """Commands on different scripts do not throw away each other's templates half-way."""
     code = """

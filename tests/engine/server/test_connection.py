@@ -223,6 +223,7 @@ def test_every_host_is_told(port: int) -> None:
     assert "authentication failed" in second
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("name", ["it's $HOME `id`", 'Qu"ote größer', "--x%20;c"])
 def test_the_hint_for_an_unknown_database_works(
     checkout: Checkout, server: Database, name: str

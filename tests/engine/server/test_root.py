@@ -28,6 +28,7 @@ def test_the_nearest_folder_with_an_alembic_ini(tmp_path: Path, start: str, foun
     assert root.find(tmp_path / start) == tmp_path / found
 
 
+@pytest.mark.long
 def test_a_command_works_from_a_subfolder(checkout: Checkout) -> None:
     """Whoever stands in a folder of the project works on the project, by either program."""
     relative = (checkout.root / "alembic.ini").read_text().replace("%(here)s/", "")

@@ -271,6 +271,7 @@ def test_warm_use_is_quick_and_starts_no_process(place: Path, make: Make, home: 
     assert median(times) < 0.05
 
 
+@pytest.mark.long
 def test_commands_that_start_at_once_share_one_server(place: Path) -> None:
     """However many commands make the first start at once, there is one server and all can use it."""
     code = """
@@ -486,6 +487,7 @@ def test_no_permission(place: Path) -> None:
     assert [*forbidden.iterdir()] == []
 
 
+@pytest.mark.long
 @ROOT_ONLY
 @pytest.mark.parametrize("verb", ["ensure_running()", "stop()"])
 @pytest.mark.parametrize("running", [True, False], ids=["running", "stopped"])
@@ -554,6 +556,7 @@ def test_the_account_that_runs_roots_server_is_not_let_in(place: Path) -> None:
     assert "Peer authentication failed" in printed
 
 
+@pytest.mark.long
 @ROOT_ONLY
 @pytest.mark.parametrize("umask", [0o022, 0o077], ids=["umask 022", "umask 077"])
 def test_a_repository_that_only_root_can_enter(

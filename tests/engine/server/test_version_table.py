@@ -79,6 +79,7 @@ def test_tables_of_extensions_are_nobodys(project: Project) -> None:
     up(excluding, project.database, confirm=never)
 
 
+@pytest.mark.long
 @pytest.mark.parametrize(
     ("ini", "options"),
     [
@@ -142,6 +143,7 @@ def test_version_table_that_env_py_computes() -> None:
     }
 
 
+@pytest.mark.long
 @pytest.mark.parametrize(
     "schema", ['CREATE SCHEMA "Ops Room"; COMMENT ON SCHEMA "Ops Room" IS \'x\'', ""]
 )

@@ -177,6 +177,7 @@ def test_second_baseline_writes_nothing(online: Project) -> None:
     assert (contents(online.database), online.scripts()) == before
 
 
+@pytest.mark.long
 def test_adopted_database_that_drifted(online: Project) -> None:
     """Of a database that is stamped, and no longer what the revision says, the differences are told."""
     adopt(online.settings, online.database, "Init tables", yes)
@@ -351,6 +352,7 @@ def test_no_secret_enters_the_repository(online: Project, port: int) -> None:
         assert PASSWORD not in path.read_text()
 
 
+@pytest.mark.long
 @pytest.mark.parametrize(
     ("settings", "left_out"),
     [
@@ -432,6 +434,7 @@ def stamped(database: Database) -> object:
     return [row[0] for row in run_sql(database, "SELECT version_num FROM alembic_version")]
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("place", ["aaaa", "bbbb", "cccc"])
 def test_database_that_lost_its_stamp_is_found(three: Project, place: str) -> None:
     """The revision that a database is gets stamped; no script is written and none is run."""
@@ -444,6 +447,7 @@ def test_database_that_lost_its_stamp_is_found(three: Project, place: str) -> No
     assert run_sql(three.database, "SELECT x FROM a") == [("kept",)]
 
 
+@pytest.mark.long
 @pytest.mark.parametrize(
     "state", [("left",), ("right",), ("deep",), ("left", "right"), ("deep", "left"), ("both",)]
 )
@@ -504,6 +508,7 @@ def test_stamp_that_fails_can_be_made_up_for(online: Project) -> None:
     assert online.scripts() == scripts
 
 
+@pytest.mark.long
 def test_version_table_of_another_application(online: Project) -> None:
     """Only our own version table is left out; one in another schema, and what refers to ours, is adopted."""
     run_sql(
@@ -582,6 +587,7 @@ def feature_files(database: Database) -> list[str]:
     return [(ROOT / "tests/engine/helpers/features" / f"{name}.sql").read_text() for name in names]
 
 
+@pytest.mark.long
 def test_every_feature_is_adopted(project: Project) -> None:
     """A schema with every kind of object and odd names is adopted; rows, sequences and schema stay as they were."""
     for text in feature_files(project.database):
@@ -603,6 +609,7 @@ def test_every_feature_is_adopted(project: Project) -> None:
 
 
 # Alembic reads comments of the features that SQLAlchemy takes for dialects.
+@pytest.mark.long
 @pytest.mark.filterwarnings("ignore::sqlalchemy.exc.SAWarning")
 def test_no_secret_of_the_database_is_written(
     project: Project, capsys: pytest.CaptureFixture[str]
@@ -659,6 +666,7 @@ def all_contents(database: Database) -> dict[str, object]:
     return found
 
 
+@pytest.mark.long
 @pytest.mark.parametrize(
     ("change", "place"),
     [

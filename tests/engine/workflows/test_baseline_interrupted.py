@@ -104,6 +104,7 @@ EACH = [
 ]
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("point", EACH)
 def test_killed_adoption_can_be_run_again(online: Project, point: str) -> None:
     """Killed at any point, the next run finishes: one script, one stamp, no row touched, nothing left over."""
@@ -120,6 +121,7 @@ def test_killed_adoption_can_be_run_again(online: Project, point: str) -> None:
     assert run_sql(online.database, "SELECT count(*), sum(id) FROM users") == [(10, 55)]
 
 
+@pytest.mark.long
 def test_two_adoptions_in_one_checkout(online: Project) -> None:
     """Of two at once, one adopts and the other finds that it is done."""
     both = [adopt(online.root) for _ in range(2)]
@@ -130,6 +132,7 @@ def test_two_adoptions_in_one_checkout(online: Project) -> None:
     assert len(online.scripts()) == 2
 
 
+@pytest.mark.long
 def test_two_adoptions_in_two_checkouts(online: Project, tmp_path: Path) -> None:
     """Of two at once in different checkouts one wins; the other says so and writes nothing."""
     other = tmp_path / "other"

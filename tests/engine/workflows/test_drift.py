@@ -138,6 +138,7 @@ EACH = [
 ]
 
 
+@pytest.mark.long
 @pytest.mark.parametrize(("change", "objects"), EACH)
 def test_drift_is_named_and_brought_back(
     drifting: Project, change: str, objects: list[str]
@@ -187,6 +188,7 @@ def test_what_nobody_knows_to_repair(drifting: Project) -> None:
     assert "VIEW more" not in map(str, drifts.unrepaired)
 
 
+@pytest.mark.long
 @pytest.mark.parametrize(
     "change",
     [

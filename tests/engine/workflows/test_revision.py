@@ -183,6 +183,7 @@ def test_script_that_changes_the_models_is_no_difference(project: Project) -> No
     assert revision.revision(*project.settings, "Nothing").path is None
 
 
+@pytest.mark.long
 def test_constraint_spelled_otherwise_is_renamed(project: Project) -> None:
     """Where only the spelling of a CHECK differs, it follows its table and is not made again."""
     table = "sa.Table('{0}', metadata, sa.Column('a', sa.String(9)){1})"
@@ -202,6 +203,7 @@ def test_constraint_spelled_otherwise_is_renamed(project: Project) -> None:
     assert "DROP CONSTRAINT" not in result.path.read_text()
 
 
+@pytest.mark.long
 def test_view_goes_with_what_was_given_to_it_by_hand(project: Project) -> None:
     """Grants and comments of an object that the models lose are no obstacle, and are brought back."""
     make = "CREATE VIEW v AS SELECT id FROM users"
@@ -228,6 +230,7 @@ def test_what_models_print_is_no_result(
     assert (printed.out, printed.err) == ("", "hello\n")
 
 
+@pytest.mark.long
 def test_what_nobody_can_write_is_named(project: Project) -> None:
     """An object that the script does not make is named with both texts, beside what it makes."""
     log = "sa.Table('log', metadata, sa.Column('day', sa.Date), postgresql_partition_by='{} (day)')"
@@ -242,6 +245,7 @@ def test_what_nobody_can_write_is_named(project: Project) -> None:
     assert "BY RANGE (day)" in result.not_upgraded[0].right
 
 
+@pytest.mark.long
 def test_script_that_fails_on_rows_is_kept_and_told(project: Project) -> None:
     """A script that rows refuse stays for its author, with the server's words."""
     project.models(USERS.replace("sa.Text, unique=True", "sa.Integer"))
@@ -257,6 +261,7 @@ def test_script_that_fails_on_rows_is_kept_and_told(project: Project) -> None:
     assert len(project.scripts()) == 2
 
 
+@pytest.mark.long
 def test_losses_are_told(project: Project) -> None:
     """Dropped columns and tables are told as what they lose, also in the script."""
     project.models(USERS + ORDERS)
@@ -272,6 +277,7 @@ def test_losses_are_told(project: Project) -> None:
     assert "    # the rows of table orders are dropped\n" in result.path.read_text()
 
 
+@pytest.mark.long
 @pytest.mark.parametrize(
     ("old", "new", "caution"),
     [
@@ -313,6 +319,7 @@ def test_rows_that_may_be_in_the_way_are_told(
     assert bool(result.cautions) is bool(caution)
 
 
+@pytest.mark.long
 def test_what_the_models_do_not_know_is_kept(project: Project) -> None:
     """Views, functions and partitions that only the history has are left alone, and named."""
     project.models(USERS)
@@ -358,6 +365,7 @@ ADOPTED = {
 """What the models do not know, and what of the table they do not want."""
 
 
+@pytest.mark.long
 @pytest.mark.parametrize(("kept", "changed"), ADOPTED.values(), ids=ADOPTED)
 def test_what_the_models_do_not_know_is_kept_on_their_tables(
     project: Project, kept: str, changed: str
@@ -417,6 +425,7 @@ def test_sql_of_the_new_script(project: Project) -> None:
     assert f"VALUES ('{result.revision}')" in result.sql
 
 
+@pytest.mark.long
 def test_likely_rename_writes_nothing(project: Project) -> None:
     """Without an answer nothing is written; the error has the option that decides it."""
     project.models(USERS)
@@ -442,6 +451,7 @@ def test_likely_rename_writes_nothing(project: Project) -> None:
     assert revision.revision(*project.settings, "Nothing").path is None
 
 
+@pytest.mark.long
 def test_what_is_excluded_is_left_alone(project: Project) -> None:
     """Objects that alembic.ini excludes are no difference, on either side."""
     serial = ORDERS.replace("sa.BigInteger, sa.Identity()", "sa.Integer")

@@ -39,6 +39,7 @@ def test_models_of_another_database_are_no_next_step(project: Project) -> None:
     assert "they are others" in found.unfit
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("answer", ["no terminal", "no", "yes", "--drop-adopted"])
 def test_what_an_adopted_database_brought_is_not_dropped_by_itself(
     project: Project, answer: str
@@ -84,6 +85,7 @@ def test_models_without_tables_do_not_agree_with_anything(project: Project) -> N
         revision.revision(*project.settings, "First")
 
 
+@pytest.mark.long
 @pytest.mark.parametrize(
     ("text", "table"),
     [
