@@ -67,7 +67,7 @@ def _run(context: Any, project: Project, environment: Environment | None = None)
         with target.connect() as connected:
             transactions.limit_waits(connected, environment)
             with connected.begin():
-                where = stamped.place(target, connected).options
+                where = stamped.placement(target, connected).options
             settle = partial(_settle, project, target)
             _migrate(context, connection=connected, on_version_apply=settle, **where)
 

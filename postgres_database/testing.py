@@ -92,7 +92,7 @@ class Schema:
 
     def differences(self) -> tuple[str, ...]:
         """Compare the models with what the scripts make, as `invoke check` does."""
-        found = check.check(self.project, self.environment)
+        found = check.compare(self.project, self.environment)
         if found.differences is None:
             return (found.unfit or f"there are {len(found.heads)} heads",)
         return tuple(str(each.key) for each in found.differences.objects)

@@ -265,7 +265,7 @@ def baseline(result: BaselineResult, environment: Environment) -> None:
     for note in () if result.path else result.notes:
         say(f"look at   {note}", style="yellow")
     if result.path is None:
-        _show_place(result, environment)
+        _show_match(result, environment)
         return
     say(f"wrote     {_relative(result.path)}")
     say(f"wrote     {_relative(result.path.with_suffix('.sql'))}")
@@ -292,12 +292,12 @@ def baseline(result: BaselineResult, environment: Environment) -> None:
         advise("next: mend the models, or target_metadata in alembic.ini, then invoke check")
 
 
-def _show_place(result: BaselineResult, environment: Environment) -> None:
-    place = result.place
-    if place is None:
+def _show_match(result: BaselineResult, environment: Environment) -> None:
+    match = result.match
+    if match is None:
         return
-    state = _places(place.state)
-    if not place.drifts.objects:
+    state = _places(match.state)
+    if not match.drifts.objects:
         say(
             f"proved    the database has the same {result.objects} objects as revision {state}",
             "green",
@@ -307,12 +307,12 @@ def _show_place(result: BaselineResult, environment: Environment) -> None:
         advise(f"next: {upgrade if result.pending else f'invoke check{environment.env_option}'}")
         return
     say(f"look at   the database is no revision of this history; {state} comes nearest", "yellow")
-    for each in place.drifts.objects[:SHOWN_DRIFTS]:
+    for each in match.drifts.objects[:SHOWN_DRIFTS]:
         say(f"look at   {describe(each)}", style="yellow")
         _show_text("history", each.history)
         _show_text("target", each.target)
-    if len(place.drifts.objects) > SHOWN_DRIFTS:
-        say(f"  and {len(place.drifts.objects) - SHOWN_DRIFTS} more")
+    if len(match.drifts.objects) > SHOWN_DRIFTS:
+        say(f"  and {len(match.drifts.objects) - SHOWN_DRIFTS} more")
     say("nothing was written")
     advise(
         f"next: bring the database to a revision, or invoke stamp{environment.env_option} --target"

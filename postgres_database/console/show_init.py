@@ -1,7 +1,7 @@
 """What `init` did to a project → lines for people."""
 
 from postgres_database.console.terminal import advise, say
-from postgres_database.workflows.initialise import InitResult
+from postgres_database.workflows.init import InitResult
 
 
 def show(result: InitResult) -> None:

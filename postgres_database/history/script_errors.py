@@ -73,7 +73,7 @@ def told(folders: Folders) -> Iterator[None]:
             raise
         raise _unfit(match["id"], match["by"] or "", folders, mended) from warning
     except (Exception, SystemExit) as error:
-        if (where := place(error, folders)) and (left := conflict(error)):
+        if (where := file_and_line(error, folders)) and (left := conflict(error)):
             file, _, _ = where.partition(",")
             raise ExpectedError(
                 f"{file}, line {left} has the markers of a merge conflict",
@@ -161,7 +161,7 @@ def conflict(error: BaseException) -> int:
     return next(marked, 0)
 
 
-def place(error: BaseException, folders: Folders) -> str:
+def file_and_line(error: BaseException, folders: Folders) -> str:
     """Return the file and line of a script where an error arose, or nothing."""
     frames = traceback.extract_tb(error.__traceback__)
     places = [(frame.filename, frame.lineno) for frame in reversed(frames)]
@@ -186,11 +186,11 @@ def raised(error: BaseException, folders: Folders) -> str:
         inside = path.relative_to(folders.root)
         if not {"site-packages", ".venv"}.intersection(inside.parts):
             return f"{inside}, line {frame.lineno}"
-    return place(error, folders)
+    return file_and_line(error, folders)
 
 
 def located(error: ExpectedError, folders: Folders, script: Path) -> ExpectedError:
     """Return an error that a script met, with its file and the line, if that is known, in the cause."""
-    where = place(error, folders) or folders.name(script)
+    where = file_and_line(error, folders) or folders.name(script)
     more = "" if where in error.cause else f"\n(in {where})"
     return error.with_(cause=f"{error.cause}{more}".strip())

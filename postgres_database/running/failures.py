@@ -92,7 +92,7 @@ def failure(
     words = database.words(error)
     if not isinstance(original, psycopg2.Error):
         words = f"{type(error).__name__}: {words}"
-    script = script_errors.place(error, project.folders)
+    script = script_errors.file_and_line(error, project.folders)
     place = script if code(error) else script_errors.raised(error, project.folders)
     if place:
         words += f"\n(in {place})"

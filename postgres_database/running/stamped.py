@@ -50,7 +50,7 @@ HELD = """
 
 
 @dataclass(frozen=True)
-class Place:
+class Placement:
     """Where the version table of a database is, or would be made."""
 
     database: Database
@@ -124,9 +124,9 @@ class Place:
         return True
 
 
-def place(database: Database, connection: sa.Connection) -> Place:
+def placement(database: Database, connection: sa.Connection) -> Placement:
     """Find the version table of a database, in a transaction of ours."""
-    return Place(database, database.version_schema(connection))
+    return Placement(database, database.version_schema(connection))
 
 
 def read(database: Database, connection: sa.Connection) -> tuple[str, ...]:
@@ -135,7 +135,7 @@ def read(database: Database, connection: sa.Connection) -> tuple[str, ...]:
     Raises:
         ExpectedError: They are not to be read, one of them is NULL, or one is there twice.
     """
-    found = place(database, connection)
+    found = placement(database, connection)
     if found.schema is None or not found.is_there(connection):
         return ()
     with closing(connection.connection.cursor()) as cursor:
@@ -165,7 +165,7 @@ def unmarked(database: Database, connection: sa.Connection) -> list[tuple[str, s
         return []
     names = [database.versions.name, database.versions.log]
     with closing(connection.connection.cursor()) as cursor:
-        cursor.execute(HELD, (place(database, connection).schema, names))
+        cursor.execute(HELD, (placement(database, connection).schema, names))
         return [(schema, name) for schema, name in cursor.fetchall()]
 
 
@@ -180,12 +180,12 @@ def ready(database: Database, connection: sa.Connection) -> dict[str, Any]:
             cursor.execute("SELECT to_regnamespace(%s) IS NULL", (quoted(schema),))
             if cursor.fetchone() == (True,):
                 cursor.execute(f"CREATE SCHEMA {quoted(schema)}")
-    return place(database, connection).options
+    return placement(database, connection).options
 
 
 def clear(database: Database, connection: sa.Connection) -> None:
     """Remove the revisions of a database, whatever they are; in a transaction of ours."""
-    found = place(database, connection)
+    found = placement(database, connection)
     if found.schema is not None and found.is_there(connection):
         with closing(connection.connection.cursor()) as cursor:
             cursor.execute(f"DELETE FROM {found.sql}")  # noqa: S608 - quoted

@@ -112,13 +112,12 @@ def baseline_existing(
     """Adopt a database that is online: its schema becomes the first revision, its data stays."""
     from postgres_database.console import show, terminal
     from postgres_database.running import lock
-    from postgres_database.workflows import baseline
-    from postgres_database.workflows import revision as workflow
+    from postgres_database.workflows import baseline, revision
 
     seconds, (project, environment) = lock.parse_wait(wait), project_and_environment(env)
     database = terminal.open_target(environment, project.versions)
     listener = terminal.Terminal(environment, "baseline-existing", yes=yes)
-    result = baseline.baseline(
+    result = baseline.adopt(
         project,
         environment,
         database,
@@ -131,7 +130,7 @@ def baseline_existing(
     if not result.revision:
         raise Exit(code=DIFFERENT)
     if with_models and (result.unlike_models or result.path is None) and not result.pending:
-        written = workflow.revision(
+        written = revision.write(
             project.anew(),
             environment,
             "What the models say",
@@ -157,7 +156,7 @@ def check(c: Context, env: str = "", fresh: bool = False, json: bool = False) ->
 
     project, environment = project_and_environment(env)
     target = embedded.target(environment, project.versions) if environment.name else None
-    result = workflow.check(project, environment, target, fresh=fresh)
+    result = workflow.compare(project, environment, target, fresh=fresh)
     if json:
         terminal.raw(report.check_json(result))
     else:
@@ -185,7 +184,7 @@ def status(c: Context, env: str = "", json: bool = False) -> None:
     # The history is in the repository: no environment's faults keep us from reading it.
     project = project_here()
     heads = project.history.heads
-    result = workflow.status(project, environments)
+    result = workflow.collect(project, environments)
     if json:
         terminal.raw(report.status_json(result))
     else:
@@ -230,7 +229,7 @@ def stamp(
     from postgres_database.workflows import stamp as workflow
 
     seconds, (project, environment) = lock.parse_wait(wait), project_and_environment(env)
-    done = workflow.stamp(
+    done = workflow.write(
         project,
         environment,
         terminal.open_target(environment, project.versions),

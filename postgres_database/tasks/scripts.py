@@ -27,10 +27,10 @@ def init(c: Context, fresh: bool = False, models: str = "", yes: bool = False) -
     """Write what is missing of a project, and nothing else; --fresh starts a history of your own."""
     from postgres_database.console import show_init, terminal
     from postgres_database.server.environment import Environment
-    from postgres_database.workflows import initialise
+    from postgres_database.workflows import init as workflow
 
     environment = Environment(Path.cwd())
-    result = initialise.init(
+    result = workflow.set_up(
         environment.root,
         terminal.Terminal(environment, "init --fresh" if fresh else "init", yes=yes),
         models=models,
@@ -71,7 +71,7 @@ def revision(
     from postgres_database.workflows import revision as workflow
 
     project, environment = project_alone() if empty and not env else project_and_environment(env)
-    result = workflow.revision(
+    result = workflow.write(
         project,
         environment,
         msg,

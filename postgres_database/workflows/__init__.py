@@ -13,7 +13,7 @@
     check       workflow: models = history? target = its revision?
     status      workflow: where every environment stands
     project_files  the files of a project besides its scripts: which are missing, and what those that are there lack
-    initialise  workflow: set up a project, or start a history of its own
+    init          workflow: set up a project, or start a history of its own
 
 A module imports only modules above it in this list, and rooms above this one.
 """

@@ -20,9 +20,9 @@ from postgres_database.scratch.databases import Scratch
 from postgres_database.server.connection import Database
 from postgres_database.server.environment import Environment
 from postgres_database.sql.names import identifier, quoted
-from postgres_database.workflows import drift, strangers
+from postgres_database.workflows import drift, locate, strangers
 from postgres_database.workflows.adoption import Adoption
-from postgres_database.workflows.locate import Place, locate
+from postgres_database.workflows.locate import Match
 
 # Whether the version table is there, and its schema; and whether it may be written or made.
 ALLOWED = sa.text("""
@@ -48,7 +48,7 @@ class BaselineResult:
     """Objects that PostgreSQL prints in other words once they are restored."""
     notes: tuple[str, ...] = ()
     """What is not in the script, and what else a human should know."""
-    place: Place | None = None
+    match: Match | None = None
     """Where in the history the target stands, or what comes nearest; None where a script was written."""
     pending: bool = False
     """Whether the history goes on after the revision."""
@@ -56,7 +56,7 @@ class BaselineResult:
     """Objects that the models say differently; None if that was not asked, or is unknown."""
 
 
-def baseline(  # noqa: PLR0913
+def adopt(  # noqa: PLR0913
     project: Project,
     environment: Environment,
     database: Database,
@@ -93,31 +93,31 @@ def baseline(  # noqa: PLR0913
         runner.open_runner(project, reader) as run,
         run.alone(listener, wait),
     ):
-        _require_place(run, database)
-        revisions, scripts = run.current(), project.history
-        _require_known(database, revisions, scripts)
+        _require_stampable(run, database)
+        current, scripts = run.current(), project.history
+        _require_known(database, current, scripts)
         if with_models:
             strangers.require_same(project, database)
         if scripts.revisions:
-            return _find(project, environment, database, revisions, scripts, listener)
+            return _match_and_stamp(project, environment, database, current, listener)
         adopted = Adoption(project, environment, database, staged).adopt(message, listener)
         return BaselineResult(**vars(adopted))
 
 
-def _require_place(run: Runner, database: Database) -> None:
+def _require_stampable(run: Runner, database: Database) -> None:
     """Raise ExpectedError if the version table cannot be written."""
     with run.connection.begin():
-        place = stamped.place(database, run.connection)
-        names = {"schema": quoted(place.schema or ""), "table": place.sql}
+        table = stamped.placement(database, run.connection)
+        names = {"schema": quoted(table.schema or ""), "table": table.sql}
         is_there, has_schema, allowed = run.connection.execute(ALLOWED, names).one()
     if allowed:
         return
-    schema = identifier(place.schema or "public")
+    schema = identifier(table.schema or "public")
     if is_there:
         what, may = "written", "write it"
-        grant, owner = f"GRANT ALL ON {place.shown} TO …", "as its owner"
-    elif has_schema or not place.schema:
-        where = f"in the schema {schema}" if place.schema else "in any schema of the search path"
+        grant, owner = f"GRANT ALL ON {table.shown} TO …", "as its owner"
+    elif has_schema or not table.schema:
+        where = f"in the schema {schema}" if table.schema else "in any schema of the search path"
         what, may = "made", f"create tables {where}"
         grant, owner = f"GRANT CREATE ON SCHEMA {schema} TO …", "as the owner of the schema"
     else:
@@ -130,9 +130,9 @@ def _require_place(run: Runner, database: Database) -> None:
     )
 
 
-def _require_known(database: Database, stamped: tuple[str, ...], scripts: History) -> None:
+def _require_known(database: Database, current: tuple[str, ...], scripts: History) -> None:
     """Raise ExpectedError for a database of another history; name the commands that were probably meant."""
-    if unknown := [revision for revision in stamped if revision not in scripts]:
+    if unknown := [revision for revision in current if revision not in scripts]:
         env = database.env_option
         purge = f"invoke stamp{env} --purge --target base"
         raise ExpectedError(
@@ -144,67 +144,67 @@ def _require_known(database: Database, stamped: tuple[str, ...], scripts: Histor
         )
 
 
-def _place(
-    project: Project,
-    database: Database,
-    stamped: tuple[str, ...],
-    session: Scratch,
-) -> Place:
+def _match(
+    project: Project, database: Database, current: tuple[str, ...], session: Scratch
+) -> Match:
     """Return where in the history the target is: where it is stamped, unless another revision is nearer."""
-    if not stamped:
-        return locate(project, database, session)
-    at = session.at(project, stamped)
-    said = Place(stamped, drift.drifts(project, database, at, session))
-    if not said.drifts.objects:
-        return said
-    found = locate(project, database, session)
-    return found if len(found.drifts.objects) < len(said.drifts.objects) else said
+    if not current:
+        return locate.best_match(project, database, session)
+    stamp = Match(current, drift.find(project, database, session.at(project, current), session))
+    if not stamp.drifts.objects:
+        return stamp
+    best = locate.best_match(project, database, session)
+    return best if len(best.drifts.objects) < len(stamp.drifts.objects) else stamp
 
 
-def _find(  # noqa: PLR0913, PLR0917
+def _match_and_stamp(
     project: Project,
     environment: Environment,
     database: Database,
-    stamped: tuple[str, ...],
-    scripts: History,
+    current: tuple[str, ...],
     listener: Listener,
 ) -> BaselineResult:
-    """Tell which revision of the history the target is; stamp it if it is stamped with no other or a wrong one."""
+    """Find which revision of the history the target is, and stamp it, unless that is what it is stamped with."""
     with databases.session(project, environment) as session:
-        place = _place(project, database, stamped, session)
-        objects = len(snapshot.take(session.at(project, place.state)).objects)
-    pending = place.state != scripts.heads
-    found = BaselineResult(
-        "" if place.drifts.objects else ", ".join(place.state) or "base",
+        match = _match(project, database, current, session)
+        objects = len(snapshot.take(session.at(project, match.state)).objects)
+    where = ", ".join(match.state) or "base"
+    result = BaselineResult(
+        "" if match.drifts.objects else where,
         objects=objects,
-        notes=tuple(f"not compared: {note}" for note in place.drifts.notes),
-        place=place,
-        pending=pending,
+        notes=tuple(f"not compared: {note}" for note in match.drifts.notes),
+        match=match,
+        pending=match.state != project.history.heads,
     )
-    if place.drifts.objects or (stamped and {*place.state} == {*stamped}):
-        return found
-    if not place.state and not stamped:
+    if match.drifts.objects or (current and {*match.state} == {*current}):
+        return result
+    if not match.state and not current:
         raise ExpectedError(
             f"{database.dsn} is empty: there is nothing to adopt",
             cause="the history has scripts, and the database has none of their objects",
             hint=f"invoke upgrade{environment.env_option}",
         )
-    newest = [str(scripts[revision]) for revision in place.state] or [
-        "base: nothing of the history is there"
-    ]
-    where = ", ".join(place.state) or "base"
-    if stamped:
-        wrong = ", ".join(stamped)
-        newest = [f"stamped as {wrong}, which it is not; it is", *(f"  {line}" for line in newest)]
-    if place.ties:
-        before = f"the schema is the same before {' and '.join(each.id for each in place.ties)}:"
-        lines = [*newest, before, "  stamped with it, what it does to rows is not done again;"]
-        hint = (
-            f"  say no and invoke stamp{environment.env_option} --target …, if it was not done yet"
-        )
-        listener.require_yes(f"stamp {database.dsn} as {where}", [*lines, hint])
-    elif environment.protected or stamped:
-        listener.require_yes(f"stamp {database.dsn} as {where}", newest)
+    if match.ties or environment.protected or current:
+        details = _details(project.history, match, current, environment.env_option)
+        listener.require_yes(f"stamp {database.dsn} as {where}", details)
     with runner.open_runner(project, database) as run:
-        run.stamp(place.state or ("base",), purge=bool(stamped))
-    return found
+        run.stamp(match.state or ("base",), purge=bool(current))
+    return result
+
+
+def _details(
+    scripts: History, match: Match, current: tuple[str, ...], env_option: str
+) -> list[str]:
+    """Return what is shown before a target is stamped with what it matches."""
+    lines = [str(scripts[revision]) for revision in match.state]
+    lines = lines or ["base: nothing of the history is there"]
+    if current:
+        wrong = f"stamped as {', '.join(current)}, which it is not; it is"
+        lines = [wrong, *(f"  {line}" for line in lines)]
+    if match.ties:
+        lines += [
+            f"the schema is the same before {' and '.join(tie.id for tie in match.ties)}:",
+            "  stamped with it, what it does to rows is not done again;",
+            f"  say no and invoke stamp{env_option} --target …, if it was not done yet",
+        ]
+    return lines

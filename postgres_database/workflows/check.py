@@ -54,7 +54,7 @@ class CheckResult:
         return self.agree and not (self.target and self.target.drifts.objects)
 
 
-def check(
+def compare(
     project: Project,
     environment: Environment,
     target: Database | None = None,
@@ -111,6 +111,6 @@ def _target(
         str(target.dsn),
         current,
         tuple(str(revision) for revision in scripts.pending(current, "heads")),
-        drift.drifts(project, target, at, session, repair=bool(current)),
+        drift.find(project, target, at, session, repair=bool(current)),
         environment.env_option,
     )

@@ -59,7 +59,7 @@ class Drifts:
     """What of the database was not compared, a line each."""
 
 
-def drifts(
+def find(
     project: Project, target: Database, at: Database, session: Scratch, *, repair: bool = False
 ) -> Drifts:
     """Compare a database, which is only read, with a scratch database at a revision.

@@ -26,7 +26,7 @@ State = tuple[str, ...]
 
 
 @dataclass(frozen=True)
-class Place:
+class Match:
     """Where in a history a database stands, or what comes nearest."""
 
     state: State
@@ -36,7 +36,7 @@ class Place:
     """Revisions up to the state that change nothing in the schema, newest first: the database may be before them."""
 
 
-def locate(project: Project, target: Database, session: Scratch) -> Place:
+def best_match(project: Project, target: Database, session: Scratch) -> Match:
     """Find the state of the history that a database is, or the nearest one.
 
     The end of the history is tried first. Otherwise the history is replayed once, and the states that
@@ -47,7 +47,7 @@ def locate(project: Project, target: Database, session: Scratch) -> Place:
     """
     scripts = project.history
     way = [graph.tips(scripts.revisions[:count]) for count in range(len(scripts.revisions) + 1)]
-    end = _place(project, target, way[-1], session)
+    end = _match(project, target, way[-1], session)
     if not end.drifts.objects:
         return _with_ties(end, project, session)
     goal = _items(catalog.take(target.read_only()))
@@ -58,14 +58,14 @@ def locate(project: Project, target: Database, session: Scratch) -> Place:
     ]
     distances = [len(goal ^ _items(each)) for each in catalogs]
     states = [*way, *aside]
-    order = sorted(range(len(states)), key=lambda place: (distances[place], -place))
-    places = [(len(end.drifts.objects), distances[len(way) - 1], end)]
-    for index in [each for each in order if states[each] != way[-1]][:CANDIDATES]:
-        place = _place(project, target, states[index], session)
-        if not place.drifts.objects:
-            return _with_ties(place, project, session)
-        places.append((len(place.drifts.objects), distances[index], place))
-    return min(places, key=lambda each: each[:2])[2]
+    order = sorted(range(len(states)), key=lambda index: (distances[index], -index))
+    matches = [(len(end.drifts.objects), distances[len(way) - 1], end)]
+    for index in [index for index in order if states[index] != way[-1]][:CANDIDATES]:
+        match = _match(project, target, states[index], session)
+        if not match.drifts.objects:
+            return _with_ties(match, project, session)
+        matches.append((len(match.drifts.objects), distances[index], match))
+    return min(matches, key=lambda match: match[:2])[2]
 
 
 def _aside(scripts: History) -> Iterator[State]:
@@ -82,33 +82,33 @@ def _aside(scripts: History) -> Iterator[State]:
     yield from (graph.tips(scripts.upto(pair)) for pair in islice(apart, MOST_PAIRS))
 
 
-def _place(project: Project, target: Database, state: State, session: Scratch) -> Place:
-    return Place(state, drift.drifts(project, target, session.at(project, state), session))
+def _match(project: Project, target: Database, state: State, session: Scratch) -> Match:
+    return Match(state, drift.find(project, target, session.at(project, state), session))
 
 
 def _replayed(project: Project, session: Scratch) -> list[Catalog]:
     """Return what tables and types there are at base and after each revision."""
     database = session.empty()
-    found = [catalog.take(database)]
+    catalogs = [catalog.take(database)]
 
     class Look(Listener):
         def step(self, step: Step) -> None:  # noqa: ARG002
-            found.append(catalog.take(database))
+            catalogs.append(catalog.take(database))
 
     with runner.open_runner(project, database) as run:
         run.upgrade(project.history.revisions, Look())
-    return found
+    return catalogs
 
 
-def _with_ties(place: Place, project: Project, session: Scratch) -> Place:
+def _with_ties(match: Match, project: Project, session: Scratch) -> Match:
     """Add the revisions that lead to the state and change nothing in the schema."""
-    here = snapshot.take(session.at(project, place.state))
-    applied = project.history.upto(place.state)
+    here = snapshot.take(session.at(project, match.state))
+    applied = project.history.upto(match.state)
     ties = []
     while applied and snapshot.take(session.at(project, graph.tips(applied[:-1]))) == here:
         ties.append(applied[-1])
         applied = applied[:-1]
-    return Place(place.state, place.drifts, tuple(ties))
+    return Match(match.state, match.drifts, tuple(ties))
 
 
 def _items(whole: Catalog) -> set[Hashable]:

@@ -85,7 +85,7 @@ class RevisionResult:
         return not (self.failure or differing or self.lost or self.broken or self.unguarded)
 
 
-def revision(  # noqa: PLR0913 - each is an option
+def write(  # noqa: PLR0913 - each is an option
     project: Project,
     environment: Environment,
     message: str,
@@ -300,13 +300,13 @@ def _write_all(
     """Write the scripts of all stages; return them, and the project that has them."""
     written: list[Script] = []
     for number, stage in enumerate(stages):
-        script, project = _write(message, stage, prover, written, ids[number] if ids else "")
+        script, project = _write_stage(message, stage, prover, written, ids[number] if ids else "")
         written.append(script)
         prover = replace(prover, project=project)
     return written, prover.project
 
 
-def _write(
+def _write_stage(
     message: str, stage: Stage, prover: Prover, before: Sequence[Script], revision_id: str = ""
 ) -> tuple[Script, Project]:
     """Write the script of a stage; the first one names what all need."""

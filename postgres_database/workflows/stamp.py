@@ -17,7 +17,7 @@ from postgres_database.workflows.drift import Drift
 SHOWN = 20
 
 
-def stamp(  # noqa: PLR0913
+def write(  # noqa: PLR0913
     project: Project,
     environment: Environment,
     database: Database,
@@ -78,7 +78,7 @@ def _doubts(
     """Return in what the target differs from what is to be stamped, a line each."""
     try:
         with databases.session(project, environment) as session:
-            found = drift.drifts(project, database, session.at(project, state), session).objects
+            found = drift.find(project, database, session.at(project, state), session).objects
     except ExpectedError as error:
         reason = " ".join(error.cause.split())
         return [f"it is not known whether the database is that: {error.what} ({reason})"]

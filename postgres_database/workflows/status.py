@@ -50,7 +50,7 @@ class EnvironmentStatus:
     """What to add to a command so that it works on this environment."""
 
 
-def status(project: Project, environments: Sequence[str]) -> tuple[EnvironmentStatus, ...]:
+def collect(project: Project, environments: Sequence[str]) -> tuple[EnvironmentStatus, ...]:
     """Look at the environments of a project in parallel; the empty name is the default one."""
 
     def look(environment: str) -> EnvironmentStatus:
@@ -98,7 +98,7 @@ def _with_drift(
         with databases.session(here, environment) as session:
             with ALEMBIC:
                 at = session.at(here, known.revision)
-            found = drift.drifts(here, database, at, session)
+            found = drift.find(here, database, at, session)
     except ExpectedError as error:
         return replace(known, drift_fault=f"{error.what}: {error.cause}")
     drift_names = tuple(str(each.key) for each in found.objects)

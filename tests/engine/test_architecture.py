@@ -60,6 +60,15 @@ def test_every_module_is_in_the_docstring_of_its_room(room: str) -> None:
 
 
 @pytest.mark.parametrize("room", ROOMS)
+def test_no_function_has_the_name_of_its_module(room: str) -> None:
+    """A call says more than its module does: `baseline.adopt`, not `baseline.baseline`."""
+    for module in modules(room):
+        tree = ast.parse((PACKAGE / room / f"{module}.py").read_text())
+        names = {node.name for node in tree.body if isinstance(node, ast.FunctionDef)}
+        assert module not in names
+
+
+@pytest.mark.parametrize("room", ROOMS)
 def test_modules_import_only_what_stands_above_them(room: str) -> None:
     """Data flows one way: from rooms above, and within a room from modules above."""
     above = {f"{each}.{name}" for each in ROOMS[: ROOMS.index(room)] for name in modules(each)}

@@ -15,7 +15,7 @@ from postgres_database.schema import dump, snapshot
 from postgres_database.scratch import databases
 from postgres_database.server.connection import Database
 from postgres_database.sql.tokens import statements
-from postgres_database.workflows.check import check
+from postgres_database.workflows import check
 
 CONVENTION = """
 metadata = sa.MetaData(
@@ -177,7 +177,7 @@ def test_every_way_to_run_a_script_names_alike(project: Project, server: Databas
             assert made_by_print(project, printed) == upgraded
         with databases.session(*project.settings) as session:
             assert made(session.at_head(project.settings.project)) == upgraded
-        checked = check(*project.settings, online).target
+        checked = check.compare(*project.settings, online).target
         assert checked
         assert not checked.drifts.objects
         down(project.settings, online, target="base", confirm=lambda *_: True)

@@ -103,12 +103,12 @@ def test_no_command_calls_what_shadows_a_name(
     with runner.open_runner(settings.project, target) as run:
         assert run.current() == ("cccc",)
     nothing_called("current")
-    assert check.check(*settings, target).clean
+    assert check.compare(*settings, target).clean
     nothing_called("check")
     (trapped.root / ".env.x").write_text(
         f"POSTGRES_DSN={as_text(target.dsn)}\nSCRATCH_DSN={as_text(trapped.scratch)}\n"
     )
-    (row,) = status.status(settings.project, ["x"])
+    (row,) = status.collect(settings.project, ["x"])
     assert (row.fault, row.drift_fault) == ("", "")
     nothing_called("status")
     mark(settings, target, "cccc", purge=True, confirm=yes)

@@ -131,8 +131,8 @@ def test_no_function_of_a_target_runs_as_a_superuser_of_the_scratch_server(
     adopted = adopt(project.settings, project.database, "Adopt", yes)
     project.script("second", adopted.revision, f"op.execute({STEPS!r})")
 
-    check.check(*project.settings, project.database)
-    written = revision_module.revision(
+    check.compare(*project.settings, project.database)
+    written = revision_module.write(
         *project.settings, "A table", no_renames=True, drop_adopted=True
     )
 

@@ -31,8 +31,8 @@ from postgres_database.server.version_table import ALEMBICS
 from postgres_database.workflows.baseline import BaselineResult
 from postgres_database.workflows.check import CheckResult, TargetCheck
 from postgres_database.workflows.drift import Drift, Drifts
-from postgres_database.workflows.initialise import InitResult
-from postgres_database.workflows.locate import Place
+from postgres_database.workflows.init import InitResult
+from postgres_database.workflows.locate import Match
 from postgres_database.workflows.revision import RevisionResult
 from postgres_database.workflows.status import EnvironmentStatus
 from postgres_database.workflows.upgrade import UpgradeResult
@@ -504,7 +504,7 @@ LINES: dict[str, tuple[Callable[[], None], list[str]]] = {
     ),
     "baseline, found": (
         lambda: show.baseline(
-            BaselineResult("aaaa", None, 7, place=Place(("aaaa",), Drifts()), pending=True), PLAIN
+            BaselineResult("aaaa", None, 7, match=Match(("aaaa",), Drifts()), pending=True), PLAIN
         ),
         [
             "proved    the database has the same 7 objects as revision aaaa",
@@ -514,7 +514,7 @@ LINES: dict[str, tuple[Callable[[], None], list[str]]] = {
     ),
     "baseline, not found": (
         lambda: show.baseline(
-            BaselineResult("", None, 7, place=Place((), Drifts((DRIFT,) * 21))), PLAIN
+            BaselineResult("", None, 7, match=Match((), Drifts((DRIFT,) * 21))), PLAIN
         ),
         [
             "look at   the database is no revision of this history; base comes nearest",

@@ -44,11 +44,11 @@ DEFAULTS = r"""[
 def test_rows_get_the_default_that_the_models_say(project: Project) -> None:
     """Whatever its spelling: the row of before has what a new row gets, in one statement for each column."""
     project.models(BEFORE)
-    assert revision.revision(*project.settings, "Init").proved
+    assert revision.write(*project.settings, "Init").proved
     up(project.settings, project.database, confirm=yes)
     run_sql(project.database, "INSERT INTO note VALUES (1)")
     project.models(AFTER.format(defaults=DEFAULTS))
-    result = revision.revision(*project.settings, "Defaults")
+    result = revision.write(*project.settings, "Defaults")
     assert result.proved, result
     up(project.settings, project.database, confirm=yes)
     run_sql(project.database, "INSERT INTO note VALUES (2)")
@@ -64,7 +64,7 @@ def test_rows_get_the_default_that_the_models_say(project: Project) -> None:
     assert sorted(unlike) == sorted(varying)
     text = "".join(path.read_text() for path in project.versions.glob("*defaults*"))
     assert text.count("SET DEFAULT") == len(varying) - 1  # what varies is filled in steps
-    assert revision.revision(*project.settings, "Again").path is None
+    assert revision.write(*project.settings, "Again").path is None
 
 
 def test_default_that_is_a_member_of_an_enum(project: Project) -> None:
@@ -76,7 +76,7 @@ def test_default_that_is_a_member_of_an_enum(project: Project) -> None:
         sa.Table('note', metadata, sa.Column('id', sa.Integer, primary_key=True),
                  sa.Column('mood', sa.Text, server_default=Mood.GOOD))
     """)
-    assert revision.revision(*project.settings, "Init").proved
+    assert revision.write(*project.settings, "Init").proved
     text = "".join(path.read_text() for path in project.versions.glob("*init*"))
     assert "op.create_table('note'" in text
     assert "CREATE TABLE" not in text
@@ -87,7 +87,7 @@ def test_proof_compares_the_values_that_rows_get(
 ) -> None:
     """A column whose default is put right after rows got another is not proved, and named."""
     project.models(BEFORE)
-    assert revision.revision(*project.settings, "Init").proved
+    assert revision.write(*project.settings, "Init").proved
     plain = trial.Trial.make
 
     def wrong(self: trial.Trial, changes: object, **options: bool) -> None:
@@ -100,6 +100,6 @@ def test_proof_compares_the_values_that_rows_get(
 
     monkeypatch.setattr(trial.Trial, "make", wrong)
     project.models(AFTER.format(defaults="[(sa.String, 'right')]"))
-    result = revision.revision(*project.settings, "Wrong")
+    result = revision.write(*project.settings, "Wrong")
     assert not result.proved
     assert "the default of column note.c0" in result.lost[0]

@@ -86,11 +86,11 @@ def test_rules_that_change_are_enforced_at_every_moment(
 ) -> None:
     """A row that breaks both the old rule and the new one is refused between all statements, up and down."""
     project.models(KEYS.format(rules=BEFORE))
-    assert revision.revision(*project.settings, "Init").proved
+    assert revision.write(*project.settings, "Init").proved
     up(project.settings, project.database, confirm=yes)
     run_sql(project.database, "INSERT INTO t VALUES (1, 1, 1, 1, 1)", "INSERT INTO u VALUES (1)")
     project.models(KEYS.format(rules=AFTER))
-    result = revision.revision(*project.settings, "Other rules")
+    result = revision.write(*project.settings, "Other rules")
     assert result.proved, result
     steps = 2 if result.then else 1
     with tried_between(project, monkeypatch, BREAKING) as accepted:
@@ -109,9 +109,9 @@ def test_rules_that_change_are_enforced_at_every_moment(
 def test_foreign_key_that_cascades_refuses_orphans_between_its_scripts(project: Project) -> None:
     """The first of two scripts ends with the new foreign key, which the second one validates."""
     project.models(OWNER.format(rule=""))
-    assert revision.revision(*project.settings, "Init").proved
+    assert revision.write(*project.settings, "Init").proved
     project.models(OWNER.format(rule=", ondelete='CASCADE'"))
-    result = revision.revision(*project.settings, "Cascade")
+    result = revision.write(*project.settings, "Cascade")
     assert result.proved
     assert result.path is not None
     assert result.then is not None
@@ -121,7 +121,7 @@ def test_foreign_key_that_cascades_refuses_orphans_between_its_scripts(project: 
     with pytest.raises(psycopg2.errors.ForeignKeyViolation):
         run_sql(project.database, "INSERT INTO pet VALUES (1, 1)")
     up(project.settings, project.database, confirm=yes)
-    assert revision.revision(*project.settings, "Again").path is None
+    assert revision.write(*project.settings, "Again").path is None
 
 
 @pytest.mark.long
@@ -130,11 +130,11 @@ def test_key_that_changes_is_built_beside_live_traffic(project: Project) -> None
     project.models(
         KEYS.format(rules="sa.PrimaryKeyConstraint('id'), sa.UniqueConstraint('b', name='k')")
     )
-    assert revision.revision(*project.settings, "Init").proved
+    assert revision.write(*project.settings, "Init").proved
     up(project.settings, project.database, confirm=yes)
     rules = "sa.PrimaryKeyConstraint('id'), sa.UniqueConstraint('b', name='k', deferrable=True)"
     project.models(KEYS.format(rules=rules))
-    result = revision.revision(*project.settings, "Deferrable")
+    result = revision.write(*project.settings, "Deferrable")
     assert result.proved
     assert result.path is not None
     for part in result.path.read_text().split("def ")[1:]:
@@ -142,7 +142,7 @@ def test_key_that_changes_is_built_beside_live_traffic(project: Project) -> None
         assert "CREATE UNIQUE INDEX k_new ON" in online
         assert "UNIQUE USING INDEX k_new" in swap
     up(project.settings, project.database, confirm=yes)
-    assert revision.revision(*project.settings, "Again").path is None
+    assert revision.write(*project.settings, "Again").path is None
 
 
 @pytest.mark.long
@@ -151,7 +151,7 @@ def test_scripts_between_which_a_rule_is_missing_become_one(
 ) -> None:
     """The proof names what is not enforced between scripts; then all is written as one transaction."""
     project.models(OWNER.format(rule=""))
-    assert revision.revision(*project.settings, "Init").proved
+    assert revision.write(*project.settings, "Init").proved
     project.models(OWNER.format(rule=", ondelete='CASCADE'"))
     for module in (stages, moments):
         blind = type("Blind", (), {"gaps": staticmethod(lambda *_: [])})
@@ -165,7 +165,7 @@ def test_scripts_between_which_a_rule_is_missing_become_one(
         return proof
 
     monkeypatch.setattr(Prover, "prove", heard)
-    result = revision.revision(*project.settings, "Cascade")
+    result = revision.write(*project.settings, "Cascade")
     assert found == [("owner of table pet is not enforced",), ()]
     assert result.proved
     assert result.then is None

@@ -75,7 +75,7 @@ def changed(project: Project, change: str, rows: int = 500) -> Sequence[str]:
     faults.upgraded(project)
     run_sql(project.database, ROWS.format(rows=rows))
     project.models(f"{BASE}\n{change}\n")
-    result = revision.revision(*project.settings, "After")
+    result = revision.write(*project.settings, "After")
     assert result.proved, result
     for path in filter(None, (result.path, result.then)):
         path.write_text(path.read_text().replace("'x': None", "'x': \"'filled'\""))

@@ -29,7 +29,7 @@ from postgres_database.schema import catalog, comparison, snapshot
 from postgres_database.schema.comparison import Comparison, Side
 from postgres_database.schema.snapshot import Snapshot
 from postgres_database.server.connection import Database
-from postgres_database.workflows.revision import revision
+from postgres_database.workflows import revision
 
 COUNTS = """
     SELECT format('SELECT %L, count(*) FROM %s %s', oid::regclass,
@@ -174,7 +174,7 @@ class _Trial:
         """Let the command write the next script."""
         scripts = self.project.scripts()
         try:
-            result = revision(
+            result = revision.write(
                 *self.project.settings,
                 "After",
                 rename=self.case.rename,

@@ -95,7 +95,7 @@ def mark(
     **how: Any,
 ) -> str:
     """Stamp a database."""
-    return stamp.stamp(*settings, database, target, purge=purge, wait=wait, listener=Heard(**how))
+    return stamp.write(*settings, database, target, purge=purge, wait=wait, listener=Heard(**how))
 
 
 def adopt(
@@ -110,6 +110,6 @@ def adopt(
 ) -> BaselineResult:
     """Adopt a database."""
     listener = Heard(confirm, **how)
-    return baseline.baseline(
+    return baseline.adopt(
         *settings, database, message, wait=wait, with_models=with_models, listener=listener
     )

@@ -15,7 +15,7 @@ from postgres_database.preflight.preview import printed
 from postgres_database.running import runner
 from postgres_database.scratch import databases
 from postgres_database.server.connection import Database
-from postgres_database.workflows.check import check
+from postgres_database.workflows import check
 
 HEAD = """
 import asyncio
@@ -178,7 +178,7 @@ def test_an_env_that_would_run_them_elsewhere(project: Project, other: Database)
         env(project, other, body)
         for run in (
             lambda: up(project.settings, project.database, confirm=yes),
-            lambda: check(*project.settings),
+            lambda: check.compare(*project.settings),
         ):
             with pytest.raises(ExpectedError) as caught:
                 run()
@@ -212,7 +212,7 @@ def test_an_env_that_hides_what_scripts_raise(project: Project, other: Database)
         up(project.settings, project.database, confirm=yes)
     assert "env.py caught what the script raised" in caught.value.cause
     with pytest.raises(ExpectedError, match="stopped at revision r2"):
-        check(*project.settings)
+        check.compare(*project.settings)
 
 
 def test_printing_connects_nowhere_it_matters(project: Project, other: Database) -> None:

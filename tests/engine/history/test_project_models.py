@@ -7,8 +7,7 @@ from commands import up
 from conftest import Project, changed
 
 from postgres_database.errors import ExpectedError
-from postgres_database.workflows.check import check
-from postgres_database.workflows.revision import revision
+from postgres_database.workflows import check, revision
 
 SEVERAL = """
 import sqlalchemy as sa
@@ -47,12 +46,12 @@ def test_a_list_works_everywhere(several: Project) -> None:
         "",
         "op.create_table('one', sa.Column('id', sa.Integer, primary_key=True), sa.Column('title', sa.Text))",
     )
-    written = revision(*several.settings, "Two")
+    written = revision.write(*several.settings, "Two")
     assert written.proved, written
     assert "column one.title:name" in " ".join(written.renamed)
     assert "add table two" in written.detected
     up(several.settings, several.database, confirm=lambda *_: True)
-    assert check(*several.settings, several.database).clean
+    assert check.compare(*several.settings, several.database).clean
 
 
 @pytest.mark.parametrize(

@@ -12,7 +12,7 @@ from conftest import Project, changed, run_sql
 from postgres_database.history import reads
 from postgres_database.running.execution import Running
 from postgres_database.scratch import databases
-from postgres_database.workflows.check import check
+from postgres_database.workflows import check
 
 READS = {
     "a file": "op.execute((ROOT / 'sql' / 'one.sql').read_text())",
@@ -99,7 +99,7 @@ def test_what_scripts_do_not_read_does_not_count(project: Project, runs: list[st
     project.settings = changed(project.settings, target_metadata=f"{module}:metadata")
     models = "import sqlalchemy as sa\nimport helper\nmetadata = sa.MetaData()\n"
     (project.root / f"{module}.py").write_text(models)
-    check(*project.settings)
+    check.compare(*project.settings)
     (project.root / f"{module}.py").write_text(models + "sa.Table('t', metadata)\n")
     (project.root / "sql" / "two.sql").write_text("")
     del sys.modules[module]
@@ -157,8 +157,8 @@ def test_what_changed_since_it_was_read_is_not_kept(project: Project, runs: list
 def test_check_fresh_runs_the_history_again(project: Project, runs: list[str]) -> None:
     """What no file tells, such as a variable, is asked anew."""
     script(project, "pass")
-    check(*project.settings)
-    check(*project.settings)
+    check.compare(*project.settings)
+    check.compare(*project.settings)
     assert runs == ["r1", "r2", "r3"]
-    check(*project.settings, fresh=True)
+    check.compare(*project.settings, fresh=True)
     assert runs == ["r1", "r2", "r3"] * 2

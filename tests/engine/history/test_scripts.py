@@ -71,7 +71,7 @@ def test_scripts_import_nothing_of_ours(project: Project) -> None:
     """A script imports sqlalchemy and alembic only: types and renames are operations on `op`."""
     project.script("aaaa", upgrade=f"op.execute({BEFORE!r})", downgrade="pass")
     project.models(MODELS)
-    written = revision.revision(*project.settings, "Rename", rename=RENAMES)
+    written = revision.write(*project.settings, "Rename", rename=RENAMES)
     assert written.proved, written
     assert written.path
     text = written.path.read_text()
@@ -81,7 +81,7 @@ def test_scripts_import_nothing_of_ours(project: Project) -> None:
     assert "op.alter_column('t', 'old_column',\n" in text
     assert "RENAME COLUMN" not in text
     up(project.settings, project.database, target="head", confirm=lambda *_: True)
-    assert revision.revision(*project.settings, "Nothing").path is None
+    assert revision.write(*project.settings, "Nothing").path is None
 
 
 def test_a_script_that_refuses(project: Project) -> None:
@@ -113,11 +113,11 @@ USES = """
 def test_table_beside_a_new_value_of_an_enum(project: Project, label: str) -> None:
     """A table whose default is a new value is Alembic's operation, after the value was committed."""
     project.models(MOODS.format(labels="'a', 'b'"))
-    assert revision.revision(*project.settings, "Two moods").proved
+    assert revision.write(*project.settings, "Two moods").proved
     project.models(
         MOODS.format(labels=f"'a', 'between', {label!r}, 'b'") + USES.format(label=label)
     )
-    written = revision.revision(*project.settings, "More moods")
+    written = revision.write(*project.settings, "More moods")
     assert written.proved, written
     assert written.path
     upgrades = written.path.read_text().partition("def downgrade")[0]

@@ -39,7 +39,7 @@ def files(project: Project) -> dict[str, bytes]:
 def before(project: Project) -> Project:
     """A project with one script, whose models have changed."""
     project.models(ONE)
-    assert revision.revision(*project.settings, "Init").proved
+    assert revision.write(*project.settings, "Init").proved
     project.models(TWO)
     return project
 
@@ -83,11 +83,11 @@ def test_revision_that_ends_early_leaves_the_repository_as_it_was(
         failing(patched, end)
         wanted = ExpectedError if end[3] is FULL else type(end[3])
         with pytest.raises(wanted) as caught:
-            revision.revision(*before.settings, "More")
+            revision.write(*before.settings, "More")
     if isinstance(caught.value, ExpectedError):
         assert "No space left" in caught.value.cause
     assert files(before) == there
-    result = revision.revision(*before.settings, "More")
+    result = revision.write(*before.settings, "More")
     assert result.proved
     assert result.then
 
@@ -173,9 +173,7 @@ def test_two_commands_in_one_checkout_follow_each_other(before: Project) -> None
         script_files.publish(written, head)
         first.__exit__(None, None, None)
 
-    second = revision.revision(
-        *before.settings, "Second", empty=True, listener=Heard(on_wait=go_on)
-    )
+    second = revision.write(*before.settings, "Second", empty=True, listener=Heard(on_wait=go_on))
     scripts = before.settings.project.history
     assert waited == ["another command that writes scripts in this checkout"]
     assert len(scripts.heads) == 1
@@ -194,7 +192,7 @@ def test_history_that_changed_meanwhile_is_not_written_on(before: Project) -> No
 
 
 WRITERS: dict[str, Callable[[Settings], object]] = {
-    "empty": lambda settings: revision.revision(*settings, "Empty", empty=True),
+    "empty": lambda settings: revision.write(*settings, "Empty", empty=True),
     "merge": lambda settings: script_files.merge(
         settings.project, "Merge", ["aaaa", "bbbb"], pytest.fail
     ),
@@ -223,7 +221,7 @@ def test_new_scripts_go_where_the_head_is(project: Project) -> None:
     ini = project.root / "alembic.ini"
     places = f"version_locations = {project.versions}{os.pathsep}{other}\n"
     ini.write_text(ini.read_text().replace("[alembic]\n", f"[alembic]\n{places}"))
-    result = revision.revision(*project.settings, "Next", empty=True)
+    result = revision.write(*project.settings, "Next", empty=True)
     assert result.path is not None
     assert result.path.parent == other
 
@@ -231,16 +229,16 @@ def test_new_scripts_go_where_the_head_is(project: Project) -> None:
 def test_unproved_script_does_not_look_like_a_proved_one(project: Project) -> None:
     """Until its author removes the error, nothing runs it, and neither `revision` nor `check` says that all is well."""
     project.models(ONE)
-    assert revision.revision(*project.settings, "Init").proved
+    assert revision.write(*project.settings, "Init").proved
     up(project.settings, project.database, confirm=yes)
     project.models(LOST)
-    result = revision.revision(*project.settings, "To dates", sql=True)
+    result = revision.write(*project.settings, "To dates", sql=True)
     assert not result.proved
     assert result.path is not None
     assert result.sql == ""
     for command in (
-        lambda: revision.revision(*project.settings, "Again"),
-        lambda: check.check(*project.settings),
+        lambda: revision.write(*project.settings, "Again"),
+        lambda: check.compare(*project.settings),
         lambda: up(project.settings, project.database, confirm=yes),
     ):
         with pytest.raises(ExpectedError) as caught:
@@ -251,7 +249,7 @@ def test_unproved_script_does_not_look_like_a_proved_one(project: Project) -> No
     start, end = text.index("    op.refuse("), text.index("    )\n") + len("    )\n")
     assert "invalid input syntax for type date" in text[start:end]
     result.path.write_text(text[:start] + text[end:])
-    assert check.check(*project.settings).agree
+    assert check.compare(*project.settings).agree
 
 
 def test_block_of_comments_is_a_block() -> None:

@@ -124,7 +124,7 @@ def test_script_that_is_gone_is_told_with_who_ran_it(project: Project) -> None:
     for command in (
         lambda: down(settings, database, confirm=yes),
         lambda: mark(settings, database, "aaaa", confirm=yes),
-        lambda: check.check(*settings, database),
+        lambda: check.compare(*settings, database),
         lambda: adopt(settings, database, "x", yes),
     ):
         with pytest.raises(ExpectedError) as caught:

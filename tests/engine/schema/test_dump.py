@@ -162,7 +162,7 @@ def test_what_a_later_release_keeps_is_named_once(project: Project, noted: str) 
     assert [note for note in adopted.notes if "srv_note" in note] == [f"not in the script: {said}"]
     assert adopted.path
     assert "srv_note" not in adopted.path.with_suffix(".sql").read_text()
-    target = check.check(*project.settings, project.database).target
+    target = check.compare(*project.settings, project.database).target
     assert target
     assert (target.drifts.objects, target.drifts.notes) == ((), (said,))
 

@@ -5,8 +5,7 @@ from commands import up
 from conftest import Project, run_sql
 
 from postgres_database.errors import ExpectedError
-from postgres_database.workflows.check import check
-from postgres_database.workflows.revision import revision
+from postgres_database.workflows import check, revision
 
 PROVIDES = """
 SET check_function_bodies = off;
@@ -67,7 +66,7 @@ def provided(project: Project) -> Project:
 
 def test_nothing_differs_for_what_the_history_has(provided: Project) -> None:
     """Types, functions, collations, sequences and extensions of the history are no difference, nor the models'."""
-    result = check(*provided.settings)
+    result = check.compare(*provided.settings)
     assert result.differences
     assert not result.differences.objects
     kept = {str(key) for key in result.differences.kept}
@@ -78,7 +77,7 @@ def test_nothing_differs_for_what_the_history_has(provided: Project) -> None:
 def test_what_models_make_is_made_by_them(provided: Project) -> None:
     """A value that an enum of the models got is seen; the next script does not take over what it was lent."""
     models(provided, values="'sad', 'happy', 'calm'", more="sa.Column('more', sa.Integer),")
-    written = revision(*provided.settings, "Calm")
+    written = revision.write(*provided.settings, "Calm")
     assert written.proved, written
     assert written.path
     text = (provided.root / written.path).read_text()
@@ -86,9 +85,9 @@ def test_what_models_make_is_made_by_them(provided: Project) -> None:
     assert "app.token" not in text
     assert "citext" not in text
     up(provided.settings, provided.database, confirm=lambda *_: True)
-    assert check(*provided.settings, provided.database).clean
+    assert check.compare(*provided.settings, provided.database).clean
     models(provided, values="'sad', 'happy', 'calm'")
-    assert revision(*provided.settings, "Less").proved
+    assert revision.write(*provided.settings, "Less").proved
     assert run_sql(provided.database, "SELECT to_regproc('app.token') IS NOT NULL") == [(True,)]
 
 
@@ -97,6 +96,6 @@ def test_what_is_nowhere_is_an_error(project: Project) -> None:
     project.script("r1", "", "op.execute('CREATE TYPE x AS ENUM ()')")
     models(project)
     with pytest.raises(ExpectedError, match="cannot be created") as caught:
-        check(*project.settings)
+        check.compare(*project.settings)
     assert "citext" in caught.value.cause
     assert project.settings.project.history.head == "r1"

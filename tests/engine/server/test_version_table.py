@@ -109,7 +109,7 @@ def test_version_table_of_a_project(app: Project, ini: dict[str, str], options: 
     mark(mine, target, "v2", confirm=yes)
     mark(mine, target, "v3", confirm=never)
     down(mine, target, confirm=yes)
-    found = check.check(*mine, target).target
+    found = check.compare(*mine, target).target
     assert found is not None
     assert found.drifts.objects == ()
     names = "SELECT relname FROM pg_class WHERE relkind = 'r' AND relname LIKE 'app_version%' ORDER BY 1"
@@ -157,10 +157,10 @@ def test_schema_of_the_version_table_is_adopted(project: Project, schema: str) -
     project.models(
         'sa.Table("c", metadata, sa.Column("id", sa.Integer), sa.Column("x", sa.Integer))'
     )
-    assert revision.revision(*changed(mine), "One more").proved
+    assert revision.write(*changed(mine), "One more").proved
     mine = changed(mine)  # reads the scripts anew
     assert up(mine, target, confirm=never).at_head
-    found = check.check(*mine, target)
+    found = check.compare(*mine, target)
     assert found.differences is not None
     assert found.differences.objects == ()
     assert found.target is not None

@@ -184,8 +184,8 @@ def test_adopted_database_that_drifted(online: Project) -> None:
     run_sql(online.database, "ALTER TABLE users ADD nick text")
     again = adopt(online.settings, online.database, "Again", no)
     assert again.revision == ""
-    assert again.place is not None
-    assert [str(each.key) for each in again.place.drifts.objects] == ["TABLE users"]
+    assert again.match is not None
+    assert [str(each.key) for each in again.match.drifts.objects] == ["TABLE users"]
 
 
 def test_database_of_another_history_is_refused(online: Project) -> None:
@@ -384,7 +384,7 @@ def test_schema_of_others_that_is_excluded(
     why = f"{left_out}: excluded, and not readable for this user"
     assert f"not in the script: {why}" in result.notes
     assert result.unlike_models == ()
-    checked = check.check(*project.settings, target).target
+    checked = check.compare(*project.settings, target).target
     assert checked
     assert (checked.drifts.objects, checked.drifts.notes) == ((), (why,))
     assert adopt(project.settings, target, "", yes).notes == (f"not compared: {why}",)
@@ -520,8 +520,8 @@ def test_version_table_of_another_application(online: Project) -> None:
     assert "CREATE TABLE airflow.alembic_version" in files(result)[1].read_text()
     run_sql(online.database, "CREATE VIEW seen AS SELECT version_num FROM alembic_version")
     again = adopt(online.settings, online.database, "", no)
-    assert again.place is not None
-    assert [str(each.key) for each in again.place.drifts.objects] == ["VIEW seen"]
+    assert again.match is not None
+    assert [str(each.key) for each in again.match.drifts.objects] == ["VIEW seen"]
 
 
 def test_database_that_is_no_revision(three: Project) -> None:
@@ -529,9 +529,9 @@ def test_database_that_is_no_revision(three: Project) -> None:
     run_sql(three.database, "ALTER TABLE a ADD odd int", "CREATE VIEW v AS SELECT 1 AS x")
     result = adopt(three.settings, three.database, "Init tables", yes)
     assert result.revision == ""
-    assert result.place is not None
-    assert result.place.state == ("bbbb",)
-    assert [str(each.key) for each in result.place.drifts.objects] == ["TABLE a", "VIEW v"]
+    assert result.match is not None
+    assert result.match.state == ("bbbb",)
+    assert [str(each.key) for each in result.match.drifts.objects] == ["TABLE a", "VIEW v"]
     assert stamped(three.database) is None
 
 
@@ -634,7 +634,7 @@ def test_no_secret_of_the_database_is_written(
     try:
         result = adopt(project.settings, project.database, "Init tables", yes)
         run_sql(project.database, "ALTER SERVER feature_far OPTIONS (SET fetch_size '7')")
-        checked = check.check(*project.settings, project.database)
+        checked = check.compare(*project.settings, project.database)
     finally:
         run_sql(
             project.database,

@@ -41,7 +41,7 @@ if point:
     killed(owner, name, count, before)
 loaded = environment.load("online", root=Path(root))
 here = project.load(loaded.root)
-result = baseline.baseline(here, loaded, embedded.target(loaded), "Init tables")
+result = baseline.adopt(here, loaded, embedded.target(loaded), "Init tables")
 print(result.revision)
 """
 

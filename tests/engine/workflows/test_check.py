@@ -12,7 +12,7 @@ def test_models_and_history_that_agree(project: Project) -> None:
     """Models that the history leads to are clean, and nothing is said of them."""
     project.models(TABLE)
     project.script("aaaa", "", CREATE)
-    result = check.check(*project.settings)
+    result = check.compare(*project.settings)
     assert result.clean
     assert result.heads == ("aaaa",)
 
@@ -21,7 +21,7 @@ def test_models_that_are_ahead(project: Project) -> None:
     """A change of the models without a script is found, whatever the target holds."""
     run_sql(project.database, "CREATE TABLE t (id int PRIMARY KEY)")
     project.models(TABLE)
-    result = check.check(*project.settings)
+    result = check.compare(*project.settings)
     assert not result.clean
     assert result.differences is not None
     assert result.differences.detected == ("add table t",)
@@ -32,7 +32,7 @@ def test_difference_that_alembic_does_not_see(project: Project) -> None:
     """A constraint with another expression is found, though Alembic has no words for it."""
     project.models(TABLE[:-1] + ", sa.CheckConstraint('id > 1'))")
     project.script("aaaa", "", CREATE[:-1] + ", sa.CheckConstraint('id > 0', name='t_id_check'))")
-    result = check.check(*project.settings)
+    result = check.compare(*project.settings)
     assert result.differences is not None
     assert result.differences.detected == ()
     assert [str(item.key) for item in result.differences.objects] == ["TABLE t"]
@@ -43,7 +43,7 @@ def test_several_heads_are_told(project: Project) -> None:
     project.models(TABLE)
     project.script("aaaa")
     project.script("bbbb")
-    result = check.check(*project.settings)
+    result = check.compare(*project.settings)
     assert not result.clean
     assert result.heads == ("aaaa", "bbbb")
 
@@ -55,7 +55,7 @@ def test_column_of_a_type_that_sqlalchemy_does_not_know(project: Project) -> Non
         "CREATE TYPE pair AS (a int, b int); CREATE TABLE t (id int PRIMARY KEY, p pair, q pair[])"
     )
     project.script("aaaa", "", f"op.execute({pair!r})")
-    result = check.check(*project.settings)
+    result = check.compare(*project.settings)
     assert result.differences is not None
     unknown = "a type that SQLAlchemy does not know"
     assert sorted(result.differences.detected) == [

@@ -123,11 +123,11 @@ def drifting(project: Project) -> Project:
 def found(project: Project) -> drift.Drifts:
     with databases.session(*project.settings) as session:
         at = session.at_head(project.settings.project)
-        return drift.drifts(project.settings.project, project.database, at, session, repair=True)
+        return drift.find(project.settings.project, project.database, at, session, repair=True)
 
 
 def checked(project: Project) -> check.TargetCheck:
-    target = check.check(*project.settings, project.database).target
+    target = check.compare(*project.settings, project.database).target
     assert target is not None
     return target
 
@@ -263,5 +263,5 @@ def test_database_of_another_history(drifting: Project) -> None:
     """A revision that no script has is an error: there is nothing to compare with."""
     run_sql(drifting.database, "UPDATE alembic_version SET version_num = 'theirs'")
     with pytest.raises(ExpectedError, match="theirs"):
-        check.check(*drifting.settings, drifting.database)
+        check.compare(*drifting.settings, drifting.database)
     assert len(drifting.settings.project.history.revisions) == 1

@@ -36,10 +36,10 @@ sa.Table("c", metadata, sa.Column("x", sa.ForeignKey("p.x")))
 def test_first_revision_and_the_next(project: Project) -> None:
     """Each script leads from the history to the models; a third call finds nothing to do."""
     project.models(USERS)
-    first = revision.revision(*project.settings, "Init tables")
+    first = revision.write(*project.settings, "Init tables")
     project.models(USERS + ORDERS)
-    second = revision.revision(*project.settings, "Add orders")
-    nothing = revision.revision(*project.settings, "Nothing")
+    second = revision.write(*project.settings, "Add orders")
+    nothing = revision.write(*project.settings, "Nothing")
     assert (first.proved, second.proved, nothing.proved) == (True, True, True)
     assert second.detected == ("add table orders", "add index orders_user_id_idx on orders")
     assert nothing.path is None
@@ -54,7 +54,7 @@ def test_target_is_not_looked_at(project: Project) -> None:
     """A development database that drifted, or is not there, cannot leak into a script."""
     run_sql(project.database, "CREATE TABLE users (id int)", "CREATE TABLE left_over (x int)")
     project.models(USERS)
-    result = revision.revision(*project.settings, "Init tables")
+    result = revision.write(*project.settings, "Init tables")
     assert result.detected == ("add table users",)
     assert result.proved
 
@@ -64,7 +64,7 @@ def test_empty_message_is_refused(project: Project, message: str) -> None:
     """Without a message nothing is written."""
     project.models(USERS)
     with pytest.raises(ExpectedError, match="needs a message"):
-        revision.revision(*project.settings, message)
+        revision.write(*project.settings, message)
     assert project.scripts() == []
 
 
@@ -84,7 +84,7 @@ def test_empty_message_is_refused(project: Project, message: str) -> None:
 )
 def test_message_arrives_intact(project: Project, message: str) -> None:
     """Whatever the message holds, the script says it literally and can be read."""
-    result = revision.revision(*project.settings, message, empty=True)
+    result = revision.write(*project.settings, message, empty=True)
     assert result.path is not None
     docstring = ast.get_docstring(ast.parse(result.path.read_text()), clean=False)
     assert docstring is not None
@@ -93,7 +93,7 @@ def test_message_arrives_intact(project: Project, message: str) -> None:
 
 def test_file_name_is_dated(project: Project) -> None:
     """A script is called by date, revision and message, so that files sort by age."""
-    result = revision.revision(*project.settings, "Added column: to file_meta_data!", empty=True)
+    result = revision.write(*project.settings, "Added column: to file_meta_data!", empty=True)
     assert result.path is not None
     assert result.path.name[16:] == f"{result.revision}_added_column_to_file_meta_data.py"
     assert result.path.name[:16].replace("_", "").replace("-", "").isdigit()
@@ -106,7 +106,7 @@ def test_several_heads_are_refused(project: Project) -> None:
     project.models(USERS)
     for empty in (False, True):
         with pytest.raises(ExpectedError, match="2 heads: aaaa, bbbb") as caught:
-            revision.revision(*project.settings, "Third", empty=empty)
+            revision.write(*project.settings, "Third", empty=empty)
         assert caught.value.hint.startswith("invoke merge")
     assert len(project.scripts()) == 2
 
@@ -129,7 +129,7 @@ def test_broken_models_write_nothing(project: Project, models: str, what: str) -
     """Models that cannot be loaded or created are an error with their own words, and no file."""
     project.models(models)
     with pytest.raises(ExpectedError) as caught:
-        revision.revision(*project.settings, "Broken")
+        revision.write(*project.settings, "Broken")
     assert what in caught.value.cause
     assert project.scripts() == []
 
@@ -139,7 +139,7 @@ def test_broken_history_writes_nothing(project: Project) -> None:
     project.script("aaaa", "", "op.execute('SELECT no_such_function()')")
     project.models(USERS)
     with pytest.raises(ExpectedError, match="aaaa") as caught:
-        revision.revision(*project.settings, "Next")
+        revision.write(*project.settings, "Next")
     assert "no_such_function" in caught.value.cause
     assert project.scripts() == ["aaaa.py"]
 
@@ -155,7 +155,7 @@ def test_interrupted_revision_leaves_no_file(
 
     monkeypatch.setattr(runner, "open_runner", interrupt)
     with pytest.raises(KeyboardInterrupt):
-        revision.revision(*project.settings, "Interrupted")
+        revision.write(*project.settings, "Interrupted")
     assert project.scripts() == []
 
 
@@ -166,21 +166,21 @@ def test_models_may_ask_who_they_are_made_as(
     url = "connection.engine.url"
     ask = f"lambda _, connection, **__: print({url}.username, {url}.database)"
     project.models(f"sa.event.listen(metadata, 'before_create', {ask})\n{USERS}")
-    assert revision.revision(*project.settings, "Init tables").proved
+    assert revision.write(*project.settings, "Init tables").proved
     assert capsys.readouterr().err.startswith("postgres postgres_database_scratch_")
 
 
 def test_script_that_changes_the_models_is_no_difference(project: Project) -> None:
     """A script may import the models and add to them: they are what they were before."""
     project.models(USERS)
-    assert revision.revision(*project.settings, "Init tables").proved
+    assert revision.write(*project.settings, "Init tables").proved
     module = project.settings.project.target_metadata.partition(":")[0]
     head = project.settings.project.history.head
     script = project.script("later", head)
     users = f"{module}.metadata.tables['users']"
     rule = "sa.CheckConstraint('id > 0', name='positive')"
     script.write_text(f"import {module}\n{script.read_text()}\n{users}.append_constraint({rule})\n")
-    assert revision.revision(*project.settings, "Nothing").path is None
+    assert revision.write(*project.settings, "Nothing").path is None
 
 
 @pytest.mark.long
@@ -188,7 +188,7 @@ def test_constraint_spelled_otherwise_is_renamed(project: Project) -> None:
     """Where only the spelling of a CHECK differs, it follows its table and is not made again."""
     table = "sa.Table('{0}', metadata, sa.Column('a', sa.String(9)){1})"
     project.models(table.format("runs", ""))
-    assert revision.revision(*project.settings, "Init tables").proved
+    assert revision.write(*project.settings, "Init tables").proved
     spelled = (
         "(((a)::text = ANY ((ARRAY['x'::character varying, 'y'::character varying])::text[])))"
     )
@@ -196,7 +196,7 @@ def test_constraint_spelled_otherwise_is_renamed(project: Project) -> None:
     project.script("by_hand", project.settings.project.history.head, add)
     rule = ", sa.CheckConstraint(\"a IN ('x', 'y')\", name=sa.schema.conv('jobs_a_check'))"
     project.models(table.format("jobs", rule))
-    result = revision.revision(*project.settings, "Rename", rename=["runs:jobs"])
+    result = revision.write(*project.settings, "Rename", rename=["runs:jobs"])
     assert result.proved
     assert not result.cautions
     assert result.path
@@ -209,13 +209,13 @@ def test_view_goes_with_what_was_given_to_it_by_hand(project: Project) -> None:
     make = "CREATE VIEW v AS SELECT id FROM users"
     listen = f"sa.event.listen(metadata, 'after_create', sa.DDL({make!r}))"
     project.models(USERS + listen)
-    assert revision.revision(*project.settings, "Init tables").proved
+    assert revision.write(*project.settings, "Init tables").proved
     given = (
         "GRANT SELECT ON v TO PUBLIC; COMMENT ON COLUMN v.id IS 'one'; COMMENT ON VIEW v IS 'two'"
     )
     project.script("by_hand", project.settings.project.history.head, f"op.run_sql({given!r})")
     project.models(USERS)
-    result = revision.revision(*project.settings, "Without the view")
+    result = revision.write(*project.settings, "Without the view")
     assert result.proved
     assert result.kept == ()
 
@@ -225,7 +225,7 @@ def test_what_models_print_is_no_result(
 ) -> None:
     """What the application prints when it is imported goes to stderr: stdout may be JSON."""
     project.models("print('hello')\n" + USERS)
-    assert revision.revision(*project.settings, "Init tables").proved
+    assert revision.write(*project.settings, "Init tables").proved
     printed = capsys.readouterr()
     assert (printed.out, printed.err) == ("", "hello\n")
 
@@ -235,9 +235,9 @@ def test_what_nobody_can_write_is_named(project: Project) -> None:
     """An object that the script does not make is named with both texts, beside what it makes."""
     log = "sa.Table('log', metadata, sa.Column('day', sa.Date), postgresql_partition_by='{} (day)')"
     project.models(USERS + log.format("LIST"))
-    assert revision.revision(*project.settings, "With a log").proved
+    assert revision.write(*project.settings, "With a log").proved
     project.models(USERS + ORDERS + log.format("RANGE"))
-    result = revision.revision(*project.settings, "With another key")
+    result = revision.write(*project.settings, "With another key")
     assert not result.proved
     assert result.path
     assert [str(difference.key) for difference in result.not_upgraded] == ["TABLE log"]
@@ -249,9 +249,9 @@ def test_what_nobody_can_write_is_named(project: Project) -> None:
 def test_script_that_fails_on_rows_is_kept_and_told(project: Project) -> None:
     """A script that rows refuse stays for its author, with the server's words."""
     project.models(USERS.replace("sa.Text, unique=True", "sa.Integer"))
-    revision.revision(*project.settings, "Init tables")
+    revision.write(*project.settings, "Init tables")
     project.models(USERS.replace("sa.Text, unique=True", "sa.Date"))
-    result = revision.revision(*project.settings, "Integer to date")
+    result = revision.write(*project.settings, "Integer to date")
     assert not result.proved
     assert "invalid input syntax for type date" in result.failure
     assert result.cautions == (
@@ -265,9 +265,9 @@ def test_script_that_fails_on_rows_is_kept_and_told(project: Project) -> None:
 def test_losses_are_told(project: Project) -> None:
     """Dropped columns and tables are told as what they lose, also in the script."""
     project.models(USERS + ORDERS)
-    revision.revision(*project.settings, "Init tables")
+    revision.write(*project.settings, "Init tables")
     project.models(USERS.replace('"email"', '"mail"'))
-    result = revision.revision(*project.settings, "No rename", no_renames=True)
+    result = revision.write(*project.settings, "No rename", no_renames=True)
     assert set(result.cautions) == {
         "the rows of table orders are dropped",
         "the values of column users.email are dropped",
@@ -310,9 +310,9 @@ def test_rows_that_may_be_in_the_way_are_told(
 ) -> None:
     """What can fail on a table with rows is told, and what rows get is asked where nobody knows."""
     project.models(USERS)
-    revision.revision(*project.settings, "Init tables")
+    revision.write(*project.settings, "Init tables")
     project.models(USERS.replace(old, new))
-    result = revision.revision(*project.settings, "Next")
+    result = revision.write(*project.settings, "Next")
     assert result.proved
     assert result.unfilled is ("users.x" in caution)
     assert caution in " ".join(result.cautions)
@@ -323,7 +323,7 @@ def test_rows_that_may_be_in_the_way_are_told(
 def test_what_the_models_do_not_know_is_kept(project: Project) -> None:
     """Views, functions and partitions that only the history has are left alone, and named."""
     project.models(USERS)
-    revision.revision(*project.settings, "Init tables")
+    revision.write(*project.settings, "Init tables")
     head = project.settings.project.history.head
     project.script(
         "by_hand",
@@ -338,14 +338,14 @@ def test_what_the_models_do_not_know_is_kept(project: Project) -> None:
         "sa.Table('log', metadata, sa.Column('day', sa.Date), postgresql_partition_by='LIST (day)')"
     )
     project.models(USERS + log)
-    nothing = revision.revision(*project.settings, "Nothing")
+    nothing = revision.write(*project.settings, "Nothing")
     assert nothing.path is None
     assert [str(key) for key in nothing.kept] == [
         "TABLE log_2026",
         "VIEW v",
     ]
     project.models(USERS + ORDERS + log)
-    result = revision.revision(*project.settings, "Add orders")
+    result = revision.write(*project.settings, "Add orders")
     assert result.proved
     assert result.detected == ("add table orders", "add index orders_user_id_idx on orders")
 
@@ -377,11 +377,11 @@ def test_what_the_models_do_not_know_is_kept_on_their_tables(
     project.models(
         f'sa.Table("t", metadata, sa.Column({columns}, sa.Column("x", sa.Integer), sa.Column("new", sa.Text))'
     )
-    result = revision.revision(*project.settings, "Next")
+    result = revision.write(*project.settings, "Next")
     assert result.proved
     assert result.path
     assert "ROW LEVEL" not in result.path.read_text()
-    assert revision.revision(*project.settings, "Again").path is None
+    assert revision.write(*project.settings, "Again").path is None
 
 
 @pytest.mark.parametrize(
@@ -403,16 +403,16 @@ def test_second_revision_finds_nothing(project: Project, column: str) -> None:
     project.models(
         f'sa.Table("t", metadata, sa.Column("id", sa.Integer, primary_key=True), {column})'
     )
-    assert revision.revision(*project.settings, "First").proved
-    assert revision.revision(*project.settings, "Second").path is None
+    assert revision.write(*project.settings, "First").proved
+    assert revision.write(*project.settings, "Second").path is None
 
 
 def test_default_that_changed_is_written(project: Project) -> None:
     """A new server default is seen and written, also on a column of a type without equality."""
     project.models(USERS.replace("sa.Text, unique=True", "sa.JSON, server_default='{}'"))
-    revision.revision(*project.settings, "Init tables")
+    revision.write(*project.settings, "Init tables")
     project.models(USERS.replace("sa.Text, unique=True", "sa.JSON, server_default='[]'"))
-    result = revision.revision(*project.settings, "Another default")
+    result = revision.write(*project.settings, "Another default")
     assert result.proved
     assert len(result.detected) == 1
 
@@ -420,7 +420,7 @@ def test_default_that_changed_is_written(project: Project) -> None:
 def test_sql_of_the_new_script(project: Project) -> None:
     """The new script can be had as SQL, from its parent to itself."""
     project.models(USERS)
-    result = revision.revision(*project.settings, "Init tables", sql=True)
+    result = revision.write(*project.settings, "Init tables", sql=True)
     assert "CREATE TABLE users" in result.sql
     assert f"VALUES ('{result.revision}')" in result.sql
 
@@ -429,10 +429,10 @@ def test_sql_of_the_new_script(project: Project) -> None:
 def test_likely_rename_writes_nothing(project: Project) -> None:
     """Without an answer nothing is written; the error has the option that decides it."""
     project.models(USERS)
-    revision.revision(*project.settings, "Init tables")
+    revision.write(*project.settings, "Init tables")
     project.models(USERS.replace('"email"', '"mail"'))
     with pytest.raises(ExpectedError, match="renamed") as caught:
-        revision.revision(*project.settings, "Rename")
+        revision.write(*project.settings, "Rename")
     assert "--rename users.email:mail" in caught.value.hint
     assert len(project.scripts()) == 1
     questions: list[str] = []
@@ -441,14 +441,14 @@ def test_likely_rename_writes_nothing(project: Project) -> None:
         questions.append(question)
         return True
 
-    result = revision.revision(*project.settings, "Rename", listener=Heard(choose=ask))
+    result = revision.write(*project.settings, "Rename", listener=Heard(choose=ask))
     assert questions == ["Was column users.email renamed to mail?"]
     assert result.proved
     assert result.renamed == (
         "column users.email:mail",
         "constraint users.users_email_key:users_mail_key",
     )
-    assert revision.revision(*project.settings, "Nothing").path is None
+    assert revision.write(*project.settings, "Nothing").path is None
 
 
 @pytest.mark.long
@@ -456,14 +456,14 @@ def test_what_is_excluded_is_left_alone(project: Project) -> None:
     """Objects that alembic.ini excludes are no difference, on either side."""
     serial = ORDERS.replace("sa.BigInteger, sa.Identity()", "sa.Integer")
     project.models(USERS + serial)
-    assert revision.revision(*project.settings, "Init tables").proved
+    assert revision.write(*project.settings, "Init tables").proved
     project.models(USERS)
     project.settings = changed(project.settings, exclude=("orders", "log*"))
-    assert revision.revision(*project.settings, "Nothing").path is None
+    assert revision.write(*project.settings, "Nothing").path is None
     project.models(USERS + "sa.Table('log_2', metadata, sa.Column('x', sa.Text))")
-    assert revision.revision(*project.settings, "Nothing").path is None
+    assert revision.write(*project.settings, "Nothing").path is None
     project.models(USERS.replace("sa.Text", "sa.String(9)"))
-    result = revision.revision(*project.settings, "Shorter")
+    result = revision.write(*project.settings, "Shorter")
     assert result.proved
     assert "orders" not in " ".join(result.detected)
 
@@ -480,7 +480,7 @@ def test_models_stay_as_they_are(project: Project) -> None:
     models = project.settings.project.models()
     assert isinstance(models, sa.MetaData)
 
-    assert revision.revision(*project.settings, "plain").proved
+    assert revision.write(*project.settings, "plain").proved
 
     table = models.tables["plain"]
     assert [each.name for each in table.constraints] == [None, None]

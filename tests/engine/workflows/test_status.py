@@ -27,7 +27,7 @@ def test_status_of_every_environment(project: Project) -> None:
     }.items():
         (project.root / f".env.{name}").write_text(line + "\n")
     up(project.settings, project.database, target="aaaa", confirm=yes)
-    found = status.status(project.settings.project, [*environment.env_files(project.root)])
+    found = status.collect(project.settings.project, [*environment.env_files(project.root)])
     rows = {row.environment: row for row in found}
     assert sorted(rows) == ["empty", "gone", "good", "odd", "unproved"]
     assert rows["good"].revision == ("aaaa",)
@@ -56,7 +56,7 @@ def test_status_tells_drift_in_parallel(project: Project, server: Database) -> N
             (project.root / f".env.e{number}").write_text(
                 f"POSTGRES_DSN={as_text(database.dsn)}\nSCRATCH_DSN={as_text(project.scratch)}\n"
             )
-        rows = status.status(project.settings.project, [f"e{number}" for number in range(6)])
+        rows = status.collect(project.settings.project, [f"e{number}" for number in range(6)])
     assert [row.drift for row in rows] == [(), ("TABLE t0",)] * 3
     assert [len(row.pending) for row in rows] == [2, 1, 0, 2, 1, 0]
 
@@ -67,6 +67,6 @@ def test_status_of_an_unknown_revision(project: Project) -> None:
     up(project.settings, project.database, confirm=yes)
     run_sql(project.database, "UPDATE alembic_version SET version_num = 'other'")
     (project.root / ".env.x").write_text(f"POSTGRES_DSN={as_text(project.database.dsn)}\n")
-    (row,) = status.status(project.settings.project, ["x"])
+    (row,) = status.collect(project.settings.project, ["x"])
     assert "is at revision other, which is not among the scripts" in row.fault
     assert "does not say who has run other" in row.fault

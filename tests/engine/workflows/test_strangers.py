@@ -34,7 +34,7 @@ def test_models_of_another_database_are_no_next_step(project: Project) -> None:
     result = adopted(project)
     assert result.unlike_models is None
     assert "they are others" in result.notes[-1]
-    found = check.check(*project.settings)
+    found = check.compare(*project.settings)
     assert not found.clean
     assert "they are others" in found.unfit
 
@@ -56,7 +56,7 @@ def test_what_an_adopted_database_brought_is_not_dropped_by_itself(
         return answer == "yes"
 
     def write() -> None:
-        revision.revision(
+        revision.write(
             *project.settings,
             "Next",
             listener=Heard(choose=ask if answer in {"yes", "no"} else None),
@@ -78,11 +78,11 @@ def test_what_an_adopted_database_brought_is_not_dropped_by_itself(
 def test_models_without_tables_do_not_agree_with_anything(project: Project) -> None:
     """A MetaData that nothing was defined on is a mistake, not a wish for an empty database."""
     project.models("")
-    result = check.check(*project.settings)
+    result = check.compare(*project.settings)
     assert "have no tables" in result.unfit
     assert not result.clean
     with pytest.raises(ExpectedError, match="have no tables"):
-        revision.revision(*project.settings, "First")
+        revision.write(*project.settings, "First")
 
 
 @pytest.mark.long
@@ -122,5 +122,5 @@ def test_a_module_of_the_models_that_was_not_imported_is_named(
     if table == "late":
         assert (
             f"{name}/models/deep/late.py was not imported; it defines late"
-            in check.check(*settings).unfit
+            in check.compare(*settings).unfit
         )

@@ -36,7 +36,7 @@ class InitResult:
     """What an env.py of somebody else asks of Alembic."""
 
 
-def init(root: Path, listener: Listener, *, models: str = "", fresh: bool = False) -> InitResult:
+def set_up(root: Path, listener: Listener, *, models: str = "", fresh: bool = False) -> InitResult:
     """Write what is missing of a project; touches no database.
 
     Args:

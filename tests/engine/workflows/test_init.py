@@ -16,21 +16,21 @@ from conftest import ROOT, Checkout, Project
 
 from postgres_database.errors import ExpectedError
 from postgres_database.history import project as projects
-from postgres_database.workflows import initialise
+from postgres_database.workflows import init
 from postgres_database.workflows.project_files import TEMPLATE
 
 ALEMBICS = Path(alembic.__file__).parent / "templates"
 
 
-def init(
+def set_up(
     root: Path,
     confirm: Confirm,
     agree: Confirm,
     words: Callable[[str], str] = lambda _: "",
     **how: Any,
-) -> initialise.InitResult:
+) -> init.InitResult:
     """Set up a project, with functions that answer."""
-    return initialise.init(root, Heard(confirm, offer=agree, words=words), **how)
+    return init.set_up(root, Heard(confirm, offer=agree, words=words), **how)
 
 
 def graph_head(project: Project) -> str:
@@ -40,13 +40,13 @@ def graph_head(project: Project) -> str:
 
 def test_what_is_set_up_is_left_alone(checkout: Checkout) -> None:
     """Where everything is there, as in a clone, nothing is made, changed or asked."""
-    assert init(checkout.root, never, never) == initialise.InitResult()
+    assert set_up(checkout.root, never, never) == init.InitResult()
 
 
 def test_missing_migration_is_made(project: Project) -> None:
     """Where there is none, migration/ is made so that Alembic can read it."""
     shutil.rmtree(project.root / "migration")
-    result = init(project.root, never, yes)
+    result = set_up(project.root, never, yes)
     assert {str(path) for path in result.created} >= {
         "migration/env.py",
         "migration/script.py.mako",
@@ -58,7 +58,7 @@ def test_own_files_are_never_overwritten(project: Project) -> None:
     """A team's own env.py stays, also with --fresh."""
     ours = "# ours\nfrom postgres_database import alembic_env\nalembic_env.run(1)\n"
     (project.root / "migration" / "env.py").write_text(ours)
-    init(project.root, yes, never, fresh=True)
+    set_up(project.root, yes, never, fresh=True)
     assert (project.root / "migration" / "env.py").read_text() == ours
 
 
@@ -67,7 +67,7 @@ def test_fresh_removes_the_history(project: Project) -> None:
     project.script("aaaa")
     (project.versions / "aaaa.sql").write_text("SELECT 1;\n")
     (project.versions / "notes.txt").write_text("kept\n")
-    init(project.root, yes, never, fresh=True)
+    set_up(project.root, yes, never, fresh=True)
     assert project.scripts() == []
     assert (project.versions / "notes.txt").exists()
 
@@ -77,7 +77,7 @@ def test_fresh_needs_a_yes(project: Project) -> None:
     project.script("aaaa")
     before = sorted(project.root.rglob("*"))
     with pytest.raises(ExpectedError, match="not confirmed"):
-        init(project.root, no, never, fresh=True)
+        set_up(project.root, no, never, fresh=True)
     assert sorted(project.root.rglob("*")) == before
 
 
@@ -119,7 +119,7 @@ def test_script_location_is_honoured(project: Project) -> None:
     shutil.rmtree(project.root / "migration")
     ini = project.root / "alembic.ini"
     ini.write_text(ini.read_text().replace("%(here)s/migration", "%(here)s/src/db"))
-    result = init(project.root, never, never)
+    result = set_up(project.root, never, never)
     assert {str(path) for path in result.created} >= {"src/db/env.py", "src/db/script.py.mako"}
     assert not (project.root / "migration").exists()
     assert graph_head(project) == "base"
@@ -129,19 +129,19 @@ def test_a_new_project(tmp_path: Path) -> None:
     """Where there is no alembic.ini, everything is made, once it is known whose models these are."""
     for models in ("", "shop.models"):
         with pytest.raises(ExpectedError, match="it is not known whose models") as caught:
-            init(tmp_path, never, never, models=models)
+            set_up(tmp_path, never, never, models=models)
         assert caught.value.hint == "invoke init --models package.module:name"
     assert not [*tmp_path.iterdir()]
-    result = init(tmp_path, never, never, lambda _: "shop.models:Base")
+    result = set_up(tmp_path, never, never, lambda _: "shop.models:Base")
     assert sorted(map(str, result.created)) == sorted(
         [".env.example", ".gitignore", "Makefile", "alembic.ini", "migration/env.py",
          "migration/script.py.mako", "tasks.py"]
     )  # fmt: skip
     made = projects.load(tmp_path, environ={})
     assert (made.target_metadata, made.history.head) == ("shop.models:Base", "base")
-    assert init(tmp_path, never, never) == initialise.InitResult()
+    assert set_up(tmp_path, never, never) == init.InitResult()
     with pytest.raises(ExpectedError, match="says whose models these are"):
-        init(tmp_path, never, never, models="other:Base")
+        set_up(tmp_path, never, never, models="other:Base")
 
 
 INI = "[alembic]\nscript_location = alembic\nprepend_sys_path = src\npath_separator = os\n"
@@ -176,7 +176,7 @@ def test_an_application_gets_what_is_missing(app: Path) -> None:
         ]
         return True
 
-    result = init(app, never, agree)
+    result = set_up(app, never, agree)
     assert sorted(map(str, result.created)) == [".env.example", "tasks.py"]
     assert asked["change alembic.ini"] == [
         "+",
@@ -203,14 +203,14 @@ def test_an_application_gets_what_is_missing(app: Path) -> None:
         "+    with context.begin_transaction():",
         "+        context.run_migrations()",
     ]
-    assert init(app, never, never) == initialise.InitResult(env=Path("alembic/env.py"))
+    assert set_up(app, never, never) == init.InitResult(env=Path("alembic/env.py"))
     assert not [*(app / ".venv").iterdir()]
 
 
 def test_a_no_leaves_a_file_as_it_is(app: Path) -> None:
     """What nobody agreed to is not written, and named."""
     before = {path: path.read_bytes() for path in app.rglob("*") if path.is_file()}
-    result = init(app, never, no)
+    result = set_up(app, never, no)
     assert list(map(str, result.left)) == ["alembic.ini", ".gitignore", "alembic/env.py"]
     assert {path: path.read_bytes() for path in before} == before
 
@@ -219,11 +219,11 @@ def test_what_only_a_person_can_write_is_named(app: Path) -> None:
     """A tasks.py of their own, models that env.py does not name, and an env.py of another shape are told."""
     (app / "tasks.py").write_text("# ours\n")
     (app / "alembic" / "env.py").write_text("target_metadata = [a, b]\n")
-    result = init(app, never, yes)
+    result = set_up(app, never, yes)
     models, env, tasks = (line.partition("   (")[0] for line in result.by_hand)
     assert models == "target_metadata in alembic.ini"
     assert (env, tasks) == ("alembic/env.py", "tasks.py")
-    assert init(app, never, yes, models="a.b:C").by_hand[0].startswith("alembic/env.py")
+    assert set_up(app, never, yes, models="a.b:C").by_hand[0].startswith("alembic/env.py")
     assert projects.load(app, environ={}).target_metadata == "a.b:C"
 
 
@@ -236,7 +236,7 @@ def test_a_file_that_cannot_be_read_ends_it(app: Path, name: str, text: str) -> 
     (app / name).write_bytes(text.encode("latin-1"))
     before = sorted(app.rglob("*"))
     with pytest.raises(ExpectedError):
-        init(app, never, yes)
+        set_up(app, never, yes)
     assert sorted(app.rglob("*")) == before
 
 
@@ -244,7 +244,7 @@ def test_a_file_keeps_its_line_ends_and_its_mode(app: Path) -> None:
     """A file of Windows stays one, and a script that may be run as well."""
     (app / ".gitignore").write_bytes(b"*.pyc\r\n*.log\r\n")
     (app / "alembic" / "env.py").chmod(0o755)
-    init(app, never, yes)
+    set_up(app, never, yes)
     text = (app / ".gitignore").read_bytes()
     assert text.startswith(b"*.pyc\r\n*.log\r\n\r\n.env*\r\n")
     assert text.count(b"\n") == text.count(b"\r\n")
