@@ -39,7 +39,7 @@ PLAIN_ENV = """
     from postgres_database.models import metadata
     from postgres_database.server import embedded, environment
 
-    engine = embedded.target(environment.load()).engine()
+    engine = embedded.target(environment.load()).engine
     with engine.connect() as connection:
         context.configure(connection=connection, target_metadata=metadata, compare_server_default=True)
         with context.begin_transaction():

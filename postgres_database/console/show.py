@@ -13,7 +13,7 @@ from postgres_database.history.graph import History, Revision
 from postgres_database.running.journal import DONE, Entry
 from postgres_database.schema.snapshot import Difference, Key
 from postgres_database.server.environment import Environment
-from postgres_database.workflows.baseline import BaselineResult
+from postgres_database.workflows.adoption import BaselineResult
 from postgres_database.workflows.check import CheckResult, TargetCheck
 from postgres_database.workflows.revision import RevisionResult
 from postgres_database.workflows.stamp import counted, describe
@@ -56,23 +56,15 @@ def _places(revisions: Sequence[str]) -> str:
 
 def revision(result: RevisionResult) -> None:
     """Show what was written, what a human must still look at, and what to type next."""
-    for line in result.renamed:
-        say(f"renamed   {line}")
-    for line in result.detected:
-        say(f"detected  {line}")
-    for line in result.completed:
-        say(f"completed {line}")
-    if result.path:
-        say(f"wrote     {_relative(result.path)}")
-    if result.then:
-        say(f"wrote     {_relative(result.then)}")
+    for word in ("renamed", "detected", "completed"):
+        for line in getattr(result, word):
+            say(f"{word:<9} {line}")
+    for path in filter(None, (result.path, result.then)):
+        say(f"wrote     {_relative(path)}")
     for line in result.empty:
         say(f"no rows   {line}", style="dim")
     failures = [f"on a scratch database: {result.failure}"] if result.failure else []
-    broken = [f"broken: {line}" for line in result.broken]
-    lost = [f"lost: {line}" for line in result.lost]
-    unguarded = [f"on the way {line}" for line in result.unguarded]
-    for line in (*result.cautions, *failures, *broken, *lost, *unguarded):
+    for line in (*result.cautions, *failures, *result.faults):
         say(f"look at   {line}", style="yellow")
     _show_objects("the upgrade does not make", result.not_upgraded, "history", "models")
     _show_objects("the downgrade does not bring back", result.not_downgraded, "after", "before")
@@ -211,8 +203,7 @@ def status(environments: Iterable[EnvironmentStatus], heads: Sequence[str]) -> N
 
 def _remarks(row: EnvironmentStatus) -> Iterator[str]:
     if row.drift and row.revision:
-        more = ", …" if len(row.drift) > SHOWN_KEPT else ""
-        yield f"not as its revision says: {', '.join(row.drift[:SHOWN_KEPT])}{more}"
+        yield f"not as its revision says: {_some(row.drift)}"
     yield from (f"not compared: {note}" for note in row.not_compared)
     yield from filter(None, (row.fault, row.drift_fault))
 
@@ -321,9 +312,8 @@ def _show_match(result: BaselineResult, environment: Environment) -> None:
     )
 
 
-def _some(keys: Sequence[Key]) -> str:
-    more = ", …" if len(keys) > SHOWN_KEPT else ""
-    return ", ".join(map(str, keys[:SHOWN_KEPT])) + more
+def _some(names: Sequence[object]) -> str:
+    return ", ".join([*map(str, names[:SHOWN_KEPT]), *(["…"] if names[SHOWN_KEPT:] else [])])
 
 
 def servers(lines: Iterable[tuple[str, Any]]) -> None:

@@ -31,10 +31,6 @@ OUT = Console(**LOOK, width=WIDTH)
 ERR = Console(**LOOK, stderr=True)
 
 
-SHOWN_KEPT = 5
-SHOWN_DRIFTS = 20
-
-
 def say(text: str = "", style: str = "") -> None:
     """Print a line of the result."""
     OUT.print(text, style=style or None)

@@ -19,7 +19,7 @@ from postgres_database.history import env_script, script_errors
 from postgres_database.history.env_script import EnvScript
 from postgres_database.history.graph import Revision
 from postgres_database.history.project import Project
-from postgres_database.running import failures, journal, lock, stamped
+from postgres_database.running import failures, journal, lock, missing_scripts, stamped
 from postgres_database.running.execution import Running
 from postgres_database.running.journal import FAILED, INTERRUPTED, Journal
 from postgres_database.running.listener import SILENT, Listener
@@ -59,6 +59,12 @@ class Runner:
         """Return the revisions that the database is stamped with."""
         with self.connection.begin():
             return stamped.read(self.database, self.connection)
+
+    def require_current(self) -> tuple[str, ...]:
+        """Return the revisions that the database is stamped with; raise ExpectedError if a script is missing."""
+        current = self.current()
+        missing_scripts.require_scripts(self.project.history, self.database, current)
+        return current
 
     def upgrade(self, plan: Sequence[Revision], listener: Listener = SILENT) -> object:
         """Run the upgrades of `plan`; see `run`."""

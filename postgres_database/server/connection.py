@@ -99,12 +99,9 @@ class Database:
         """Name the database as the first line of a command does."""
         return f"{self.label}  {self.dsn}" + (f"  ({self.source})" if self.source else "")
 
-    def engine(self) -> sa.Engine:
-        """Return an engine that pools nothing; its repr and URL hold no secret."""
-        return self._engine
-
     @cached_property
-    def _engine(self) -> sa.Engine:
+    def engine(self) -> sa.Engine:
+        """An engine that pools nothing; its repr and URL hold no secret."""
         parts = self.dsn.parts
         # libpq gets all parts itself; what models run in events may ask the URL who and where it is.
         url = sa.URL.create(
@@ -145,9 +142,8 @@ class Database:
         Raises:
             ExpectedError: There is no connection to be had.
         """
-        engine = self.engine()
         try:
-            connection = engine.connect()
+            connection = self.engine.connect()
         except DBAPIError as error:
             raise self._refused(error) from error
         except Exception as error:

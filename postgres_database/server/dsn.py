@@ -202,16 +202,13 @@ def parse(text: str) -> tuple[Dsn, list[str]]:
         text = "postgresql://" + text[match.end() :]
     is_uri = re.match(r"postgres(ql)?://", text) is not None
     if not is_uri and re.match(r"(?:jdbc:)?[a-zA-Z][\w+.-]*://", text):
-        message = "it must start with postgresql:// (or be key=value pairs)"
-        raise ValueError(message)
+        raise ValueError("it must start with postgresql:// (or be key=value pairs)")
     if "\0" in text:
-        message = "there is a zero byte in it"
-        raise ValueError(message)
+        raise ValueError("there is a zero byte in it")
     try:
         parts = parse_dsn(text)
     except UnicodeError:
-        message = "it is not UTF-8"
-        raise ValueError(message) from None
+        raise ValueError("it is not UTF-8") from None
     except psycopg2.ProgrammingError as error:
         if foreign := _of_frameworks(text):
             raise ValueError(foreign) from None
@@ -222,13 +219,11 @@ def parse(text: str) -> tuple[Dsn, list[str]]:
     # libpq ends user and password at the first @, and both may be absent.
     address = re.sub(r"^[^@/]*@", "", text.partition("://")[2]).partition("?")[0]
     if is_uri and ("@" in address or not numeric):
-        message = (
+        raise ValueError(
             f"user or password hold a character that is read as part of the address; {ENCODE_HINT}"
         )
-        raise ValueError(message)
     if not numeric:
-        message = "the port is no number"
-        raise ValueError(message)
+        raise ValueError("the port is no number")
     return Dsn(parts), warnings
 
 
@@ -258,8 +253,7 @@ def with_service(dsn: Dsn, environ: Mapping[str, str] = os.environ) -> Dsn:
     files = [Path(personal), Path(environ.get("PGSYSCONFDIR") or SYSTEM) / "pg_service.conf"]
     found = next((parts for file in files if (parts := _service(name, file)) is not None), None)
     if found is None:
-        message = f"the service {name} is in none of {', '.join(map(str, files))}"
-        raise ValueError(message)
+        raise ValueError(f"the service {name} is in none of {', '.join(map(str, files))}")
     if "host" in dsn.parts:
         found.pop("hostaddr", None)
     explicit = {key: value for key, value in dsn.parts.items() if key != "service"}
@@ -273,8 +267,7 @@ def _service(name: str, file: Path) -> dict[str, str] | None:
     try:
         lines = file.read_text(encoding="utf-8").splitlines()
     except (OSError, UnicodeError):
-        message = f"{file} cannot be read"
-        raise ValueError(message) from None
+        raise ValueError(f"{file} cannot be read") from None
     parts: dict[str, str] | None = None
     for number, line in enumerate(map(str.strip, lines), start=1):
         if line.startswith("["):
@@ -284,7 +277,6 @@ def _service(name: str, file: Path) -> dict[str, str] | None:
         elif parts is not None and line and not line.startswith("#"):
             key, equals, value = line.partition("=")
             if not equals or key == "service" or key.startswith("ldap"):
-                message = f"{file}, line {number} is not key=value"
-                raise ValueError(message)
+                raise ValueError(f"{file}, line {number} is not key=value")
             parts.setdefault(key, value)
     return parts

@@ -38,6 +38,7 @@ SUPERUSER = "postgres"
 DATABASE = "postgres_database"
 SCRATCH_PREFIX = "postgres_database_scratch_"
 """How names of scratch databases, and of the roles that reach them, begin."""
+SHOWN = 5  # lines of what a program said
 RELOADED = 100  # tenths of a second, at most, until a server has read its files again
 PORT = "5432"  # only part of the socket's name: no server listens on the network
 LONGEST_SOCKET_PATH = 103  # bytes; PostgreSQL manual, unix_socket_directories; least on macOS
@@ -336,9 +337,9 @@ def scratch_server(environment: Environment) -> Database:
     return Database(server_at(environment.root, durable=False).ensure_running(), "scratch")
 
 
-def _last_lines(said: bytes, count: int = 5) -> str:
+def _last_lines(said: bytes) -> str:
     text = said.decode(errors="replace")
-    return "\n".join([line for line in text.splitlines() if line.strip()][-count:])
+    return "\n".join([line for line in text.splitlines() if line.strip()][-SHOWN:])
 
 
 def _cannot_use(directory: Path, cause: object) -> ExpectedError:

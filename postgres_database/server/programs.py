@@ -172,8 +172,7 @@ def private_directory(directory: Path, account: pwd.struct_passwd) -> None:
         _give_directory(directory, account)
     status = directory.lstat()
     if not stat.S_ISDIR(status.st_mode) or status.st_uid != account.pw_uid:
-        message = f"it belongs to uid {status.st_uid}, not to {account.pw_name}"
-        raise PermissionError(message)
+        raise PermissionError(f"it belongs to uid {status.st_uid}, not to {account.pw_name}")
     if status.st_mode & 0o077:
         with acting_as(account.pw_uid, account.pw_gid):
             directory.chmod(0o700)

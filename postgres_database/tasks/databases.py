@@ -195,14 +195,13 @@ def status(c: Context, env: str = "", json: bool = False) -> None:
 def current(c: Context, env: str = "") -> None:
     """Show the revision that the target is at."""
     from postgres_database.console import show, terminal
-    from postgres_database.running import missing_scripts, runner
+    from postgres_database.running import runner
 
     project, environment = project_and_environment(env)
     scripts = project.history
     target = terminal.open_target(environment, project.versions)
     with runner.open_runner(project, target) as run:
-        ids = run.current()
-    missing_scripts.require_scripts(scripts, target, ids)
+        ids = run.require_current()
     show.current([scripts[revision_id] for revision_id in ids], scripts.heads)
 
 

@@ -21,6 +21,7 @@ from postgres_database.server.environment import Environment
 from postgres_database.sql.names import DEFAULT_SCHEMA, Name
 from postgres_database.sql.tokens import stable
 from postgres_database.workflows import drift, strangers
+from postgres_database.workflows.locate import Match
 
 UPGRADE = 'op.execute_file(__file__.removesuffix(".py") + ".sql")'
 DOWNGRADE = """op.refuse(
@@ -51,19 +52,25 @@ OUTSIDE = sa.text(
 
 
 @dataclass(frozen=True)
-class Adopted:
-    """What was written, proved and stamped."""
+class BaselineResult:
+    """What was adopted, or where in the history the target was found."""
 
     revision: str
-    path: Path
-    objects: int
+    """What the target is stamped with; empty if it is no revision of the history."""
+    path: Path | None = None
+    """The script that was written; None where there was a history."""
+    objects: int = 0
     """How many objects the schema has; every one was found equal in a database made by the script."""
-    respelled: tuple[Key, ...]
+    respelled: tuple[Key, ...] = ()
     """Objects that PostgreSQL prints in other words once they are restored."""
-    notes: tuple[str, ...]
+    notes: tuple[str, ...] = ()
     """What is not in the script, and what else a human should know."""
-    unlike_models: tuple[Key, ...] | None
-    """Objects that the models say differently; None if that is unknown."""
+    match: Match | None = None
+    """Where in the history the target stands, or what comes nearest; None where a script was written."""
+    pending: bool = False
+    """Whether the history goes on after the revision."""
+    unlike_models: tuple[Key, ...] | None = None
+    """Objects that the models say differently; None if that was not asked, or is unknown."""
 
 
 class Adoption:
@@ -79,7 +86,7 @@ class Adoption:
         self._database = database
         self._reader = database.read_only()
 
-    def adopt(self, message: str, listener: Listener) -> Adopted:
+    def adopt(self, message: str, listener: Listener) -> BaselineResult:
         """Write, prove, stamp."""
         dumped = dump.take(self._reader, self._project.scope)
         if secrets := disclosures.found(dumped):
@@ -107,13 +114,13 @@ class Adoption:
                 cause="what was proved is no longer what is online",
                 hint=f"invoke baseline-existing{self._environment.env_option}   (again)",
             )
-        return Adopted(
+        return BaselineResult(
             revision.id,
             self._commit(revision.id),
             len(snapshot.parse(dumped).objects),
             respelled,
             notes,
-            unlike,
+            unlike_models=unlike,
         )
 
     def _write(

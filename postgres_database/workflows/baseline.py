@@ -1,8 +1,5 @@
 """Adopt a database that is online: its schema becomes the first revision, its data stays."""
 
-from dataclasses import dataclass
-from pathlib import Path
-
 import sqlalchemy as sa
 
 from postgres_database.errors import ExpectedError
@@ -14,14 +11,13 @@ from postgres_database.running.listener import SILENT, Listener
 from postgres_database.running.missing_scripts import origin
 from postgres_database.running.runner import Runner
 from postgres_database.schema import snapshot
-from postgres_database.schema.snapshot import Key
 from postgres_database.scratch import databases
 from postgres_database.scratch.databases import Scratch
 from postgres_database.server.connection import Database
 from postgres_database.server.environment import Environment
 from postgres_database.sql.names import identifier, quoted
 from postgres_database.workflows import drift, locate, strangers
-from postgres_database.workflows.adoption import Adoption
+from postgres_database.workflows.adoption import Adoption, BaselineResult
 from postgres_database.workflows.locate import Match
 
 # Whether the version table is there, and its schema; and whether it may be written or made.
@@ -32,28 +28,6 @@ ALLOWED = sa.text("""
         ELSE :schema <> '""' AND has_database_privilege(current_database(), 'CREATE') END
     FROM (SELECT to_regclass(:table)::oid, to_regnamespace(:schema)::oid) AS found (t, s)
 """)
-
-
-@dataclass(frozen=True)
-class BaselineResult:
-    """What was adopted, or where in the history the target was found."""
-
-    revision: str
-    """What the target is stamped with; empty if it is no revision of the history."""
-    path: Path | None = None
-    """The script that was written; None where there was a history."""
-    objects: int = 0
-    """How many objects the schema has; every one was found equal in a database made by the script."""
-    respelled: tuple[Key, ...] = ()
-    """Objects that PostgreSQL prints in other words once they are restored."""
-    notes: tuple[str, ...] = ()
-    """What is not in the script, and what else a human should know."""
-    match: Match | None = None
-    """Where in the history the target stands, or what comes nearest; None where a script was written."""
-    pending: bool = False
-    """Whether the history goes on after the revision."""
-    unlike_models: tuple[Key, ...] | None = None
-    """Objects that the models say differently; None if that was not asked, or is unknown."""
 
 
 def adopt(  # noqa: PLR0913
@@ -100,8 +74,7 @@ def adopt(  # noqa: PLR0913
             strangers.require_same(project, database)
         if scripts.revisions:
             return _match_and_stamp(project, environment, database, current, listener)
-        adopted = Adoption(project, environment, database, staged).adopt(message, listener)
-        return BaselineResult(**vars(adopted))
+        return Adoption(project, environment, database, staged).adopt(message, listener)
 
 
 def _require_stampable(run: Runner, database: Database) -> None:

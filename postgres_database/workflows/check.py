@@ -6,7 +6,7 @@ from postgres_database.drafting import autogenerate
 from postgres_database.errors import ExpectedError
 from postgres_database.history.graph import History
 from postgres_database.history.project import Project
-from postgres_database.running import missing_scripts, runner
+from postgres_database.running import runner
 from postgres_database.schema import respelling
 from postgres_database.schema.comparison import Differences
 from postgres_database.scratch import databases, provided
@@ -103,8 +103,7 @@ def _target(
     session: Scratch,
 ) -> TargetCheck:
     with runner.open_runner(project, target.read_only()) as run:
-        current = run.current()
-    missing_scripts.require_scripts(scripts, target, current)
+        current = run.require_current()
     at = session.at(project, current)
     return TargetCheck(
         environment.label,

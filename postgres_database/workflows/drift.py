@@ -17,7 +17,7 @@ from postgres_database.history.operations import RunSql
 from postgres_database.history.project import Project
 from postgres_database.preflight.losses import find_losses
 from postgres_database.schema import catalog, comparison, dump, masks, snapshot
-from postgres_database.schema.comparison import Comparison
+from postgres_database.schema.comparison import Comparison, Side
 from postgres_database.schema.snapshot import Difference, Key
 from postgres_database.scratch.databases import Scratch
 from postgres_database.server import cluster
@@ -46,11 +46,11 @@ class Drifts:
     """In what a database differs from a revision."""
 
     objects: tuple[Drift, ...] = ()
-    """In the order in which they can be brought back."""
+    """In the order in which they can be repaired."""
     repair: tuple[str, ...] = ()
     """All statements that bring the database back, in their order."""
     losses: tuple[str, ...] = ()
-    """What these statements do to rows: what is dropped, which rows they may refuse, a line each."""
+    """What these statements do to rows: which they drop, which they may refuse, a line each."""
     unrepaired: tuple[Key, ...] = ()
     """Objects that they do not bring back: no statement is known."""
     kept: tuple[Key, ...] = ()
@@ -64,8 +64,8 @@ def find(
 ) -> Drifts:
     """Compare a database, which is only read, with a scratch database at a revision.
 
-    How things are spelled is no difference, nor what `alembic.ini` excludes. Invalid indexes and
-    constraints that are not validated are.
+    Another spelling of the same expression is no difference, nor is what `alembic.ini` excludes. Invalid indexes and
+    constraints that are not validated are differences.
 
     Args:
         project: Says what is excluded.
@@ -80,45 +80,43 @@ def find(
     reader = target.read_only()
     with ThreadPoolExecutor() as pool:
         texts = [*pool.map(dump.take, (reader, at), (project.scope, None))]
-        invalid = pool.submit(snapshot.invalid_indexes, reader)
-        broken = invalid.result()
+    invalid = snapshot.invalid_indexes(reader)
     here, there = map(snapshot.parse, texts)
     notes = dump.omissions(texts[0])
-    if here == there and not broken:
+    if here == there and not invalid:
         return Drifts(notes=notes)
     provide(reader, session)
     copies = _copies(texts, session, target)
-    left, right = comparison.sides(*copies)
-    owned = [str(key) for key in left.snapshot.objects]  # nothing is kept for being unknown
-    compared = Comparison(project.scope, left, right, owned)
-    found = {each.key: each for each in compared.differences.objects}
+    compared = _compared(project, *comparison.sides(*copies))
+    differences = {difference.key: difference for difference in compared.differences.objects}
     repaired = _Repair()
-    if found and repair:
-        repaired = _repair(copies[0], project, compared, found)
-    repairs: dict[Key, list[str]] = {}
-    for key, statements in repaired.steps:
-        repairs.setdefault(key, []).extend(statements)
-    ordered = [*repairs, *sorted(found.keys() - repairs.keys())]
+    if differences and repair:
+        repaired = _repair(copies[0], project, compared, differences)
+    statements = repaired.by_object()
     objects = {
-        key: Drift(key, found[key].right, found[key].left, tuple(repairs.get(key, ())))
-        for key in ordered
+        key: Drift(key, differences[key].right, differences[key].left, statements.get(key, ()))
+        for key in (*statements, *sorted(differences.keys() - statements.keys()))
     }
-    script = [text for _, statements in repaired.steps for text in statements]
-    for each in _invalid(broken, there.objects):  # on the copy it is missing
-        if each.key not in compared.differences.kept:
-            objects[each.key] = each
-            script = [text for text in script if text not in repairs.get(each.key, ())]
-            script += each.repair
-    masked = any(masks.MASK in text for text in script)
+    script = [text for _, texts in repaired.steps for text in texts]
+    for drift in _invalid(invalid, there.objects):  # on the copy it is missing
+        if drift.key not in compared.differences.kept:
+            objects[drift.key] = drift
+            script = [text for text in script if text not in statements.get(drift.key, ())]
+            script += drift.repair
     secret = f"a secret belongs in the place of {masks.MASK}, which only you know"
     return Drifts(
         tuple(objects.values()),
         tuple(script),
-        (*repaired.losses, *([secret] if masked else [])),
+        (*repaired.losses, *([secret] if masks.MASK in "".join(script) else [])),
         repaired.left,
         compared.differences.kept,
         notes,
     )
+
+
+def _compared(project: Project, left: Side, right: Side) -> Comparison:
+    """Compare two schemas in which nothing is kept because the models do not know it."""
+    return Comparison(project.scope, left, right, [str(key) for key in left.snapshot.objects])
 
 
 def provide(reader: Database, session: Scratch) -> tuple[tuple[str, ...], tuple[str, ...]]:
@@ -158,8 +156,8 @@ def _copies(texts: Sequence[str], session: Scratch, target: Database) -> list[Da
         raise error.with_(hint=hint) from error
 
 
-def _invalid(broken: Mapping[Key, str], there: Mapping[Key, tuple[str, ...]]) -> Iterator[Drift]:
-    for key, text in broken.items():
+def _invalid(invalid: Mapping[Key, str], there: Mapping[Key, tuple[str, ...]]) -> Iterator[Drift]:
+    for key, text in invalid.items():
         name = Name(key.schema, key.name).sql
         known = key in there
         statement = f"REINDEX INDEX CONCURRENTLY {name};"
@@ -169,7 +167,7 @@ def _invalid(broken: Mapping[Key, str], there: Mapping[Key, tuple[str, ...]]) ->
 
 @dataclass(frozen=True)
 class _Repair:
-    """How a copy of a database was brought back."""
+    """How a copy of a database was brought back to the revision."""
 
     steps: Sequence[tuple[Key, list[str]]] = ()
     """By which statements, in their order, and for which object."""
@@ -178,33 +176,34 @@ class _Repair:
     left: tuple[Key, ...] = ()
     """What still differs after them."""
 
+    def by_object(self) -> dict[Key, tuple[str, ...]]:
+        """Return the statements of each object."""
+        statements: dict[Key, tuple[str, ...]] = {}
+        for key, texts in self.steps:
+            statements[key] = (*statements.get(key, ()), *texts)
+        return statements
+
 
 def _repair(
-    copy: Database, project: Project, compared: Comparison, found: Mapping[Key, Difference]
+    copy: Database, project: Project, compared: Comparison, differences: Mapping[Key, Difference]
 ) -> _Repair:
-    """Bring a copy of the database back; what may have been renamed is named as before, so that its rows stay."""
+    """Bring a copy of the database back; what looks renamed is renamed back, so that its rows stay."""
     wishes = Wishes(choose=lambda _: True)
     goal = compared.models
     renamed = _done(copy, matching.find(compared.before.catalog, goal.catalog, wishes))
     if renamed:
         renamed += _done(copy, renames.followers(catalog.take(copy), goal.catalog))
-        left = comparison.side(copy)
-        compared = Comparison(
-            project.scope, left, goal, [str(key) for key in left.snapshot.objects]
-        )
+        compared = _compared(project, comparison.side(copy), goal)
     trial = Trial(copy)
     draft.bring(trial, compared, [], {})
-    first = next(iter(found))
-    steps = [
-        (
-            next((key for key in found if key.name == each.new.name), first),
-            [renames.statement(each)],
-        )
-        for each in renamed
-    ]
+    first = next(iter(differences))
+    steps = []
+    for rename in renamed:
+        key = next((key for key in differences if key.name == rename.new.name), first)
+        steps.append((key, [renames.statement(rename)]))
     current = first
     for change, way in trial.made:
-        current = next((key for key in _keys(change) if key in found), current)
+        current = next((key for key in _keys(change) if key in differences), current)
         steps.append((current, [each.text for each in way if isinstance(each, RunSql)]))
     unlike = compared.unlike(compared.seen(comparison.side(copy)), compared.goal)
     lost = find_losses(compared.before.catalog, compared.goal.catalog)
@@ -212,12 +211,12 @@ def _repair(
 
 
 def _done(copy: Database, names: Iterable[Rename]) -> list[Rename]:
-    """Rename in a copy; return what was renamed, which is nothing if anything stands in the way."""
+    """Rename in a copy; return what was renamed: all, or nothing if PostgreSQL refuses one of them."""
     wanted = [*names]
     try:
         with copy.connect(usual_path=True) as connection, connection.begin():
-            for each in wanted:
-                connection.connection.cursor().execute(renames.statement(each))
+            for rename in wanted:
+                connection.connection.cursor().execute(renames.statement(rename))
     except psycopg2.Error:
         return []
     return wanted

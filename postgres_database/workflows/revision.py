@@ -79,10 +79,19 @@ class RevisionResult:
     """The script as SQL, if it was asked for."""
 
     @property
+    def faults(self) -> tuple[str, ...]:
+        """What a proof found besides a failure and differences, a line each."""
+        return (
+            *(f"lost: {line}" for line in self.lost),
+            *(f"broken: {line}" for line in self.broken),
+            *(f"on the way {line}" for line in self.unguarded),
+        )
+
+    @property
     def proved(self) -> bool:
         """Whether the script leads to the models, back, and there again, and no row or rule is lost on the way."""
         differing = self.not_upgraded or self.not_downgraded
-        return not (self.failure or differing or self.lost or self.broken or self.unguarded)
+        return not (self.failure or differing or self.faults)
 
 
 def write(  # noqa: PLR0913 - each is an option
@@ -129,11 +138,9 @@ def write(  # noqa: PLR0913 - each is an option
             )
             with databases.session(aside, environment) as session:
                 result = _next(aside, session, message, models, wishes)
-    return (
-        _with_sql(project.anew(), environment, result)
-        if sql and result.path and result.proved
-        else result
-    )
+    if sql and result.path and result.proved:
+        return _with_sql(project.anew(), environment, result)
+    return result
 
 
 def _empty(project: Project, message: str) -> RevisionResult:
@@ -272,7 +279,7 @@ def _marked(
     first, *others = divided.stages
     edit = f"invoke edit --target {written[0].revision}"
     hint = f"{edit}   (mend it, remove this error from upgrade(), then: invoke check)"
-    refuse = Refuse("this revision is not proved", "\n".join(_faults(result)), hint)
+    refuse = Refuse("this revision is not proved", "\n".join(_reasons(result)), hint)
     marked = [replace(first, upgrade=[refuse, *first.upgrade]), *others]
     if result.not_downgraded:
         names = ", ".join(str(each.key) for each in result.not_downgraded)
@@ -283,13 +290,11 @@ def _marked(
     return _write_all(message, marked, prover, [old.revision for old in written])
 
 
-def _faults(result: RevisionResult) -> Iterator[str]:
-    """Yield what a proof found, a line each."""
+def _reasons(result: RevisionResult) -> Iterator[str]:
+    """Yield why a script is not proved, a line each."""
     if result.failure:
         yield result.failure
-    yield from (f"lost: {line}" for line in result.lost)
-    yield from (f"broken: {line}" for line in result.broken)
-    yield from (f"on the way {line}" for line in result.unguarded)
+    yield from result.faults
     yield from (f"the upgrade does not make {each.key}" for each in result.not_upgraded)
     yield from (f"the downgrade does not bring back {each.key}" for each in result.not_downgraded)
 

@@ -6,7 +6,7 @@ from postgres_database.errors import ExpectedError
 from postgres_database.history import graph
 from postgres_database.history.graph import History
 from postgres_database.history.project import Project
-from postgres_database.running import missing_scripts, runner
+from postgres_database.running import runner
 from postgres_database.running.listener import SILENT, Listener
 from postgres_database.scratch import databases
 from postgres_database.server.connection import Database
@@ -44,8 +44,7 @@ def write(  # noqa: PLR0913
     scripts = project.history
     goal = scripts.resolve(target)
     with runner.open_runner(project, database) as run, run.alone(listener, wait):
-        before = () if purge else run.current()
-        missing_scripts.require_scripts(scripts, database, before)
+        before = () if purge else run.require_current()
         run.require_writable()
         state = _after(scripts, goal, before)
         doubts = _doubts(project, environment, database, state)

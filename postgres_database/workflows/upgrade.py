@@ -13,7 +13,7 @@ from postgres_database.preflight import drops, preview, row_checks
 from postgres_database.preflight.drops import Dropped
 from postgres_database.preflight.preview import Printed
 from postgres_database.preflight.row_checks import Violation
-from postgres_database.running import context, journal, missing_scripts, runner, stamped, waiting
+from postgres_database.running import context, journal, runner, stamped, waiting
 from postgres_database.running.listener import SILENT, Listener
 from postgres_database.running.runner import BlockedError, Runner
 from postgres_database.server import cluster, transactions
@@ -85,8 +85,7 @@ def perform(
         runner.open_runner(project, database) as run,
         nullcontext() if move.dry_run else run.alone(listener, move.wait),
     ):
-        before = run.current()
-        missing_scripts.require_scripts(scripts, database, before)
+        before = run.require_current()
         if move.verb == "upgrade":
             plan = scripts.pending(before, move.target)
         else:
@@ -144,8 +143,7 @@ def offline(
         before: tuple[str, ...] = () if first == "base" else (first,)
     else:
         with runner.open_runner(project, open_target()) as run:
-            before = run.current()
-            missing_scripts.require_scripts(scripts, run.database, before)
+            before = run.require_current()
     if len(before) > 1:
         raise ExpectedError(
             f"the database is at {len(before)} revisions: {', '.join(before)}",

@@ -184,7 +184,7 @@ def database(server: Database) -> Iterator[Database]:
 @pytest.fixture
 def engine(database: Database) -> sa.Engine:
     """An engine on a fresh empty database."""
-    return database.engine()
+    return database.engine
 
 
 def run_sql(database: Database, *statements: str) -> list[tuple[object, ...]]:

@@ -28,7 +28,7 @@ from postgres_database.server.connection import Database
 from postgres_database.server.dsn import Dsn
 from postgres_database.server.environment import Environment
 from postgres_database.server.version_table import ALEMBICS
-from postgres_database.workflows.baseline import BaselineResult
+from postgres_database.workflows.adoption import BaselineResult
 from postgres_database.workflows.check import CheckResult, TargetCheck
 from postgres_database.workflows.drift import Drift, Drifts
 from postgres_database.workflows.init import InitResult
@@ -257,7 +257,7 @@ def shows(text: str) -> dict[str, Callable[[], None]]:
         "fault": lambda: show.status([filled(EnvironmentStatus)], []),
         "current": lambda: show.current([revision], []),
         "baseline": lambda: show.baseline(
-            filled(BaselineResult, place=None, unlike_models=(Key("VIEW", "s", text),)),
+            filled(BaselineResult, match=None, unlike_models=(Key("VIEW", "s", text),)),
             replace(PLAIN, name=text),
         ),
         "servers": lambda: show.servers([("running", text)]),

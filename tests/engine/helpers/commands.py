@@ -8,7 +8,7 @@ from conftest import Settings
 from postgres_database.running.listener import Listener, Step
 from postgres_database.server.connection import Database
 from postgres_database.workflows import baseline, stamp, upgrade
-from postgres_database.workflows.baseline import BaselineResult
+from postgres_database.workflows.adoption import BaselineResult
 from postgres_database.workflows.upgrade import Move, UpgradeResult
 
 Confirm = Callable[[str, Sequence[str]], bool]

@@ -6,7 +6,7 @@ from conftest import Project, run_sql
 
 from postgres_database.errors import ExpectedError
 from postgres_database.schema import disclosures, dump
-from postgres_database.workflows import baseline
+from postgres_database.workflows.adoption import BaselineResult
 
 FUNCTION = "CREATE FUNCTION f() RETURNS text LANGUAGE {language} AS $f$ {body} $f$;"
 
@@ -159,7 +159,7 @@ def test_baseline_asks_before_secrets_are_written(project: Project) -> None:
         asked.append((question, details))
         return yes
 
-    def adopted(*, yes: bool) -> baseline.BaselineResult:
+    def adopted(*, yes: bool) -> BaselineResult:
         return adopt(project.settings, project.database, "Init", lambda q, d: answer(q, d, yes=yes))
 
     with pytest.raises(ExpectedError, match="not confirmed"):

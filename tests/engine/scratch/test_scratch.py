@@ -248,7 +248,7 @@ def test_databases_go_with_the_session(
                     session.from_models(sa.MetaData()),
                 ]
             )
-            connections.append(made[0].engine().connect())
+            connections.append(made[0].engine.connect())
             if ending:
                 raise ending
 

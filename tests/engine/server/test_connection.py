@@ -304,7 +304,7 @@ def test_absent_parts_stay_libpqs(database: Database, monkeypatch: pytest.Monkey
 def test_secrets_stay_out_of_engine_and_connection(port: int) -> None:
     """Neither engine, URL, pool, connection nor a driver's connection shows the password."""
     database = app(port)
-    engine = database.engine()
+    engine = database.engine
     with database.connect(usual_path=True) as connection:
         driver = connection.connection.dbapi_connection
         things = [database, engine, engine.url, engine.pool, engine.dialect, connection, driver]

@@ -309,7 +309,7 @@ def test_secrets_are_in_no_text_of_the_settings(desk: Path, password: str) -> No
         )
         assert loaded.target
         database = Database(loaded.target, loaded.label, loaded.source)
-        engine = database.engine()
+        engine = database.engine
         values = [
             loaded,
             loaded.target,

@@ -21,7 +21,8 @@ from postgres_database.schema import dump, snapshot
 from postgres_database.scratch import databases
 from postgres_database.scratch.databases import Scratch
 from postgres_database.server.connection import Database
-from postgres_database.workflows import baseline, check, locate
+from postgres_database.workflows import check, locate
+from postgres_database.workflows.adoption import BaselineResult
 
 ONLINE = r'''
 CREATE SCHEMA audit;
@@ -72,7 +73,7 @@ def online(project: Project) -> Project:
     return project
 
 
-def files(result: baseline.BaselineResult) -> tuple[Path, Path]:
+def files(result: BaselineResult) -> tuple[Path, Path]:
     """Return the two files of a baseline."""
     assert result.path
     return result.path, result.path.with_suffix(".sql")

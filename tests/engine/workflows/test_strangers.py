@@ -8,13 +8,14 @@ from commands import Heard, adopt
 from conftest import Project, changed, run_sql
 
 from postgres_database.errors import ExpectedError
-from postgres_database.workflows import baseline, check, revision, strangers
+from postgres_database.workflows import check, revision, strangers
+from postgres_database.workflows.adoption import BaselineResult
 
 OTHER = 'sa.Table("other", metadata, sa.Column("id", sa.Integer, primary_key=True))'
 PAY = 'sa.Table("pay", metadata, sa.Column("id", sa.Integer, primary_key=True))'
 
 
-def adopted(project: Project, *, with_models: bool = False) -> baseline.BaselineResult:
+def adopted(project: Project, *, with_models: bool = False) -> BaselineResult:
     run_sql(
         project.database,
         "CREATE TABLE IF NOT EXISTS pay (id serial PRIMARY KEY)",
