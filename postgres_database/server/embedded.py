@@ -38,7 +38,6 @@ SUPERUSER = "postgres"
 DATABASE = "postgres_database"
 SCRATCH_PREFIX = "postgres_database_scratch_"
 """How names of scratch databases, and of the roles that reach them, begin."""
-SHOWN = 5  # lines of what a program said
 RELOADED = 100  # tenths of a second, at most, until a server has read its files again
 PORT = "5432"  # only part of the socket's name: no server listens on the network
 LONGEST_SOCKET_PATH = 103  # bytes; PostgreSQL manual, unix_socket_directories; least on macOS
@@ -339,7 +338,7 @@ def scratch_server(environment: Environment) -> Database:
 
 def _last_lines(said: bytes) -> str:
     text = said.decode(errors="replace")
-    return "\n".join([line for line in text.splitlines() if line.strip()][-SHOWN:])
+    return "\n".join([line for line in text.splitlines() if line.strip()][-5:])
 
 
 def _cannot_use(directory: Path, cause: object) -> ExpectedError:
