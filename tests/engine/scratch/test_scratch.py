@@ -4,7 +4,6 @@ import secrets
 import shutil
 import signal
 import subprocess
-import sys
 import tempfile
 import textwrap
 import time
@@ -13,7 +12,8 @@ from pathlib import Path
 
 import pytest
 import sqlalchemy as sa
-from conftest import PASSWORD, ROOT, Project, as_text, changed, cheap_server, run_sql
+from children import finish, next_line, start
+from conftest import PASSWORD, Project, as_text, changed, cheap_server, run_sql
 
 from postgres_database.errors import ExpectedError
 from postgres_database.history import project_models
@@ -80,34 +80,7 @@ def child(project: Project, code: str, dsn: Dsn | None = None) -> subprocess.Pop
     """Start product code in another process, on the scratch server of the project."""
     scratch_dsn = dsn or project.settings.environment.scratch
     assert scratch_dsn
-    return subprocess.Popen(
-        [sys.executable, "-c", PRELUDE + textwrap.dedent(code), project.root, as_text(scratch_dsn)],
-        cwd=ROOT,
-        stdin=subprocess.PIPE,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.STDOUT,
-        text=True,
-    )
-
-
-def hear(process: subprocess.Popen[str]) -> str:
-    """Return the next line of a child."""
-    assert process.stdout
-    return process.stdout.readline().strip()
-
-
-def finish(*processes: subprocess.Popen[str]) -> list[tuple[int, str]]:
-    """Let children go on together; return their exit codes and what else they printed."""
-    for process in processes:
-        assert process.stdin
-        process.stdin.close()
-    finished = []
-    for process in processes:
-        with process:
-            assert process.stdout
-            printed = process.stdout.read()
-        finished.append((process.returncode, printed))
-    return finished
+    return start(PRELUDE + textwrap.dedent(code), project.root, as_text(scratch_dsn))
 
 
 def wait_until_forgotten(server: Database, database: str) -> None:
@@ -275,7 +248,7 @@ with databases.session(project, environment) as session:
 def test_orphans_are_dropped_and_the_living_kept(alone: Project, own: Database) -> None:
     """A session drops the databases of killed processes, and no other."""
     dead, living = child(alone, MAKE_ONE), child(alone, MAKE_ONE)
-    orphan, kept = hear(dead), hear(living)
+    orphan, kept = next_line(dead), next_line(living)
     dead.kill()
     assert finish(dead)[0][0] == -signal.SIGKILL
     assert names(own, PREFIX) == {orphan, kept}
@@ -291,7 +264,7 @@ def test_orphans_are_dropped_and_the_living_kept(alone: Project, own: Database) 
 def test_a_session_from_another_database_is_alive_too(alone: Project, own: Database) -> None:
     """People may name different databases of one server in SCRATCH_DSN; locks hold in one only."""
     living = child(alone, MAKE_ONE, own.dsn.with_parts(dbname="template1"))
-    kept = hear(living)
+    kept = next_line(living)
 
     with databases.session(*alone.settings):
         assert names(own, PREFIX) == {kept}
@@ -306,7 +279,7 @@ def test_orphans_of_somebody_else_do_no_harm(alone: Project, own: Database) -> N
     counting(alone, "a1")
     at_head(alone)  # a template of the superuser
     dead = child(alone, MAKE_ONE)
-    orphan = hear(dead)
+    orphan = next_line(dead)
     dead.kill()
     finish(dead)
     wait_until_forgotten(own, orphan)
@@ -420,7 +393,7 @@ def test_two_commands_make_one_template_at_once(alone: Project, own: Database) -
     """Commands that need the same template at once all get their database, from one replay."""
     notes = counting(alone, "a1", more='op.execute("SELECT pg_sleep(0.3)")')
     children = [child(alone, AT_HEAD) for _ in range(4)]
-    assert {hear(process) for process in children} == {"ready"}
+    assert {next_line(process) for process in children} == {"ready"}
 
     assert finish(*children) == [(0, "a1\n")] * 4
     assert ran(notes) == 1
@@ -448,7 +421,7 @@ def test_no_template_goes_while_it_is_needed(alone: Project) -> None:
     counting(alone, "a1")
     counting(alone, "b2", "a1")
     children = [child(alone, code) for _ in range(4)]
-    assert {hear(process) for process in children} == {"ready"}
+    assert {next_line(process) for process in children} == {"ready"}
 
     assert finish(*children) == [(0, "")] * 4
 
@@ -489,7 +462,7 @@ def test_two_commands_create_the_same_role_at_once(alone: Project, own: Database
     rounds = [f"r{number}_{secrets.token_hex(4)}" for number in range(20)]
     with_roles(alone, "a1", tuple(rounds))
     children = [child(alone, AT_HEAD) for _ in range(4)]
-    assert {hear(process) for process in children} == {"ready"}
+    assert {next_line(process) for process in children} == {"ready"}
 
     assert finish(*children) == [(0, "a1\n")] * 4
     drop_templates_and_roles(own, tuple(rounds))

@@ -17,10 +17,12 @@ from pathlib import Path
 from statistics import median
 from typing import Any
 
+import children
 import psutil
 import psycopg2
 import pytest
-from conftest import ROOT, run_sql
+from children import next_line, start
+from conftest import run_sql
 
 from postgres_database.errors import ExpectedError
 from postgres_database.server import embedded as server_module
@@ -100,32 +102,14 @@ def child(code: str, *, uid: int | None = None, **environ: str) -> subprocess.Po
     """Start product code in a process of its own, which waits for the end of its input."""
     program = f"def body():\n{textwrap.indent(textwrap.dedent(code), '    ')}\n{PRELUDE}"
     user = {} if uid is None else {"TEST_UID": str(uid)}
-    return subprocess.Popen(
-        [sys.executable, "-c", program],
-        cwd=ROOT,
-        env={**os.environ, "TEST_ROOTS_HOME": str(binaries_module.ROOTS_HOME), **user, **environ},
-        stdin=subprocess.PIPE,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.STDOUT,
-        text=True,
-    )
+    roots_home = str(binaries_module.ROOTS_HOME)
+    return start(program, **{"TEST_ROOTS_HOME": roots_home, **user, **environ})
 
 
 def finish(*processes: subprocess.Popen[str]) -> list[tuple[int, str]]:
-    """Let children go on together; return their exit codes and what they printed after `ready`."""
-    for process in processes:
-        assert process.stdout
-        assert process.stdout.readline() == "ready\n"
-    for process in processes:
-        assert process.stdin
-        process.stdin.close()
-    finished = []
-    for process in processes:
-        with process:
-            assert process.stdout
-            printed = process.stdout.read()
-        finished.append((process.returncode, printed))
-    return finished
+    """Wait until children are ready and let them go on together, as `children.finish` does."""
+    assert {next_line(process) for process in processes} == {"ready"}
+    return children.finish(*processes)
 
 
 def ordinary(code: str, **environ: str) -> tuple[int, str]:
