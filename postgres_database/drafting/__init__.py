@@ -8,6 +8,7 @@ Gives `draft` and `stages` to the workflow `revision`.
     objects       from the text of whole objects to what makes, changes and drops them; pure
     trial         changes that are tried on a scratch database; what works is remembered
     type_changes  what is to be changed of types: values that are added, types that are replaced
+    sequences     sequences that stay while what owns them goes, and those that count on from others; pure
     changes       what is to be changed between two sides, in which ways
     autogenerate  Alembic's side of the comparison: its operations, and its words for what differs
     draft         the operations of a script: Alembic's, and what they leave to do

@@ -1,6 +1,7 @@
 """From one side to the other: what is to be changed, in which ways, for a scratch database to try."""
 
 from collections.abc import Collection, Iterator
+from copy import copy
 from typing import Any
 
 import sqlalchemy as sa
@@ -51,6 +52,11 @@ def is_owned(key: Key, side: Side) -> bool:
 
 def of_alembic(op: MigrateOperation, here: Side, goal: Side) -> Change:
     """Return an operation of Alembic's, with the ways that it lacks."""
+    if isinstance(op, AlterColumnOp) and _becomes_serial(op, here.catalog, goal.catalog):
+        op = copy(op)
+        op.modify_server_default = False
+        if not op.has_changes():
+            return Change([])
     if isinstance(op, CreateTableOp) and not _is_whole(op, goal.catalog):
         return made(Key("TABLE", *Name.of(op.schema, op.table_name)), goal.snapshot)
     if isinstance(op, AlterColumnOp) and op.modify_type is not None:
@@ -59,7 +65,7 @@ def of_alembic(op: MigrateOperation, here: Side, goal: Side) -> Change:
         name = Name.of(op.schema, op.table_name)
         column = goal.catalog.tables[name].columns[op.column.name]
         if column.serial:  # Alembic would leave out its sequence
-            return Change([as_way([alter.add_column(name, column)])])
+            return Change([*map(as_way, alter.added_column(name, column))])
         if column.default and not column.generated:  # rows get it at once, and no other afterwards
             whole = as_way([alter.add_column(name, column)])
             return Change([[op], whole], default=(name.sql, column.name, column.default))
@@ -77,6 +83,13 @@ def _concerned(op: MigrateOperation) -> Subject | None:
     if isinstance(op, (AlterColumnOp, DropColumnOp)):
         return Subject("column", Name.of(op.schema, op.table_name).sql, op.column_name)
     return None
+
+
+def _becomes_serial(op: AlterColumnOp, here: Catalog, goal: Catalog) -> bool:
+    """Tell whether a column gets a sequence of its own, which `numbering` makes from what numbers it now."""
+    name = Name.of(op.schema, op.table_name)
+    ends = [each.tables[name].columns[op.column_name] for each in (here, goal)]
+    return ends[1].serial and not ends[0].serial
 
 
 def _is_whole(op: CreateTableOp, goal: Catalog) -> bool:
@@ -157,11 +170,17 @@ def rest(trial: Trial, here: Side, goal: Side, parts: Parts) -> Iterator[Change]
     """
     for rename in renames.followers(here.catalog, goal.catalog):
         yield Change([as_way([renames.statement(rename)])], key=_renamed(rename))
-    for key in reversed(objects.missing(goal.snapshot, here.snapshot)):
-        if not _is_altered(key, here, goal):
-            yield dropped(key, here.snapshot)
+    gone = [
+        key
+        for key in reversed(objects.missing(goal.snapshot, here.snapshot))
+        if not _is_altered(key, here, goal)
+    ]
+    # A sequence that goes is read by the one that counts on from it.
+    numbers = [key for key in gone if key.kind == "SEQUENCE"]
+    yield from (dropped(key, here.snapshot) for key in gone if key not in numbers)
     yield from type_changes.changed(trial, here, goal)
     yield from _tables(here, goal, parts)
+    yield from (dropped(key, here.snapshot) for key in numbers)
     for key in goal.snapshot.objects:
         if not _is_altered(key, here, goal):
             yield from _object(key, here, goal, parts)
@@ -182,6 +201,25 @@ def _tables(here: Side, goal: Side, parts: Parts) -> Iterator[Change]:
             modelled = [] if alter.only_validates(old, table, part) else modelled
             subject = _part(name, constraints, part)
             yield Change([*modelled, *map(as_way, ways)], subject, Key("TABLE", *name))
+
+
+def _comes_with_column(key: Key, here: Side, goal: Side) -> bool:
+    """Tell whether a sequence is owned no more because its column goes, or comes with one that becomes a serial."""
+    sequence = Name(key.schema, key.name)
+    if key not in goal.snapshot.objects:
+        return sequence not in goal.catalog.sequences
+    if key in here.snapshot.objects:
+        return False
+    if here.snapshot.objects.get(Key("SEQUENCE", *sequence), [""])[0].startswith("CREATE "):
+        return False
+    return any(
+        column.serial
+        and Name.read(column.sequence) == sequence
+        and column.name in here.catalog.tables[name].columns
+        and not here.catalog.tables[name].columns[column.name].serial
+        for name in _both(here, goal)
+        for column in goal.catalog.tables[name].columns.values()
+    )
 
 
 def _both(here: Side, goal: Side) -> Iterator[Name]:
@@ -249,9 +287,8 @@ def _is_altered(key: Key, here: Side, goal: Side) -> bool:
     if key.kind in {"TYPE", "DOMAIN"}:
         name = Name(key.schema, key.name)
         return name in here.catalog.types and name in goal.catalog.types
-    if key.kind == "SEQUENCE OWNED BY":  # of a column that goes, or a number no more
-        gone = key not in goal.snapshot.objects
-        return gone and Name(key.schema, key.name) not in goal.catalog.sequences
+    if key.kind == "SEQUENCE OWNED BY":
+        return _comes_with_column(key, here, goal)
     if key.kind == "SEQUENCE":
         bodies = here.snapshot.objects.get(key) or goal.snapshot.objects[key]
         return bodies[0].startswith("ALTER TABLE")

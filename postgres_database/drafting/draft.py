@@ -7,7 +7,14 @@ from dataclasses import dataclass
 from alembic.operations import MigrateOperation
 from alembic.operations.ops import AlterColumnOp, ModifyTableOps, RenameTableOp
 
-from postgres_database.drafting import autogenerate, changes, objects, renames, type_changes
+from postgres_database.drafting import (
+    autogenerate,
+    changes,
+    objects,
+    renames,
+    sequences,
+    type_changes,
+)
 from postgres_database.drafting.changes import Parts
 from postgres_database.drafting.renames import Rename
 from postgres_database.drafting.trial import Change, Trial, render
@@ -126,10 +133,12 @@ def bring(
     new = objects.missing(here.snapshot, goal.snapshot)
     early = [key for key in reversed(gone) if key.kind in objects.ON_TABLES]
     trial.make(changes.dropped(key, here.snapshot) for key in early)
+    trial.make(sequences.released(here, goal))
     needed = [key for key in new if key.kind in objects.EARLY and not changes.is_owned(key, goal)]
     trial.make(changes.made(key, goal.snapshot) for key in needed)
     trial.make(type_changes.added_values(here, goal))
     trial.make((changes.of_alembic(op, here, goal) for op in ops), force=True)
+    trial.make(sequences.continued(here, goal))
     _finish(trial, compared, goal, parts)
 
 

@@ -260,7 +260,8 @@ class _Fills:
         )
         alter_table = f"ALTER TABLE {name.sql} ALTER COLUMN {item}"
         owned = f"CREATE SEQUENCE {column.sequence} AS {column.type} OWNED BY {name.sql}.{item};"
-        numbers = [RunSql(owned)] if column.serial else []
+        there = isinstance(op, RunSql) and "nextval(" in op.text
+        numbers = [RunSql(owned)] if column.serial and not there else []
         return [add, *numbers, RunSql(f"{alter_table} SET DEFAULT {column.default};")]
 
     @property

@@ -14,6 +14,7 @@ comparison of both.
     snapshot     a dump → objects → canonical text; the difference of two
     comparison   models against history: which objects differ, and which are the models' business
     respelling   one thing in two spellings: compared by restored copies
+    numbering    how a column is numbered, and how that changes; pure
     alter        from what a table or type is to what it should be: ALTER statements; pure
 
 A module imports only modules above it in this list, and rooms above this one.

@@ -6,8 +6,10 @@ gentlest first, to be tried in turn. PostgreSQL manual, ALTER TABLE, ALTER TYPE,
 
 import re
 from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import replace
 
 from postgres_database.schema.catalog import Column, Table, Type
+from postgres_database.schema.numbering import IDENTITY, renumbered
 from postgres_database.sql.names import Name, identifier, literal
 
 Way = Sequence[str]
@@ -16,7 +18,6 @@ Way = Sequence[str]
 STORAGE = {"p": "PLAIN", "e": "EXTERNAL", "m": "MAIN", "x": "EXTENDED"}
 COMPRESSION = {"": "default", "p": "pglz", "l": "lz4"}
 SERIAL = {"smallint": "smallserial", "integer": "serial", "bigint": "bigserial"}
-IDENTITY = {"a": "ALWAYS", "d": "BY DEFAULT"}
 GENERATED = {"s": "STORED", "v": "VIRTUAL"}
 REPLICA = {"d": "DEFAULT", "n": "NOTHING", "f": "FULL"}
 NUMBERS = {"smallint", "integer", "bigint", "numeric", "real", "double precision"}
@@ -42,13 +43,19 @@ def table_changes(here: Table, goal: Table) -> Iterator[tuple[str, list[Way]]]:
         yield name, [[f"ALTER TABLE {table} DROP COLUMN {identifier(name)};"]]
     for name, column in goal.columns.items():
         if name not in here.columns:
-            yield name, [[add_column(goal.name, column)]]
+            yield name, added_column(goal.name, column)
         elif here.columns[name] != column:
             for ways in _column(goal.name, here.columns[name], column):
                 yield name, ways
     yield from _constraint_adds(table, here, goal)
     for statement in _settings(here, goal):
         yield "", [[f"ALTER TABLE {table} {statement};"]]
+
+
+def added_column(table: Name, column: Column) -> list[Way]:
+    """Return the ways to add a column; a serial may get the numbers of a sequence that is there."""
+    drawing = [[add_column(table, replace(column, serial=False))]] if column.serial else []
+    return [*drawing, [add_column(table, column)]]
 
 
 def add_column(table: Name, column: Column) -> str:
@@ -113,7 +120,7 @@ def _column(table: Name, here: Column, goal: Column) -> Iterator[list[Way]]:
     if _typed(here) != _typed(goal):
         yield _type(column, here, goal)
     if (bool(here.identity), here.serial) != (bool(goal.identity), goal.serial):
-        yield [list(_numbering(table, here, goal))]
+        yield [list(renumbered(table, here, goal))]
         return
     if (here.identity, here.options) != (goal.identity, goal.options):
         options = SEQUENCE_OPTION.sub(lambda found: f"SET {found[0]}", goal.options)
@@ -169,33 +176,6 @@ def _generation(table: Name, here: Column, goal: Column) -> list[Way]:
         f"{alter} DROP COLUMN {aside};",
     ]
     return [[f"{alter} ALTER COLUMN {name} DROP EXPRESSION;"], copy]
-
-
-def _numbering(table: Name, here: Column, goal: Column) -> Iterator[str]:
-    """Change between a plain column, a serial and an identity; numbering goes on after the last row."""
-    column = f"ALTER TABLE {table.sql} ALTER COLUMN {identifier(goal.name)}"
-    if here.identity and not goal.identity:
-        yield f"{column} DROP IDENTITY;"
-    if here.serial:
-        yield f"{column} DROP DEFAULT;"
-        yield f"DROP SEQUENCE {here.sequence};"
-    elif here.default and goal.identity:
-        yield f"{column} DROP DEFAULT;"
-    if goal.not_null and not here.not_null:
-        yield f"{column} SET NOT NULL;"
-    if goal.identity and not here.identity:
-        options = f"SEQUENCE NAME {goal.sequence} {goal.options}"
-        yield f"{column} ADD GENERATED {IDENTITY[goal.identity]} AS IDENTITY ({options});"
-    elif goal.serial and (here.identity or here.sequence != goal.sequence):
-        # A plain column that owns the sequence has lost its default, and no more.
-        yield f"CREATE SEQUENCE {goal.sequence} AS {goal.type};"
-        yield f"ALTER SEQUENCE {goal.sequence} OWNED BY {table.sql}.{identifier(goal.name)};"
-    if goal.default:
-        yield f"{column} {_default(goal)};"
-    if goal.identity or goal.serial:
-        name = identifier(goal.name)
-        last = f"max({name})"
-        yield f"SELECT setval({literal(goal.sequence)}, {last}) FROM {table.sql} HAVING {last} IS NOT NULL;"  # noqa: S608
 
 
 def _constraint_drops(

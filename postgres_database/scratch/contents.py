@@ -14,6 +14,28 @@ from postgres_database.sql.names import Name
 
 MANY = 16  # how often a default is asked for: what always is the same does not depend on chance
 
+SEQUENCES = """
+    SELECT n.nspname, c.relname, s.seqincrement
+    FROM pg_sequence s JOIN pg_class c ON c.oid = s.seqrelid JOIN pg_namespace n ON n.oid = c.relnamespace
+    WHERE c.oid >= 16384
+"""
+# A default depends on the sequence it names; the sequence of an identity depends on its column.
+NUMBERED = """
+    SELECT tn.nspname, t.relname, a.attname, sn.nspname, s.relname
+    FROM (SELECT f.adrelid, f.adnum, d.refobjid
+          FROM pg_attrdef f JOIN pg_depend d ON d.classid = 'pg_attrdef'::regclass AND d.objid = f.oid
+          WHERE d.refclassid = 'pg_class'::regclass
+          UNION ALL
+          SELECT refobjid, refobjsubid, objid FROM pg_depend
+          WHERE classid = 'pg_class'::regclass AND refclassid = classid AND deptype = 'i' AND refobjsubid > 0
+    ) AS u (relation, number, sequence)
+    JOIN pg_class s ON s.oid = u.sequence AND s.relkind = 'S'
+    JOIN pg_class t ON t.oid = u.relation
+    JOIN pg_namespace sn ON sn.oid = s.relnamespace
+    JOIN pg_namespace tn ON tn.oid = t.relnamespace
+    JOIN pg_attribute a ON a.attrelid = u.relation AND a.attnum = u.number
+"""
+
 
 @dataclass(frozen=True)
 class Contents:
@@ -23,6 +45,10 @@ class Contents:
     """How many rows there are; of each column its type, how many values, and a digest of them."""
     unread: Mapping[Name, str] = field(default_factory=dict)
     """Tables that cannot be read, and why."""
+    numbers: Mapping[Name, int] = field(default_factory=dict)
+    """The number that each sequence gave last, counted upward; of an unused one what comes before its first."""
+    numbered: Mapping[tuple[Name, str], Name] = field(default_factory=dict)
+    """Tables and columns, and the sequences that they draw from."""
 
     def lost(self, after: "Contents") -> tuple[str, ...]:
         """Name rows and values that are gone or changed, a line for each table or column.
@@ -50,7 +76,21 @@ class Contents:
                 if now[1] != before[1] or (now[0] == before[0] and now != before):
                     some = f"{before[1] - now[1]} of {before[1]} " if now[1] < before[1] else ""
                     lines.append(f"{some}values of column {schema}.{table}.{column}")
-        return tuple(lines)
+        return (*lines, *self._numbers_lost(after))
+
+    def _numbers_lost(self, after: "Contents") -> Iterator[str]:
+        """Yield the sequences that will give numbers which were given before."""
+        successors = {(name, name) for name in self.numbers}
+        successors |= {
+            (sequence, after.numbered[place])
+            for place, sequence in self.numbered.items()
+            if place in after.numbered and after.numbered[place] not in self.numbers
+        }
+        for before, now in sorted(successors):
+            if before in self.numbers and self.numbers[before] > after.numbers.get(
+                now, self.numbers[before]
+            ):
+                yield f"the value of sequence {now.schema}.{now.name}: it gives numbers that were given before"
 
 
 def take(database: Database) -> Contents:
@@ -78,7 +118,22 @@ def take(database: Database) -> Contents:
                     for column, *facts in zip(columns, filled, digests, strict=True)
                 },
             )
-    return Contents(found, unread)
+        numbers = {
+            Name(schema, name): _last(session, name_in_sql(schema), name_in_sql(name), step)
+            for schema, name, step in session.run(SEQUENCES)
+        }
+        numbered = {
+            (Name(schema, table), column): Name(*sequence)
+            for schema, table, column, *sequence in session.run(NUMBERED)
+        }
+    return Contents(found, unread, numbers, numbered)
+
+
+def _last(session: Session, schema: str, name: str, step: int) -> int:
+    """Return the number that a sequence gave last, the larger the later."""
+    number = "last_value - CASE WHEN is_called THEN 0 ELSE %s END"
+    ((last,),) = session.run(f"SELECT {number} FROM {schema}.{name}", [step])  # noqa: S608
+    return int(last) if step > 0 else -int(last)
 
 
 def not_given(

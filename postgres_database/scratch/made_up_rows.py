@@ -40,6 +40,9 @@ Refused = tuple[Row, Side, psycopg2.Error]
 NULL: Pair = (None, None)
 ROWS = 3
 """How many a table gets; the last one is NULL wherever it may be."""
+SEQUENCES = "SELECT oid::regclass::text FROM pg_class WHERE relkind = 'S' AND oid >= 16384"
+DRAW = "SELECT nextval(%s) FROM generate_series(1, %s)"
+"""More numbers than rows have: what looks at rows alone does not know where a sequence is."""
 TRIES = 60
 """How many are tried for each."""
 
@@ -71,6 +74,9 @@ def fill(database: Database, goal: Database) -> tuple[str, ...]:
     ):
         filling = _Filling(Side(here), Side(there))
         refusals = {name: filling.fill(name) for name in filling.order()}
+        for (sequence,) in filling.here.run(SEQUENCES):
+            with suppress(psycopg2.Error):  # some have no more
+                filling.here.run(DRAW, [sequence, ROWS])
     return tuple(
         f"table {schema}.{table}: {database.words(error).partition(chr(10))[0]}"
         for (schema, table), error in refusals.items()
