@@ -46,6 +46,7 @@ def check_json(result: CheckResult) -> str:
             "models": result.unfit or None,
             "detected": differences.detected if differences else [],
             "objects": _objects(differences.objects if differences else (), "history", "models"),
+            "cautions": result.cautions,
             "target": _target(result.target) if result.target else None,
         }
     )

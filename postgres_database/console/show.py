@@ -33,7 +33,7 @@ def plan(result: UpgradeResult, verb: str) -> None:
         say(f"  would {verb}  {first}")
         for line in others:
             say(f"  {line}", style="dim")
-    for line in map(str, (*result.dropped, *result.violations)):
+    for line in map(str, (*result.dropped, *result.violations, *result.cautions)):
         say(f"look at   {line}", style="yellow")
     if not result.plan:
         say(_nothing(result, verb))
@@ -100,8 +100,9 @@ def _show_kept(kept: Sequence[Key]) -> None:
 
 def check(result: CheckResult) -> None:
     """Show what `check` found; where nothing needs attention, that is shown on a terminal only."""
-    for note in result.target.drifts.notes if result.target else ():
-        say(f"look at   not compared: {note}", style="yellow")
+    notes = result.target.drifts.notes if result.target else ()
+    for line in (*(f"not compared: {note}" for note in notes), *result.cautions):
+        say(f"look at   {line}", style="yellow")
     if result.clean:
         if sys.stdout.isatty():
             say("models and history agree", style="green")

@@ -14,6 +14,7 @@ rows.
     contents      what tables hold, and whether it is still there after a script
     triggers      whether triggers and rules still work after a script
     effects       what a statement does to tables while it runs: locks, scans, rewrites
+    rehearsal     pending scripts, and what live traffic would wait for, statement by statement
     enforced      what is enforced before and after a change, and must be in between; pure
     proof         up, down and up again, on rows; what is not as it ought to be
 

@@ -6,17 +6,18 @@ pg_stat_xact_user_tables); a table that is rewritten gets another file (pg_class
 
 from collections.abc import Iterable, Iterator
 from collections.abc import Set as AbstractSet
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from dataclasses import dataclass, field
+from typing import Any, NamedTuple
 
 import sqlalchemy as sa
 
+from postgres_database.server import transactions
 from postgres_database.sql.names import Name
 
 BLOCKING = ("ShareLock", "ShareRowExclusiveLock", "ExclusiveLock", "AccessExclusiveLock")
 """Locks that keep writers out, the last one also readers (PostgreSQL manual, "Table-Level Locks")."""
-STATE = sa.text(
-    """
+STATE = """
     SELECT c.oid, n.nspname, c.relname, c.relfilenode, coalesce(s.seq_scan, 0), array(
         SELECT l.mode FROM pg_locks l
         WHERE l.locktype = 'relation' AND l.relation = c.oid AND l.pid = pg_backend_pid() AND l.granted
@@ -25,8 +26,25 @@ STATE = sa.text(
     JOIN pg_namespace n ON n.oid = c.relnamespace
     LEFT JOIN pg_stat_xact_user_tables s ON s.relid = c.oid
     WHERE c.relkind IN ('r', 'm', 'p') AND n.nspname !~ '^pg_' AND n.nspname <> 'information_schema'
-    """
-)
+"""
+
+
+class State(NamedTuple):
+    """A table while a transaction runs."""
+
+    schema: str
+    name: str
+    file: int
+    """Another one after it was rewritten."""
+    scans: int
+    """How often it was read from end to end in this transaction."""
+    locks: list[str]
+    """The modes in which this session holds it."""
+
+    @property
+    def blocks(self) -> bool:
+        """Whether others cannot write it."""
+        return not set(self.locks).isdisjoint(BLOCKING)
 
 
 @dataclass
@@ -65,23 +83,33 @@ class Effects:
         return bool(self.scanned or self.rewritten or self.unknown)
 
 
+def states(cursor: Any) -> dict[int, State]:
+    """Return the state of all tables by their OIDs, as a transaction sees it."""
+    return {oid: State(*state) for oid, *state in transactions.asked(cursor, STATE)}
+
+
 def tables(connection: sa.Connection) -> set[tuple[str, str]]:
     """Return the schemas and names of all tables."""
-    return {(row[1], row[2]) for row in connection.execute(STATE)}
+    return {(each.schema, each.name) for each in _states(connection).values()}
 
 
 @contextmanager
 def measuring(connection: sa.Connection) -> Iterator[Effects]:
     """Measure what the block does, in a transaction in which nothing else was done before."""
-    before = {row[0]: row for row in connection.execute(STATE)}
+    before = _states(connection)
     effects = Effects()
     yield effects
-    for oid, schema, name, file, scans, locks in connection.execute(STATE):
-        if oid in before and not set(locks).isdisjoint(BLOCKING):
-            if file != before[oid][3]:
-                effects.rewritten.add((schema, name))
-            if scans > before[oid][4]:
-                effects.scanned.add((schema, name))
+    for oid, state in _states(connection).items():
+        if oid in before and state.blocks:
+            if state.file != before[oid].file:
+                effects.rewritten.add((state.schema, state.name))
+            if state.scans > before[oid].scans:
+                effects.scanned.add((state.schema, state.name))
+
+
+def _states(connection: sa.Connection) -> dict[int, State]:
+    with closing(connection.connection.cursor()) as cursor:
+        return states(cursor)
 
 
 def names(tables: Iterable[tuple[str, str]]) -> list[str]:

@@ -1,5 +1,6 @@
 """Whether things are what they should be: models and history, and a target and its revision."""
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 
 from postgres_database.drafting import autogenerate
@@ -9,7 +10,7 @@ from postgres_database.history.project import Project
 from postgres_database.running import runner
 from postgres_database.schema import respelling
 from postgres_database.schema.comparison import Differences
-from postgres_database.scratch import databases, provided
+from postgres_database.scratch import databases, provided, rehearsal
 from postgres_database.scratch.databases import Scratch
 from postgres_database.server.connection import Database
 from postgres_database.server.environment import Environment
@@ -42,6 +43,8 @@ class CheckResult:
     """None if no target was asked for."""
     unfit: str = ""
     """Why the models are not compared: they are certainly not all that they are meant to be."""
+    cautions: tuple[str, ...] = ()
+    """What live traffic would wait for: in the pending scripts of the target, without one in the last script."""
 
     @property
     def agree(self) -> bool:
@@ -79,9 +82,10 @@ def compare(
         # Before a script is imported, which may change them.
         from_models = provided.build(session, models, lambda: session.at_head(project)).database
         scripts = project.history
+        cautions = tuple(_cautions(project, target, scripts, session))
         checked = _target(project, environment, target, scripts, session) if target else None
         if len(scripts.heads) > 1:
-            return CheckResult(scripts.heads, None, checked)
+            return CheckResult(scripts.heads, None, checked, cautions=cautions)
         at_head = session.at_head(project)
         compared = respelling.compare(
             project.scope, at_head, from_models, scripts.objects, session.empty
@@ -90,9 +94,26 @@ def compare(
             strangers.require_whole(project, models, compared)
             strangers.require_known(project, models, compared)
         except ExpectedError as error:  # it says nothing of the target
-            return CheckResult(scripts.heads, None, checked, str(error))
+            return CheckResult(scripts.heads, None, checked, str(error), cautions)
         differences = autogenerate.compare(compared, at_head, models)
-        return CheckResult(scripts.heads, differences, checked)
+        return CheckResult(scripts.heads, differences, checked, cautions=cautions)
+
+
+def _cautions(
+    project: Project, target: Database | None, scripts: History, session: Scratch
+) -> Iterator[str]:
+    """Measure what scripts make others wait for: those that a target has not run, or the last one."""
+    if target:
+        with runner.open_runner(project, target.read_only()) as run:
+            current = run.require_current()
+        plan = scripts.pending(current, "heads")
+        rows = rehearsal.sizes(target.read_only())
+        yield from rehearsal.cautions(session, project, current, plan, rows=rows)
+        return
+    for head in scripts.heads:
+        last = scripts[head]
+        if last.parents:
+            yield from rehearsal.cautions(session, project, last.needed, [last])
 
 
 def _target(

@@ -16,6 +16,7 @@ from postgres_database.preflight.row_checks import Violation
 from postgres_database.running import context, journal, runner, stamped, waiting
 from postgres_database.running.listener import SILENT, Listener
 from postgres_database.running.runner import BlockedError, Runner
+from postgres_database.scratch import databases, rehearsal
 from postgres_database.server import cluster, transactions
 from postgres_database.server.connection import Database
 from postgres_database.server.environment import Environment
@@ -56,6 +57,8 @@ class UpgradeResult:
     """Rows that violate what the plan requires, if this was a dry run; any other run ends there."""
     dropped: tuple[Dropped, ...] = ()
     """What rows are dropped by the plan of a dry run."""
+    cautions: tuple[str, ...] = ()
+    """What others would wait for while the plan of a dry run runs."""
 
 
 def perform(
@@ -95,7 +98,8 @@ def perform(
         if move.dry_run or not plan:
             at_head = before == scripts.heads
             seen = look.violations(), look.dropped()
-            return UpgradeResult(before, plan, before, at_head, steps, *seen)
+            waits = _waits(project, environment, database, move.verb, plan, before, listener)
+            return UpgradeResult(before, plan, before, at_head, steps, *seen, waits)
         look.require_runnable(run)
         if move.verb == "upgrade":
             _confirm_upgrade(run, environment, look, listener)
@@ -110,6 +114,26 @@ def perform(
         )
         after = run.current()
         return UpgradeResult(before, plan, after, after == scripts.heads)
+
+
+def _waits(  # noqa: PLR0913, PLR0917
+    project: Project,
+    environment: Environment,
+    database: Database,
+    verb: str,
+    plan: Sequence[Revision],
+    before: Sequence[str],
+    listener: Listener,
+) -> tuple[str, ...]:
+    """Measure on a scratch database what others would wait for; the listener hears why, if that is not possible."""
+    if not (plan and (rows := rehearsal.sizes(database))):
+        return ()
+    try:
+        with databases.session(project, environment) as session:
+            return tuple(rehearsal.cautions(session, project, before, plan, verb=verb, rows=rows))
+    except ExpectedError as error:
+        listener.note(f"what others would wait for is not measured: {error.what}: {error.cause}")
+        return ()
 
 
 def _confirm_upgrade(

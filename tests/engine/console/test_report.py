@@ -109,6 +109,7 @@ REPORTS: dict[str, tuple[str, dict[str, Any]]] = {
             "models": None,
             "detected": [],
             "objects": [],
+            "cautions": [],
             "target": None,
         },
     ),
@@ -120,11 +121,14 @@ REPORTS: dict[str, tuple[str, dict[str, Any]]] = {
             "models": None,
             "detected": [],
             "objects": [],
+            "cautions": [],
             "target": None,
         },
     ),
     "check, differences": (
-        report.check_json(CheckResult(("a",), Differences((CHANGED, ADDED), detected=(ODD,)))),
+        report.check_json(
+            CheckResult(("a",), Differences((CHANGED, ADDED), detected=(ODD,)), cautions=(ODD,))
+        ),
         {
             "clean": False,
             "heads": ["a"],
@@ -134,6 +138,7 @@ REPORTS: dict[str, tuple[str, dict[str, Any]]] = {
                 {**KEY, "history": "left", "models": ODD},
                 {**VIEW, "history": None, "models": "right"},
             ],
+            "cautions": [ODD],
             "target": None,
         },
     ),
@@ -165,6 +170,7 @@ REPORTS: dict[str, tuple[str, dict[str, Any]]] = {
             "models": None,
             "detected": [],
             "objects": [],
+            "cautions": [],
             "target": {
                 "environment": "x",
                 "target": "app@db:5432/shop",

@@ -1,0 +1,233 @@
+"""Pending scripts, run on a scratch database to measure what live traffic would wait for, statement by statement.
+
+A lock is held until its transaction ends (PostgreSQL manual, "Explicit Locking"). So while a statement reads or
+rewrites a table, others wait for every table that is locked by then, by this statement or by an earlier one.
+"""
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from textwrap import shorten
+from traceback import walk_stack
+from typing import Any
+
+import psycopg2
+from psycopg2.errors import ActiveSqlTransaction
+from psycopg2.extensions import TRANSACTION_STATUS_IDLE
+from psycopg2.extensions import cursor as PlainCursor  # noqa: N812 - a class
+
+from postgres_database.errors import ExpectedError
+from postgres_database.history.graph import Revision
+from postgres_database.history.project import Project
+from postgres_database.online import forms, steps
+from postgres_database.running import runner
+from postgres_database.running.listener import SILENT
+from postgres_database.scratch import effects
+from postgres_database.scratch.databases import Scratch
+from postgres_database.scratch.effects import State
+from postgres_database.server.connection import Database
+from postgres_database.sql.names import Name
+from postgres_database.sql.tokens import statements, without_literals
+
+WIDTH = 70  # characters of a statement
+CHANGES_ROWS = {"UPDATE", "DELETE", "MERGE", "WITH", "INSERT"}
+"""How statements begin whose rows are found as the planner decides."""
+WITHOUT_LOCKS = {
+    "SELECT", "SHOW", "SET", "RESET", "BEGIN", "START", "COMMIT", "ROLLBACK", "SAVEPOINT", "RELEASE", "TRUNCATE",
+}  # fmt: skip
+"""How statements begin that lock nothing for long: TRUNCATE gives a table another file, an empty one."""
+REWRITES = ["AccessExclusiveLock"]
+"""What rewrites a table, unless it does so beside live traffic."""
+CHANGED = "RowExclusiveLock"
+"""The lock on a table whose rows are changed."""
+SIZES = """
+    SELECT n.nspname, c.relname, c.reltuples
+    FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace
+    WHERE c.relkind IN ('r', 'm') AND pg_relation_size(c.oid) > 0
+      AND n.nspname !~ '^pg_' AND n.nspname <> 'information_schema'
+"""
+Rows = Mapping[tuple[str, str], int]
+"""How many rows the tables of a target have that are not empty, by schema and name; -1: the server has no estimate."""
+
+
+def sizes(database: Database) -> Rows:
+    """Return how many rows each table of a target has that is not empty."""
+    with database.connect() as connection, connection.begin():
+        found = connection.exec_driver_sql(SIZES)
+        return {(schema, name): int(count) for schema, name, count in found}
+
+
+def cautions(  # noqa: PLR0913 - what is run, where, and what is known of it
+    session: Scratch,
+    project: Project,
+    before: Sequence[str],
+    plan: Sequence[Revision],
+    *,
+    verb: str = "upgrade",
+    rows: Rows | None = None,
+) -> list[str]:
+    """Say which statements of scripts make others wait for as long as a table is read or rewritten.
+
+    Args:
+        session: Where the scratch database is made.
+        project: Where the scripts are.
+        before: The revisions that a target is at.
+        plan: The scripts to be run there, in order.
+        verb: `upgrade` or `downgrade`.
+        rows: What tables of the target hold rows; None: every table may be large.
+
+    Returns:
+        A line for each such statement, and one for what could not be measured.
+    """
+    if not plan or rows == {}:
+        return []
+    database = session.at(project, before)
+    watch = _Watch(rows)
+    with database.connect() as connection, connection.begin():
+        watch.known = effects.states(connection.connection.cursor())
+    cursor = type("Watching", (_Watching, database.cursor or PlainCursor), {"watch": watch})
+    with runner.open_runner(project, replace(database, cursor=cursor)) as run:
+        for revision in plan:
+            watch.script, watch.name = revision.path, project.folders.name(revision.path)
+            try:
+                run.run(verb, (revision,), SILENT)
+            except ExpectedError as error:
+                why = error.cause.partition("\n")[0]
+                unknown = f"what others wait for from revision {revision.id} on is not known: {why}"
+                return [*watch.lines, unknown]
+    return watch.lines
+
+
+@dataclass
+class _Watch:
+    """What is measured while scripts run."""
+
+    rows: Rows | None
+    known: Mapping[int, State] = field(default_factory=dict)
+    """The tables that are there before, by their OIDs."""
+    script: Path = Path()
+    """The one that runs."""
+    name: str = ""
+    """As people see it."""
+    lines: list[str] = field(default_factory=list)
+
+    def line(self) -> int:
+        """Return the line of the script that is being run; 0 if what runs is not the script's."""
+        lines = (
+            number
+            for frame, number in walk_stack(None)
+            if Path(frame.f_code.co_filename) == self.script
+        )
+        return next(lines, 0)
+
+    def take(
+        self, sql: str, line: int, before: Mapping[int, State], after: Mapping[int, State]
+    ) -> None:
+        """Take note of what a statement did."""
+        read = {
+            oid: "rewritten" if state.file != before[oid].file else "read from end to end"
+            for oid, state in after.items()
+            if oid in before
+            and self._may_be_large(oid)
+            and (state.file != before[oid].file or state.scans > before[oid].scans)
+        }
+        locked = {oid: state for oid, state in after.items() if oid in self.known and state.blocks}
+        at = f"{self.name}, line {line}: {shorten(without_literals(sql), WIDTH, placeholder=' …')}"
+        online = steps.ONLINE.get()
+        if read and locked:
+            modes = {mode for state in locked.values() for mode in state.locks}
+            denied = "read or written" if "AccessExclusiveLock" in modes else "written"
+            held = "it" if {*read} == {*locked} else _names(locked.values())
+            safe = not online and forms.parse(sql) is not None
+            self.lines.append(
+                f"{at}: {self._said(read)} while {held} cannot be {denied}"
+                + ("; in op.online() it is safe beside live traffic" if safe else "")
+            )
+        elif not online and (
+            changed := {oid: did for oid, did in read.items() if CHANGED in after[oid].locks}
+        ):
+            self.lines.append(
+                f"{at}: {self._said(changed)}, and rows that it changes stay locked until the script ends;"
+                " op.backfill does it in batches"
+            )
+
+    def _may_be_large(self, oid: int) -> bool:
+        """Tell whether a table was there before, and holds rows on the target."""
+        known = self.known.get(oid)
+        return known is not None and (self.rows is None or (known.schema, known.name) in self.rows)
+
+    def _said(self, read: Mapping[int, str]) -> str:
+        return ", ".join(f"{self._counted(self.known[oid])} is {did}" for oid, did in read.items())
+
+    def _counted(self, table: State) -> str:
+        name = str(Name(table.schema, table.name))
+        count = (self.rows or {}).get((table.schema, table.name), -1)
+        return name if count < 0 else f"{name} (about {count:,} rows)"
+
+
+class _Watching(PlainCursor):
+    """Measures what statements of scripts do, and runs them."""
+
+    watch: _Watch
+
+    def execute(self, query: Any, vars: Any = None) -> None:  # noqa: A002 - psycopg2's name
+        """Run SQL; see `cursor.execute` of psycopg2."""
+        line = self.watch.line()
+        pieces = statements(self.mogrify(query, vars).decode()) if line else []
+        if len(pieces) < 2:  # noqa: PLR2004
+            self._measured(pieces[0] if pieces else "", line, query, vars)
+        for piece in pieces if len(pieces) > 1 else ():
+            self._measured(piece, line, piece, None)
+
+    def _measured(self, sql: str, line: int, query: Any, values: Any) -> None:
+        if not sql or _word(sql) in WITHOUT_LOCKS:
+            super().execute(query, values)
+        elif (
+            self.connection.autocommit
+            and self.connection.info.transaction_status == TRANSACTION_STATUS_IDLE
+        ):
+            self._tried(sql, line, query, values)
+        else:
+            with PlainCursor(self.connection) as aside:
+                before = effects.states(aside)
+                planned = _word(sql) in CHANGES_ROWS
+                if planned:  # rows that an index finds are few
+                    aside.execute("SAVEPOINT measured; SET LOCAL enable_seqscan = off")
+                super().execute(query, values)
+                if planned:
+                    aside.execute("SET LOCAL enable_seqscan = on; RELEASE measured")
+                self.watch.take(sql, line, before, effects.states(aside))
+
+    def _tried(self, sql: str, line: int, query: Any, values: Any) -> None:
+        """Measure a statement that commits by itself in a transaction that is rolled back, if it runs in one."""
+        with PlainCursor(self.connection) as aside:
+            aside.execute("BEGIN")
+            before = effects.states(aside)
+            try:
+                super().execute(query, values)
+            except psycopg2.Error as error:
+                aside.execute("ROLLBACK")
+                after = None if isinstance(error, ActiveSqlTransaction) else before
+            else:
+                after = effects.states(aside)
+                aside.execute("ROLLBACK")
+            super().execute(query, values)
+            if (
+                after is None
+            ):  # CREATE INDEX CONCURRENTLY, VACUUM: its locks are gone, a rewrite can be seen
+                aside.execute("BEGIN")
+                after = {
+                    oid: state if state.file == before[oid].file else state._replace(locks=REWRITES)
+                    for oid, state in effects.states(aside).items()
+                    if oid in before
+                }
+                aside.execute("ROLLBACK")
+            self.watch.take(sql, line, before, after)
+
+
+def _word(sql: str) -> str:
+    return sql.split(maxsplit=1)[0].upper().rstrip(";")
+
+
+def _names(tables: Iterable[State]) -> str:
+    return ", ".join(sorted(str(Name(each.schema, each.name)) for each in tables))

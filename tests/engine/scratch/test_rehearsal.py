@@ -1,0 +1,111 @@
+"""What pending scripts make live traffic wait for is measured on a scratch database, statement by statement."""
+
+import pytest
+from commands import up
+from conftest import Project, run_sql
+
+from postgres_database.scratch import databases, rehearsal
+from postgres_database.workflows import check, upgrade
+from postgres_database.workflows.upgrade import Move
+
+TABLES = "op.execute('CREATE TABLE a (id int PRIMARY KEY, n int, t text); CREATE TABLE b (id int)')"
+ROWS = "INSERT INTO a SELECT i, i, 'x' FROM generate_series(1, 9) i", "INSERT INTO b VALUES (1)"
+READ, REWRITTEN = "is read from end to end while", "is rewritten while"
+STATEMENTS = {
+    "index": ("op.create_index('i', 'a', ['n'])", f"a {READ} it cannot be written; in op.online()"),
+    "check": ("op.create_check_constraint('c', 'a', 'n > 0')", f"a {READ} it cannot be read or written"),
+    "not null": ("op.alter_column('a', 'n', nullable=False)", f"a {READ}"),
+    "type": ("op.execute('ALTER TABLE a ALTER n TYPE bigint')", f"a {REWRITTEN} it cannot be read"),
+    "volatile default": ("op.execute('ALTER TABLE a ADD r float DEFAULT random()')", REWRITTEN),
+    "every row": ("op.execute('UPDATE a SET n = 1')", "rows that it changes stay locked until the script ends"),
+    "no index": ("op.execute('DELETE FROM a WHERE n = 3')", "rows that it changes stay locked"),
+    "validated at once": (
+        "op.execute('ALTER TABLE a ADD CONSTRAINT c CHECK (n > 0) NOT VALID; ALTER TABLE a VALIDATE CONSTRAINT c')",
+        f"VALIDATE CONSTRAINT c: a {READ}",
+    ),
+    "lock": (
+        "op.execute('LOCK TABLE b IN SHARE MODE'); op.execute('UPDATE a SET n = 1')",
+        f"UPDATE a SET n = …: a {READ} b cannot be written",
+    ),
+    "column of another table": (
+        "op.add_column('b', sa.Column('x', sa.Integer)); op.execute('UPDATE a SET n = 1')",
+        f"a {READ} b cannot be read or written",
+    ),
+    "block": ("op.execute('DO $$BEGIN CREATE INDEX i ON a (n); END$$')", READ),
+    "vacuum": (
+        "with op.get_context().autocommit_block():\n    op.execute('VACUUM FULL a')",
+        f"a {REWRITTEN} it cannot be read",
+    ),
+    "by itself": (
+        "with op.get_context().autocommit_block():\n    op.execute('CREATE INDEX i ON a (n)')",
+        f"a {READ}",
+    ),
+    "rewritten online": ("with op.online():\n    op.execute('ALTER TABLE a ALTER n TYPE bigint')", REWRITTEN),
+    "renamed": ("op.rename_table('a', 'z'); op.create_index('i', 'z', ['n'])", "a is read"),
+    "fails": ("raise ValueError('of ours')", "is not known: ValueError"),
+}  # fmt: skip
+HARMLESS = {
+    "column": "op.add_column('a', sa.Column('x', sa.Integer))",
+    "by the key": "op.execute('UPDATE a SET n = 1 WHERE id = 3')",
+    "inserted": "op.execute('INSERT INTO a VALUES (100, 1)')",
+    "its own table": "op.create_table('c', sa.Column('n', sa.Integer)); op.create_index('i', 'c', ['n'])",
+    "empty": "op.execute('DELETE FROM b'); op.execute('TRUNCATE a')",
+    "concurrently": "with op.online():\n    op.create_index('i', 'a', ['n'])",
+    "in steps": "with op.online():\n    op.alter_column('a', 'n', nullable=False)",
+    "in batches": "with op.online():\n    op.backfill('a', {'n': 'n + 1'})",
+    "only read": "op.get_bind().execute(sa.text('SELECT * FROM a'))",
+}
+
+
+@pytest.fixture
+def pending(project: Project) -> Project:
+    """A target at a revision that made two tables."""
+    project.script("one", "", TABLES, "op.execute('DROP TABLE a, b')")
+    up(project.settings, project.database)
+    return project
+
+
+def measured(project: Project, rows: rehearsal.Rows | None = None) -> list[str]:
+    """Measure the script that is pending."""
+    history = project.settings.project.history
+    with databases.session(*project.settings) as session:
+        plan = history.pending(("one",), "head")
+        return rehearsal.cautions(session, project.settings.project, ("one",), plan, rows=rows)
+
+
+def test_what_others_would_wait_for_is_measured(pending: Project) -> None:
+    """Each statement for whose tables others would wait is named by its line, with what happens and to whom."""
+    wrong = {}
+    for name, (statement, words) in STATEMENTS.items():
+        path = pending.script("two", "one", statement)
+        lines = measured(pending)
+        place = f"{path.relative_to(pending.root)}, line " if name != "fails" else ""
+        if len(lines) != 1 or words not in lines[0] or place not in lines[0]:
+            wrong[name] = lines
+    assert not wrong
+
+
+def test_what_keeps_no_one_waiting_is_not_named(pending: Project) -> None:
+    """Short locks, safe forms, new tables and tables that are empty on the target give no caution."""
+    wrong = {}
+    for name, statement in HARMLESS.items():
+        pending.script("two", "one", statement)
+        if lines := measured(pending, {("public", "a"): 9}):
+            wrong[name] = lines
+    assert not wrong
+
+
+def test_a_dry_run_and_check_say_it_with_the_rows_of_the_target(pending: Project) -> None:
+    """A table that holds rows there is named with their number; one without is not named."""
+    pending.script(
+        "two", "one", "op.create_index('i', 'a', ['n']); op.create_index('j', 'b', ['id'])"
+    )
+    settings = pending.settings
+    dry = Move(dry_run=True)
+    assert not upgrade.perform(*settings, pending.database, dry).cautions
+    run_sql(pending.database, ROWS[0], "ANALYZE a")
+    (line,) = upgrade.perform(*settings, pending.database, dry).cautions
+    assert "CREATE INDEX i ON a (n): a (about 9 rows) is read" in line
+    pending.models("sa.Table('a', metadata, sa.Column('id', sa.Integer, primary_key=True))")
+    assert check.compare(*pending.settings, pending.database).cautions == (line,)
+    assert len(check.compare(*pending.settings).cautions) == 2
