@@ -20,7 +20,7 @@ from postgres_database.scratch.effects import Effects, measuring, tables
 from postgres_database.scratch.enforced import Gap
 from postgres_database.server.connection import Database
 from postgres_database.sql.names import Name, bare
-from postgres_database.sql.tokens import statements
+from postgres_database.sql.syntax import statements
 
 Tables = AbstractSet[tuple[str, str]]
 """Schemas and names."""

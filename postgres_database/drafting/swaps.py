@@ -104,7 +104,7 @@ def _dropped(sql: str, before: Catalog) -> tuple[Name, str] | None:
 
 def _has_values(new: Statement, before: Table) -> bool:
     """Tell whether no column of a primary key becomes NOT NULL, for which the table would be read under a lock."""
-    columns = forms.key_columns(new) if new.kind == "PRIMARY KEY" else ()
+    columns = new.columns if new.kind == "PRIMARY KEY" else ()
     found = (before.columns.get(bare(column)) for column in columns)
     return all(each is not None and each.not_null for each in found)
 
@@ -114,7 +114,7 @@ def _statements(new: Statement, table: Name) -> tuple[str, str]:
     aside = f"{bare(new.name)}_new"
     if len(aside.encode()) > forms.LONGEST_NAME:
         aside = f"{sha256(aside.encode()).hexdigest()[:16]}_new"
-    body = forms.key_body(new) if new.form == "key" else new.body
+    body = new.index if new.form == "key" else new.body
     build = f"CREATE UNIQUE INDEX {identifier(aside)} ON {table.sql} {body};"
     place = Name(table.schema, aside).sql
     rename = f"ALTER INDEX {place} RENAME TO {new.name};"

@@ -1,33 +1,15 @@
 """Statements that have a form that is safe beside live traffic, taken apart. Pure: no database."""
 
-import re
 from dataclasses import dataclass
 from hashlib import sha256
 
-from postgres_database.sql import rules
-from postgres_database.sql.names import IDENTIFIER, NAME, bare, identifier
-from postgres_database.sql.tokens import split
+from postgres_database.sql import rules, syntax
+from postgres_database.sql.names import bare, identifier, literal
+from postgres_database.sql.syntax import Node, UnreadableError
 
-TABLE = rf"ALTER\s+TABLE\s+(?:IF\s+EXISTS\s+)?(?:ONLY\s+)?(?P<table>{NAME})\s+"
-FORMS = {
-    "index": rf"CREATE\s+(?P<unique>UNIQUE\s+)?INDEX\s+(?:CONCURRENTLY\s+)?(?:IF\s+NOT\s+EXISTS\s+)?"
-    rf"(?P<name>{IDENTIFIER})\s+ON\s+(?:ONLY\s+)?(?P<table>{NAME})\s*(?P<body>(?:USING\b|\().*)",
-    "drop index": rf"DROP\s+INDEX\s+(?:CONCURRENTLY\s+)?(?:IF\s+EXISTS\s+)?(?P<name>{NAME})",
-    "key": rf"{TABLE}ADD\s+CONSTRAINT\s+(?P<name>{IDENTIFIER})\s+(?P<kind>UNIQUE|PRIMARY\s+KEY)\b(?P<body>.*)",
-    "rule": rf"{TABLE}ADD\s+CONSTRAINT\s+(?P<name>{IDENTIFIER})\s+(?P<body>(?P<kind>FOREIGN\s+KEY|CHECK)\b.*)",
-    "not null": rf"{TABLE}ALTER\s+(?:COLUMN\s+)?(?P<name>{IDENTIFIER})\s+SET\s+NOT\s+NULL",
-    "validate": rf"{TABLE}VALIDATE\s+CONSTRAINT\s+(?P<name>{IDENTIFIER})",
-    "value": rf"ALTER\s+TYPE\s+{NAME}\s+ADD\s+VALUE\s+(?!IF\s+NOT\s+EXISTS)(?P<body>.*)",
-}
-KEY = re.compile(
-    r"\s*(?P<nulls>NULLS\s+(?:NOT\s+)?DISTINCT\s*)?(?P<columns>\([^()]*\))(?P<include>\s*INCLUDE\s*\([^()]*\))?"
-    r"(?P<end>(?:\s+(?:NOT\s+)?DEFERRABLE)?(?:\s+INITIALLY\s+\w+)?)\s*",
-    re.IGNORECASE,
-)
 LONGEST_NAME = 63  # bytes: PostgreSQL manual, "Identifiers and Key Words"
-CONCURRENTLY = re.compile(
-    r"(?:CREATE\s+(?:UNIQUE\s+)?|DROP\s+)INDEX\s+CONCURRENTLY\b", re.IGNORECASE
-)
+KEYS = {"CONSTR_UNIQUE": "UNIQUE", "CONSTR_PRIMARY": "PRIMARY KEY"}
+RULES = {"CONSTR_FOREIGN": "FOREIGN KEY", "CONSTR_CHECK": "CHECK"}
 
 
 @dataclass(frozen=True)
@@ -35,67 +17,109 @@ class Statement:
     """A statement that has a safe form."""
 
     form: str
-    """A key of FORMS."""
+    """`index`, `drop index`, `key`, `rule`, `not null`, `validate`, or `value` of an enum."""
     sql: str
     table: str = ""
     name: str = ""
-    """Of the index, constraint or column, as it stands in the statement."""
+    """Of the index, constraint, column or type, for SQL."""
     kind: str = ""
+    """Of a key or rule, as SQL has it."""
     body: str = ""
+    """What stands behind the table of an index, the name of a rule, the kind of a key, or ADD VALUE."""
     unique: bool = False
-
-    @property
-    def concurrent(self) -> bool:
-        """Whether it says CONCURRENTLY itself."""
-        return CONCURRENTLY.match(self.sql) is not None
+    columns: tuple[str, ...] = ()
+    """Of a key."""
+    index: str = ""
+    """What stands behind the table in the index of a key."""
+    end: str = ""
+    """Whether a key is deferrable."""
+    concurrent: bool = False
+    """Whether it says CONCURRENTLY itself."""
 
 
 def parse(sql: str) -> Statement | None:
-    """Take a statement apart; None if no form of it is safer than the one it has."""
+    """Take a statement apart; None if no form of it is safer than the one it has, or the parser does not read it."""
     text = sql.strip().rstrip(";").rstrip()
-    for form, pattern in FORMS.items():
-        match = re.fullmatch(pattern, text, re.IGNORECASE | re.DOTALL)
-        if match is None:
-            continue
-        parts = {name: part or "" for name, part in match.groupdict().items()}
-        unique = bool(parts.pop("unique", "")) or form == "key"
-        kind = " ".join(parts.pop("kind", "").upper().split())
-        found = Statement(form, text, kind=kind, unique=unique, **parts)
-        return found if _is_whole(found) else None
+    try:
+        node = syntax.read(text)
+    except UnreadableError:
+        return None
+    match node.tag:
+        case "IndexStmt" if node.idxname:
+            table, name = node.relation, identifier(node.idxname)
+            body = syntax.after_name(text, table.location)
+            return Statement(
+                "index",
+                text,
+                syntax.name(table),
+                name,
+                body=body,
+                unique=node.unique,
+                concurrent=node.concurrent,
+            )
+        case "DropStmt" if node.remove_type == "OBJECT_INDEX":
+            return _drop_index(text, node)
+        case "AlterTableStmt" if node.objtype == "OBJECT_TABLE" and len(node.cmds) == 1:
+            return _action(text, syntax.name(node.relation), node.cmds[0])
+        case "AlterEnumStmt" if not (node.old_val or node.skip_if_new_val_exists):
+            place = f" {'AFTER' if node.new_val_is_after else 'BEFORE'} {literal(node.new_val_neighbor)}"
+            body = literal(node.new_val) + (place if node.new_val_neighbor else "")
+            return Statement(
+                "value", text, name=syntax.dotted(syntax.words(node.type_name)), body=body
+            )
     return None
 
 
-def _is_whole(found: Statement) -> bool:
-    """Tell whether the statement does just one thing that we know."""
-    if found.form == "key":
-        parts = KEY.fullmatch(found.body)
-        return parts is not None and not rules.overlaps(parts["columns"][1:-1])
-    if found.form == "rule":
-        return len(split(found.body, ",")) == 1 and not rules.believed(found.body)
-    return True
+def _drop_index(text: str, node: Node) -> Statement | None:
+    if len(node.objects) != 1 or node.behavior == "DROP_CASCADE":
+        return None
+    name = syntax.dotted(syntax.words(node.objects[0].items))
+    return Statement("drop index", text, name=name, concurrent=node.concurrent)
 
 
-def key_body(statement: Statement) -> str:
-    """Return what stands behind the table in the index of a key."""
-    parts = KEY.fullmatch(statement.body)
-    if parts is None:
-        return statement.body
-    nulls = (parts["nulls"] or "").strip()
-    return " ".join(filter(None, [parts["columns"], (parts["include"] or "").strip(), nulls]))
+def _action(text: str, table: str, node: Node) -> Statement | None:
+    match node.subtype:
+        case "AT_SetNotNull":
+            return Statement("not null", text, table, identifier(node.name))
+        case "AT_ValidateConstraint":
+            return Statement("validate", text, table, identifier(node.name))
+        case "AT_AddConstraint" if node.definition.conname:
+            return _constraint(text, table, node.definition)
+    return None
 
 
-def key_columns(statement: Statement) -> tuple[str, ...]:
-    """Return the columns of a key, as they stand there."""
-    parts = KEY.fullmatch(statement.body)
-    return rules.columns(parts["columns"][1:-1]) if parts else ()
+def _constraint(text: str, table: str, node: Node) -> Statement | None:
+    name = identifier(node.conname)
+    if kind := RULES.get(node.contype):
+        body = syntax.after_name(text, node.location)
+        return None if node.skip_validation else Statement("rule", text, table, name, kind, body)
+    columns = rules.columns(node.keys)
+    apart = node.without_overlaps or node.options or node.indexspace
+    if node.contype not in KEYS or not columns or apart:
+        return None
+    more = f" INCLUDE ({', '.join(rules.columns(node.including))})" if node.including else ""
+    nulls = " NULLS NOT DISTINCT" if node.nulls_not_distinct else ""
+    end = f"{' DEFERRABLE' * node.deferrable}{' INITIALLY DEFERRED' * node.initdeferred}"
+    listed = f"({', '.join(columns)}){more}"
+    body, index = f"{nulls} {listed}{end}", f"{listed}{nulls}"
+    return Statement(
+        "key",
+        text,
+        table,
+        name,
+        KEYS[node.contype],
+        body,
+        unique=True,
+        columns=columns,
+        index=index,
+        end=end,
+    )
 
 
 def using_index(statement: Statement, table: str = "", index: str = "") -> str:
     """Return what makes an index a key: that of the same name, unless another is named."""
-    parts = KEY.fullmatch(statement.body)
-    end = parts["end"] if parts else ""
     add = f"ALTER TABLE {table or statement.table} ADD CONSTRAINT {statement.name}"
-    return f"{add} {statement.kind} USING INDEX {index or statement.name}{end}"
+    return f"{add} {statement.kind} USING INDEX {index or statement.name}{statement.end}"
 
 
 def filled(table: str, column: str) -> str:
@@ -119,9 +143,9 @@ def offline(statement: Statement) -> list[str]:
     return {
         "index": [f"{build} {statement.body}"],
         "drop index": [f"DROP INDEX CONCURRENTLY IF EXISTS {name}"],
-        "key": [f"{build} {key_body(statement)}", using_index(statement)],
+        "key": [f"{build} {statement.index}", using_index(statement)],
         "rule": [f"{statement.sql} NOT VALID", validate],
         "not null": [check, validate, statement.sql, f"{alter} DROP CONSTRAINT {rule}"],
         "validate": [statement.sql],
-        "value": [f"{statement.sql.removesuffix(statement.body)}IF NOT EXISTS {statement.body}"],
+        "value": [f"ALTER TYPE {name} ADD VALUE IF NOT EXISTS {statement.body}"],
     }[statement.form]

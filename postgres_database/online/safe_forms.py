@@ -102,7 +102,7 @@ class LiveTable(Table):
     def key(self, wanted: Statement) -> None:
         """Make a unique constraint or primary key by way of an index; columns of the latter are NOT NULL first."""
         if wanted.kind == "PRIMARY KEY" and not self.relation(bare(wanted.name)):
-            for column in forms.key_columns(wanted):
+            for column in wanted.columns:
                 self.not_null(column)
         new = not self._has_constraint(wanted)
         if not self.parted:

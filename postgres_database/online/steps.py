@@ -28,7 +28,7 @@ from postgres_database.running import guard
 from postgres_database.running.autocommit import Autocommit
 from postgres_database.running.context import of as context_of
 from postgres_database.running.journal import Journal
-from postgres_database.sql.tokens import statements
+from postgres_database.sql.syntax import statements
 
 IMPLEMENTATIONS: dict[type[MigrateOperation], Any] = {
     ops.AddColumnOp: toimpl.add_column,

@@ -7,7 +7,6 @@ from dataclasses import replace
 from typing import Any, Self
 
 from postgres_database.errors import ExpectedError
-from postgres_database.online import forms
 from postgres_database.online.forms import Statement
 from postgres_database.running.autocommit import Autocommit
 from postgres_database.server.transactions import asked
@@ -147,7 +146,7 @@ def as_index(wanted: Statement) -> Statement:
     """Return the index that a key stands on."""
     if wanted.form == "index":
         return wanted
-    return replace(wanted, form="index", kind="", body=forms.key_body(wanted), unique=True)
+    return replace(wanted, form="index", kind="", body=wanted.index, unique=True)
 
 
 def _adding(wanted: Statement, table: str) -> str:

@@ -3,7 +3,8 @@
 Reads the scripts as Alembic prints them, and asks the target in a transaction that cannot write.
 
     preview       what the scripts of a plan run, printed without a target
-    requirements  pending statements → what they ask of the rows that are there, and which they drop; pure
+    dropping      pending statements → what they rename, make and drop; pure
+    requirements  pending statements → what they ask of the rows that are there; pure
     row_queries   what a rule asks of rows → the query for those that break it; pure
     trusted       whether a query would call functions, operators or casts of a role that is not trusted
     losses        what a change does to rows: what they lose, and which it may refuse; pure

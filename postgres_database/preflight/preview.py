@@ -17,7 +17,8 @@ from postgres_database.errors import ExpectedError
 from postgres_database.history import script_errors
 from postgres_database.history.graph import Revision
 from postgres_database.history.project import Project
-from postgres_database.sql.tokens import statements, without_literals
+from postgres_database.sql.syntax import statements
+from postgres_database.sql.tokens import without_literals
 
 SHOWN = 12  # statements of a revision
 WIDTH = 120  # characters of a statement

@@ -4,31 +4,57 @@ Reports only what today's rows must meet. Skips tables and columns that an earli
 or wrote, because their rows will be others by then.
 """
 
-import re
-from collections import defaultdict
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from operator import itemgetter
 from typing import ClassVar
 
-from postgres_database.sql import rules
-from postgres_database.sql.grammar import (
-    ACTIONS,
-    CALLS,
-    DELETES,
-    DOMAIN_ACTIONS,
-    HARMLESS,
-    STATEMENTS,
-    WRITES,
+from postgres_database.preflight.dropping import (
+    DEFINED,
+    OTHERS,
+    Key,
+    Loss,
+    Names,
+    names,
+    parts_of,
 )
-from postgres_database.sql.names import Name, identifier, unquoted
-from postgres_database.sql.rules import Check, ForeignKey, NoRows, NotNull, Rule, Stored
-from postgres_database.sql.tokens import outline, parentheses, split, without_literals
+from postgres_database.sql import rules, syntax
+from postgres_database.sql.names import identifier, unquoted
+from postgres_database.sql.rules import Cast, Check, ForeignKey, NoRows, NotNull, Rule, Stored
+from postgres_database.sql.syntax import Node, UnreadableError
 
 TRICKY = {"set_config", "query_to_xml", "lo_import", "lo_unlink"}
 """Functions of PostgreSQL itself after which nothing is certain."""
-Key = tuple[str, ...]
-"""The parts of a name."""
+ELSEWHERE = {"search_path", "role", "session_authorization", ""}
+"""Settings that say where names lead, all of them among them."""
+READ_BY = {"datestyle", "intervalstyle", "timezone"}
+"""Settings that say how values are read."""
+HARMLESS = {
+    "AlterDatabaseSetStmt", "AlterDatabaseStmt", "AlterDefaultPrivilegesStmt", "AlterFdwStmt",
+    "AlterForeignServerStmt", "AlterObjectDependsStmt", "AlterOwnerStmt", "AlterPolicyStmt", "AlterPublicationStmt",
+    "AlterRoleSetStmt", "AlterRoleStmt", "AlterSeqStmt", "AlterStatsStmt", "AlterTSConfigurationStmt",
+    "AlterTSDictionaryStmt", "AlterTableSpaceOptionsStmt", "AlterUserMappingStmt", "CheckPointStmt", "ClosePortalStmt",
+    "ClusterStmt", "CommentStmt", "ConstraintsSetStmt", "CreateAmStmt", "CreateFdwStmt", "CreateForeignServerStmt",
+    "CreatePolicyStmt", "CreatePublicationStmt", "CreateRoleStmt", "CreateSeqStmt", "CreateStatsStmt",
+    "CreateTableSpaceStmt", "CreateUserMappingStmt", "CreatedbStmt", "DeallocateStmt", "DropRoleStmt",
+    "DropTableSpaceStmt", "DropUserMappingStmt", "DropdbStmt", "FetchStmt", "GrantRoleStmt", "GrantStmt", "ListenStmt",
+    "LockStmt", "NotifyStmt", "PrepareStmt", "ReindexStmt", "SecLabelStmt", "UnlistenStmt", "VacuumStmt",
+    "VariableShowStmt",
+}  # fmt: skip
+"""Statements that neither change rows nor what rows must be (PostgreSQL manual, "SQL Commands")."""
+RUN = (
+    "InsertStmt", "UpdateStmt", "DeleteStmt", "MergeStmt", "CopyStmt", "RefreshMatViewStmt", "IntoClause", "FuncCall",
+)  # fmt: skip
+"""What a query does beside reading, however deep in it."""
+ROLLBACKS = {"TRANS_STMT_ROLLBACK", "TRANS_STMT_ROLLBACK_TO", "TRANS_STMT_ROLLBACK_PREPARED"}
+# When ALTER TABLE does an action: first it drops, then it changes types, then it adds, then come all others.
+TURNS = {
+    "AT_DropConstraint": 0,
+    "AT_DropColumn": 0,
+    "AT_AlterColumnType": 1,
+    "AT_AddColumn": 2,
+    "AT_SetExpression": 2,
+}
+LAST = 3
 
 
 @dataclass(frozen=True)
@@ -51,62 +77,34 @@ class Requirement:
     """Columns of the table, types and functions that are changed before."""
 
 
-@dataclass(frozen=True)
-class Loss:
-    """Rows or values that a statement drops."""
-
-    kind: str
-    """`table`, `column`, `schema`, or `rows` for those that it empties or deletes from."""
-    name: str
-    column: str = ""
-    anywhere: bool = False
-    """Whether the table may be in any schema, because the search path was changed before."""
-
-
 @dataclass
-class Reading:
-    """What is known of a target while one statement after the other is read."""
+class Reading(Names):
+    """What statements ask for, while one after the other is read."""
 
     requirements: list[Requirement] = field(default_factory=list)
-    losses: list[Loss] = field(default_factory=list)
-    blind: bool = False
-    """Whether anything may have happened to any row."""
     indirect: bool = False
     """Whether there are new triggers, rules or views, by which a statement writes elsewhere."""
-    made: defaultdict[str, set[Key]] = field(default_factory=lambda: defaultdict(set))
-    """Tables, by their names without a schema, that the target does not have, or does not have any more."""
-    moved: dict[Key, str] = field(default_factory=dict)
-    """What renamed tables are called in the target."""
-    schemas: dict[str, str] = field(default_factory=dict)
-    """What renamed schemas are called in the target."""
-    elsewhere: bool = False
-    """Whether names may lead elsewhere than at the beginning of the script."""
-    changed: defaultdict[str, set[str]] = field(default_factory=lambda: defaultdict(set))
-    """Columns and constraints, by table, that are not as they were."""
-    defined: set[str] = field(default_factory=set)
-    """Types and functions that are not as they were."""
     empty: set[Key] = field(default_factory=set)
     """New columns without a value in any row."""
     believed: dict[Key, list[Rule]] = field(default_factory=dict)
     """New constraints that are to be validated."""
-    written: set[str] = field(default_factory=set)
-    altered: set[str] = field(default_factory=set)
-    calls: set[str] = field(default_factory=set)
 
     def read(self, statements: Sequence[str] | None) -> tuple[list[Requirement], list[Loss]]:
         """Return what the statements of a script ask for, and what they drop; None if they are unknown."""
         self.requirements, self.losses, self.elsewhere = [], [], False
         for statement in statements or ():
-            self._statement(statement)
+            try:
+                self._statement(syntax.read(statement))
+            except UnreadableError:
+                self.blind = True
         self.blind |= statements is None
         return self.requirements, self.losses
 
-    def _statement(self, sql: str) -> None:
-        for pattern, kind in STATEMENTS:
-            if found := pattern.match(sql):
-                self._statements[kind](self, found)
-                return
-        self.blind |= HARMLESS.match(sql) is None
+    def _statement(self, node: Node) -> None:
+        if reader := self._statements.get(node.tag):
+            reader(self, node)
+        else:
+            self.blind |= node.tag not in HARMLESS
 
     def _ask(self, table: str, rule: Rule | Stored, *, only: bool) -> None:
         target = self._known(table)
@@ -126,17 +124,6 @@ class Reading:
         seen = map(frozenset, (self.written, self.altered, self.calls, changed))
         return Requirement(name, rule, only, domain, *seen)
 
-    def _known(self, table: str) -> str | None:
-        """Return what a table is called in the target; None if it is not there as it will be."""
-        key = unquoted(table)
-        for other, name in self.moved.items():
-            if _same(other, key):
-                return name
-        return None if any(_same(other, key) for other in self.made.get(key[-1], ())) else table
-
-    def _is_written(self, table: str) -> bool:
-        return any(_same(unquoted(other), unquoted(table)) for other in self.written)
-
     def _is_unclear(self, table: str, rule: Rule | Stored) -> bool:
         """Tell whether rows may be others, or a rule names what is not as it was."""
         if isinstance(rule, NoRows):  # which the new column is not meant to be
@@ -144,199 +131,185 @@ class Reading:
         changed = self._columns(table) | self.defined
         return self._is_written(table) or names(texts(rule), changed)
 
-    def _columns(self, table: str) -> set[str]:
-        key = unquoted(table)
-        tables = [names for other, names in self.changed.items() if _same(unquoted(other), key)]
-        return set().union(*tables)
-
-    def _write(self, sql: str) -> None:
-        """Take note of what a query changes, also deep in it, and of what it calls."""
-        text = without_literals(sql)
-        tables = WRITES.findall(text)
-        calls = {unquoted(name)[-1] for name in CALLS.findall(text)}
+    def _query(self, node: Node) -> None:
+        """Take note of what a statement changes, also deep in it, and of what it calls."""
+        tables, calls = [], set()
+        for each in node.find(*RUN):
+            match each.tag:
+                case "FuncCall":
+                    calls.add(syntax.words(each.funcname)[-1])
+                case "IntoClause":
+                    self._forget(syntax.name(each.rel))
+                case "CopyStmt" if not each.is_from:
+                    pass
+                case _:
+                    tables.append(syntax.name(each.relation))
+                    if _deletes(each):
+                        self._lose("rows", tables[-1])
+        self.calls |= calls
         self.elsewhere |= "set_config" in calls
         self.blind |= bool(calls & (TRICKY | self.defined)) or (self.indirect and bool(tables))
-        self.calls |= calls
         self.written |= {known for table in tables if (known := self._known(table))}
-        for table in DELETES.findall(text):
-            self._lose("rows", table)
 
-    def _lose(self, kind: str, table: str, column: str = "") -> None:
-        known = self._known(table)
-        if known is None or (column and unquoted(column)[0] in self._columns(known)):
-            return
-        *schema, name = unquoted(known)
-        if schema and schema[0] in self.schemas:
-            known = Name(self.schemas[schema[0]], name).sql
-        self.losses.append(Loss(kind, known, column, self.elsewhere and not schema))
+    def _explain(self, node: Node) -> None:
+        if any(option.defname == "analyze" for option in node.options):
+            self._statement(node.query)
 
-    def _make(self, found: re.Match[str]) -> None:
-        if "AS" in outline(found.string).split():
-            self._write(found.string)
-        self._forget(found["name"])
+    def _make(self, node: Node) -> None:
+        self._forget(syntax.name((node.base_stmt if node.tag != "CreateStmt" else node).relation))
 
-    def _forget(self, table: str) -> None:
-        key = unquoted(table)
-        self.altered.add(self._known(table) or table)
-        self.moved = {other: name for other, name in self.moved.items() if not _same(other, key)}
-        self.made[key[-1]].add(key)
+    def _make_schema(self, node: Node) -> None:
+        self.blind |= bool(node.schema_elts)
 
-    def _move(self, found: re.Match[str]) -> None:
-        known, new = self._known(found["name"]), unquoted(found["new"])
-        *schema, name = unquoted(found["name"])
-        key = (*new, name) if found["what"].upper() == "SET SCHEMA" else (*schema, *new)
-        self._forget(found["name"])
-        if known:
-            self.moved[key] = known
-        else:
-            self.made[key[-1]].add(key)
+    def _set(self, node: Node) -> None:
+        self.blind |= node.name in READ_BY
+        if node.name in ELSEWHERE:
+            self.blind = self.elsewhere = True
 
-    def _drop(self, found: re.Match[str]) -> None:
-        """Dropping a partition takes rows from its parent."""
-        for table in rules.columns(found["names"]):
-            if found["kind"].upper() == "TABLE":
-                self._lose("table", table)
-            self.written.add(self._known(table) or table)
-            self._forget(table)
+    def _transaction(self, node: Node) -> None:
+        self.blind |= node.kind in ROLLBACKS
 
-    def _drop_schema(self, found: re.Match[str]) -> None:
-        for name in rules.columns(found["names"]):
-            (bare,) = unquoted(name)
-            renamed = self.schemas.get(bare)
-            self.losses.append(Loss("schema", identifier(renamed) if renamed else name))
-        self.blind = True
-
-    def _move_schema(self, found: re.Match[str]) -> None:
-        (old,), (new,) = unquoted(found["name"]), unquoted(found["new"])
-        self.schemas[new] = self.schemas.pop(old, old)
-        self.blind = True
-
-    def _lead_elsewhere(self, _found: re.Match[str]) -> None:
-        self.blind = self.elsewhere = True
-
-    def _truncate(self, found: re.Match[str]) -> None:
-        for table in rules.columns(found["names"]):
+    def _truncate(self, node: Node) -> None:
+        for each in node.relations:
+            table = syntax.name(each)
             self._lose("rows", table)
             self.written.add(self._known(table) or table)
-        self.blind |= "CASCADE" in outline(found.string).split()
+        self.blind |= node.behavior == "DROP_CASCADE"
 
-    def _query(self, found: re.Match[str]) -> None:
-        self._write(found.string)
-
-    def _indirect(self, _found: re.Match[str]) -> None:
+    def _indirect(self, _node: Node) -> None:
         self.indirect = True
 
-    def _define(self, found: re.Match[str]) -> None:
+    def _define(self, node: Node) -> None:
         """A type or function is another one now."""
-        for name in rules.columns(found["names"]):
+        fields = ("domainname", "funcname", "defnames", "type_name")
+        name = next(name for each in fields if (name := getattr(node, each, None)))
+        self.defined.add(syntax.words(name)[-1])
+
+    def _alter_function(self, node: Node) -> None:
+        self.defined |= {*parts_of(node.func)[-1:]}
+
+    def _make_extension(self, node: Node) -> None:
+        self.defined.add(node.extname)
+
+    def _make_composite(self, node: Node) -> None:
+        self.defined.add(node.typevar.relname)
+
+    def _make_other(self, node: Node) -> None:
+        kind = node.kind.removeprefix("OBJECT_")
+        self.blind |= kind not in DEFINED | OTHERS
+        if kind in DEFINED:
+            self._define(node)
+
+    def _index(self, node: Node) -> None:
+        if node.unique:
+            table = node.relation
+            there = syntax.dotted(filter(None, [table.schemaname, node.idxname]))
+            rule = rules.index(node, there if node.if_not_exists else "")
+            self._ask(syntax.name(table), rule, only=not table.inh)
+        self._query(node)
+
+    def _domain(self, node: Node) -> None:
+        name = syntax.dotted(syntax.words(node.type_name))
+        act = self._domain_actions.get(node.subtype)
+        if act is None:
             self.defined.add(unquoted(name)[-1])
+        for rule in act(self, name, node) if act else ():
+            if not (self.blind or names([name, *texts(rule)], self.defined)):
+                self.requirements.append(self._demand(name, rule, domain=True))
+        self._query(node)
 
-    def _index(self, found: re.Match[str]) -> None:
-        sql, table = found.string, found["name"]
-        if inside := parentheses(sql, found.end() - 1):
-            schema, dot, _ = table.rpartition(".")
-            unless = f"{schema}{dot}{found['index']}" if found["unless"] else ""
-            rule = rules.index(sql[slice(*inside)], sql[inside[1] + 1 :], unless)
-            self._ask(table, rule, only=bool(found["only"]))
+    def _table(self, node: Node) -> None:
+        table = syntax.name(node.relation)
+        if node.objtype == "OBJECT_TYPE":
+            self.defined.add(node.relation.relname)
+        if node.objtype != "OBJECT_TABLE":
+            return
+        for action in sorted(node.cmds, key=lambda each: TURNS.get(each.subtype, LAST)):
+            act = self._actions.get(action.subtype)
+            for rule in act(self, table, action) if act else ():
+                self._ask(table, rule, only=not node.relation.inh)
+            if action.subtype in TURNS:
+                self._change(table, action.name or action.definition.colname)
+        self.altered.add(self._known(table) or table)
+        self._query(node)
 
-    def _domain(self, found: re.Match[str]) -> None:
-        name = found["name"]
-        for pattern, kind in DOMAIN_ACTIONS:
-            if act := pattern.match(found["action"]):
-                for rule in self._actions[kind](self, name, act):
-                    if not (self.blind or names([name, *texts(rule)], self.defined)):
-                        self.requirements.append(self._demand(name, rule, domain=True))
-                return
-        self.defined.add(unquoted(name)[-1])
+    def _drop_constraint(self, table: str, node: Node) -> list[Rule]:
+        self.believed.pop((*unquoted(table), node.name), None)
+        self.drop_constraint(table, node)
+        return []
 
-    def _table(self, found: re.Match[str]) -> None:
-        acts = [
-            (turn, kind, act)
-            for action in split(found["actions"], ",")
-            for turn, pattern, kind in ACTIONS
-            if (act := pattern.match(action.strip()))
-        ]
-        for _, kind, act in sorted(acts, key=itemgetter(0)):
-            for rule in self._actions[kind](self, found["name"], act):
-                self._ask(found["name"], rule, only=bool(found["only"]))
-            if column := act.groupdict().get("column"):
-                self._change(found["name"], column)
-        self.altered.add(self._known(found["name"]) or found["name"])
+    def _drop_column(self, table: str, node: Node) -> list[Rule]:
+        self.empty.discard((*unquoted(table), node.name))
+        self.drop_column(table, node)
+        return []
 
-    def _change(self, table: str, column: str) -> None:
+    def _cast(self, table: str, node: Node) -> list[Rule]:
+        name, using = identifier(node.name), node.definition.raw_default
+        rule = Cast(name, node.definition.type_name.sql(), using.sql() if using else "")
         if known := self._known(table):
-            self.changed[known].update(unquoted(column))
+            self.casts[known, name] = rule.type
+        return [rule]
 
-    def _drop_column(self, table: str, act: re.Match[str]) -> list[Rule]:
-        self._lose("column", table, act["column"])
-        self.empty.discard(_key(table, act["column"]))
-        return []
-
-    def _drop_constraint(self, table: str, act: re.Match[str]) -> list[Rule]:
-        self.believed.pop(_key(table, act["name"]), None)
-        self._change(table, act["name"])
-        return []
-
-    def _cast(self, _table: str, act: re.Match[str]) -> list[Rule]:
-        return [rules.cast(act["column"], act["rest"])]
-
-    def _add_column(self, table: str, act: re.Match[str]) -> list[Rule]:
-        known = self._known(table)
-        if known and unquoted(act["column"])[0] in self._columns(known):
+    def _add_column(self, table: str, node: Node) -> list[Rule]:
+        column, known = node.definition, self._known(table)
+        if known and column.colname in self._columns(known):
             return []  # one of that name was dropped or renamed
-        if not rules.is_filled(act["rest"]):
-            self.empty.add(_key(table, act["column"]))
-        return rules.new_column(act["column"], act["rest"])
+        if not rules.is_filled(column):
+            self.empty.add((*unquoted(table), column.colname))
+        return rules.new_column(column)
 
-    def _not_null(self, table: str, act: re.Match[str]) -> list[Rule]:
-        is_empty = _key(table, act["of"]) in self.empty
-        return [NoRows(act["of"], "") if is_empty else NotNull(act["of"])]
+    def _not_null(self, table: str, node: Node) -> list[Rule]:
+        name = identifier(node.name)
+        is_empty = (*unquoted(table), node.name) in self.empty
+        return [NoRows(name, "") if is_empty else NotNull(name)]
 
-    def _add_constraint(self, table: str, act: re.Match[str]) -> list[Rule]:
-        asked = rules.constraint(act["rest"])
-        if not rules.believed(act["rest"]):
+    def _add_constraint(self, table: str, node: Node) -> list[Rule]:
+        asked = rules.constraint(node.definition)
+        if not node.definition.skip_validation:
             return asked
-        self.believed[_key(table, act["name"] or "")] = asked
+        self.believed[(*unquoted(table), node.definition.conname)] = asked
         return []
 
-    def _validate(self, table: str, act: re.Match[str]) -> Sequence[Rule | Stored]:
-        return self.believed.get(_key(table, act["name"]), [Stored(act["name"])])
+    def _validate(self, table: str, node: Node) -> Sequence[Rule | Stored]:
+        key = (*unquoted(table), node.name)
+        return self.believed.get(key, [Stored(identifier(node.name))])
 
-    def _rename(self, table: str, act: re.Match[str]) -> list[Rule]:
-        self._change(table, act["old"])
-        self._change(table, act["new"])
+    def _no_null(self, _domain: str, _node: Node) -> list[Rule]:
+        return [Check("value IS NOT NULL")]
+
+    def _separate(self, table: str, node: Node) -> list[Rule]:
+        """A parent has other rows from now on; what joins it falls with it."""
+        part = node.definition
+        other = syntax.name(part.name if part.tag == "PartitionCmd" else part)
+        self.written |= {self._known(name) or name for name in (table, other)}
+        if node.subtype in {"AT_AttachPartition", "AT_AddInherit"}:
+            self.joined[unquoted(table)].append(other)
+        elif other in self.joined[unquoted(table)]:
+            self.joined[unquoted(table)].remove(other)
         return []
 
-    def _separate(self, table: str, act: re.Match[str]) -> list[Rule]:
-        """A parent has fewer rows from now on."""
-        self.written |= {self._known(name) or name for name in (table, act["name"])}
-        return []
-
-    def _no_null(self, _domain: str, _act: re.Match[str]) -> list[Rule]:
-        return [Check("VALUE IS NOT NULL")]
-
-    def _nothing(self, _table: str, _act: re.Match[str]) -> list[Rule]:
-        return []
-
-    _statements: ClassVar[Mapping[str, Callable[["Reading", re.Match[str]], None]]] = {
-        "move": _move, "table": _table, "domain": _domain, "index": _index, "make": _make, "drop": _drop,
-        "drop_schema": _drop_schema, "move_schema": _move_schema, "lead_elsewhere": _lead_elsewhere,
-        "truncate": _truncate, "indirect": _indirect, "define": _define, "query": _query,
+    _statements: ClassVar[Mapping[str, Callable[["Reading", Node], None]]] = {
+        "AlterDomainStmt": _domain, "AlterEnumStmt": _define, "AlterFunctionStmt": _alter_function,
+        "AlterObjectSchemaStmt": Names.set_schema, "AlterTableStmt": _table, "AlterTypeStmt": _define,
+        "CompositeTypeStmt": _make_composite, "CopyStmt": _query, "CreateDomainStmt": _define,
+        "CreateEnumStmt": _define, "CreateEventTrigStmt": _indirect, "CreateExtensionStmt": _make_extension,
+        "CreateForeignTableStmt": _make, "CreateFunctionStmt": _define, "CreateRangeStmt": _define,
+        "CreateSchemaStmt": _make_schema, "CreateStmt": _make, "CreateTableAsStmt": _query, "CreateTrigStmt": _indirect,
+        "DeclareCursorStmt": _query, "DefineStmt": _make_other, "DeleteStmt": _query, "DropOwnedStmt": Names.drop_owned,
+        "DropStmt": Names.drop, "ExplainStmt": _explain, "IndexStmt": _index, "InsertStmt": _query, "MergeStmt": _query,
+        "ReassignOwnedStmt": Names.reassign, "RefreshMatViewStmt": _query, "RenameStmt": Names.rename,
+        "RuleStmt": _indirect, "SelectStmt": _query, "TransactionStmt": _transaction, "TruncateStmt": _truncate,
+        "UpdateStmt": _query, "VariableSetStmt": _set, "ViewStmt": _indirect,
     }  # fmt: skip
-    _actions: ClassVar[Mapping[str, Callable[["Reading", str, re.Match[str]], Sequence[Rule | Stored]]]] = {
-        "drop_constraint": _drop_constraint, "drop_column": _drop_column, "cast": _cast, "add_column": _add_column,
-        "nothing": _nothing, "not_null": _not_null, "add_constraint": _add_constraint, "validate": _validate,
-        "rename": _rename, "separate": _separate, "no_null": _no_null,
+    _actions: ClassVar[Mapping[str, Callable[["Reading", str, Node], Sequence[Rule | Stored]]]] = {
+        "AT_AddColumn": _add_column, "AT_AddConstraint": _add_constraint, "AT_AddInherit": _separate,
+        "AT_AlterColumnType": _cast, "AT_AttachPartition": _separate, "AT_DetachPartition": _separate,
+        "AT_DropColumn": _drop_column, "AT_DropConstraint": _drop_constraint, "AT_DropInherit": _separate,
+        "AT_SetNotNull": _not_null, "AT_ValidateConstraint": _validate,
     }  # fmt: skip
-
-
-def _same(one: Key, other: Key) -> bool:
-    """Tell whether two names may be the same; one without a schema may be in any."""
-    return one[-1] == other[-1] and (len(one) == 1 or len(other) == 1 or one == other)
-
-
-def _key(table: str, name: str) -> Key:
-    return (*unquoted(table), *unquoted(name))
+    _domain_actions: ClassVar[Mapping[str, Callable[["Reading", str, Node], Sequence[Rule | Stored]]]] = {
+        "C": _add_constraint, "O": _no_null, "V": _validate,
+    }  # fmt: skip
 
 
 def texts(rule: Rule | Stored) -> list[str]:
@@ -345,6 +318,8 @@ def texts(rule: Rule | Stored) -> list[str]:
     return [text for part in parts if not isinstance(part, bool) for text in part]
 
 
-def names(sql: Iterable[str], changed: set[str] | frozenset[str]) -> bool:
-    """Tell whether some SQL names something of this."""
-    return any(not changed.isdisjoint(unquoted(without_literals(text))) for text in sql)
+def _deletes(node: Node) -> bool:
+    return node.tag == "DeleteStmt" or (
+        node.tag == "MergeStmt"
+        and any(each.command_type == "CMD_DELETE" for each in node.merge_when_clauses)
+    )

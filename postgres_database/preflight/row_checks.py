@@ -13,16 +13,18 @@ import sqlalchemy as sa
 from postgres_database.errors import ExpectedError
 from postgres_database.history.graph import Revision
 from postgres_database.preflight import losses, row_queries
+from postgres_database.preflight.dropping import names
 from postgres_database.preflight.preview import Printed
-from postgres_database.preflight.requirements import Reading, Requirement, names, texts
+from postgres_database.preflight.requirements import Reading, Requirement, texts
 from postgres_database.preflight.row_queries import Rows
 from postgres_database.preflight.trusted import strangers
 from postgres_database.running.listener import Listener
 from postgres_database.server.connection import Database, cancelled_by_ctrl_c
 from postgres_database.server.transactions import asked, found
-from postgres_database.sql import rules
+from postgres_database.sql import rules, syntax
 from postgres_database.sql.names import unquoted
 from postgres_database.sql.rules import Cast, Check, ForeignKey, NoRows, Rule, Stored, Unique
+from postgres_database.sql.syntax import UnreadableError
 
 NOT_THERE = ("42P01", "42703", "42883", "42704", "3F000")
 """What an expression names is not there, so it cannot be asked beforehand."""
@@ -176,12 +178,15 @@ class Look:
             )
             return []
         except psycopg2.Error as error:
-            if error.pgcode not in NOT_THERE:
-                listener.note(
-                    f"not known whether rows of {requirement.table} violate requirements of revision {revision.id}:"
-                    f" {self.why(error)}"
-                )
-            return []
+            if error.pgcode in NOT_THERE:
+                return []
+            why = self.why(error)
+        except UnreadableError as error:
+            why = str(error)
+        listener.note(
+            f"not known whether rows of {requirement.table} violate requirements of revision {revision.id}: {why}"
+        )
+        return []
 
     def why(self, error: psycopg2.Error) -> str:
         """Say why a query failed; an error about a value would say the value."""
@@ -221,7 +226,11 @@ class Look:
             for (constraint,) in self.ask(row_queries.DEFINITION, values)
             for (definition,) in self.run(row_queries.PRINTED, {"oid": constraint})
         ]
-        stated = [rule for definition in printed for rule in rules.constraint(definition)]
+        stated = [
+            rule
+            for definition in printed
+            for rule in rules.constraint(syntax.read_constraint(definition))
+        ]
         return [rule for rule in stated if not names(texts(rule), requirement.changed)]
 
     def table(self, name: str, kinds: Sequence[str] = TABLES) -> Rows | None:
@@ -271,11 +280,6 @@ class Look:
             type_ = {"type": self.oid(rule.type or "int", "type")}
             return not there and self.ask(row_queries.HAS_DEFAULT, type_) == [(False,)]
         return True
-
-    def in_schema(self, name: str) -> list[Rows]:
-        """Return the tables of a schema."""
-        schema = {"oid": self.oid(name, "namespace"), "kinds": TABLES}
-        return [*map(_rows, self.ask(row_queries.IN_SCHEMA, schema))]
 
     def anywhere(self, name: str) -> list[Rows]:
         """Return the tables of a name in whatever schema."""

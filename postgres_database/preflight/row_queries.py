@@ -72,7 +72,6 @@ TABLE = """
     ORDER BY 2
 """
 NAMED = TABLE.replace("{which}", "c.oid = %(oid)s")
-IN_SCHEMA = TABLE.replace("{which}", "n.oid = %(oid)s AND NOT c.relispartition")
 ANYWHERE = TABLE.replace("{which}", "c.relname = %(name)s AND NOT c.relispartition")
 OF_DOMAIN = """
     WITH RECURSIVE domains (oid) AS (

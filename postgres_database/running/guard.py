@@ -7,7 +7,7 @@ gone once its transaction has ended, whatever has ended it (PostgreSQL manual, "
 
 import re
 from collections.abc import Callable, Iterator
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, contextmanager, suppress
 from typing import Any
 
 import psycopg2
@@ -17,14 +17,10 @@ from sqlalchemy.exc import InvalidRequestError
 
 from postgres_database.errors import ExpectedError
 from postgres_database.history.graph import Revision
-from postgres_database.sql.tokens import statements
+from postgres_database.sql.syntax import UnreadableError, read, statements
 
-CONTROL = re.compile(
-    r"(?:BEGIN|START TRANSACTION|COMMIT(?! PREPARED)|END|ABORT|ROLLBACK(?! PREPARED)|PREPARE TRANSACTION)\b"
-    r"(?!(?: WORK| TRANSACTION)? TO\b)",  # a savepoint stays within the transaction
-    re.IGNORECASE,
-)
-"""How statements begin that begin or end a transaction."""
+WITHIN = ("SAVEPOINT", "RELEASE", "ROLLBACK_TO", "COMMIT_PREPARED", "ROLLBACK_PREPARED")
+"""Kinds of statements about transactions that neither begin nor end that of a script."""
 MAYBE = re.compile(r"\b(?:BEGIN|START|COMMIT|END|ABORT|ROLLBACK|PREPARE)\b", re.IGNORECASE)
 SAVEPOINT = "postgres_database_script"
 GONE = ("3B001", "25P01")
@@ -39,8 +35,12 @@ def require_no_control(sql: str) -> None:
     if not MAYBE.search(sql):  # most often; then it need not be taken apart
         return
     for statement in statements(sql):
-        if match := CONTROL.match(statement):
-            raise _refusal(match[0].upper())
+        with suppress(UnreadableError):  # then it does not run, either
+            node = read(statement)
+            kind = node.kind.removeprefix("TRANS_STMT_") if node.tag == "TransactionStmt" else ""
+            if kind and kind not in WITHIN:
+                more = " TRANSACTION" if kind in {"START", "PREPARE"} else ""
+                raise _refusal(statement.split(" ")[0].upper() + more)
 
 
 def _refusal(what: str) -> ExpectedError:

@@ -3,12 +3,10 @@
 from collections.abc import Iterator
 from dataclasses import dataclass
 
-from postgres_database.online import forms
 from postgres_database.schema.catalog import Catalog, Constraint, Table
-from postgres_database.sql import rules
+from postgres_database.sql import rules, syntax
 from postgres_database.sql.names import Name, identifier
 from postgres_database.sql.rules import Unique
-from postgres_database.sql.tokens import parentheses
 
 NOT_VALID, NOT_ENFORCED = " NOT VALID", " NOT ENFORCED"
 ALIKE = ("f", "c", "x")
@@ -129,16 +127,17 @@ def _unique(table: Table) -> dict[str, Unique]:
     """Return what is unique in a table, by the names of its keys and unique indexes."""
     found = {name: each for name, rule in table.constraints.items() for each in _columns(rule)}
     for name, text in table.indexes.items():
-        statement = forms.parse(text)
-        if statement and statement.unique and (inside := parentheses(statement.body)):
-            start, end = inside
-            found[name] = rules.index(statement.body[start:end], statement.body[end + 1 :])
+        node = syntax.read(text)
+        if node.unique:
+            found[name] = rules.index(node)
     return found
 
 
 def _columns(rule: Constraint) -> list[Unique]:
     """Return what a constraint says to be unique; nothing where it does not compare by equality alone."""
-    found = rules.constraint(rule.definition) if rule.kind in {"p", "u"} else []
+    found = (
+        rules.constraint(syntax.read_constraint(rule.definition)) if rule.kind in {"p", "u"} else []
+    )
     return [each for each in found if isinstance(each, Unique)]
 
 

@@ -16,7 +16,7 @@ from psycopg2.extensions import cursor as PlainCursor  # noqa: N812 - a class
 
 from postgres_database.errors import ExpectedError
 from postgres_database.sql.names import IDENTIFIER, NAME, quoted, unquoted
-from postgres_database.sql.tokens import statements
+from postgres_database.sql.syntax import statements
 
 REFUSED = InsufficientPrivilege, InvalidFunctionDefinition
 """The second one says that only a superuser may make an aggregate of internal values."""

@@ -27,7 +27,8 @@ from postgres_database.scratch.databases import Scratch
 from postgres_database.scratch.effects import State
 from postgres_database.server.connection import Database
 from postgres_database.sql.names import Name
-from postgres_database.sql.tokens import statements, without_literals
+from postgres_database.sql.syntax import statements
+from postgres_database.sql.tokens import without_literals
 
 WIDTH = 70  # characters of a statement
 CHANGES_ROWS = {"UPDATE", "DELETE", "MERGE", "WITH", "INSERT"}

@@ -1,24 +1,19 @@
-"""From the text of a constraint, an index or a column to what it asks of rows. Pure: no database.
+"""From a constraint, an index or a column to what it asks of rows. Pure: no database.
 
-PostgreSQL manual, ALTER TABLE, CREATE INDEX. Names and expressions stay as they stand in the statement.
+PostgreSQL manual, ALTER TABLE, CREATE INDEX. Names and expressions are text for SQL.
 """
 
-import re
 from dataclasses import dataclass
 from textwrap import shorten
 
-from postgres_database.sql.grammar import NAME
-from postgres_database.sql.names import IDENTIFIER
-from postgres_database.sql.tokens import cut, outline, parentheses, split
+from postgres_database.sql import syntax
+from postgres_database.sql.names import identifier
+from postgres_database.sql.syntax import Node
 
-FILLED = re.compile(rf"({IDENTIFIER}) IS NOT NULL", re.IGNORECASE)
-BELIEVED = re.compile(r"\bNOT (?:VALID|ENFORCED)\b")
-CONSTRAINTS = (
-    "NOT", "NULL", "DEFAULT", "PRIMARY", "UNIQUE", "CHECK", "REFERENCES", "COLLATE", "GENERATED", "CONSTRAINT",
-    "STORAGE", "COMPRESSION",
-)  # fmt: skip
-"""What may follow the type of a column."""
-SERIAL = re.compile(r"(?:small|big)?serial[248]?", re.IGNORECASE)
+FILLED = {"CONSTR_DEFAULT", "CONSTR_IDENTITY", "CONSTR_GENERATED"}
+"""What gives a new column its values."""
+NEEDED = {"CONSTR_NOTNULL", "CONSTR_PRIMARY"}
+SERIAL = {"smallserial", "serial", "bigserial", "serial2", "serial4", "serial8"}
 SHOWN = 80  # characters of an expression
 
 
@@ -125,102 +120,79 @@ KINDS = {
 Rule = NotNull | Check | Unique | ForeignKey | Cast | NoRows
 
 
-def believed(definition: str) -> bool:
-    """Tell whether a constraint asks nothing of the rows that are there."""
-    return BELIEVED.search(outline(definition)) is not None
-
-
-def constraint(definition: str) -> list[Rule]:
+def constraint(node: Node) -> list[Rule]:
     """Return what a constraint asks of rows, once it is validated.
 
-    Args:
-        definition: Without its name, such as `CHECK (a > 0) NOT VALID`.
+    Raises:
+        UnreadableError: An expression cannot be written down.
     """
-    words = outline(definition)
-    if column := re.match(rf"NOT NULL ({IDENTIFIER})", definition, re.IGNORECASE):
-        return [NotNull(column[1])]
-    inside = parentheses(definition)
-    if inside is None or "USING INDEX" in words:
-        return []
-    content, rest = definition[slice(*inside)], definition[inside[1] + 1 :]
-    names = columns(content)
+    names = columns(node.keys)
     found: list[Rule] = []
-    match words.split()[0]:
-        case "CHECK" if "NO INHERIT" not in words and (same := FILLED.fullmatch(content)):
-            found = [NotNull(same[1])]
-        case "CHECK":
-            found = [Check(content, inherited="NO INHERIT" not in words)]
-        case "UNIQUE" if not overlaps(content):
-            found = [Unique(names, nulls_equal="NULLS NOT DISTINCT" in words)]
-        case "PRIMARY" if not overlaps(content):
-            found = [*map(NotNull, names), Unique(names)]
-        case "FOREIGN" if not overlaps(content):
-            found = _foreign_key(names, rest)
+    match node.contype:
+        case "CONSTR_NOTNULL":
+            found = [NotNull(*names)]
+        case "CONSTR_CHECK":
+            filled = "" if node.is_no_inherit else _filled(node.raw_expr)
+            check = Check(node.raw_expr.sql(), inherited=not node.is_no_inherit)
+            found = [NotNull(filled) if filled else check]
+        case "CONSTR_UNIQUE" | "CONSTR_PRIMARY" if names and not node.without_overlaps:
+            found = [Unique(names, nulls_equal=node.nulls_not_distinct)]
+            if node.contype == "CONSTR_PRIMARY":
+                found = [*map(NotNull, names), *found]
+        case "CONSTR_FOREIGN" if not node.fk_with_period:
+            others, full = columns(node.pk_attrs), node.fk_matchtype == "f"
+            found = [ForeignKey(columns(node.fk_attrs), syntax.name(node.pktable), others, full)]
     return found
 
 
-def overlaps(content: str) -> bool:
-    """Tell whether columns are compared in another way than by equality."""
-    return re.search(r"\b(?:WITHOUT OVERLAPS|PERIOD)\b", outline(content)) is not None
+def _filled(expression: Node) -> str:
+    """Return the column of which an expression says that it has a value, and no more; else nothing."""
+    if expression.tag != "NullTest" or expression.nulltesttype != "IS_NOT_NULL":
+        return ""
+    fields = expression.arg.fields if expression.arg.tag == "ColumnRef" else []
+    return columns(fields)[0] if len(fields) == 1 and fields[0].tag == "String" else ""
 
 
-def columns(content: str) -> tuple[str, ...]:
-    """Return the columns of a list."""
-    return tuple(name.strip() for name in split(content, ","))
+def columns(nodes: list[Node]) -> tuple[str, ...]:
+    """Return the columns of a list, for SQL."""
+    return tuple(map(identifier, syntax.words(nodes)))
 
 
-def _foreign_key(names: tuple[str, ...], rest: str) -> list[Rule]:
-    target = re.match(rf" ?REFERENCES (?:ONLY )?({NAME}) ?", rest, re.IGNORECASE)
-    if target is None:
-        return []
-    others: tuple[str, ...] = ()
-    if rest.startswith("(", target.end()) and (inside := parentheses(rest, target.end())):
-        others = columns(rest[slice(*inside)])
-    return [ForeignKey(names, target[1], others, full="MATCH FULL" in outline(rest))]
-
-
-def index(content: str, rest: str, unless: str = "") -> Unique:
+def index(node: Node, unless: str = "") -> Unique:
     """Return what a unique index asks of rows.
 
     Args:
-        content: What stands in its first parentheses.
-        rest: What stands after them.
+        node: An IndexStmt.
         unless: The name of an index that makes the statement do nothing.
     """
-    options, where = cut(rest, "WHERE")
-    nulls_equal = "NULLS NOT DISTINCT" in outline(options)
-    return Unique(tuple(map(_element, split(content, ","))), where, nulls_equal, unless)
+    where = node.where_clause.sql() if node.where_clause else ""
+    return Unique(tuple(map(_element, node.index_params)), where, node.nulls_not_distinct, unless)
 
 
-def _element(text: str) -> str:
+def _element(node: Node) -> str:
     """Return an element of an index without what only concerns its order."""
-    text = text.strip()
-    start = 0 if text.startswith("(") else re.match(NAME, text).end()  # type: ignore[union-attr]
-    inside = parentheses(text) if text[start:].lstrip().startswith("(") else None
-    end = inside[1] + 1 if inside else start
-    collation = re.match(rf" ?COLLATE {NAME}", text[end:], re.IGNORECASE)
-    return text[:end] + (collation[0] if collation else "")
+    text = identifier(node.name) if node.name else node.expr.sql()
+    if node.expr and node.expr.tag != "FuncCall":
+        text = f"({text})"
+    collation = syntax.dotted(syntax.words(node.collation))
+    return f"{text} COLLATE {collation}" if collation else text
 
 
-def cast(column: str, rest: str) -> Cast:
-    """Return what ALTER COLUMN … TYPE asks of rows.
-
-    Args:
-        column: The column.
-        rest: What stands after TYPE.
-    """
-    type_, using = cut(rest, "USING")
-    return Cast(column, cut(type_, "COLLATE")[0], using)
-
-
-def new_column(name: str, definition: str) -> list[Rule]:
+def new_column(node: Node) -> list[Rule]:
     """Return what a new column asks of rows."""
-    type_, _ = cut(definition, *CONSTRAINTS)
-    needed = re.search(r"\b(?:NOT NULL|PRIMARY KEY)\b", outline(definition))
-    return [NoRows(name, type_)] if needed and not is_filled(definition) else []
+    needed = any(each.contype in NEEDED for each in node.constraints)
+    return (
+        [NoRows(identifier(node.colname), node.type_name.sql())]
+        if needed and not is_filled(node)
+        else []
+    )
 
 
-def is_filled(definition: str) -> bool:
+def is_filled(node: Node) -> bool:
     """Tell whether a new column gets values by itself."""
-    filled = re.search(r"\b(?:DEFAULT|GENERATED)\b", outline(definition))
-    return filled is not None or SERIAL.match(definition) is not None
+    given = (each for each in node.constraints if each.contype in FILLED)
+    return node.type_name.names[-1].sval in SERIAL or any(
+        each.contype != "CONSTR_DEFAULT"
+        or not (each.raw_expr.tag == "A_Const" and each.raw_expr.isnull)
+        for each in given
+    )

@@ -1,4 +1,4 @@
-"""The text of SQL as PostgreSQL reads it: what is quoted, what is in brackets, what is a name. Pure."""
+"""The text of SQL taken into words: what is quoted, what is in brackets, what is a name. Pure."""
 
 import re
 from collections.abc import Iterator
@@ -60,42 +60,14 @@ def split(text: str, separator: str) -> list[str]:
     return [piece for piece in pieces if piece.strip()]
 
 
-def statements(text: str) -> list[str]:
-    """Split SQL into its statements, without comments, each on one line outside quotes.
-
-    A function's body stays whole, also one that is not quoted (BEGIN ATOMIC … END).
-    """
-    found: list[str] = []
-    parts: list[str] = []
-    start = depth = 0
-    body = 0  # blocks that only END closes
-    before = ""
-    for token in TOKEN.finditer(text):
-        word, mark = (token["word"] or "").upper(), token["mark"]
-        if token["comment"]:
-            parts += text[start : token.start()], " "
-            start = token.end()
-        elif word:
-            opens = word == "CASE" if body else (before, word) == ("BEGIN", "ATOMIC")
-            body += opens - (body > 0 and word == "END")
-            before = word
-        elif mark == ";" and not body and depth <= 0:
-            found.append("".join([*parts, text[start : token.start()]]))
-            parts, start, depth = [], token.end(), 0
-        elif mark and mark not in ",;":
-            depth += 1 if mark in "([" else -1
-    lines = map(flat, [*found, "".join([*parts, text[start:]])])
-    return [line for line in lines if line]
-
-
 def is_empty(sql: str) -> bool:
     """Tell whether SQL holds nothing but comments: the driver refuses it as an empty query."""
-    return all(token["comment"] or token["mark"] == ";" for token in TOKEN.finditer(sql))
-
-
-def flat(sql: str) -> str:
-    """Return SQL with one space wherever there is space outside quotes."""
-    return PART.sub(lambda part: " " if part["space"] else part[0], sql).strip()
+    end = 0
+    for token in TOKEN.finditer(sql):
+        if sql[end : token.start()].strip() or not (token["comment"] or token["mark"] == ";"):
+            return False
+        end = token.end()
+    return not sql[end:].strip()
 
 
 def without_literals(sql: str) -> str:
@@ -116,19 +88,6 @@ def words(sql: str) -> Iterator[re.Match[str]]:
         depth += (mark in "([") - (mark in ")]")
         if token["word"] and depth == 0:
             yield token
-
-
-def outline(sql: str) -> str:
-    """Return the words outside quotes and brackets, in capitals."""
-    return " ".join(word[0].upper() for word in words(sql))
-
-
-def cut(sql: str, *at: str) -> tuple[str, str]:
-    """Return what stands before and after the first of some words outside quotes and brackets."""
-    for word in words(sql):
-        if word[0].upper() in at:
-            return sql[: word.start()].strip(), sql[word.end() :].strip()
-    return sql.strip(), ""
 
 
 def associated(sql: str) -> str:

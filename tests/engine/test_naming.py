@@ -14,7 +14,7 @@ from postgres_database.running import runner
 from postgres_database.schema import dump, snapshot
 from postgres_database.scratch import databases
 from postgres_database.server.connection import Database
-from postgres_database.sql.tokens import statements
+from postgres_database.sql.syntax import statements
 from postgres_database.workflows import check
 
 CONVENTION = """

@@ -20,7 +20,7 @@ from postgres_database.scratch import databases
 from postgres_database.server import connection
 from postgres_database.server.connection import Database
 from postgres_database.server.embedded import SCRATCH_PREFIX
-from postgres_database.sql.tokens import statements
+from postgres_database.sql.syntax import statements
 from postgres_database.workflows import check
 from postgres_database.workflows import revision as revision_module
 
@@ -193,7 +193,7 @@ NOT_ASKED = {
     'ALTER TABLE app.item ADD CHECK ("app" . "f" /**/ (other))': F,
     "ALTER TABLE app.item ADD CHECK (item.attribute)": "app.attribute(app.item)",
     "ALTER TABLE app.item ADD CHECK (other OPERATOR(app.###) 1)": "app.same(integer,integer)",
-    'ALTER TABLE app.item ADD CHECK (U&"app".U&"\\0066"(other))': "something that is named by U&",
+    'ALTER TABLE app.item ADD CHECK (U&"app".U&"\\0066"(other))': F,
     "ALTER TABLE app.item ADD CHECK (query_to_xml('SELECT app.f(1)', true, true, '') IS NULL)": "query_to_xml()",
     "CREATE UNIQUE INDEX ON app.item ((app.f(other)))": F,
     "CREATE UNIQUE INDEX ON app.item (id) WHERE app.f(other)": F,

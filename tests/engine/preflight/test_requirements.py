@@ -2,7 +2,8 @@
 
 import pytest
 
-from postgres_database.preflight.requirements import Loss, Reading, Requirement
+from postgres_database.preflight.dropping import Loss
+from postgres_database.preflight.requirements import Reading, Requirement
 from postgres_database.sql.rules import (
     Cast,
     Check,
@@ -13,7 +14,7 @@ from postgres_database.sql.rules import (
     Stored,
     Unique,
 )
-from postgres_database.sql.tokens import statements
+from postgres_database.sql.syntax import statements
 
 ASKED: dict[str, list[Rule | Stored]] = {
     "ALTER TABLE t ALTER a SET NOT NULL": [NotNull("a")],
@@ -79,13 +80,13 @@ ASKED: dict[str, list[Rule | Stored]] = {
     "ALTER TABLE t ALTER a SET NOT NULL, ADD CHECK (b > 0), DROP c": [NotNull("a"), Check("b > 0")],
     "ALTER TABLE t ADD CHECK (a > 0), ALTER a TYPE int USING abs(a)": [Cast("a", "int", "abs(a)")],
     "ALTER TABLE t ADD CHECK (a > 0), DROP a": [],
-    "ALTER DOMAIN d ADD CONSTRAINT c CHECK (VALUE > 0)": [Check("VALUE > 0")],
+    "ALTER DOMAIN d ADD CONSTRAINT c CHECK (VALUE > 0)": [Check("value > 0")],
     "ALTER DOMAIN d ADD CHECK (VALUE > 0) NOT VALID": [],
     "ALTER DOMAIN d ADD CONSTRAINT c CHECK (VALUE > 0) NOT VALID; ALTER DOMAIN d VALIDATE CONSTRAINT c": [
-        Check("VALUE > 0")
+        Check("value > 0")
     ],
     "ALTER DOMAIN d VALIDATE CONSTRAINT c": [Stored("c")],
-    "ALTER DOMAIN d SET NOT NULL": [Check("VALUE IS NOT NULL")],
+    "ALTER DOMAIN d SET NOT NULL": [Check("value IS NOT NULL")],
     # what is another one by then
     "CREATE TABLE t (a int); ALTER TABLE t ALTER a SET NOT NULL": [],
     "CREATE TABLE s.t (a int); ALTER TABLE t ALTER a SET NOT NULL": [],
@@ -128,6 +129,47 @@ ASKED: dict[str, list[Rule | Stored]] = {
     "GRANT SELECT ON t TO u; CREATE INDEX i ON t (a); ALTER TABLE t ALTER a SET NOT NULL": [
         NotNull("a")
     ],
+    # statements as PostgreSQL reads them
+    "TRUNCATE a *, b; ALTER TABLE b ALTER a SET NOT NULL": [],
+    "TRUNCATE a, ONLY b; ALTER TABLE b ALTER a SET NOT NULL": [],
+    "MERGE INTO ONLY b USING c ON true WHEN MATCHED THEN UPDATE SET a = 1; ALTER TABLE b ALTER a SET NOT NULL": [],
+    "UPDATE ONLY (b) SET a = 1; ALTER TABLE b ALTER a SET NOT NULL": [],
+    "DELETE FROM ONLY (b); ALTER TABLE b ALTER a SET NOT NULL": [],
+    'UPDATE U&"\\0062" SET a = 1; ALTER TABLE b ALTER a SET NOT NULL': [],
+    "WITH x AS (INSERT INTO b SELECT 1 RETURNING a) SELECT a FROM x; ALTER TABLE b ALTER a SET NOT NULL": [],
+    "EXPLAIN ANALYZE INSERT INTO b SELECT 1; ALTER TABLE b ALTER a SET NOT NULL": [],
+    "EXPLAIN INSERT INTO b SELECT 1; ALTER TABLE b ALTER a SET NOT NULL": [NotNull("a")],
+    "SELECT 1 AS a INTO b; ALTER TABLE b ALTER a SET NOT NULL": [],
+    "CREATE TABLE b AS SELECT 1 AS a; ALTER TABLE b ALTER a SET NOT NULL": [],
+    "PREPARE p AS UPDATE b SET a = 1; ALTER TABLE b ALTER a SET NOT NULL": [NotNull("a")],
+    "PREPARE p AS UPDATE b SET a = 1; EXECUTE p; ALTER TABLE b ALTER a SET NOT NULL": [],
+    "COPY b TO '/tmp/b'; ALTER TABLE b ALTER a SET NOT NULL": [NotNull("a")],
+    "COPY b FROM '/tmp/b'; ALTER TABLE b ALTER a SET NOT NULL": [],
+    "SELECT 'UPDATE b', \"DELETE FROM b\" FROM t FOR UPDATE; ALTER TABLE b ALTER a SET NOT NULL": [
+        NotNull("a")
+    ],
+    "SELECT pg_catalog.set_config('a.b', 'c', true); ALTER TABLE b ALTER a SET NOT NULL": [],
+    "CREATE FUNCTION f() RETURNS int RETURN 1;"
+    "CREATE TABLE n AS SELECT f(); ALTER TABLE b ALTER a SET NOT NULL": [],
+    "CREATE FUNCTION f() RETURNS int RETURN 1;"
+    "ALTER TABLE o ADD a int DEFAULT f(); ALTER TABLE b ALTER a SET NOT NULL": [],
+    "CREATE VIEW v AS SELECT 1; INSERT INTO v VALUES (1); ALTER TABLE b ALTER a SET NOT NULL": [],
+    "RESET search_path; ALTER TABLE b ALTER a SET NOT NULL": [],
+    "RESET ALL; ALTER TABLE b ALTER a SET NOT NULL": [],
+    "SET TIME ZONE 'UTC'; ALTER TABLE b ALTER a SET NOT NULL": [],
+    "ROLLBACK TO s; ALTER TABLE b ALTER a SET NOT NULL": [],
+    "ALTER TABLE b ATTACH PARTITION p DEFAULT; ALTER TABLE b ALTER a SET NOT NULL": [],
+    "CREATE SCHEMA s CREATE TABLE b (a int); ALTER TABLE s.b ALTER a SET NOT NULL": [],
+    "ALTER TABLE t ADD a int NOT NULL DEFAULT NULL": [NoRows("a", "int")],
+    "ALTER TABLE t ADD FOREIGN KEY (a) REFERENCES o NOT ENFORCED": [],
+    'ALTER TABLE U&"\\0054" ADD CONSTRAINT "ä" CHECK ("ö ö" <> E\'\\\\\' /* x */)': [
+        Check("\"ö ö\" <> E'\\\\'")
+    ],
+    "CREATE FUNCTION g() RETURNS int BEGIN ATOMIC SELECT t.end FROM t; UPDATE b SET a = 1; END;"
+    "ALTER TABLE b ALTER a SET NOT NULL": [NotNull("a")],
+    # what is not read is unknown
+    "SELECT :a; ALTER TABLE b ALTER a SET NOT NULL": [],
+    "SELECT 1" + " + 1" * 100 + "; ALTER TABLE b ALTER a SET NOT NULL": [],
 }
 
 
@@ -155,7 +197,7 @@ def test_what_is_asked_of_which_table() -> None:
         """
     )
     assert [(each.table, each.only, each.domain) for each in requirements] == [
-        ("s.old", True, False),
+        ('s."old"', True, False),
         ('"D"', False, True),
     ]
 
@@ -190,13 +232,15 @@ def test_script_that_is_unknown() -> None:
 @pytest.mark.parametrize(
     ("text", "losses"),
     [
-        (
-            'DROP TABLE IF EXISTS s.a, "b c" CASCADE',
-            [Loss("table", "s.a"), Loss("table", '"b c"')],
-        ),
-        ("ALTER TABLE t DROP a, DROP COLUMN IF EXISTS b CASCADE", [Loss("column", "t", "a"), Loss("column", "t", "b")]),
+        ('DROP TABLE IF EXISTS s.a, "b c"', [Loss("table", "s.a"), Loss("table", '"b c"')]),
+        ("ALTER TABLE t DROP a, DROP COLUMN IF EXISTS b", [Loss("column", "t", "a"), Loss("column", "t", "b")]),
+        ("ALTER TABLE t RENAME a TO b; ALTER TABLE t ALTER b TYPE text; ALTER TABLE t DROP b",
+         [Loss("column", "t", "a")]),
+        ("ALTER TABLE t ALTER a TYPE text; ALTER TABLE t DROP a", [Loss("column", "t", "a")]),
+        ("ALTER TABLE t ATTACH PARTITION p DEFAULT; DROP TABLE t", [Loss("table", "t"), Loss("table", "p")]),
+        ("MERGE INTO ONLY t USING o ON true WHEN MATCHED THEN DELETE", [Loss("rows", "t")]),
+        ("EXPLAIN DELETE FROM t; EXPLAIN (ANALYZE) DELETE FROM u", [Loss("rows", "u")]),
         ("ALTER TABLE t DROP CONSTRAINT c, ALTER a DROP NOT NULL, ALTER b DROP DEFAULT", []),
-        ("DROP SCHEMA s CASCADE", [Loss("schema", "s")]),
         ("TRUNCATE a, b", [Loss("rows", "a"), Loss("rows", "b")]),
         ("DELETE FROM ONLY t WHERE a = 'DELETE FROM x'", [Loss("rows", "t")]),
         ("DROP VIEW v; DROP INDEX i; DROP MATERIALIZED VIEW m; DROP SEQUENCE s", []),
@@ -208,4 +252,47 @@ def test_script_that_is_unknown() -> None:
 )  # fmt: skip
 def test_what_is_dropped(text: str, losses: list[Loss]) -> None:
     """What a statement takes from rows of the target is told; what the scripts made themselves is not."""
+    assert read(text)[1] == losses
+
+
+OF_T = frozenset({("t", "a")})
+
+
+@pytest.mark.parametrize(
+    ("text", "losses"),
+    [
+        ("DROP SCHEMA s", [Loss("schema", "s", address=(("s",), ()))]),
+        ("DROP EXTENSION IF EXISTS e", [Loss("extension", "e", address=(("e",), ()))]),
+        ("DROP TYPE s.t; DROP FUNCTION f; DROP VIEW v; DROP OPERATOR + (int, int)", []),
+        ('DROP TYPE "S".t CASCADE', [Loss("type", '"S".t', address=(('"S".t',), ()))]),
+        ("DROP DOMAIN d CASCADE", [Loss("type", "d", address=(("d",), ()))]),
+        ("DROP FUNCTION s.f(int, VARIADIC text[]) CASCADE",
+         [Loss("function", "s.f", address=(("s", "f"), ("int", "text[]")))]),
+        ("DROP ROUTINE f CASCADE", [Loss("any function", "f", address=(("f",), ()))]),
+        ("DROP OPERATOR s.- (NONE, int) CASCADE",
+         [Loss("operator", 's."-"', address=(("s", "-"), ("none", "int")))]),
+        ("DROP SEQUENCE s CASCADE; DROP VIEW v CASCADE",
+         [Loss("sequence", "s", address=(("s",), ())), Loss("view", "v", address=(("v",), ()))]),
+        ("DROP COLLATION c CASCADE", [Loss("collation", "c", address=(("c",), ()))]),
+        ("DROP OWNED BY a, CURRENT_USER",
+         [Loss("role", "a", address=(("a",), ())), Loss("role", "this role", address=(("",), ()))]),
+        ("REASSIGN OWNED BY a TO b; DROP OWNED BY a", []),
+        ("ALTER TABLE t DROP CONSTRAINT c CASCADE",
+         [Loss("table constraint", "constraint c of t", address=(("t", "c"), ()))]),
+        ("ALTER TABLE t DROP a CASCADE",
+         [Loss("column", "t", "a"), Loss("table column", "t.a", address=(("t", "a"), ()))]),
+        ("DROP TABLE t CASCADE", [Loss("table", "t"), Loss("table", "t", address=(("t",), ()))]),
+        ("CREATE TABLE t (a int); DROP TABLE t CASCADE", []),
+        ("ALTER TYPE e RENAME TO f; DROP TYPE f CASCADE", [Loss("type", "e", address=(("e",), ()))]),
+        # what no longer depends on it, and what does by then
+        ("ALTER TABLE t ALTER a TYPE text; DROP TYPE e CASCADE",
+         [Loss("type", "e", address=(("e",), ()), spared=OF_T)]),
+        ("ALTER TABLE t ALTER a TYPE s.e USING null; DROP TYPE s.e CASCADE",
+         [Loss("column", "t", "a"), Loss("type", "s.e", address=(("s.e",), ()))]),
+        ("ALTER TABLE t DROP a; DROP TYPE e CASCADE",
+         [Loss("column", "t", "a"), Loss("type", "e", address=(("e",), ()), spared=OF_T)]),
+    ],
+)  # fmt: skip
+def test_what_falls_with_what_is_dropped(text: str, losses: list[Loss]) -> None:
+    """What depends on an object falls with it, if the statement says so, or the object holds others."""
     assert read(text)[1] == losses

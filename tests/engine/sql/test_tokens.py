@@ -4,7 +4,7 @@ import pytest
 from conftest import run_sql
 
 from postgres_database.server.connection import Database
-from postgres_database.sql.tokens import stable, statements, without_literals
+from postgres_database.sql.tokens import stable, without_literals
 
 TABLE = "CREATE TABLE {} (a varchar(9), b text, c char(2), d varchar[])"
 DEFINITION = "SELECT pg_get_constraintdef(oid) FROM pg_constraint WHERE conrelid = '{}'::regclass"
@@ -43,27 +43,6 @@ def test_what_is_stable_is_printed_again(database: Database, check: str) -> None
 def test_other_texts_are_left_alone(text: str) -> None:
     """Only an array of varchar outside quotes gets a cast."""
     assert stable(text) == text
-
-
-@pytest.mark.parametrize(
-    ("text", "expected"),
-    [
-        ("", []),
-        (" ;; -- nothing\n; /* ; */", []),
-        ("SELECT 1;\n\n  SELECT\t2", ["SELECT 1", "SELECT 2"]),
-        ("COMMENT ON TABLE \"a;  --b\" IS E'it\\'s;  '", ["COMMENT ON TABLE \"a;  --b\" IS E'it\\'s;  '"]),
-        ("SELECT 1 /* a; /* b; */ c; */ + 2; SELECT 3", ["SELECT 1 + 2", "SELECT 3"]),
-        ("DO $a$ BEGIN; -- $$ x\n END $a$; SELECT 1", ["DO $a$ BEGIN; -- $$ x\n END $a$", "SELECT 1"]),
-        ("CREATE RULE r AS ON INSERT TO t DO (SELECT 1; SELECT 2); SELECT 3",
-         ["CREATE RULE r AS ON INSERT TO t DO (SELECT 1; SELECT 2)", "SELECT 3"]),
-        ("CREATE FUNCTION f() RETURNS int BEGIN ATOMIC SELECT CASE WHEN true THEN 1 END; SELECT 2; END; SELECT 3",
-         ["CREATE FUNCTION f() RETURNS int BEGIN ATOMIC SELECT CASE WHEN true THEN 1 END; SELECT 2; END", "SELECT 3"]),
-        ("BEGIN; SELECT 1; END; SELECT 2", ["BEGIN", "SELECT 1", "END", "SELECT 2"]),
-    ],
-)  # fmt: skip
-def test_statements_of_a_text(text: str, expected: list[str]) -> None:
-    """A text is cut where PostgreSQL cuts it, and its comments are left out."""
-    assert statements(text) == expected
 
 
 @pytest.mark.parametrize(
