@@ -86,6 +86,9 @@ def _move(
     result = workflow.perform(project, environment, database, move, listener)
     if move.dry_run:
         show.plan(result, verb)
+        for step in result.steps:
+            if step.refusal:
+                raise step.refusal
         if result.violations:
             raise Exit(code=DIFFERENT)
     else:

@@ -71,8 +71,19 @@ def test_upgrade_names_its_target_first(trial: Checkout) -> None:
     assert re.fullmatch(r"trial  postgres@\S+/test_\w+  \(from \.env\.trial\)", first)
     assert [step.split()[0] for step in steps] == ["1", "2", "3"]
     assert last.startswith("now at head: ")
-    again = trial.invoke("upgrade", ENV="trial")
+    again = trial.invoke("upgrade", ENV="trial", PYTHONPROFILEIMPORTTIME="1")
     assert re.search(r"^already at head: \w+; nothing to upgrade$", again.stdout, re.MULTILINE)
+    assert " sqlalchemy" in again.stderr
+    assert " postgast" not in again.stderr
+
+
+@pytest.mark.parametrize("name", ["--list", "heads", "current"])
+def test_parser_is_loaded_for_statements_only(trial: Checkout, name: str) -> None:
+    """A command that reads no statement does not wait for the parser."""
+    done = trial.invoke(name, ENV="trial", PYTHONPROFILEIMPORTTIME="1")
+    assert done.returncode == 0
+    assert " invoke" in done.stderr
+    assert " postgast" not in done.stderr
 
 
 def test_dry_run_of_invoke_is_ours(trial: Checkout, database: Database) -> None:
@@ -104,6 +115,11 @@ def test_rows_in_the_way_end_an_upgrade_and_a_dry_run(trial: Checkout, database:
     assert "look at   1 row of public.made has no value in a: id = 3" in dry.stdout
     skipped = trial.invoke("upgrade", "--env", "trial", "--skip-row-checks")
     assert "upgrade stopped at revision next" in skipped.stderr
+    script.write_text(script.read_text().replace("op.execute('ALTER", "op.creat_index('ALTER"))
+    broken = trial.invoke("upgrade", "--env", "trial", "--dry-run")
+    assert broken.returncode == 1
+    assert "AttributeError: module 'alembic.op' has no attribute 'creat_index'" in broken.stderr
+    assert "(in migration/versions/next.py, line 5)" in broken.stderr
 
 
 def test_protected_environment_without_a_terminal(trial: Checkout, database: Database) -> None:

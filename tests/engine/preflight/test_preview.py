@@ -1,5 +1,6 @@
 """What the scripts of a plan run, told without a target."""
 
+import re
 import time
 from collections.abc import Sequence
 
@@ -49,7 +50,12 @@ def of(project: Project, upgrade: str) -> Printed:
         ("print('hello'); op.drop_table('t')", ["DROP TABLE t"], False),
         ("[row for row in op.get_bind().execute(sa.text('SELECT 1'))]", None, False),
         ("if not op.get_context().as_sql:\n    op.execute('DELETE FROM t')", None, False),
-        ("with op.get_context().autocommit_block():\n    undefined_name()", None, True),
+        ("op.get_bind().execute(sa.text('DELETE FROM t'))", ["DELETE FROM t"], False),
+        (
+            "with op.get_context().autocommit_block():\n    op.get_bind().exec_driver_sql('x')",
+            None,
+            True,
+        ),
     ],
 )
 def test_statements_of_a_script(
@@ -59,6 +65,73 @@ def test_statements_of_a_script(
     step = of(project, body)
     assert step.statements == (None if statements is None else tuple(statements))
     assert step.online == online
+
+
+READS = "the script reads rows"
+
+
+@pytest.mark.parametrize(
+    ("body", "reason"),
+    [
+        ("op.get_bind().execute(sa.text('SELECT 1')).fetchall()", READS),
+        ("if op.get_bind().execute(sa.text('SELECT 1')):\n    op.drop_table('t')", READS),
+        ("[a for a in op.get_context().connection.execute(sa.text('SELECT 1'))]", READS),
+        ("op.get_bind().scalar(sa.text('SELECT 1'))", "AttributeError: 'MockConnection' object has"),
+        ("sa.inspect(op.get_bind()).has_table('t')", "NoInspectionAvailable: "),
+        ("from sqlalchemy.orm import Session as S\nS(op.get_bind()).scalars(sa.text('SELECT 1'))", "AttributeError"),
+        ("op.bulk_insert(sa.table('t', sa.column('a', sa.JSON)), [{'a': {}}])", "CompileError: No literal"),
+        ("op.get_context().is_offline_mode() or undefined_name()", "AttributeError"),
+        ("if op.get_context().as_sql:\n    pass", "the script asks whether it is printed"),
+    ],
+)  # fmt: skip
+def test_what_only_a_run_shows(project: Project, body: str, reason: str) -> None:
+    """What needs a database cannot be printed; the reason stands in the plan, and the script is not refused."""
+    step = of(project, body)
+    assert (step.statements, step.refusal) == (None, None)
+    assert [*step.lines()][1].startswith(f"  statements that only a run shows: {reason}")
+
+
+@pytest.mark.parametrize(
+    ("body", "error"),
+    [
+        (
+            "op.creat_index('i')",
+            "AttributeError: module 'alembic.op' has no attribute 'creat_index'",
+        ),
+        ("op.create_index('i')", "TypeError: create_index() missing 2 required"),
+        ("op.create_index('i', 't', ['a'], uniq=True)", "TypeError: Additional arguments"),
+        ("op.add_column('t', 'x')", "AttributeError: 'str' object has no attribute 'table'"),
+        (
+            "with op.get_context().autocommit_block():\n        undefined_name()",
+            "NameError: name 'undefined_name'",
+        ),
+        (
+            "op.execute('SELECT 1')\nraise NotImplementedError('no way back')",
+            "NotImplementedError: no way back",
+        ),
+        ("raise SystemExit(3)", "SystemExit: 3"),
+    ],
+)
+def test_script_that_is_broken(project: Project, body: str, error: str) -> None:
+    """A script that would fail in a run, too, is an error with its file and line before anything is run."""
+    step = of(project, body)
+    first, what, cause, where = step.lines()
+    assert what == "  error: revision aaaa  Message of aaaa cannot run; nothing was changed"
+    assert cause.startswith(f"    {error}")
+    assert re.fullmatch(r"    \(in migration/versions/aaaa.py, line 1[12]\)", where)
+    assert first.startswith("aaaa")
+
+
+def test_statements_that_the_parser_does_not_read(project: Project) -> None:
+    """What is not read is said, also beyond the statements that are shown."""
+    body = "\n".join(
+        [*("op.execute('SELECT 1')" for _ in range(13)), "op.execute('SOMETHING NEW')"]
+    )
+    *_, more, what, statement = of(project, body).lines()
+    assert (more, statement) == ("  … and 2 more", "    SOMETHING NEW")
+    assert what.endswith(
+        'PostgreSQL\'s parser does not read it: syntax error at or near "SOMETHING"'
+    )
 
 
 def test_each_revision_has_its_own(project: Project) -> None:

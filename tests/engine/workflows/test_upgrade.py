@@ -129,10 +129,11 @@ def test_failed_revision_is_rolled_back_alone(three: Project) -> None:
 
 
 def test_python_error_in_a_script_names_the_line(three: Project) -> None:
-    """A script that fails in Python is told like one that fails in SQL."""
+    """A script that is broken is told before the first one runs, with file and line."""
     three.script("cccc", "bbbb", "undefined_name()")
-    with pytest.raises(ExpectedError) as caught:
+    with pytest.raises(ExpectedError, match="nothing was changed") as caught:
         up(three.settings, three.database, confirm=never)
+    assert run_sql(three.database, "SELECT to_regclass('t')") == [(None,)]
     assert "NameError: name 'undefined_name' is not defined" in caught.value.cause
     assert "cccc.py, line 11" in caught.value.cause
 
