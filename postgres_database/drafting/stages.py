@@ -275,7 +275,12 @@ class _Fills:
         for name, columns in self.unknown.items():
             asked += [
                 Note(FILL_IN),
-                FillColumns(name.name, dict.fromkeys(columns), schema=name.given_schema),
+                FillColumns(
+                    name.name,
+                    dict.fromkeys(columns),
+                    where=" OR ".join(f"{identifier(column)} IS NULL" for column in columns),
+                    schema=name.given_schema,
+                ),
             ]
         return [*asked, *self._found]
 

@@ -3,6 +3,9 @@
 Each transaction changes the rows of a range of keys and writes down, by the same commit, where it ended. So a run that
 is killed anywhere changes each row once, whatever the expressions are. Rows that others insert behind the place where
 it is are theirs to fill: by a default, a trigger, or the application.
+
+A table without a key is gone through page by page, again until no row is left for which the condition holds: that must
+be false for a row that is done.
 """
 
 import math
@@ -17,12 +20,14 @@ from psycopg2.errors import DeadlockDetected, LockNotAvailable, QueryCanceled
 
 from postgres_database.errors import ExpectedError
 from postgres_database.online import keys
-from postgres_database.online.keys import ABOVE, BELOW, UPTO, Key
+from postgres_database.online.keys import Key, Pages
 from postgres_database.running.autocommit import Autocommit
 from postgres_database.server.transactions import SAFELY
 from postgres_database.sql.names import bare, identifier
 
 FIRST_BATCH, LARGEST_BATCH = 100, 50_000  # rows
+PASSES = 10
+"""How often a table without a key is gone through: others may put rows where we were."""
 AIM = 0.05
 """Which share of its time a batch is made for: some take longer than their rows let one expect."""
 REST = 49.0
@@ -113,12 +118,32 @@ def run(session: Autocommit, work: Backfill, checkpoint: Checkpoint) -> int:
     if found is None:  # the server says it best
         session.execute(statement(work))
         return 0
-    known = session.rows(keys.QUERY, found)
-    if not known:
+    key = _way(session, work, found)
+    ((name,),) = session.rows(NAME, found)
+    ((plan,),) = session.rows(f"EXPLAIN (FORMAT JSON) SELECT FROM {name}")
+    rows = int(plan[0]["Plan"]["Plan Rows"])
+    size, expected = (1, key.end) if isinstance(key, Pages) else (FIRST_BATCH, rows)
+    return _Run(session, work, checkpoint, key, expected, size, found).run()
+
+
+def require_way(session: Autocommit, work: Backfill) -> None:
+    """Raise ExpectedError if the rows could not be gone through."""
+    if found := session.find(work.sql):
+        _way(session, work, found)
+
+
+def _way(session: Autocommit, work: Backfill, table: int) -> Key | Pages:
+    """Return by what the rows are gone through."""
+    if not (known := session.rows(keys.QUERY, table)):
+        ((pages,),) = session.rows(keys.PAGES, table)
+        if pages is not None and work.where:
+            return Pages(int(pages))
         raise ExpectedError(
             f"the rows of {work.sql} have no key by which they could be changed in batches",
             cause="it has neither a primary key nor a unique index on columns that are NOT NULL",
-            hint="invoke edit   (add such a key before, or op.execute an UPDATE if the table is small)",
+            hint='invoke edit   (add where=, which tells the rows that are not done, such as "n IS NULL")'
+            if pages is not None
+            else "invoke edit   (add such a key before, or op.execute an UPDATE if the table is small)",
         )
     key = Key(*known[0])
     if changed := work.values.keys() & {bare(column) for column in key.columns}:
@@ -126,10 +151,7 @@ def run(session: Autocommit, work: Backfill, checkpoint: Checkpoint) -> int:
             f"the backfill of {work.sql} changes {', '.join(sorted(changed))}, by which it finds its rows",
             hint="invoke edit   (change a key by op.execute)",
         )
-    ((name,),) = session.rows(NAME, found)
-    ((plan,),) = session.rows(f"EXPLAIN (FORMAT JSON) SELECT FROM {name}")
-    expected = int(plan[0]["Plan"]["Plan Rows"])
-    return _Run(session, work, checkpoint, key, expected).run()
+    return key
 
 
 @dataclass
@@ -139,14 +161,19 @@ class _Run:
     session: Autocommit
     work: Backfill
     checkpoint: Checkpoint
-    key: Key
+    key: Key | Pages
     expected: int
     """How many rows there are, as far as the planner knows."""
-    size: int = field(default_factory=lambda: FIRST_BATCH)
-    """Rows of the next batch."""
+    size: int
+    """Rows or pages of the next batch."""
+    table: int
+    """Its OID."""
     changed: int = 0
     passed: int = 0
-    """Rows that were met, also by earlier runs."""
+    """Rows or pages that were met, also by earlier runs."""
+    passes: int = 1
+    changed_before: int = 0
+    """Rows changed in earlier passes."""
     started: float = field(default_factory=time.monotonic)
     told: float = field(default_factory=time.monotonic)
     looked: float = 0.0
@@ -154,6 +181,10 @@ class _Run:
     """Seconds that a statement takes which has next to nothing to do: most of it on the way to the server."""
     patience: float = 1.0
     """By how much a batch may take longer, because a single row does."""
+
+    @property
+    def _unit(self) -> str:
+        return "rows" if isinstance(self.key, Key) else "pages"
 
     @property
     def _key(self) -> str:
@@ -179,7 +210,10 @@ class _Run:
                 time.sleep(pause * random.uniform(0.75, 1.25))  # noqa: S311 - nobody gains by guessing it
                 continue
             if reached is None:
-                break
+                if not self._again():
+                    break
+                place = None
+                continue
             place, pause = reached, 0.05
             self._adapt(worked, waiting=waiting)
             rested = time.monotonic() - begun - worked  # the server had nothing to do for us
@@ -204,14 +238,12 @@ class _Run:
         limits = f"SET LOCAL statement_timeout = {int(limit * 1.5)}; SET LOCAL lock_timeout = {max(limit // 2, 1)}"
         with self.session.transaction(SESSION, limits) as cursor:
             begun = time.monotonic()
-            upper = self._upper(cursor, place)
+            upper = self.key.upper(cursor, self.work.sql, self.size, place)
             if upper is None:
                 return None, 0.0, False, False
-            upto = self.key.compared(UPTO, self._texts(cursor, upper))
-            bounds = [upto, *self._above(cursor, place)]
+            bounds = self.key.bounds(cursor, place, upper)
             where = [f"({self.work.where})"] if self.work.where else []
-            cursor.execute(f"{self.work.update} WHERE {' AND '.join([*bounds, *where])}")
-            changed = cursor.rowcount
+            changed = self._update(cursor, " AND ".join([*bounds, *where]))
             worked = time.monotonic() - begun
             passed = self.passed + self.size
             self.checkpoint.save(cursor, [str(passed), self._key, *upper])
@@ -225,22 +257,36 @@ class _Run:
         self.passed = passed
         return upper, max(worked - 3 * self.trip, 0.0), waiting, busy
 
-    def _upper(self, cursor: Any, place: Sequence[str] | None) -> Sequence[str] | None:
-        """Return the key of the last row of the next batch."""
-        where = "".join(f" WHERE {each}" for each in self._above(cursor, place))
-        query = f"SELECT {self.key.texts} FROM {self.work.sql}{where} ORDER BY"  # noqa: S608 - names are quoted
-        up, down = self.key.ordered(BELOW), self.key.ordered(ABOVE)
-        for order in (f"{up} OFFSET {self.size - 1} LIMIT 1", f"{down} LIMIT 1"):
-            cursor.execute(f"{query} {order}")
-            for (key,) in cursor.fetchall():
-                return [*key]
-        return None
+    def _update(self, cursor: Any, where: str) -> int:
+        """Change rows, and return how many."""
+        update = f"{self.work.update} WHERE {where}"
+        if isinstance(self.key, Key):
+            cursor.execute(update)
+            return int(cursor.rowcount)
+        done = f"WITH done AS ({update} RETURNING ({self.work.where}) IS TRUE AS again)"
+        counts = "SELECT count(*), count(*) FILTER (WHERE again) FROM done"
+        cursor.execute(f"{done} {counts}")
+        ((changed, again),) = cursor.fetchall()
+        if again:
+            raise ExpectedError(
+                f"the backfill of {self.work.sql} does not tell which rows are done",
+                cause=f"{again} rows would be changed again: {self.work.where} holds for them afterwards, too",
+                hint="invoke edit   (a where= that is false for each row that has its values)",
+            )
+        return int(changed)
 
-    def _above(self, cursor: Any, place: Sequence[str] | None) -> list[str]:
-        return [self.key.compared(ABOVE, self._texts(cursor, place))] if place else []
-
-    def _texts(self, cursor: Any, key: Sequence[str]) -> list[str]:
-        return [cursor.mogrify("%s", (text,)).decode() for text in key]
+    def _again(self) -> bool:
+        """Tell at the end whether to go through the table once more: others may have put rows where we were."""
+        if (
+            isinstance(self.key, Key)
+            or self.changed == self.changed_before
+            or self.passes == PASSES
+        ):
+            return False
+        self.passes, self.changed_before = self.passes + 1, self.changed
+        ((pages,),) = self.session.rows(keys.PAGES, self.table)
+        self.key = Pages(pages)
+        return True
 
     def _adapt(self, seconds: float, *, waiting: bool) -> None:
         """Choose the next size from how long this batch took."""
@@ -275,7 +321,7 @@ class _Run:
             return
         self.told = now
         rate = (self.passed - before) / (now - self.started)
-        text = f"{self.work.sql}: {self.passed:,} rows, {rate:,.0f} rows/s"
+        text = f"{self.work.sql}: {self.passed:,} {self._unit}, {rate:,.0f} {self._unit}/s"
         if self.passed < self.expected:
             left = (self.expected - self.passed) / max(rate, 0.1)
             share = 100 * self.passed / self.expected

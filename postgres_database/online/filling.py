@@ -39,17 +39,16 @@ class _Position:
 
 def _fill(on: Operations, operation: FillColumns) -> None:
     context = on.get_context()
-    if empty := [column for column, value in operation.values.items() if value is None]:
-        _require_values(on, operation, ", ".join(empty))
-        return
-    values = {column: value for column, value in operation.values.items() if value is not None}
     work = Backfill(
         operation.schema or "",
         operation.table_name,
-        values,
+        {column: value or "NULL" for column, value in operation.values.items()},
         operation.where,
         operation.milliseconds,
     )
+    if empty := [column for column, value in operation.values.items() if value is None]:
+        _require_values(on, operation, work, ", ".join(empty))
+        return
     sql = backfill.statement(work)
     if context.as_sql:
         context.impl.static_output(f"{sql};\n")
@@ -64,7 +63,7 @@ def _fill(on: Operations, operation: FillColumns) -> None:
             journal.write()
 
 
-def _require_values(on: Operations, operation: FillColumns, columns: str) -> None:
+def _require_values(on: Operations, operation: FillColumns, work: Backfill, columns: str) -> None:
     """Raise ExpectedError, but for a scratch database without rows: the schema can be proved without an answer."""
     context = on.get_context()
     if not context.as_sql and context.config and context.config.attributes.get("scratch"):
@@ -73,6 +72,7 @@ def _require_values(on: Operations, operation: FillColumns, columns: str) -> Non
             on.get_bind().execute(sa.select(sa.literal(1)).select_from(table).limit(1)).first()
             is None
         ):
+            backfill.require_way(Autocommit(on.get_bind()), work)
             return
     raise ExpectedError(
         f"the script does not say what the rows of {operation.table_name} get in {columns}",

@@ -1,7 +1,8 @@
-"""By which key the rows of a table can be gone through, and SQL for it in which no name depends on the search path."""
+"""By which key, or by which pages, rows are gone through, in SQL in which no name depends on the search path."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 # A key is found, ordered and compared as its index does: by the operators of that, whatever the search path finds. The
 # type is the one below a domain, whose rules are not asked for a value that is there already.
@@ -35,7 +36,20 @@ QUERY = """
     HAVING bool_and(coalesce(a.attnotnull, false))
     ORDER BY i.indisprimary DESC, i.indnkeyatts, i.indexrelid LIMIT 1
 """
+# Of the table and all its partitions and children; NULL where one is no heap of PostgreSQL's own.
+PAGES = """
+    WITH RECURSIVE parts (oid) AS (
+        SELECT %s::oid UNION SELECT i.inhrelid FROM parts JOIN pg_inherits i ON i.inhparent = parts.oid
+    )
+    SELECT CASE WHEN bool_and(c.relkind = 'p' OR m.amname = 'heap')
+                     AND current_setting('server_version_num')::int >= 140000
+           THEN coalesce(max(CASE c.relkind WHEN 'r' THEN pg_relation_size(c.oid) END), 0)
+                / current_setting('block_size')::int END
+    FROM parts JOIN pg_class c ON c.oid = parts.oid LEFT JOIN pg_am m ON m.oid = c.relam
+"""
 BELOW, UPTO, FROM, ABOVE = "1", "2", "4", "5"
+Place = Sequence[str] | None
+"""Where a backfill is: the values of a key as texts, or a page; None before the first row."""
 
 
 @dataclass(frozen=True)
@@ -74,3 +88,51 @@ class Key:
         beyond, bound = (own[BELOW], own[UPTO]) if strategy == UPTO else (own[ABOVE], own[FROM])
         after = rest.compared(strategy, literals[1:])
         return f"({column} {bound} {value} AND ({column} {beyond} {value} OR {after}))"
+
+    def bounds(self, cursor: Any, place: Place, upper: Place) -> list[str]:
+        """Return the conditions for what is after a place and not after another; None is before the first."""
+        upto = [self.compared(UPTO, _literals(cursor, upper))] if upper else []
+        return [*upto, *([self.compared(ABOVE, _literals(cursor, place))] if place else [])]
+
+    def upper(self, cursor: Any, table: str, size: int, place: Place) -> Place:
+        """Return the key of the last of the next rows; None at the end."""
+        where = "".join(f" WHERE {each}" for each in self.bounds(cursor, place, None))
+        query = f"SELECT {self.texts} FROM {table}{where} ORDER BY"  # noqa: S608 - names are quoted
+        up, down = self.ordered(BELOW), self.ordered(ABOVE)
+        for order in (f"{up} OFFSET {size - 1} LIMIT 1", f"{down} LIMIT 1"):
+            cursor.execute(f"{query} {order}")
+            for (key,) in cursor.fetchall():
+                return [*key]
+        return None
+
+
+def _literals(cursor: Any, place: Sequence[str]) -> list[str]:
+    return [cursor.mogrify("%s", (text,)).decode() for text in place]
+
+
+@dataclass(frozen=True)
+class Pages:
+    """The pages of a table without a key; a place is the number of a page.
+
+    A row that is changed gets another place (PostgreSQL manual, "System Columns", ctid): which rows are done, their
+    values must tell. What goes to a page that was passed is found when the table is gone through once more.
+    """
+
+    end: int
+    """How many there were when the table began to be gone through."""
+    columns: Sequence[str] = ("ctid",)
+    types: Sequence[str] = ("pg_catalog.tid",)
+
+    def bounds(self, _cursor: Any, place: Place, upper: Place) -> list[str]:
+        """Return the conditions for what is on a page or after it, and before another."""
+        sides = ((">=", place), ("<", upper))
+        return [
+            f"ctid OPERATOR(pg_catalog.{operator}) '({int(page[0])},0)'::pg_catalog.tid"
+            for operator, page in sides
+            if page
+        ]
+
+    def upper(self, _cursor: Any, _table: str, size: int, place: Place) -> Place:
+        """Return the page after the next ones; None at the end."""
+        begin = int(place[0]) if place else 0
+        return [str(min(begin + size, self.end))] if begin < self.end else None

@@ -103,6 +103,71 @@ def test_no_way_to_go(database: Database, table: str, values: dict[str, str], wo
     assert run_sql(database, "TABLE t") == [(1, 0)]
 
 
+KEYLESS = {
+    "plain": ["CREATE TABLE t (id int, n int, pad text)"],
+    "partitioned": [
+        "CREATE TABLE t (id int, n int, pad text) PARTITION BY HASH (id)",
+        "CREATE TABLE a PARTITION OF t FOR VALUES WITH (MODULUS 3, REMAINDER 0)",
+        "CREATE TABLE b PARTITION OF t FOR VALUES WITH (MODULUS 3, REMAINDER 1)",
+        "CREATE TABLE c PARTITION OF t FOR VALUES WITH (MODULUS 3, REMAINDER 2)",
+    ],
+    "inherited": ["CREATE TABLE t (id int, n int, pad text)", "CREATE TABLE s () INHERITS (t)",
+                  "INSERT INTO s SELECT i, NULL, 'x' FROM generate_series(1, 50) i"],
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("tables", KEYLESS.values(), ids=KEYLESS)
+def test_table_without_a_key(database: Database, tables: list[str]) -> None:
+    """Its rows are gone through page by page, each once, in several batches, and it can be gone on with."""
+    run_sql(
+        database,
+        "CREATE SEQUENCE calls",
+        *tables,
+        "INSERT INTO t SELECT i, NULL, repeat('x', 500) FROM generate_series(1, 1000) i",
+    )
+    ((rows,),) = run_sql(database, "SELECT count(*) FROM t")
+    place = Place()
+    work = Backfill("", "t", {"n": "nextval('calls')"}, where="n IS NULL")
+    assert fill(database, work, place) == rows
+    assert run_sql(database, "SELECT count(DISTINCT n), max(n) FROM t") == [(rows, rows)]
+    assert len(place.saved) > 5
+    run_sql(database, "INSERT INTO t VALUES (0)")
+    place.saved = place.saved[:1]
+    assert fill(database, work, place) == 1
+
+
+def test_rows_that_others_move_back_are_not_missed(
+    database: Database, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A row that another session puts on a page that was passed gets its value, too."""
+    run_sql(
+        database,
+        "CREATE TABLE t (id int, n int, pad text) WITH (autovacuum_enabled = off)",
+        "INSERT INTO t SELECT i, NULL, repeat('x', 500) FROM generate_series(1, 300) i",
+        "DELETE FROM t WHERE id < 100",
+    )
+    with database.connect(autocommit=True) as connection:
+        connection.exec_driver_sql("VACUUM public.t")
+    place = Place()
+
+    def save(_cursor: Any, where: Any) -> None:
+        place.saved.append(where)
+        if len(place.saved) == 1:
+            run_sql(database, "UPDATE t SET pad = repeat('y', 500) WHERE id > 290")
+
+    monkeypatch.setattr(place, "save", save)
+    fill(database, Backfill("", "t", {"n": "1"}, where="n IS NULL"), place)
+    assert run_sql(database, "SELECT count(*) FROM t WHERE n IS NULL") == [(0,)]
+
+
+def test_condition_that_does_not_tell_what_is_done(database: Database) -> None:
+    """Without a key a row that would be changed again is an error, and nothing is changed."""
+    run_sql(database, "CREATE TABLE t (id int, n int)", "INSERT INTO t VALUES (1, 0), (2, 8)")
+    with pytest.raises(ExpectedError, match="does not tell which rows are done"):
+        fill(database, Backfill("", "t", {"n": "n + 1"}, where="n < 9"))
+    assert run_sql(database, "TABLE t") == [(1, 0), (2, 8)]
+
+
 def test_row_that_somebody_keeps(database: Database) -> None:
     """While others keep a row, those before it are done, and no transaction is long; it ends when the row is free."""
     run_sql(
