@@ -31,12 +31,13 @@ from postgres_database.sql.syntax import statements
 from postgres_database.sql.tokens import without_literals
 
 WIDTH = 70  # characters of a statement
-CHANGES_ROWS = {"UPDATE", "DELETE", "MERGE", "WITH", "INSERT"}
+READS = {"SELECT", "VALUES", "TABLE"}
+PLANNED = {*READS, "WITH", "INSERT", "UPDATE", "DELETE", "MERGE"}
 """How statements begin whose rows are found as the planner decides."""
 WITHOUT_LOCKS = {
-    "SELECT", "SHOW", "SET", "RESET", "BEGIN", "START", "COMMIT", "ROLLBACK", "SAVEPOINT", "RELEASE", "TRUNCATE",
+    "", "SHOW", "SET", "RESET", "BEGIN", "START", "COMMIT", "ROLLBACK", "SAVEPOINT", "RELEASE", "TRUNCATE",
 }  # fmt: skip
-"""How statements begin that lock nothing for long: TRUNCATE gives a table another file, an empty one."""
+"""How statements begin that lock nothing for long; TRUNCATE gives a table another file, but an empty one."""
 REWRITES = ["AccessExclusiveLock"]
 """What rewrites a table, unless it does so beside live traffic."""
 CHANGED = "RowExclusiveLock"
@@ -175,29 +176,31 @@ class _Watching(PlainCursor):
         """Run SQL; see `cursor.execute` of psycopg2."""
         line = self.watch.line()
         pieces = statements(self.mogrify(query, vars).decode()) if line else []
-        if len(pieces) < 2:  # noqa: PLR2004
-            self._measured(pieces[0] if pieces else "", line, query, vars)
-        for piece in pieces if len(pieces) > 1 else ():
-            self._measured(piece, line, piece, None)
+        idle = self.connection.info.transaction_status == TRANSACTION_STATUS_IDLE
+        if self.connection.autocommit and idle:  # all of it is one transaction
+            if {_word(piece) for piece in pieces} <= WITHOUT_LOCKS | READS:
+                super().execute(query, vars)
+            else:
+                self._tried("; ".join(pieces), line, query, vars)
+        elif len(pieces) > 1:
+            for piece in pieces:
+                self._measured(piece, line, piece, None)
+        else:
+            self._measured("".join(pieces), line, query, vars)
 
     def _measured(self, sql: str, line: int, query: Any, values: Any) -> None:
-        if not sql or _word(sql) in WITHOUT_LOCKS:
+        word = _word(sql)
+        if word in WITHOUT_LOCKS:
             super().execute(query, values)
-        elif (
-            self.connection.autocommit
-            and self.connection.info.transaction_status == TRANSACTION_STATUS_IDLE
-        ):
-            self._tried(sql, line, query, values)
-        else:
-            with PlainCursor(self.connection) as aside:
-                before = effects.states(aside)
-                planned = _word(sql) in CHANGES_ROWS
-                if planned:  # rows that an index finds are few
-                    aside.execute("SAVEPOINT measured; SET LOCAL enable_seqscan = off")
-                super().execute(query, values)
-                if planned:
-                    aside.execute("SET LOCAL enable_seqscan = on; RELEASE measured")
-                self.watch.take(sql, line, before, effects.states(aside))
+            return
+        with PlainCursor(self.connection) as aside:
+            before = effects.states(aside)
+            if word in PLANNED:  # rows that an index finds are few
+                aside.execute("SAVEPOINT measured; SET LOCAL enable_seqscan = off")
+            super().execute(query, values)
+            if word in PLANNED:
+                aside.execute("SET LOCAL enable_seqscan = on; RELEASE measured")
+            self.watch.take(sql, line, before, effects.states(aside))
 
     def _tried(self, sql: str, line: int, query: Any, values: Any) -> None:
         """Measure a statement that commits by itself in a transaction that is rolled back, if it runs in one."""
@@ -213,9 +216,8 @@ class _Watching(PlainCursor):
                 after = effects.states(aside)
                 aside.execute("ROLLBACK")
             super().execute(query, values)
-            if (
-                after is None
-            ):  # CREATE INDEX CONCURRENTLY, VACUUM: its locks are gone, a rewrite can be seen
+            # CREATE INDEX CONCURRENTLY, VACUUM: its locks are gone, a rewrite can be seen
+            if after is None:
                 aside.execute("BEGIN")
                 after = {
                     oid: state if state.file == before[oid].file else state._replace(locks=REWRITES)
@@ -227,7 +229,7 @@ class _Watching(PlainCursor):
 
 
 def _word(sql: str) -> str:
-    return sql.split(maxsplit=1)[0].upper().rstrip(";")
+    return sql.partition(" ")[0].upper()
 
 
 def _names(tables: Iterable[State]) -> str:

@@ -32,6 +32,10 @@ STATEMENTS = {
         f"a {READ} b cannot be read or written",
     ),
     "block": ("op.execute('DO $$BEGIN CREATE INDEX i ON a (n); END$$')", READ),
+    "function": (
+        "op.execute('CREATE FUNCTION f() RETURNS void LANGUAGE sql AS $$UPDATE a SET n = 1$$; SELECT f()')",
+        "SELECT f(): a is read from end to end, and rows",
+    ),
     "vacuum": (
         "with op.get_context().autocommit_block():\n    op.execute('VACUUM FULL a')",
         f"a {REWRITTEN} it cannot be read",
