@@ -126,8 +126,13 @@ def _parts(item: Constraint | Index, table: Table) -> list[str]:
             names = [column.name for column in item.columns]
     include: list[str | Column[Any]] = item.dialect_options["postgresql"].get("include") or []
     names += [column if isinstance(column, str) else column.name for column in include]
+    return _numbered([_clip(name or "expr") for name in names])
+
+
+def _numbered(names: Sequence[str]) -> list[str]:
+    """Number names that come again, as PostgreSQL does for the columns of an index."""
     unique: list[str] = []
-    for name in [_clip(name or "expr") for name in names]:
+    for name in names:
         numbered = (_clip(name, NAME_BYTES - len(f"{n}")) + f"{n}" for n in range(1, len(names)))
         unique.append(next(each for each in (name, *numbered) if each not in unique))
     return unique

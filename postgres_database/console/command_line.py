@@ -8,7 +8,7 @@ from collections.abc import Collection as Names
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 
-from invoke import Argument, Collection, ParseError, Parser, ParserContext, Program
+from invoke import Argument, Collection, ParseError, Parser, ParserContext, ParseResult, Program
 
 from postgres_database.errors import ExpectedError
 
@@ -30,39 +30,52 @@ def require_understood(typed: Sequence[str], commands: Collection, root: Path) -
         commands: All commands.
         root: Where the env files are.
     """
-    helps = [(each, {**each.help}) for each in commands.tasks.values()]
+    core, called = _parsed(typed, commands, root)
+    takes_env = any("env" in command.args for command in called)
+    if takes_env and core.remainder and not core[0].args["complete"].value:
+        words = [word for word in typed if word != "--"]
+        require_understood(words, commands, root)
+        raise ExpectedError(
+            f"words behind -- are read by no command; {NOTHING}",
+            hint=f"invoke {' '.join(shlex.quote(_shown(word)) for word in words)}",
+        )
+    _require_one_meaning(called, root)
+
+
+def _require_one_meaning(called: Sequence[ParserContext], root: Path) -> None:
+    """Raise ExpectedError if Invoke would take the name of an environment for a command, or --env without a name."""
+    names = [command.name or "" for command in called]
+    if names[1:] and (both := set(names) & _environments(root)):
+        name = both.pop()
+        other = next((each for each in names if each != name), name)
+        raise ExpectedError(
+            f"{name} is a command and an environment; {NOTHING}",
+            hint=f"invoke {other} --env {name}   (or one command after the other)",
+        )
+    for command in called:
+        env = command.args.get("env")
+        if env and env.got_value and not env.value:
+            raise ExpectedError(
+                f"--env has no name; {NOTHING}",
+                hint=f"invoke {command.name} --env production   (or without --env for the default)",
+            )
+
+
+def _parsed(
+    typed: Sequence[str], commands: Collection, root: Path
+) -> tuple[ParseResult, list[ParserContext]]:
+    """Return Invoke's own options and the commands as Invoke reads them; raise ExpectedError where it cannot."""
+    helps = [(task, {**task.help}) for task in commands.tasks.values()]
     contexts = {context.name or "": context for context in commands.to_contexts()}
-    for each, texts in helps:  # Invoke takes them away while it reads them
-        each.help = texts
+    for task, texts in helps:  # Invoke takes them away while it reads them
+        task.help = texts
     initial = Program(namespace=None).initial_context
     try:
         core = Parser(initial=initial, ignore_unknown=True).parse_argv([*typed])
         parsed = Parser(contexts=contexts.values(), initial=initial).parse_argv(core.unparsed)
     except ParseError as error:
         raise _meant(typed, contexts, error, _environments(root)) from error
-    takes_env = any("env" in context.args for context in parsed[1:])
-    if takes_env and core.remainder and not core[0].args["complete"].value:
-        words = [each for each in typed if each != "--"]
-        require_understood(words, commands, root)
-        raise ExpectedError(
-            f"words behind -- are read by no command; {NOTHING}",
-            hint=f"invoke {' '.join(shlex.quote(_shown(each)) for each in words)}",
-        )
-    given = [context.name or "" for context in parsed[1:]]
-    if given[1:] and (both := set(given) & _environments(root)):
-        name = both.pop()
-        other = next((each for each in given if each != name), name)
-        raise ExpectedError(
-            f"{name} is a command and an environment; {NOTHING}",
-            hint=f"invoke {other} --env {name}   (or one command after the other)",
-        )
-    for context in parsed[1:]:
-        named = context.args.get("env")
-        if named and named.got_value and not named.value:
-            raise ExpectedError(
-                f"--env has no name; {NOTHING}",
-                hint=f"invoke {context.name} --env production   (or without --env for the default)",
-            )
+    return core, parsed[1:]
 
 
 def _environments(root: Path) -> set[str]:

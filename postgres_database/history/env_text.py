@@ -85,15 +85,7 @@ def models(text: str, is_module: Callable[[str], bool]) -> str:
         is_module: Tells whether a dotted name is a module of the repository.
     """
     tree = ast.parse(text)
-    values = [
-        node.value
-        for node in tree.body
-        if isinstance(node, ast.Assign)
-        and any(
-            isinstance(each, ast.Name) and each.id == "target_metadata" for each in node.targets
-        )
-    ]
-    dotted = ast.unparse(values[-1]) if values else ""
+    dotted = _assigned(tree, "target_metadata")
     if not all(part.isidentifier() for part in dotted.split(".")):
         return ""  # a list, a call, None
     first, _, rest = dotted.partition(".")
@@ -106,6 +98,16 @@ def models(text: str, is_module: Callable[[str], bool]) -> str:
             if isinstance(node, ast.Import) and dotted.startswith(f"{alias.name}."):
                 return _named(alias.name, dotted.removeprefix(f"{alias.name}."), is_module)
     return ""
+
+
+def _assigned(tree: ast.Module, name: str) -> str:
+    """Return the expression that a module assigns to a name last; empty if it assigns none."""
+    values = [
+        ast.unparse(node.value)
+        for node in tree.body
+        if isinstance(node, ast.Assign) and name in map(ast.unparse, node.targets)
+    ]
+    return values[-1] if values else ""
 
 
 def _named(module: str, name: str, is_module: Callable[[str], bool]) -> str:
@@ -171,32 +173,41 @@ def _takes_connection(node: ast.AST) -> bool:
 
 def _branch(tree: ast.Module, text: str) -> list[str]:
     """Return the lines that run the scripts on `connection`, as this env.py does it on its own one."""
-    functions = [node for node in ast.walk(tree) if isinstance(node, ast.FunctionDef)]
+    call, given = next(_configured(tree), (None, None))
+    if call is None or given is None:
+        return []
+    around = _function_around(tree, call)
+    parameters = [parameter.arg for parameter in around.args.args] if around else []
+    if around and [ast.unparse(given)] == parameters and around in tree.body:
+        return [f"    {around.name}(connection)\n"]
+    local = _bound(around) if around else set()
+    others = [
+        ast.get_source_segment(text, keyword) or ""
+        for keyword in call.keywords
+        if keyword.arg != "connection" and not _names(keyword.value) & local
+    ]
+    context = ast.unparse(call.func).removesuffix(".configure")
+    return [
+        f"    {context}.configure(\n",
+        *(f"        {argument},\n" for argument in ["connection=connection", *others]),
+        "    )\n",
+        f"    with {context}.begin_transaction():\n",
+        f"        {context}.run_migrations()\n",
+    ]
+
+
+def _configured(tree: ast.Module) -> Iterator[tuple[ast.Call, ast.expr]]:
+    """Yield the calls of `context.configure` that are given a connection, and the connection."""
     for call in ast.walk(tree):
-        if not _calls(call, "configure"):
-            continue
-        given = [each.value for each in call.keywords if each.arg == "connection"]
-        if not given:
-            continue
-        around = next((each for each in functions if call in ast.walk(each)), None)
-        parameters = [each.arg for each in around.args.args] if around else []
-        if around and [ast.unparse(given[0])] == parameters and around in tree.body:
-            return [f"    {around.name}(connection)\n"]
-        local = _bound(around) if around else set()
-        others = [
-            ast.get_source_segment(text, each) or ""
-            for each in call.keywords
-            if each.arg != "connection" and not _names(each.value) & local
-        ]
-        context = ast.unparse(call.func).removesuffix(".configure")
-        return [
-            f"    {context}.configure(\n",
-            *(f"        {each},\n" for each in ["connection=connection", *others]),
-            "    )\n",
-            f"    with {context}.begin_transaction():\n",
-            f"        {context}.run_migrations()\n",
-        ]
-    return []
+        if _calls(call, "configure"):
+            yield from (
+                (call, keyword.value) for keyword in call.keywords if keyword.arg == "connection"
+            )
+
+
+def _function_around(tree: ast.Module, call: ast.Call) -> ast.FunctionDef | None:
+    functions = (node for node in ast.walk(tree) if isinstance(node, ast.FunctionDef))
+    return next((function for function in functions if call in ast.walk(function)), None)
 
 
 def _calls(node: ast.AST, name: str) -> TypeGuard[ast.Call]:

@@ -3,6 +3,7 @@
 import re
 from collections.abc import Mapping, Sequence
 from contextlib import AbstractContextManager
+from dataclasses import KW_ONLY, dataclass
 from pathlib import Path
 from typing import Any, Literal
 
@@ -39,12 +40,11 @@ class SqlType(UserDefinedType[Any]):
 
 
 @Operations.register_operation("execute_file")
+@dataclass(eq=False)
 class ExecuteFile(MigrateOperation):
     """Run a file of SQL statements, byte for byte."""
 
-    def __init__(self, path: Path) -> None:
-        """Remember the file."""
-        self.path = path
+    path: Path
 
     @classmethod
     def execute_file(cls, operations: Operations, path: str | Path) -> None:
@@ -57,12 +57,11 @@ class ExecuteFile(MigrateOperation):
 
 
 @Operations.register_operation("run_sql")
+@dataclass(eq=False)
 class RunSql(MigrateOperation):
     """Run SQL exactly as it stands in the script."""
 
-    def __init__(self, text: str) -> None:
-        """Remember the text."""
-        self.text = text
+    text: str
 
     @classmethod
     def run_sql(cls, operations: Operations, text: str) -> None:
@@ -71,12 +70,12 @@ class RunSql(MigrateOperation):
 
 
 @Operations.register_operation("online")
+@dataclass(eq=False)
 class Online(MigrateOperation):
     """A block of operations beside live traffic, each in a form that blocks nobody for long."""
 
-    def __init__(self, steps: Sequence[MigrateOperation] = ()) -> None:
-        """Remember the operations; in a script they stand in the block."""
-        self.steps = steps
+    steps: Sequence[MigrateOperation] = ()
+    """The operations, where a script is to be written; in a script they stand in the block."""
 
     @classmethod
     def online(cls, operations: Operations) -> AbstractContextManager[None]:
@@ -90,24 +89,16 @@ class Online(MigrateOperation):
 
 
 @Operations.register_operation("backfill")
+@dataclass(eq=False)
 class FillColumns(MigrateOperation):
     """Change the rows of a table in short transactions, one after the other."""
 
-    def __init__(
-        self,
-        table_name: str,
-        values: Mapping[str, str | None],
-        *,
-        where: str = "",
-        schema: str | None = None,
-        milliseconds: int = 100,
-    ) -> None:
-        """Say what the rows get."""
-        self.table_name = table_name
-        self.values = values
-        self.where = where
-        self.schema = schema
-        self.milliseconds = milliseconds
+    table_name: str
+    values: Mapping[str, str | None]
+    _: KW_ONLY
+    where: str = ""
+    schema: str | None = None
+    milliseconds: int = 100
 
     @classmethod
     def backfill(  # noqa: PLR0913 - each is an option
@@ -150,23 +141,21 @@ class CastColumn(AlterColumnOp):
         )
 
 
+@dataclass(eq=False)
 class Outside(MigrateOperation):
     """SQL outside the transaction, committed at once (PostgreSQL manual, ALTER TYPE, "Notes").
 
     It must stand first in a script, and may run again after a failure.
     """
 
-    def __init__(self, statements: Sequence[RunSql]) -> None:
-        """Remember the statements."""
-        self.statements = statements
+    statements: Sequence[RunSql]
 
 
+@dataclass(eq=False)
 class Note(MigrateOperation):
     """A comment in the script."""
 
-    def __init__(self, text: str) -> None:
-        """Remember the text."""
-        self.text = text
+    text: str
 
 
 class RefusedError(ExpectedError):

@@ -4,7 +4,7 @@ import importlib
 import os
 import sys
 from collections import Counter
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager, redirect_stdout
 from pathlib import Path
 from typing import Any
@@ -47,17 +47,21 @@ def load(root: Path, target_metadata: str) -> Models:
             hint="git status   (then keep one version of each part)" if left else hint,
         ) from error
     given: list[object] = [*found] if isinstance(found, (list, tuple)) else [found]
-    models = tuple(dict.fromkeys(each for one in given if (each := _metadata(one)) is not None))
-    if not given or None in map(_metadata, given):
-        kinds = ", ".join(dict.fromkeys(type(each).__name__ for each in given)) or "nothing"
-        kind = kinds if given == [found] else f"{type(found).__name__} of {kinds}"
-        cause = f"it is a {kind}, not a MetaData or a declarative base, nor a list of these"
-        raise ExpectedError(what, cause=cause, hint=hint)
-    count = Counter(name for each in models for name in each.tables)
-    if twice := sorted(name for name, times in count.items() if times > 1):
-        cause = f"more than one MetaData of the list has the table {', '.join(twice)}"
+    models = tuple(dict.fromkeys(one for one in map(_metadata, given) if one is not None))
+    if cause := _unfit(found, given, models):
         raise ExpectedError(what, cause=cause, hint=hint)
     return models if isinstance(found, (list, tuple)) else models[0]
+
+
+def _unfit(found: object, given: list[object], models: Sequence[sa.MetaData]) -> str:
+    """Return why what a name stands for cannot be the models; empty if it can."""
+    if not given or None in map(_metadata, given):
+        kinds = ", ".join(dict.fromkeys(type(one).__name__ for one in given)) or "nothing"
+        kind = kinds if given == [found] else f"{type(found).__name__} of {kinds}"
+        return f"it is a {kind}, not a MetaData or a declarative base, nor a list of these"
+    count = Counter(name for metadata in models for name in metadata.tables)
+    twice = sorted(name for name, times in count.items() if times > 1)
+    return f"more than one MetaData of the list has the table {', '.join(twice)}" if twice else ""
 
 
 def _imported(target_metadata: str) -> Any:

@@ -162,24 +162,25 @@ def _named(name: str, _facts: object, package: str) -> tuple[frozenset[str], boo
         nodes = [*ast.walk(ast.parse(Path(name).read_bytes()))]
     except (OSError, SyntaxError, ValueError):
         return frozenset(), False
-    found: set[str] = set()
-    dynamic = False
-    for node in nodes:
-        if isinstance(node, ast.Import):
-            found.update(alias.name for alias in node.names)
-        elif isinstance(node, ast.ImportFrom):
-            above = package.split(".")[: len(package.split(".")) - node.level + 1]
-            parts = [*above, node.module or ""] if node.level else [node.module or ""]
-            base = ".".join(filter(None, parts))
-            found |= {base, *(f"{base}.{alias.name}" for alias in node.names)}
-        elif isinstance(node, ast.Attribute):
-            found.add(_dotted(node))
-        dynamic |= isinstance(node, ast.Name) and node.id in DYNAMIC
-    dynamic |= any(each.partition(".")[0] in DYNAMIC for each in found)
-    ends = {
-        each[:end] for each in found for end in range(len(each) + 1) if each[end:][:1] in {"", "."}
-    }
-    return frozenset(ends), dynamic
+    names = {name for node in nodes for name in _modules_of(node, package)}
+    used = {node.id for node in nodes if isinstance(node, ast.Name)}
+    parts = [name.split(".") for name in names]
+    packages = {".".join(part[:end]) for part in parts for end in range(1, len(part) + 1)}
+    return frozenset(packages), bool(DYNAMIC & (used | {part[0] for part in parts}))
+
+
+def _modules_of(node: ast.AST, package: str) -> Iterator[str]:
+    """Yield the names of modules, or of what is in one, that stand in a node of a source in a package."""
+    if isinstance(node, ast.Import):
+        yield from (alias.name for alias in node.names)
+    elif isinstance(node, ast.ImportFrom):
+        above = package.split(".")[: len(package.split(".")) - node.level + 1]
+        parts = [*above, node.module or ""] if node.level else [node.module or ""]
+        base = ".".join(filter(None, parts))
+        yield base
+        yield from (f"{base}.{alias.name}" for alias in node.names)
+    elif isinstance(node, ast.Attribute):
+        yield _dotted(node)
 
 
 def _dotted(node: ast.AST) -> str:

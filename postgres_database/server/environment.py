@@ -5,7 +5,7 @@ import io
 import os
 import re
 import stat
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -92,15 +92,7 @@ def load(
         ExpectedError: Something in the settings is wrong; all faults are told at once.
     """
     name = environment or environ.get("ENV", "")
-    if name and (name == "example" or not re.fullmatch(r"[a-z0-9_-]+", name)):
-        near = {*env_files(root)} & {name.strip().lower().removeprefix(".env.")}
-        right = next(iter(near), environment and "production")
-        raise ExpectedError(
-            f"{name!r} is no name of an environment",
-            cause="names are made of a-z, 0-9, _ and -"
-            + ("" if right else "; this one is ENV, which shells use for a file of theirs"),
-            hint=f"--env {right}" if right else "unset ENV   (or name the environment by --env)",
-        )
+    _require_name(name, root, given=bool(environment))
     path = root / (f".env.{name}" if name else ".env")
     in_process = {key: value for key in KEYS if (value := environ.get(key, "").strip())}
     if path.is_fifo():
@@ -122,6 +114,19 @@ def load(
             else f"{copy}   (then set POSTGRES_DSN in it)",
         )
     return _Reader(root, name, path, in_process, environ).read()
+
+
+def _require_name(name: str, root: Path, *, given: bool) -> None:
+    """Raise ExpectedError if this names no environment; `given`: on the command line, not by the variable ENV."""
+    if name and (name == "example" or not re.fullmatch(r"[a-z0-9_-]+", name)):
+        near = {*env_files(root)} & {name.strip().lower().removeprefix(".env.")}
+        right = next(iter(near), given and "production")
+        raise ExpectedError(
+            f"{name!r} is no name of an environment",
+            cause="names are made of a-z, 0-9, _ and -"
+            + ("" if right else "; this one is ENV, which shells use for a file of theirs"),
+            hint=f"--env {right}" if right else "unset ENV   (or name the environment by --env)",
+        )
 
 
 def milliseconds(text: str) -> int | None:
@@ -201,15 +206,17 @@ class _Reader:
                     f"{self.path.name}, line {line.original.line + blank} is not KEY=value"
                     " or KEY='value'"
                 )
-        given = {*read, *self.in_process}
+        self._warn_if_misspelt(read)
+        return {key: value for key, value in read.items() if value}
+
+    def _warn_if_misspelt(self, keys: Collection[str]) -> None:
+        """Warn of keys that look like a setting; an application keeps settings of its own in the file, too."""
+        given = {*keys, *self.in_process}
         lacking = {*KEYS} - given - ({*DSN_KEYS} if given & {*DSN_KEYS} else set())
-        for key in (
-            each for each in read if each not in KEYS
-        ):  # an application keeps settings of its own there, too
+        for key in (key for key in keys if key not in KEYS):
             for meant in difflib.get_close_matches(key.upper(), lacking, n=1, cutoff=MISSPELT):
                 warning = f"{self.path.name}: unknown setting {key}; did you mean {meant}?"
                 self.warnings.append(warning)
-        return {key: value for key, value in read.items() if value}
 
     def _value(self, key: str) -> str:
         return self.in_process.get(key, self.in_file.get(key, ""))

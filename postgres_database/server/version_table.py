@@ -1,6 +1,7 @@
 """The table in which Alembic keeps which revision a database is; what its name is, and where it stands."""
 
 import ast
+from collections.abc import Iterator
 from configparser import ConfigParser
 from contextlib import suppress
 from dataclasses import dataclass
@@ -45,21 +46,24 @@ def given(text: str) -> dict[str, str]:
         for target in node.targets
         if isinstance(target, ast.Name)
     }
-    found = {}
+    options = {}
+    for option, value in _keywords(tree):
+        if option in OPTIONS:
+            meant = constants.get(value.id, value) if isinstance(value, ast.Name) else value
+            if not isinstance(meant, ast.Constant):
+                raise ValueError(option)
+            options[str(option)] = str(meant.value or "")
+    return options
+
+
+def _keywords(tree: ast.Module) -> Iterator[tuple[object, ast.expr]]:
+    """Yield the keyword arguments of all calls, and the keys and values of all dictionaries."""
     for node in ast.walk(tree):
-        pairs: list[tuple[object, ast.expr]] = []
         if isinstance(node, ast.Call):
-            pairs = [(each.arg, each.value) for each in node.keywords]
+            yield from ((keyword.arg, keyword.value) for keyword in node.keywords)
         elif isinstance(node, ast.Dict):
-            keys = (key.value if isinstance(key, ast.Constant) else None for key in node.keys)
-            pairs = [*zip(keys, node.values, strict=True)]
-        for option, value in pairs:
-            if option in OPTIONS:
-                meant = constants.get(value.id, value) if isinstance(value, ast.Name) else value
-                if not isinstance(meant, ast.Constant):
-                    raise ValueError(option)
-                found[str(option)] = str(meant.value or "")
-    return found
+            for key, value in zip(node.keys, node.values, strict=True):
+                yield key.value if isinstance(key, ast.Constant) else None, value
 
 
 def read(ini: ConfigParser, root: Path) -> VersionTable:

@@ -1,7 +1,7 @@
 """Set up a project: what is missing of its files, and nothing else; or start a history of its own."""
 
 import os
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -50,32 +50,19 @@ def set_up(root: Path, listener: Listener, *, models: str = "", fresh: bool = Fa
         ExpectedError: It was not confirmed, it is not known whose models a new project has, or a file that is there
             cannot be read; nothing was changed.
     """
-    is_new = not (root / "alembic.ini").exists()
-    migration, versions, paths = (NEW, NEW / "versions", []) if is_new else _folders(root)
-    env = None
-    if (root / migration / "env.py").exists():
-        env = project_files.env_file(root, migration, paths)
-    if named := "" if is_new else project_files.models_named(root):
-        if models not in {"", named}:
-            raise ExpectedError(
-                "alembic.ini says whose models these are; nothing was written",
-                hint=f"${{EDITOR:-vi}} alembic.ini   (target_metadata = {models})",
-            )
-    else:
-        models = _models(models or (env.models if env else ""), listener, is_new=is_new)
+    migration, versions, paths = _folders(root)
+    has_env = (root / migration / "env.py").exists()
+    env = project_files.env_file(root, migration, paths) if has_env else None
+    models = _models(root, models, env, listener)
     missing = [*project_files.missing(root, migration, models)]
     changes = _changes(root, models, env, missing)
     removed = _scripts(root, root / versions, listener) if fresh else ()
-    for file in missing:
-        _write(root, file)
-    if not (root / versions).exists():
-        (root / versions).mkdir(parents=True)
-        (root / versions / ".gitkeep").touch()
+    _write(root, missing)
+    _make_folder(root / versions)
     for path in removed:
         path.unlink()
     written = [file for file in changes if listener.offer(f"change {file.path}", file.diff)]
-    for file in written:
-        _write(root, file)
+    _write(root, written)
     return InitResult(
         tuple(file.path for file in missing),
         tuple(Path(os.path.relpath(path, root)) for path in removed),
@@ -93,6 +80,8 @@ def _folders(root: Path) -> tuple[Path, Path, list[str]]:
     Raises:
         ExpectedError: alembic.ini names none, or one in a package.
     """
+    if not (root / "alembic.ini").exists():
+        return NEW, NEW / "versions", []
     config = projects.load(root).alembic_config()
     named = config.get_main_option("script_location") or ""
     if not named or (":" in named and not Path(named).is_absolute()):
@@ -107,11 +96,20 @@ def _folders(root: Path) -> tuple[Path, Path, list[str]]:
     return migration, versions, config.get_prepend_sys_paths_list() or []
 
 
-def _models(models: str, listener: Listener, *, is_new: bool) -> str:
-    if not models:
-        models = listener.words(
-            "whose models are these (package.module:name, such as shop.models:Base)? "
-        )
+def _models(root: Path, models: str, env: EnvFile | None, listener: Listener) -> str:
+    """Return whose models these are, by alembic.ini, the command line, env.py or an answer; may be empty."""
+    is_new = not (root / "alembic.ini").exists()
+    if named := "" if is_new else project_files.models_named(root):
+        if models not in {"", named}:
+            raise ExpectedError(
+                "alembic.ini says whose models these are; nothing was written",
+                hint=f"${{EDITOR:-vi}} alembic.ini   (target_metadata = {models})",
+            )
+        return named
+    models = models or (env.models if env else "")
+    models = models or listener.words(
+        "whose models are these (package.module:name, such as shop.models:Base)? "
+    )
     if (models or is_new) and not METADATA.fullmatch(models):
         raise ExpectedError(
             "it is not known whose models these are; nothing was written",
@@ -134,7 +132,7 @@ def _changes(root: Path, models: str, env: EnvFile | None, missing: list[File]) 
 
 
 def _by_hand(root: Path, models: str, env: EnvFile | None) -> Iterator[str]:
-    if not models and not project_files.models_named(root):
+    if not models:
         yield f"target_metadata in alembic.ini   (env.py does not tell: invoke init {FORM})"
     if env and env.by_hand:
         yield f"{env.file.path}   (with these lines, and in the place of ... what it does now:\n{env_script.SHARE})"
@@ -155,13 +153,21 @@ def _scripts(root: Path, versions: Path, listener: Listener) -> tuple[Path, ...]
     return scripts
 
 
-def _write(root: Path, file: File) -> None:
-    """Write a file, whole or not at all, with the line ends and the mode that it has."""
-    path = (root / file.path).resolve()
-    path.parent.mkdir(parents=True, exist_ok=True)
-    aside = path.with_name(f".{path.name}.new")
-    windows = path.exists() and b"\r\n" in path.read_bytes()
-    aside.write_text(file.text, encoding="utf-8", newline="\r\n" if windows else "\n")
-    if path.exists():
-        aside.chmod(path.stat().st_mode & 0o777)
-    aside.replace(path)
+def _make_folder(path: Path) -> None:
+    """Make a folder that git keeps, unless there is one."""
+    if not path.exists():
+        path.mkdir(parents=True)
+        (path / ".gitkeep").touch()
+
+
+def _write(root: Path, files: Sequence[File]) -> None:
+    """Write files, each whole or not at all, with the line ends and the mode that it has."""
+    for file in files:
+        path = (root / file.path).resolve()
+        path.parent.mkdir(parents=True, exist_ok=True)
+        aside = path.with_name(f".{path.name}.new")
+        windows = path.exists() and b"\r\n" in path.read_bytes()
+        aside.write_text(file.text, encoding="utf-8", newline="\r\n" if windows else "\n")
+        if path.exists():
+            aside.chmod(path.stat().st_mode & 0o777)
+        aside.replace(path)
