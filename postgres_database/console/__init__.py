@@ -2,8 +2,8 @@
 
 `tasks` calls it with what a workflow returned.
 
-    advice        what to type next, as people type it: with make, invoke, or the installed program; pure
-    command_line  words behind `invoke` that it does not understand → what was probably meant
+    advice        what to type next: for make, for invoke, or for the installed program; pure
+    command_line  what Invoke would not understand → what was probably meant
     command       a command of invoke: in which folder it runs, and how it ends
     report        results → JSON; pure functions
     terminal      the only module that prints and asks

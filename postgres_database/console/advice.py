@@ -1,4 +1,4 @@
-"""What to type next, as people type it: with make, with invoke, or with the installed program.
+"""What to type next: for people who type make, invoke, or the installed program.
 
 Errors and results spell commands for invoke, such as `invoke upgrade --env production --yes   (a note)`: the one form
 in which other rooms write advice. Here it becomes what works where it was typed.
@@ -24,7 +24,7 @@ VARIABLES = {"env": "ENV", "msg": "MSG", "target": "TARGET"}
 
 
 def as_typed(text: str) -> str:
-    """Return text in which the commands are spelled as whoever reads it types them."""
+    """Return a text with its commands as its reader types them."""
     if os.environ.get(CALLER) == "make":
         return COMMAND.sub(_for_make, text.replace(LIST, "make help"))
     if Path(sys.argv[0]).name.startswith(PROGRAM):
@@ -45,6 +45,6 @@ def _for_make(found: re.Match[str]) -> str:
         arguments = " ".join(others)
         mark = '"' if "'" in arguments else "'"
         if mark == '"' and ACTIVE.search(arguments):
-            return found[0]  # invoke works as well, and its quotes let a shell do nothing
+            return found[0]  # invoke works, too, and in its quotes nothing is active
         words.append(f"ARGS={mark}{arguments}{mark}" if " " in arguments else f"ARGS={arguments}")
     return " ".join(words)

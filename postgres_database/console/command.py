@@ -37,10 +37,10 @@ class Command(Task[Any]):
                 raise Exit(as_typed(str(ExpectedError(f"{self.name} has no dry run"))), code=1)
             kwargs["dry_run"] = True
         try:
-            library_versions.check()
+            library_versions.require_libraries()
             here = Path.cwd()
             home = root.find(here) or here if self.name == "init" else root.require_root(here)
-            library_versions.check_engine(home / "alembic.ini")
+            library_versions.require_engine(home / "alembic.ini")
             if not os.environ.get("DEBUG"):  # an env.py may let Alembic log what our commands say
                 logging.disable(logging.INFO)
             with contextlib.chdir(home):  # relative paths in alembic.ini and env.py begin there
@@ -74,9 +74,9 @@ command = partial(task, klass=Command, positional=[], auto_shortflags=False)
 
 
 def require_understood(commands: Collection) -> None:
-    """End with what was probably meant, before anything runs, if invoke would not understand what was typed.
+    """End with what was probably meant, before anything runs, if Invoke would not understand the command line.
 
-    Invoke itself answers "No idea what 'production' is!", and takes a second command for meant.
+    Invoke itself answers "No idea what 'production' is!", or runs a second command.
     """
     try:
         command_line.require_understood(sys.argv[1:], commands, root.find(Path.cwd()) or Path.cwd())

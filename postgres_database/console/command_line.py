@@ -1,4 +1,4 @@
-"""What was typed behind `invoke`, where Invoke does not understand it: what was probably meant."""
+"""What Invoke would not understand on a command line → an error that says what was probably meant."""
 
 import ast
 import difflib
@@ -21,9 +21,8 @@ NOTHING = "nothing was run"
 def require_understood(typed: Sequence[str], commands: Collection, root: Path) -> None:
     """Raise ExpectedError, before anything runs, if Invoke would not understand what was typed.
 
-    It also refuses what Invoke takes in another sense: a command behind another one that is the
-    name of an environment, an option for the environment without a name, and words behind `--`,
-    which it hands on to nobody.
+    It also refuses what Invoke understands differently: the name of an environment that is also a command, --env
+    without a name, and words behind `--`, which no command reads.
 
     Args:
         typed: The words behind `invoke`.
@@ -131,7 +130,7 @@ def _hint(word: str, typed: Sequence[str], context: ParserContext, environments:
 def _instead_of_option(
     word: str, typed: Sequence[str], options: Names[str], environments: Names[str]
 ) -> Iterator[tuple[str, str, str]]:
-    """Yield the option that was meant by another one, its value if that is known, and a note; the likeliest first."""
+    """Yield the option that an unknown one probably meant, its value if known, and a note; the likeliest first."""
     # To Invoke -env is -e -n -v.
     whole = next((each for each in typed if re.match(r"-\w\w", each)), word).partition("=")[0]
     key = word.partition("=")[0]
@@ -149,7 +148,7 @@ def _instead_of_option(
 def _instead_of_word(
     word: str, typed: Sequence[str], options: Mapping[str, Argument], _environments: Names[str]
 ) -> Iterator[tuple[str, str, str]]:
-    """Yield the option that was meant by a word that stands by itself; see `_instead_of_option`."""
+    """Yield the option that an unknown word probably meant; see `_instead_of_option`."""
     before = typed[typed.index(word) - 1] if word in typed else ""
     for each, option in options.items():
         if not option.takes_value and (each == before or f"{each}={word}" in typed):

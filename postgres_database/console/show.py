@@ -99,7 +99,7 @@ def _show_kept(kept: Sequence[Key]) -> None:
 
 
 def check(result: CheckResult) -> None:
-    """Show what `check` found; where nothing needs attention, that is shown on a terminal only."""
+    """Show what `check` found; that all is well is shown on a terminal only."""
     notes = result.target.drifts.notes if result.target else ()
     for line in (*(f"not compared: {note}" for note in notes), *result.cautions):
         say(f"look at   {line}", style="yellow")
@@ -253,7 +253,7 @@ def log(entries: Sequence[Entry], scripts: History) -> None:
 
 
 def baseline(result: BaselineResult, environment: Environment) -> None:
-    """Show what was adopted, or where the target was found, and what comes next."""
+    """Show what was adopted, or which revision the target is, and what comes next."""
     for note in () if result.path else result.notes:
         say(f"look at   {note}", style="yellow")
     if result.path is None:

@@ -14,7 +14,7 @@ def show(result: InitResult) -> None:
     for option in result.options:
         where = f"{option.name}  ({result.env}, line {option.line})"
         note = f": {option.note}" if option.note else ""
-        if option.carried:
+        if option.honoured:
             say(f"honoured {where}{note}")
         else:
             say(f"look at  {where}{note}", style="yellow")

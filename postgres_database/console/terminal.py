@@ -37,7 +37,7 @@ def say(text: str = "", style: str = "") -> None:
 
 
 def advise(text: str, style: str = "") -> None:
-    """Print a line that says what to type next, as whoever reads it types it."""
+    """Print a line that says what to type next; see `advice`."""
     say(as_typed(text), style)
 
 
@@ -80,8 +80,8 @@ def open_target(
 class Terminal(Listener):
     """Prints what a command says, and asks on the terminal.
 
-    A protected environment wants the name of its database typed, any other a `y`. Without a terminal nobody can
-    answer: then `--yes` is required.
+    In a protected environment the name of its database must be typed, in any other a `y`. Without a terminal `--yes`
+    is required.
     """
 
     def __init__(
@@ -142,7 +142,7 @@ class Terminal(Listener):
         say(f"  {self._steps}  {step.revision}  {step.seconds:.2f} s")
 
     def wait(self, who: str) -> None:
-        """Say for what is waited."""
+        """Say what the command waits for."""
         ERR.print(f"waiting for {who} …", style="dim")
 
     def progress(self, text: str) -> None:

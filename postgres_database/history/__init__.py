@@ -3,16 +3,16 @@
 Gives the `Project` (settings, models and `History` of a repository) and the operations that scripts have on `op`.
 
     reads             which files a script imports and opens
-    staged            files that are written aside, and then there all at one moment
-    script_errors     what goes wrong while scripts are read or run, told by file and line
+    staged            scripts written aside, then published all at one moment
+    script_errors     errors in scripts, with file and line
     project_models    the models of the project: imported by name, when something asks for them
-    library_versions  the versions of libraries and of the engine without which nothing works
+    library_versions  the versions that are needed of libraries, and of the engine by a project
     graph             the revision graph as a plain ordered value; pure
     project           the repository that a command works in: what alembic.ini says, scripts and models, read once
     script_files      writing scripts from the template: aside, and into their places
     operations        operations of our own for revision scripts
-    env_text          an `env.py` of somebody else, read without running it: models, options, what it lacks; pure
-    env_script        the project's `env.py`, run on the connection that is handed over and on no other
+    env_text          an existing `env.py`, read without running it: models, options, what it lacks; pure
+    env_script        the project's `env.py`, run on a given connection and on no other
 
 A module imports only modules above it in this list, and rooms above this one.
 """

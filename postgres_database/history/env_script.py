@@ -1,6 +1,6 @@
-"""The `env.py` of the project, run so that scripts touch the connection that is handed over, and no other.
+"""Run the project's `env.py` on a given connection, and on no other.
 
-It may be anybody's. One that makes an engine of its own would upgrade another database than the one that is meant.
+An `env.py` that makes an engine of its own might upgrade another database than the target.
 """
 
 import traceback
@@ -47,7 +47,7 @@ def run(
 
     Args:
         project: Where it is.
-        database: What is connected to, for its words.
+        database: The database, to name it in errors.
         connection: To it, in no transaction.
         work: Called once, when it is certain that it runs on this connection, where there is a version table.
         options: For Alembic's context, where env.py does not say otherwise.
@@ -58,7 +58,7 @@ def run(
     """
     env = EnvScript(project)
     table = options["version_table_schema"], options["version_table"]
-    guard = _Guard(env, database, connection, work, table)
+    guard = _GuardedWork(env, database, connection, work, table)
     config = project.alembic_config(connection=connection, scratch=database.label == "scratch")
     try:
         # Alembic itself would make its table before it asks for the work, wherever env.py has connected to.
@@ -74,7 +74,7 @@ def run(
             raise
         if not guard.begun:
             raise env.failed(error, database.words(error)) from error
-    if guard.refusal:  # which env.py kept to itself
+    if guard.refusal:  # which env.py has caught
         raise guard.refusal
     if not guard.begun:
         raise env.error(
@@ -93,18 +93,18 @@ def run(
 def _configure(
     context: EnvironmentContext, options: dict[str, Any], *first: Any, **arguments: Any
 ) -> None:
-    """Do what env.py asks for; where it says that Alembic may look for the version table, that is found already."""
+    """Configure Alembic as env.py says; what it leaves open of the version table, such as its schema, is known."""
     known = {name: value for name, value in arguments.items() if value or name not in options}
     EnvironmentContext.configure(context, *first, **known)
 
 
 def _run_safely(context: EnvironmentContext, **arguments: Any) -> None:
-    """Do what env.py asks for: it finds names by the usual search path, what Alembic asks does not."""
+    """Run what Alembic asks itself with the safe search path; env.py had the usual one."""
     transactions.as_ours(context.get_bind())
     EnvironmentContext.run_migrations(context, **arguments)
 
 
-class _Guard:
+class _GuardedWork:
     """Lets the work be done once, on the connection that was handed over."""
 
     def __init__(
@@ -154,7 +154,7 @@ class _Guard:
 
 
 class EnvScript:
-    """The file, named in errors."""
+    """The project's env.py, and errors that name it."""
 
     def __init__(self, project: Project) -> None:
         """Find it."""
@@ -164,14 +164,14 @@ class EnvScript:
         self.name = self.path.relative_to(project.root) if near else self.path
 
     def error(self, what: str, cause: str) -> ExpectedError:
-        """Return an error with the lines that mend it."""
-        lines = f"with these lines, and in the place of ... what it does now:\n{SHARE}"
+        """Return an error whose hint has the lines that mend it."""
+        lines = f"add these lines; in place of ... goes what it does now:\n{SHARE}"
         return ExpectedError(
             f"{self.name} {what}", cause=cause, hint=f"${{EDITOR:-vi}} {self.name}   ({lines})"
         )
 
     def failed(self, error: BaseException, words: str) -> ExpectedError:
-        """Say what it raised before it came to the scripts."""
+        """Return the error for what it raised before it ran the scripts."""
         frames = traceback.extract_tb(error.__traceback__)
         lines = [frame.lineno for frame in frames if Path(frame.filename) == self.path]
         place = f"\n(in {self.name}, line {lines[-1]})" if lines else ""

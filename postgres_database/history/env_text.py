@@ -1,4 +1,4 @@
-"""An `env.py` of somebody else, read without running it: its models, its options, the lines that it lacks; pure."""
+"""An existing `env.py`, read without running it: its models, its options, the lines that it lacks; pure."""
 
 import ast
 import builtins
@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import TypeGuard
 
-NOT_CARRIED = {
+NOT_HONOURED = {
     "include_object": "not asked: include_schemas and exclude in alembic.ini say what is left alone",
     "include_name": "not asked: include_schemas and exclude in alembic.ini say what is left alone",
     "render_item": "not asked: types are written as SQLAlchemy prints them, or by op.sql_type",
@@ -17,7 +17,7 @@ NOT_CARRIED = {
     "run_migrations in a loop": "there is one database: give each a folder with an alembic.ini of its own",
     "current_app": "no application is pushed: `flask db` does it for its own commands only",
 }
-"""What an env.py may ask of Alembic and our commands do not do, with what to do instead."""
+"""Options of Alembic that our commands do not honour, and what to do instead."""
 HONOURED = {
     "version_table": "",
     "version_table_schema": "",
@@ -26,26 +26,25 @@ HONOURED = {
     "compare_server_default": "defaults are always compared",
     "naming_convention": "",
 }
-"""What they do as env.py says."""
+"""Options that they honour."""
 
 
 @dataclass(frozen=True)
 class Option:
-    """What an env.py asks of Alembic."""
+    """An option that an env.py gives to Alembic."""
 
     name: str
     line: int
-    carried: bool
-    """Whether our commands do it."""
+    honoured: bool
     note: str
 
 
 def options(text: str) -> list[Option]:
-    """Return what an env.py asks of Alembic, each once, in the order of the file."""
+    """Return the options that an env.py gives to Alembic, each once, in the order of the file."""
     found: dict[str, int] = {}
     for name, line in sorted(_mentioned(ast.parse(text)), key=lambda each: each[1]):
         found.setdefault(name, line)
-    notes = NOT_CARRIED | HONOURED
+    notes = NOT_HONOURED | HONOURED
     return [
         Option(name, line, name in HONOURED, notes[name])
         for name, line in found.items()
@@ -116,11 +115,11 @@ def _named(module: str, name: str, is_module: Callable[[str], bool]) -> str:
     return _named(inner, rest, is_module) if rest and is_module(inner) else f"{module}:{name}"
 
 
-def shared(text: str) -> str | None:
-    """Return an env.py with the lines by which our commands run scripts on their own connection.
+def with_connection(text: str) -> str | None:
+    """Return an env.py with the lines that let our commands run scripts on their own connection.
 
-    They are Alembic's (cookbook, "Sharing a Connection across one or more programmatic … commands"), and `op.online`
-    is made known to it.
+    They are those of the Alembic cookbook, "Sharing a Connection across one or more programmatic … commands", and one
+    that registers `op.online`.
 
     Returns:
         The text as it is if nothing is lacking; None if the place for the lines is not found.
@@ -156,7 +155,7 @@ def _imports_ours(node: ast.AST) -> bool:
 
 
 def _takes_connection(node: ast.AST) -> bool:
-    """Tell whether this looks into `config.attributes` for a connection, or lets us do all."""
+    """Tell whether this reads a connection from `config.attributes`, or calls `alembic_env.run`."""
     match node:
         case (
             ast.Call(
@@ -172,7 +171,7 @@ def _takes_connection(node: ast.AST) -> bool:
 
 
 def _branch(tree: ast.Module, text: str) -> list[str]:
-    """Return the lines that run the scripts on `connection`, as this env.py does it on its own one."""
+    """Return the lines that run the scripts on `connection`, as this env.py runs them on its own."""
     call, given = next(_configured(tree), (None, None))
     if call is None or given is None:
         return []
@@ -223,7 +222,7 @@ def _names(node: ast.AST) -> set[str]:
 
 
 def _bound(function: ast.FunctionDef) -> set[str]:
-    """Return the names that a function makes for itself."""
+    """Return the names that are local to a function."""
     bound = {each.arg for each in ast.walk(function) if isinstance(each, ast.arg)}
     for node in ast.walk(function):
         if isinstance(node, ast.Name) and isinstance(node.ctx, ast.Store):

@@ -32,7 +32,7 @@ class Revision:
     """Tablespaces that the script names."""
 
     objects: tuple[str, ...] = ()
-    """What came from the models besides tables (`objects = (...)` in the script)."""
+    """Objects besides tables that came from the models (`objects = (...)` in the script)."""
 
     def __str__(self) -> str:
         """Name the revision for people."""
@@ -50,7 +50,7 @@ class Revision:
 
     @property
     def needed(self) -> tuple[str, ...]:
-        """All that must be applied before."""
+        """All revisions that must be applied before."""
         return self.parents + self.dependencies
 
 
@@ -94,11 +94,11 @@ class History:
 
     @property
     def objects(self) -> frozenset[str]:
-        """What the models once had besides tables: where they no longer have it, it is to be dropped."""
+        """Objects besides tables that the models once had: dropped when the models no longer have them."""
         return frozenset(name for revision in self.revisions for name in revision.objects)
 
     def upto(self, ids: Iterable[str]) -> tuple[Revision, ...]:
-        """Return these revisions and all that they stand on, in order."""
+        """Return these revisions and all that they need, in order."""
         wanted: set[str] = set()
         waiting = [revision_id for revision_id in ids if revision_id != "base"]
         while waiting:
@@ -180,7 +180,7 @@ class History:
         ), goal
 
     def _branch(self, applied: tuple[Revision, ...], member: str) -> tuple[Revision, ...]:
-        """Return what a downgrade of the branch of a revision undoes, from where its parents begin."""
+        """Return what a downgrade of the whole branch of a revision undoes."""
         line = {member}
         for revision in applied[::-1]:
             line.update(revision.parents if revision.id in line else ())
@@ -212,7 +212,7 @@ class History:
 
 
 def _undone(applied: tuple[Revision, ...], first: set[str]) -> tuple[Revision, ...]:
-    """Return the first ones to be undone, and what needs any of them, in the order of a downgrade."""
+    """Return these revisions and all that need any of them, in the order of a downgrade."""
     undone = {*first}
     for revision in applied:
         undone.update([revision.id] if undone.intersection(revision.needed) else [])
@@ -235,7 +235,7 @@ def cluster_names(revisions: Iterable[Revision]) -> tuple[set[str], set[str]]:
 
 
 def tips(revisions: Iterable[Revision]) -> tuple[str, ...]:
-    """Return the revisions that no other of these stands on."""
+    """Return the revisions that no other of these needs."""
     revisions = tuple(revisions)
     inner = {parent for revision in revisions for parent in revision.needed}
     return tuple(revision.id for revision in revisions if revision.id not in inner)

@@ -1,4 +1,4 @@
-"""The versions of libraries and of the engine without which nothing works; this imports none of them."""
+"""Whether the libraries are new enough, and the engine fits the project; this imports none of them."""
 
 import configparser
 import re
@@ -9,12 +9,12 @@ from postgres_database import __version__
 from postgres_database.errors import ExpectedError
 
 NEEDED = {"alembic": "1.20", "sqlalchemy": "2.1"}
-"""The oldest that will do, as in pyproject.toml."""
+"""The oldest versions that work, as in pyproject.toml."""
 ENGINE = ".".join(__version__.split(".")[:2])
-"""The version of the engine that a project is set up for: what its releases with other last numbers share."""
+"""The version of the engine as a project names it: without the last number, which stands for fixes."""
 
 
-def check() -> None:
+def require_libraries() -> None:
     """Raise ExpectedError if a library is missing or too old."""
     faults = [fault for name, least in NEEDED.items() if (fault := _fault(name, least))]
     if faults:
@@ -26,11 +26,11 @@ def check() -> None:
         )
 
 
-def check_engine(ini: Path) -> None:
+def require_engine(ini: Path) -> None:
     """Raise ExpectedError if a project was set up for another engine than this one.
 
     Args:
-        ini: Its alembic.ini; one that does not say it, or cannot be read, is left to those who need more of it.
+        ini: Its alembic.ini; one that names no engine, or cannot be read, is accepted here.
     """
     parsed = configparser.ConfigParser(interpolation=None)
     try:

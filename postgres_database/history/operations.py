@@ -72,7 +72,7 @@ class RunSql(MigrateOperation):
 @Operations.register_operation("online")
 @dataclass(eq=False)
 class Online(MigrateOperation):
-    """A block of operations beside live traffic, each in a form that blocks nobody for long."""
+    """A block of operations beside live traffic, each in a form that blocks others only for a moment."""
 
     steps: Sequence[MigrateOperation] = ()
     """The operations, where a script is to be written; in a script they stand in the block."""
@@ -81,8 +81,8 @@ class Online(MigrateOperation):
     def online(cls, operations: Operations) -> AbstractContextManager[None]:
         """Return a block whose operations commit one by one, outside the transaction of the script.
 
-        An index is built CONCURRENTLY, a constraint is NOT VALID before it is validated, a key is made by way
-        of an index, NOT NULL by way of a check. What was done by a run that was interrupted is not done again.
+        An index is built CONCURRENTLY, a constraint is added NOT VALID and then validated, a key uses an index, and
+        NOT NULL a check. What an interrupted run has done is not done again.
         """
         block: AbstractContextManager[None] = operations.invoke(cls())
         return block
@@ -116,7 +116,7 @@ class FillColumns(MigrateOperation):
         Args:
             operations: Alembic hands them over.
             table_name: The table; it needs a primary key or a unique index on columns that are NOT NULL.
-            values: A SQL expression for each column; None is to be filled in by hand, and refuses to run.
+            values: A SQL expression for each column; None must be replaced by hand and refuses to run.
             where: Which rows; all if empty.
             schema: Of the table, if it is not the default one.
             milliseconds: How long a batch may take.
@@ -130,7 +130,7 @@ class CastColumn(AlterColumnOp):
     """`op.alter_column` with `postgresql_using`, which Alembic runs but does not render."""
 
     def __init__(self, plain: AlterColumnOp, using: str) -> None:
-        """Change the type as another operation does, by way of an expression."""
+        """Change the type as another operation does, with a USING expression."""
         super().__init__(
             plain.table_name,
             plain.column_name,
@@ -159,7 +159,7 @@ class Note(MigrateOperation):
 
 
 class RefusedError(ExpectedError):
-    """What `op.refuse` ends a script with."""
+    """The error of `op.refuse`."""
 
 
 @Operations.register_operation("refuse")
@@ -167,7 +167,7 @@ class Refuse(MigrateOperation):
     """An end with an error."""
 
     def __init__(self, what: str, cause: str, hint: str = "invoke current") -> None:
-        """Remember what is said."""
+        """Make the error."""
         self.error = RefusedError(what, cause=cause, hint=hint)
 
     @classmethod
@@ -232,7 +232,7 @@ def _render_rename(_autogen: AutogenContext, operation: RenameTableOp) -> str:
 
 @renderers.dispatch_for(RunSql)
 def _render_sql(_autogen: AutogenContext, operation: RunSql) -> str:
-    """Write a literal for each line: Alembic indents what it renders, also inside a literal."""
+    """Render a literal for each line: Alembic would indent the lines within one."""
     lines = re.findall(r"[^\n]*\n|[^\n]+", operation.text)
     if len(lines) == 1:
         return f"op.run_sql({lines[0]!r})"
@@ -330,7 +330,7 @@ def _is_sqlalchemys(item: TypeEngine[Any]) -> bool:
 
 
 def _rendered(item: TypeEngine[Any], autogen: AutogenContext) -> str | Literal[False]:
-    """Write what a class of the application is made of."""
+    """Render the type that a class of the application is made of."""
     rendered = render_item("type", item, autogen)
     if rendered is not False:
         return rendered

@@ -1,4 +1,4 @@
-"""The repository that a command works in: what alembic.ini says of it, its scripts and its models, each read once."""
+"""The repository that a command works in: its settings in alembic.ini, its scripts and its models, each read once."""
 
 import argparse
 import configparser
@@ -33,9 +33,9 @@ SHIPPED_MODELS = "postgres_database.models:metadata"
 
 @dataclass(frozen=True)
 class Project:
-    """A repository. What it holds is read when it is asked for the first time, and then known.
+    """A repository. Its scripts are read once, when they are first needed.
 
-    Whoever writes a script goes on with `anew()`.
+    After a script was written, go on with `anew()`.
     """
 
     root: Path
@@ -43,11 +43,11 @@ class Project:
     target_metadata: str = SHIPPED_MODELS
     """Whose models these are: package.module:name."""
     scope: Scope = EVERYTHING
-    """Which schemas and objects are its business."""
+    """Which schemas and objects it manages."""
     online: bool = True
     """Whether scripts are written so that live traffic does not notice them."""
     versions: VersionTable = ALEMBICS
-    """Where databases say which revision they are."""
+    """Where databases keep their revision."""
     staged: Path | None = None
     """A folder of scripts that are not proved yet, and are read besides those of the history."""
 
@@ -87,7 +87,7 @@ class Project:
                 cause=f"looked for {ini}",
                 hint="git checkout alembic.ini",
             )
-        quiet = argparse.Namespace(quiet=True, x=None)  # what Alembic would say, our commands say
+        quiet = argparse.Namespace(quiet=True, x=None)  # our commands say what Alembic would
         config = Config(ini, stdout=io.StringIO(), cmd_opts=quiet)
         config.attributes.update(attributes, project=self, target_metadata=self.deferred)
         return config
@@ -116,7 +116,10 @@ class Project:
         Raises:
             ExpectedError: A script cannot be read, or the scripts do not fit together.
         """
-        with script_errors.told(self.folders), redirect_stdout(sys.stderr):  # stdout is for results
+        with (
+            script_errors.explained(self.folders),
+            redirect_stdout(sys.stderr),
+        ):  # stdout is for results
             read = list(self.scripts.walk_revisions())[::-1]
             script_errors.require_all_read(self.folders, read)
             revisions = tuple(map(self._revision, read))
@@ -149,7 +152,7 @@ def load(root: Path, target_metadata: str = "", environ: Mapping[str, str] = os.
         environ: The process environment.
 
     Raises:
-        ExpectedError: alembic.ini or TARGET_METADATA is not usable; all faults are told at once.
+        ExpectedError: alembic.ini or TARGET_METADATA is not usable; all faults are reported at once.
     """
     reader = _Reader(root)
     given = target_metadata or environ.get("TARGET_METADATA", "").strip()
@@ -170,7 +173,7 @@ def load(root: Path, target_metadata: str = "", environ: Mapping[str, str] = os.
 
 
 class _Reader:
-    """Reads alembic.ini, and collects faults, so that all can be told at once."""
+    """Reads alembic.ini, and collects faults, so that all are reported at once."""
 
     def __init__(self, root: Path) -> None:
         self.faults: list[str] = []

@@ -1,7 +1,7 @@
 """Which files of the project a script depends on: what it imports, and what it opens while it is loaded or runs.
 
-Python tells of each file that is opened (Python documentation, "Audit events table"); whose code was at work then is on
-the stack. A module is opened once in a process, so who imports it is read from the source.
+Python reports each file that is opened (Python documentation, "Audit events table"); the stack shows which sources
+were running. A module is opened once in a process, so its importers are read from their sources.
 """
 
 import ast
@@ -36,7 +36,7 @@ BORDERS = (
 
 
 def _foreign() -> tuple[str, ...]:
-    """Return the folders of what is installed: versions tell what is there, and the engine's own is one of them."""
+    """Return the folders of installed packages: their versions tell their content, also the engine's own."""
     paths = sysconfig.get_paths()
     names = [paths[name] for name in ("stdlib", "platstdlib", "purelib", "platlib")]
     names += [*site.getsitepackages(), site.getusersitepackages()]
@@ -48,9 +48,9 @@ FOREIGN = _foreign()
 Facts = tuple[int, int] | None
 """When a file was changed, and which one it is; None if there is none."""
 _opened: dict[str, dict[str, Facts]] = {}
-"""Files and folders, and what they were then, by the source whose code opened them, directly or by what it called."""
+"""Files and folders, and their facts then, by the source whose code opened them, directly or by what it called."""
 _loaded: dict[str, Facts] = {}
-"""Modules, and what they were when they were imported: they are not opened again when they change."""
+"""Modules, and their facts when they were imported: they are not opened again when they change."""
 
 
 def _is_foreign(name: str) -> bool:
@@ -94,7 +94,7 @@ def _source(name: str) -> str:
 
 
 def _readers(frame: FrameType | None) -> Iterator[str]:
-    """Yield the sources of the project whose code is at work."""
+    """Yield the sources of the project that are running."""
     while frame:
         name = frame.f_code.co_filename
         if name.startswith(BORDERS):
@@ -113,10 +113,10 @@ def _stat(name: str) -> Facts:
 
 
 def closure(starts: Iterable[Path], *, leave: Iterable[Path] = ()) -> tuple[set[Path], bool]:
-    """Return what these sources depend on, and whether all of it is still what it was when it was read.
+    """Return the files that these sources depend on, and whether all are unchanged since they were read.
 
     Args:
-        starts: Sources; they are not among the answer unless others need them.
+        starts: Sources; they are returned only if another one needs them.
         leave: Sources that are neither returned nor followed.
     """
     left = {os.path.abspath(path) for path in leave}  # noqa: PTH100
@@ -144,7 +144,7 @@ def _modules() -> dict[str, str]:
 
 
 def _imported(name: str, modules: dict[str, str]) -> set[str]:
-    """Return the files of the modules that a source names, as far as they are loaded."""
+    """Return the files of the loaded modules that a source names."""
     if not name.endswith(".py"):
         return set()
     known = next((each for each, path in modules.items() if path == name), "")
@@ -193,7 +193,7 @@ def _dotted(node: ast.AST) -> str:
 
 
 def digest(path: Path) -> str:
-    """Return what stands for the content of a file, or for the names in a folder; empty where neither is."""
+    """Return a digest of the content of a file, or of the names in a folder; empty if there is neither."""
     if path.is_file():
         return sha256(path.read_bytes()).hexdigest()[:32]
     if path.is_dir():

@@ -1,4 +1,4 @@
-"""What goes wrong while scripts are read or run, told by file and line."""
+"""Errors in scripts, with file and line."""
 
 import os
 import re
@@ -24,7 +24,7 @@ MARKER = re.compile(r"<{7} |={7}$|>{7} |\|{7} ")
 UNFIT = re.compile(
     r"Revision (?P<id>.*) (?:is present more than once|referenced from (?P<by>.*) is not present)"
 )
-"""What Alembic warns of before it goes on with one of two scripts, or with a KeyError."""
+"""Warnings of Alembic, which goes on with one of two scripts, or ends with a KeyError."""
 
 PACKAGE = Path(__file__).parents[1]
 
@@ -52,8 +52,8 @@ class Folders:
 
 
 @contextmanager
-def told(folders: Folders) -> Iterator[None]:
-    """Turn what goes wrong while scripts are read into an ExpectedError that names the place."""
+def explained(folders: Folders) -> Iterator[None]:
+    """Turn errors in reading scripts into an ExpectedError that names file and line."""
     mended = "invoke history   (once the script is mended)"
     try:
         with warnings.catch_warnings():
@@ -116,8 +116,8 @@ def require_all_read(folders: Folders, scripts: Iterable[Script]) -> None:
 
     Args:
         folders: Where scripts are.
-        scripts: Those that were read. Others that follow none of them, such as old ones that were
-            put away, are none of our business while there are any.
+        scripts: Those that were read. If there are any, others that follow none of them, such as archived ones,
+            are ignored.
     """
     known = {script.revision: Path(script.path).resolve() for script in scripts}
     read = {*known.values()}
@@ -176,8 +176,8 @@ def file_and_line(error: BaseException, folders: Folders) -> str:
     return ""
 
 
-def raised(error: BaseException, folders: Folders) -> str:
-    """Return file and line of the project's own code where an error arose, such as a listener to its events."""
+def own_file_and_line(error: BaseException, folders: Folders) -> str:
+    """Return file and line of the project's own code where an error arose, such as an event listener."""
     for frame in reversed(traceback.extract_tb(error.__traceback__)):
         path = Path(frame.filename)
         ours = PACKAGE in path.parents and PACKAGE / "models" not in path.parents
@@ -190,7 +190,7 @@ def raised(error: BaseException, folders: Folders) -> str:
 
 
 def located(error: ExpectedError, folders: Folders, script: Path) -> ExpectedError:
-    """Return an error that a script met, with its file and the line, if that is known, in the cause."""
+    """Return an error that a script raised, with its file and, if known, the line in the cause."""
     where = file_and_line(error, folders) or folders.name(script)
     more = "" if where in error.cause else f"\n(in {where})"
     return error.with_(cause=f"{error.cause}{more}".strip())

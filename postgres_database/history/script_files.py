@@ -35,7 +35,7 @@ def staging(
     Raises:
         ExpectedError: Another command still works in this checkout, or nothing can be written here.
     """
-    with script_errors.told(project.folders):
+    with script_errors.explained(project.folders):
         home = Path(project.scripts.dir)
     with staged.folder(home, on_wait, wait) as folder:
         yield replace(project, staged=folder)
@@ -115,7 +115,7 @@ def write(  # noqa: PLR0913 - each is a place in the template
         if values:
             lines = "".join(f"    {value!r},\n" for value in values)
             blocks.append(f"\n# {ATTRIBUTES[name]}\n{name} = (\n{lines})")
-    with staged.written(project.root), script_errors.told(project.folders):
+    with staged.explained(project.root), script_errors.explained(project.folders):
         script = project.scripts.generate_revision(
             revision or rev_id(),
             message,

@@ -1,8 +1,8 @@
-"""Scripts that are not there yet: written into a folder of their own, and all of them there at one moment.
+"""Publish scripts all at one moment.
 
-A folder beside the scripts holds what is written and not proved. Once it is, each file is copied beside its place under
-a name that Alembic does not read, and the folder gets another name: from that moment on the files belong to the
-history, and whoever reads it first finishes what a killed command left to do.
+A folder beside the scripts holds those that are not proved yet. Once they are, each file is copied beside its place
+under a name that Alembic does not read, and the folder is renamed: from that moment on the files belong to the history,
+and the next command finishes what a killed one left to do.
 """
 
 import fcntl
@@ -17,15 +17,15 @@ from pathlib import Path
 from postgres_database.errors import ExpectedError
 
 OPEN, DONE = ".staged", ".staged-done"
-"""The folder before and after the moment, beside the folder of the scripts."""
+"""The names of the folder before and after the moment."""
 MOVES = "moves"
-"""The file in it that says what becomes of its scripts: for each the name aside and the place, both from `home`."""
+"""The file in it that lists, for each script, the name of the copy and the place, both from `home`."""
 POLLED = 0.1  # seconds
 
 
 @contextmanager
 def folder(home: Path, on_wait: Callable[[str], None], wait: float | None = None) -> Iterator[Path]:
-    """Make an empty folder for scripts, which nobody else in this checkout uses meanwhile.
+    """Make an empty folder for scripts, for this command alone.
 
     Args:
         home: Where the folder of the scripts is.
@@ -37,7 +37,7 @@ def folder(home: Path, on_wait: Callable[[str], None], wait: float | None = None
             written here.
     """
     with _locked(home, on_wait, wait):
-        with written(home):
+        with explained(home):
             _finish(home)
             _discard(home / OPEN)
             (home / OPEN).mkdir()
@@ -59,7 +59,7 @@ def publish(staged: Path, places: Sequence[tuple[Path, Path]]) -> None:
     """
     moves = [(place.with_name(f"{OPEN}-{place.name}.new"), place) for _, place in places]
     names = [[os.path.relpath(path, staged.parent) for path in move] for move in moves]
-    with written(staged.parent):
+    with explained(staged.parent):
         (staged / MOVES).write_text(json.dumps(names), encoding="utf-8")
         for (file, _), (aside, place) in zip(places, moves, strict=True):
             place.parent.mkdir(parents=True, exist_ok=True)
@@ -69,8 +69,8 @@ def publish(staged: Path, places: Sequence[tuple[Path, Path]]) -> None:
 
 
 @contextmanager
-def written(home: Path) -> Iterator[None]:
-    """Say what the operating system has against a file, before the moment."""
+def explained(home: Path) -> Iterator[None]:
+    """Turn errors of the operating system into an ExpectedError, before the moment."""
     try:
         yield
     except OSError as error:
@@ -82,7 +82,7 @@ def written(home: Path) -> Iterator[None]:
 
 
 def finish(home: Path) -> None:
-    """Do what a command left to do that was killed while its scripts got into their places.
+    """Finish what a command left to do that was killed while it published scripts.
 
     Raises:
         ExpectedError: They cannot be moved.
@@ -136,7 +136,7 @@ def _locked(
 
 
 def _lock(lock: int, on_wait: Callable[[str], None], wait: float | None) -> None:
-    started, told = time.monotonic(), False
+    started, reported = time.monotonic(), False
     while True:
         with suppress(BlockingIOError):
             fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
@@ -147,7 +147,7 @@ def _lock(lock: int, on_wait: Callable[[str], None], wait: float | None) -> None
                 cause=f"it writes scripts, and holds migration/; waited {wait:g} s",
                 hint="the same command again, or with a longer --wait",
             )
-        if not told:
+        if not reported:
             on_wait("another command that writes scripts in this checkout")
-            told = True
+            reported = True
         time.sleep(POLLED)

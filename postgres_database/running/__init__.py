@@ -3,18 +3,18 @@
 Gives `runner.open_runner`, through which all others run scripts.
 
     listener         what a command says while it works, and what it asks
-    waiting          locks that are not to be had: who holds them, when to try again
+    waiting          locks that others hold: who does, and when to try again
     session          what scripts set in a session, undone between them
-    stamped          which revisions a database says it is at
-    journal          the log of a target: what was run, and how far one came that was interrupted
+    stamped          which revisions a database is stamped with
+    journal          the log of a target: what was run, and the progress of what was interrupted
     context          what the operations of a script find on their connection: listener, journal
-    lock             one runner at a time: whose turn it is
+    lock             one command at a time may change a database
     autocommit       the connection of a script while each statement commits by itself
-    guard            the transaction of a script: nothing but its stamp ends it
-    missing_scripts  whether the scripts of what a database is at are there, and who ran those that are not
+    guard            the transaction of a script: only the runner ends it
+    missing_scripts  whether the scripts of a database's revisions are here, and who ran those that are not
     failures         what went wrong while scripts ran → an error that says what to type next
     unfinished       what a script left unfinished: INVALID indexes, constraints not validated
-    execution        the scripts of a plan while they run: what is done, what is certain
+    execution        the scripts of a plan while they run: what is done, what is committed
     runner           Alembic's commands on a connection, with their failures in our words
 
 A module imports only modules above it in this list, and rooms above this one.

@@ -28,7 +28,7 @@ class Autocommit:
         self._limits: list[str] = connection.info.get(LIMITS, [])
 
     def rows(self, sql: str, *values: object) -> list[tuple[Any, ...]]:
-        """Run a query of ours and return its rows; texts of one call are one transaction to the server."""
+        """Run a query of ours and return its rows; statements sent in one call are one transaction."""
         with self.driver.cursor() as cursor:
             cursor.execute(f"{SAFELY}; {sql}", values or None)
             return [*cursor.fetchall()]
@@ -51,7 +51,7 @@ class Autocommit:
 
     @contextmanager
     def transaction(self, *settings: str, end: str = "COMMIT") -> Iterator[Any]:
-        """Run what is in the block in one transaction, with the time limits of the settings and more that it needs."""
+        """Run the block in one transaction, with the time limits of the environment and these settings."""
         if end == "COMMIT":
             self._between()
         with self.driver.cursor() as cursor:
@@ -77,7 +77,7 @@ class Autocommit:
 
     @contextmanager
     def unlimited(self) -> Iterator[Any]:
-        """Let no time limit of the server or the role hold within the block."""
+        """Switch the time limits of the server and the role off within the block."""
         self._between()
         names = ["lock_timeout", "statement_timeout"]
         if self.version >= TRANSACTION_TIMEOUT:

@@ -31,7 +31,7 @@ def adjacent(scripts: History, current: Iterable[str]) -> tuple[list[str], list[
 
 
 class Running:
-    """The scripts of a plan while they run: what is done, what is certain, and what the journal knows."""
+    """The scripts of a plan while they run: what is done, what is committed, and what the journal records."""
 
     def __init__(  # noqa: PLR0913
         self,
@@ -53,7 +53,7 @@ class Running:
             journal: The log of the database, if it has one.
             verb: `upgrade` or `downgrade`.
             plan: The scripts, in order.
-            listener: Hears of each that is done.
+            listener: Hears of each script that is committed.
         """
         self._project = project
         self._directory = project.scripts
@@ -69,7 +69,7 @@ class Running:
         self._uncommitted: list[Step] = []
         self._started = time.monotonic()
         self.session = Session(connection)
-        """What every script finds as the first one did."""
+        """Its state is the same for every script."""
         self.guard = Guard(connection)
         """Of the transaction of the script that runs."""
         self.models: object = None
@@ -83,7 +83,7 @@ class Running:
         return time.monotonic() - self._started
 
     def begin(self, current: tuple[str, ...]) -> bool:
-        """Write into the journal what is to be run next; false if nothing is left.
+        """Write into the journal what is run next; false if nothing is left.
 
         Args:
             current: The revisions that the database is at.
@@ -124,7 +124,7 @@ class Running:
         return run
 
     def applied(self, *, step: Any, **_: Any) -> None:
-        """Look at what a script has left, in its transaction, before that is committed with the stamp."""
+        """Check what a script has left behind, in its transaction, before that is committed with the stamp."""
         revision = next(each for each in self._plan if each.id == step.up_revision_id)
         try:
             lock.require_held(self._connection)
@@ -143,7 +143,7 @@ class Running:
             self._journal.end(DONE, self.seconds)
 
     def end(self) -> None:
-        """Tell what was done; raise ExpectedError if the revision that was begun was not."""
+        """Report what was done; raise ExpectedError if the revision that was begun was not."""
         self.committed()
         if self._begun in self.left:
             folders = self._project.folders
@@ -155,7 +155,7 @@ class Running:
             )
 
     def committed(self, _connection: object = None) -> None:
-        """Tell a step when the next transaction begins: only then it is certain."""
+        """Report a step when the next transaction begins: only then its commit is certain."""
         while self._uncommitted:
             step = self._uncommitted.pop(0)
             self.left.remove(step.revision)
@@ -163,7 +163,7 @@ class Running:
 
     @contextmanager
     def listening(self) -> Iterator[None]:
-        """Hear what is committed; what a script commits before its end is written into the journal with it."""
+        """Listen for commits: what a script commits before its end is written into the journal by the same commit."""
         connection, log = self._connection, self._journal
         hooks: dict[str, Callable[[object], None]] = {"begin": self.committed}
         if log:

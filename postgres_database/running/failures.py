@@ -14,7 +14,7 @@ from postgres_database.sql.names import identifier
 MENDED = "invoke {verb}{env}   (once the script is mended)"
 LOOK = "invoke status{env}"
 LOST = "57P01 57P02 57P03 57P05 08006 25P03 25P04"
-"""SQLSTATE of connections that the server ends; the driver's own words for it have none."""
+"""SQLSTATE of connections that the server ends; what the driver notices itself has none."""
 FOUND = (
     "invoke baseline-existing{env}   (the database may be at another revision: it finds which one)"
 )
@@ -46,9 +46,9 @@ ADVICE = {
 def lost(
     database: Database, error: Exception, verb: str, revision: Revision | None = None
 ) -> ExpectedError:
-    """Tell of a lost connection in the words of the server, not in those of who found it closed afterwards.
+    """Return the error for a lost connection, in the words of whoever noticed it first.
 
-    The driver hands on what libpq says, and not what the server said last; so it is asked how it is now.
+    The driver does not hand on what the server said last; so the server is asked for its state now.
     """
     more = (
         ", and what it did outside of its transaction stays" if revision and revision.online else ""
@@ -74,7 +74,7 @@ def lost(
 
 
 def ended(database: Database, verb: str, revision: Revision, cause: str) -> ExpectedError:
-    """Tell of a script that has ended its transaction by itself; see `guard`."""
+    """Return the error for a script that has ended its transaction by itself; see `guard`."""
     return ExpectedError(
         f"{verb} stopped at revision {revision}, which ended its transaction by itself:"
         " what it committed stays, and it is not stamped",
@@ -93,7 +93,7 @@ def failure(
     if not isinstance(original, psycopg2.Error):
         words = f"{type(error).__name__}: {words}"
     script = script_errors.file_and_line(error, project.folders)
-    place = script if code(error) else script_errors.raised(error, project.folders)
+    place = script if code(error) else script_errors.own_file_and_line(error, project.folders)
     if place:
         words += f"\n(in {place})"
     file = "the script" if place == script else place.partition(",")[0]
@@ -108,7 +108,7 @@ def failure(
 
 
 def _chain(error: BaseException | None) -> list[BaseException]:
-    """Return an error and what it arose from or after, the first one first."""
+    """Return an error and its causes and contexts, the first one first."""
     found: list[BaseException] = []
     while error and error not in found:
         found.insert(0, error)
@@ -117,12 +117,12 @@ def _chain(error: BaseException | None) -> list[BaseException]:
 
 
 def is_lost(error: BaseException) -> bool:
-    """Tell whether an error is that of a connection which was lost, before others found it closed."""
+    """Tell whether an error says that the connection was lost, not only that it was closed already."""
     original = getattr(error, "orig", error)
     return isinstance(original, psycopg2.OperationalError) and (original.pgcode or LOST) in LOST
 
 
 def code(error: Exception) -> str:
-    """Return the SQLSTATE of what went wrong; empty if it was not the server who said it."""
+    """Return the SQLSTATE of an error; empty if it is not the server's."""
     original = error.orig if isinstance(error, DBAPIError) else error
     return getattr(original, "pgcode", None) or ""

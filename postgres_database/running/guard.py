@@ -1,8 +1,8 @@
 """The transaction of a script: only the runner ends it, together with its stamp.
 
 A script that commits by itself would be half done when it fails, and its first half done twice by the next run. So SQL
-that controls the transaction is refused before it runs. What is run past SQLAlchemy is noticed by a savepoint: it is
-gone once its transaction has ended, whatever has ended it (PostgreSQL manual, "SAVEPOINT").
+that controls the transaction is refused before it runs. What bypasses SQLAlchemy is noticed by a savepoint, which is
+gone once its transaction has ended, by whatever (PostgreSQL manual, "SAVEPOINT").
 """
 
 import re
@@ -32,7 +32,7 @@ COMMIT, ROLLBACK = "commit() of its connection", "rollback() of its connection"
 
 def require_no_control(sql: str) -> None:
     """Raise ExpectedError, before it runs, if some SQL of a script begins or ends a transaction."""
-    if not MAYBE.search(sql):  # most often; then it need not be taken apart
+    if not MAYBE.search(sql):  # the usual case, without parsing
         return
     for statement in statements(sql):
         with suppress(UnreadableError):  # then it does not run, either
@@ -56,7 +56,7 @@ class Guard:
     """Watches the transaction of a script. What the script runs in autocommit mode is not its business."""
 
     def __init__(self, connection: sa.Connection) -> None:
-        """Watch nothing yet; see `listening`, and `script` within it."""
+        """Watch nothing yet: `listening` begins that, and `script` within it."""
         self._connection = connection
         self._driver: Any = connection.connection.driver_connection
         self._running = self._online = self._marked = self._markable = False
@@ -71,7 +71,7 @@ class Guard:
 
     @contextmanager
     def listening(self) -> Iterator[None]:
-        """Hear of what begins and ends a transaction, before those who listen from within the block."""
+        """Listen for the begin and end of transactions, before listeners that are added within the block."""
         hooks: dict[str, Callable[..., None]] = {
             "begin": self._begins,
             "commit": self._commits,
@@ -133,7 +133,7 @@ class Guard:
             return
         refusal = _refusal(COMMIT)
         if not self._online:
-            self._driver.rollback()  # SQLAlchemy takes the transaction for ended
+            self._driver.rollback()  # SQLAlchemy believes that the transaction has ended
             self._marked = False
             self._fault = refusal
             raise refusal
@@ -141,7 +141,7 @@ class Guard:
         self._fault = refusal
 
     def _rolls_back(self, _connection: sa.Connection) -> None:
-        """Let it be done: it may be how the script answers an error, which is what is to be told."""
+        """Allow it: it may be how the script answers an error, which is then the one to report."""
         if self._running and not self._driver.autocommit:
             self._marked = False
             self._fault = _refusal(ROLLBACK)

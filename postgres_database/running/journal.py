@@ -1,9 +1,9 @@
-"""What was done to a target: a row for each revision that was run, and how far one came that was interrupted.
+"""The log of a target: a row for each revision that was run, with the progress of one that was interrupted.
 
-The row of a revision is there before it begins, and is closed in the transaction that stamps it. What a script
-commits in between stands in the row by the same commit, so that the next run goes on behind it. That holds for the
-tables and columns it was done to, as the catalog knows them (OID and number), and as long as the database stays at the
-revision where the script was interrupted.
+The row is written before the revision begins, and closed in the transaction that stamps it. What a script commits in
+between is recorded in the row by the same commit, so that the next run continues after it. A record counts only for
+the tables and columns it was made for, by OID and number, and while the database stays at the revision where the script
+was interrupted.
 """
 
 import getpass
@@ -27,7 +27,7 @@ from postgres_database.sql.names import Name
 
 RUNNING, DONE, FAILED, INTERRUPTED = "running", "done", "failed", "interrupted"
 FORBIDDEN = ("42501", "3F000", "25006")
-"""SQLSTATE of a missing privilege, a missing schema, and a database that only lets itself be read."""
+"""SQLSTATE of a missing privilege, a missing schema, and a read-only database."""
 
 CREATE = """
     CREATE TABLE IF NOT EXISTS {} (
@@ -44,15 +44,15 @@ CREATE = """
     )
 """
 RIGHTS = "SELECT bool_and(has_table_privilege(%(table)s, r)) FROM unnest('{SELECT,INSERT,UPDATE}'::text[]) AS r"
-# What came to no end counts until the same revision came to one, up or down.
+# An unfinished run counts until the same revision was finished, up or down.
 LEFT = """
     SELECT progress FROM {0} AS log
     WHERE revision = %s AND direction = %s AND progress IS NOT NULL AND started > coalesce(
         (SELECT max(started) FROM {0} WHERE revision = log.revision AND outcome = 'done'), '-infinity')
     ORDER BY started DESC LIMIT 1
 """
-# A row that was restored, copied or edited was written by another transaction than it says. In a clone of the whole
-# database, and after pg_upgrade, it is the same one (PostgreSQL manual, "System Columns").
+# A row that was restored, copied or edited was written by another transaction than it names. In a clone of the whole
+# database, and after pg_upgrade, it was written by that one (PostgreSQL manual, "System Columns").
 WRITTEN = "jsonb_build_object('xact', pg_current_xact_id()::text)"
 GENUINE = "coalesce(mod((progress ->> 'xact')::numeric, 4294967296) = xmin::text::numeric, false)"
 ENDED = {"ended": True}
@@ -78,7 +78,7 @@ ENTRIES = """
 
 @dataclass(frozen=True)
 class Entry:
-    """A revision that was run, as the log tells it."""
+    """A revision that was run, as the log has it."""
 
     revision: str
     direction: str
@@ -100,9 +100,9 @@ class Journal:
         self._row: tuple[str, datetime] | None = None
         self._uncommitted: list[str] = []
         self._steps: dict[str, dict[str, Any]] = {}
-        """By the name of a step: how many times it was done, and on what."""
+        """By the name of a step: how many times it was done, and on which tables."""
         self._positions: dict[str, dict[str, Any]] = {}
-        """By the name of a long step: where it is, and on what it is done."""
+        """By the name of a long step: its position, and on which tables it works."""
         self._left: Counter[str] = Counter()
         self.resumable = False
         """Whether the script commits before its end."""
@@ -124,7 +124,7 @@ class Journal:
             resumable: Whether the script commits before its end.
 
         Returns:
-            Why steps of an earlier run are done again, if they are.
+            Why steps of an earlier run are done again; empty if none is.
         """
         self.resumable = resumable
         again = self._row is not None and self._row[0] == revision
@@ -145,7 +145,7 @@ class Journal:
             return note
 
     def _read(self, cursor: Any, progress: dict[str, Any]) -> str:
-        """Take over what an earlier run has done, as far as that is still there; return what is not, in words."""
+        """Take over what an earlier run has done to tables that still exist; return what is done again, in words."""
         found = [progress.get("steps", {}), progress.get("positions", {})]
         live = identity.live(cursor, [each["on"] for kind in found for each in kind.values()])
 
@@ -166,7 +166,7 @@ class Journal:
         return ""
 
     def take(self, sql: str) -> bool:
-        """Tell whether an earlier run has done a step; it counts once."""
+        """Tell whether an earlier run has done a step; each time that it has counts once."""
         step = identity.name(sql)
         if self._left[step] <= 0:
             return False
@@ -202,12 +202,12 @@ class Journal:
         self._uncommitted.clear()
 
     def position(self, sql: str) -> Sequence[str] | None:
-        """Return where a long step is."""
+        """Return the position of a long step."""
         found = self._positions.get(identity.name(sql))
         return found["at"] if found else None
 
     def move(self, cursor: Any, sql: str, position: Sequence[str]) -> None:
-        """Write down by this cursor, in the transaction that moves it, where a long step is."""
+        """Write down the position of a long step by this cursor, in the transaction that moves it."""
         name = identity.name(sql)
         if name not in self._positions:
             self._positions[name] = {"on": self._identity(cursor, sql)}
@@ -249,7 +249,7 @@ class Journal:
 def open_journal(database: Database, connection: sa.Connection) -> Journal | None:
     """Return the log of a database, made if it is missing; None where the user may not make or write it.
 
-    A log is no condition of an upgrade: without one a script that was interrupted is guarded by the catalog alone.
+    An upgrade needs no log: without one, an interrupted script looks into the catalog for what it has done.
     """
     try:
         with connection.begin(), _cursor(connection) as cursor:
@@ -274,7 +274,7 @@ def settle(
     connection: sa.Connection,
     adjacent: tuple[list[str], list[str]] = ([], []),
 ) -> None:
-    """End what the log says of half done revisions that cannot be next any more, after a stamp, in its transaction.
+    """After a stamp, in its transaction, drop the progress of half done revisions that can no longer be next.
 
     Args:
         database: Whose log.
@@ -298,7 +298,7 @@ def _settle(cursor: Any, table: str, adjacent: tuple[list[str], list[str]]) -> N
 
 
 def half_done(database: Database) -> list[str]:
-    """Return the revisions whose upgrade has committed some of its steps and not come to its end. Only reads."""
+    """Return the revisions whose upgrade has committed some of its steps and was not finished. Only reads."""
     with _reading(database) as (cursor, table):
         if table is None:
             return []
@@ -307,7 +307,7 @@ def half_done(database: Database) -> list[str]:
 
 
 def read(database: Database) -> list[Entry]:
-    """Return what the log of a database tells, the oldest first; nothing if there is none. Only reads."""
+    """Return the log of a database, the oldest entry first; nothing if there is none. Only reads."""
     with _reading(database) as (cursor, table):
         if table is None:
             return []
@@ -340,7 +340,7 @@ def _cursor(connection: sa.Connection) -> AbstractContextManager[Any]:
 
 
 def _person() -> str:
-    """Return who started the command, if the machine knows, for the user of the database to follow."""
+    """Return who started the command, if the machine knows; the user of the database follows."""
     try:
         return f"{getpass.getuser()} as "
     except (KeyError, OSError):  # of a container's account without a name

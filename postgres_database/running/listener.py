@@ -16,10 +16,10 @@ class Step:
 
 
 class Listener:
-    """Hears what a command says, and answers what it asks. This one keeps silent and says no."""
+    """Hears what a command reports, and answers what it asks. This one prints nothing and says no."""
 
     def confirm(self, _question: str, _details: Sequence[str]) -> bool:
-        """Tell whether something may be done, of which details are shown before."""
+        """Tell whether something may be done, after its details are shown."""
         return False
 
     def choose(self, _question: str) -> bool | None:
@@ -38,7 +38,7 @@ class Listener:
         """Hear that a revision is done and committed."""
 
     def wait(self, who: str) -> None:
-        """Hear for whom the command waits: another command, or who holds a lock."""
+        """Hear whom the command waits for: another command, or who holds a lock."""
 
     def progress(self, text: str) -> None:
         """Hear how far a long step is."""
@@ -62,4 +62,4 @@ class Listener:
 
 
 SILENT = Listener()
-"""Says nothing to anyone, and answers no."""
+"""Prints nothing, and answers no."""

@@ -1,7 +1,7 @@
-"""One runner at a time: whose turn it is to change a database by a history.
+"""One command at a time may change a database by a history.
 
 The connection that works holds the lock, so that it ends when the last statement has ended, also that of a command
-that was killed. It is polled: whoever waits inside the server for an advisory lock stands in the way of CREATE INDEX
+that was killed. It is polled: a session that waits in the server for an advisory lock would block CREATE INDEX
 CONCURRENTLY, which waits for all others (PostgreSQL manual, CREATE INDEX, "Building Indexes Concurrently").
 """
 
@@ -34,7 +34,7 @@ HELD = sa.text(
     )
     """  # noqa: S608 - a constant
 )
-# Without the rights of pg_monitor, of another user's session only pid and user are to be seen.
+# Without the rights of pg_monitor, only pid and user of another user's session are visible.
 WHO_LOCKS = sa.text(
     f"""
     SELECT concat('pid ', a.pid, ' (', a.usename, ' at ' || host(a.client_addr), ')',
@@ -59,7 +59,7 @@ def parse_wait(text: str) -> float | None:
     """Return how many seconds to wait, from `30s`, `5min` or `0`; None for an empty text: wait for ever.
 
     Raises:
-        ExpectedError: It is no time, or has no unit, though milliseconds can hardly be meant.
+        ExpectedError: It is no time, or a number without a unit.
     """
     if not text:
         return None
@@ -81,7 +81,7 @@ def one_command_at_a_time(
     """Wait until no other command changes this database by this history, and keep others out.
 
     Args:
-        database: Which.
+        database: The database.
         connection: The one that will work.
         listener: Hears which session is waited for, once for each.
         wait: How many seconds to wait at most; None: for ever.
@@ -132,19 +132,19 @@ def _take(
     wait: float | None,
 ) -> None:
     started = time.monotonic()
-    told = ""
+    reported = ""
     while True:
         with connection.begin():
             if connection.execute(TRY_LOCK, key).scalar_one():
                 return
-            who = connection.execute(WHO_LOCKS, key).scalar() or told or "somebody"
+            who = connection.execute(WHO_LOCKS, key).scalar() or reported or "somebody"
         if wait is not None and time.monotonic() - started >= wait:
             raise ExpectedError(
                 f"{database.dsn} is being changed by another command; nothing was done",
                 cause=f"it is {who}; waited {wait:g} s",
                 hint=f"invoke status{database.env_option}   (and the same command again, or with a longer --wait)",
             )
-        if who != told:
+        if who != reported:
             listener.wait(f"another command: {who}")
-            told = who
+            reported = who
         time.sleep(POLLED)

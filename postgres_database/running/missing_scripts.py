@@ -1,4 +1,4 @@
-"""Whether what a database says it is at can be: its scripts are there, or who has run those that are not."""
+"""Whether the scripts of the revisions of a database are in this checkout, and who has run those that are not."""
 
 from collections.abc import Collection
 from datetime import UTC
@@ -10,7 +10,7 @@ from postgres_database.server.connection import Database
 
 
 def require_scripts(scripts: History, database: Database, current: Collection[str]) -> None:
-    """Raise ExpectedError if a database is at what is not among the scripts, or at a revision and one before it."""
+    """Raise ExpectedError if a database is at a revision without a script, or at one and also at one before it."""
     unknown = sorted(each for each in current if each not in scripts)
     if unknown:
         raise ExpectedError(
@@ -44,7 +44,7 @@ def _below(scripts: History, revision: str) -> set[str]:
 
 
 def origin(database: Database, revisions: Collection[str]) -> str:
-    """Return who has brought a database to revisions, and when, a line each; says if the log does not know."""
+    """Return who has brought a database to revisions, and when, a line each, as far as its log knows."""
     log = journal.read(database)
     lines = []
     for revision in revisions:

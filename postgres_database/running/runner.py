@@ -32,7 +32,7 @@ class BlockedError(ExpectedError):
     """A revision did not get a lock; it was rolled back as a whole and may be run again."""
 
     def __init__(self, revision: Revision, error: ExpectedError) -> None:
-        """Say of which revision an error is told."""
+        """Add the revision to an error."""
         super().__init__(error.what, cause=error.cause, hint=error.hint)
         self.revision = revision
 
@@ -42,7 +42,7 @@ COMMANDS: dict[str, Callable[..., None]] = {
     "downgrade": command.downgrade,
 }
 BLOCKED = ("55P03", "40P01")
-"""SQLSTATE of a lock that was not to be had in time, and of a deadlock."""
+"""SQLSTATE of a lock that was not granted in time, and of a deadlock."""
 
 
 @dataclass(frozen=True)
@@ -77,7 +77,7 @@ class Runner:
     def stamp(self, targets: Sequence[str], *, purge: bool = False) -> None:
         """Write revisions into the version table, in one transaction, and run nothing.
 
-        A script that was half done is begun anew after that: a stamp says what the database is.
+        A script that was half done begins anew after that: a stamp says what the database is.
         """
         directory = self.project.scripts
         try:
@@ -99,7 +99,7 @@ class Runner:
             ) from error
 
     def require_writable(self) -> None:
-        """Raise ExpectedError if the database only lets itself be read."""
+        """Raise ExpectedError if the database is read-only."""
         with self.connection.begin():
             show = sa.text("SELECT current_setting('transaction_read_only'), pg_is_in_recovery()")
             read_only, standby = self.connection.execute(show).one()
@@ -107,7 +107,7 @@ class Runner:
             status = f"invoke status{self.database.env_option}"
             name = self.database.dsn.database
             raise ExpectedError(
-                f"{self.database.dsn} only lets itself be read",
+                f"{self.database.dsn} is read-only",
                 cause="it is a standby" if standby else "default_transaction_read_only is on",
                 hint=f"{status}   (once the DSN names the primary; with several hosts, add"
                 " target_session_attrs=read-write)"
@@ -126,7 +126,7 @@ class Runner:
         Args:
             verb: `upgrade` or `downgrade`.
             plan: The scripts, in order.
-            listener: Hears of each that is done.
+            listener: Hears of each script that is committed.
 
         Returns:
             Alembic's `target_metadata`, as env.py gave it to them; see `execution.Running.models`.
@@ -220,7 +220,7 @@ def offline(project: Project, verb: str, start: str, end: str, env_option: str =
     config.output_buffer = output = io.StringIO()
     said = io.StringIO()  # what scripts print is no part of the SQL
     try:
-        with script_errors.told(project.folders), redirect_stdout(said):
+        with script_errors.explained(project.folders), redirect_stdout(said):
             COMMANDS[verb](config, f"{start}:{end}", sql=True)
     except ExpectedError as error:
         if not error.__cause__:  # the script itself refuses, and says why
@@ -250,8 +250,8 @@ def alembic(project: Project, name: str, *args: Any, **options: Any) -> str:
     """Run a command of Alembic that needs no database and return what it prints.
 
     Raises:
-        ExpectedError: The scripts cannot be read, there is no such revision, or it is asked for that of a database,
-            which env.py would choose.
+        ExpectedError: The scripts cannot be read, there is no such revision, or `current` is asked for, which only a
+            database knows.
     """
     named = [each for each in (*args, *options.values()) if isinstance(each, str)]
     if any("current" in each.split(":") for each in named):

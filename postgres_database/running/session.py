@@ -14,8 +14,7 @@ import sqlalchemy as sa
 
 from postgres_database.server.transactions import LIMITS, SAFELY
 
-# Every name is qualified: no search path chooses any of them. Within a transaction, what holds for that alone counts
-# as set, too.
+# Every name is qualified, so that no search path matters. Within a transaction, SET LOCAL counts as set, too.
 STATE = """
     SELECT session_user, pg_catalog.current_setting('role'),
            coalesce((SELECT pg_catalog.json_object_agg(s.name, s.setting) FROM pg_catalog.pg_settings AS s
@@ -32,7 +31,7 @@ OF_TRANSACTIONS = ("search_path", "lock_timeout", "statement_timeout")
 NAMED = re.compile(
     r"(?:\bSET\s+(?:SESSION\s+)?|\bset_config\s*\(\s*')\"?([a-z_]\w*\.\w+)", re.IGNORECASE
 )
-"""A setting with a name of one's own, which no catalog lists."""
+"""A custom setting, which no catalog lists."""
 
 
 @dataclass(frozen=True)
@@ -45,7 +44,7 @@ class State:
 
 
 class Session:
-    """A session, to be brought back to what it was when the first script began: after `env.py`."""
+    """A session, and its state when the first script began, after `env.py`."""
 
     def __init__(self, connection: sa.Connection) -> None:
         """Listen to what `env.py` says; `keep` ends that."""
@@ -58,7 +57,7 @@ class Session:
         self._names.update(NAMED.findall(statement))
 
     def keep(self) -> None:
-        """Remember the state of the session; outside of a transaction if there is a choice."""
+        """Remember the state of the session; outside of a transaction if possible."""
         if self._state is not None:
             return
         self.close()
@@ -81,7 +80,7 @@ class Session:
         self._state = State(user, role, settings)
 
     def restore(self) -> None:
-        """Bring the session back to what it was; in the transaction that there is, or in one of its own."""
+        """Bring the session back to what it was, in the current transaction or in one of its own."""
         if self._state is None:
             return
         if not self._connection.in_transaction():

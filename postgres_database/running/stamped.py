@@ -1,4 +1,4 @@
-"""Which revisions a database says it is at."""
+"""Which revisions a database is stamped with."""
 
 from contextlib import closing
 from dataclasses import dataclass
@@ -10,8 +10,8 @@ from postgres_database.errors import ExpectedError
 from postgres_database.server.connection import Database
 from postgres_database.sql.names import Name, quoted
 
-# What the table runs when it is read or written: code of its owner, who may be somebody else. What Alembic makes has
-# nothing of the kind, and neither has our log, but for one default.
+# Code of its owner, who may be anyone, that the table runs when it is read or written. The table that Alembic makes has
+# none, and our log has only one default.
 TABLE = """
     SELECT row_security_active(c.oid), array(SELECT polname::text FROM pg_policy WHERE polrelid = c.oid ORDER BY 1),
            r.rolname, CASE WHEN r.rolsuper OR pg_has_role(c.relowner, current_user, 'MEMBER') THEN '{}' ELSE array(
@@ -36,7 +36,7 @@ TABLE = """
     WHERE c.oid = to_regclass(%s)
 """
 
-# What somebody has made: nothing of an extension, no part of another table.
+# Tables that people have made: none of an extension, no partition.
 HELD = """
     SELECT n.nspname, c.relname
     FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace
@@ -59,7 +59,7 @@ class Placement:
 
     @property
     def options(self) -> dict[str, Any]:
-        """What Alembic is told of it (Alembic documentation, `EnvironmentContext.configure`).
+        """Its name and schema as options of Alembic (Alembic documentation, `EnvironmentContext.configure`).
 
         Raises:
             ExpectedError: There is no schema for it.
@@ -86,7 +86,7 @@ class Placement:
         return Name(self.schema or "", self.database.versions.name).sql
 
     def is_there(self, connection: sa.Connection) -> bool:
-        """Tell whether there is the table, and all of it is to be seen; in a transaction of ours.
+        """Tell whether the table exists and all its rows are visible; in a transaction of ours.
 
         Raises:
             ExpectedError: A policy hides rows, the table runs code of a role with fewer rights than ours, or it is
@@ -101,7 +101,7 @@ class Placement:
         psql = f"invoke psql{self.database.env_option} --command"
         if runs:
             raise ExpectedError(
-                f"the table {self.shown} of {self.database.dsn} is not touched: it would run what is not to be trusted",
+                f"the table {self.shown} of {self.database.dsn} is not touched: it would run code that is not trusted",
                 cause=f"it belongs to {owner} and has {', '.join(runs)}",
                 hint=f"{psql} '\\d {self.shown}'   (drop that, or name another version_table in alembic.ini)",
             )
@@ -133,7 +133,7 @@ def read(database: Database, connection: sa.Connection) -> tuple[str, ...]:
     """Return the revisions that the version table has, sorted; in a transaction of ours.
 
     Raises:
-        ExpectedError: They are not to be read, one of them is NULL, or one is there twice.
+        ExpectedError: They cannot be read, one of them is NULL, or one is there twice.
     """
     found = placement(database, connection)
     if found.schema is None or not found.is_there(connection):
@@ -160,7 +160,7 @@ def read(database: Database, connection: sa.Connection) -> tuple[str, ...]:
 
 
 def unmarked(database: Database, connection: sa.Connection) -> list[tuple[str, str]]:
-    """Return schema and name of the tables of a database that says no revision; in a transaction of ours."""
+    """Return schema and name of the tables of a database without a revision; in a transaction of ours."""
     if read(database, connection):
         return []
     names = [database.versions.name, database.versions.log]
@@ -170,7 +170,7 @@ def unmarked(database: Database, connection: sa.Connection) -> list[tuple[str, s
 
 
 def ready(database: Database, connection: sa.Connection) -> dict[str, Any]:
-    """Make the schema of the version table if settings name it and it is missing; return what Alembic is told.
+    """Make the schema of the version table if settings name one that is missing; return the options of Alembic.
 
     Raises:
         ExpectedError: There is no schema for it.

@@ -1,7 +1,7 @@
-"""What a script left unfinished: an INVALID index, a constraint that it was to validate.
+"""What a script left unfinished: an INVALID index, or a constraint that it should have validated.
 
 An index that CREATE INDEX CONCURRENTLY did not finish stays, slows down writes and is used by no query; IF
-NOT EXISTS takes it for done (PostgreSQL manual, CREATE INDEX, "Building Indexes Concurrently").
+NOT EXISTS skips it (PostgreSQL manual, CREATE INDEX, "Building Indexes Concurrently").
 """
 
 import ast
@@ -14,7 +14,7 @@ from postgres_database.errors import ExpectedError
 from postgres_database.server.connection import Database
 from postgres_database.sql.names import quoted
 
-# An index that another session is building right now is not ours to judge.
+# An index that another session is building right now does not count.
 UNFINISHED = sa.text(
     """
     SELECT 'index' AS kind, n.nspname AS schema, c.relname AS name, '' AS relation
@@ -60,8 +60,8 @@ def require_finished(
         database: Where.
         connection: In the transaction of the script.
         revision: The script, for people.
-        script: What of its text was run. An index that it names must be valid, also if it was there before; a
-            constraint that it says to validate must be validated.
+        script: The text that was run. An index that it names must be valid, even if it existed before; a
+            constraint that it validates must be validated.
         before: What was unfinished before any script was run.
     """
     for thing in sorted(find(connection)):

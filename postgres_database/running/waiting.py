@@ -1,4 +1,4 @@
-"""Locks that are not to be had: who holds them, and when to try again."""
+"""Locks that others hold: who does, and when to try again."""
 
 import random
 import threading
@@ -31,7 +31,7 @@ BLOCKERS = sa.text(
     ORDER BY a.xact_start
     """  # noqa: S608 - a constant
 )
-# CREATE INDEX CONCURRENTLY waits for whoever may still see what was before it began.
+# CREATE INDEX CONCURRENTLY waits for all who may still see rows as they were before it began.
 OLDER = f"""
     SELECT {SESSION}
     FROM pg_stat_activity a
@@ -43,7 +43,7 @@ OLDER = f"""
 
 @dataclass
 class Watch:
-    """Which sessions were seen to block another one, in words; empty if none."""
+    """Which sessions were seen to block the watched one, in words; empty if none."""
 
     seen: str = ""
 
@@ -51,29 +51,29 @@ class Watch:
 def pauses() -> Iterator[float]:
     """Yield how many seconds to wait before each next try: doubled, and never the same for two runners."""
     for seconds in PAUSES:
-        yield seconds * random.uniform(0.75, 1.25)  # noqa: S311 - nobody gains by guessing it
+        yield seconds * random.uniform(0.75, 1.25)  # noqa: S311 - no secret
 
 
 @contextmanager
 def watching(
-    database: Database, pid: int, lock_timeout: int, tell: Callable[[str], None]
+    database: Database, pid: int, lock_timeout: int, report: Callable[[str], None]
 ) -> Iterator[Watch]:
-    """Watch from another session, as long as the block runs, which sessions block this one.
+    """Watch from a second session, while the block runs, which sessions block the first one.
 
-    A session of its own that is lost or not to be had is opened again; until then nothing is seen.
+    If the second session is lost or refused, it is opened again; until then nothing is seen.
 
     Args:
         database: Where.
         pid: The server's process of the session that may be blocked.
         lock_timeout: Milliseconds that it waits for a lock: the watcher must look more often.
-        tell: Called once for each session that a statement without such a limit waits for.
+        report: Called once for each session that a statement without such a limit waits for.
     """
     watch, done = Watch(), threading.Event()
     pause = min(max(lock_timeout / 4000, SHORTEST_LOOK), LONGEST_LOOK)
     patience = max(lock_timeout / 1000, LONGEST_LOOK) + LONGEST_LOOK
 
     def look(connection: sa.Connection) -> None:
-        since, told = time.monotonic(), set[int]()
+        since, reported = time.monotonic(), set[int]()
         while not done.wait(pause):
             with connection.begin():
                 rows = connection.execute(BLOCKERS, {"pid": pid}).all()
@@ -81,13 +81,13 @@ def watching(
                 since = time.monotonic()
                 continue
             watch.seen = "; ".join(_said(*row) for row in rows)
-            if time.monotonic() - since > patience and not {row[0] for row in rows} <= told:
-                told |= {row[0] for row in rows}
-                tell(watch.seen)
+            if time.monotonic() - since > patience and not {row[0] for row in rows} <= reported:
+                reported |= {row[0] for row in rows}
+                report(watch.seen)
 
     def keep_looking() -> None:
         while not done.is_set():
-            # What is lost or refused is tried again: who only looks must not end the work.
+            # A lost or refused connection is tried again: looking must not end the work.
             with suppress(Exception), database.connect() as own:
                 look(own)
             done.wait(LONGEST_LOOK)

@@ -1,4 +1,4 @@
-"""What a server has and schemas name: roles and tablespaces."""
+"""What belongs to a server and is named in schemas: roles and tablespaces."""
 
 from collections.abc import Iterable
 

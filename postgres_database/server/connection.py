@@ -26,10 +26,10 @@ from postgres_database.sql.names import quoted
 CONNECT_DEFAULTS = {
     "connect_timeout": os.environ.get("PGCONNECT_TIMEOUT") or CONNECT_TIMEOUT,
     "fallback_application_name": "postgres-database",
-    "client_encoding": "UTF8",  # else that of the database, which for SQL_ASCII is none
+    "client_encoding": "UTF8",  # the default is that of the database, which for SQL_ASCII is none
 }
 
-# Of the version table that Alembic finds by the path, or would make there; one elsewhere is another application's.
+# The version table that Alembic finds by the search path; one in another schema is another application's.
 VERSION_SCHEMA = """
     SELECT n.nspname
     FROM unnest(%s::text[]) WITH ORDINALITY AS path (name, place)
@@ -38,7 +38,7 @@ VERSION_SCHEMA = """
     ORDER BY path.place LIMIT 1
 """
 VERSIONS = "postgres_database.versions"
-"""Where the information of a connection has the version table."""
+"""The key of the version table in the `info` of a connection."""
 READ_ONLY = ("default_transaction_read_only=on", "lock_timeout=5s")
 
 WRONG_PARTS = {
@@ -65,12 +65,12 @@ WRONG_PARTS = {
     "unsupported startup parameter": "it names the server itself, not a pooler in front of it",
     "pg_hba.conf": "the server lets this user in",
 }
-"""What must be put right, by a piece of the message of libpq or the server; the first that is found."""
+"""What must be true for the connection to work, by a part of the message; the first match counts."""
 FOR_DATABASE = {
     "does not exist": "CREATE DATABASE {}",
     "is not currently accepting connections": "ALTER DATABASE {} ALLOW_CONNECTIONS true",
 }
-"""What another database of the server can do, by what is said of this one."""
+"""What to run in another database of the server, by what is said of this one."""
 
 LESSER = """CREATE ROLE scratch LOGIN CREATEDB PASSWORD '…'   (on that server; SCRATCH_DSN then names this role)"""
 
@@ -93,7 +93,7 @@ class Database:
     alias: tuple[str, str] = ("", "")
     """A role that only scratch databases have, and what dumps call it."""
     whole: Callable[[], AbstractContextManager[Dsn]] | None = None
-    """Lets pg_dump meanwhile read what only a superuser may: the options of user mappings."""
+    """Within it, pg_dump can read what only a superuser may: the options of user mappings."""
 
     def __str__(self) -> str:
         """Name the database as the first line of a command does."""
@@ -140,7 +140,7 @@ class Database:
                 otherwise only in `pg_catalog`, so that no name is found that somebody else has put on the path.
 
         Raises:
-            ExpectedError: There is no connection to be had.
+            ExpectedError: The connection is refused.
         """
         try:
             connection = self.engine.connect()
@@ -149,7 +149,7 @@ class Database:
         except Exception as error:
             frame = traceback.extract_tb(error.__traceback__)[-1]
             raise ExpectedError(
-                f"cannot connect to {self.dsn}: what the models let SQLAlchemy do at a connection fails",
+                f"cannot connect to {self.dsn}: an event listener of the models failed",
                 cause=f"{type(error).__name__}: {self.words(error)}\n(in {frame.filename}, line {frame.lineno})",
                 hint=f"invoke psql{self.env_option}   (does without it; once it is mended, the same command again)",
             ) from error
@@ -165,7 +165,7 @@ class Database:
             yield connection
 
     def version_schema(self, connection: sa.Connection) -> str | None:
-        """Return the schema of the version table, or that in which it would be made; None: there is none.
+        """Return the schema in which the version table is or would be made; None if there is none.
 
         Args:
             connection: To this database, in a transaction.
@@ -190,7 +190,7 @@ class Database:
         )
 
     def _advice(self, said: str) -> str:
-        """Find what helps; a failed connection has no SQLSTATE, so there is only its text to go by."""
+        """Return what to type next, by the message: a failed connection has no SQLSTATE."""
         scratch = self.label == "scratch"
         if self.alias[0]:  # the DSN's own role was let in
             return LESSER

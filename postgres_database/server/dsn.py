@@ -133,7 +133,7 @@ class Dsn:
         return Dsn({**self.parts, **parts})
 
     def parameters(self) -> dict[str, str]:
-        """Return the parts for libpq, closed against PGHOSTADDR, which would beat their host."""
+        """Return the parts for libpq, without PGHOSTADDR, which would override their host."""
         return {**({"hostaddr": ""} if "host" in self.parts else {}), **self.parts}
 
     def child_environment(self) -> dict[str, str]:
@@ -152,7 +152,7 @@ class Dsn:
             for name, value in self.parameters().items()
             if name in PG_VARIABLES
         }
-        # A service beats all other variables; here it is among the parts, see `with_service`.
+        # A service overrides all other variables; here it is among the parts, see `with_service`.
         inherited = {key: value for key, value in os.environ.items() if key != "PGSERVICE"}
         return {"PGCONNECT_TIMEOUT": CONNECT_TIMEOUT} | inherited | given
 
@@ -228,7 +228,7 @@ def parse(text: str) -> tuple[Dsn, list[str]]:
 
 
 def _of_frameworks(text: str) -> str:
-    """Name the parameters of a DSN that drivers and frameworks have and libpq has not, with its spelling."""
+    """Name the parameters of a DSN that only other drivers and frameworks have, with libpq's spelling."""
     given = re.findall(r"(?:[?&]|(?:^|\s))([A-Za-z_]+)\s*=", text)
     wrong = {name: FOREIGN[name.lower()] for name in given if name.lower() in FOREIGN}
     return "; ".join(
@@ -240,7 +240,7 @@ def _of_frameworks(text: str) -> str:
 def with_service(dsn: Dsn, environ: Mapping[str, str] = os.environ) -> Dsn:
     """Return a DSN that has the parts of its service, or of PGSERVICE, instead of the name.
 
-    As a name it would beat the host and database that a child process is told by variables.
+    By its name it would override the host and database in the variables of a child process.
     PostgreSQL manual, "The Connection Service File".
 
     Raises:

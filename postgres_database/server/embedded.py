@@ -155,7 +155,7 @@ class EmbeddedServer:
         return (self.data / "postmaster.pid").read_text().splitlines()
 
     def _admit_scratch_roles(self) -> None:
-        """Let a server that was set up before there were such roles know them, and wait until it does."""
+        """Let scratch roles log in on a server that was set up by an earlier version; wait until they can."""
         with self._locked():
             self._write_logins(self.data)
             self._run("pg_ctl", "reload", "--pgdata=data")
@@ -212,7 +212,7 @@ class EmbeddedServer:
         unfinished.rename(self.data)
 
     def _write_logins(self, data: Path) -> None:
-        """Write that its owner and root may log in: as the superuser, and as roles of scratch databases."""
+        """Let the owner and root log in: as the superuser, and as roles of scratch databases."""
         allowed = sorted({"root", self.account.pw_name} - {programs.ROOTS_ACCOUNT})
         roles = [SUPERUSER] if self.durable else [SUPERUSER, f'"/^{SCRATCH_PREFIX}"']
         lines = [f'owner "{name}" {role}\n' for name in allowed for role in roles]
@@ -221,9 +221,9 @@ class EmbeddedServer:
         unfinished.replace(data / "pg_ident.conf")
 
     def _clear_after_crash(self) -> None:
-        """Remove what a server that is gone left behind and PostgreSQL will not start beside: its number, backends.
+        """Remove what a crashed server left behind, without which none would start: its PID file, its backends.
 
-        In containers another process has that number after every restart.
+        In containers another process has its PID after every restart.
         """
         try:
             if programs.works_on(psutil.Process(int(self._pid_file()[0])), self.data):
@@ -271,7 +271,7 @@ class EmbeddedServer:
     def _run(self, program: str, *arguments: str, typed: str = "") -> None:
         """Run a program of PostgreSQL in the home, as the account of the server.
 
-        Its output goes to a file: pg_ctl's server would hold a pipe open for ever. Paths in the
+        Its output goes to a file: the server that pg_ctl starts would keep a pipe open. Paths in the
         arguments are relative: initdb and pg_ctl hand them to a shell, quoted badly.
         """
         environment = {key: os.environ[key] for key in PASSED_ON if key in os.environ}

@@ -55,7 +55,7 @@ class Environment:
     scratch: Dsn | None = None
     """Where scratch databases are; None stands for the embedded server."""
     models: str = ""
-    """TARGET_METADATA, which goes before what alembic.ini says; or empty."""
+    """TARGET_METADATA, which overrides alembic.ini; or empty."""
     warnings: tuple[str, ...] = field(default=(), compare=False)
 
     @property
@@ -89,7 +89,7 @@ def load(
         environ: The process environment; it is read, never changed.
 
     Raises:
-        ExpectedError: Something in the settings is wrong; all faults are told at once.
+        ExpectedError: Something in the settings is wrong; all faults are reported at once.
     """
     name = environment or environ.get("ENV", "")
     _require_name(name, root, given=bool(environment))
@@ -137,7 +137,7 @@ def milliseconds(text: str) -> int | None:
 
 
 class _Reader:
-    """Collects values and faults, so that all faults can be told at once."""
+    """Collects values and faults, so that all faults are reported at once."""
 
     def __init__(
         self,
@@ -225,7 +225,7 @@ class _Reader:
         return f"{key} in {PROCESS if key in self.in_process else self.path.name}"
 
     def _target(self) -> tuple[Dsn | None, str]:
-        """Choose the DSN: the process beats the file, but may not redirect a named environment."""
+        """Choose the DSN: the process overrides the file, but may not redirect a named environment."""
         in_process, from_process = self._layer(self.in_process, PROCESS)
         if in_process and not self.name:
             return in_process, f"from {from_process}"
@@ -249,7 +249,7 @@ class _Reader:
         return None, "no DSN given: the embedded server"
 
     def _layer(self, values: Mapping[str, str], where: str) -> tuple[Dsn | None, str]:
-        """Return the DSN of one layer, and in words where it stands."""
+        """Return the DSN of the process or the file, and its origin in words."""
         given = [f"{key} in {where}" for key in DSN_KEYS if key in values]
         found = [self._dsn(f"{key} in {where}", values[key]) for key in DSN_KEYS if key in values]
         if None not in found and found[1:] and found[0] != found[1]:

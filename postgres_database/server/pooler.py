@@ -1,4 +1,4 @@
-"""Poolers between us and the server: one that gives each transaction another session cannot keep our lock."""
+"""Connection poolers: one that gives each transaction another session cannot keep our lock."""
 
 import select
 import time
@@ -24,9 +24,8 @@ OPEN = "BEGIN; SELECT pg_backend_pid()"
 def require_session(database: Database, connection: sa.Connection) -> None:
     """Raise ExpectedError if a session of ours is not one session of the server.
 
-    What libpq knows of the other end comes from whoever answered first (PostgreSQL manual, "Message Flow",
-    BackendKeyData). Where that is not the server's process, a pooler answered; then sessions are opened
-    beside each other to see whether they share one.
+    libpq takes the backend's PID from whoever answered (PostgreSQL manual, "Message Flow", BackendKeyData). Where the
+    server says another one, a pooler answered; then more sessions are opened to see whether they share one.
 
     Args:
         database: Where.
@@ -49,7 +48,7 @@ def require_session(database: Database, connection: sa.Connection) -> None:
 
 
 def _is_shared(database: Database) -> bool:
-    """Tell whether two sessions of ours meet the same process, or one meets two."""
+    """Tell whether two sessions of ours have the same backend, or one has two."""
     with ExitStack() as sessions:
         try:
             ours = sessions.enter_context(_session(database))
@@ -77,7 +76,7 @@ def _session(database: Database) -> Iterator[Any]:
 
 
 def _ask(session: Any, sql: str) -> int:
-    """Return the process that a session meets."""
+    """Return the PID of the backend of a session."""
     cursor = session.cursor()
     cursor.execute(sql)
     _wait(session)

@@ -7,7 +7,7 @@ DENIED = re.compile(
     r"|must be owner of (.+)|permission denied to (.+)"
 )
 GRANTS = {
-    # Since PostgreSQL 15 nobody but its owner may create in public (release notes of 15).
+    # Since PostgreSQL 15 only its owner may create in public (release notes of 15).
     "schema": "GRANT USAGE, CREATE ON SCHEMA {name} TO {user}",
     "database": "GRANT CREATE ON DATABASE {name} TO {user}",
     "sequence": "GRANT ALL ON SEQUENCE {name} TO {user}",

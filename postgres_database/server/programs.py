@@ -43,8 +43,8 @@ ROOTS_HOME = Path("/var/lib/postgres-database")
 def encrypting(environment: Mapping[str, str]) -> dict[str, str]:
     """Return an environment in which pg_dump and psql speak TLS where the driver would.
 
-    Those of the wheel are built without it; the driver's libpq, in its place, has it. Where that cannot be put there
-    (not on Linux, or a path with blanks), the environment stays as it is, and TLS that is required is an error.
+    Those of the wheel are built without it, the driver's libpq is not, and is preloaded. Where that is impossible
+    (not on Linux, or a path with blanks), the environment is unchanged, and required TLS is an error.
 
     Args:
         environment: With the parts of a DSN.
@@ -123,8 +123,8 @@ def reaches(account: pwd.struct_passwd, path: Path) -> bool:
 def acting_as(uid: int, gid: int) -> Iterator[None]:
     """Let root work with files as another account does.
 
-    What is made belongs to that account, nothing needs to be given to it afterwards, and a link that it puts
-    into the way leads nowhere where it may not go itself. Others than root work as they are.
+    What is made belongs to that account, and a symbolic link of that account leads only where it may go itself. For
+    other users than root nothing changes.
     """
     if os.geteuid() != 0 or uid == 0:
         yield

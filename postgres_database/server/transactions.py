@@ -19,16 +19,16 @@ import sqlalchemy as sa
 from postgres_database.server.environment import Environment
 
 LIMITS = "postgres_database.limits"
-"""Where the information of a connection has the statements that set its time limits."""
+"""The key, in the `info` of a connection, of the statements that set its time limits."""
 PATH = "postgres_database.path"
-"""Where it has the usual search path."""
+"""The key of its usual search path."""
 SCRIPT = "postgres_database.script"
-"""Where it says that a script runs, whose transactions begin with the usual search path."""
+"""The key that says that a script runs, whose transactions begin with the usual search path."""
 
 SAFELY = "SET LOCAL search_path = pg_catalog, pg_temp"
 SAFE_SESSION = "SET search_path = pg_catalog, pg_temp"
 """For a connection in autocommit mode, which no pooler can be in front of."""
-# Every name is qualified: so the path, which is still the usual one, chooses none of them.
+# Every name is qualified: the search path is still the usual one.
 BEGIN = """
     SELECT pg_catalog.current_setting('search_path'), pg_catalog.current_schemas(false)::pg_catalog.text[],
            pg_catalog.set_config('search_path', 'pg_catalog, pg_temp', true)
@@ -63,7 +63,7 @@ def limit_waits(connection: sa.Connection, environment: Environment) -> None:
 def begin(connection: sa.Connection) -> None:
     """Begin a transaction: a listener for connections.
 
-    A script may have to set how its transaction is isolated, for which there must not have been any query.
+    A script may have to set its isolation level, which must come before any query.
     """
     driver: Any = connection.connection.driver_connection
     if driver is None:
@@ -74,7 +74,7 @@ def begin(connection: sa.Connection) -> None:
     statements = [*connection.info.get(LIMITS, []), *([BEGIN] if ours else [])]
     if not statements:
         return
-    with _told(connection), closing(driver.cursor()) as cursor:
+    with _as_sqlalchemy(connection), closing(driver.cursor()) as cursor:
         cursor.execute("; ".join(statements))
         if ours:
             setting, schemas, _ = cursor.fetchone()
@@ -82,8 +82,8 @@ def begin(connection: sa.Connection) -> None:
 
 
 @contextmanager
-def _told(connection: sa.Connection) -> Iterator[None]:
-    """Raise errors of the driver as SQLAlchemy does, and let it know of a connection that was lost."""
+def _as_sqlalchemy(connection: sa.Connection) -> Iterator[None]:
+    """Raise errors of the driver as SQLAlchemy does, and tell it of a lost connection."""
     try:
         yield
     except psycopg2.Error as error:
@@ -144,22 +144,22 @@ def _as_script(connection: sa.Connection, run: Callable[..., None]) -> Callable[
 
 
 def leave(connection: sa.Connection) -> None:
-    """Let transactions be ours again, from the next one on."""
+    """Let the following transactions be ours again, with the safe search path."""
     if not connection.invalidated:
         connection.info.pop(SCRIPT, None)
 
 
 def as_ours(connection: sa.Connection) -> None:
-    """Let transactions be ours again, with this one, if there is one."""
+    """Let this transaction, if there is one, and the following ones be ours again."""
     leave(connection)
     if connection.in_transaction():
         begin(connection)
 
 
 def asked(cursor: Any, query: str, values: Any = None) -> list[tuple[Any, ...]]:
-    """Run a query with the safe search path in any transaction, whose own settings are the same afterwards.
+    """Run a query with the safe search path in any transaction, without changing its settings.
 
-    Compiling a query about the catalog takes seconds, running it milliseconds: so JIT is off.
+    JIT is off: it takes seconds to compile a query about the catalog that runs in milliseconds.
     """
     cursor.execute(f"SAVEPOINT asked; {SAFELY}; SET LOCAL jit = off; {query}", values)
     rows = [*cursor.fetchall()]
@@ -181,7 +181,7 @@ def found(cursor: Any, name: str, kind: str = "class") -> int | None:
 
 
 def begin_safely(engine: sa.Engine) -> None:
-    """Let SQLAlchemy and the driver, too, ask a server safely when they meet it for the first time."""
+    """Let SQLAlchemy's own first queries of a server run with the safe search path, too."""
     met = False
     schema: str | None = None
 

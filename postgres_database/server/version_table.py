@@ -1,4 +1,4 @@
-"""The table in which Alembic keeps which revision a database is; what its name is, and where it stands."""
+"""The table in which Alembic keeps the revision of a database: its name and schema."""
 
 import ast
 from collections.abc import Iterator
@@ -21,23 +21,23 @@ class VersionTable:
 
     @property
     def log(self) -> str:
-        """The name of the table of what was run, which is beside it."""
+        """The name of the log, a table in the same schema."""
         return f"{self.name}_log"
 
 
 ALEMBICS = VersionTable()
-"""Where nothing else is said."""
+"""Alembic's default."""
 
 
 def given(text: str) -> dict[str, str]:
     """Return which of the OPTIONS an env.py gives to Alembic.
 
     Raises:
-        ValueError: It gives one that is neither a text nor a name that stands for one; its words are the option.
+        ValueError: It computes one; the message is the name of the option.
     """
     try:
         tree = ast.parse(text)
-    except SyntaxError:  # which whoever runs it is told
+    except SyntaxError:  # reported when it is run
         return {}
     constants = {
         target.id: node.value
@@ -67,20 +67,20 @@ def _keywords(tree: ast.Module) -> Iterator[tuple[object, ast.expr]]:
 
 
 def read(ini: ConfigParser, root: Path) -> VersionTable:
-    """Return what alembic.ini says, or else an env.py that gives it to Alembic.
+    """Return what alembic.ini says, or else what env.py gives to Alembic.
 
     Args:
         ini: alembic.ini, without interpolation.
         root: The folder that it is in.
 
     Raises:
-        ValueError: env.py computes it, and alembic.ini does not say it; the words are for people.
+        ValueError: env.py computes it, and alembic.ini does not say it; the message is for people.
     """
     said = {each: ini.get("postgres_database", each, fallback="").strip() for each in OPTIONS}
     found = {option: value for option, value in said.items() if value}
     place = ini.get("alembic", "script_location", fallback="migration")
     env = root / place.replace("%(here)s", str(root)) / "env.py"
-    with suppress(OSError, UnicodeDecodeError):  # which whoever runs it is told
+    with suppress(OSError, UnicodeDecodeError):  # reported when it is run
         text = env.read_text(encoding="utf-8")
         try:
             found = given(text) | found

@@ -1,18 +1,18 @@
-"""One module a command: options in, facts out. Nothing is printed here.
+"""One module per command: options in, facts out. Nothing is printed here.
 
 `console` shows what they return.
 
-    strangers   models that may not be those of a database: no table, none in common, or not all imported
+    strangers   models that are perhaps not those of the database: no tables, none in common, or not all imported
     drift       a database against a revision: what differs, and what would bring it back
-    locate      which revision a database is
+    locate      which revision of the history a database equals
     upgrade     workflow: bring a target up or down, print it as SQL
     stamp       workflow: write into a target which revision it is
     revision    workflow: write the next script and prove it
     adoption    a database without scripts → its first revision: written, proved, stamped
     baseline    workflow: adopt a database that is online
     check       workflow: models = history? target = its revision?
-    status      workflow: where every environment stands
-    project_files  the files of a project besides its scripts: which are missing, and what those that are there lack
+    status      workflow: the revision, the pending scripts and the drift of every environment
+    project_files  the files of a project besides its scripts: which are missing or incomplete
     init          workflow: set up a project, or start a history of its own
 
 A module imports only modules above it in this list, and rooms above this one.

@@ -1,4 +1,4 @@
-"""The way from a database without scripts to one that is at the first of them."""
+"""Adopt a database that has no scripts: its schema becomes the first revision, proved and stamped."""
 
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -53,7 +53,7 @@ OUTSIDE = sa.text(
 
 @dataclass(frozen=True)
 class BaselineResult:
-    """What was adopted, or where in the history the target was found."""
+    """What was adopted, or which revision of the history the target is."""
 
     revision: str
     """What the target is stamped with; empty if it is no revision of the history."""
@@ -62,11 +62,11 @@ class BaselineResult:
     objects: int = 0
     """How many objects the schema has; every one was found equal in a database made by the script."""
     respelled: tuple[Key, ...] = ()
-    """Objects that PostgreSQL prints in other words once they are restored."""
+    """Objects that PostgreSQL prints differently once they are restored."""
     notes: tuple[str, ...] = ()
     """What is not in the script, and what else a human should know."""
     match: Match | None = None
-    """Where in the history the target stands, or what comes nearest; None where a script was written."""
+    """What equals the target in the history, or comes nearest; None where a script was written."""
     pending: bool = False
     """Whether the history goes on after the revision."""
     unlike_models: tuple[Key, ...] | None = None
@@ -74,12 +74,12 @@ class BaselineResult:
 
 
 class Adoption:
-    """The way from a database without scripts to one that is at the first of them."""
+    """Writes the first revision of a database, proves it and stamps the database with it."""
 
     def __init__(
         self, project: Project, environment: Environment, database: Database, staged: Project
     ) -> None:
-        """Adopt a database; `staged` is what `script.staging` yields."""
+        """Prepare to adopt a database; `staged` is what `script_files.staging` yields."""
         self._project = project
         self._environment = environment
         self._staged = staged
@@ -95,7 +95,7 @@ class Adoption:
             listener.require_yes(f"write what may be a secret into {where}", lines)
         with databases.session(self._staged, self._environment) as session:
             roles, tablespaces = drift.provide(self._reader, session)
-            bootstrap = _server(self._reader)[2]  # no catalog tells where this role is named
+            bootstrap = _server(self._reader)[2]  # no catalog lists where this role is named
             if dump.names_role(dumped, bootstrap):
                 roles = tuple(sorted({*roles, bootstrap}))
             self._write(message, dumped, roles, tablespaces)
@@ -111,7 +111,7 @@ class Adoption:
         if dump.take(self._reader, self._project.scope) != dumped:
             raise ExpectedError(
                 f"the schema of {self._database.dsn} changed while it was adopted; nothing was written",
-                cause="what was proved is no longer what is online",
+                cause="the script was proved for a schema that the database no longer has",
                 hint=f"invoke baseline-existing{self._environment.env_option}   (again)",
             )
         return BaselineResult(
@@ -136,7 +136,7 @@ class Adoption:
             tablespaces=tablespaces,
         )
         text = stable(dump.restorable(dumped)).encode()
-        with staged.written(self._project.root):
+        with staged.explained(self._project.root):
             Path(written.path).with_suffix(".sql").write_bytes(text)
 
     def _rebuild(self, dumped: str, session: Scratch) -> Database:
@@ -153,7 +153,7 @@ class Adoption:
             ) from error
 
     def _prove(self, dumped: str, rebuilt: Database, session: Scratch) -> tuple[Key, ...]:
-        """Raise ExpectedError unless all objects are the same; return those that are spelled otherwise."""
+        """Raise ExpectedError unless all objects are equal; return those that are only spelled differently."""
         again = dump.take(rebuilt)
         unlike = snapshot.parse(dumped).difference(snapshot.parse(again))
         if not unlike:
@@ -172,7 +172,7 @@ class Adoption:
     def _models(
         self, rebuilt: Database, session: Scratch
     ) -> tuple[tuple[Key, ...] | None, tuple[str, ...]]:
-        """Return in what the models differ; broken models are no reason not to adopt."""
+        """Return the objects that the models define differently, or why that is unknown; no reason not to adopt."""
         try:
             models = self._project.models()
             from_models = provided.build(session, models, lambda: rebuilt).database
@@ -182,7 +182,8 @@ class Adoption:
         except ExpectedError as error:
             return None, (f"{error.what}: {' '.join(error.cause.split())}",)
         if strangers.share_nothing(models, compared.before.catalog.tables):
-            other = f"the models {self._project.target_metadata} know none of the database's tables: they are others"
+            name = self._project.target_metadata
+            other = f"the models {name} know none of the tables: they belong to another database"
             return None, (other,)
         return tuple(each.key for each in compared.differences.objects), ()
 

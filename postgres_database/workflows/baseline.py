@@ -50,7 +50,7 @@ def adopt(  # noqa: PLR0913
         project: Where the scripts and the models are.
         environment: Where the scratch server is, and whether it is protected.
         database: The target; it is only read until the stamp.
-        message: What the revision is called.
+        message: The message of the revision.
         listener: Asked before the stamp if the environment is protected, two revisions are possible, or the target
             is stamped with another one.
         wait: How many seconds to wait at most for another command; None: for ever.
@@ -110,7 +110,7 @@ def _require_known(database: Database, current: tuple[str, ...], scripts: Histor
         purge = f"invoke stamp{env} --purge --target base"
         raise ExpectedError(
             f"{database.dsn} already is at revision {', '.join(unknown)}",
-            cause="the scripts of a database with a revision are in some repository, but not in this one\n"
+            cause="the scripts that brought it there are in another repository or checkout\n"
             + origin(database, unknown),
             hint=f"invoke upgrade{env}   (with those scripts beside those of this checkout;"
             f" if they are lost for good: {purge}, then this again)",

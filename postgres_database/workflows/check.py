@@ -1,4 +1,4 @@
-"""Whether things are what they should be: models and history, and a target and its revision."""
+"""Compare the models with the history, and a target with its revision."""
 
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -20,13 +20,13 @@ from postgres_database.workflows.drift import Drifts
 
 @dataclass(frozen=True)
 class TargetCheck:
-    """Whether a target is what the revision says that it is stamped with."""
+    """A target, compared with the revision that it is stamped with."""
 
     environment: str
     target: str
     revision: tuple[str, ...]
     pending: tuple[str, ...]
-    """What an upgrade would run; no difference."""
+    """What an upgrade would run; that is no difference."""
     drifts: Drifts
     env_option: str
     """What to add to a command so that it works on this environment."""
@@ -34,7 +34,7 @@ class TargetCheck:
 
 @dataclass(frozen=True)
 class CheckResult:
-    """Whether the history has one head and leads to the models, and whether the target is as it says."""
+    """The models, compared with the history, and the target with its revision."""
 
     heads: tuple[str, ...]
     differences: Differences | None
@@ -42,7 +42,7 @@ class CheckResult:
     target: TargetCheck | None = None
     """None if no target was asked for."""
     unfit: str = ""
-    """Why the models are not compared: they are certainly not all that they are meant to be."""
+    """Why the models are not compared: they are certainly incomplete."""
     cautions: tuple[str, ...] = ()
     """What live traffic would wait for: in the pending scripts of the target, without one in the last script."""
 
@@ -68,9 +68,9 @@ def compare(
 
     Args:
         project: Where the models and the scripts are.
-        environment: Where the scratch server is, and how the target is called.
+        environment: Where the scratch server is, and the name of the target.
         target: A database, which is only read; without one, none is needed.
-        fresh: Run the whole history again, and forget the scratch databases that were kept of it.
+        fresh: Run the whole history again, without the scratch databases that were kept of it.
 
     Raises:
         ExpectedError: The models, the history or the target cannot be read.

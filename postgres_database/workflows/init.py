@@ -1,4 +1,4 @@
-"""Set up a project: what is missing of its files, and nothing else; or start a history of its own."""
+"""Set up a project: write the files that it lacks, and nothing else; or start a history of its own."""
 
 import os
 from collections.abc import Iterator, Sequence
@@ -28,12 +28,12 @@ class InitResult:
     removed: tuple[Path, ...] = ()
     changed: tuple[Path, ...] = ()
     left: tuple[Path, ...] = ()
-    """What would have to be changed and was not, because it was not confirmed."""
+    """Files whose change was not confirmed."""
     by_hand: tuple[str, ...] = ()
-    """What else is lacking, a line each: only a person can write it."""
+    """What else is missing and must be written by hand, a line each."""
     env: Path = NEW / "env.py"
     options: tuple[Option, ...] = ()
-    """What an env.py of somebody else asks of Alembic."""
+    """The options that an existing env.py gives to Alembic."""
 
 
 def set_up(root: Path, listener: Listener, *, models: str = "", fresh: bool = False) -> InitResult:
@@ -41,8 +41,8 @@ def set_up(root: Path, listener: Listener, *, models: str = "", fresh: bool = Fa
 
     Args:
         root: The project.
-        listener: Asked before scripts are removed, before a file is changed that is there, with the difference (a no
-            leaves it), and whose models these are.
+        listener: Asked before scripts are removed, before an existing file is changed (shown the difference), and
+            for the name of the models.
         models: Whose models these are, as package.module:name.
         fresh: Remove all scripts, so that the history starts anew.
 
@@ -135,7 +135,7 @@ def _by_hand(root: Path, models: str, env: EnvFile | None) -> Iterator[str]:
     if not models:
         yield f"target_metadata in alembic.ini   (env.py does not tell: invoke init {FORM})"
     if env and env.by_hand:
-        yield f"{env.file.path}   (with these lines, and in the place of ... what it does now:\n{env_script.SHARE})"
+        yield f"{env.file.path}   (add these lines; in place of ... goes what it does now:\n{env_script.SHARE})"
     if "postgres_database.tasks" not in (root / "tasks.py").read_text(encoding="utf-8"):
         yield (
             "tasks.py   (from postgres_database.tasks import init, revision, upgrade, …;"

@@ -1,4 +1,4 @@
-"""Which revision a database is, though it does not say so: it is compared with the states of the history."""
+"""Find which revision a database is by comparing its schema with the states of the history."""
 
 from collections.abc import Hashable, Iterator
 from dataclasses import dataclass
@@ -17,21 +17,21 @@ from postgres_database.workflows import drift
 from postgres_database.workflows.drift import Drifts
 
 MOST_PAIRS = 60
-"""How many states that are on two branches are looked at."""
+"""How many states on two branches are compared, at most."""
 CANDIDATES = 5
-"""How many states are compared object by object; those that are likest in tables and types."""
+"""How many states are compared object by object: those with the most similar tables and types."""
 
 State = tuple[str, ...]
-"""The revisions that a database on the way up is at; none at base."""
+"""The revisions that a database is at; none at base."""
 
 
 @dataclass(frozen=True)
 class Match:
-    """Where in a history a database stands, or what comes nearest."""
+    """The state of a history that equals a database, or comes nearest."""
 
     state: State
     drifts: Drifts
-    """In what the database differs from the state; no objects: it is there."""
+    """How the database differs from the state; equal if there are no objects."""
     ties: tuple[Revision, ...] = ()
     """Revisions up to the state that change nothing in the schema, newest first: the database may be before them."""
 
@@ -39,8 +39,8 @@ class Match:
 def best_match(project: Project, target: Database, session: Scratch) -> Match:
     """Find the state of the history that a database is, or the nearest one.
 
-    The end of the history is tried first. Otherwise the history is replayed once, and the states that
-    are likest in tables and types are compared object by object.
+    The end of the history is tried first. Otherwise the history is replayed once, and the states with
+    the most similar tables and types are compared object by object.
 
     Raises:
         ExpectedError: A script fails, or the database cannot be read.
@@ -87,7 +87,7 @@ def _match(project: Project, target: Database, state: State, session: Scratch) -
 
 
 def _replayed(project: Project, session: Scratch) -> list[Catalog]:
-    """Return what tables and types there are at base and after each revision."""
+    """Return the tables and types at base and after each revision."""
     database = session.empty()
     catalogs = [catalog.take(database)]
 

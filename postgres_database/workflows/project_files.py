@@ -1,4 +1,4 @@
-"""The files of a project besides its scripts: which are missing, and what those that are there lack; only read here."""
+"""The files of a project besides its scripts: which are missing or incomplete. Nothing is written here."""
 
 import configparser
 import difflib
@@ -17,7 +17,7 @@ FILES = ("tasks.py", "Makefile", ".env.example")
 MAKEFILES = ("GNUmakefile", "makefile", "Makefile")
 """What make looks for (GNU make manual, "What Name to Give Your Makefile")."""
 IGNORED = (".env*", "!.env.example", ".postgres/", ".staged*")
-"""What git is to ignore: connection strings, the embedded server, scripts of a command that was killed."""
+"""What git must ignore: connection strings, the embedded server, scripts of a command that was killed."""
 SECTION = "[postgres_database]"
 ONE_DATABASE = {"databases", "upgrade_token", "run_migrations in a loop"}
 
@@ -34,13 +34,13 @@ class File:
 
     @property
     def diff(self) -> list[str]:
-        """What would be another line."""
+        """The lines that would change."""
         lines = (self.before or "").splitlines(), self.text.splitlines()
         return [*difflib.unified_diff(*lines, str(self.path), str(self.path), lineterm="")]
 
 
 def missing(root: Path, migration: Path, models: str) -> Iterator[File]:
-    """Yield the files that a project has and this one has not.
+    """Yield the files that a project needs and this one lacks.
 
     Args:
         root: The project.
@@ -71,7 +71,7 @@ def _template(name: str) -> str:
 
 
 def ini(root: Path, models: str) -> File | None:
-    """Return alembic.ini with what our commands need in it; None if it is there."""
+    """Return alembic.ini with the settings that our commands need; None if it has them."""
     file = _read(root, Path("alembic.ini"))
     lacking = {name: value for name, value in _needed(models).items() if name not in _said(file)}
     if not lacking:
@@ -106,7 +106,7 @@ def _said(file: File) -> dict[str, str]:
 
 
 def gitignore(root: Path) -> File | None:
-    """Return .gitignore with what belongs into it; None if it is there."""
+    """Return .gitignore with the lines that it needs; None if it has them."""
     file = _read(root, Path(".gitignore"))
     lacking = [line for line in IGNORED if line not in file.text.splitlines()]
     if not lacking:
@@ -117,15 +117,15 @@ def gitignore(root: Path) -> File | None:
 
 @dataclass(frozen=True)
 class EnvFile:
-    """An env.py of somebody else."""
+    """The env.py of a project."""
 
     file: File
-    """As it should be; it is as it was if nothing is lacking, or if `by_hand`."""
+    """As it should be; unchanged if it lacks nothing, or if `by_hand`."""
     options: tuple[Option, ...]
     models: str
     """Whose models it hands to Alembic; empty if that is not clear."""
     by_hand: bool
-    """Whether something is lacking and the place for it is not found."""
+    """Whether it lacks lines for which there is no obvious place."""
 
 
 def env_file(root: Path, migration: Path, paths: list[str]) -> EnvFile:
@@ -137,7 +137,7 @@ def env_file(root: Path, migration: Path, paths: list[str]) -> EnvFile:
         paths: Where it imports modules from, from the root.
 
     Raises:
-        ExpectedError: It is no Python.
+        ExpectedError: It is not valid Python.
     """
     file = _read(root, migration / "env.py")
 
@@ -149,7 +149,7 @@ def env_file(root: Path, migration: Path, paths: list[str]) -> EnvFile:
         options = tuple(env_text.options(file.text))
         models = env_text.models(file.text, is_module)
         several = ONE_DATABASE & {each.name for each in options}
-        text = file.text if several else env_text.shared(file.text)
+        text = file.text if several else env_text.with_connection(file.text)
     except SyntaxError as error:
         raise _unreadable(file.path, f"line {error.lineno}: {error.msg}") from error
     return EnvFile(File(file.path, text or file.text, file.text), options, models, text is None)

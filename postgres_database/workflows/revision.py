@@ -33,8 +33,8 @@ from postgres_database.server.connection import Database
 from postgres_database.server.environment import Environment
 from postgres_database.workflows import strangers
 
-TOGETHER = "all is one transaction, in which others wait: between two a rule would not be enforced"
-"""Said of a script that is not divided for that reason."""
+TOGETHER = "all is one transaction, in which others wait: between two, a rule would not be enforced"
+"""Why a script is not divided."""
 
 
 @dataclass(frozen=True)
@@ -44,17 +44,17 @@ class RevisionResult:
     path: Path | None = None
     """The script; None where none was written."""
     then: Path | None = None
-    """The script that follows it where one is not enough: what is done beside live traffic."""
+    """The script that follows it, if one is not enough: the steps beside live traffic."""
     revision: str = ""
     """The last one that was written."""
     unfilled: bool = False
-    """Whether the author must still say in a script what rows get."""
+    """Whether the author must still write into a script which values rows get."""
     renamed: tuple[str, ...] = ()
     """What got another name, a line each."""
     detected: tuple[str, ...] = ()
     """What Alembic found and wrote, a line each."""
     completed: tuple[str, ...] = ()
-    """What was written besides, from PostgreSQL's own text: the first lines of the statements."""
+    """What else was written, as PostgreSQL prints it: the first lines of the statements."""
     cautions: tuple[str, ...] = ()
     """What the script drops and which rows it may refuse, a line each."""
     failure: str = ""
@@ -66,9 +66,9 @@ class RevisionResult:
     lost: tuple[str, ...] = ()
     """Rows and values that are gone after the upgrade, though their table and column are there."""
     broken: tuple[str, ...] = ()
-    """What could be done to rows before, and now a trigger or rule refuses, because it names what is gone."""
+    """What worked on rows before and now fails, because a trigger or rule names what is gone."""
     unguarded: tuple[str, ...] = ()
-    """What is not enforced at some moment of the way, though it is before and afterwards."""
+    """Rules that are enforced before and after the upgrade, and not at some moment between."""
     empty: tuple[str, ...] = ()
     """Tables for which no rows could be made up, with the reason."""
     kept: tuple[Key, ...] = ()
@@ -89,7 +89,7 @@ class RevisionResult:
 
     @property
     def proved(self) -> bool:
-        """Whether the script leads to the models, back, and there again, and no row or rule is lost on the way."""
+        """Whether the script leads to the models, back and there again, and loses no row or rule."""
         differing = self.not_upgraded or self.not_downgraded
         return not (self.failure or differing or self.faults)
 
@@ -115,9 +115,9 @@ def write(  # noqa: PLR0913 - each is an option
         empty: Write a script without content, to be filled by hand.
         sql: Return the script as SQL, too.
         rename: What was renamed: `table.column:new`, `old:new`, `type.value:new`.
-        no_renames: What else was dropped and added is no rename.
-        drop_adopted: Tables that an adopted database brought may be dropped.
-        listener: Asked about each likely rename, and told who else writes scripts in this checkout.
+        no_renames: Everything else that was dropped and added is no rename.
+        drop_adopted: Tables of an adopted database may be dropped.
+        listener: Asked about each likely rename; hears which command it waits for.
 
     Raises:
         ExpectedError: Nothing was written.
@@ -158,7 +158,7 @@ def _head(before: History) -> tuple[str, ...]:
 def _next(
     project: Project, session: Scratch, message: str, models: Models, wishes: Wishes
 ) -> RevisionResult:
-    """Find what the next script is to do, and let it be written and proved."""
+    """Find the operations of the next script, write it and prove it."""
     built = provided.build(session, models, lambda: session.at_head(project))
     from_models = built.database
     before = project.history
@@ -208,7 +208,7 @@ def _next(
 
 
 def _rename(at_head: Database, compared: Comparison, wishes: Wishes) -> tuple[Rename, ...]:
-    """Give new names on a scratch database, also to what follows them; return what was done."""
+    """Rename on a scratch database, also what is named after the renamed; return all renames."""
     goal = compared.models.catalog
     done = matching.find(compared.before.catalog, goal, wishes)
     _run_sql(at_head, map(renames.statement, done))
@@ -270,10 +270,9 @@ def _publish(message: str, divided: Stages, prover: Prover, proved: _Proved) -> 
 def _marked(
     message: str, divided: Stages, prover: Prover, proved: _Proved
 ) -> tuple[list[Script], Project]:
-    """Write scripts anew that are not proved: the first one does not upgrade before its author lets it.
+    """Write unproved scripts again: the first one refuses to upgrade until its author removes that, also under Alembic.
 
-    Everything that runs the history refuses until then, plain Alembic, too. Where the downgrade does not lead back,
-    the last one refuses that as well.
+    Where the downgrade does not lead back, the last one refuses to downgrade.
     """
     written, result = proved.written, proved.result
     first, *others = divided.stages
@@ -314,7 +313,7 @@ def _write_all(
 def _write_stage(
     message: str, stage: Stage, prover: Prover, before: Sequence[Script], revision_id: str = ""
 ) -> tuple[Script, Project]:
-    """Write the script of a stage; the first one names what all need."""
+    """Write the script of a stage; the first one names the roles and objects of all."""
     bodies = render(*stage.upgrade), render(*stage.downgrade)
     with prover.from_models.connect() as connection:
         roles = set(connection.execute(cluster.ROLES).scalars())

@@ -1,4 +1,4 @@
-"""Write into a target which revision it is, and doubt it where the target is not."""
+"""Write into a target which revision it is; ask first where its schema is another."""
 
 from collections.abc import Sequence, Sized
 
@@ -36,7 +36,7 @@ def write(  # noqa: PLR0913
         target: A revision, `head` or `base`.
         purge: Forget what was stamped before, also a revision whose script is lost.
         wait: How many seconds to wait at most for another command; None: for ever.
-        listener: Asked in a protected environment, and where the target is not what the revision says.
+        listener: Asked in a protected environment, and where the target differs from the revision.
 
     Raises:
         ExpectedError: It was not confirmed; nothing was written.
@@ -56,7 +56,7 @@ def write(  # noqa: PLR0913
 
 
 def _after(scripts: History, goal: str, before: Sequence[str]) -> tuple[str, ...]:
-    """Return where the target will stand: on other branches it stays where it is, but for base."""
+    """Return the revisions of the target after the stamp: other branches keep theirs, except at base."""
     if goal == "base":
         return ()
     under = {revision.id for revision in scripts.upto([goal])}
@@ -74,16 +74,18 @@ def _doubts(
     database: Database,
     state: Sequence[str],
 ) -> list[str]:
-    """Return in what the target differs from what is to be stamped, a line each."""
+    """Return how the target differs from what is to be stamped, a line each."""
     try:
         with databases.session(project, environment) as session:
             found = drift.find(project, database, session.at(project, state), session).objects
     except ExpectedError as error:
         reason = " ".join(error.cause.split())
-        return [f"it is not known whether the database is that: {error.what} ({reason})"]
+        return [f"whether the database is at that revision is not known: {error.what} ({reason})"]
     lines = [describe(each) for each in found[:SHOWN]]
     more = [f"and {len(found) - SHOWN} more"] if len(found) > SHOWN else []
-    head = [f"the database is not that; it differs in {counted(found)}:"] if found else []
+    head = (
+        [f"the database is not at that revision; it differs in {counted(found)}:"] if found else []
+    )
     return [*head, *(f"  {line}" for line in (*lines, *more))]
 
 

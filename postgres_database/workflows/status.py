@@ -1,4 +1,4 @@
-"""Where every environment stands, and whether it is what it says."""
+"""The revision of every environment, what is pending there, and whether its schema has drifted."""
 
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -29,7 +29,7 @@ FACTS = sa.text(
 
 @dataclass(frozen=True)
 class EnvironmentStatus:
-    """Where the target of an environment stands."""
+    """The target of an environment."""
 
     environment: str
     target: str = ""
@@ -39,7 +39,7 @@ class EnvironmentStatus:
     revision: tuple[str, ...] = ()
     pending: tuple[str, ...] = ()
     drift: tuple[str, ...] | None = None
-    """The objects that are not what the revision says; None if that is unknown."""
+    """The objects that differ from the revision; None if that is unknown."""
     not_compared: tuple[str, ...] = ()
     """What of the target was left out, a line each."""
     drift_fault: str = ""

@@ -1,4 +1,4 @@
-"""Models that may not be those of a database: they know none of its tables, have none, or were not all imported."""
+"""Models that are perhaps not those of the database: no tables, none in common with it, or not all imported."""
 
 import ast
 import sys
@@ -19,7 +19,7 @@ from postgres_database.sql.names import DEFAULT_SCHEMA, Name
 
 SHOWN = 10
 UNREADABLE = "what cannot be read"
-"""What a module defines that is no Python."""
+"""The tables of a module that is not valid Python."""
 TABLE_ARGUMENTS = 2
 """How many arguments a call of `Table` has at least that defines one: its name and its MetaData."""
 
@@ -34,12 +34,12 @@ class Unread:
 
 
 def require_whole(project: Project, models: Models, made: Comparison) -> None:
-    """Raise ExpectedError if the models are certainly not all that they are meant to be.
+    """Raise ExpectedError if the models are certainly incomplete.
 
     Args:
-        project: Whose models these are, and which tables are not their business.
+        project: Whose models these are, and which tables are excluded.
         models: The models.
-        made: What they make, beside the history.
+        made: The schema that they make, compared with the history.
     """
     unread = unimported(project, models)
     empty = not project_models.tables(models) and not made.models.snapshot.objects
@@ -68,7 +68,7 @@ def require_whole(project: Project, models: Models, made: Comparison) -> None:
 def unimported(project: Project, models: Models) -> list[Unread]:
     """Return the modules of the models' package that define tables and were not imported.
 
-    A module of tables that are known from elsewhere, or that `exclude` names, is none; nor is a script of Alembic.
+    A module whose tables are known from elsewhere or excluded does not count; nor does a script of Alembic.
     """
     known = {table.name for table in project_models.tables(models)}
     loaded = {
@@ -172,7 +172,8 @@ def require_known(project: Project, models: Models, compared: Comparison) -> Non
     tables = compared.before.catalog.tables
     if _adopted(project) and project_models.tables(models) and share_nothing(models, tables):
         raise ExpectedError(
-            f"the models {project.target_metadata} know none of the tables of the history: they are others",
+            f"the models {project.target_metadata} know none of the tables of the history: they belong to another"
+            " database",
             cause=f"the history has {_some(tables)}",
             hint="${EDITOR:-vi} alembic.ini   (target_metadata names the models; then: invoke check)",
         )
@@ -186,15 +187,15 @@ def _adopted(project: Project) -> list[str]:
 def require_dropped(
     compared: Comparison, project: Project, session: Scratch, wishes: Wishes
 ) -> None:
-    """Raise ExpectedError unless it is wanted that tables are dropped which an adopted database brought.
+    """Raise ExpectedError if tables of an adopted database would be dropped, unless that is wanted.
 
-    No script says whether models ever had them.
+    No script says whether the models ever had them.
 
     Args:
         compared: The comparison, after renames.
         project: Whose history it is.
-        session: Makes the database as it was adopted.
-        wishes: Whether that was said beforehand, and how to ask.
+        session: Makes the database as it was when it was adopted.
+        wishes: Whether --drop-adopted was given, and how to ask.
     """
     gone = compared.before.catalog.tables.keys() - compared.goal.catalog.tables.keys()
     adopted = _adopted(project)

@@ -35,28 +35,28 @@ class Move:
     dry_run: bool = False
     """Return the plan and touch nothing."""
     skip_row_checks: bool = False
-    """Do not look beforehand whether rows violate what is required; tables may be very large."""
+    """Do not look for violations beforehand; tables may be very large."""
     wait: float | None = None
     """How many seconds to wait at most for another command; None: for ever."""
 
 
 @dataclass(frozen=True)
 class UpgradeResult:
-    """What was to be done and what was done."""
+    """The plan, and the target before and after it."""
 
     before: tuple[str, ...]
-    """Where the target stood."""
+    """The revisions of the target before."""
     plan: tuple[Revision, ...]
     after: tuple[str, ...]
-    """Where the target stands now."""
+    """Its revisions now."""
     at_head: bool
     """Whether that is the end of the history."""
     steps: tuple[Printed, ...] = ()
     """What the revisions of the plan run."""
     violations: tuple[Violation, ...] = ()
-    """Rows that violate what the plan requires, if this was a dry run; any other run ends there."""
+    """Rows that violate what the plan requires, in a dry run; any other run ends there with an error."""
     dropped: tuple[Dropped, ...] = ()
-    """What rows are dropped by the plan of a dry run."""
+    """Rows that the plan would drop, in a dry run."""
     cautions: tuple[str, ...] = ()
     """What others would wait for while the plan of a dry run runs."""
 
@@ -140,7 +140,7 @@ def _confirm_upgrade(
     run: Runner, environment: Environment, look: "_Look", listener: Listener
 ) -> None:
     """Ask what an upgrade asks before it changes anything."""
-    _doubt(run, listener)
+    _confirm_all_scripts(run, listener)
     lost = look.dropped()
     tables = any(each.table for each in lost)
     if environment.protected or tables:
@@ -191,10 +191,10 @@ def offline(
     return runner.offline(project, verb, start, goal, environment.env_option)
 
 
-def _doubt(run: Runner, listener: Listener) -> None:
-    """Ask before scripts are run from the first one on a database that holds tables, but says no revision.
+def _confirm_all_scripts(run: Runner, listener: Listener) -> None:
+    """Ask before all scripts are run on a database that has tables but no revision.
 
-    Where the log has any run, the database is at base because one was undone or has not come to its end.
+    If its log has a run, the database is at base because that was undone or interrupted.
     """
     dsn, env = run.database.dsn, run.database.env_option
     with run.connection.begin():
@@ -219,7 +219,7 @@ def _doubt(run: Runner, listener: Listener) -> None:
 
 @dataclass(frozen=True)
 class _Look:
-    """What is to be known of a target before its first statement."""
+    """What is read of a target before the first statement runs on it."""
 
     database: Database
     steps: Sequence[Printed]
@@ -248,7 +248,7 @@ class _Look:
 
 
 def _half_done(database: Database) -> list[str]:
-    """Say of scripts that were interrupted what a downgrade of those below means for them."""
+    """Say of interrupted scripts what a downgrade of the revisions below means for them."""
     return [
         f"revision {each} was interrupted: what it has committed is not undone, and its next run begins anew"
         for each in journal.half_done(database)
@@ -256,7 +256,7 @@ def _half_done(database: Database) -> list[str]:
 
 
 def _ready(run: Runner, environment: Environment, listener: Listener) -> Runner:
-    """Open the log of the target, set the time limits, and let the steps of scripts say what they do."""
+    """Open the log of the target, set the time limits, and let the steps of scripts report to the listener."""
     log = journal.open_journal(run.database, run.connection)
     transactions.limit_waits(run.connection, environment)
     context.of(run.connection).listener = listener
@@ -272,8 +272,7 @@ def _retry_while_locked(
 ) -> None:
     """Run revisions; one that does not get its locks is rolled back and tried again, a number of times.
 
-    Whoever waits for a lock makes all others wait that come later, so the wait is short and the pauses
-    between are long.
+    All later sessions wait behind one that waits for a lock, so the wait is short and the pauses between are long.
     """
     left, pauses = plan, waiting.pauses()
     tried: Revision | None = None

@@ -377,8 +377,8 @@ LINES: dict[str, tuple[Callable[[], None], list[str]]] = {
                 left=(Path("alembic.ini"),),
                 by_hand=("tasks.py   (so)",),
                 options=(
-                    Option("include_object", 7, carried=False, note="not asked: …"),
-                    Option("version_table", 9, carried=True, note=""),
+                    Option("include_object", 7, honoured=False, note="not asked: …"),
+                    Option("version_table", 9, honoured=True, note=""),
                 ),
             )
         ),

@@ -57,7 +57,7 @@ def test_options_are_named_with_their_line(text: str, name: str, carried: bool) 
     """What our commands carry and what they do not is told, each once, and where."""
     lines = text.count("\n") + 3
     (option,) = env_text.options(f"import x\n\n{text}\n{text}\n")
-    assert (option.name, option.line, option.carried) == (name, lines, carried)
+    assert (option.name, option.line, option.honoured) == (name, lines, carried)
 
 
 def test_what_is_no_option_is_not_named() -> None:
@@ -87,10 +87,10 @@ OURS = 'elif (connection := context.config.attributes.get("connection")) is not 
 
 def added(text: str) -> list[str]:
     """Return the lines that an env.py gets, without those that make op.online known."""
-    new = env_text.shared(text)
+    new = env_text.with_connection(text)
     assert new is not None
     ast.parse(new)
-    assert env_text.shared(new) == new
+    assert env_text.with_connection(new) == new
     lines = [line[2:] for line in ndiff(text.splitlines(), new.splitlines()) if line[0] in "+-?"]
     lines = [line for line in lines if line.strip()]
     assert lines[0] == "from postgres_database import alembic_env"
@@ -133,7 +133,7 @@ def test_its_options_are_taken_over(end: str) -> None:
 )
 def test_a_shape_that_is_not_known_is_left(text: str) -> None:
     """Where it is not certain which lines belong where, none are written."""
-    assert env_text.shared(text) is None
+    assert env_text.with_connection(text) is None
 
 
 @pytest.mark.parametrize(
@@ -147,4 +147,4 @@ def test_one_that_shares_its_connection_gets_the_operations_only(text: str) -> N
     """Alembic's recipe for that is known; ours does all, and gets nothing."""
     assert added(f"from alembic import context\n{text}") == []
     ours = (Path(__file__).parents[3] / "migration" / "env.py").read_text()
-    assert env_text.shared(ours) == ours
+    assert env_text.with_connection(ours) == ours

@@ -471,7 +471,10 @@ def test_scripts_in_another_folder_are_named(project: Project, name: str) -> Non
 def test_other_errors_pass(project: Project, error: Exception) -> None:
     """An error that does not come from a script is not taken for one, so that it can be found."""
     project.script("aaaa")
-    with pytest.raises(type(error)) as caught, script_errors.told(project.settings.project.folders):
+    with (
+        pytest.raises(type(error)) as caught,
+        script_errors.explained(project.settings.project.folders),
+    ):
         raise error
     assert caught.value is error
 

@@ -8,7 +8,7 @@ from postgres_database.history import library_versions
 
 def test_what_is_installed_will_do() -> None:
     """With the libraries of the lock file nothing is said."""
-    library_versions.check()
+    library_versions.require_libraries()
 
 
 def test_what_is_too_old_or_missing_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -16,12 +16,12 @@ def test_what_is_too_old_or_missing_is_told(monkeypatch: pytest.MonkeyPatch) -> 
     found = {"alembic": "1.13.2", "sqlalchemy": "2.1.0b1"}
     monkeypatch.setattr(library_versions, "version", found.__getitem__)
     with pytest.raises(ExpectedError) as caught:
-        library_versions.check()
+        library_versions.require_libraries()
     assert caught.value.cause == "alembic is 1.13.2; 1.20 or later is needed"
     assert "pip install 'alembic>=1.20'" in caught.value.hint
     monkeypatch.setattr(library_versions, "NEEDED", {"no-such-library": "1.0"})
     monkeypatch.undo()
     monkeypatch.setattr(library_versions, "NEEDED", {"no-such-library": "1.0"})
     with pytest.raises(ExpectedError) as caught:
-        library_versions.check()
+        library_versions.require_libraries()
     assert caught.value.cause == "no-such-library is not installed; 1.0 or later is needed"

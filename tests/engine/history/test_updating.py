@@ -31,10 +31,10 @@ def test_an_engine_that_does_not_fit(tmp_path: Path, engine: str, what_next: str
     """A project that needs another one says how to get it; one that says nothing is not asked."""
     (tmp_path / "alembic.ini").write_text(f"[postgres_database]\n{engine}\n")
     if what_next is None:
-        library_versions.check_engine(tmp_path / "alembic.ini")
+        library_versions.require_engine(tmp_path / "alembic.ini")
         return
     with pytest.raises(ExpectedError, match="do not fit together") as caught:
-        library_versions.check_engine(tmp_path / "alembic.ini")
+        library_versions.require_engine(tmp_path / "alembic.ini")
     assert re.fullmatch(what_next, caught.value.hint)
 
 

@@ -34,10 +34,10 @@ def test_models_of_another_database_are_no_next_step(project: Project) -> None:
     assert run_sql(project.database, "SELECT to_regclass('alembic_version')") == [(None,)]
     result = adopted(project)
     assert result.unlike_models is None
-    assert "they are others" in result.notes[-1]
+    assert "belong to another database" in result.notes[-1]
     found = check.compare(*project.settings)
     assert not found.clean
-    assert "they are others" in found.unfit
+    assert "belong to another database" in found.unfit
 
 
 @pytest.mark.long

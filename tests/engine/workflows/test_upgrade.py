@@ -296,10 +296,10 @@ def test_unrelated_invalid_index_is_no_reason(three: Project) -> None:
 
 
 def test_read_only_target_is_refused_before_the_first_statement(three: Project) -> None:
-    """A target that only lets itself be read is refused with the reason, and unchanged."""
+    """A target that is read-only is refused with the reason, and unchanged."""
     name = three.database.dsn.database
     run_sql(three.database, f"ALTER DATABASE {name} SET default_transaction_read_only = on")
-    with pytest.raises(ExpectedError, match="only lets itself be read") as caught:
+    with pytest.raises(ExpectedError, match="is read-only") as caught:
         up(three.settings, three.database, confirm=yes)
     assert caught.value.cause == "default_transaction_read_only is on"
     assert columns(three.database) == []
