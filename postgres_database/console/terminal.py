@@ -1,9 +1,9 @@
 """The only module that prints and asks."""
 
-import dataclasses
 import os
 import sys
 from collections.abc import Sequence
+from dataclasses import KW_ONLY, dataclass, replace
 from io import TextIOWrapper
 from typing import Any
 
@@ -72,11 +72,12 @@ def open_target(
         ERR.print("starting the embedded PostgreSQL …", style="dim")
     database = embedded.target(environment, versions)
     if name:
-        database = dataclasses.replace(database, dsn=database.dsn.with_parts(dbname=name))
+        database = replace(database, dsn=database.dsn.with_parts(dbname=name))
     (ERR if quiet else OUT).print(str(database), style="bold")
     return database
 
 
+@dataclass
 class Terminal(Listener):
     """Prints what a command says, and asks on the terminal.
 
@@ -84,36 +85,30 @@ class Terminal(Listener):
     is required.
     """
 
-    def __init__(
-        self, environment: Environment, verb: str, *, yes: bool = False, asks: bool = True
-    ) -> None:
-        """Listen to a command.
-
-        Args:
-            environment: Where it works.
-            verb: What was typed, for advice.
-            yes: Whether every question is answered with yes.
-            asks: Whether people are asked to choose: not where the result is for a program.
-        """
-        self._environment = environment
-        self._verb = verb
-        self._yes = yes
-        self._asks = asks
-        self._steps = 0
+    environment: Environment
+    """Where the command works."""
+    verb: str
+    """What was typed, for advice."""
+    _: KW_ONLY
+    yes: bool = False
+    """Whether every question is answered with yes."""
+    asks: bool = True
+    """Whether people are asked to choose: not where the result is for a program."""
+    steps: int = 0
+    """How many revisions are done."""
 
     def confirm(self, question: str, details: Sequence[str]) -> bool:
         """Show the details and ask."""
-        environment = self._environment
-        for detail in details:
-            say(f"  {detail}")
-        if self._yes:
+        environment = self.environment
+        _show(details)
+        if self.yes:
             return True
         if not _is_terminal():
             raise ExpectedError(
                 f"confirmation needed to {question}",
                 cause="there is no terminal to ask on"
                 + ("; PROTECTED=1 is set" if environment.protected else ""),
-                hint=f"invoke {self._verb}{environment.env_option} --yes   (and what else you typed)",
+                hint=f"invoke {self.verb}{environment.env_option} --yes   (and what else you typed)",
             )
         if environment.protected:
             name = environment.target.database if environment.target else embedded.DATABASE
@@ -122,14 +117,13 @@ class Terminal(Listener):
 
     def choose(self, question: str) -> bool | None:
         """Ask yes or no; None without a terminal."""
-        return _is_yes(_ask(f"{question} [y/N] ")) if self._asks and _is_terminal() else None
+        return _is_yes(_ask(f"{question} [y/N] ")) if self.asks and _is_terminal() else None
 
     def offer(self, question: str, details: Sequence[str]) -> bool:
         """Show the details and ask; without a terminal and `--yes` it is not done."""
-        if self._yes or _is_terminal():
+        if self.yes or _is_terminal():
             return self.confirm(question, details)
-        for detail in details:
-            say(f"  {detail}")
+        _show(details)
         return False
 
     def words(self, question: str) -> str:
@@ -138,8 +132,8 @@ class Terminal(Listener):
 
     def step(self, step: Step) -> None:
         """Print a line for a revision that is done."""
-        self._steps += 1
-        say(f"  {self._steps}  {step.revision}  {step.seconds:.2f} s")
+        self.steps += 1
+        say(f"  {self.steps}  {step.revision}  {step.seconds:.2f} s")
 
     def wait(self, who: str) -> None:
         """Say what the command waits for."""
@@ -152,6 +146,11 @@ class Terminal(Listener):
     def note(self, text: str) -> None:
         """Say what could not be looked at."""
         ERR.print(f"note: {text}", style="yellow")
+
+
+def _show(details: Sequence[str]) -> None:
+    for detail in details:
+        say(f"  {detail}")
 
 
 def _is_terminal() -> bool:

@@ -5,6 +5,7 @@ An `env.py` that makes an engine of its own might upgrade another database than 
 
 import traceback
 from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -104,42 +105,36 @@ def _run_safely(context: EnvironmentContext, **arguments: Any) -> None:
     EnvironmentContext.run_migrations(context, **arguments)
 
 
+@dataclass
 class _GuardedWork:
     """Lets the work be done once, on the connection that was handed over."""
 
-    def __init__(
-        self,
-        env: "EnvScript",
-        database: Database,
-        connection: sa.Connection,
-        work: Work,
-        table: tuple[str, str],
-    ) -> None:
-        self._env = env
-        self._database = database
-        self._connection = connection
-        self._work = work
-        self._table = table
-        self.begun = False
-        self.refusal: ExpectedError | None = None
+    env: "EnvScript"
+    database: Database
+    connection: sa.Connection
+    work: Work
+    table: tuple[str, str]
+    """Schema and name of the version table."""
+    begun: bool = False
+    refusal: ExpectedError | None = None
 
     def __call__(self, heads: tuple[str, ...], context: MigrationContext) -> Iterator[Any]:
         """Yield what Alembic is to run."""
-        if context.connection is not self._connection:
-            self.refusal = self._env.error(
+        if context.connection is not self.connection:
+            self.refusal = self.env.error(
                 "connects by itself instead of using the connection that it is handed; nothing was run",
-                f"it would run the scripts on {_place(context.connection)}, not on {self._database.dsn}",
+                f"it would run the scripts on {_place(context.connection)}, not on {self.database.dsn}",
             )
         elif self.begun:
-            self.refusal = self._env.error(
+            self.refusal = self.env.error(
                 "runs the scripts more than once",
                 "it calls context.run_migrations() again, as for several databases or schemas",
             )
-        elif (table := (context.version_table_schema, context.version_table)) != self._table:
+        elif (table := (context.version_table_schema, context.version_table)) != self.table:
             name, schema = reversed(table)
             self.refusal = ExpectedError(
-                f"{self._env.name} keeps revisions in {schema}.{name}; nothing was run",
-                cause=f"as far as alembic.ini says and env.py shows, they are in {'.'.join(self._table)}",
+                f"{self.env.name} keeps revisions in {schema}.{name}; nothing was run",
+                cause=f"as far as alembic.ini says and env.py shows, they are in {'.'.join(self.table)}",
                 hint=f"${{EDITOR:-vi}} alembic.ini   (in [postgres_database]: version_table = {name};"
                 f" version_table_schema = {schema})",
             )
@@ -147,10 +142,10 @@ class _GuardedWork:
             raise self.refusal
         self.begun = True
         if not heads:
-            context.stamp(self._env.directory, "base")  # makes the version table
+            context.stamp(self.env.directory, "base")  # makes the version table
         if context.opts["transaction_per_migration"]:
-            self._connection.commit()  # a script may have to begin its transaction itself
-        yield from self._work(heads, context)
+            self.connection.commit()  # a script may have to begin its transaction itself
+        yield from self.work(heads, context)
 
 
 class EnvScript:

@@ -3,6 +3,7 @@
 import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass
 from typing import Any
 
 import sqlalchemy as sa
@@ -30,52 +31,33 @@ def adjacent(scripts: History, current: Iterable[str]) -> tuple[list[str], list[
     return up, [*graph.tips(scripts[each] for each in applied)]
 
 
+@dataclass
 class Running:
     """The scripts of a plan while they run: what is done, what is committed, and what the journal records."""
 
-    def __init__(  # noqa: PLR0913
-        self,
-        project: Project,
-        database: Database,
-        connection: sa.Connection,
-        journal: Journal | None,
-        *,
-        verb: str,
-        plan: Sequence[Revision],
-        listener: Listener,
-    ) -> None:
-        """Begin with nothing done.
+    project: Project
+    database: Database
+    connection: sa.Connection
+    journal: Journal | None
+    """The log of the database, if it has one."""
+    verb: str
+    """`upgrade` or `downgrade`."""
+    plan: Sequence[Revision]
+    listener: Listener
+    """Hears of each script that is committed."""
+    models: object = None
+    """Alembic's `target_metadata`, as env.py gave it; if ours, the one that was asked."""
 
-        Args:
-            project: Where the scripts are.
-            database: Where they run.
-            connection: To it.
-            journal: The log of the database, if it has one.
-            verb: `upgrade` or `downgrade`.
-            plan: The scripts, in order.
-            listener: Hears of each script that is committed.
-        """
-        self._project = project
-        self._directory = project.scripts
-        self._database = database
-        self._connection = connection
-        self._journal = journal
-        self._verb = verb
-        self._up = verb == "upgrade"
-        self._plan = plan
-        self._listener = listener
-        self._unfinished = unfinished.find(connection)
+    def __post_init__(self) -> None:
+        """Begin with nothing done."""
+        self.session = Session(self.connection)
+        self.guard = Guard(self.connection)
+        self.left = [*self.plan]
+        self._up = self.verb == "upgrade"
+        self._unfinished = unfinished.find(self.connection)
         self._begun: Revision | None = None
         self._uncommitted: list[Step] = []
         self._started = time.monotonic()
-        self.session = Session(connection)
-        """Its state is the same for every script."""
-        self.guard = Guard(connection)
-        """Of the transaction of the script that runs."""
-        self.models: object = None
-        """Alembic's `target_metadata`, as env.py gave it; if ours, the one that was asked."""
-        self.left = [*plan]
-        """What is not done yet."""
 
     @property
     def seconds(self) -> float:
@@ -88,15 +70,15 @@ class Running:
         Args:
             current: The revisions that the database is at.
         """
-        scripts = self._project.history
+        scripts = self.project.history
         applied = {revision.id for revision in scripts.upto(current)}
         while self.left and (self.left[0].id in applied) == self._up:
             self.left.pop(0)
-        if self.left and self._journal:
+        if self.left and self.journal:
             beside, online = adjacent(scripts, applied), self.left[0].online
-            note = self._journal.begin(self.left[0].id, self._verb, beside, resumable=online)
+            note = self.journal.begin(self.left[0].id, self.verb, beside, resumable=online)
             if note:
-                self._listener.progress(f"revision {self.left[0]}: {note}")
+                self.listener.progress(f"revision {self.left[0]}: {note}")
         self._started = time.monotonic()
         self._begun = self.left[0] if self.left else None
         return bool(self.left)
@@ -106,11 +88,11 @@ class Running:
         if not (isinstance(self.models, Deferred) and self.models.asked):
             self.models = alembic.opts.get("target_metadata")
         alembic.on_version_apply_callbacks = (*alembic.on_version_apply_callbacks, self.applied)
-        script = self._directory.get_revision(self.left[0].id)
+        script = self.project.scripts.get_revision(self.left[0].id)
         self.session.keep()
-        step = RevisionStep(self._directory.revision_map, script, self._up)
+        step = RevisionStep(self.project.scripts.revision_map, script, self._up)
         step.migration_fn = self._guarded(step.migration_fn, self.left[0])
-        yield from scripts(self._connection, [step])
+        yield from scripts(self.connection, [step])
         self.session.restore()
 
     def _guarded(self, script: Callable[..., None], revision: Revision) -> Callable[..., None]:
@@ -119,37 +101,33 @@ class Running:
                 with self.guard.script(revision):
                     script(**arguments)
             except ExpectedError as error:
-                raise script_errors.located(error, self._project.folders, revision.path) from error
+                raise script_errors.located(error, self.project.folders, revision.path) from error
 
         return run
 
     def applied(self, *, step: Any, **_: Any) -> None:
         """Check what a script has left behind, in its transaction, before that is committed with the stamp."""
-        revision = next(each for each in self._plan if each.id == step.up_revision_id)
+        revision = next(each for each in self.plan if each.id == step.up_revision_id)
         try:
-            lock.require_held(self._connection)
+            lock.require_held(self.connection)
         except ExpectedError as error:
-            raise script_errors.located(error, self._project.folders, revision.path) from None
-        before = self._unfinished
+            raise script_errors.located(error, self.project.folders, revision.path) from None
+        text = unfinished.body(revision.text, self.verb)
         unfinished.require_finished(
-            self._database,
-            self._connection,
-            revision,
-            unfinished.body(revision.text, self._verb),
-            before,
+            self.database, self.connection, revision, text, self._unfinished
         )
         self._uncommitted.append(Step(revision, self.seconds))
-        if self._journal:
-            self._journal.end(DONE, self.seconds)
+        if self.journal:
+            self.journal.end(DONE, self.seconds)
 
     def end(self) -> None:
         """Report what was done; raise ExpectedError if the revision that was begun was not."""
         self.committed()
         if self._begun in self.left:
-            folders = self._project.folders
+            folders = self.project.folders
             env = folders.name(folders.home / "env.py")
             raise ExpectedError(
-                f"{self._verb} stopped at revision {self._begun}",
+                f"{self.verb} stopped at revision {self._begun}",
                 cause="env.py caught what the script raised and went on, or one of them called sys.exit()",
                 hint=f"${{EDITOR:-vi}} {env}   (let errors of context.run_migrations() through)",
             )
@@ -159,19 +137,18 @@ class Running:
         while self._uncommitted:
             step = self._uncommitted.pop(0)
             self.left.remove(step.revision)
-            self._listener.step(step)
+            self.listener.step(step)
 
     @contextmanager
     def listening(self) -> Iterator[None]:
         """Listen for commits: what a script commits before its end is written into the journal by the same commit."""
-        connection, log = self._connection, self._journal
+        connection, log = self.connection, self.journal
         hooks: dict[str, Callable[[object], None]] = {"begin": self.committed}
         if log:
             hooks |= {"commit": lambda _: log.write(), "rollback": lambda _: log.forget()}
         with ExitStack() as stack:
-            stack.enter_context(
-                self.guard.listening()
-            )  # first: what the log says is no part of the script
+            # The guard first: what the log says is no part of the script.
+            stack.enter_context(self.guard.listening())
             for name, hook in hooks.items():
                 sa.event.listen(connection, name, hook)
                 stack.callback(sa.event.remove, connection, name, hook)

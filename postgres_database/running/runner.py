@@ -90,13 +90,8 @@ class Runner:
                 context.stamp(directory, goals)
                 journal.settle(self.database, self.connection)
         except (DBAPIError, psycopg2.Error) as error:
-            raise failures.failure(
-                self.project,
-                self.database,
-                error,
-                "stamp",
-                f"{self.database.dsn} cannot be stamped",
-            ) from error
+            what = f"{self.database.dsn} cannot be stamped"
+            raise failures.failure(self.project, self.database, error, "stamp", what) from error
 
     def require_writable(self) -> None:
         """Raise ExpectedError if the database is read-only."""
@@ -135,13 +130,7 @@ class Runner:
             ExpectedError: A revision failed and was rolled back; those before it stay.
         """
         running = Running(
-            self.project,
-            self.database,
-            self.connection,
-            self.log,
-            verb=verb,
-            plan=plan,
-            listener=listener,
+            self.project, self.database, self.connection, self.log, verb, plan, listener
         )
         with self.connection.begin():
             options = stamped.ready(self.database, self.connection)
@@ -205,9 +194,8 @@ def open_runner(project: Project, database: Database) -> Iterator[Runner]:
         except (DBAPIError, psycopg2.Error) as error:
             if failures.is_lost(error):
                 raise failures.lost(database, error, "status") from error
-            raise failures.failure(
-                project, database, error, "status", f"{database.dsn} refused a statement"
-            ) from error
+            what = f"{database.dsn} refused a statement"
+            raise failures.failure(project, database, error, "status", what) from error
 
 
 def offline(project: Project, verb: str, start: str, end: str, env_option: str = "") -> str:

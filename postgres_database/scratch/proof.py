@@ -32,15 +32,36 @@ class Filled:
 
 @dataclass(frozen=True)
 class Proof:
-    """What a proof found; `RevisionResult` explains the fields of the same name."""
+    """What a proof found."""
 
     failure: str = ""
+    """Why the script does not run on a scratch database."""
     cautions: tuple[str, ...] = ()
+    """What the script drops and which rows it may refuse, a line each."""
     not_upgraded: tuple[Difference, ...] = ()
+    """Objects that after the upgrade still differ from the models."""
     not_downgraded: tuple[Difference, ...] = ()
+    """Objects that the downgrade does not bring back."""
     lost: tuple[str, ...] = ()
+    """Rows and values that are gone after the upgrade, though their table and column are there."""
     broken: tuple[str, ...] = ()
+    """What worked on rows before and now fails, because a trigger or rule names what is gone."""
     unguarded: tuple[str, ...] = ()
+    """Rules that are enforced before and after the upgrade, and not at some moment between."""
+
+    @property
+    def faults(self) -> tuple[str, ...]:
+        """What was found besides a failure and differences, a line each."""
+        return (
+            *(f"lost: {line}" for line in self.lost),
+            *(f"broken: {line}" for line in self.broken),
+            *(f"on the way {line}" for line in self.unguarded),
+        )
+
+    @property
+    def proved(self) -> bool:
+        """Whether the script leads to the models, back and there again, and loses no row or rule."""
+        return not (self.failure or self.not_upgraded or self.not_downgraded or self.faults)
 
 
 AGAIN = "upgrade again"

@@ -73,46 +73,47 @@ class BaselineResult:
     """Objects that the models say differently; None if that was not asked, or is unknown."""
 
 
+@dataclass
 class Adoption:
     """Writes the first revision of a database, proves it and stamps the database with it."""
 
-    def __init__(
-        self, project: Project, environment: Environment, database: Database, staged: Project
-    ) -> None:
-        """Prepare to adopt a database; `staged` is what `script_files.staging` yields."""
-        self._project = project
-        self._environment = environment
-        self._staged = staged
-        self._database = database
-        self._reader = database.read_only()
+    project: Project
+    environment: Environment
+    database: Database
+    staged: Project
+    """What `script_files.staging` yields."""
+
+    def __post_init__(self) -> None:
+        """Only read the database until it is stamped."""
+        self._reader = self.database.read_only()
 
     def adopt(self, message: str, listener: Listener) -> BaselineResult:
         """Write, prove, stamp."""
-        dumped = dump.take(self._reader, self._project.scope)
+        dumped = dump.take(self._reader, self.project.scope)
         if secrets := disclosures.found(dumped):
             lines = [f"look at   {line}" for line in secrets]
             where = "migration/, for everyone who reads the repository"
             listener.require_yes(f"write what may be a secret into {where}", lines)
-        with databases.session(self._staged, self._environment) as session:
+        with databases.session(self.staged, self.environment) as session:
             roles, tablespaces = drift.provide(self._reader, session)
             bootstrap = _server(self._reader)[2]  # no catalog lists where this role is named
             if dump.names_role(dumped, bootstrap):
                 roles = tuple(sorted({*roles, bootstrap}))
             self._write(message, dumped, roles, tablespaces)
-            scripts = self._staged.history
+            scripts = self.staged.history
             rebuilt = self._rebuild(dumped, session)
             respelled = self._prove(dumped, rebuilt, session)
             unlike, failure = self._models(rebuilt, session)
             notes = (*self._notes(dumped, rebuilt), *failure)
         revision = scripts[scripts.head]
-        if self._environment.protected:
-            what = f"{revision}  (runs nothing; writes the table {self._database.versions.name})"
-            listener.require_yes(f"stamp {self._database.dsn}", [what])
-        if dump.take(self._reader, self._project.scope) != dumped:
+        if self.environment.protected:
+            what = f"{revision}  (runs nothing; writes the table {self.database.versions.name})"
+            listener.require_yes(f"stamp {self.database.dsn}", [what])
+        if dump.take(self._reader, self.project.scope) != dumped:
             raise ExpectedError(
-                f"the schema of {self._database.dsn} changed while it was adopted; nothing was written",
+                f"the schema of {self.database.dsn} changed while it was adopted; nothing was written",
                 cause="the script was proved for a schema that the database no longer has",
-                hint=f"invoke baseline-existing{self._environment.env_option}   (again)",
+                hint=f"invoke baseline-existing{self.environment.env_option}   (again)",
             )
         return BaselineResult(
             revision.id,
@@ -126,8 +127,8 @@ class Adoption:
     def _write(
         self, message: str, dumped: str, roles: tuple[str, ...], tablespaces: tuple[str, ...]
     ) -> None:
-        written, self._staged = script_files.write(
-            self._staged,
+        written, self.staged = script_files.write(
+            self.staged,
             message,
             (),
             upgrade=UPGRADE,
@@ -136,19 +137,19 @@ class Adoption:
             tablespaces=tablespaces,
         )
         text = stable(dump.restorable(dumped)).encode()
-        with staged.explained(self._project.root):
+        with staged.explained(self.project.root):
             Path(written.path).with_suffix(".sql").write_bytes(text)
 
     def _rebuild(self, dumped: str, session: Scratch) -> Database:
         try:
-            return session.at_head(self._staged)
+            return session.at_head(self.staged)
         except ExpectedError as error:
             named = dump.unrestorable(dumped, session.empty())
             what = named.what if named else "the schema cannot be rebuilt on the scratch server"
             raise ExpectedError(
                 f"{what}; nothing was written",
                 cause=(named or error).cause,
-                hint=f"invoke psql{self._environment.env_option}   (look at it; if only the scratch server"
+                hint=f"invoke psql{self.environment.env_option}   (look at it; if only the scratch server"
                 " lacks something, SCRATCH_DSN names another)",
             ) from error
 
@@ -165,7 +166,7 @@ class Adoption:
             raise ExpectedError(
                 "a database made by the baseline would not equal the online one; nothing was written",
                 cause="\n".join(str(difference.key) for difference in different),
-                hint=f"invoke psql{self._database.env_option}   (look at these objects)",
+                hint=f"invoke psql{self.database.env_option}   (look at these objects)",
             )
         return tuple(each.key for each in unlike)
 
@@ -174,15 +175,15 @@ class Adoption:
     ) -> tuple[tuple[Key, ...] | None, tuple[str, ...]]:
         """Return the objects that the models define differently, or why that is unknown; no reason not to adopt."""
         try:
-            models = self._project.models()
+            models = self.project.models()
             from_models = provided.build(session, models, lambda: rebuilt).database
-            scope = self._project.scope
+            scope = self.project.scope
             compared = respelling.compare(scope, rebuilt, from_models, (), session.empty)
-            strangers.require_whole(self._project, models, compared)
+            strangers.require_whole(self.project, models, compared)
         except ExpectedError as error:
             return None, (f"{error.what}: {' '.join(error.cause.split())}",)
         if strangers.share_nothing(models, compared.before.catalog.tables):
-            name = self._project.target_metadata
+            name = self.project.target_metadata
             other = f"the models {name} know none of the tables: they belong to another database"
             return None, (other,)
         return tuple(each.key for each in compared.differences.objects), ()
@@ -228,8 +229,8 @@ class Adoption:
 
         The script stays: a stamp may have been committed though its answer did not arrive.
         """
-        (path,) = script_files.publish(self._staged, ())
-        with runner.open_runner(self._project.anew(), self._database) as run:
+        (path,) = script_files.publish(self.staged, ())
+        with runner.open_runner(self.project.anew(), self.database) as run:
             run.stamp([revision_id])
         return path
 

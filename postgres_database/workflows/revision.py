@@ -24,10 +24,10 @@ from postgres_database.running import runner
 from postgres_database.running.listener import SILENT, Listener
 from postgres_database.schema import catalog, respelling
 from postgres_database.schema.comparison import Comparison
-from postgres_database.schema.snapshot import Difference, Key
+from postgres_database.schema.snapshot import Key
 from postgres_database.scratch import contents, databases, made_up_rows, provided, triggers
 from postgres_database.scratch.databases import Scratch
-from postgres_database.scratch.proof import Filled, Prover
+from postgres_database.scratch.proof import Filled, Proof, Prover
 from postgres_database.server import cluster
 from postgres_database.server.connection import Database
 from postgres_database.server.environment import Environment
@@ -38,8 +38,8 @@ TOGETHER = "all is one transaction, in which others wait: between two, a rule wo
 
 
 @dataclass(frozen=True)
-class RevisionResult:
-    """What was written, and what a human must still look at."""
+class RevisionResult(Proof):
+    """What was written, what its proof found, and what a human must still look at."""
 
     path: Path | None = None
     """The script; None where none was written."""
@@ -55,20 +55,6 @@ class RevisionResult:
     """What Alembic found and wrote, a line each."""
     completed: tuple[str, ...] = ()
     """What else was written, as PostgreSQL prints it: the first lines of the statements."""
-    cautions: tuple[str, ...] = ()
-    """What the script drops and which rows it may refuse, a line each."""
-    failure: str = ""
-    """Why the script does not run on a scratch database."""
-    not_upgraded: tuple[Difference, ...] = ()
-    """Objects that after the upgrade still differ from the models."""
-    not_downgraded: tuple[Difference, ...] = ()
-    """Objects that the downgrade does not bring back."""
-    lost: tuple[str, ...] = ()
-    """Rows and values that are gone after the upgrade, though their table and column are there."""
-    broken: tuple[str, ...] = ()
-    """What worked on rows before and now fails, because a trigger or rule names what is gone."""
-    unguarded: tuple[str, ...] = ()
-    """Rules that are enforced before and after the upgrade, and not at some moment between."""
     empty: tuple[str, ...] = ()
     """Tables for which no rows could be made up, with the reason."""
     kept: tuple[Key, ...] = ()
@@ -77,21 +63,6 @@ class RevisionResult:
     """Whether the script was run at all: an empty one is not."""
     sql: str = ""
     """The script as SQL, if it was asked for."""
-
-    @property
-    def faults(self) -> tuple[str, ...]:
-        """What a proof found besides a failure and differences, a line each."""
-        return (
-            *(f"lost: {line}" for line in self.lost),
-            *(f"broken: {line}" for line in self.broken),
-            *(f"on the way {line}" for line in self.unguarded),
-        )
-
-    @property
-    def proved(self) -> bool:
-        """Whether the script leads to the models, back and there again, and loses no row or rule."""
-        differing = self.not_upgraded or self.not_downgraded
-        return not (self.failure or differing or self.faults)
 
 
 def write(  # noqa: PLR0913 - each is an option
@@ -147,7 +118,7 @@ def _empty(project: Project, message: str) -> RevisionResult:
     before = project.history
     written, project = script_files.write(project, message, _head(before))
     (path,) = script_files.publish(project, before.heads)
-    return RevisionResult(path, revision=written.revision, tried=False)
+    return RevisionResult(path=path, revision=written.revision, tried=False)
 
 
 def _head(before: History) -> tuple[str, ...]:
