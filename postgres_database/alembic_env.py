@@ -78,19 +78,19 @@ def _settle(project: Project, database: Database, *, ctx: Any, heads: set[str], 
     journal.settle(
         database,
         ctx.connection,
-        execution.adjacent(scripts, (each for each in heads if each in scripts)),
+        execution.adjacent(scripts, (head for head in heads if head in scripts)),
     )
 
 
 @comparators.dispatch_for("autogenerate", priority=DispatchPriority.LAST)
-def _all_but_ours(autogen: AutogenContext, found: UpgradeOps) -> PriorityDispatchResult:
+def _all_but_ours(autogen: AutogenContext, upgrade: UpgradeOps) -> PriorityDispatchResult:
     """Keep the tables of Alembic and ours out of what plain `alembic` compares with the models.
 
     Alembic itself leaves its own out only where it was not told the schema.
     """
     versions = VersionTable(autogen.migration_context.version_table)
     ours = {versions.name, versions.log}
-    found.ops = [each for each in found.ops if getattr(each, "table_name", "") not in ours]
+    upgrade.ops = [each for each in upgrade.ops if getattr(each, "table_name", "") not in ours]
     return PriorityDispatchResult.CONTINUE
 
 

@@ -92,10 +92,10 @@ class Schema:
 
     def differences(self) -> tuple[str, ...]:
         """Compare the models with what the scripts make, as `invoke check` does."""
-        found = check.compare(self.project, self.environment)
-        if found.differences is None:
-            return (found.unfit or f"there are {len(found.heads)} heads",)
-        return tuple(str(each.key) for each in found.differences.objects)
+        result = check.compare(self.project, self.environment)
+        if result.differences is None:
+            return (result.unfit or f"there are {len(result.heads)} heads",)
+        return tuple(str(each.key) for each in result.differences.objects)
 
     def anonymous(self) -> tuple[str, ...]:
         """Name the tables whose constraints have no name where the models have a convention that could give one."""

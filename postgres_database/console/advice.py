@@ -29,13 +29,13 @@ def as_typed(text: str) -> str:
         return COMMAND.sub(_for_make, text.replace(LIST, "make help"))
     if Path(sys.argv[0]).name.startswith(PROGRAM):
         text = text.replace(LIST, f"{PROGRAM} --list")
-        return COMMAND.sub(lambda found: PROGRAM + found[0].removeprefix("invoke"), text)
+        return COMMAND.sub(lambda match: PROGRAM + match[0].removeprefix("invoke"), text)
     return text
 
 
-def _for_make(found: re.Match[str]) -> str:
-    words, others = [f"make {found['command']}"], []
-    for option in re.finditer(OPTION, found["options"]):
+def _for_make(match: re.Match[str]) -> str:
+    words, others = [f"make {match['command']}"], []
+    for option in re.finditer(OPTION, match["options"]):
         name, value = option["name"], option["value"] or ""
         if value and name in VARIABLES:
             words.append(f"{VARIABLES[name]}={value}")
@@ -45,6 +45,6 @@ def _for_make(found: re.Match[str]) -> str:
         arguments = " ".join(others)
         mark = '"' if "'" in arguments else "'"
         if mark == '"' and ACTIVE.search(arguments):
-            return found[0]  # invoke works, too, and in its quotes nothing is active
+            return match[0]  # invoke works, too, and in its quotes nothing is active
         words.append(f"ARGS={mark}{arguments}{mark}" if " " in arguments else f"ARGS={arguments}")
     return " ".join(words)

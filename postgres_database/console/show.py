@@ -238,13 +238,13 @@ def log(entries: Sequence[Entry], scripts: History) -> None:
     table = Table(box=None, pad_edge=False, header_style="bold")
     for title in ("started", "seconds", "what", "revision", "outcome", "who", "tool"):
         table.add_column(title, overflow="fold")
-    for each in reversed(entries):
-        started = each.started.astimezone().strftime("%Y-%m-%d %H:%M:%S")
-        seconds = "" if each.seconds is None else f"{each.seconds:.2f}"
-        name = str(scripts[each.revision]) if each.revision in scripts else each.revision
-        who = f"{each.who} at {each.host}"
-        style = "" if each.outcome == DONE else "yellow"
-        cells = started, seconds, each.direction, name, each.outcome, who, each.tool
+    for entry in reversed(entries):
+        started = entry.started.astimezone().strftime("%Y-%m-%d %H:%M:%S")
+        seconds = "" if entry.seconds is None else f"{entry.seconds:.2f}"
+        name = str(scripts[entry.revision]) if entry.revision in scripts else entry.revision
+        who = f"{entry.who} at {entry.host}"
+        style = "" if entry.outcome == DONE else "yellow"
+        cells = started, seconds, entry.direction, name, entry.outcome, who, entry.tool
         table.add_row(*cells, style=style)
     if entries:
         OUT.print(table, soft_wrap=False)

@@ -41,13 +41,13 @@ class Option:
 
 def options(text: str) -> list[Option]:
     """Return the options that an env.py gives to Alembic, each once, in the order of the file."""
-    found: dict[str, int] = {}
+    lines: dict[str, int] = {}
     for name, line in sorted(_mentioned(ast.parse(text)), key=lambda each: each[1]):
-        found.setdefault(name, line)
+        lines.setdefault(name, line)
     notes = NOT_HONOURED | HONOURED
     return [
         Option(name, line, name in HONOURED, notes[name])
-        for name, line in found.items()
+        for name, line in lines.items()
         if name in notes
     ]
 
@@ -151,7 +151,9 @@ def with_connection(text: str) -> str | None:
 
 
 def _imports_ours(node: ast.AST) -> bool:
-    return isinstance(node, ast.ImportFrom) and "alembic_env" in {each.name for each in node.names}
+    return isinstance(node, ast.ImportFrom) and "alembic_env" in {
+        alias.name for alias in node.names
+    }
 
 
 def _takes_connection(node: ast.AST) -> bool:

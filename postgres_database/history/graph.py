@@ -118,26 +118,26 @@ class History:
             return "base"
         if text in ("head", "heads"):
             return self.head
-        found = [
+        matches = [
             revision.id
             for revision in self.revisions
             if revision.id == text
             or text in revision.labels
             or (len(text) >= SHORTEST and revision.id.startswith(text))
         ]
-        found = [text] if text in found else found
-        if len(found) != 1:
+        matches = [text] if text in matches else matches
+        if len(matches) != 1:
             head = f"the head is {', '.join(self.heads) or 'base: there is no script yet'}"
             near = difflib.get_close_matches(text, [*self._by_id, "head", "base"], n=1)
             meant = "".join(f"; did you mean {self._by_id.get(each, each)}?" for each in near)
             raise ExpectedError(
                 f"there is no revision {text!r}"
-                if not found
+                if not matches
                 else f"{text!r} is the beginning of several revisions",
-                cause=", ".join(found) or head + meant,
+                cause=", ".join(matches) or head + meant,
                 hint="invoke history",
             )
-        return found[0]
+        return matches[0]
 
     def pending(self, current: Collection[str], target: str) -> tuple[Revision, ...]:
         """Return what an upgrade runs, in order, to reach `target` (also `+2`: two steps further)."""

@@ -53,10 +53,14 @@ def require_engine(ini: Path) -> None:
 
 def _fault(name: str, least: str) -> str:
     try:
-        found = version(name)
+        installed = version(name)
     except PackageNotFoundError:
         return f"{name} is not installed; {least} or later is needed"
-    return f"{name} is {found}; {least} or later is needed" if _parts(found) < _parts(least) else ""
+    return (
+        f"{name} is {installed}; {least} or later is needed"
+        if _parts(installed) < _parts(least)
+        else ""
+    )
 
 
 def _parts(text: str) -> list[int]:

@@ -255,13 +255,16 @@ def _render_cast(autogen: AutogenContext, operation: CastColumn) -> str:
 
 @renderers.dispatch_for(Outside)
 def _render_outside(autogen: AutogenContext, operation: Outside) -> str:
-    body = (_render_sql(autogen, each).replace("\n", "\n    ") for each in operation.statements)
+    body = (
+        _render_sql(autogen, statement).replace("\n", "\n    ")
+        for statement in operation.statements
+    )
     return "\n    ".join(["with op.get_context().autocommit_block():", *body])
 
 
 @renderers.dispatch_for(Online)
 def _render_online(autogen: AutogenContext, operation: Online) -> str:
-    body = [line for each in operation.steps for line in render_op_text(autogen, each).split("\n")]
+    body = [line for step in operation.steps for line in render_op_text(autogen, step).split("\n")]
     if all(isinstance(each, Note) for each in operation.steps):
         body.append("pass")
     return "\n    ".join(["with op.online():", *body])
@@ -321,7 +324,7 @@ def _default(value: Any) -> str:
     dialect = postgresql.dialect(paramstyle="named")  # type: ignore[no-untyped-call]
     options = {"literal_binds": True, "include_table": False}
     text = str(value.compile(dialect=dialect, compile_kwargs=options))
-    escaped = PARAMETER.sub(lambda found: f"\\{found[0]}", text)
+    escaped = PARAMETER.sub(lambda match: f"\\{match[0]}", text)
     return f"sa.text({escaped!r})"
 
 

@@ -98,16 +98,16 @@ class Project:
         config = self.alembic_config()
         home = self.root / (config.get_main_option("script_location") or "migration")
         versions = config.get_version_locations_list() or [str(home / "versions")]
-        return Folders(self.root, home, tuple(self.root / each for each in versions))
+        return Folders(self.root, home, tuple(self.root / folder for folder in versions))
 
     @cached_property
     def scripts(self) -> ScriptDirectory:
         """The scripts as Alembic has them: it would import every script again for each step."""
-        found = ScriptDirectory.from_config(self.alembic_config())
-        staged.finish(Path(found.dir))
+        directory = ScriptDirectory.from_config(self.alembic_config())
+        staged.finish(Path(directory.dir))
         if self.staged:
-            found.version_locations = [*map(str, self.folders.versions), str(self.staged)]
-        return found
+            directory.version_locations = [*map(str, self.folders.versions), str(self.staged)]
+        return directory
 
     @cached_property
     def history(self) -> History:

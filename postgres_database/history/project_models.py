@@ -38,7 +38,7 @@ def load(root: Path, target_metadata: str) -> Models:
     )
     what = f"the models {target_metadata} cannot be loaded"
     try:
-        found = _imported(target_metadata)
+        value = _imported(target_metadata)
     except (Exception, SystemExit) as error:
         left = script_errors.conflict(error)
         raise ExpectedError(
@@ -46,18 +46,18 @@ def load(root: Path, target_metadata: str) -> Models:
             cause=_why(error, left, root),
             hint="git status   (then keep one version of each part)" if left else hint,
         ) from error
-    given: list[object] = [*found] if isinstance(found, (list, tuple)) else [found]
+    given: list[object] = [*value] if isinstance(value, (list, tuple)) else [value]
     models = tuple(dict.fromkeys(one for one in map(_metadata, given) if one is not None))
-    if cause := _unfit(found, given, models):
+    if cause := _unfit(value, given, models):
         raise ExpectedError(what, cause=cause, hint=hint)
-    return models if isinstance(found, (list, tuple)) else models[0]
+    return models if isinstance(value, (list, tuple)) else models[0]
 
 
-def _unfit(found: object, given: list[object], models: Sequence[sa.MetaData]) -> str:
+def _unfit(value: object, given: list[object], models: Sequence[sa.MetaData]) -> str:
     """Return why what a name stands for cannot be the models; empty if it can."""
     if not given or None in map(_metadata, given):
         kinds = ", ".join(dict.fromkeys(type(one).__name__ for one in given)) or "nothing"
-        kind = kinds if given == [found] else f"{type(found).__name__} of {kinds}"
+        kind = kinds if given == [value] else f"{type(value).__name__} of {kinds}"
         return f"it is a {kind}, not a MetaData or a declarative base, nor a list of these"
     count = Counter(name for metadata in models for name in metadata.tables)
     twice = sorted(name for name, times in count.items() if times > 1)
@@ -67,10 +67,10 @@ def _unfit(found: object, given: list[object], models: Sequence[sa.MetaData]) ->
 def _imported(target_metadata: str) -> Any:
     module_name, _, attribute = target_metadata.partition(":")
     with redirect_stdout(sys.stderr):  # stdout is for results
-        found: Any = importlib.import_module(module_name)
+        value: Any = importlib.import_module(module_name)
     for name in attribute.split("."):
-        found = getattr(found, name)
-    return found
+        value = getattr(value, name)
+    return value
 
 
 def _why(error: BaseException, left: int, root: Path) -> str:
@@ -82,8 +82,8 @@ def _why(error: BaseException, left: int, root: Path) -> str:
 
 
 def _metadata(given: object) -> sa.MetaData | None:
-    found = given if isinstance(given, sa.MetaData) else getattr(given, "metadata", None)
-    return found if isinstance(found, sa.MetaData) else None
+    metadata = given if isinstance(given, sa.MetaData) else getattr(given, "metadata", None)
+    return metadata if isinstance(metadata, sa.MetaData) else None
 
 
 def each_metadata(models: Models) -> tuple[sa.MetaData, ...]:
@@ -101,7 +101,7 @@ def unchanged(models: Models) -> Iterator[None]:
     """Let the block name constraints and say how indexes are made, and put back what models had there."""
     names = [(each, each.name) for table in tables(models) for each in table.constraints]
     options = [
-        each.dialect_options["postgresql"] for table in tables(models) for each in table.indexes
+        index.dialect_options["postgresql"] for table in tables(models) for index in table.indexes
     ]
     concurrently = [(each, each["concurrently"]) for each in options]
     try:

@@ -41,7 +41,7 @@ def _foreign() -> tuple[str, ...]:
     names = [paths[name] for name in ("stdlib", "platstdlib", "purelib", "platlib")]
     names += [*site.getsitepackages(), site.getusersitepackages()]
     places = dict.fromkeys(each for name in names for each in (name, os.path.realpath(name)))
-    return "<", *(f"{each}{os.sep}" for each in places)
+    return "<", *(f"{place}{os.sep}" for place in places)
 
 
 FOREIGN = _foreign()
@@ -121,7 +121,7 @@ def closure(starts: Iterable[Path], *, leave: Iterable[Path] = ()) -> tuple[set[
     """
     left = {os.path.abspath(path) for path in leave}  # noqa: PTH100
     modules = _modules()
-    found: set[str] = set()
+    files: set[str] = set()
     waiting = [os.path.abspath(path) for path in starts]  # noqa: PTH100
     seen, steady = {*waiting}, True
     while waiting:
@@ -129,11 +129,11 @@ def closure(starts: Iterable[Path], *, leave: Iterable[Path] = ()) -> tuple[set[
         opened = _opened.get(name, {})
         needed = (opened.keys() | _imported(name, modules)) - left
         steady &= all(_stat(each) == opened[each] for each in needed & opened.keys())
-        found |= needed - {name}
+        files |= needed - {name}
         waiting += needed - seen
         seen |= needed
-    steady &= all(_loaded[name] == _stat(name) for name in found & _loaded.keys())
-    return {Path(name) for name in found}, steady
+    steady &= all(_loaded[name] == _stat(name) for name in files & _loaded.keys())
+    return {Path(name) for name in files}, steady
 
 
 def _modules() -> dict[str, str]:

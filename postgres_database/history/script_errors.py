@@ -127,16 +127,16 @@ def require_all_read(folders: Folders, scripts: Iterable[Script]) -> None:
         for path in sorted(folder.glob("*/**/*.py"))
         if path.resolve() not in read and "__pycache__" not in path.parts
     ]
-    found = []
+    lines = []
     for path in unread:
         text = path.read_text(encoding="utf-8", errors="replace")
         named, below = IDENTITY.search(text), BELOW.search(text)
         if named and below and (not known or known.keys() & set(QUOTED.findall(below[1]))):
-            found.append(f"{folders.name(path)} is revision {named[1]}")
-    if found:
+            lines.append(f"{folders.name(path)} is revision {named[1]}")
+    if lines:
         raise ExpectedError(
             "scripts in subfolders are not read",
-            cause="\n".join(found),
+            cause="\n".join(lines),
             hint="${EDITOR:-vi} alembic.ini   (recursive_version_locations = true reads them)",
         )
 

@@ -62,7 +62,7 @@ def publish(project: Project, heads: Sequence[str]) -> list[Path]:
             cause=f"its head was {', '.join(heads) or 'base'}, now it is {', '.join(now.heads) or 'base'}",
             hint="the same command again",
         )
-    versions = _versions(project, [now[each].path.resolve() for each in heads])
+    versions = _versions(project, [now[head].path.resolve() for head in heads])
     places = []
     for path in written:
         place = versions / path.relative_to(aside)
@@ -74,13 +74,13 @@ def publish(project: Project, heads: Sequence[str]) -> list[Path]:
 
 
 def _paths(project: Project) -> list[Path]:
-    return [each.path.resolve() for each in project.history.revisions]
+    return [revision.path.resolve() for revision in project.history.revisions]
 
 
 def _versions(project: Project, heads: Sequence[Path]) -> Path:
     """Return the folder that new scripts belong to: where there are several, the innermost that holds a head."""
     places = project.folders.versions
-    holding = [each for each in places if any(each.resolve() in path.parents for path in heads)]
+    holding = [place for place in places if any(place.resolve() in path.parents for path in heads)]
     return max(holding or places[:1], key=lambda each: len(each.parts))
 
 
@@ -148,6 +148,6 @@ def merge(
             hint="invoke heads",
         )
     with staging(project, on_wait) as aside:
-        _, whole = write(aside, message, [scripts.resolve(each) for each in revisions])
+        _, whole = write(aside, message, [scripts.resolve(revision) for revision in revisions])
         (path,) = publish(whole, scripts.heads)
     return path.relative_to(project.root)

@@ -116,10 +116,10 @@ def _discard(staged: Path) -> None:
 def _moves(staged: Path) -> list[tuple[Path, Path]]:
     """Return the names aside and the places; none if nothing was copied yet."""
     try:
-        found = json.loads((staged / MOVES).read_text(encoding="utf-8"))
+        moves = json.loads((staged / MOVES).read_text(encoding="utf-8"))
     except (FileNotFoundError, ValueError):
         return []
-    return [(staged.parent / aside, staged.parent / place) for aside, place in found]
+    return [(staged.parent / aside, staged.parent / place) for aside, place in moves]
 
 
 @contextmanager

@@ -20,7 +20,7 @@ from postgres_database.preflight.row_queries import Rows
 from postgres_database.preflight.trusted import strangers
 from postgres_database.running.listener import Listener
 from postgres_database.server.connection import Database, cancelled_by_ctrl_c
-from postgres_database.server.transactions import asked, found
+from postgres_database.server.transactions import asked, oid_of
 from postgres_database.sql import rules, syntax
 from postgres_database.sql.names import unquoted
 from postgres_database.sql.rules import Cast, Check, ForeignKey, NoRows, Rule, Stored, Unique
@@ -139,7 +139,7 @@ class Look:
     def oid(self, name: str, kind: str = "class") -> int | None:
         """Return the OID of what a script names; None if it is not there."""
         with closing(self.connection.connection.cursor()) as cursor:
-            return found(cursor, name, kind)
+            return oid_of(cursor, name, kind)
 
     @cached_property
     def schemas(self) -> list[str]:

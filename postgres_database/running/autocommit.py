@@ -8,7 +8,7 @@ import psycopg2
 import sqlalchemy as sa
 
 from postgres_database.running import context, waiting
-from postgres_database.server.transactions import LIMITS, SAFELY, found
+from postgres_database.server.transactions import LIMITS, SAFELY, oid_of
 
 TRANSACTION_TIMEOUT = 170000
 """The version since which there is a limit of that name."""
@@ -36,7 +36,7 @@ class Autocommit:
     def find(self, name: str) -> int | None:
         """Return the OID of a relation that a script names; None if it is not there."""
         with self.driver.cursor() as cursor:
-            return found(cursor, name)
+            return oid_of(cursor, name)
 
     def run(self, sql: str) -> None:
         """Run a statement."""

@@ -53,9 +53,9 @@ def lost(
     more = (
         ", and what it did outside of its transaction stays" if revision and revision.online else ""
     )
-    found = next(filter(is_lost, _chain(error)), None)
+    first = next(filter(is_lost, _chain(error)), None)
     words = (
-        database.words(found) if found else "the script closed it, or caught what the driver said"
+        database.words(first) if first else "the script closed it, or caught what the driver said"
     )
     try:
         with database.connect():
@@ -109,11 +109,11 @@ def failure(
 
 def _chain(error: BaseException | None) -> list[BaseException]:
     """Return an error and its causes and contexts, the first one first."""
-    found: list[BaseException] = []
-    while error and error not in found:
-        found.insert(0, error)
+    chain: list[BaseException] = []
+    while error and error not in chain:
+        chain.insert(0, error)
         error = error.__cause__ or error.__context__
-    return found
+    return chain
 
 
 def is_lost(error: BaseException) -> bool:

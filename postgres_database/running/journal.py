@@ -146,14 +146,14 @@ class Journal:
 
     def _read(self, cursor: Any, progress: dict[str, Any]) -> str:
         """Take over what an earlier run has done to tables that still exist; return what is done again, in words."""
-        found = [progress.get("steps", {}), progress.get("positions", {})]
-        live = identity.live(cursor, [each["on"] for kind in found for each in kind.values()])
+        kinds = [progress.get("steps", {}), progress.get("positions", {})]
+        live = identity.live(cursor, [each["on"] for kind in kinds for each in kind.values()])
 
         def holds(on: identity.Identity) -> bool:
             return all(names.items() <= live.get(oid, {}).items() for oid, names in on.items())
 
         self._steps, self._positions = (
-            {name: each for name, each in kind.items() if holds(each["on"])} for kind in found
+            {name: each for name, each in kind.items() if holds(each["on"])} for kind in kinds
         )
         self._left = Counter({name: each["times"] for name, each in self._steps.items()})
         if progress == ENDED:
@@ -161,7 +161,7 @@ class Journal:
                 "an earlier run of it was interrupted, and since then the database was brought to another revision,"
                 " stamped or restored: all its steps are run"
             )
-        if gone := sum(map(len, found)) - len(self._steps) - len(self._positions):
+        if gone := sum(map(len, kinds)) - len(self._steps) - len(self._positions):
             return f"tables or columns that an earlier run changed are gone or renamed: {gone} of its steps run again"
         return ""
 
@@ -203,8 +203,8 @@ class Journal:
 
     def position(self, sql: str) -> Sequence[str] | None:
         """Return the position of a long step."""
-        found = self._positions.get(identity.name(sql))
-        return found["at"] if found else None
+        record = self._positions.get(identity.name(sql))
+        return record["at"] if record else None
 
     def move(self, cursor: Any, sql: str, position: Sequence[str]) -> None:
         """Write down the position of a long step by this cursor, in the transaction that moves it."""
@@ -241,7 +241,7 @@ class Journal:
     def _set(self, cursor: Any, **values: object) -> None:
         """Change the row of the revision that runs."""
         progress = f"progress = {'%s::jsonb' if 'progress' in values else 'progress'} || {WRITTEN}"
-        columns = ", ".join([*(f"{each} = %s" for each in values if each != "progress"), progress])
+        columns = ", ".join([*(f"{name} = %s" for name in values if name != "progress"), progress])
         update = UPDATE.format(table=self._table, columns=columns)
         cursor.execute(update, (*values.values(), *(self._row or ())))
 

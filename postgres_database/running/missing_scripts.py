@@ -33,14 +33,14 @@ def require_scripts(scripts: History, database: Database, current: Collection[st
 
 def _below(scripts: History, revision: str) -> set[str]:
     """Return what leads to a revision."""
-    found: set[str] = set()
+    below: set[str] = set()
     waiting = [*scripts[revision].parents]
     while waiting:
         each = waiting.pop()
-        if each not in found:
-            found.add(each)
+        if each not in below:
+            below.add(each)
             waiting += scripts[each].parents
-    return found
+    return below
 
 
 def origin(database: Database, revisions: Collection[str]) -> str:

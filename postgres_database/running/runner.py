@@ -241,7 +241,7 @@ def alembic(project: Project, name: str, *args: Any, **options: Any) -> str:
         ExpectedError: The scripts cannot be read, there is no such revision, or `current` is asked for, which only a
             database knows.
     """
-    named = [each for each in (*args, *options.values()) if isinstance(each, str)]
+    named = [arg for arg in (*args, *options.values()) if isinstance(arg, str)]
     if any("current" in each.split(":") for each in named):
         raise ExpectedError(
             f"{name} does not know which revision is the current one",

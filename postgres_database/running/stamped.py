@@ -135,23 +135,23 @@ def read(database: Database, connection: sa.Connection) -> tuple[str, ...]:
     Raises:
         ExpectedError: They cannot be read, one of them is NULL, or one is there twice.
     """
-    found = placement(database, connection)
-    if found.schema is None or not found.is_there(connection):
+    table = placement(database, connection)
+    if table.schema is None or not table.is_there(connection):
         return ()
     with closing(connection.connection.cursor()) as cursor:
-        cursor.execute(f"SELECT version_num FROM {found.sql}")  # noqa: S608 - quoted
+        cursor.execute(f"SELECT version_num FROM {table.sql}")  # noqa: S608 - quoted
         revisions = [revision for (revision,) in cursor.fetchall()]
     if None in revisions:
-        delete = f"DELETE FROM {found.sql} WHERE version_num IS NULL"  # noqa: S608 - for people
+        delete = f"DELETE FROM {table.sql} WHERE version_num IS NULL"  # noqa: S608 - for people
         raise ExpectedError(
-            f"a row of {found.shown} says NULL, which is no revision",
+            f"a row of {table.shown} says NULL, which is no revision",
             cause=f"its other rows: {', '.join(filter(None, revisions)) or 'none'}",
             hint=f"invoke psql{database.env_option} --command '{delete}'   (then invoke status{database.env_option})",
         )
     if len(revisions) > len({*revisions}):
         twice = max(revisions, key=revisions.count)
         raise ExpectedError(
-            f"{found.shown} has {revisions.count(twice)} rows that say {twice}",
+            f"{table.shown} has {revisions.count(twice)} rows that say {twice}",
             cause="Alembic writes one, and no script can be stamped beside two: the table has lost its primary key",
             hint=f"invoke stamp{database.env_option} --purge --target {twice}"
             "   (it compares the database with that revision)",
@@ -185,7 +185,7 @@ def ready(database: Database, connection: sa.Connection) -> dict[str, Any]:
 
 def clear(database: Database, connection: sa.Connection) -> None:
     """Remove the revisions of a database, whatever they are; in a transaction of ours."""
-    found = placement(database, connection)
-    if found.schema is not None and found.is_there(connection):
+    table = placement(database, connection)
+    if table.schema is not None and table.is_there(connection):
         with closing(connection.connection.cursor()) as cursor:
-            cursor.execute(f"DELETE FROM {found.sql}")  # noqa: S608 - quoted
+            cursor.execute(f"DELETE FROM {table.sql}")  # noqa: S608 - quoted

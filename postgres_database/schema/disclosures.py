@@ -78,7 +78,7 @@ INNER = {"sql": "sql", "plpgsql": "sql", "plsh": ""}
 """What a body is, by its language: SQL, or a text such as a shell's; otherwise code of another language."""
 
 
-def found(text: str) -> tuple[str, ...]:
+def find(text: str) -> tuple[str, ...]:
     """Return in which objects of a dump secrets stand, and what they are: a line each, without the secrets."""
     lines = (
         f"{section}: {what}"

@@ -175,8 +175,8 @@ class Database:
         schemas = [*transactions.usual_path(connection).schemas]
         with closing(connection.connection.cursor()) as cursor:
             cursor.execute(VERSION_SCHEMA, (schemas, self.versions.name))
-            found = cursor.fetchone()
-        return str(found[0]) if found else next(iter(schemas), None)
+            row = cursor.fetchone()
+        return str(row[0]) if row else next(iter(schemas), None)
 
     def words(self, error: BaseException) -> str:
         """Return what the server or driver said, without secrets."""

@@ -251,13 +251,13 @@ def with_service(dsn: Dsn, environ: Mapping[str, str] = os.environ) -> Dsn:
         return dsn
     personal = environ.get("PGSERVICEFILE") or Path.home() / ".pg_service.conf"
     files = [Path(personal), Path(environ.get("PGSYSCONFDIR") or SYSTEM) / "pg_service.conf"]
-    found = next((parts for file in files if (parts := _service(name, file)) is not None), None)
-    if found is None:
+    service = next((parts for file in files if (parts := _service(name, file)) is not None), None)
+    if service is None:
         raise ValueError(f"the service {name} is in none of {', '.join(map(str, files))}")
     if "host" in dsn.parts:
-        found.pop("hostaddr", None)
+        service.pop("hostaddr", None)
     explicit = {key: value for key, value in dsn.parts.items() if key != "service"}
-    return Dsn(found | explicit)
+    return Dsn(service | explicit)
 
 
 def _service(name: str, file: Path) -> dict[str, str] | None:

@@ -251,10 +251,10 @@ class _Reader:
     def _layer(self, values: Mapping[str, str], where: str) -> tuple[Dsn | None, str]:
         """Return the DSN of the process or the file, and its origin in words."""
         given = [f"{key} in {where}" for key in DSN_KEYS if key in values]
-        found = [self._dsn(f"{key} in {where}", values[key]) for key in DSN_KEYS if key in values]
-        if None not in found and found[1:] and found[0] != found[1]:
+        dsns = [self._dsn(f"{key} in {where}", values[key]) for key in DSN_KEYS if key in values]
+        if None not in dsns and dsns[1:] and dsns[0] != dsns[1]:
             self.faults.append(f"POSTGRES_DSN and DATABASE_URL differ in {where}; keep one of them")
-        return (found or [None])[0], (given or [""])[0]
+        return (dsns or [None])[0], (given or [""])[0]
 
     def _dsn(self, origin: str, text: str) -> Dsn | None:
         if not text:

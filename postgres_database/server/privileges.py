@@ -30,10 +30,10 @@ def advice(said: str, user: str) -> str:
         said: The server's words.
         user: Who lacks the privilege, as SQL.
     """
-    found = DENIED.search(said)
-    if not found:
+    match = DENIED.search(said)
+    if not match:
         return ""
-    kind, name, owned, may = found.groups()
+    kind, name, owned, may = match.groups()
     if kind in GRANTS:
         grant = GRANTS[kind].format(name=name.strip(), user=user)
         return f"invoke psql{{env}} --command '{grant}'   (as the owner of the {kind}, or as a superuser)"

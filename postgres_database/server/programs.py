@@ -53,10 +53,10 @@ def encrypting(environment: Mapping[str, str]) -> dict[str, str]:
     import psycopg2  # noqa: F401, PLC0415 - loads its libpq
 
     mapped = psutil.Process().memory_maps() if host[:1] not in {"", "/"} and psutil.LINUX else []
-    found = [each.path for each in mapped if Path(each.path).name.startswith("libpq")]
-    if not found or re.search(r"[\s:]", found[0]):
+    libraries = [each.path for each in mapped if Path(each.path).name.startswith("libpq")]
+    if not libraries or re.search(r"[\s:]", libraries[0]):
         return {**environment}
-    preloaded = f"{found[0]}:{environment.get('LD_PRELOAD', '')}".rstrip(":")
+    preloaded = f"{libraries[0]}:{environment.get('LD_PRELOAD', '')}".rstrip(":")
     return {**environment, "LD_PRELOAD": preloaded}
 
 

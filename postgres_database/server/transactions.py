@@ -167,7 +167,7 @@ def asked(cursor: Any, query: str, values: Any = None) -> list[tuple[Any, ...]]:
     return rows
 
 
-def found(cursor: Any, name: str, kind: str = "class") -> int | None:
+def oid_of(cursor: Any, name: str, kind: str = "class") -> int | None:
     """Return the OID of what a script names, by the search path of the script; None if it is not there.
 
     Args:

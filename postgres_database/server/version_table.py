@@ -77,16 +77,16 @@ def read(ini: ConfigParser, root: Path) -> VersionTable:
         ValueError: env.py computes it, and alembic.ini does not say it; the message is for people.
     """
     said = {each: ini.get("postgres_database", each, fallback="").strip() for each in OPTIONS}
-    found = {option: value for option, value in said.items() if value}
+    options = {option: value for option, value in said.items() if value}
     place = ini.get("alembic", "script_location", fallback="migration")
     env = root / place.replace("%(here)s", str(root)) / "env.py"
     with suppress(OSError, UnicodeDecodeError):  # reported when it is run
         text = env.read_text(encoding="utf-8")
         try:
-            found = given(text) | found
+            options = given(text) | options
         except ValueError as error:
-            if str(error) not in found:
+            if str(error) not in options:
                 raise ValueError(
                     f"alembic.ini: [postgres_database] lacks {error}, which env.py computes"
                 ) from error
-    return VersionTable(found.get(NAME) or ALEMBICS.name, found.get(SCHEMA, ""))
+    return VersionTable(options.get(NAME) or ALEMBICS.name, options.get(SCHEMA, ""))

@@ -90,7 +90,7 @@ class Adoption:
     def adopt(self, message: str, listener: Listener) -> BaselineResult:
         """Write, prove, stamp."""
         dumped = dump.take(self._reader, self.project.scope)
-        if secrets := disclosures.found(dumped):
+        if secrets := disclosures.find(dumped):
             lines = [f"look at   {line}" for line in secrets]
             where = "migration/, for everyone who reads the repository"
             listener.require_yes(f"write what may be a secret into {where}", lines)

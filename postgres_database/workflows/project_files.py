@@ -60,7 +60,7 @@ def missing(root: Path, migration: Path, models: str) -> Iterator[File]:
             yield File(migration / name, _template(name))
     for name in FILES:
         others = MAKEFILES if name == "Makefile" else (name,)
-        if not any((root / each).exists() for each in others):
+        if not any((root / other).exists() for other in others):
             yield File(Path(name), _template(name))
     if not (root / ".gitignore").exists():
         yield File(Path(".gitignore"), "".join(f"{line}\n" for line in IGNORED))
@@ -143,12 +143,12 @@ def env_file(root: Path, migration: Path, paths: list[str]) -> EnvFile:
 
     def is_module(name: str) -> bool:
         places = [root / path / name.replace(".", "/") for path in ("", *paths)]
-        return any(each.is_dir() or each.with_suffix(".py").is_file() for each in places)
+        return any(place.is_dir() or place.with_suffix(".py").is_file() for place in places)
 
     try:
         options = tuple(env_text.options(file.text))
         models = env_text.models(file.text, is_module)
-        several = ONE_DATABASE & {each.name for each in options}
+        several = ONE_DATABASE & {option.name for option in options}
         text = file.text if several else env_text.with_connection(file.text)
     except SyntaxError as error:
         raise _unreadable(file.path, f"line {error.lineno}: {error.msg}") from error

@@ -218,8 +218,8 @@ def _write_and_prove(
     ends = [stage.end for stage in divided.stages]
     legs = prover.legs([(each.revision, end) for each, end in zip(written, ends, strict=True)])
     proof = prover.prove(legs, None if divided.unfilled else filled)
-    found = {field.name: getattr(proof, field.name) for field in fields(proof)}
-    result = replace(result, **{**found, "cautions": (*divided.cautions, *proof.cautions)})
+    values = {field.name: getattr(proof, field.name) for field in fields(proof)}
+    result = replace(result, **{**values, "cautions": (*divided.cautions, *proof.cautions)})
     return _Proved(written, project, result)
 
 
@@ -290,7 +290,7 @@ def _write_stage(
         roles = set(connection.execute(cluster.ROLES).scalars())
     owner, user = prover.from_models.alias
     roles = {user if role == owner else role for role in roles}
-    known = {role for each in prover.history.revisions for role in each.roles}
+    known = {role for revision in prover.history.revisions for role in revision.roles}
     return script_files.write(
         prover.project,
         f"Beside live traffic: {message}" if before else message,

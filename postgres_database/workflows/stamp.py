@@ -77,14 +77,16 @@ def _doubts(
     """Return how the target differs from what is to be stamped, a line each."""
     try:
         with databases.session(project, environment) as session:
-            found = drift.find(project, database, session.at(project, state), session).objects
+            drifts = drift.find(project, database, session.at(project, state), session).objects
     except ExpectedError as error:
         reason = " ".join(error.cause.split())
         return [f"whether the database is at that revision is not known: {error.what} ({reason})"]
-    lines = [describe(each) for each in found[:SHOWN]]
-    more = [f"and {len(found) - SHOWN} more"] if len(found) > SHOWN else []
+    lines = [describe(each) for each in drifts[:SHOWN]]
+    more = [f"and {len(drifts) - SHOWN} more"] if len(drifts) > SHOWN else []
     head = (
-        [f"the database is not at that revision; it differs in {counted(found)}:"] if found else []
+        [f"the database is not at that revision; it differs in {counted(drifts)}:"]
+        if drifts
+        else []
     )
     return [*head, *(f"  {line}" for line in (*lines, *more))]
 

@@ -98,8 +98,8 @@ def _with_drift(
         with databases.session(here, environment) as session:
             with ALEMBIC:
                 at = session.at(here, known.revision)
-            found = drift.find(here, database, at, session)
+            drifts = drift.find(here, database, at, session)
     except ExpectedError as error:
         return replace(known, drift_fault=f"{error.what}: {error.cause}")
-    drift_names = tuple(str(each.key) for each in found.objects)
-    return replace(known, drift=drift_names, not_compared=found.notes)
+    drift_names = tuple(str(each.key) for each in drifts.objects)
+    return replace(known, drift=drift_names, not_compared=drifts.notes)

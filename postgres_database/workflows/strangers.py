@@ -76,7 +76,7 @@ def unimported(project: Project, models: Models) -> list[Unread]:
         for module in [*sys.modules.values()]
         if (file := getattr(module, "__file__", None))
     }
-    found = []
+    unread = []
     for path in _modules(project.target_metadata.partition(":")[0]):
         if path.resolve() in loaded:
             continue
@@ -86,8 +86,8 @@ def unimported(project: Project, models: Models) -> list[Unread]:
             if name.name not in known and project.scope.includes(name.schema, name.name)
         ]
         if tables:
-            found.append(Unread(path, tuple(tables)))
-    return found
+            unread.append(Unread(path, tuple(tables)))
+    return unread
 
 
 def _modules(name: str) -> Iterator[Path]:
@@ -133,8 +133,8 @@ def _by_class(node: ast.ClassDef) -> Iterator[Name]:
         and isinstance(each.value, ast.Constant)
     ]
     if not names and any(
-        each.arg == "table" and getattr(each.value, "value", False) is True
-        for each in node.keywords
+        keyword.arg == "table" and getattr(keyword.value, "value", False) is True
+        for keyword in node.keywords
     ):
         names = [node.name.lower()]  # as SQLModel does
     yield from (Name.of(None, str(name)) for name in names)
@@ -145,8 +145,8 @@ def _targets(node: ast.Assign | ast.AnnAssign) -> list[ast.expr]:
 
 
 def _text(keywords: Collection[ast.keyword], name: str) -> str | None:
-    found = (each.value for each in keywords if each.arg == name)
-    return next((str(each.value) for each in found if isinstance(each, ast.Constant)), None)
+    values = (keyword.value for keyword in keywords if keyword.arg == name)
+    return next((str(value.value) for value in values if isinstance(value, ast.Constant)), None)
 
 
 def share_nothing(models: Models, tables: Collection[Name]) -> bool:
@@ -181,7 +181,11 @@ def require_known(project: Project, models: Models, compared: Comparison) -> Non
 
 def _adopted(project: Project) -> list[str]:
     """Return the revisions that an adoption wrote: their SQL is in a file beside them."""
-    return [each.id for each in project.history.revisions if each.path.with_suffix(".sql").exists()]
+    return [
+        revision.id
+        for revision in project.history.revisions
+        if revision.path.with_suffix(".sql").exists()
+    ]
 
 
 def require_dropped(

@@ -119,7 +119,7 @@ HARMLESS = {
 
 def pointed_out(project: Project, sql: str) -> tuple[str, ...]:
     run_sql(project.database, "SET check_function_bodies = off", sql)
-    return disclosures.found(dump.take(project.database))
+    return disclosures.find(dump.take(project.database))
 
 
 def test_secrets_in_functions_are_pointed_out(project: Project) -> None:
@@ -130,7 +130,7 @@ def test_secrets_in_functions_are_pointed_out(project: Project) -> None:
         sql = FUNCTION.format(language="plpgsql", body=code).replace("f()", f"f{number}()")
         run_sql(project.database, "SET check_function_bodies = off", sql)
         secrets[name] = f"FUNCTION f{number}(): ", secret or "S3cret-1"
-    lines = disclosures.found(dump.take(project.database))
+    lines = disclosures.find(dump.take(project.database))
     assert {
         name: any(line.startswith(at) for line in lines) for name, (at, _) in secrets.items()
     } == (dict.fromkeys(BODIES, True))
