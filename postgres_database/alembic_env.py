@@ -90,7 +90,9 @@ def _all_but_ours(autogen: AutogenContext, upgrade: UpgradeOps) -> PriorityDispa
     """
     versions = VersionTable(autogen.migration_context.version_table)
     ours = {versions.name, versions.log}
-    upgrade.ops = [each for each in upgrade.ops if getattr(each, "table_name", "") not in ours]
+    upgrade.ops = [
+        operation for operation in upgrade.ops if getattr(operation, "table_name", "") not in ours
+    ]
     return PriorityDispatchResult.CONTINUE
 
 

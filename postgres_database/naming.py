@@ -134,7 +134,7 @@ def _numbered(names: Sequence[str]) -> list[str]:
     unique: list[str] = []
     for name in names:
         numbered = (_clip(name, NAME_BYTES - len(f"{n}")) + f"{n}" for n in range(1, len(names)))
-        unique.append(next(each for each in (name, *numbered) if each not in unique))
+        unique.append(next(free for free in (name, *numbered) if free not in unique))
     return unique
 
 

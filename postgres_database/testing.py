@@ -95,7 +95,7 @@ class Schema:
         result = check.compare(self.project, self.environment)
         if result.differences is None:
             return (result.unfit or f"there are {len(result.heads)} heads",)
-        return tuple(str(each.key) for each in result.differences.objects)
+        return tuple(str(difference.key) for difference in result.differences.objects)
 
     def anonymous(self) -> tuple[str, ...]:
         """Name the tables whose constraints have no name where the models have a convention that could give one."""
@@ -113,6 +113,6 @@ def _unlike(session: Scratch, when: str, database: Database, goal: Database) -> 
     left, right = comparison.sides(database, goal)
     right = respell(right, left, (database, goal), session.empty)
     return tuple(
-        f"{when}: {each.key} is\n{each.left}\ninstead of\n{each.right}"
-        for each in left.snapshot.difference(right.snapshot)
+        f"{when}: {difference.key} is\n{difference.left}\ninstead of\n{difference.right}"
+        for difference in left.snapshot.difference(right.snapshot)
     )

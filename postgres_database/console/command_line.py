@@ -46,7 +46,7 @@ def _require_one_meaning(called: Sequence[ParserContext], root: Path) -> None:
     names = [command.name or "" for command in called]
     if names[1:] and (both := set(names) & _environments(root)):
         name = both.pop()
-        other = next((each for each in names if each != name), name)
+        other = next((command for command in names if command != name), name)
         raise ExpectedError(
             f"{name} is a command and an environment; {NOTHING}",
             hint=f"invoke {other} --env {name}   (or one command after the other)",
@@ -91,7 +91,7 @@ def _meant(
 ) -> ExpectedError:
     """Return an error that says what to type instead."""
     command = error.context.name if error.context and error.context.name else ""
-    command = command or next((each for each in typed if each in contexts), "")
+    command = command or next((word for word in typed if word in contexts), "")
     help_ = f"invoke {command} --help" if command else "invoke --list"
     if not (unknown := UNKNOWN.fullmatch(str(error))):
         what = VALUE.sub(r"--\1 needs a value", str(error))
@@ -116,7 +116,7 @@ def _shown(word: str) -> str:
 
 def _hint(word: str, typed: Sequence[str], context: ParserContext, environments: Names[str]) -> str:
     """Return the command as it was probably meant; empty if that is not clear."""
-    name = next((each for each in typed if each in environments), "…")
+    name = next((word for word in typed if word in environments), "…")
     find = _instead_of_option if word.startswith("-") else _instead_of_word
     meant, value, note = next(find(word, typed, context.flags, environments), ("", "", ""))
     if not meant:
@@ -132,7 +132,7 @@ def _instead_of_option(
 ) -> Iterator[tuple[str, str, str]]:
     """Yield the option that an unknown one probably meant, its value if known, and a note; the likeliest first."""
     # To Invoke -env is -e -n -v.
-    whole = next((each for each in typed if re.match(r"-\w\w", each)), word).partition("=")[0]
+    whole = next((text for text in typed if re.match(r"-\w\w", text)), word).partition("=")[0]
     key = word.partition("=")[0]
     if "--target" in options and REVISION.fullmatch(whole):
         yield "--target", whole, ""
@@ -142,7 +142,7 @@ def _instead_of_option(
         yield key, "", "options come after the command"
     if "--env" in options and key.strip("-") in environments:
         yield "--env", key.strip("-"), ""
-    yield from ((each, "", "") for each in _near(key, options))
+    yield from ((near, "", "") for near in _near(key, options))
 
 
 def _instead_of_word(
@@ -150,12 +150,12 @@ def _instead_of_word(
 ) -> Iterator[tuple[str, str, str]]:
     """Yield the option that an unknown word probably meant; see `_instead_of_option`."""
     before = typed[typed.index(word) - 1] if word in typed else ""
-    for each, option in options.items():
-        if not option.takes_value and (each == before or f"{each}={word}" in typed):
-            yield each, "", f"{each} takes no value"
+    for flag, option in options.items():
+        if not option.takes_value and (flag == before or f"{flag}={word}" in typed):
+            yield flag, "", f"{flag} takes no value"
     key, equals, value = _shown(word).partition("=")
     if equals:
-        yield from ((each, shlex.quote(value), "") for each in _near(key, options))
+        yield from ((near, shlex.quote(value), "") for near in _near(key, options))
     if "--target" in options and REVISION.fullmatch(word):
         yield "--target", word, ""
     if "--msg" in options and " " in word:

@@ -60,13 +60,13 @@ def _target(checked: TargetCheck) -> dict[str, Any]:
         "pending": checked.pending,
         "drift": [
             {
-                **vars(each.key),
-                "history": each.history or None,
-                "target": each.target or None,
-                "repair": each.repair,
-                "repaired": each.key not in checked.drifts.unrepaired,
+                **vars(drift.key),
+                "history": drift.history or None,
+                "target": drift.target or None,
+                "repair": drift.repair,
+                "repaired": drift.key not in checked.drifts.unrepaired,
             }
-            for each in checked.drifts.objects
+            for drift in checked.drifts.objects
         ],
         "repair": checked.drifts.repair,
         "losses": checked.drifts.losses,

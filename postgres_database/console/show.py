@@ -137,16 +137,16 @@ def _show_drift(checked: TargetCheck) -> None:
         )
         advise(f"next: invoke baseline-existing{checked.env_option}")
         return
-    for each in objects:
+    for drift in objects:
         _show_objects(
             f"drift from revision {_places(checked.revision)}",
-            [Difference(each.key, each.history, each.target)],
+            [Difference(drift.key, drift.history, drift.target)],
             "history",
             "target",
         )
         by_hand = "(by hand: no statement is known)"
-        other = by_hand if each.key in checked.drifts.unrepaired else "(comes with another object)"
-        repair = "\n".join(each.repair) or other
+        other = by_hand if drift.key in checked.drifts.unrepaired else "(comes with another object)"
+        repair = "\n".join(drift.repair) or other
         _show_text("repair", repair)
     for line in checked.drifts.losses:
         say(f"look at   the repair, for rows: {line}", style="yellow")
@@ -299,10 +299,10 @@ def _show_match(result: BaselineResult, environment: Environment) -> None:
         advise(f"next: {upgrade if result.pending else f'invoke check{environment.env_option}'}")
         return
     say(f"look at   the database is no revision of this history; {state} comes nearest", "yellow")
-    for each in match.drifts.objects[:SHOWN_DRIFTS]:
-        say(f"look at   {describe(each)}", style="yellow")
-        _show_text("history", each.history)
-        _show_text("target", each.target)
+    for drift in match.drifts.objects[:SHOWN_DRIFTS]:
+        say(f"look at   {describe(drift)}", style="yellow")
+        _show_text("history", drift.history)
+        _show_text("target", drift.target)
     if len(match.drifts.objects) > SHOWN_DRIFTS:
         say(f"  and {len(match.drifts.objects) - SHOWN_DRIFTS} more")
     say("nothing was written")

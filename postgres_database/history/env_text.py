@@ -42,7 +42,7 @@ class Option:
 def options(text: str) -> list[Option]:
     """Return the options that an env.py gives to Alembic, each once, in the order of the file."""
     lines: dict[str, int] = {}
-    for name, line in sorted(_mentioned(ast.parse(text)), key=lambda each: each[1]):
+    for name, line in sorted(_mentioned(ast.parse(text)), key=lambda mention: mention[1]):
         lines.setdefault(name, line)
     notes = NOT_HONOURED | HONOURED
     return [
@@ -71,9 +71,9 @@ def _mentioned(tree: ast.Module) -> Iterator[tuple[str, int]]:
             ):
                 yield "databases", node.lineno
             case ast.For():
-                for each in ast.walk(node):
-                    if _calls(each, "run_migrations"):
-                        yield "run_migrations in a loop", each.lineno
+                for call in ast.walk(node):
+                    if _calls(call, "run_migrations"):
+                        yield "run_migrations in a loop", call.lineno
 
 
 def models(text: str, is_module: Callable[[str], bool]) -> str:
@@ -220,12 +220,12 @@ def _calls(node: ast.AST, name: str) -> TypeGuard[ast.Call]:
 
 
 def _names(node: ast.AST) -> set[str]:
-    return {each.id for each in ast.walk(node) if isinstance(each, ast.Name)} - {*dir(builtins)}
+    return {inner.id for inner in ast.walk(node) if isinstance(inner, ast.Name)} - {*dir(builtins)}
 
 
 def _bound(function: ast.FunctionDef) -> set[str]:
     """Return the names that are local to a function."""
-    bound = {each.arg for each in ast.walk(function) if isinstance(each, ast.arg)}
+    bound = {inner.arg for inner in ast.walk(function) if isinstance(inner, ast.arg)}
     for node in ast.walk(function):
         if isinstance(node, ast.Name) and isinstance(node.ctx, ast.Store):
             bound.add(node.id)

@@ -129,7 +129,7 @@ class History:
         if len(matches) != 1:
             head = f"the head is {', '.join(self.heads) or 'base: there is no script yet'}"
             near = difflib.get_close_matches(text, [*self._by_id, "head", "base"], n=1)
-            meant = "".join(f"; did you mean {self._by_id.get(each, each)}?" for each in near)
+            meant = "".join(f"; did you mean {self._by_id.get(name, name)}?" for name in near)
             raise ExpectedError(
                 f"there is no revision {text!r}"
                 if not matches
@@ -185,7 +185,8 @@ class History:
         for revision in applied[::-1]:
             line.update(revision.parents if revision.id in line else ())
         return _undone(
-            applied, {each.id for each in applied if each.id in line and not each.parents}
+            applied,
+            {revision.id for revision in applied if revision.id in line and not revision.parents},
         )
 
     def _steps_back(

@@ -265,7 +265,7 @@ def _render_outside(autogen: AutogenContext, operation: Outside) -> str:
 @renderers.dispatch_for(Online)
 def _render_online(autogen: AutogenContext, operation: Online) -> str:
     body = [line for step in operation.steps for line in render_op_text(autogen, step).split("\n")]
-    if all(isinstance(each, Note) for each in operation.steps):
+    if all(isinstance(step, Note) for step in operation.steps):
         body.append("pass")
     return "\n    ".join(["with op.online():", *body])
 

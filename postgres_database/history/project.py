@@ -134,7 +134,9 @@ class Project:
             path=Path(script.path),
             parents=_as_tuple(script.down_revision),
             dependencies=tuple(
-                each.revision for name in needed for each in self.scripts.get_revisions(name)
+                revision.revision
+                for name in needed
+                for revision in self.scripts.get_revisions(name)
             ),
             labels=frozenset(_as_tuple(getattr(script.module, "branch_labels", None))),
             roles=_said(script.module, "roles"),
@@ -220,7 +222,7 @@ def _said(module: Any, name: str) -> tuple[str, ...]:
     """Return what a script lists under a name; one by hand may mean something else by it."""
     value = getattr(module, name, ())
     names = value if isinstance(value, (tuple, list)) else ()
-    return tuple(each for each in names if isinstance(each, str))
+    return tuple(item for item in names if isinstance(item, str))
 
 
 def _as_tuple(value: Any) -> tuple[str, ...]:

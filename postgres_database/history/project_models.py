@@ -93,17 +93,21 @@ def each_metadata(models: Models) -> tuple[sa.MetaData, ...]:
 
 def tables(models: Models) -> list[sa.Table]:
     """Return the tables of all models."""
-    return [table for each in each_metadata(models) for table in each.tables.values()]
+    return [table for metadata in each_metadata(models) for table in metadata.tables.values()]
 
 
 @contextmanager
 def unchanged(models: Models) -> Iterator[None]:
     """Let the block name constraints and say how indexes are made, and put back what models had there."""
-    names = [(each, each.name) for table in tables(models) for each in table.constraints]
+    names = [
+        (constraint, constraint.name)
+        for table in tables(models)
+        for constraint in table.constraints
+    ]
     options = [
         index.dialect_options["postgresql"] for table in tables(models) for index in table.indexes
     ]
-    concurrently = [(each, each["concurrently"]) for each in options]
+    concurrently = [(option, option["concurrently"]) for option in options]
     try:
         yield
     finally:

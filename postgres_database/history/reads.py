@@ -40,7 +40,7 @@ def _foreign() -> tuple[str, ...]:
     paths = sysconfig.get_paths()
     names = [paths[name] for name in ("stdlib", "platstdlib", "purelib", "platlib")]
     names += [*site.getsitepackages(), site.getusersitepackages()]
-    places = dict.fromkeys(each for name in names for each in (name, os.path.realpath(name)))
+    places = dict.fromkeys(place for name in names for place in (name, os.path.realpath(name)))
     return "<", *(f"{place}{os.sep}" for place in places)
 
 
@@ -128,7 +128,7 @@ def closure(starts: Iterable[Path], *, leave: Iterable[Path] = ()) -> tuple[set[
         name = waiting.pop()
         opened = _opened.get(name, {})
         needed = (opened.keys() | _imported(name, modules)) - left
-        steady &= all(_stat(each) == opened[each] for each in needed & opened.keys())
+        steady &= all(_stat(path) == opened[path] for path in needed & opened.keys())
         files |= needed - {name}
         waiting += needed - seen
         seen |= needed
@@ -147,12 +147,12 @@ def _imported(name: str, modules: dict[str, str]) -> set[str]:
     """Return the files of the loaded modules that a source names."""
     if not name.endswith(".py"):
         return set()
-    known = next((each for each, path in modules.items() if path == name), "")
+    known = next((module for module, path in modules.items() if path == name), "")
     package = known if name.endswith("__init__.py") else known.rpartition(".")[0]
     named, dynamic = _named(name, _stat(name), package)
     if dynamic:
         return {*modules.values()}
-    return {modules[each] for each in named if each in modules}
+    return {modules[module] for module in named if module in modules}
 
 
 @cache
@@ -197,7 +197,7 @@ def digest(path: Path) -> str:
     if path.is_file():
         return sha256(path.read_bytes()).hexdigest()[:32]
     if path.is_dir():
-        names = sorted(each.name for each in path.iterdir() if each.name != "__pycache__")
+        names = sorted(entry.name for entry in path.iterdir() if entry.name != "__pycache__")
         return sha256("\0".join(names).encode()).hexdigest()[:32]
     return ""
 

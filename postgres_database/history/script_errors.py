@@ -47,7 +47,7 @@ class Folders:
     def __contains__(self, path: Path) -> bool:
         """Tell whether a file is a script, or stands beside them."""
         return path.name != "env.py" and any(
-            path.is_relative_to(each) for each in (self.home, *self.versions)
+            path.is_relative_to(folder) for folder in (self.home, *self.versions)
         )
 
 

@@ -81,7 +81,7 @@ def _versions(project: Project, heads: Sequence[Path]) -> Path:
     """Return the folder that new scripts belong to: where there are several, the innermost that holds a head."""
     places = project.folders.versions
     holding = [place for place in places if any(place.resolve() in path.parents for path in heads)]
-    return max(holding or places[:1], key=lambda each: len(each.parts))
+    return max(holding or places[:1], key=lambda folder: len(folder.parts))
 
 
 def write(  # noqa: PLR0913 - each is a place in the template

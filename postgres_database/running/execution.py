@@ -26,9 +26,9 @@ from postgres_database.server.transactions import scripts
 def adjacent(scripts: History, current: Iterable[str]) -> tuple[list[str], list[str]]:
     """Return the revisions that may be run next on a database that is at some revisions, up and down."""
     applied = {revision.id for revision in scripts.upto(current)}
-    missing = [each for each in scripts.revisions if each.id not in applied]
-    up = [each.id for each in missing if applied.issuperset(each.needed)]
-    return up, [*graph.tips(scripts[each] for each in applied)]
+    missing = [revision for revision in scripts.revisions if revision.id not in applied]
+    up = [revision.id for revision in missing if applied.issuperset(revision.needed)]
+    return up, [*graph.tips(scripts[revision_id] for revision_id in applied)]
 
 
 @dataclass
@@ -107,7 +107,7 @@ class Running:
 
     def applied(self, *, step: Any, **_: Any) -> None:
         """Check what a script has left behind, in its transaction, before that is committed with the stamp."""
-        revision = next(each for each in self.plan if each.id == step.up_revision_id)
+        revision = next(one for one in self.plan if one.id == step.up_revision_id)
         try:
             lock.require_held(self.connection)
         except ExpectedError as error:

@@ -147,15 +147,15 @@ class Journal:
     def _read(self, cursor: Any, progress: dict[str, Any]) -> str:
         """Take over what an earlier run has done to tables that still exist; return what is done again, in words."""
         kinds = [progress.get("steps", {}), progress.get("positions", {})]
-        live = identity.live(cursor, [each["on"] for kind in kinds for each in kind.values()])
+        live = identity.live(cursor, [record["on"] for kind in kinds for record in kind.values()])
 
         def holds(on: identity.Identity) -> bool:
             return all(names.items() <= live.get(oid, {}).items() for oid, names in on.items())
 
         self._steps, self._positions = (
-            {name: each for name, each in kind.items() if holds(each["on"])} for kind in kinds
+            {name: record for name, record in kind.items() if holds(record["on"])} for kind in kinds
         )
-        self._left = Counter({name: each["times"] for name, each in self._steps.items()})
+        self._left = Counter({name: record["times"] for name, record in self._steps.items()})
         if progress == ENDED:
             return (
                 "an earlier run of it was interrupted, and since then the database was brought to another revision,"
@@ -182,11 +182,11 @@ class Journal:
         if not self._uncommitted or not self._row:
             return
         with self._cursor() as cursor:
-            live = identity.live(cursor, [each["on"] for each in self._steps.values()])
-            for each in self._steps.values():  # what the script itself has dropped or renamed since
-                each["on"] = {
+            live = identity.live(cursor, [record["on"] for record in self._steps.values()])
+            for record in self._steps.values():  # the script may have dropped or renamed it
+                record["on"] = {
                     oid: {number: live[oid][number] for number in names if number in live[oid]}
-                    for oid, names in each["on"].items()
+                    for oid, names in record["on"].items()
                     if oid in live
                 }
             for sql in self._uncommitted:

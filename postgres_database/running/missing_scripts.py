@@ -11,7 +11,7 @@ from postgres_database.server.connection import Database
 
 def require_scripts(scripts: History, database: Database, current: Collection[str]) -> None:
     """Raise ExpectedError if a database is at a revision without a script, or at one and also at one before it."""
-    unknown = sorted(each for each in current if each not in scripts)
+    unknown = sorted(revision for revision in current if revision not in scripts)
     if unknown:
         raise ExpectedError(
             f"the database is at revision {', '.join(unknown)}, which is not among the scripts of this checkout",
@@ -36,10 +36,10 @@ def _below(scripts: History, revision: str) -> set[str]:
     below: set[str] = set()
     waiting = [*scripts[revision].parents]
     while waiting:
-        each = waiting.pop()
-        if each not in below:
-            below.add(each)
-            waiting += scripts[each].parents
+        parent = waiting.pop()
+        if parent not in below:
+            below.add(parent)
+            waiting += scripts[parent].parents
     return below
 
 
@@ -48,7 +48,9 @@ def origin(database: Database, revisions: Collection[str]) -> str:
     log = journal.read(database)
     lines = []
     for revision in revisions:
-        runs = [each for each in log if each.revision == revision and each.direction == "upgrade"]
+        runs = [
+            entry for entry in log if entry.revision == revision and entry.direction == "upgrade"
+        ]
         if runs:
             when = runs[-1].started.astimezone(UTC)
             lines.append(

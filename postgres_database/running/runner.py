@@ -242,14 +242,14 @@ def alembic(project: Project, name: str, *args: Any, **options: Any) -> str:
             database knows.
     """
     named = [arg for arg in (*args, *options.values()) if isinstance(arg, str)]
-    if any("current" in each.split(":") for each in named):
+    if any("current" in text.split(":") for text in named):
         raise ExpectedError(
             f"{name} does not know which revision is the current one",
             cause="it asks no database",
             hint="invoke current   (tells it; then name the revision)",
         )
     scripts = project.history
-    for revision in (part for each in named for part in re.split(r"[:,]", each)):
+    for revision in (part for text in named for part in re.split(r"[:,]", text)):
         if re.fullmatch(r"\w+", revision) and revision != "heads":
             scripts.resolve(revision)
     config = project.alembic_config()

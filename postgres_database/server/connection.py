@@ -125,7 +125,7 @@ class Database:
     def read_only(self) -> "Database":
         """Return the database with sessions that refuse to write, and do not wait long for a lock."""
         given = self.dsn.parts.get("options") or os.environ.get("PGOPTIONS", "")
-        options = " ".join([given, *(f"-c {each}" for each in READ_ONLY)]).strip()
+        options = " ".join([given, *(f"-c {option}" for option in READ_ONLY)]).strip()
         return replace(self, dsn=self.dsn.with_parts(options=options))
 
     @contextmanager

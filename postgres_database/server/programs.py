@@ -53,7 +53,7 @@ def encrypting(environment: Mapping[str, str]) -> dict[str, str]:
     import psycopg2  # noqa: F401, PLC0415 - loads its libpq
 
     mapped = psutil.Process().memory_maps() if host[:1] not in {"", "/"} and psutil.LINUX else []
-    libraries = [each.path for each in mapped if Path(each.path).name.startswith("libpq")]
+    libraries = [mapping.path for mapping in mapped if Path(mapping.path).name.startswith("libpq")]
     if not libraries or re.search(r"[\s:]", libraries[0]):
         return {**environment}
     preloaded = f"{libraries[0]}:{environment.get('LD_PRELOAD', '')}".rstrip(":")

@@ -8,7 +8,7 @@ from postgres_database.errors import ExpectedError
 def find(start: Path) -> Path | None:
     """Return the root of the project that a folder belongs to; None if it belongs to none."""
     return next(
-        (each for each in (start, *start.parents) if (each / "alembic.ini").is_file()), None
+        (folder for folder in (start, *start.parents) if (folder / "alembic.ini").is_file()), None
     )
 
 

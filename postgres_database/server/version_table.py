@@ -76,7 +76,7 @@ def read(ini: ConfigParser, root: Path) -> VersionTable:
     Raises:
         ValueError: env.py computes it, and alembic.ini does not say it; the message is for people.
     """
-    said = {each: ini.get("postgres_database", each, fallback="").strip() for each in OPTIONS}
+    said = {option: ini.get("postgres_database", option, fallback="").strip() for option in OPTIONS}
     options = {option: value for option, value in said.items() if value}
     place = ini.get("alembic", "script_location", fallback="migration")
     env = root / place.replace("%(here)s", str(root)) / "env.py"

@@ -168,7 +168,7 @@ class Adoption:
                 cause="\n".join(str(difference.key) for difference in different),
                 hint=f"invoke psql{self.database.env_option}   (look at these objects)",
             )
-        return tuple(each.key for each in unlike)
+        return tuple(difference.key for difference in unlike)
 
     def _models(
         self, rebuilt: Database, session: Scratch
@@ -186,7 +186,7 @@ class Adoption:
             name = self.project.target_metadata
             other = f"the models {name} know none of the tables: they belong to another database"
             return None, (other,)
-        return tuple(each.key for each in compared.differences.objects), ()
+        return tuple(difference.key for difference in compared.differences.objects), ()
 
     def _notes(self, dumped: str, rebuilt: Database) -> Iterator[str]:
         """Yield what is not in the script, and what else is worth knowing."""

@@ -204,10 +204,12 @@ def _repair(
     current = first
     for change, way in trial.made:
         current = next((key for key in _keys(change) if key in differences), current)
-        steps.append((current, [each.text for each in way if isinstance(each, RunSql)]))
+        steps.append(
+            (current, [operation.text for operation in way if isinstance(operation, RunSql)])
+        )
     unlike = compared.unlike(compared.seen(comparison.side(copy)), compared.goal)
     lost = find_losses(compared.before.catalog, compared.goal.catalog)
-    return _Repair(steps, lost, tuple(each.key for each in unlike))
+    return _Repair(steps, lost, tuple(difference.key for difference in unlike))
 
 
 def _done(copy: Database, names: Iterable[Rename]) -> list[Rename]:

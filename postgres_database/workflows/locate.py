@@ -56,7 +56,7 @@ def best_match(project: Project, target: Database, session: Scratch) -> Match:
         *_replayed(project, session),
         *(catalog.take(session.at(project, state)) for state in aside),
     ]
-    distances = [len(goal ^ _items(each)) for each in catalogs]
+    distances = [len(goal ^ _items(state)) for state in catalogs]
     states = [*way, *aside]
     order = sorted(range(len(states)), key=lambda index: (distances[index], -index))
     matches = [(len(end.drifts.objects), distances[len(way) - 1], end)]
@@ -72,7 +72,7 @@ def _aside(scripts: History) -> Iterator[State]:
     """Yield the states of branches: each revision with what it stands on, alone and with one of another branch."""
     under: dict[str, set[str]] = {}
     for revision in scripts.revisions:
-        under[revision.id] = {revision.id}.union(*(under[each] for each in revision.needed))
+        under[revision.id] = {revision.id}.union(*(under[needed] for needed in revision.needed))
         yield (revision.id,)
     apart = (
         pair

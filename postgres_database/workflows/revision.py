@@ -143,18 +143,18 @@ def _next(
     renamed = _rename(at_head, whole, wishes)
     compared = whole
     if renamed:
-        left_over = {f"SCHEMA {each.old.schema}" for each in renamed}
+        left_over = {f"SCHEMA {rename.old.schema}" for rename in renamed}
         compared = compare(before.objects | left_over)
     strangers.require_dropped(compared, project, session, wishes)
     trial = session.clone(at_head)
     made_up_rows.remove(trial)  # they may stop the proof, but not the draft
     unfilled = made_up_rows.fill(at_head, from_models)
     held = contents.take(at_head)
-    _run_sql(at_head, [renames.statement(each.inverse) for each in reversed(renamed)])
+    _run_sql(at_head, [renames.statement(rename.inverse) for rename in reversed(renamed)])
     filled = Filled(at_head, held, triggers.refusals(at_head))
     drafted = find_operations(trial, whole, compared, renamed, models)
     result = RevisionResult(
-        renamed=tuple(f"{each.kind} {each}" for each in renamed if each.old.name),
+        renamed=tuple(f"{rename.kind} {rename}" for rename in renamed if rename.old.name),
         detected=drafted.detected,
         completed=drafted.completed,
         cautions=drafted.cautions,
@@ -216,7 +216,7 @@ def _write_and_prove(
     written, project = _write_all(message, divided.stages, prover)
     prover = replace(prover, project=project)
     ends = [stage.end for stage in divided.stages]
-    legs = prover.legs([(each.revision, end) for each, end in zip(written, ends, strict=True)])
+    legs = prover.legs([(script.revision, end) for script, end in zip(written, ends, strict=True)])
     proof = prover.prove(legs, None if divided.unfilled else filled)
     values = {field.name: getattr(proof, field.name) for field in fields(proof)}
     result = replace(result, **{**values, "cautions": (*divided.cautions, *proof.cautions)})
@@ -252,7 +252,7 @@ def _marked(
     refuse = Refuse("this revision is not proved", "\n".join(_reasons(result)), hint)
     marked = [replace(first, upgrade=[refuse, *first.upgrade]), *others]
     if result.not_downgraded:
-        names = ", ".join(str(each.key) for each in result.not_downgraded)
+        names = ", ".join(str(difference.key) for difference in result.not_downgraded)
         refuse = Refuse("this revision cannot be undone", names)
         marked[-1] = replace(marked[-1], downgrade=[refuse, *marked[-1].downgrade])
     proved.remove()
@@ -265,8 +265,11 @@ def _reasons(result: RevisionResult) -> Iterator[str]:
     if result.failure:
         yield result.failure
     yield from result.faults
-    yield from (f"the upgrade does not make {each.key}" for each in result.not_upgraded)
-    yield from (f"the downgrade does not bring back {each.key}" for each in result.not_downgraded)
+    yield from (f"the upgrade does not make {difference.key}" for difference in result.not_upgraded)
+    yield from (
+        f"the downgrade does not bring back {difference.key}"
+        for difference in result.not_downgraded
+    )
 
 
 def _write_all(

@@ -61,9 +61,9 @@ def _after(scripts: History, goal: str, before: Sequence[str]) -> tuple[str, ...
         return ()
     under = {revision.id for revision in scripts.upto([goal])}
     others = [
-        each
-        for each in before
-        if each not in under and goal not in {revision.id for revision in scripts.upto([each])}
+        other
+        for other in before
+        if other not in under and goal not in {revision.id for revision in scripts.upto([other])}
     ]
     return graph.tips(scripts.upto([goal, *others]))
 
@@ -81,7 +81,7 @@ def _doubts(
     except ExpectedError as error:
         reason = " ".join(error.cause.split())
         return [f"whether the database is at that revision is not known: {error.what} ({reason})"]
-    lines = [describe(each) for each in drifts[:SHOWN]]
+    lines = [describe(item) for item in drifts[:SHOWN]]
     more = [f"and {len(drifts) - SHOWN} more"] if len(drifts) > SHOWN else []
     head = (
         [f"the database is not at that revision; it differs in {counted(drifts)}:"]
@@ -96,8 +96,8 @@ def counted(things: Sized) -> str:
     return "1 object" if len(things) == 1 else f"{len(things)} objects"
 
 
-def describe(each: Drift) -> str:
+def describe(item: Drift) -> str:
     """Say in a line how an object differs."""
-    if not each.target:
-        return f"{each.key} is missing"
-    return f"{each.key} differs" if each.history else f"{each.key} is not in the history"
+    if not item.target:
+        return f"{item.key} is missing"
+    return f"{item.key} differs" if item.history else f"{item.key} is not in the history"

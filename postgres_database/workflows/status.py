@@ -101,5 +101,5 @@ def _with_drift(
             drifts = drift.find(here, database, at, session)
     except ExpectedError as error:
         return replace(known, drift_fault=f"{error.what}: {error.cause}")
-    drift_names = tuple(str(each.key) for each in drifts.objects)
+    drift_names = tuple(str(item.key) for item in drifts.objects)
     return replace(known, drift=drift_names, not_compared=drifts.notes)

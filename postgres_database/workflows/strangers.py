@@ -46,13 +46,13 @@ def require_whole(project: Project, models: Models, made: Comparison) -> None:
     if not (unread or empty):
         return
     lines = [
-        f"{_relative(each.path, project.root)} was not imported; it defines {', '.join(each.tables)}"
-        for each in unread[:SHOWN]
+        f"{_relative(module.path, project.root)} was not imported; it defines {', '.join(module.tables)}"
+        for module in unread[:SHOWN]
     ]
     more = [f"and {len(unread) - SHOWN} more"] if len(unread) > SHOWN else []
     fault = "have no tables" if empty else "do not have every table that is defined beside them"
     package = project.target_metadata.partition(":")[0]
-    tables = [name for each in unread for name in each.tables if name != UNREADABLE]
+    tables = [name for module in unread for name in module.tables if name != UNREADABLE]
     exclude = f"or exclude = {_listed(tables)} in alembic.ini, if not theirs" if tables else ""
     hint = (
         f"import {'these modules' if unread else 'the modules with the tables'} in {package}, then the same"
@@ -126,11 +126,11 @@ def _defined(path: Path) -> Iterator[Name]:
 
 def _by_class(node: ast.ClassDef) -> Iterator[Name]:
     names = [
-        each.value.value
-        for each in node.body
-        if isinstance(each, (ast.Assign, ast.AnnAssign))
-        and "__tablename__" in {getattr(target, "id", "") for target in _targets(each)}
-        and isinstance(each.value, ast.Constant)
+        statement.value.value
+        for statement in node.body
+        if isinstance(statement, (ast.Assign, ast.AnnAssign))
+        and "__tablename__" in {getattr(target, "id", "") for target in _targets(statement)}
+        and isinstance(statement.value, ast.Constant)
     ]
     if not names and any(
         keyword.arg == "table" and getattr(keyword.value, "value", False) is True

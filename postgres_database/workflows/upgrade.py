@@ -142,7 +142,7 @@ def _confirm_upgrade(
     """Ask what an upgrade asks before it changes anything."""
     _confirm_all_scripts(run, listener)
     lost = look.dropped()
-    tables = any(each.table for each in lost)
+    tables = any(dropped.table for dropped in lost)
     if environment.protected or tables:
         more = ", which drops tables with their rows" if tables else ""
         listener.require_yes(f"upgrade {run.database.dsn}{more}", look.lines(lost))
@@ -250,8 +250,8 @@ class _Look:
 def _half_done(database: Database) -> list[str]:
     """Say of interrupted scripts what a downgrade of the revisions below means for them."""
     return [
-        f"revision {each} was interrupted: what it has committed is not undone, and its next run begins anew"
-        for each in journal.half_done(database)
+        f"revision {revision} was interrupted: what it has committed is not undone, and its next run begins anew"
+        for revision in journal.half_done(database)
     ]
 
 
