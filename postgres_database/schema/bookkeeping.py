@@ -17,7 +17,7 @@ COLUMN_OPTIONS = ("n_distinct", "n_distinct_inherited")
 """Those that a user can set (PostgreSQL manual, ALTER TABLE, SET ( attribute_option ))."""
 TABLE_OPTION = "^(autovacuum_|vacuum_|log_auto|(fillfactor|toast_tuple_target|parallel_workers|user_catalog_table)=)"
 """Those of tables whose access method is PostgreSQL's own, as a regular expression."""
-# On every column of each table where it is, or on most tables: nobody sets an option in that way.
+# On every column of each table where it is, or on most tables: no user sets an option like that.
 UNKNOWN = f"""
     SELECT name, sum(columns)::int, 'columns' FROM (
         SELECT a.attrelid, split_part(option, '=', 1) AS name, count(*) AS columns,

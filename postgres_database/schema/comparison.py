@@ -1,4 +1,4 @@
-"""Models against history: which objects differ, and which of them are the models' business."""
+"""Models against history: which objects differ, and which of them the models manage."""
 
 import re
 from collections.abc import Collection, Iterable, Mapping, Sequence
@@ -41,7 +41,7 @@ OTHERS = frozenset((
     "__EFMigrationsHistory", "SequelizeMeta", "pgmigrations", "doctrine_migration_versions",
     "mikro_orm_migrations", "atlas_schema_revisions", "spatial_ref_sys",
 ))  # fmt: skip
-"""Tables in which other tools keep what they did."""
+"""Tables of other migration tools."""
 Thing = TypeVar("Thing")
 
 
@@ -66,12 +66,12 @@ class Differences:
 
 
 def side(database: Database) -> Side:
-    """Read what a database is."""
+    """Read a database."""
     return sides(database)[0]
 
 
 def sides(*databases: Database) -> tuple[Side, ...]:
-    """Read what databases are, all at the same time: mostly one waits for pg_dump and the server."""
+    """Read databases in parallel: most of the time is spent waiting for pg_dump and the server."""
     with ThreadPoolExecutor() as pool:
         snapshots = [pool.submit(snapshot.take, each) for each in databases]
         catalogs = [pool.submit(catalog.take, each) for each in databases]
@@ -117,7 +117,7 @@ class Comparison:
         return Comparison(self._scope, left, right, self._owned)
 
     def seen(self, whole: Side) -> Side:
-        """Return what is in sight of a database that is one of the two, or on the way."""
+        """Return the managed part of a database that is one of the two, or between them."""
         parts = whole.catalog
         hidden = [table for name, table in parts.tables.items() if not self._sees(name)]
         return Side(
@@ -198,7 +198,7 @@ class Comparison:
         )
 
     def _is_models(self, key: Key, text: str) -> bool:
-        """Tell whether something that only the history has is to be dropped."""
+        """Tell whether an object that only the history has is to be dropped."""
         if str(key) in self._owned or self._is_part_of_table(key, text):
             return True
         tables = self.before.catalog.tables
@@ -215,7 +215,7 @@ class Comparison:
         return owner(text) in self._dropped
 
     def _stays_under(self, key: Key, name: str) -> bool:
-        """Tell whether something that stays, such as a function of a script by hand, stands on a type."""
+        """Tell whether an object that stays, such as a function of a script by hand, needs a type."""
         needs = re.compile(rf"(?<![\w.]){re.escape(name)}(?!\w)")
         return any(
             needs.search("\n".join(texts)) and not self._is_models(other, texts[0])
@@ -299,7 +299,7 @@ def _joined(models: Side, history: Side, kept: Collection[Key]) -> Side:
 
 
 def _as_secure(models: Side, history: Side, owned: Collection[str]) -> Side:
-    """Return the models with the row security of tables of which only the history knows that they have it."""
+    """Return the models, with the row security that only the history gives to their tables."""
     objects, tables = {**models.snapshot.objects}, {**models.catalog.tables}
     for name in models.catalog.tables.keys() & history.catalog.tables.keys():
         key, table = Key("ROW SECURITY", *name), Key("TABLE", *name)

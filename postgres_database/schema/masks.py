@@ -1,4 +1,4 @@
-"""The secrets that a dump would hold: what of them is masked. Pure."""
+"""Mask the secrets in a dump. Pure."""
 
 import re
 from collections.abc import Iterator

@@ -1,4 +1,4 @@
-"""Which schemas and objects are a project's business."""
+"""Which schemas and objects a project manages."""
 
 from dataclasses import dataclass
 from fnmatch import fnmatchcase
@@ -14,7 +14,7 @@ class Scope:
     """Patterns of objects that are not, such as `audit.*`."""
 
     def includes(self, schema: str, *names: str) -> bool:
-        """Tell whether a schema, or what has one of these names in it, is this project's business."""
+        """Tell whether a schema, or what has one of these names in it, is managed by this project."""
         if self.include_schemas and schema not in self.include_schemas:
             return False
         spelled = [schema] if not names else [text for n in names for text in (f"{schema}.{n}", n)]
@@ -22,4 +22,4 @@ class Scope:
 
 
 EVERYTHING = Scope()
-"""Where nothing else is said."""
+"""The default."""

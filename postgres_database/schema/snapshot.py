@@ -91,7 +91,7 @@ class Snapshot:
     objects: Mapping[Key, tuple[str, ...]]
 
     def difference(self, other: "Snapshot") -> tuple[Difference, ...]:
-        """Return what differs, in a stable order."""
+        """Return the objects that differ, in a stable order."""
         keys = sorted(self.objects.keys() | other.objects.keys())
         pairs = ((key, self.objects.get(key, ()), other.objects.get(key, ())) for key in keys)
         return tuple(
@@ -197,7 +197,7 @@ def _in_order(statements: Iterable[str]) -> str:
 
 
 def _by_grantor(statements: Iterable[str]) -> Iterator[str]:
-    """Put before every grant of somebody other than the owner who that is."""
+    """Put the grantor before every grant of a role other than the owner."""
     grantor = ""
     for statement in (statement.strip() for statement in statements):
         if statement.startswith("SET SESSION AUTHORIZATION "):

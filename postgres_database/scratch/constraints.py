@@ -85,7 +85,7 @@ UNDEFINED = "42"
 
 @dataclass(frozen=True)
 class Column:
-    """A column, and how it comes by its values."""
+    """A column, and where its values come from."""
 
     name: str
     type: str
@@ -140,12 +140,12 @@ class Rule:
     """What rows must obey: a constraint, a unique index, or the bounds of a partition."""
 
     name: str
-    """As errors name it: of bounds that is the table that is parted."""
+    """As errors name it: for bounds, the partitioned table."""
     kind: str
     """As pg_constraint has it; besides `u` for a unique index and `b` for bounds."""
     text: str
     columns: Sequence[str]
-    """Empty: there is no telling."""
+    """Empty: unknown."""
     target: Name
     """What a foreign key refers to."""
     target_columns: Sequence[str]
@@ -181,7 +181,7 @@ class Session:
 
     @contextmanager
     def without_triggers(self, table: Table) -> Iterator[None]:
-        """Let the triggers of a table rest that are not PostgreSQL's own; then they are as they were."""
+        """Disable the user triggers of a table in the block."""
         triggers = self.run(ENABLED, [table.sql.replace("%%", "%")])
         self.run(f"ALTER TABLE {table.sql} DISABLE TRIGGER USER")
         yield
@@ -239,7 +239,7 @@ class Side(Session):
         return printed  # type: ignore[no-any-return]
 
     def blamed(self, name: Name, error: psycopg2.Error) -> set[str]:
-        """Return the columns that an error is about; empty if there is no telling."""
+        """Return the columns that an error is about; empty if unknown."""
         if error.diag.column_name:
             return {error.diag.column_name}
         broken = error.diag.constraint_name or error.diag.table_name  # which lacks a partition

@@ -1,4 +1,4 @@
-"""What the tables of a scratch database hold, and whether it is still there after a script."""
+"""The content of the tables of a scratch database, and what a script lost of it."""
 
 from collections.abc import Iterator, Mapping
 from contextlib import suppress
@@ -94,7 +94,7 @@ class Contents:
 
 
 def take(database: Database) -> Contents:
-    """Look at all rows of a database."""
+    """Read all rows of a database."""
     found: dict[Name, tuple[int, Mapping[str, tuple[str, int, str | None]]]] = {}
     unread: dict[Name, str] = {}
     with database.connect(usual_path=True) as connection, connection.begin():
@@ -139,7 +139,7 @@ def _last(session: Session, schema: str, name: str, step: int) -> int:
 def not_given(
     database: Database, models: Database, before: Catalog, goal: Catalog
 ) -> tuple[str, ...]:
-    """Name new columns whose default the rows that were there did not get, a line each.
+    """Name new columns whose default the existing rows did not get, a line each.
 
     A default that is not the same in two transactions, such as now(), says nothing of rows.
 
@@ -172,7 +172,7 @@ def not_given(
 
 
 def _new_defaults(before: Catalog, goal: Catalog) -> Iterator[tuple[catalog.Table, catalog.Column]]:
-    """Yield the columns with a default that tables get which were there before."""
+    """Yield the new columns with a default of tables that existed before."""
     for name, table in goal.tables.items():
         if name not in before.tables or table.kind not in {"r", "p"}:
             continue
@@ -185,7 +185,7 @@ def _new_defaults(before: Catalog, goal: Catalog) -> Iterator[tuple[catalog.Tabl
 def _evaluated(
     models: Database, columns: list[tuple[catalog.Table, catalog.Column]]
 ) -> dict[tuple[Name, str], str | None]:
-    """Return what defaults are, as text, in one transaction; those that vary in it, or fail, are left out."""
+    """Return the values of defaults as text, in one transaction, without those that vary in it or fail."""
     found: dict[tuple[Name, str], str | None] = {}
     with models.connect() as connection, connection.begin():
         session = Session(connection)

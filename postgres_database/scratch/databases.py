@@ -51,7 +51,7 @@ class MissingError(ExpectedError):
 
 
 class Scratch:
-    """Makes scratch databases on one server. Use `scratch.session`."""
+    """Makes scratch databases on one server. Use `databases.session`."""
 
     def __init__(self, project: Project, maintenance: Database, connection: sa.Connection) -> None:
         """Work through a connection to the server's maintenance database, in autocommit.
@@ -96,7 +96,7 @@ class Scratch:
         return self.at(project, project.history.heads)
 
     def provide(self, roles: Collection[str], tablespaces: Collection[str] = ()) -> None:
-        """Create what schemas name and a server has, where it is missing.
+        """Create the roles and tablespaces that schemas name, where they are missing.
 
         Raises:
             ExpectedError: The server does not let us.
@@ -114,7 +114,7 @@ class Scratch:
         return {each.rpartition(" ")[0] for each in (self._extensions or "").split(",")}
 
     def clone(self, database: Database) -> Database:
-        """Make a copy of a scratch database that nobody is connected to."""
+        """Make a copy of a scratch database that has no connections."""
         return self._clone(database.dsn.database)
 
     def from_models(
@@ -161,13 +161,13 @@ class Scratch:
         return database
 
     def close(self) -> None:
-        """Drop what was made, and leave the models as they came."""
+        """Drop what was made, and leave the models as they were."""
         self._models.close()
         for name in self._made:
             self._drop(name)
 
     def drop_orphans(self) -> None:
-        """Drop scratch databases whose makers died: nobody holds their lock any more."""
+        """Drop scratch databases of commands that died: their locks are free."""
         self._drop_unused(dict.fromkeys([*self._databases(PREFIX), *self._logins()]))
 
     def _make(
@@ -194,7 +194,7 @@ class Scratch:
     def _longest(self, project: Project, names: Sequence[str]) -> tuple[int, Database, Recipe]:
         """Clone the longest part of a history that there is a template of."""
         for done in range(len(names) - 1, 0, -1):
-            with self._lock(names[done]):  # so that nobody drops it meanwhile
+            with self._lock(names[done]):  # so that no other command drops it
                 if recipe := self._recipe(project, names[done]):
                     return done, self._clone(names[done]), recipe
         return 0, self.empty(), Recipe({})
@@ -261,7 +261,7 @@ class Scratch:
 
     @contextmanager
     def _refusals(self, attribute: str) -> Iterator[None]:
-        """Say what to do where the server does not let us make what we need."""
+        """Say what to do where the server refuses what we need."""
         try:
             yield
         except DBAPIError as error:

@@ -49,14 +49,14 @@ class State(NamedTuple):
 
 @dataclass
 class Effects:
-    """What happened to tables that were there before; known when the block has ended."""
+    """What happened to tables that existed before; known when the block has ended."""
 
     scanned: set[tuple[str, str]] = field(default_factory=set)
     """Schema and name of what was read from end to end while others could not write."""
     rewritten: set[tuple[str, str]] = field(default_factory=set)
-    """The same of what was written anew."""
+    """The same for what was rewritten."""
     unknown: str = ""
-    """Why it could not be measured, if it could not; it then counts as what others wait for."""
+    """Why it could not be measured; it then counts as if others had to wait."""
 
     def of(self, tables: AbstractSet[tuple[str, str]]) -> "Effects":
         """Return what happened to some tables."""

@@ -25,7 +25,7 @@ class Gap:
     adds: str = ""
     """The statement that enforces it; there is none for a value."""
     soft: bool = False
-    """Whether that does not look at the rows that are there."""
+    """Whether it leaves existing rows unchecked."""
 
     def __str__(self) -> str:
         """Say what it is."""
@@ -33,7 +33,7 @@ class Gap:
 
 
 def gaps(before: Catalog, goal: Catalog, now: Catalog) -> list[Gap]:
-    """Return what a state on the way from one to another does not enforce, though both ends do.
+    """Return what a state between two others does not enforce, though both do.
 
     Args:
         before: Where the way begins, with the names of afterwards.
@@ -94,7 +94,7 @@ def _enforces(rule: Constraint) -> bool:
 
 
 def _keys(first: Table, last: Table, now: Table) -> Iterator[Gap]:
-    """Yield the keys of the goal of which the weaker one of both ends is implied by no key of the state."""
+    """Yield the keys of the goal that have in common with one of the start what no key of the state implies."""
     held, present = [*_unique(first).values()], [*_unique(now).values()]
     for name, key in _unique(last).items():
         common = [each for old in held if (each := _common(old, key))]
