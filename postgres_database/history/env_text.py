@@ -77,7 +77,7 @@ def _mentioned(tree: ast.Module) -> Iterator[tuple[str, int]]:
 
 
 def models(text: str, is_module: Callable[[str], bool]) -> str:
-    """Return whose models an env.py hands to Alembic, as package.module:name; empty if that is not clear.
+    """Return the models that an env.py hands to Alembic, as package.module:name; empty if that is not clear.
 
     Args:
         text: The env.py.

@@ -41,7 +41,7 @@ class Project:
     root: Path
     """Where alembic.ini is."""
     target_metadata: str = SHIPPED_MODELS
-    """Whose models these are: package.module:name."""
+    """The name of the models: package.module:name."""
     scope: Scope = EVERYTHING
     """Which schemas and objects it manages."""
     online: bool = True
@@ -150,7 +150,7 @@ def load(root: Path, target_metadata: str = "", environ: Mapping[str, str] = os.
 
     Args:
         root: The repository.
-        target_metadata: Whose models these are, as an environment says; else alembic.ini or TARGET_METADATA says it.
+        target_metadata: The name of the models, if an environment gives it; else TARGET_METADATA or alembic.ini does.
         environ: The process environment.
 
     Raises:

@@ -23,7 +23,7 @@ def load(root: Path, target_metadata: str) -> Models:
 
     Args:
         root: The repository.
-        target_metadata: Whose models these are: package.module:name.
+        target_metadata: The name of the models: package.module:name.
 
     Returns:
         The MetaData, or a tuple where the name stands for a list or a tuple, also of one: Alembic takes no naming
@@ -125,7 +125,7 @@ class Deferred:
     """
 
     def __init__(self, root: Path, target_metadata: str) -> None:
-        """Remember whose models these are."""
+        """Remember the name of the models."""
         self._named = root, target_metadata
         self.asked = False
         """Whether the models were needed."""

@@ -24,7 +24,7 @@ from postgres_database.tasks.shared import (
 MOVE = {
     "env": ENV,
     "dry_run": DRY_RUN,
-    "sql": SQL + "; --target may be start:end, then no database is asked",
+    "sql": SQL + "; with --target start:end no database is needed",
     "skip_row_checks": SKIP,
     "wait": WAIT,
     "yes": YES,
@@ -212,7 +212,7 @@ def current(c: Context, env: str = "") -> None:
     help={
         "env": ENV,
         "target": "a revision or base (default head)",
-        "purge": "forget what is stamped before; for a revision whose script is lost",
+        "purge": "forget the previous stamp; for a revision whose script is lost",
         "wait": WAIT,
         "yes": YES,
     }

@@ -19,7 +19,7 @@ from postgres_database.tasks.shared import (
 @command(
     help={
         "fresh": "remove the history that is there and start one of your own",
-        "models": "whose models these are, as package.module:name, where alembic.ini does not say it",
+        "models": "the models, as package.module:name, if alembic.ini does not name them",
         "yes": YES,
     }
 )
@@ -45,11 +45,11 @@ def init(c: Context, fresh: bool = False, models: str = "", yes: bool = False) -
     aliases=["migrate"],
     iterable=["rename"],
     help={
-        "env": "environment: whose models and scratch server (default: the variable ENV)",
+        "env": "environment: its models and scratch server are used (default: the variable ENV)",
         "msg": "what the script is for",
         "empty": "write a script without content, to be filled by hand",
         "rename": "what was renamed: table.column:new, old:new or type.value:new; may be repeated",
-        "no_renames": "what was dropped and added at once is no rename",
+        "no_renames": "take nothing that was dropped and added for a rename",
         "drop_adopted": "drop tables that an adopted database brought, without a question",
         "sql": "also print the script as SQL",
         "json": JSON,

@@ -9,7 +9,7 @@ ENV = (
 YES = "answer every question with yes"
 JSON = "print one JSON object"
 DRY_RUN = "show the plan and change nothing"
-SKIP = "do not look beforehand for rows that violate what is required, which reads whole tables"
+SKIP = "do not look beforehand for rows that violate requirements, which reads whole tables"
 WAIT = (
     "how long to wait for another command, such as 30s or 5min; 0 does not wait (default: for ever)"
 )

@@ -43,12 +43,12 @@ def set_up(root: Path, listener: Listener, *, models: str = "", fresh: bool = Fa
         root: The project.
         listener: Asked before scripts are removed, before an existing file is changed (shown the difference), and
             for the name of the models.
-        models: Whose models these are, as package.module:name.
+        models: The name of the models, as package.module:name.
         fresh: Remove all scripts, so that the history starts anew.
 
     Raises:
-        ExpectedError: It was not confirmed, it is not known whose models a new project has, or a file that is there
-            cannot be read; nothing was changed.
+        ExpectedError: It was not confirmed, the name of the models of a new project is not known, or an existing
+            file cannot be read; nothing was changed.
     """
     migration, versions, paths = _folders(root)
     has_env = (root / migration / "env.py").exists()
@@ -97,22 +97,22 @@ def _folders(root: Path) -> tuple[Path, Path, list[str]]:
 
 
 def _models(root: Path, models: str, env: EnvFile | None, listener: Listener) -> str:
-    """Return whose models these are, by alembic.ini, the command line, env.py or an answer; may be empty."""
+    """Return the name of the models, from alembic.ini, the command line, env.py or an answer; may be empty."""
     is_new = not (root / "alembic.ini").exists()
     if named := "" if is_new else project_files.models_named(root):
         if models not in {"", named}:
             raise ExpectedError(
-                "alembic.ini says whose models these are; nothing was written",
+                "alembic.ini names other models; nothing was written",
                 hint=f"${{EDITOR:-vi}} alembic.ini   (target_metadata = {models})",
             )
         return named
     models = models or (env.models if env else "")
     models = models or listener.words(
-        "whose models are these (package.module:name, such as shop.models:Base)? "
+        "what are the models called (package.module:name, such as shop.models:Base)? "
     )
     if (models or is_new) and not METADATA.fullmatch(models):
         raise ExpectedError(
-            "it is not known whose models these are; nothing was written",
+            "the name of the models is not known; nothing was written",
             cause=f"{models!r} is not of the form package.module:name"
             if models
             else "neither this folder nor one above it has an alembic.ini, and a new project needs models",

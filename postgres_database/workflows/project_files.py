@@ -45,7 +45,7 @@ def missing(root: Path, migration: Path, models: str) -> Iterator[File]:
     Args:
         root: The project.
         migration: The folder of its env.py, from the root.
-        models: Whose models these are; only a new alembic.ini needs to know.
+        models: The name of the models, for a new alembic.ini.
     """
     if not (root / "alembic.ini").exists():
         text = _template("alembic.ini")
@@ -87,7 +87,7 @@ def ini(root: Path, models: str) -> File | None:
 
 
 def models_named(root: Path) -> str:
-    """Return whose models these are, as alembic.ini says it; empty if it does not."""
+    """Return the name of the models in alembic.ini; empty if it has none."""
     return _said(_read(root, Path("alembic.ini"))).get("target_metadata", "")
 
 
@@ -123,7 +123,7 @@ class EnvFile:
     """As it should be; unchanged if it lacks nothing, or if `by_hand`."""
     options: tuple[Option, ...]
     models: str
-    """Whose models it hands to Alembic; empty if that is not clear."""
+    """The name of the models that it hands to Alembic; empty if that is not clear."""
     by_hand: bool
     """Whether it lacks lines for which there is no obvious place."""
 

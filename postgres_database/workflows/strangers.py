@@ -37,7 +37,7 @@ def require_whole(project: Project, models: Models, made: Comparison) -> None:
     """Raise ExpectedError if the models are certainly incomplete.
 
     Args:
-        project: Whose models these are, and which tables are excluded.
+        project: The name of the models, and which tables are excluded.
         models: The models.
         made: The schema that they make, compared with the history.
     """

@@ -126,9 +126,9 @@ def test_script_location_is_honoured(project: Project) -> None:
 
 
 def test_a_new_project(tmp_path: Path) -> None:
-    """Where there is no alembic.ini, everything is made, once it is known whose models these are."""
+    """Where there is no alembic.ini, everything is made, once the name of the models is known."""
     for models in ("", "shop.models"):
-        with pytest.raises(ExpectedError, match="it is not known whose models") as caught:
+        with pytest.raises(ExpectedError, match="the name of the models is not known") as caught:
             set_up(tmp_path, never, never, models=models)
         assert caught.value.hint == "invoke init --models package.module:name"
     assert not [*tmp_path.iterdir()]
@@ -140,7 +140,7 @@ def test_a_new_project(tmp_path: Path) -> None:
     made = projects.load(tmp_path, environ={})
     assert (made.target_metadata, made.history.head) == ("shop.models:Base", "base")
     assert set_up(tmp_path, never, never) == init.InitResult()
-    with pytest.raises(ExpectedError, match="says whose models these are"):
+    with pytest.raises(ExpectedError, match="names other models"):
         set_up(tmp_path, never, never, models="other:Base")
 
 
@@ -167,7 +167,7 @@ def app(tmp_path: Path) -> Path:
 
 
 def test_an_application_gets_what_is_missing(app: Path) -> None:
-    """New files are written; what is there is changed after a yes, each by itself, and says whose models these are."""
+    """New files are written; what is there is changed after a yes, each by itself, and names the models."""
     asked: dict[str, list[str]] = {}
 
     def agree(question: str, details: Sequence[str]) -> bool:
