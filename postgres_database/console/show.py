@@ -34,7 +34,7 @@ def plan(result: UpgradeResult, verb: str) -> None:
         for line in others:
             say(f"  {line}", style="dim")
     for line in map(str, (*result.dropped, *result.violations, *result.cautions)):
-        say(f"look at   {line}", style="yellow")
+        _look_at(line)
     if not result.plan:
         say(_nothing(result, verb))
 
@@ -65,7 +65,7 @@ def revision(result: RevisionResult) -> None:
         say(f"no rows   {line}", style="dim")
     failures = [f"on a scratch database: {result.failure}"] if result.failure else []
     for line in (*result.cautions, *failures, *result.faults):
-        say(f"look at   {line}", style="yellow")
+        _look_at(line)
     _show_objects("the upgrade does not make", result.not_upgraded, "history", "models")
     _show_objects("the downgrade does not bring back", result.not_downgraded, "after", "before")
     _show_kept(result.kept)
@@ -102,7 +102,7 @@ def check(result: CheckResult) -> None:
     """Show what `check` found; that all is well is shown on a terminal only."""
     notes = result.target.drifts.notes if result.target else ()
     for line in (*(f"not compared: {note}" for note in notes), *result.cautions):
-        say(f"look at   {line}", style="yellow")
+        _look_at(line)
     if result.clean:
         if sys.stdout.isatty():
             say("models and history agree", style="green")
@@ -131,10 +131,7 @@ def _show_drift(checked: TargetCheck) -> None:
     say(f"{checked.environment}  {checked.target}", style="bold")
     objects = checked.drifts.objects
     if not checked.revision:
-        say(
-            f"look at   no revision is stamped, but the database has {counted(objects)}",
-            style="yellow",
-        )
+        _look_at(f"no revision is stamped, but the database has {counted(objects)}")
         advise(f"next: invoke baseline-existing{checked.env_option}")
         return
     for drift in objects:
@@ -149,10 +146,10 @@ def _show_drift(checked: TargetCheck) -> None:
         repair = "\n".join(drift.repair) or other
         _show_text("repair", repair)
     for line in checked.drifts.losses:
-        say(f"look at   the repair, for rows: {line}", style="yellow")
+        _look_at(f"the repair, for rows: {line}")
     _show_pending(checked)
     if left := checked.drifts.unrepaired:
-        say(f"look at   the repair does not bring back {_some(left)}", style="yellow")
+        _look_at(f"the repair does not bring back {_some(left)}")
     advise(
         f"next: invoke psql{checked.env_option}   (the lines under repair, seen to work on a copy);"
         " or put into the models what is right, then invoke revision --msg '…'"
@@ -166,9 +163,13 @@ def _show_pending(checked: TargetCheck) -> None:
 
 def _show_objects(title: str, differences: Iterable[Difference], left: str, right: str) -> None:
     for difference in differences:
-        say(f"look at   {title}: {difference.key}", style="yellow")
+        _look_at(f"{title}: {difference.key}")
         for name, text in ((left, difference.left), (right, difference.right)):
             _show_text(name, text)
+
+
+def _look_at(text: str) -> None:
+    say(f"look at   {text}", style="yellow")
 
 
 def _show_text(name: str, text: str) -> None:
@@ -255,7 +256,7 @@ def log(entries: Sequence[Entry], scripts: History) -> None:
 def baseline(result: BaselineResult, environment: Environment) -> None:
     """Show what was adopted, or which revision the target is, and what comes next."""
     for note in () if result.path else result.notes:
-        say(f"look at   {note}", style="yellow")
+        _look_at(f"{note}")
     if result.path is None:
         _show_match(result, environment)
         return
@@ -271,10 +272,10 @@ def baseline(result: BaselineResult, environment: Environment) -> None:
         )
     say(f"stamped   {result.revision}  (no statement of the script was run)")
     for note in result.notes:
-        say(f"look at   {note}", style="yellow")
+        _look_at(f"{note}")
     if result.unlike_models:
         count, names = counted(result.unlike_models), _some(result.unlike_models)
-        say(f"look at   the models differ from the database in {count}: {names}", "yellow")
+        _look_at(f"the models differ from the database in {count}: {names}")
         advise(
             f"next: invoke revision --msg '…', review it, then invoke upgrade{environment.env_option}"
         )
@@ -298,9 +299,9 @@ def _show_match(result: BaselineResult, environment: Environment) -> None:
         upgrade = f"invoke upgrade{environment.env_option}"
         advise(f"next: {upgrade if result.pending else f'invoke check{environment.env_option}'}")
         return
-    say(f"look at   the database is no revision of this history; {state} comes nearest", "yellow")
+    _look_at(f"the database is no revision of this history; {state} comes nearest")
     for drift in match.drifts.objects[:SHOWN_DRIFTS]:
-        say(f"look at   {describe(drift)}", style="yellow")
+        _look_at(f"{describe(drift)}")
         _show_text("history", drift.history)
         _show_text("target", drift.target)
     if len(match.drifts.objects) > SHOWN_DRIFTS:

@@ -10,8 +10,8 @@ import getpass
 import json
 import socket
 from collections import Counter
-from collections.abc import Iterator, Sequence
-from contextlib import AbstractContextManager, closing, contextmanager
+from collections.abc import Sequence
+from contextlib import AbstractContextManager, closing
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
@@ -282,9 +282,8 @@ def settle(
         adjacent: The revisions that may be run next, up and down.
     """
     with _cursor(connection) as cursor:
-        table = _table(database, connection)
-        cursor.execute("SELECT to_regclass(%s)", (table,))
-        if table is None or cursor.fetchone()[0] is None:
+        table = _existing(database, connection, cursor)
+        if table is None:
             return
         cursor.execute(RIGHTS, {"table": table})
         if cursor.fetchone()[0]:
@@ -299,34 +298,30 @@ def _settle(cursor: Any, table: str, adjacent: tuple[list[str], list[str]]) -> N
 
 def half_done(database: Database) -> list[str]:
     """Return the revisions whose upgrade has committed some of its steps and was not finished. Only reads."""
-    with _reading(database) as (cursor, table):
-        if table is None:
-            return []
-        cursor.execute(HALF_DONE.format(table), (json.dumps(ENDED),))
-        return [revision for (revision,) in cursor.fetchall()]
+    return [revision for (revision,) in _rows(database, HALF_DONE, json.dumps(ENDED))]
 
 
 def read(database: Database) -> list[Entry]:
     """Return the log of a database, the oldest entry first; nothing if there is none. Only reads."""
-    with _reading(database) as (cursor, table):
+    return [Entry(*row) for row in _rows(database, ENTRIES)]
+
+
+def _rows(database: Database, query: str, *values: str) -> list[tuple[Any, ...]]:
+    """Run a query of the log that only reads; no rows if there is no log."""
+    with database.connect() as connection, connection.begin(), _cursor(connection) as cursor:
+        cursor.execute("SET TRANSACTION READ ONLY")
+        table = _existing(database, connection, cursor)
         if table is None:
             return []
-        cursor.execute(ENTRIES.format(table))
-        return [Entry(*row) for row in cursor.fetchall()]
+        cursor.execute(query.format(table), values or None)
+        return [*cursor.fetchall()]
 
 
-@contextmanager
-def _reading(database: Database) -> Iterator[tuple[Any, str | None]]:
-    """Return a cursor that only reads, and the name of the log, if there is one."""
-    with (
-        database.connect() as connection,
-        connection.begin(),
-        _cursor(connection) as cursor,
-    ):
-        cursor.execute("SET TRANSACTION READ ONLY")
-        table = _table(database, connection)
-        cursor.execute("SELECT to_regclass(%s) IS NOT NULL", (table,))
-        yield cursor, table if cursor.fetchone()[0] else None
+def _existing(database: Database, connection: sa.Connection, cursor: Any) -> str | None:
+    """Return the name of the log for SQL; None if there is none."""
+    table = _table(database, connection)
+    cursor.execute("SELECT to_regclass(%s) IS NOT NULL", (table,))
+    return table if cursor.fetchone()[0] else None
 
 
 def _table(database: Database, connection: sa.Connection) -> str | None:

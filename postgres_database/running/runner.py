@@ -70,9 +70,9 @@ class Runner:
         """Run the upgrades of `plan`; see `run`."""
         return self.run("upgrade", plan, listener)
 
-    def downgrade(self, plan: Sequence[Revision], listener: Listener = SILENT) -> object:
+    def downgrade(self, plan: Sequence[Revision]) -> object:
         """Run the downgrades of `plan`; see `run`."""
-        return self.run("downgrade", plan, listener)
+        return self.run("downgrade", plan, SILENT)
 
     def stamp(self, targets: Sequence[str], *, purge: bool = False) -> None:
         """Write revisions into the version table, in one transaction, and run nothing.
