@@ -222,7 +222,7 @@ def _undone(applied: tuple[Revision, ...], first: set[str]) -> tuple[Revision, .
 
 def _ambiguous(steps: int, when: str, heads: Sequence[str], goal: str = "…") -> ExpectedError:
     return ExpectedError(
-        f"{steps} steps back from here is not one place",
+        f"{steps} steps back from here is ambiguous",
         cause=f"{when} the database is at {' and '.join(heads) or 'base'}",
         hint=f"invoke downgrade --target={goal}   (invoke history shows the revisions)",
     )

@@ -59,14 +59,14 @@ def parse_wait(text: str) -> float | None:
     """Return how many seconds to wait, from `30s`, `5min` or `0`; None for an empty text: wait for ever.
 
     Raises:
-        ExpectedError: It is no time, or a number without a unit.
+        ExpectedError: It is not a duration, or a number without a unit.
     """
     if not text:
         return None
     time = milliseconds(text)
     if time is None or (time and text.isdigit()):
         raise ExpectedError(
-            f"--wait {text} is no time", hint="--wait 30s   (or 500ms, 5min, 1h, 0)"
+            f"--wait {text} is not a duration", hint="--wait 30s   (or 500ms, 5min, 1h, 0)"
         )
     return time / 1000
 

@@ -25,8 +25,8 @@ TABLE = """
                          WHERE adrelid = c.oid AND pg_get_expr(adbin, adrelid) <> 'clock_timestamp()'
                UNION ALL SELECT 'the type ' || format_type(atttypid, NULL) FROM pg_attribute
                          WHERE attrelid = c.oid AND attnum > 0 AND atttypid >= 16384
-               UNION ALL SELECT 'no plain table' WHERE c.relkind <> 'r') END,
-           CASE WHEN c.relkind NOT IN ('r', 'p', 'v', 'f') THEN 'is no table'
+               UNION ALL SELECT 'not a plain table' WHERE c.relkind <> 'r') END,
+           CASE WHEN c.relkind NOT IN ('r', 'p', 'v', 'f') THEN 'is not a table'
                 WHEN t.oid IS NULL THEN 'has no column version_num'
                 WHEN t.typcategory <> 'S' OR t.typname = 'bpchar'
                 THEN 'has version_num of the type ' || format_type(t.oid, NULL) END
@@ -144,7 +144,7 @@ def read(database: Database, connection: sa.Connection) -> tuple[str, ...]:
     if None in revisions:
         delete = f"DELETE FROM {table.sql} WHERE version_num IS NULL"  # noqa: S608 - for people
         raise ExpectedError(
-            f"a row of {table.shown} says NULL, which is no revision",
+            f"a row of {table.shown} says NULL, which is not a revision",
             cause=f"its other rows: {', '.join(filter(None, revisions)) or 'none'}",
             hint=f"invoke psql{database.env_option} --command '{delete}'   (then invoke status{database.env_option})",
         )

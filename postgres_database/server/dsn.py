@@ -223,7 +223,7 @@ def parse(text: str) -> tuple[Dsn, list[str]]:
             f"user or password hold a character that is read as part of the address; {ENCODE_HINT}"
         )
     if not numeric:
-        raise ValueError("the port is no number")
+        raise ValueError("the port is not a number")
     return Dsn(parts), warnings
 
 
@@ -232,7 +232,7 @@ def _of_frameworks(text: str) -> str:
     given = re.findall(r"(?:[?&]|(?:^|\s))([A-Za-z_]+)\s*=", text)
     wrong = {name: FOREIGN[name.lower()] for name in given if name.lower() in FOREIGN}
     return "; ".join(
-        f"{name} is no parameter of libpq" + (f", write {right}" if right else ", leave it out")
+        f"{name} is not a parameter of libpq" + (f", write {right}" if right else ", leave it out")
         for name, right in wrong.items()
     )
 

@@ -122,7 +122,7 @@ def _require_name(name: str, root: Path, *, given: bool) -> None:
         near = {*env_files(root)} & {name.strip().lower().removeprefix(".env.")}
         right = next(iter(near), given and "production")
         raise ExpectedError(
-            f"{name!r} is no name of an environment",
+            f"{name!r} is not a name of an environment",
             cause="names are made of a-z, 0-9, _ and -"
             + ("" if right else "; this one is ENV, which shells use for a file of theirs"),
             hint=f"--env {right}" if right else "unset ENV   (or name the environment by --env)",
@@ -296,7 +296,7 @@ class _Reader:
         time = milliseconds(value)
         if time is None:
             self.faults.append(
-                f"{self._origin(key)}: {value!r} is no time such as 500ms, 2s or 1min"
+                f"{self._origin(key)}: {value!r} is not a duration such as 500ms, 2s or 1min"
             )
         return time or 0
 

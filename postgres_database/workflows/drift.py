@@ -54,7 +54,7 @@ class Drifts:
     unrepaired: tuple[Key, ...] = ()
     """Objects that they do not bring back: no statement is known."""
     kept: tuple[Key, ...] = ()
-    """What is no business of the history: partitions made since, tables of other tools."""
+    """What the history does not manage: new partitions, tables of other tools."""
     notes: tuple[str, ...] = ()
     """What of the database was not compared, a line each."""
 

@@ -232,4 +232,4 @@ def test_wait_that_is_no_time(checkout: Checkout, wait: str) -> None:
     checkout.env_file("", POSTGRES_DSN="host=127.0.0.1 port=1 user=app dbname=shop")
     done = checkout.invoke("upgrade", "--wait", wait)
     assert done.returncode == 1
-    assert f"--wait {wait} is no time" in done.stderr
+    assert f"--wait {wait} is not a duration" in done.stderr

@@ -100,10 +100,10 @@ STRANGE = {
     "no column": (NUMBERS + "(v text)", "has no column version_num"),
     "a number": (NUMBERS + "(version_num int)", "of the type integer"),
     "padded": (NUMBERS + "(version_num char(32))", "of the type character"),
-    "a sequence": ("DROP TABLE alembic_version; CREATE SEQUENCE alembic_version", "is no table"),
+    "a sequence": ("DROP TABLE alembic_version; CREATE SEQUENCE alembic_version", "is not a table"),
     "a copy": (
         "DROP TABLE alembic_version; CREATE MATERIALIZED VIEW alembic_version AS SELECT 'bbbb' AS version_num",
-        "is no table",
+        "is not a table",
     ),
     "twice": (
         "ALTER TABLE alembic_version DROP CONSTRAINT alembic_version_pkc; INSERT INTO alembic_version VALUES ('bbbb')",

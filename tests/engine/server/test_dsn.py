@@ -367,11 +367,11 @@ def test_faults_of_services(services: Path, text: str | None, message: str) -> N
 @pytest.mark.parametrize(
     ("text", "said"),
     [
-        ("postgresql+asyncpg://u@h/d?ssl=require", "ssl is no parameter of libpq, write sslmode=require"),
-        ("postgresql://u@h/d?schema=shop", "schema is no parameter of libpq, write options=-c%20s"),
-        ("host=h currentSchema=x", "currentSchema is no parameter of libpq, write options="),
-        ("postgresql://h/d?pgbouncer=1&pool_size=1", "pgbouncer is no parameter of libpq, leave it out; pool_size"),
-        ("host=h user=u database=d", "database is no parameter of libpq, write dbname=…"),
+        ("postgresql+asyncpg://u@h/d?ssl=require", "ssl is not a parameter of libpq, write sslmode=require"),
+        ("postgresql://u@h/d?schema=shop", "schema is not a parameter of libpq, write options=-c%20s"),
+        ("host=h currentSchema=x", "currentSchema is not a parameter of libpq, write options="),
+        ("postgresql://h/d?pgbouncer=1&pool_size=1", "pgbouncer is not a parameter of libpq, leave it out; pool_size"),
+        ("host=h user=u database=d", "database is not a parameter of libpq, write dbname=…"),
         ("jdbc:postgresql://h/d?user=u", "it must start with postgresql://"),
     ],
 )  # fmt: skip

@@ -183,7 +183,7 @@ def test_a_named_environment_without_a_dsn_is_not_the_embedded_server(
 @pytest.mark.parametrize("name", ["../x", "x/y", "X", "a b", "/root/.shrc", ".", "x\n", "example"])
 def test_names_of_environments(root: Path, name: str) -> None:
     """A name with anything but a-z, 0-9, _ and - is refused; for ENV it is said where it comes from."""
-    assert "is no name of an environment" in faults(root, name).what
+    assert "is not a name of an environment" in faults(root, name).what
     error = faults(root, ENV=name)
     assert "ENV, which shells use" in error.cause
     assert error.hint.startswith("unset ENV")
