@@ -6,7 +6,7 @@ class ExpectedError(Exception):
 
     Args:
         what: What happened, in one sentence, with the name of the thing it happened to.
-        cause: Why, in the words of whoever knows (server, parser, operating system), without secrets.
+        cause: Why, in the words of the server, the parser or the operating system, without secrets.
         hint: What to type next.
     """
 

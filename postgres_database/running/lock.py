@@ -137,7 +137,7 @@ def _take(
         with connection.begin():
             if connection.execute(TRY_LOCK, key).scalar_one():
                 return
-            who = connection.execute(WHO_LOCKS, key).scalar() or reported or "somebody"
+            who = connection.execute(WHO_LOCKS, key).scalar() or reported or "another session"
         if wait is not None and time.monotonic() - started >= wait:
             raise ExpectedError(
                 f"{database.dsn} is being changed by another command; nothing was done",

@@ -1,7 +1,7 @@
 """How transactions begin: with which time limits, and where they find names.
 
-Whoever may create in a schema on the search path can put functions and operators in the place of PostgreSQL's own: what
-fits the arguments better wins, and runs with the rights of whoever asks (PostgreSQL manual, "Writing SECURITY DEFINER
+A role that may create in a schema on the search path can put functions and operators in the place of PostgreSQL's own:
+what fits the arguments better is called, with the rights of the caller (PostgreSQL manual, "Writing SECURITY DEFINER
 Functions Safely"). So what we ask is asked with nothing but `pg_catalog` on the path. Scripts and models find names by
 the path that the role and the DSN give, as with plain Alembic.
 

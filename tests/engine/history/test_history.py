@@ -167,7 +167,7 @@ DOWNGRADE_REFUSALS = {
         {"aaaa": ("", ""), "xxxx": ("", "aaaa")},
         "xxxx",
         "-1",
-        "not one place",
+        "is ambiguous",
         "invoke downgrade --target=xxxx@base ",
     ),
     "up by steps": Refusal(LINE, "cccc", "+1", r"there is no revision '\+1'"),
