@@ -21,8 +21,8 @@ from typing import Any
 
 import alembic
 
-ENGINE = Path(__file__).parents[1]
-MODELS = ENGINE / "models"
+PACKAGE = Path(__file__).parents[1]
+MODELS = PACKAGE / "models"
 """The only part of the engine that is the project's."""
 LISTINGS = ("os.listdir", "os.scandir")
 DYNAMIC = frozenset(("importlib", "__import__", "runpy", "exec", "eval", "pkgutil"))
@@ -31,7 +31,7 @@ DYNAMIC = frozenset(("importlib", "__import__", "runpy", "exec", "eval", "pkguti
 BORDERS = (
     f"{Path(alembic.__file__).parent / 'runtime'}{os.sep}",
     f"{Path(alembic.__file__).parent / 'script'}{os.sep}",
-    str(ENGINE / "history" / "project_models.py"),
+    str(PACKAGE / "history" / "project_models.py"),
 )
 
 
@@ -56,7 +56,7 @@ _loaded: dict[str, Facts] = {}
 def _is_foreign(name: str) -> bool:
     if name.startswith(FOREIGN):
         return True
-    return name.startswith(f"{ENGINE}{os.sep}") and not name.startswith(f"{MODELS}{os.sep}")
+    return name.startswith(f"{PACKAGE}{os.sep}") and not name.startswith(f"{MODELS}{os.sep}")
 
 
 def _hear(event: str, arguments: tuple[Any, ...]) -> None:

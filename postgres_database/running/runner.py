@@ -52,7 +52,7 @@ class Runner:
     project: Project
     database: Database
     connection: sa.Connection
-    log: Journal | None = None
+    journal: Journal | None = None
     """The log of the target; scratch databases have none."""
 
     def current(self) -> tuple[str, ...]:
@@ -130,7 +130,7 @@ class Runner:
             ExpectedError: A revision failed and was rolled back; those before it stay.
         """
         running = Running(
-            self.project, self.database, self.connection, self.log, verb, plan, listener
+            self.project, self.database, self.connection, self.journal, verb, plan, listener
         )
         with self.connection.begin():
             options = stamped.ready(self.database, self.connection)
@@ -142,12 +142,12 @@ class Runner:
                     )
                     running.end()
         except ExpectedError as error:
-            self._log(FAILED, running)
+            self._end(FAILED, running)
             if running.guard.ended:
                 raise failures.ended(self.database, verb, running.left[0], error.cause) from error
             raise
         except Exception as error:
-            self._log(FAILED, running)
+            self._end(FAILED, running)
             if running.guard.lost and not self.connection.closed:
                 raise failures.lost(self.database, error, verb, running.left[0]) from error
             failure = failures.failure(
@@ -159,11 +159,11 @@ class Runner:
                 raise BlockedError(running.left[0], failure) from error
             raise failure from error
         except BaseException:
-            self._log(INTERRUPTED, running)
+            self._end(INTERRUPTED, running)
             raise
         return running.models
 
-    def _log(self, outcome: str, run: Running) -> None:
+    def _end(self, outcome: str, run: Running) -> None:
         """Bring the session back to what it was before a script failed, and write that down."""
         if self.connection.closed:  # by env.py
             return
@@ -173,9 +173,9 @@ class Runner:
         with suppress(psycopg2.Error, SQLAlchemyError):  # the connection may be lost
             self.connection.rollback()
             run.session.restore()
-            if self.log:
+            if self.journal:
                 with self.connection.begin():
-                    self.log.end(outcome, run.seconds)
+                    self.journal.end(outcome, run.seconds)
 
     def _stopped(self, verb: str, revision: Revision) -> str:
         if self.database.label == "scratch":

@@ -35,7 +35,7 @@ NAMED = re.compile(
 
 
 @dataclass(frozen=True)
-class State:
+class SessionState:
     """What was set in a session."""
 
     user: str
@@ -50,7 +50,7 @@ class Session:
         """Listen to what `env.py` says; `keep` ends that."""
         self._connection = connection
         self._names: set[str] = set()
-        self._state: State | None = None
+        self._state: SessionState | None = None
         sa.event.listen(connection, "before_cursor_execute", self._hear)
 
     def _hear(self, _connection: object, _cursor: object, statement: str, *_: object) -> None:
@@ -77,7 +77,7 @@ class Session:
                 driver.autocommit = False
         if inside:
             settings = {name: settings[name] for name in settings if name not in OF_TRANSACTIONS}
-        self._state = State(user, role, settings)
+        self._state = SessionState(user, role, settings)
 
     def restore(self) -> None:
         """Bring the session back to what it was, in the current transaction or in one of its own."""

@@ -35,11 +35,11 @@ UNFINISHED = sa.text(
     """
 )
 
-Thing = tuple[str, str, str, str]
+Unfinished = tuple[str, str, str, str]
 """Kind, schema and name, and the table of a constraint."""
 
 
-def find(connection: sa.Connection) -> set[Thing]:
+def find(connection: sa.Connection) -> set[Unfinished]:
     """Return what is unfinished in a database; opens a transaction of its own if there is none."""
     if connection.in_transaction():
         return {(row[0], row[1], row[2], row[3]) for row in connection.execute(UNFINISHED)}
@@ -52,7 +52,7 @@ def require_finished(
     connection: sa.Connection,
     revision: object,
     script: str,
-    before: Collection[Thing],
+    before: Collection[Unfinished],
 ) -> None:
     """Raise ExpectedError, so that nothing is stamped, if a script has left something unfinished.
 

@@ -39,7 +39,7 @@ FIRST = "SELECT pg_catalog.current_schema(), pg_catalog.set_config('search_path'
 
 
 @dataclass(frozen=True)
-class Path:
+class SearchPath:
     """A search path."""
 
     setting: str
@@ -78,7 +78,7 @@ def begin(connection: sa.Connection) -> None:
         cursor.execute("; ".join(statements))
         if ours:
             setting, schemas, _ = cursor.fetchone()
-            connection.info[PATH] = Path(setting, tuple(schemas))
+            connection.info[PATH] = SearchPath(setting, tuple(schemas))
 
 
 @contextmanager
@@ -97,9 +97,9 @@ def _as_sqlalchemy(connection: sa.Connection) -> Iterator[None]:
         raise kind(BEGIN.strip(), None, error) from error
 
 
-def usual_path(connection: sa.Connection) -> Path:
+def usual_path(connection: sa.Connection) -> SearchPath:
     """Return the search path that the role and the DSN of a connection give, after a transaction of ours has begun."""
-    path: Path = connection.info[PATH]
+    path: SearchPath = connection.info[PATH]
     return path
 
 

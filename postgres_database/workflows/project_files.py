@@ -10,6 +10,7 @@ from pathlib import Path
 from postgres_database.errors import ExpectedError
 from postgres_database.history import env_text, library_versions
 from postgres_database.history.env_text import Option
+from postgres_database.history.project import SECTION
 
 TEMPLATE = Path(__file__).parents[1] / "template"
 FILES = ("tasks.py", "Makefile", ".env.example")
@@ -18,7 +19,6 @@ MAKEFILES = ("GNUmakefile", "makefile", "Makefile")
 """What make looks for (GNU make manual, "What Name to Give Your Makefile")."""
 IGNORED = (".env*", "!.env.example", ".postgres/", ".staged*")
 """What git must ignore: connection strings, the embedded server, scripts of a command that was killed."""
-SECTION = "[postgres_database]"
 ONE_DATABASE = {"databases", "upgrade_token", "run_migrations in a loop"}
 
 
@@ -77,11 +77,11 @@ def ini(root: Path, models: str) -> File | None:
     if not lacking:
         return None
     lines = "".join(f"{name} = {value}\n" for name, value in lacking.items())
-    before, header, after = file.text.partition(f"{SECTION}\n")
+    before, header, after = file.text.partition(f"[{SECTION}]\n")
     text = (
         f"{before}{header}{lines}{after}"
         if header
-        else f"{file.text.rstrip()}\n\n{SECTION}\n{lines}"
+        else f"{file.text.rstrip()}\n\n[{SECTION}]\n{lines}"
     )
     return File(file.path, text, file.text)
 
@@ -101,8 +101,7 @@ def _said(file: File) -> dict[str, str]:
         parsed.read_string(file.text)
     except configparser.Error as error:
         raise _unreadable(file.path, str(error).partition("\n")[0]) from error
-    name = SECTION.strip("[]")
-    return {**parsed[name]} if parsed.has_section(name) else {}
+    return {**parsed[SECTION]} if parsed.has_section(SECTION) else {}
 
 
 def gitignore(root: Path) -> File | None:

@@ -257,10 +257,10 @@ def _half_done(database: Database) -> list[str]:
 
 def _ready(run: Runner, environment: Environment, listener: Listener) -> Runner:
     """Open the log of the target, set the time limits, and let the steps of scripts report to the listener."""
-    log = journal.open_journal(run.database, run.connection)
+    target_log = journal.open_journal(run.database, run.connection)
     transactions.limit_waits(run.connection, environment)
     context.of(run.connection).listener = listener
-    return replace(run, log=log)
+    return replace(run, journal=target_log)
 
 
 def _retry_while_locked(
