@@ -7,7 +7,7 @@ lacks one, that statement makes it; where it has one too many, the statement say
 import re
 from collections.abc import Iterator, Sequence
 
-from postgres_database.schema.alter import Way
+from postgres_database.schema.alter import Statements
 from postgres_database.schema.snapshot import Key, Snapshot
 from postgres_database.sql.names import IDENTIFIER, NAME, QUALIFIED, bare, identifier, literal
 from postgres_database.sql.tokens import TOKEN, split
@@ -96,7 +96,7 @@ def missing(here: Snapshot, goal: Snapshot) -> list[Key]:
     return [key for key in goal.objects if key not in here.objects]
 
 
-def makes(key: Key, goal: Snapshot) -> Way:
+def makes(key: Key, goal: Snapshot) -> Statements:
     """Return the statements that make an object."""
     bodies = goal.objects[key]
     if key.kind == "MATERIALIZED VIEW":
@@ -122,10 +122,10 @@ def drops(key: Key, here: Snapshot) -> Iterator[str]:
             yield drop
 
 
-def ways(key: Key, here: Snapshot, goal: Snapshot) -> list[Way]:
+def ways(key: Key, here: Snapshot, goal: Snapshot) -> list[Statements]:
     """Return the ways to change an object, the gentlest first."""
     old, new = here.objects[key], goal.objects[key]
-    found: list[Way] = []
+    found: list[Statements] = []
     match key.kind:
         case "ACL" | "DEFAULT ACL":
             found = [_regranted(_grants(old), _grants(new))]
@@ -146,7 +146,7 @@ def ways(key: Key, here: Snapshot, goal: Snapshot) -> list[Way]:
     return found
 
 
-def _regranted(before: Sequence[str], after: Sequence[str]) -> Way:
+def _regranted(before: Sequence[str], after: Sequence[str]) -> Statements:
     undone = [statement for statement in before if statement not in after]
     added = [statement for statement in after if statement not in before]
     surplus = []
@@ -181,7 +181,7 @@ def _both(old: str, new: str) -> list[str] | None:
     return [*([written(more)] if more else []), *([_undone(written(less))] if less else [])]
 
 
-def _moved(name: str, old: str, new: str) -> list[Way]:
+def _moved(name: str, old: str, new: str) -> list[Statements]:
     """Move an extension to another schema, if that is what differs."""
     schemas = [re.search(rf"WITH SCHEMA ({IDENTIFIER})", each) for each in (old, new)]
     if not all(schemas) or schemas[0][1] == schemas[1][1]:  # type: ignore[index]
@@ -189,7 +189,7 @@ def _moved(name: str, old: str, new: str) -> list[Way]:
     return [[f"ALTER EXTENSION {name} SET SCHEMA {schemas[1][1]};"]]  # type: ignore[index]
 
 
-def _in_version(name: str, text: str) -> list[Way]:
+def _in_version(name: str, text: str) -> list[Statements]:
     """Bring an extension to a version; there may be no way back but to make it again."""
     create, _, version = text.partition(VERSION)
     version = literal(version)

@@ -12,7 +12,7 @@ from postgres_database.schema.catalog import Column, Table, Type
 from postgres_database.schema.numbering import IDENTITY, renumbered
 from postgres_database.sql.names import Name, identifier, literal
 
-Way = Sequence[str]
+Statements = Sequence[str]
 """Statements that together make one change."""
 
 STORAGE = {"p": "PLAIN", "e": "EXTERNAL", "m": "MAIN", "x": "EXTENDED"}
@@ -31,7 +31,7 @@ UNBOUNDED = {"character": "bpchar", "bit": "bit varying"}
 SEQUENCE_OPTION = re.compile(r"START WITH|INCREMENT BY|MINVALUE|MAXVALUE|CACHE|CYCLE")
 
 
-def table_changes(here: Table, goal: Table) -> Iterator[tuple[str, list[Way]]]:
+def table_changes(here: Table, goal: Table) -> Iterator[tuple[str, list[Statements]]]:
     """Yield what changes a table: the column or constraint that is concerned, and the ways.
 
     What cannot be changed in a table that exists, such as how it is partitioned, is left out.
@@ -102,7 +102,7 @@ def casts(column: str, here: str, goal: str) -> list[str]:
     return [*found, f"{column}::{bare}", f"{column}::text::{bare}"]
 
 
-def needed_by(cast: str) -> Way:
+def needed_by(cast: str) -> Statements:
     """Return what must be run before an expression of `casts`."""
     return [ELEMENTS] if ELEMENTS_OF in cast else []
 
@@ -111,7 +111,7 @@ def _typed(column: Column) -> str:
     return column.type + (f" COLLATE {column.collation}" if column.collation else "")
 
 
-def _column(table: Name, here: Column, goal: Column) -> Iterator[list[Way]]:
+def _column(table: Name, here: Column, goal: Column) -> Iterator[list[Statements]]:
     column = f"ALTER TABLE {table.sql} ALTER COLUMN {identifier(goal.name)}"
     generation = here.generated, here.default, goal.generated, goal.default
     if (here.generated or goal.generated) and generation[:2] != generation[2:]:
@@ -148,20 +148,20 @@ def _default(goal: Column) -> str:
     return f"SET DEFAULT {goal.default}" if goal.default else "DROP DEFAULT"
 
 
-def _type(column: str, here: Column, goal: Column) -> list[Way]:
+def _type(column: str, here: Column, goal: Column) -> list[Statements]:
     """A default that cannot be cast is dropped first and set again."""
     name = identifier(goal.name)
     changes = [
         [*needed_by(cast), f"{column} TYPE {_typed(goal)}{f' USING {cast}' if cast else ''};"]
         for cast in casts(name, here.type, goal.type)
     ]
-    ways: list[Way] = [*changes]
+    ways: list[Statements] = [*changes]
     if here.default and not here.generated and not here.serial:
         ways += [[f"{column} DROP DEFAULT;", *change] for change in changes]
     return ways
 
 
-def _generation(table: Name, here: Column, goal: Column) -> list[Way]:
+def _generation(table: Name, here: Column, goal: Column) -> list[Statements]:
     """Generated values can be made anew; values that are no longer generated are to stay."""
     name = identifier(goal.name)
     alter = f"ALTER TABLE {table.sql}"
@@ -180,13 +180,15 @@ def _generation(table: Name, here: Column, goal: Column) -> list[Way]:
 
 def _constraint_drops(
     table: str, here: Iterable[str], goal: Table
-) -> Iterator[tuple[str, list[Way]]]:
+) -> Iterator[tuple[str, list[Statements]]]:
     for name in here:
         if name not in goal.constraints:
             yield name, [[f"ALTER TABLE {table} DROP CONSTRAINT {identifier(name)};"]]
 
 
-def _constraint_adds(table: str, here: Table, goal: Table) -> Iterator[tuple[str, list[Way]]]:
+def _constraint_adds(
+    table: str, here: Table, goal: Table
+) -> Iterator[tuple[str, list[Statements]]]:
     for name, constraint in goal.constraints.items():
         add = f"ALTER TABLE {table} ADD CONSTRAINT {identifier(name)} {constraint.definition};"
         drop = f"ALTER TABLE {table} DROP CONSTRAINT {identifier(name)};"
@@ -239,7 +241,7 @@ def _options(here: Sequence[str], goal: Sequence[str]) -> Iterator[str]:
         yield f"RESET ({', '.join(gone)})"
 
 
-def type_changes(here: Type, goal: Type) -> list[Way]:
+def type_changes(here: Type, goal: Type) -> list[Statements]:
     """Return the ways to change a type in place; none if it can only be replaced."""
     if here.kind != goal.kind:
         return []
@@ -252,7 +254,7 @@ def type_changes(here: Type, goal: Type) -> list[Way]:
     return []
 
 
-def _added_values(here: Type, goal: Type) -> Way:
+def _added_values(here: Type, goal: Type) -> Statements:
     """Add values where they belong, if nothing else is to be done."""
     if [label for label in goal.labels if label in here.labels] != [*here.labels]:
         return []

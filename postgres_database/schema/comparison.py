@@ -26,7 +26,7 @@ OWNER = re.compile(
     rf"|(?:GRANT|REVOKE) [^;]*? ON TABLE (?P<granted>{QUALIFIED}) ",
     re.DOTALL,
 )
-ALEMBICS = ("TABLE", "FOREIGN TABLE", "DEFAULT", "INDEX")
+ALEMBIC_KINDS = ("TABLE", "FOREIGN TABLE", "DEFAULT", "INDEX")
 """The kinds that Alembic drops when the models do not know them; besides constraints and comments on tables."""
 
 FORCED = re.compile(r"\n+ALTER TABLE [^;]* FORCE ROW LEVEL SECURITY;")
@@ -241,7 +241,7 @@ class Comparison:
         """Tell whether Alembic itself would know this: a table of the models, or a part of it."""
         if key.kind in {"SEQUENCE", "SEQUENCE OWNED BY"}:
             return Name(key.schema, key.name) not in self._standalone
-        alembics = key.kind in ALEMBICS or key.kind.endswith("CONSTRAINT")
+        alembics = key.kind in ALEMBIC_KINDS or key.kind.endswith("CONSTRAINT")
         alembics |= text.startswith(("COMMENT ON TABLE", "COMMENT ON COLUMN"))
         return alembics and owner(text) in self._tables
 

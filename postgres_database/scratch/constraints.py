@@ -84,7 +84,7 @@ UNDEFINED = "42"
 
 
 @dataclass(frozen=True)
-class Column:
+class RowColumn:
     """A column, and where its values come from."""
 
     name: str
@@ -114,13 +114,13 @@ class Column:
 
 
 @dataclass(frozen=True)
-class Table:
+class RowTable:
     """A table, or the root of partitions."""
 
     sql: str
     """Its name in a statement."""
     kind: str
-    columns: dict[str, Column]
+    columns: dict[str, RowColumn]
 
     @property
     def rows(self) -> str:
@@ -136,7 +136,7 @@ class Table:
 
 
 @dataclass(frozen=True)
-class Rule:
+class RowRule:
     """What rows must obey: a constraint, a unique index, or the bounds of a partition."""
 
     name: str
@@ -151,19 +151,19 @@ class Rule:
     target_columns: Sequence[str]
 
 
-class Session:
+class Sandbox:
     """A transaction in which statements may fail, and the tables that are there."""
 
     def __init__(self, connection: sa.Connection) -> None:
         self._cursor = connection.connection.cursor()
         self._cursor.execute("SAVEPOINT latest")
         versions = connection.info[VERSIONS]
-        self.tables: dict[Name, Table] = {}
+        self.tables: dict[Name, RowTable] = {}
         for schema, name, kind, column, *facts in self.run(TABLES, [[versions.name, versions.log]]):
-            new = Table(f"{name_in_sql(schema)}.{name_in_sql(name)}", kind, {})
+            new = RowTable(f"{name_in_sql(schema)}.{name_in_sql(name)}", kind, {})
             columns = self.tables.setdefault(Name(schema, name), new).columns
             if column is not None:
-                columns[column] = Column(column, *facts)
+                columns[column] = RowColumn(column, *facts)
 
     def run(self, statement: str, values: Sequence[Any] = ()) -> list[tuple[Any, ...]]:
         """Run a statement in which `%` stands twice; if it fails, nothing was run."""
@@ -180,7 +180,7 @@ class Session:
         self._cursor.execute("ROLLBACK TO latest")
 
     @contextmanager
-    def without_triggers(self, table: Table) -> Iterator[None]:
+    def without_triggers(self, table: RowTable) -> Iterator[None]:
         """Disable the user triggers of a table in the block."""
         triggers = self.run(ENABLED, [table.sql.replace("%%", "%")])
         self.run(f"ALTER TABLE {table.sql} DISABLE TRIGGER USER")
@@ -189,20 +189,20 @@ class Session:
             self.run(f"ALTER TABLE {table.sql} ENABLE {HOW[how]} TRIGGER {name_in_sql(name)}")
 
 
-class Side(Session):
+class Judge(Sandbox):
     """One of the two databases that a row is tried in, and what rows must obey there."""
 
     def __init__(self, connection: sa.Connection) -> None:
         super().__init__(connection)
         self.run("SET CONSTRAINTS ALL IMMEDIATE")
-        self.rules: dict[Name, list[Rule]] = defaultdict(list)
+        self.rules: dict[Name, list[RowRule]] = defaultdict(list)
         for schema, table, name, kind, text, columns, *target, target_columns in self.run(RULES):
-            rule = Rule(name, kind, text, columns, Name(*target), target_columns)
+            rule = RowRule(name, kind, text, columns, Name(*target), target_columns)
             self.rules[Name(schema, table)].append(rule)
         self.types = {oid: facts for oid, *facts in self.run(TYPES)}
         self._casts: dict[str, dict[str, str | None]] = defaultdict(dict)
 
-    def insert(self, table: Table, row: Mapping[str, str | None]) -> Sequence[str | None]:
+    def insert(self, table: RowTable, row: Mapping[str, str | None]) -> Sequence[str | None]:
         """Insert a row and return it as it is stored, with all columns."""
         what = "DEFAULT VALUES"
         if row:

@@ -8,7 +8,7 @@ import psycopg2
 
 from postgres_database.schema import catalog
 from postgres_database.schema.catalog import Catalog
-from postgres_database.scratch.constraints import Session, name_in_sql
+from postgres_database.scratch.constraints import Sandbox, name_in_sql
 from postgres_database.server.connection import Database
 from postgres_database.sql.names import Name
 
@@ -98,8 +98,8 @@ def take(database: Database) -> Contents:
     found: dict[Name, tuple[int, Mapping[str, tuple[str, int, str | None]]]] = {}
     unread: dict[Name, str] = {}
     with database.connect(usual_path=True) as connection, connection.begin():
-        session = Session(connection)
-        for name, table in session.tables.items():
+        sandbox = Sandbox(connection)
+        for name, table in sandbox.tables.items():
             columns = [column for column in table.columns.values() if not column.generated]
             texts = [f"{name_in_sql(column.name)}::text" for column in columns]
             counts = ", ".join(f"count({text})" for text in texts)
@@ -107,7 +107,7 @@ def take(database: Database) -> Contents:
             sums = ", ".join(f'sum(hashtextextended({text} COLLATE "C", 0))' for text in texts)
             query = f"SELECT count(*), ARRAY[{counts}]::bigint[], ARRAY[{sums}]::text[] FROM {table.rows}"  # noqa: S608
             try:
-                ((rows, filled, digests),) = session.run(query)
+                ((rows, filled, digests),) = sandbox.run(query)
             except psycopg2.Error as error:
                 unread[name] = database.words(error).partition("\n")[0]
                 continue
@@ -155,7 +155,7 @@ def not_given(
     first, second = _evaluated(models, new), _evaluated(models, new)
     lines = []
     with database.connect() as connection, connection.begin():
-        session = Session(connection)
+        sandbox = Sandbox(connection)
         for table, column in new:
             place = table.name, column.name
             if place not in first or first[place] != second.get(place, first):
@@ -163,7 +163,7 @@ def not_given(
             where = f"{name_in_sql(column.name)}::text IS DISTINCT FROM %s"
             sql = table.name.sql.replace("%", "%%")
             query = f"SELECT count(*) FROM {sql} WHERE {where}"  # noqa: S608 - of quoted names
-            ((rows,),) = session.run(query, [first[place]])
+            ((rows,),) = sandbox.run(query, [first[place]])
             if rows:
                 lines.append(
                     f"the default of column {table.name}.{column.name}: {rows} rows have another value"
@@ -188,12 +188,12 @@ def _evaluated(
     """Return the values of defaults as text, in one transaction, without those that vary in it or fail."""
     found: dict[tuple[Name, str], str | None] = {}
     with models.connect() as connection, connection.begin():
-        session = Session(connection)
+        sandbox = Sandbox(connection)
         for table, column in columns:
             value = f"(({column.default})::{column.type})::text".replace("%", "%%")
             query = f"SELECT DISTINCT {value} FROM generate_series(1, {MANY})"  # noqa: S608 - the catalog's
             with suppress(psycopg2.Error):
-                values = session.run(query)
+                values = sandbox.run(query)
                 if len(values) == 1:
                     found[table.name, column.name] = values[0][0]
     return found

@@ -15,10 +15,10 @@ import psycopg2
 from postgres_database.schema.alter import JSON
 from postgres_database.scratch.constraints import (
     UNDEFINED,
-    Column,
-    Rule,
-    Session,
-    Side,
+    Judge,
+    RowColumn,
+    RowRule,
+    Sandbox,
     name_in_sql,
 )
 from postgres_database.scratch.values import literals
@@ -34,7 +34,7 @@ Row = dict[str, Pair]
 Slot = tuple[Sequence[str], Sequence[tuple[Pair, ...]]]
 """Columns that get their values together, and what there is to choose from; NULL comes last."""
 
-Refused = tuple[Row, Side, psycopg2.Error]
+Refused = tuple[Row, Judge, psycopg2.Error]
 """A row, which of the two databases refuses it, and why."""
 
 NULL: Pair = (None, None)
@@ -50,10 +50,10 @@ TRIES = 60
 def remove(database: Database) -> None:
     """Remove all rows of a scratch database, also those that scripts put there; not if that is refused."""
     with database.connect(usual_path=True) as connection, connection.begin():
-        session = Session(connection)
-        if tables := ", ".join(table.sql for table in session.tables.values()):
+        sandbox = Sandbox(connection)
+        if tables := ", ".join(table.sql for table in sandbox.tables.values()):
             with suppress(psycopg2.Error):
-                session.run(f"TRUNCATE {tables} CASCADE")
+                sandbox.run(f"TRUNCATE {tables} CASCADE")
 
 
 def fill(database: Database, goal: Database) -> tuple[str, ...]:
@@ -72,7 +72,7 @@ def fill(database: Database, goal: Database) -> tuple[str, ...]:
         database.connect(usual_path=True) as here,
         here.begin(),
     ):
-        filling = _Filling(Side(here), Side(there))
+        filling = _Filling(Judge(here), Judge(there))
         refusals = {name: filling.fill(name) for name in filling.order()}
         for (sequence,) in filling.here.run(SEQUENCES):
             with suppress(psycopg2.Error):  # some have no more
@@ -87,7 +87,7 @@ def fill(database: Database, goal: Database) -> tuple[str, ...]:
 class _Filling:
     """The rows that are made up, and the two databases that they are to please."""
 
-    def __init__(self, here: Side, goal: Side) -> None:
+    def __init__(self, here: Judge, goal: Judge) -> None:
         self.here = here
         self.goal = goal
         self.rows: dict[Name, list[Row]] = {name: [] for name in here.tables}
@@ -211,7 +211,7 @@ class _Filling:
             choice[n] = next(others[n]) if len(free) == 1 else chance.randrange(len(slots[n][1]))
         return [*tried.values(), latest]
 
-    def _put(self, name: Name, row: Row) -> tuple[Side, psycopg2.Error] | None:
+    def _put(self, name: Name, row: Row) -> tuple[Judge, psycopg2.Error] | None:
         """Insert a row into both databases, or tell which one refuses it and why."""
         side = self.here
         try:
@@ -269,7 +269,7 @@ class _Filling:
             if columns:
                 yield [column for column, *_ in columns], options
 
-    def _pairs(self, name: Name, column: Column) -> Iterable[Pair]:
+    def _pairs(self, name: Name, column: RowColumn) -> Iterable[Pair]:
         """Return values that both databases can read; if there are none, what each can read."""
         there = (
             self.goal.tables[name].columns.get(column.name) if name in self.goal.tables else None
@@ -295,7 +295,7 @@ class _Filling:
         own = [text for text in self.here.cast(column.type, texts) if text is not None]
         return zip(own, read or own, strict=False)
 
-    def _foreign_keys(self, name: Name) -> Iterable[Rule]:
+    def _foreign_keys(self, name: Name) -> Iterable[RowRule]:
         """Return the foreign keys of a table, of either database, whose columns are all here."""
         tables = self.here.tables
         return {

@@ -8,7 +8,7 @@ from contextlib import suppress
 
 import psycopg2
 
-from postgres_database.scratch.constraints import UNDEFINED, Session, name_in_sql
+from postgres_database.scratch.constraints import UNDEFINED, Sandbox, name_in_sql
 from postgres_database.server.connection import Database
 from postgres_database.sql.names import Name
 
@@ -35,21 +35,21 @@ def refusals(database: Database) -> Refusals:
     """Try to write rows into every table and view with triggers or rules, and write nothing."""
     found = {}
     with database.connect(usual_path=True) as connection:
-        session = Session(connection)
-        session.run("SET CONSTRAINTS ALL IMMEDIATE")
-        for oid, schema, name, columns in session.run(TRIGGERING):
+        sandbox = Sandbox(connection)
+        sandbox.run("SET CONSTRAINTS ALL IMMEDIATE")
+        for oid, schema, name, columns in sandbox.run(TRIGGERING):
             sql = f"{name_in_sql(schema)}.{name_in_sql(name)}"
-            table = session.tables.get(Name(schema, name))
+            table = sandbox.tables.get(Name(schema, name))
             counted = (
                 {each.name for each in table.columns.values() if each.counted} if table else set()
             )
             own = [column for column in columns if column not in counted]
             for verb, statement in _statements(sql, columns, own):
-                if error := _refusal(session, statement):
+                if error := _refusal(sandbox, statement):
                     found[oid, verb] = sql, error
             if table and (refused := found.get((oid, "INSERT"))) and refused[1].pgcode == UNIQUE:
                 # The row is there already: what comes after that is seen with one that is taken away.
-                if error := _refusal(session, _again(sql, columns)):
+                if error := _refusal(sandbox, _again(sql, columns)):
                     found[oid, "INSERT"] = sql, error
                 else:
                     del found[oid, "INSERT"]
@@ -66,14 +66,14 @@ def broken(before: Refusals, after: Refusals, database: Database) -> tuple[str, 
     )
 
 
-def _refusal(session: Session, statement: str) -> psycopg2.Error | None:
+def _refusal(sandbox: Sandbox, statement: str) -> psycopg2.Error | None:
     """Run a statement, undo it, and return why it was refused, if it was."""
     try:
-        session.run(statement)
+        sandbox.run(statement)
     except psycopg2.Error as error:
         return error
     with suppress(psycopg2.Error):
-        session.undo()
+        sandbox.undo()
     return None
 
 
