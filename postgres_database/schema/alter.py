@@ -52,7 +52,7 @@ def table_changes(here: Table, goal: Table) -> Iterator[tuple[str, list[Statemen
         yield "", [[f"ALTER TABLE {table} {statement};"]]
 
 
-def added_column(table: Name, column: Column) -> list[Way]:
+def added_column(table: Name, column: Column) -> list[Statements]:
     """Return the ways to add a column; a serial may get the numbers of a sequence that is there."""
     drawing = [[add_column(table, replace(column, serial=False))]] if column.serial else []
     return [*drawing, [add_column(table, column)]]

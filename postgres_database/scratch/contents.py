@@ -119,20 +119,20 @@ def take(database: Database) -> Contents:
                 },
             )
         numbers = {
-            Name(schema, name): _last(session, name_in_sql(schema), name_in_sql(name), step)
-            for schema, name, step in session.run(SEQUENCES)
+            Name(schema, name): _last(sandbox, name_in_sql(schema), name_in_sql(name), step)
+            for schema, name, step in sandbox.run(SEQUENCES)
         }
         numbered = {
             (Name(schema, table), column): Name(*sequence)
-            for schema, table, column, *sequence in session.run(NUMBERED)
+            for schema, table, column, *sequence in sandbox.run(NUMBERED)
         }
     return Contents(found, unread, numbers, numbered)
 
 
-def _last(session: Session, schema: str, name: str, step: int) -> int:
+def _last(sandbox: Sandbox, schema: str, name: str, step: int) -> int:
     """Return the number that a sequence gave last, the larger the later."""
     number = "last_value - CASE WHEN is_called THEN 0 ELSE %s END"
-    ((last,),) = session.run(f"SELECT {number} FROM {schema}.{name}", [step])  # noqa: S608
+    ((last,),) = sandbox.run(f"SELECT {number} FROM {schema}.{name}", [step])  # noqa: S608
     return int(last) if step > 0 else -int(last)
 
 
