@@ -164,7 +164,7 @@ def printed(project: Project, verb: str, plan: Sequence[Revision]) -> tuple[Prin
                     continue
                 refusals[revision.id] = ExpectedError(
                     f"revision {revision} cannot run; nothing was changed",
-                    cause=f"{words}\n(in {script_errors.raised(error, project.folders)})",
+                    cause=f"{words}\n(in {script_errors.own_file_and_line(error, project.folders)})",
                     hint=f"invoke edit {revision.id}   (mend it there)",
                 )
         return []
