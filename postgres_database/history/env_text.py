@@ -79,9 +79,7 @@ def _mentioned(tree: ast.Module) -> Iterator[tuple[str, int]]:
 def models(text: str, is_module: Callable[[str], bool]) -> str:
     """Return the models that an env.py hands to Alembic, as package.module:name; empty if that is not clear.
 
-    Args:
-        text: The env.py.
-        is_module: Tells whether a dotted name is a module of the repository.
+    `is_module` tells whether a dotted name is a module of the repository.
     """
     tree = ast.parse(text)
     dotted = _assigned(tree, "target_metadata")

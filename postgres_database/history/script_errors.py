@@ -114,10 +114,7 @@ def _unfit(name: str, by: str, folders: Folders, mended: str) -> ExpectedError:
 def require_all_read(folders: Folders, scripts: Iterable[Script]) -> None:
     """Raise ExpectedError if a script in a subfolder, which Alembic does not read, belongs to the history.
 
-    Args:
-        folders: Where scripts are.
-        scripts: Those that were read. If there are any, others that follow none of them, such as archived ones,
-            are ignored.
+    Scripts that follow none of those that were read, such as archived ones, are ignored, unless none was read.
     """
     known = {script.revision: Path(script.path).resolve() for script in scripts}
     read = {*known.values()}

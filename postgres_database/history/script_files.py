@@ -26,11 +26,7 @@ def staging(
     """Yield the project with a folder in which scripts are written aside, and read besides those of the history.
 
     What is not published is gone when the block ends; nothing else writes scripts in this checkout meanwhile.
-
-    Args:
-        project: Where the scripts are.
-        on_wait: Called once if another command must be waited for.
-        wait: How many seconds to wait at most; None: for ever.
+    `on_wait` is called once if another command must be waited for, for `wait` seconds at most; None: for ever.
 
     Raises:
         ExpectedError: Another command still works in this checkout, or nothing can be written here.
@@ -44,9 +40,7 @@ def staging(
 def publish(project: Project, heads: Sequence[str]) -> list[Path]:
     """Put the scripts that were written aside among the others, all at one moment; return where they are.
 
-    Args:
-        project: What `staging` yielded.
-        heads: What the history ended with when they were written.
+    `project` is what `staging` yielded, `heads` what the history ended with when they were written.
 
     Raises:
         ExpectedError: The history has changed meanwhile, or they cannot be written; nothing was written.

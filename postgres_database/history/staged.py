@@ -27,10 +27,7 @@ POLLED = 0.1  # seconds
 def folder(home: Path, on_wait: Callable[[str], None], wait: float | None = None) -> Iterator[Path]:
     """Make an empty folder for scripts, for this command alone.
 
-    Args:
-        home: Where the folder of the scripts is.
-        on_wait: Called once if another command must be waited for.
-        wait: How many seconds to wait at most; None: for ever.
+    See `script_files.staging`; `home` has the folder of the scripts.
 
     Raises:
         ExpectedError: Another command still works in this checkout after so many seconds, or nothing can be
@@ -48,11 +45,7 @@ def folder(home: Path, on_wait: Callable[[str], None], wait: float | None = None
 
 
 def publish(staged: Path, places: Sequence[tuple[Path, Path]]) -> None:
-    """Put files into their places, all at one moment.
-
-    Args:
-        staged: The folder that they are in.
-        places: Each file and its place, in the order in which they may be seen.
+    """Put the files of a folder into their places, in this order, all at one moment.
 
     Raises:
         ExpectedError: They cannot be written; none was put anywhere.

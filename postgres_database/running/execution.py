@@ -65,11 +65,7 @@ class Running:
         return time.monotonic() - self._started
 
     def begin(self, current: tuple[str, ...]) -> bool:
-        """Write into the journal what is run next; false if nothing is left.
-
-        Args:
-            current: The revisions that the database is at.
-        """
+        """Write into the journal what is run next on a database at these revisions; false if nothing is left."""
         scripts = self.project.history
         applied = {revision.id for revision in scripts.upto(current)}
         while self.left and (self.left[0].id in applied) == self._up:

@@ -276,10 +276,7 @@ def settle(
 ) -> None:
     """After a stamp, in its transaction, drop the progress of half done revisions that can no longer be next.
 
-    Args:
-        database: Whose log.
-        connection: To it.
-        adjacent: The revisions that may be run next, up and down.
+    `adjacent` are the revisions that may be run next, up and down.
     """
     with _cursor(connection) as cursor:
         table = _existing(database, connection, cursor)

@@ -110,11 +110,7 @@ def one_command_at_a_time(
 
 
 def require_held(connection: sa.Connection) -> None:
-    """Raise ExpectedError if what ran on a connection has given back the lock that it had.
-
-    Args:
-        connection: In a transaction of ours; one that has taken no lock needs none.
-    """
+    """Raise ExpectedError if what ran on a connection has given back the lock that it had; in a transaction of ours."""
     key = context.of(connection).lock
     if key and not connection.execute(HELD, key).scalar_one():
         raise ExpectedError(

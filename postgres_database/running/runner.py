@@ -116,12 +116,7 @@ class Runner:
         return lock.one_command_at_a_time(self.database, self.connection, listener, wait)
 
     def run(self, verb: str, plan: Sequence[Revision], listener: Listener) -> object:
-        """Run scripts, each in a transaction of its own together with its stamp.
-
-        Args:
-            verb: `upgrade` or `downgrade`.
-            plan: The scripts, in order.
-            listener: Hears of each script that is committed.
+        """Run scripts in this order, each in a transaction of its own together with its stamp.
 
         Returns:
             Alembic's `target_metadata`, as env.py gave it to them; see `execution.Running.models`.

@@ -31,13 +31,8 @@ def provide(
 ) -> None:
     """Create the roles and tablespaces that are missing: for servers of our own only.
 
-    The roles cannot log in; the tablespaces are folders of the server's own (PostgreSQL manual,
-    allow_in_place_tablespaces).
-
-    Args:
-        connection: In autocommit.
-        roles: Names.
-        tablespaces: Names.
+    The connection is in autocommit. The roles cannot log in; the tablespaces are folders of the server's own
+    (PostgreSQL manual, allow_in_place_tablespaces).
     """
     for name in _missing(connection, roles, "SELECT rolname FROM pg_roles"):
         _run_as_it_is(connection, f"CREATE ROLE {quoted(name)} NOLOGIN")

@@ -26,10 +26,6 @@ def require_session(database: Database, connection: sa.Connection) -> None:
 
     libpq takes the backend's PID from whoever answered (PostgreSQL manual, "Message Flow", BackendKeyData). Where the
     server says another one, a pooler answered; then more sessions are opened to see whether they share one.
-
-    Args:
-        database: Where.
-        connection: To it, outside of a transaction.
     """
     driver: Any = connection.connection.driver_connection
     try:

@@ -24,12 +24,7 @@ GRANTS = {
 
 
 def advice(said: str, user: str) -> str:
-    """Return what to type next; empty if the words name no privilege.
-
-    Args:
-        said: The server's words.
-        user: Who lacks the privilege, as SQL.
-    """
+    """Return what to type next, by the server's words and the user's name as SQL; empty if no privilege is named."""
     match = DENIED.search(said)
     if not match:
         return ""

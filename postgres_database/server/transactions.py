@@ -105,11 +105,7 @@ def usual_path(connection: sa.Connection) -> SearchPath:
 
 @contextmanager
 def scripted(connection: sa.Connection) -> Iterator[None]:
-    """Let what runs in the block find names by the usual search path; what follows in its transaction does not.
-
-    Args:
-        connection: In a transaction; or one whose SCRIPT was set before the transaction began.
-    """
+    """Let what runs in the block find names by the usual search path; what follows in its transaction does not."""
     if not connection.info.get(SCRIPT):
         connection.info[SCRIPT] = True
         _run(connection, USUAL, usual_path(connection).setting)
@@ -121,12 +117,7 @@ def scripted(connection: sa.Connection) -> Iterator[None]:
 
 
 def scripts(connection: sa.Connection, steps: Iterable[Any]) -> Iterator[Any]:
-    """Yield what Alembic is to run, so that each script has the usual search path, and its stamp has not.
-
-    Args:
-        connection: Where Alembic runs them.
-        steps: Alembic's, with a `migration_fn` each.
-    """
+    """Yield Alembic's steps on a connection, so that each script has the usual search path, and its stamp has not."""
     for step in steps:
         step.migration_fn = _as_script(connection, step.migration_fn)
         if not connection.in_transaction():

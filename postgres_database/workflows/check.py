@@ -64,13 +64,9 @@ def compare(
     *,
     fresh: bool = False,
 ) -> CheckResult:
-    """Compare the models with the history on scratch databases, and a target with its revision.
+    """Compare the models with the history on scratch databases, and a target, which is only read, with its revision.
 
-    Args:
-        project: Where the models and the scripts are.
-        environment: Where the scratch server is, and the name of the target.
-        target: A database, which is only read; without one, none is needed.
-        fresh: Run the whole history again, without the scratch databases that were kept of it.
+    `fresh` runs the whole history again, without the scratch databases that were kept of it.
 
     Raises:
         ExpectedError: The models, the history or the target cannot be read.

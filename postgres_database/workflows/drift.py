@@ -66,13 +66,7 @@ def find(
 
     Another spelling of the same expression is no difference, nor is what `alembic.ini` excludes. Invalid indexes and
     constraints that are not validated are differences.
-
-    Args:
-        project: Says what is excluded.
-        target: The database.
-        at: The scratch database.
-        session: For copies.
-        repair: Find out what would bring the database back.
+    With `repair`, find the statements that would bring the database back.
 
     Raises:
         ExpectedError: The database cannot be read, or not be copied to the scratch server.

@@ -40,13 +40,7 @@ class File:
 
 
 def missing(root: Path, migration: Path, models: str) -> Iterator[File]:
-    """Yield the files that a project needs and this one lacks.
-
-    Args:
-        root: The project.
-        migration: The folder of its env.py, from the root.
-        models: The name of the models, for a new alembic.ini.
-    """
+    """Yield the files that a project needs and this one lacks; its env.py is in `migration`, from the root."""
     if not (root / "alembic.ini").exists():
         text = _template("alembic.ini")
         yield File(
@@ -128,12 +122,7 @@ class EnvFile:
 
 
 def env_file(root: Path, migration: Path, paths: list[str]) -> EnvFile:
-    """Read the env.py of a project.
-
-    Args:
-        root: The project.
-        migration: The folder that it is in, from the root.
-        paths: Where it imports modules from, from the root.
+    """Read the env.py of a project, in a folder from the root, which imports modules from these paths.
 
     Raises:
         ExpectedError: It is not valid Python.

@@ -27,16 +27,10 @@ def write(  # noqa: PLR0913
     wait: float | None = None,
     listener: Listener = SILENT,
 ) -> str:
-    """Write a revision into the target without running anything; return its id.
+    """Write a revision, `head` or `base` into a database without running anything; return its id.
 
-    Args:
-        project: Where the scripts are.
-        environment: Whether it is protected, and where scratch databases are made.
-        database: The target.
-        target: A revision, `head` or `base`.
-        purge: Forget what was stamped before, also a revision whose script is lost.
-        wait: How many seconds to wait at most for another command; None: for ever.
-        listener: Asked in a protected environment, and where the target differs from the revision.
+    The listener is asked in a protected environment, and where the database differs from the revision. `purge` forgets
+    what was stamped before, also a revision whose script is lost. `wait` is in seconds; None: for ever.
 
     Raises:
         ExpectedError: It was not confirmed; nothing was written.

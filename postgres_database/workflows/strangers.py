@@ -34,13 +34,7 @@ class Unread:
 
 
 def require_whole(project: Project, models: Models, made: Comparison) -> None:
-    """Raise ExpectedError if the models are certainly incomplete.
-
-    Args:
-        project: The name of the models, and which tables are excluded.
-        models: The models.
-        made: The schema that they make, compared with the history.
-    """
+    """Raise ExpectedError if the models are certainly incomplete; `made` is their schema beside the history's."""
     unread = unimported(project, models)
     empty = not project_models.tables(models) and not made.models.snapshot.objects
     if not (unread or empty):
@@ -193,13 +187,7 @@ def require_dropped(
 ) -> None:
     """Raise ExpectedError if tables of an adopted database would be dropped, unless that is wanted.
 
-    No script says whether the models ever had them.
-
-    Args:
-        compared: The comparison, after renames.
-        project: Whose history it is.
-        session: Makes the database as it was when it was adopted.
-        wishes: Whether --drop-adopted was given, and how to ask.
+    No script says whether the models ever had them. `compared` is the comparison after renames.
     """
     gone = compared.before.catalog.tables.keys() - compared.goal.catalog.tables.keys()
     adopted = _adopted(project)

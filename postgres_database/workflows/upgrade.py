@@ -73,13 +73,6 @@ def perform(
     A downgrade always asks, and says what rows will be lost: it drops what its revisions added. An upgrade asks in a
     protected environment, before it drops a table with rows, and on a database with tables but no revision.
 
-    Args:
-        project: Where the scripts are.
-        environment: Time limits, and whether it is protected.
-        database: The target.
-        move: What is to be done.
-        listener: Asked for confirmation, and hears what is done.
-
     Raises:
         ExpectedError: It was not confirmed, rows violate what is required, or a revision failed and was rolled back.
     """
@@ -151,14 +144,7 @@ def _confirm_upgrade(
 def offline(
     project: Project, environment: Environment, open_target: Callable[[], Database], move: Move
 ) -> str:
-    """Return the SQL of a move instead of running it.
-
-    Args:
-        project: Where the scripts are.
-        environment: Named in errors.
-        open_target: Called only if the start is not part of the target of the move.
-        move: Its target is a revision, or `start:end`, for which no database is needed.
-    """
+    """Return the SQL of a move instead of running it; for `start:end` no target is opened."""
     verb = move.verb
     scripts = project.history
     start, colon, end = move.target.rpartition(":")
