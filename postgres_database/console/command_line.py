@@ -23,11 +23,6 @@ def require_understood(typed: Sequence[str], commands: Collection, root: Path) -
 
     It also refuses what Invoke understands differently: the name of an environment that is also a command, --env
     without a name, and words behind `--`, which no command reads.
-
-    Args:
-        typed: The words behind `invoke`.
-        commands: All commands.
-        root: Where the env files are.
     """
     core, called = _parsed(typed, commands, root)
     takes_env = any("env" in command.args for command in called)

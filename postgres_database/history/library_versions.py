@@ -29,8 +29,7 @@ def require_libraries() -> None:
 def require_engine(ini: Path) -> None:
     """Raise ExpectedError if a project was set up for another engine than this one.
 
-    Args:
-        ini: Its alembic.ini; one that names no engine, or cannot be read, is accepted here.
+    An alembic.ini that names no engine, or cannot be read, is accepted here.
     """
     parsed = configparser.ConfigParser(interpolation=None)
     try:

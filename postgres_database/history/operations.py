@@ -115,7 +115,7 @@ class FillColumns(MigrateOperation):
 
         Args:
             operations: Alembic hands them over.
-            table_name: The table; it needs a primary key or a unique index on columns that are NOT NULL.
+            table_name: The table; without a primary key or unique index on NOT NULL columns, `where` is required.
             values: A SQL expression for each column; None must be replaced by hand and refuses to run.
             where: Which rows; all if empty.
             schema: Of the table, if it is not the default one.

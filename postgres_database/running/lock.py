@@ -80,11 +80,8 @@ def one_command_at_a_time(
 ) -> Iterator[None]:
     """Wait until no other command changes this database by this history, and keep others out.
 
-    Args:
-        database: The database.
-        connection: The one that will work.
-        listener: Hears which session is waited for, once for each.
-        wait: How many seconds to wait at most; None: for ever.
+    The connection is the one that will work. The listener hears once of each session that is waited for, for `wait`
+    seconds at most; None: for ever.
 
     Raises:
         ExpectedError: Another command still works, or a pooler stands between that cannot keep a lock.

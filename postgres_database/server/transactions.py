@@ -161,10 +161,7 @@ def asked(cursor: Any, query: str, values: Any = None) -> list[tuple[Any, ...]]:
 def oid_of(cursor: Any, name: str, kind: str = "class") -> int | None:
     """Return the OID of what a script names, by the search path of the script; None if it is not there.
 
-    Args:
-        cursor: Where the script runs.
-        name: As SQL has it.
-        kind: `class` for a relation, `type`, or `namespace` (PostgreSQL manual, "Object Identifier Types").
+    The kind is `class` for a relation, `type`, or `namespace` (PostgreSQL manual, "Object Identifier Types").
     """
     cursor.execute(OID.format(kind), (name,))
     oid: int | None = cursor.fetchone()[0]

@@ -64,11 +64,7 @@ __all__ = [
 
 
 def understand(name: str) -> None:
-    """End a command that Invoke would not understand, with what was probably meant; nothing is run then.
-
-    Args:
-        name: Of the module that has the commands.
-    """
+    """End a command of this module that Invoke would not understand, with what was probably meant; nothing is run."""
     if "invoke" in sys.argv[0] or Path(sys.argv[0]).name == "inv":
         require_understood(Collection.from_module(sys.modules[name]))
 
