@@ -35,7 +35,8 @@ def lint(c: Context) -> None:
 
 @command()
 def bench(c: Context) -> None:
-    """Measure how long the commands take beside plain Alembic."""
+    """Count what the parser reads, and measure how long the commands take beside plain Alembic."""
+    _tool("benchmarks.parser")
     _tool("benchmarks.revision")
 
 

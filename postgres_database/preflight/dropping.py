@@ -36,6 +36,17 @@ KINDS = {
     "TSPARSER": "text search parser", "TSTEMPLATE": "text search template",
 }  # fmt: skip
 """What pg_get_object_address calls them, where it is not their name."""
+IN_NO_SCHEMA = {
+    "extension",
+    "schema",
+    "role",
+    "language",
+    "server",
+    "foreign-data wrapper",
+    "access method",
+}
+OF_COLUMNS = {"type", "collation", "extension", "schema", "role"}
+"""Objects on which a column no longer depends once it has another type."""
 Key = tuple[str, ...]
 """The parts of a name."""
 
@@ -50,7 +61,7 @@ class Loss:
     name: str
     column: str = ""
     anywhere: bool = False
-    """Whether the table may be in any schema, because the search path was changed before."""
+    """Whether the name may be that of others, too, because the search path was changed before."""
     address: tuple[Key, Key] | None = None
     """Of that object, as pg_get_object_address takes it."""
     spared: frozenset[tuple[str, str]] = frozenset()
@@ -125,11 +136,17 @@ class Names:
 
     def _fall(self, kind: str, shown: str, parts: Iterable[str], arguments: Key = ()) -> None:
         """Take note that all goes that depends on an object: its columns and tables are found on the target."""
-        dropped = {unquoted(shown)[-1]} if kind == "type" else set()
-        spared = frozenset(at for at, type_ in self.casts.items() if not names([type_], dropped))
-        for table, column in sorted(self.casts.keys() - spared):
+        dropped = {unquoted(shown)[-1]} if kind in OF_COLUMNS else set()
+        falling = {at for at, type_ in self.casts.items() if names([type_], dropped)}
+        for table, column in sorted(falling):
             self._lose("column", table, column)
-        self.losses.append(Loss(kind, shown, address=((*parts,), arguments), spared=spared))
+        spared = {at for at, type_ in self.casts.items() if dropped or not type_} - falling
+        first, *others = parts
+        if others:
+            first = self.schemas.get(first, first)
+        anywhere = self.elsewhere and kind not in IN_NO_SCHEMA and len(unquoted(shown)) == 1
+        address = ((first, *others), arguments)
+        self.losses.append(Loss(kind, shown, "", anywhere, address, frozenset(spared)))
 
     def _forget(self, table: str) -> None:
         key = unquoted(table)
@@ -152,7 +169,9 @@ class Names:
             if (known := self._known(table)) and kind == "COLUMN":
                 was = identifier(node.subname)
                 self.called[known, identifier(node.newname)] = self.called.pop((known, was), was)
-        elif kind not in OTHERS:
+        elif node.relation and kind == "ATTRIBUTE":
+            self.defined.add(node.relation.relname)
+        elif node.object and kind not in OTHERS:  # else a role, a database
             old = parts_of(node.object)
             self._rename_other(kind, old, [*old[:-1], node.newname])
 
@@ -214,7 +233,8 @@ class Names:
             parts = [self.schemas.get(parts[0], parts[0])]
             shown = syntax.dotted(parts)
         elif node.tag == "TypeName":
-            parts = [shown]
+            first, *others = parts
+            parts = [syntax.dotted([self.schemas.get(first, first) if others else first, *others])]
         elif node.tag == "ObjectWithArgs":
             word = "any function" if node.args_unspecified else word
             arguments = tuple(

@@ -145,6 +145,8 @@ def _said(look: Look, loss: Loss) -> list[Dropped]:
 
 def _falling(look: Look, loss: Loss) -> Iterator[Dropped]:
     """Yield what depends on an object of the target: tables with rows, and columns or their attributes with values."""
+    if loss.anywhere:
+        raise UntrustedError("a statement before it changes where names lead")
     spared = {(look.oid(table), column) for table, column in loss.spared}
     for oid, table, column, parts in _dependent(look, loss):
         if spared.isdisjoint({(oid, column), (oid, "")}):

@@ -26,8 +26,8 @@ TRICKY = {"set_config", "query_to_xml", "lo_import", "lo_unlink"}
 """Functions of PostgreSQL itself after which nothing is certain."""
 ELSEWHERE = {"search_path", "role", "session_authorization", ""}
 """Settings that say where names lead, all of them among them."""
-READ_BY = {"datestyle", "intervalstyle", "timezone"}
-"""Settings that say how values are read."""
+READ_BY = {"datestyle", "intervalstyle", "timezone", "standard_conforming_strings"}
+"""Settings that say how values and statements are read."""
 HARMLESS = {
     "AlterDatabaseSetStmt", "AlterDatabaseStmt", "AlterDefaultPrivilegesStmt", "AlterFdwStmt",
     "AlterForeignServerStmt", "AlterObjectDependsStmt", "AlterOwnerStmt", "AlterPolicyStmt", "AlterPublicationStmt",

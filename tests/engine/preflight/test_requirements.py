@@ -157,6 +157,11 @@ ASKED: dict[str, list[Rule | Stored]] = {
     "RESET search_path; ALTER TABLE b ALTER a SET NOT NULL": [],
     "RESET ALL; ALTER TABLE b ALTER a SET NOT NULL": [],
     "SET TIME ZONE 'UTC'; ALTER TABLE b ALTER a SET NOT NULL": [],
+    "ALTER ROLE a RENAME TO b; ALTER TYPE c RENAME ATTRIBUTE d TO e; ALTER DOMAIN d RENAME CONSTRAINT a TO b;"
+    "ALTER DATABASE x RENAME TO y; ALTER SERVER s RENAME TO z; ALTER TABLE b ALTER a SET NOT NULL": [
+        NotNull("a")
+    ],
+    "SET standard_conforming_strings = off; ALTER TABLE b ALTER a SET NOT NULL": [],
     "ROLLBACK TO s; ALTER TABLE b ALTER a SET NOT NULL": [],
     "ALTER TABLE b ATTACH PARTITION p DEFAULT; ALTER TABLE b ALTER a SET NOT NULL": [],
     "CREATE SCHEMA s CREATE TABLE b (a int); ALTER TABLE s.b ALTER a SET NOT NULL": [],
@@ -284,7 +289,14 @@ OF_T = frozenset({("t", "a")})
         ("DROP TABLE t CASCADE", [Loss("table", "t"), Loss("table", "t", address=(("t",), ()))]),
         ("CREATE TABLE t (a int); DROP TABLE t CASCADE", []),
         ("ALTER TYPE e RENAME TO f; DROP TYPE f CASCADE", [Loss("type", "e", address=(("e",), ()))]),
+        ("ALTER SCHEMA s RENAME TO r; DROP TYPE r.t CASCADE; DROP TABLE r.t CASCADE",
+         [Loss("type", "r.t", address=(("s.t",), ())), Loss("table", "s.t"),
+          Loss("table", "r.t", address=(("s", "t"), ()))]),
+        ("SET search_path = s; DROP TYPE t CASCADE; DROP TYPE s.t CASCADE; DROP EXTENSION e",
+         [Loss("type", "t", anywhere=True, address=(("t",), ())), Loss("type", "s.t", address=(("s.t",), ())),
+          Loss("extension", "e", address=(("e",), ()))]),
         # what no longer depends on it, and what does by then
+        ("ALTER TABLE t ALTER a TYPE int; DROP FUNCTION f CASCADE", [Loss("any function", "f", address=(("f",), ()))]),
         ("ALTER TABLE t ALTER a TYPE text; DROP TYPE e CASCADE",
          [Loss("type", "e", address=(("e",), ()), spared=OF_T)]),
         ("ALTER TABLE t ALTER a TYPE s.e USING null; DROP TYPE s.e CASCADE",

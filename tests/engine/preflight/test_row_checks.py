@@ -476,6 +476,9 @@ INSERT INTO bags VALUES ('a=>1');
 """
 
 
+ELSEWHERE = "not counted: a statement before it changes where names lead"
+
+
 @pytest.mark.parametrize(
     ("text", "lines", "tables"),
     [
@@ -511,6 +514,8 @@ INSERT INTO bags VALUES ('a=>1');
          ["values of public.one.v in 2 rows are dropped",
           "parts of the values of public.other_one.whole in 1 row are dropped with column one.v"], False),
         ("CREATE TYPE new AS ENUM ('a'); DROP TYPE new CASCADE", [], False),
+        ("SET search_path = app; DROP TYPE kind CASCADE",
+         [f"what depends on type kind is dropped, with rows and values   ({ELSEWHERE})"], True),
         ("DO $$ BEGIN DROP TYPE mood CASCADE; END $$", ["tables may be dropped with their rows by DO …"], True),
         ("DROP TABLE :name", ["tables may be dropped with their rows by DROP TABLE :name"], True),
     ],
