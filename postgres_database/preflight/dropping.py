@@ -87,6 +87,8 @@ class Names:
     """Columns and constraints, by table, that are not as they were."""
     casts: dict[tuple[str, str], str] = field(default_factory=dict)
     """The new types of columns of the target; nothing for those that are dropped, and of tables that are."""
+    kept: set[tuple[str, str]] = field(default_factory=set)
+    """Columns that statements add unless they are there."""
     called: dict[tuple[str, str], str] = field(default_factory=dict)
     """What renamed columns are called in the target."""
     defined: set[str] = field(default_factory=set)
@@ -127,7 +129,8 @@ class Names:
             return
         was = self.called.get((known, column), column)
         changed = bool(column) and unquoted(column)[0] in self._columns(known)
-        if changed and was == column and not self.casts.get((known, column)):
+        is_there = was != column or self.casts.get((known, column)) or (known, column) in self.kept
+        if changed and not is_there:
             return  # it is one of the scripts' own
         *schema, name = unquoted(known)
         if schema and schema[0] in self.schemas:
@@ -147,6 +150,13 @@ class Names:
         anywhere = self.elsewhere and kind not in IN_NO_SCHEMA and len(unquoted(shown)) == 1
         address = ((first, *others), arguments)
         self.losses.append(Loss(kind, shown, "", anywhere, address, frozenset(spared)))
+
+    def _create(self, table: str, *, unless_there: bool) -> None:
+        """Take note that a table is new, or that it may be the target's own."""
+        if unless_there:
+            self.written.add(self._known(table) or table)
+        else:
+            self._forget(table)
 
     def _forget(self, table: str) -> None:
         key = unquoted(table)

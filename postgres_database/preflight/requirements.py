@@ -139,7 +139,8 @@ class Reading(Names):
                 case "FuncCall":
                     calls.add(syntax.words(each.funcname)[-1])
                 case "IntoClause":
-                    self._forget(syntax.name(each.rel))
+                    unless = getattr(node, "if_not_exists", False)
+                    self._create(syntax.name(each.rel), unless_there=unless)
                 case "CopyStmt" if not each.is_from:
                     pass
                 case _:
@@ -156,7 +157,8 @@ class Reading(Names):
             self._statement(node.query)
 
     def _make(self, node: Node) -> None:
-        self._forget(syntax.name((node.base_stmt if node.tag != "CreateStmt" else node).relation))
+        table = node if node.tag == "CreateStmt" else node.base_stmt
+        self._create(syntax.name(table.relation), unless_there=table.if_not_exists)
 
     def _make_schema(self, node: Node) -> None:
         self.blind |= bool(node.schema_elts)
@@ -252,6 +254,8 @@ class Reading(Names):
 
     def _add_column(self, table: str, node: Node) -> list[Rule]:
         column, known = node.definition, self._known(table)
+        if known and node.missing_ok:
+            self.kept.add((known, identifier(column.colname)))
         if known and column.colname in self._columns(known):
             return []  # one of that name was dropped or renamed
         if not rules.is_filled(column):
