@@ -63,6 +63,8 @@ def test_control_is_seen(sql: str) -> None:
         "SAVEPOINT a; ROLLBACK TO SAVEPOINT a; ROLLBACK WORK TO a; RELEASE a",
         "INSERT INTO t VALUES ('a; COMMIT; b')",
         "CREATE FUNCTION f() RETURNS int LANGUAGE sql BEGIN ATOMIC; SELECT CASE WHEN true THEN 1 END; END",
+        "CREATE FUNCTION f() RETURNS int BEGIN ATOMIC SELECT t.end FROM t; SELECT 1 AS end; SELECT 2 AS case; END",
+        "SELECT commit, rollback FROM t; COMMIT %(x)s",
         "DO $$ BEGIN PERFORM 1; COMMIT; END $$",
         'COMMENT ON TABLE "COMMIT" IS $x$ROLLBACK;$x$',
         "COMMIT PREPARED 'x'",
