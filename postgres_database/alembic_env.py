@@ -27,7 +27,7 @@ from postgres_database.server.version_table import VersionTable
 
 
 def register() -> None:
-    """Let `op.online` and `op.backfill` be done, and each operation be a step: an env.py of one's own calls it."""
+    """Implement `op.online` and `op.backfill`, and make each operation a step; an env.py of your own calls this."""
     steps.register()
     filling.register()
 
@@ -73,7 +73,7 @@ def _run(context: Any, project: Project, environment: Environment | None = None)
 
 
 def _settle(project: Project, database: Database, *, ctx: Any, heads: set[str], **_: Any) -> None:
-    """Let the log know that plain Alembic has brought the database to another revision."""
+    """Write into the log that plain Alembic has brought the database to another revision."""
     scripts = project.history
     journal.settle(
         database,
@@ -86,7 +86,7 @@ def _settle(project: Project, database: Database, *, ctx: Any, heads: set[str], 
 def _all_but_ours(autogen: AutogenContext, upgrade: UpgradeOps) -> PriorityDispatchResult:
     """Keep the tables of Alembic and ours out of what plain `alembic` compares with the models.
 
-    Alembic itself leaves its own out only where it was not told the schema.
+    Alembic itself leaves out its own only if it was given no schema.
     """
     versions = VersionTable(autogen.migration_context.version_table)
     ours = {versions.name, versions.log}

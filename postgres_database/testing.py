@@ -38,10 +38,10 @@ class Schema:
 
     @classmethod
     def here(cls) -> "Schema":
-        """Return that of the project that the working directory belongs to.
+        """Return the schema of the project that the working directory belongs to.
 
         Raises:
-            ExpectedError: It belongs to none, or the settings are not usable.
+            ExpectedError: There is none, or its settings are not usable.
         """
         home = root.require_root(Path.cwd())
         settings = environment.load(root=home)
@@ -58,10 +58,10 @@ class Schema:
         return self.project.history.revisions
 
     def there_and_back(self, revision: Revision) -> tuple[str, ...]:
-        """Run a script up, down and up again; on made-up rows, or without where they stand in its way.
+        """Run a script up, down and up again, on made-up rows, or on none if rows make it fail.
 
         Returns:
-            What fails, or differs from what was there before. A downgrade that only says `op.refuse` is no fault.
+            What fails or differs, a line each. A downgrade that only says `op.refuse` is no fault.
         """
         with databases.session(self.project, self.environment) as session:
             try:
