@@ -153,7 +153,7 @@ Plugin(PLUGIN).add_autogenerate_comparator(
 
 
 def _name_constraints(models: Models, of: Catalog) -> None:
-    """Give constraints without a name the one that PostgreSQL chose: nobody can drop what has none."""
+    """Give constraints without a name the one that PostgreSQL chose: without one they cannot be dropped."""
     for table in project_models.tables(models):
         found = of.tables.get(Name.of(table.schema, table.name))
         for constraint in table.constraints if found else ():

@@ -152,7 +152,7 @@ def _finish(trial: Trial, compared: Comparison, goal: Side, parts: Parts) -> Non
         trial.make(changes.rest(trial, present, goal, parts), force=True)
         present = compared.seen(comparison.side(trial.database))
         if present.snapshot in reached:
-            del trial.made[done:]  # only the spelling differs, or nobody knows how
+            del trial.made[done:]  # only the spelling differs, or no way is known
             if parts:  # what Alembic makes of the model is not what the model makes
                 parts = {}
                 reached.remove(present.snapshot)

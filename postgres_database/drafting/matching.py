@@ -40,7 +40,7 @@ class Wishes:
     hints: Mapping[tuple[Name, str], str] = field(default_factory=dict)
     """What the models say: the old name by table and column; the column is empty for the table's own."""
     choose: Choose = SILENT.choose
-    """Answers a question, with None where nobody can."""
+    """Answers a question; None without a terminal."""
     drop_adopted: bool = False
     """Whether tables that an adopted database brought may be dropped without a question."""
 

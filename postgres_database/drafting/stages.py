@@ -157,7 +157,7 @@ def _kept(
             waits += effects.lines()
         made += _tried(database, adds, models)
         waits += [
-            f"{each.table} is read from end to end while nobody can write it"
+            f"{each.table} is read from end to end while others cannot write it"
             for each in gaps
             if not each.soft
         ]
@@ -232,7 +232,7 @@ class _Fills:
         self._goal = goal
         self._there = there
         self.unknown: dict[Name, list[str]] = {}
-        """What nobody knows but whoever has the rows."""
+        """What only those who know the rows can say."""
         self._found: list[FillColumns] = []
         self.known: set[tuple[Name, str]] = set()
         """What is filled by the default of the column."""

@@ -1,6 +1,6 @@
 """Changes that are tried on a scratch database; what works is remembered, in the order that worked.
 
-So nobody needs to know beforehand what depends on what: what fails is tried again after the others,
+So dependencies need not be known beforehand: what fails is tried again after the others,
 and then once more without what stands on it, which is made again later.
 """
 
@@ -72,7 +72,7 @@ DEFAULT = """
 """
 
 # A view depends through its rule; an index and a foreign key through the constraint they serve.
-# Normal dependents stand in the way; automatic ones go along, but for generated columns, and, if they are asked for,
+# Normal dependents block a drop; automatic ones go along, but for generated columns, and, if they are asked for,
 # the indexes and constraints of a column, whose expressions may not stand another type; NOT NULL does.
 DEPENDENTS = """
     WITH RECURSIVE used (classid, objid, objsubid, depth, internal) AS (
@@ -111,7 +111,7 @@ DEPENDENTS = """
 """
 
 AUTOMATIC = ("", "f", "fci", "fcipux")
-"""Kinds of constraints as in pg_constraint, i for indexes: what seldom stands in the way of a column comes last."""
+"""Kinds of constraints as in pg_constraint, i for indexes: what seldom blocks a column comes last."""
 
 # What holds no rows of its own and is dropped by its identity; what a table owns has another form.
 DROPPED = ("view", "materialized view", "index", "policy", "trigger", "rule", "function", "procedure",

@@ -1,4 +1,4 @@
-"""Statements beside live traffic: each in a form that blocks nobody for long and may be run again.
+"""Statements beside live traffic: each in a form that blocks others only for a moment and may be run again.
 
 What would scan or rebuild a table under a lock that keeps readers or writers out is done in steps that do not
 (PostgreSQL manual, CREATE INDEX "Building Indexes Concurrently", ALTER TABLE "Notes"). Every step looks at the

@@ -67,11 +67,11 @@ class Effects:
         scanned = self.scanned - self.rewritten
         return [
             *(
-                f"{name} is rewritten while nobody can read or write it"
+                f"{name} is rewritten while others cannot read or write it"
                 for name in names(self.rewritten)
             ),
             *(
-                f"{name} is read from end to end while nobody can write it"
+                f"{name} is read from end to end while others cannot write it"
                 for name in names(scanned)
             ),
             *([f"what others wait for is not known: {self.unknown}"] if self.unknown else []),

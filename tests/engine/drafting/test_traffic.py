@@ -97,7 +97,7 @@ def test_nobody_is_kept_waiting(project: Project, change: str, rows: int) -> Non
 def test_type_that_rewrites_is_announced(project: Project) -> None:
     """A change of type that rewrites the table is told, with the way to do it in steps in the script."""
     cautions = changed(project, "users.c.age.type = sa.BigInteger()")
-    assert "users is rewritten while nobody can read or write it" in cautions
+    assert "users is rewritten while others cannot read or write it" in cautions
     script = "".join(path.read_text() for path in project.versions.glob("*after*.py"))
     assert "add a second column" in script
     assert ["users", "rewritten"] in [found[:2] for found in measured(project)]

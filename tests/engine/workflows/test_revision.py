@@ -256,7 +256,7 @@ def test_script_that_fails_on_rows_is_kept_and_told(project: Project) -> None:
     assert "invalid input syntax for type date" in result.failure
     assert result.cautions == (
         "the values of column users.email are cast to date: what does not fit is refused",
-        "users is rewritten while nobody can read or write it",
+        "users is rewritten while others cannot read or write it",
     )
     assert len(project.scripts()) == 2
 
