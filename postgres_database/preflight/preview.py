@@ -29,6 +29,8 @@ SHOWN = 12  # statements of a revision
 WIDTH = 120  # characters of a statement
 DEPENDS = re.compile(r"\bas_sql\b|\bis_offline_mode\b")
 """What a script asks that does something else when it is printed."""
+PARAMETER = re.compile(r"'(?:[^']|'')*'|\"(?:[^\"]|\"\")*\"|(?<!:):([^\W\d]\w*)")
+"""A text, a name, or a parameter as SQLAlchemy prints it, by its name."""
 LIBRARIES = tuple(Path(str(library.__file__)).parent for library in (alembic, sa))
 OPEN = re.compile(
     r"(?:ALTER|CREATE|DROP)(?: OR REPLACE)?(?: UNIQUE| MATERIALIZED| UNLOGGED)? (?:TABLE|INDEX|VIEW|TYPE|DOMAIN"
@@ -81,8 +83,8 @@ def _line(statement: str) -> str:
     return f"  {shorten(text, WIDTH, placeholder=' …')}"
 
 
-class _ReadsRowsError(Exception):
-    """A script looks at what a query returns."""
+class _ReadsRowsError(BaseException):
+    """A script looks at what a query returns; it may catch errors."""
 
 
 class _Rows:
@@ -101,18 +103,25 @@ class _Rows:
 class _Bind:
     """The connection of Alembic's offline mode; it notices that a script asks for it."""
 
-    def __init__(self, mock: Any) -> None:
+    def __init__(self, mock: Any, output: io.StringIO) -> None:
         self._mock = mock
+        self._output = output
         self.asked = False
 
-    def execute(self, *arguments: Any, **options: Any) -> _Rows:
-        """Print a statement."""
+    def execute(self, construct: Any, *values: Any, **options: Any) -> _Rows:
+        """Print a statement; the values of parameters are not printed, but NULL."""
         self.asked = True
-        self._mock.execute(*arguments, **options)
+        start = self._output.tell()
+        self._mock.execute(construct, *values, **options)
+        if values:
+            text = self._output.getvalue()[start:]
+            self._output.seek(start)
+            self._output.write(PARAMETER.sub(lambda found: "NULL" if found[1] else found[0], text))
+            self._output.truncate()
         return _Rows()
 
     def __getattr__(self, name: str) -> Any:
-        self.asked |= name != "in_transaction"  # Alembic's own question
+        self.asked |= name not in {"in_transaction", "dialect"}  # what needs no database
         return getattr(self._mock, name)
 
 
@@ -147,7 +156,7 @@ def printed(project: Project, verb: str, plan: Sequence[Revision]) -> tuple[Prin
         for revision in plan:
             output.seek(0)
             output.truncate()
-            bind: Any = _Bind(mock)
+            bind: Any = _Bind(mock, output)
             printer.connection = printer.impl.connection = bind
             try:
                 with Operations.context(printer):

@@ -52,6 +52,15 @@ def of(project: Project, upgrade: str) -> Printed:
         ("if not op.get_context().as_sql:\n    op.execute('DELETE FROM t')", None, False),
         ("op.get_bind().execute(sa.text('DELETE FROM t'))", ["DELETE FROM t"], False),
         (
+            """
+            t = sa.table('t', sa.column('a', sa.Text))
+            op.get_bind().execute(t.update().where(t.c.a == ':b'), {'a': 'x'})
+            op.execute('SELECT 1')
+            """,
+            ["UPDATE t SET a=NULL::VARCHAR WHERE t.a = ':b'", "SELECT 1"],
+            False,
+        ),
+        (
             "with op.get_context().autocommit_block():\n    op.get_bind().exec_driver_sql('x')",
             None,
             True,
@@ -75,6 +84,7 @@ READS = "the script reads rows"
     [
         ("op.get_bind().execute(sa.text('SELECT 1')).fetchall()", READS),
         ("if op.get_bind().execute(sa.text('SELECT 1')):\n    op.drop_table('t')", READS),
+        ("try:\n    len([*op.get_bind().execute(sa.text('SELECT 1'))])\nexcept Exception:\n    pass", READS),
         ("[a for a in op.get_context().connection.execute(sa.text('SELECT 1'))]", READS),
         ("op.get_bind().scalar(sa.text('SELECT 1'))", "AttributeError: 'MockConnection' object has"),
         ("sa.inspect(op.get_bind()).has_table('t')", "NoInspectionAvailable: "),
@@ -110,6 +120,7 @@ def test_what_only_a_run_shows(project: Project, body: str, reason: str) -> None
             "NotImplementedError: no way back",
         ),
         ("raise SystemExit(3)", "SystemExit: 3"),
+        ("op.get_bind().dialect.name == 'postgresql' and undefined_name()", "NameError"),
     ],
 )
 def test_script_that_is_broken(project: Project, body: str, error: str) -> None:
