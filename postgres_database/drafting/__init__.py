@@ -9,6 +9,7 @@ Gives `draft` and `stages` to the workflow `revision`.
     trial         changes that are tried on a scratch database; what works is remembered
     type_changes  what is to be changed of types: values that are added, types that are replaced
     sequences     sequences that stay while what owns them goes, and those that count on from others; pure
+    inheritance   columns that move between a parent and its children; pure
     changes       what is to be changed between two sides, in which ways
     autogenerate  Alembic's side of the comparison: its operations, and its words for what differs
     draft         the operations of a script: Alembic's, and what they leave to do

@@ -10,6 +10,7 @@ from alembic.operations.ops import AlterColumnOp, ModifyTableOps, RenameTableOp
 from postgres_database.drafting import (
     autogenerate,
     changes,
+    inheritance,
     objects,
     renames,
     sequences,
@@ -22,9 +23,11 @@ from postgres_database.history.operations import Note, Outside, RunSql
 from postgres_database.history.project_models import Models
 from postgres_database.preflight.losses import Columns, find_losses
 from postgres_database.schema import comparison
+from postgres_database.schema.catalog import Catalog
 from postgres_database.schema.comparison import Comparison, Side
 from postgres_database.schema.snapshot import Snapshot
 from postgres_database.server.connection import Database
+from postgres_database.sql.names import identifier
 
 ADDED = re.compile(r" ADD VALUE (?:IF NOT EXISTS )?E?'((?:[^']|'')*)'")
 """The label that a statement adds to an enum."""
@@ -67,9 +70,10 @@ def find_operations(  # noqa: PLR0913
     bring(up, compared, _flat(found.upgrade.ops), changes.parts(models))
     back = _flat(found.downgrade.ops)
     diffs = found.upgrade.as_diffs()
-    cautions = find_losses(compared.before.catalog, compared.goal.catalog, filled)
+    ends = compared.before.catalog, compared.goal.catalog
+    cautions = find_losses(*ends, filled)
     return Draft(
-        [*notes(cautions), *map(_named, renamed), *_values_first(up.done)],
+        [*notes(cautions), *map(_named, renamed), *_values_first(up.done), *_analyses(*ends)],
         undo(trial, whole, compared, renamed, back, models=models),
         autogenerate.describe(diffs),
         tuple(op.text.partition("\n")[0] for op in up.done if isinstance(op, RunSql)),
@@ -103,10 +107,8 @@ def undo(  # noqa: PLR0913
         down.make([Change([[_named(each.inverse)]])])
     if renamed:  # what names things in a text, such as a function's body
         _finish(down, whole, whole.before, {})
-    return [
-        *notes(find_losses(compared.goal.catalog, compared.before.catalog)),
-        *_values_first(down.done),
-    ]
+    ends = compared.goal.catalog, compared.before.catalog
+    return [*notes(find_losses(*ends)), *_values_first(down.done), *_analyses(*ends)]
 
 
 def _named(rename: Rename) -> MigrateOperation:
@@ -134,6 +136,7 @@ def bring(
     early = [key for key in reversed(gone) if key.kind in objects.ON_TABLES]
     trial.make(changes.dropped(key, here.snapshot) for key in early)
     trial.make(sequences.released(here, goal))
+    trial.make(inheritance.moved(here.catalog, goal.catalog))
     needed = [key for key in new if key.kind in objects.EARLY and not changes.is_owned(key, goal)]
     trial.make(changes.made(key, goal.snapshot) for key in needed)
     trial.make(type_changes.added_values(here, goal))
@@ -153,6 +156,9 @@ def _finish(trial: Trial, compared: Comparison, goal: Side, parts: Parts) -> Non
         present = compared.seen(comparison.side(trial.database))
         if present.snapshot in reached:
             del trial.made[done:]  # only the spelling differs, or no way is known
+            if trial.make(changes.unchecked(present, goal)):
+                present = compared.seen(comparison.side(trial.database))
+                continue
             if parts:  # what Alembic makes of the model is not what the model makes
                 parts = {}
                 reached.remove(present.snapshot)
@@ -183,6 +189,22 @@ def _values_first(done: Sequence[MigrateOperation]) -> list[MigrateOperation]:
         for line in op.text.splitlines()
     ]
     return [Outside(again), *others]
+
+
+def _analyses(here: Catalog, goal: Catalog) -> list[MigrateOperation]:
+    """Return what counts the values of columns anew whose statistics go with a change of type or collation."""
+    found: list[MigrateOperation] = []
+    for name in here.tables.keys() & goal.tables.keys():
+        old, new = here.tables[name].columns, goal.tables[name].columns
+        changed = [
+            identifier(column)
+            for column in old.keys() & new.keys()
+            if (old[column].type, old[column].collation)
+            != (new[column].type, new[column].collation)
+        ]
+        if changed and goal.tables[name].kind != "f":
+            found.append(RunSql(f"ANALYZE {name.sql} ({', '.join(sorted(changed))});"))
+    return found
 
 
 def notes(lines: Sequence[str]) -> list[Note]:

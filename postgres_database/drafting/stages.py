@@ -94,6 +94,11 @@ def divide(origin: Origin, drafted: Draft) -> Stages:
     """Divide a draft into one or two stages, each in forms that live traffic does not notice."""
     database, models = origin.trial, origin.models
     there = {(name.schema, name.name) for name in origin.compared.before.catalog.tables}
+    views = {
+        (key.schema, key.name)
+        for key in origin.compared.before.snapshot.objects
+        if key.kind == "MATERIALIZED VIEW"
+    }
     fills = _Fills(origin.compared.goal.catalog, there)
     notes = [op for op in drafted.upgrade if isinstance(op, Note)]
     ops = [op for op in drafted.upgrade if op not in notes]
@@ -103,7 +108,7 @@ def divide(origin: Origin, drafted: Draft) -> Stages:
     ends = origin.compared.before.catalog, origin.compared.goal.catalog
     pairs = swaps.find(ops, models, *ends)
     swapped = [ops[each.drop] for each in pairs]
-    for op, effects in moments.measure(database, ops, models, there):
+    for op, effects in moments.measure(database, ops, models, there | views):
         gentle = fills.instead(op, effects)
         if moments.has_safe_form(op, models, effects) or any(op is each for each in swapped):
             later.append(op)

@@ -137,17 +137,19 @@ class Trial:
         """What worked, in its order."""
         return [operation for _, way in self.made for operation in way]
 
-    def make(self, changes: Iterable[Change], *, force: bool = False) -> None:
-        """Make what can be made.
+    def make(self, changes: Iterable[Change], *, force: bool = False) -> bool:
+        """Make what can be made; return whether anything was.
 
         Args:
             changes: In the order in which they should be tried.
             force: Drop what depends on the subject of a change that does not work otherwise.
         """
+        done = len(self.made)
         with self.database.connect(usual_path=True) as connection, connection.begin():
             waiting = self._rounds(connection, list(changes), force=False)
             if force and waiting:
                 self._rounds(connection, waiting, force=True)
+        return len(self.made) > done
 
     def _rounds(
         self, connection: sa.Connection, waiting: list[Change], *, force: bool

@@ -214,7 +214,7 @@ def _settings(here: Table, goal: Table) -> Iterator[str]:
     if here.logged != goal.logged:
         yield "SET LOGGED" if goal.logged else "SET UNLOGGED"
     yield from _options(here.options, goal.options)
-    if here.access_method != goal.access_method:
+    if here.access_method != goal.access_method and here.kind == goal.kind:
         yield f"SET ACCESS METHOD {identifier(goal.access_method)}"
     if here.tablespace != goal.tablespace:
         yield f"SET TABLESPACE {identifier(goal.tablespace or 'pg_default')}"
