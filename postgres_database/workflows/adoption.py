@@ -100,10 +100,12 @@ class Adoption:
             if dump.names_role(dumped, bootstrap):
                 roles = tuple(sorted({*roles, bootstrap}))
             self._write(message, dumped, roles, tablespaces)
-            scripts = self.staged.history
             rebuilt = self._rebuild(dumped, session)
             respelled = self._prove(dumped, rebuilt, session)
-            unlike, failure = self._models(rebuilt, session)
+            unlike, known, failure = self._models(rebuilt, session)
+            if known:
+                self._write(message, dumped, roles, tablespaces, known)
+            scripts = self.staged.history
             notes = (*self._notes(dumped, rebuilt), *failure)
         revision = scripts[scripts.head]
         if self.environment.protected:
@@ -125,12 +127,25 @@ class Adoption:
         )
 
     def _write(
-        self, message: str, dumped: str, roles: tuple[str, ...], tablespaces: tuple[str, ...]
+        self,
+        message: str,
+        dumped: str,
+        roles: tuple[str, ...],
+        tablespaces: tuple[str, ...],
+        objects: tuple[str, ...] = (),
     ) -> None:
+        """Write the script and its SQL; a second time it takes the place of the first."""
+        revision = self.staged.history.head
+        if revision != "base":
+            path = Path(self.staged.scripts.get_revision(revision).path)
+            path.unlink()
+            path.with_suffix(".sql").unlink()
         written, self.staged = script_files.write(
-            self.staged,
+            self.staged.anew(),
             message,
             (),
+            revision="" if revision == "base" else revision,
+            objects=objects,
             upgrade=UPGRADE,
             downgrade=DOWNGRADE,
             roles=roles,
@@ -172,21 +187,25 @@ class Adoption:
 
     def _models(
         self, rebuilt: Database, session: Scratch
-    ) -> tuple[tuple[Key, ...] | None, tuple[str, ...]]:
-        """Return the objects that the models define differently, or why that is unknown; no reason not to adopt."""
+    ) -> tuple[tuple[Key, ...] | None, tuple[str, ...], tuple[str, ...]]:
+        """Return in what the models differ, what of theirs is there, and why neither is known.
+
+        Broken models are no reason not to adopt.
+        """
         try:
             models = self.project.models()
-            from_models = provided.build(session, models, lambda: rebuilt).database
+            built = provided.build(session, models, lambda: rebuilt)
             scope = self.project.scope
-            compared = respelling.compare(scope, rebuilt, from_models, (), session.empty)
+            compared = respelling.compare(scope, rebuilt, built.database, (), session.empty)
             strangers.require_whole(self.project, models, compared)
         except ExpectedError as error:
-            return None, (f"{error.what}: {' '.join(error.cause.split())}",)
+            return None, (), (f"{error.what}: {' '.join(error.cause.split())}",)
         if strangers.share_nothing(models, compared.before.catalog.tables):
-            name = self.project.target_metadata
-            other = f"the models {name} know none of the tables: they belong to another database"
-            return None, (other,)
-        return tuple(difference.key for difference in compared.differences.objects), ()
+            other = f"the models {self.project.target_metadata} know none of the database's tables: they are others"
+            return None, (), (other,)
+        there = {str(key) for key in compared.before.snapshot.objects} - built.provided
+        known = tuple(each for each in compared.new_objects() if each in there)
+        return tuple(each.key for each in compared.differences.objects), known, ()
 
     def _notes(self, dumped: str, rebuilt: Database) -> Iterator[str]:
         """Yield what is not in the script, and what else is worth knowing."""

@@ -22,6 +22,7 @@ from postgres_database.scratch import databases
 from postgres_database.scratch.databases import Scratch
 from postgres_database.server.connection import Database
 from postgres_database.workflows import check, locate
+from postgres_database.workflows import revision as revisions
 from postgres_database.workflows.adoption import BaselineResult
 
 ONLINE = r'''
@@ -132,6 +133,30 @@ def test_second_workflow_to_its_end(online: Project) -> None:
     result = up(online.settings, online.database, confirm=yes)
     assert result.after == ("added",)
     assert run_sql(online.database, "SELECT count(*), count(nick) FROM users") == [(80, 0)]
+
+
+def test_what_models_know_at_the_adoption_is_theirs(project: Project) -> None:
+    """What models and database both have goes when the models lose it; what only the database has stays."""
+    table = 'sa.Table("t", metadata, sa.Column("id", sa.Integer, primary_key=True))\n'
+    event = 'sa.event.listen(metadata, "after_create", sa.DDL({!r}))\n'
+    both = [
+        "CREATE VIEW seen AS SELECT id FROM t",
+        "CREATE FUNCTION f(a integer) RETURNS integer LANGUAGE sql AS 'SELECT a'",
+        "CREATE SEQUENCE numbers",
+    ]
+    run_sql(project.database, "CREATE TABLE t (id serial PRIMARY KEY)", *both)
+    run_sql(project.database, "CREATE VIEW by_hand AS SELECT id FROM t")
+    project.models(table + "".join(map(event.format, both)))
+    adopt(project.settings, project.database, "Init tables", yes)
+    project.models(table + event.format(both[1].replace("(a ", "(b integer, a ")))
+    result = revisions.write(*project.settings, "After")
+    assert [str(key) for key in result.kept] == ["VIEW by_hand"]
+    up(project.settings, project.database, confirm=yes)
+    assert run_sql(
+        project.database,
+        "SELECT relname FROM pg_class WHERE relkind IN ('v', 'S') AND relnamespace = 'public'::regnamespace"
+        " UNION ALL SELECT proname || pronargs FROM pg_proc WHERE pronamespace = 'public'::regnamespace ORDER BY 1",
+    ) == [("by_hand",), ("f2",), ("t_id_seq",)]
 
 
 def test_plain_alembic_falls_into_the_trap(online: Project) -> None:
