@@ -22,6 +22,8 @@ from postgres_database.server.connection import Database
 from postgres_database.sql.names import Name, bare
 from postgres_database.sql.syntax import statements
 
+ELSEWHERE = "SET LOCAL TimeZone = 1"
+"""In UTC alone timestamp becomes timestamptz without a rewrite; the target may have another time zone."""
 Tables = AbstractSet[tuple[str, str]]
 """Schemas and names."""
 Operations = Sequence[MigrateOperation]
@@ -46,6 +48,8 @@ def _effects(
             run_outside(database, op, models)
             return Effects()
         with connection.begin(), measuring(connection) as effects:
+            if " TYPE " in text(op, models):
+                connection.exec_driver_sql(ELSEWHERE)
             run(connection, op, models)
     except Exception as error:  # noqa: BLE001 - what it needs may be missing on a copy
         return Effects(unknown=database.words(error).partition("\n")[0] or type(error).__name__)

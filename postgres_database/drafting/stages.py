@@ -20,6 +20,7 @@ from postgres_database.drafting.trial import Change, Trial
 from postgres_database.history.operations import FillColumns, Note, Outside, RunSql
 from postgres_database.history.project import Project
 from postgres_database.history.project_models import Models
+from postgres_database.online.steps import text
 from postgres_database.preflight.losses import find_losses
 from postgres_database.schema import alter, catalog, comparison
 from postgres_database.schema.catalog import Catalog, Column
@@ -28,7 +29,8 @@ from postgres_database.scratch import enforced
 from postgres_database.scratch.databases import Scratch
 from postgres_database.scratch.effects import Effects, names
 from postgres_database.server.connection import Database
-from postgres_database.sql.names import IDENTIFIER, QUALIFIED, Name, bare, identifier
+from postgres_database.sql.names import IDENTIFIER, NAME, QUALIFIED, Name, bare, identifier
+from postgres_database.sql.syntax import statements
 
 Tables = AbstractSet[tuple[str, str]]
 """Schemas and names."""
@@ -37,6 +39,9 @@ Operations = Sequence[MigrateOperation]
 ADD_COLUMN = re.compile(
     rf"ALTER TABLE (?P<table>{QUALIFIED}) ADD COLUMN (?P<column>{IDENTIFIER}) .*;$",
     re.DOTALL,
+)
+ALTER_COLUMN = re.compile(
+    rf"ALTER TABLE (?P<table>{NAME})\s+(?P<change>ALTER COLUMN .*?);?\s*$", re.DOTALL
 )
 IN_STEPS = """Nobody can read or write {table} while this rewrites it. Where that takes too long, do it in steps, each a
 revision of its own: add a second column; let the application, or a trigger, write both; give the rows their values by
@@ -105,6 +110,7 @@ def divide(origin: Origin, drafted: Draft) -> Stages:
     first: list[MigrateOperation] = []
     later: list[MigrateOperation] = []
     cautions: list[str] = []
+    rewriting: list[MigrateOperation] = []
     ends = origin.compared.before.catalog, origin.compared.goal.catalog
     pairs = swaps.find(ops, models, *ends)
     swapped = [ops[each.drop] for each in pairs]
@@ -113,10 +119,16 @@ def divide(origin: Origin, drafted: Draft) -> Stages:
         if moments.has_safe_form(op, models, effects) or any(op is each for each in swapped):
             later.append(op)
             continue
+        if rewriting and gentle is None and (joined := _joined([*rewriting, op], models)):
+            first[-1] = joined
+            rewriting.append(op)
+            continue
         if gentle is None and effects.blocking:
             cautions += effects.lines()
+            first += [Note(line) for line in effects.scans()]
             first += [Note(IN_STEPS.format(table=name)) for name in names(effects.rewritten)]
         first += gentle or [op]
+        rewriting = [op] if gentle is None and effects.rewritten else []
     if first and (later or fills.any):
         reached = origin.new()
         first = _tried(reached, first, models)
@@ -127,6 +139,17 @@ def divide(origin: Origin, drafted: Draft) -> Stages:
     one = first or moments.blocks(origin.new(), later, models, ends)
     back = moments.blocks(database, drafted.downgrade, models, (ends[1], ends[0]))
     return Stages((Stage([*notes, *one], back),), (*drafted.cautions, *cautions))
+
+
+def _joined(ops: Operations, models: Models) -> RunSql | None:
+    """Return changes of columns of one table as one statement, by which it is rewritten once; None if they are not."""
+    found = [ALTER_COLUMN.match(each) for op in ops for each in statements(text(op, models))]
+    matches = [each for each in found if each]
+    tables = {Name.read(each["table"]).sql for each in matches}
+    if len(tables) != 1 or len(matches) < len(found):
+        return None
+    changes = ",\n    ".join(each["change"] for each in matches)
+    return RunSql(f"ALTER TABLE {tables.pop()}\n    {changes};")
 
 
 def _kept(

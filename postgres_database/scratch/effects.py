@@ -55,27 +55,34 @@ class Effects:
     """Schema and name of what was read from end to end while others could not write."""
     rewritten: set[tuple[str, str]] = field(default_factory=set)
     """The same for what was rewritten."""
+    shut: set[tuple[str, str]] = field(default_factory=set)
+    """What of both others could not even read."""
     unknown: str = ""
     """Why it could not be measured; it then counts as if others had to wait."""
 
     def of(self, tables: AbstractSet[tuple[str, str]]) -> "Effects":
         """Return what happened to some tables."""
-        return Effects(self.scanned & tables, self.rewritten & tables, self.unknown)
+        return Effects(
+            self.scanned & tables, self.rewritten & tables, self.shut & tables, self.unknown
+        )
 
     def lines(self) -> list[str]:
         """Say in a line for each table what others wait for, and whether that is not known."""
-        scanned = self.scanned - self.rewritten
-        return [
-            *(
-                f"{name} is rewritten while others cannot read or write it"
-                for name in names(self.rewritten)
-            ),
-            *(
-                f"{name} is read from end to end while others cannot write it"
-                for name in names(scanned)
-            ),
-            *([f"what others wait for is not known: {self.unknown}"] if self.unknown else []),
+        rewritten = [
+            f"{name} is rewritten while others cannot read or write it"
+            for name in names(self.rewritten)
         ]
+        return [*rewritten, *self.scans()]
+
+    def scans(self) -> list[str]:
+        """Say the same of tables that are not rewritten."""
+        scanned = [
+            f"{Name(*each)} is read from end to end while others cannot"
+            f" {'read or write' if each in self.shut else 'write'} it"
+            for each in sorted(self.scanned - self.rewritten)
+        ]
+        unknown = [f"what others wait for is not known: {self.unknown}"] if self.unknown else []
+        return [*scanned, *unknown]
 
     @property
     def blocking(self) -> bool:
@@ -105,6 +112,8 @@ def measuring(connection: sa.Connection) -> Iterator[Effects]:
                 effects.rewritten.add((state.schema, state.name))
             if state.scans > before[oid].scans:
                 effects.scanned.add((state.schema, state.name))
+                if "AccessExclusiveLock" in state.locks:
+                    effects.shut.add((state.schema, state.name))
 
 
 def _states(connection: sa.Connection) -> dict[int, State]:
