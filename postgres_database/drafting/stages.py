@@ -47,7 +47,8 @@ IN_STEPS = """Nobody can read or write {table} while this rewrites it. Where tha
 revision of its own: add a second column; let the application, or a trigger, write both; give the rows their values by
 op.backfill; let the application read the new column; drop the old one."""
 FILL_IN = """What do the rows that are there get? Put a SQL expression in the place of None, such as "'none'" or
-"lower(name)"; the application must give new rows a value before this is run."""
+"lower(name)"; the application must give new rows a value before this is run.
+Where the table is empty, None may stay."""
 
 
 @dataclass(frozen=True)

@@ -88,6 +88,10 @@ class Online(MigrateOperation):
         return block
 
 
+UNFILLED = "unfilled"
+"""The option of a context that prints: it is called with a table and the error where a backfill has no expression."""
+
+
 @Operations.register_operation("backfill")
 @dataclass(eq=False)
 class FillColumns(MigrateOperation):

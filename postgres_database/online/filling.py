@@ -8,7 +8,7 @@ import sqlalchemy as sa
 from alembic.operations import Operations
 
 from postgres_database.errors import ExpectedError
-from postgres_database.history.operations import FillColumns
+from postgres_database.history.operations import UNFILLED, FillColumns
 from postgres_database.online import backfill
 from postgres_database.online.backfill import Backfill
 from postgres_database.online.steps import is_outside
@@ -64,18 +64,20 @@ def _fill(on: Operations, operation: FillColumns) -> None:
 
 
 def _require_values(on: Operations, operation: FillColumns, work: Backfill, columns: str) -> None:
-    """Raise ExpectedError, but for a scratch database without rows: the schema can be proved without an answer."""
+    """Raise ExpectedError where there are rows; where there are none, none needs a value."""
     context = on.get_context()
-    if not context.as_sql and context.config and context.config.attributes.get("scratch"):
-        table = sa.table(operation.table_name, schema=operation.schema)
-        if (
-            on.get_bind().execute(sa.select(sa.literal(1)).select_from(table).limit(1)).first()
-            is None
-        ):
-            backfill.require_way(Autocommit(on.get_bind()), work)
-            return
-    raise ExpectedError(
+    error = ExpectedError(
         f"the script does not say what the rows of {operation.table_name} get in {columns}",
         cause="its op.backfill has None in the place of an expression",
         hint='invoke edit   (write a SQL expression there, such as "lower(name)" or "\'none\'")',
     )
+    if context.as_sql:
+        if not (note := context.opts.get(UNFILLED)):
+            raise error
+        note(work.sql, error)
+        return
+    table = sa.table(operation.table_name, schema=operation.schema)
+    rows = sa.select(sa.literal(1)).select_from(table).limit(1)
+    if on.get_bind().execute(rows).first():
+        raise error
+    backfill.require_way(Autocommit(on.get_bind()), work)

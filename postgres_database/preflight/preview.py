@@ -7,6 +7,7 @@ import traceback
 from collections.abc import Iterator, Sequence
 from contextlib import redirect_stdout, suppress
 from dataclasses import dataclass, field, replace
+from functools import partial
 from pathlib import Path
 from textwrap import shorten
 from typing import Any
@@ -21,6 +22,7 @@ from alembic.util import CommandError
 from postgres_database.errors import ExpectedError
 from postgres_database.history import script_errors
 from postgres_database.history.graph import Revision
+from postgres_database.history.operations import UNFILLED
 from postgres_database.history.project import Project
 from postgres_database.sql.syntax import UnreadableError, read, statements
 from postgres_database.sql.tokens import without_literals
@@ -51,6 +53,8 @@ class Printed:
     """Whether some of it runs outside a transaction."""
     refusal: ExpectedError | None = None
     """Why the script refuses to run, if it does."""
+    unfilled: tuple[tuple[str, ExpectedError], ...] = ()
+    """Tables for whose rows the script does not say what they get, and why it refuses to run where they have rows."""
     source: str = field(default="", repr=False)
     """The function of the script that is run, and those beside it that may be called."""
     reason: str = ""
@@ -63,6 +67,9 @@ class Printed:
             yield f"  error: {self.refusal.what}"
             yield from (f"    {line}" for line in self.refusal.cause.splitlines())
             return
+        yield from (
+            f"  only where {table} has no rows: {error.what}" for table, error in self.unfilled
+        )
         if self.statements is None:
             why = f": {self.reason}" if self.reason else ""
             yield f"  statements that only a run shows{why}"
@@ -144,6 +151,7 @@ def printed(project: Project, verb: str, plan: Sequence[Revision]) -> tuple[Prin
     texts: dict[str, str] = {}
     refusals: dict[str, ExpectedError] = {}
     reasons: dict[str, str] = {}
+    unfilled: dict[str, list[tuple[str, ExpectedError]]] = {each.id: [] for each in plan}
 
     def run(_heads: object, context: MigrationContext) -> list[Any]:
         # Alembic's offline mode as it is with us: an env.py may print otherwise, or connect.
@@ -157,6 +165,9 @@ def printed(project: Project, verb: str, plan: Sequence[Revision]) -> tuple[Prin
             output.seek(0)
             output.truncate()
             bind: Any = _Bind(mock, output)
+            printer.opts[UNFILLED] = partial(
+                _note, unfilled[revision.id], revision, project.folders
+            )
             printer.connection = printer.impl.connection = bind
             try:
                 with Operations.context(printer):
@@ -194,6 +205,7 @@ def printed(project: Project, verb: str, plan: Sequence[Revision]) -> tuple[Prin
                 None,
                 revision.online,
                 refusals.get(revision.id),
+                tuple(unfilled[revision.id]),
                 _source(revision.text, verb),
                 reasons.get(revision.id, reason),
             ),
@@ -201,6 +213,20 @@ def printed(project: Project, verb: str, plan: Sequence[Revision]) -> tuple[Prin
         )
         for revision in plan
     )
+
+
+def _note(
+    found: list[tuple[str, ExpectedError]],
+    revision: Revision,
+    folders: script_errors.Folders,
+    table: str,
+    error: ExpectedError,
+) -> None:
+    """Take note that a script does not say what the rows of a table get, and where."""
+    path = str(revision.path)
+    line = next((each.lineno for each in traceback.extract_stack() if each.filename == path), None)
+    where = f"\n(in {folders.name(Path(path))}, line {line})"
+    found.append((table, error.with_(cause=error.cause + where)))
 
 
 def _is_its_own(error: BaseException, project: Project) -> bool:

@@ -229,6 +229,12 @@ class _Look:
         for step in self.steps:
             if step.refusal:
                 raise step.refusal
+        if unfilled := [each for step in self.steps for each in step.unfilled]:
+            with row_checks.looking(self.database) as look:
+                for table, error in unfilled:
+                    rows = f"SELECT 1 FROM {table} LIMIT 1"  # noqa: S608 - names are quoted
+                    if look.oid(table) and look.run(rows):
+                        raise error
         run.require_writable()
         row_checks.require_no_violations(self.database, self.violations())
 

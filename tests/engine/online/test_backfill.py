@@ -9,7 +9,7 @@ from typing import Any
 import faults
 import psycopg2.extensions
 import pytest
-from answers import never
+from answers import never, yes
 from backfills import Place, fill, opened
 from commands import up
 from conftest import Project, run_sql
@@ -358,10 +358,17 @@ def test_backfill_that_is_killed_changes_each_row_once(project: Project) -> None
 
 
 def test_backfill_that_says_nothing_refuses(project: Project) -> None:
-    """A backfill without an expression refuses on a target, also where there is no row, and nothing is changed."""
-    run_sql(project.database, "CREATE TABLE t (id int PRIMARY KEY, n int)")
+    """Without an expression it refuses before anything is changed, if one of its tables has rows; else it runs."""
+    for name in ("s", "t"):
+        run_sql(project.database, f"CREATE TABLE {name} (id int PRIMARY KEY, n int)")
     project.script("aaaa", "", "op.run_sql('CREATE TABLE first (x int)')")
-    project.script("bbbb", "aaaa", 'op.backfill("t", {"n": None})')
-    with pytest.raises(ExpectedError, match="what the rows of t get in n"):
+    backfills = 'op.backfill("s", {"n": None})\nop.backfill("t", {"n": None})'
+    project.script("bbbb", "aaaa", f"{backfills}\nop.run_sql('ALTER TABLE t ALTER n SET NOT NULL')")
+    run_sql(project.database, "INSERT INTO t VALUES (1)")
+    with pytest.raises(ExpectedError, match="what the rows of t get in n") as refused:
         up(project.settings, project.database, confirm=never)
+    assert "bbbb.py, line 12)" in refused.value.cause
     assert run_sql(project.database, "SELECT to_regclass('first')") == [(None,)]
+    run_sql(project.database, "DELETE FROM t")
+    up(project.settings, project.database, confirm=yes)
+    assert run_sql(project.database, "SELECT to_regclass('first')") == [("first",)]
