@@ -100,11 +100,6 @@ def divide(origin: Origin, drafted: Draft) -> Stages:
     """Divide a draft into one or two stages, each in forms that live traffic does not notice."""
     database, models = origin.trial, origin.models
     there = {(name.schema, name.name) for name in origin.compared.before.catalog.tables}
-    views = {
-        (key.schema, key.name)
-        for key in origin.compared.before.snapshot.objects
-        if key.kind == "MATERIALIZED VIEW"
-    }
     fills = _Fills(origin.compared.goal.catalog, there)
     notes = [op for op in drafted.upgrade if isinstance(op, Note)]
     ops = [op for op in drafted.upgrade if op not in notes]
@@ -113,6 +108,7 @@ def divide(origin: Origin, drafted: Draft) -> Stages:
     cautions: list[str] = []
     rewriting: list[MigrateOperation] = []
     ends = origin.compared.before.catalog, origin.compared.goal.catalog
+    views = _lasting_views(ops, origin.compared.before, models)
     pairs = swaps.find(ops, models, *ends)
     swapped = [ops[each.drop] for each in pairs]
     for op, effects in moments.measure(database, ops, models, there | views):
@@ -140,6 +136,13 @@ def divide(origin: Origin, drafted: Draft) -> Stages:
     one = first or moments.blocks(origin.new(), later, models, ends)
     back = moments.blocks(database, drafted.downgrade, models, (ends[1], ends[0]))
     return Stages((Stage([*notes, *one], back),), (*drafted.cautions, *cautions))
+
+
+def _lasting_views(ops: Operations, before: Side, models: Models) -> Tables:
+    """Return the materialized views whose rows were there before: not those that are dropped and made again."""
+    drops = [each for op in ops if "DROP MATERIALIZED VIEW " in (each := text(op, models))]
+    keys = [key for key in before.snapshot.objects if key.kind == "MATERIALIZED VIEW"]
+    return {(key.schema, key.name) for key in keys if not any(key.name in each for each in drops)}
 
 
 def _joined(ops: Operations, models: Models) -> RunSql | None:
