@@ -80,4 +80,5 @@ def _require_values(on: Operations, operation: FillColumns, work: Backfill, colu
     rows = sa.select(sa.literal(1)).select_from(table).limit(1)
     if on.get_bind().execute(rows).first():
         raise error
-    backfill.require_way(Autocommit(on.get_bind()), work)
+    with nullcontext() if is_outside(on.get_bind()) else context.autocommit_block():
+        backfill.require_way(Autocommit(on.get_bind()), work)
