@@ -4,7 +4,7 @@ import pytest
 from conftest import run_sql
 
 from postgres_database.server.connection import Database
-from postgres_database.sql.tokens import stable, without_literals
+from postgres_database.sql.tokens import associated, stable, without_literals
 
 TABLE = "CREATE TABLE {} (a varchar(9), b text, c char(2), d varchar[])"
 DEFINITION = "SELECT pg_get_constraintdef(oid) FROM pg_constraint WHERE conrelid = '{}'::regclass"
@@ -57,3 +57,31 @@ def test_other_texts_are_left_alone(text: str) -> None:
 def test_values_are_masked(text: str, expected: str) -> None:
     """No value is left of a query, also if it was cut off."""
     assert without_literals(text) == expected
+
+
+@pytest.mark.parametrize(
+    ("grouped", "plain"),
+    [
+        ("((a > 0) AND ((b > 0) AND (c > 0)))", "((a > 0) AND (b > 0) AND (c > 0))"),
+        ("(((a > 0) OR (b > 0)) OR (c > 0))", "((a > 0) OR (b > 0) OR (c > 0))"),
+        ("((v = ' AND (') AND ((b > 0) AND (c > 0)))", "((v = ' AND (') AND (b > 0) AND (c > 0))"),
+        ("(a AND (b AND (c OR (d OR e))))", "(a AND b AND (c OR d OR e))"),
+        ("CHECK ((VALUE AND (b AND c)))", "CHECK ((VALUE AND b AND c))"),
+    ],
+)
+def test_groups_that_mean_nothing_are_equal(grouped: str, plain: str) -> None:
+    """AND within AND, and OR within OR, are the same with and without parentheses."""
+    assert associated(grouped) == associated(plain)
+
+
+@pytest.mark.parametrize(
+    ("one", "other"),
+    [
+        ("((a AND b) OR c)", "(a AND (b OR c))"),
+        ("(a AND (b OR c))", "(a AND b OR c)"),
+        ("(v = 'a AND (b AND c)')", "(v = 'a AND b AND c')"),
+    ],
+)
+def test_groups_that_mean_something_are_not(one: str, other: str) -> None:
+    """AND within OR, OR within AND, and what stands in quotes stay as they are."""
+    assert associated(one) != associated(other)
