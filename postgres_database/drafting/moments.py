@@ -7,7 +7,7 @@ from itertools import groupby
 import sqlalchemy as sa
 from alembic.operations import MigrateOperation
 
-from postgres_database.drafting import swaps
+from postgres_database.drafting import dropped, swaps
 from postgres_database.drafting.trial import run
 from postgres_database.history.operations import Note, Online, Outside, RunSql
 from postgres_database.history.project_models import Models
@@ -63,11 +63,15 @@ def run_outside(database: Database, op: Outside, models: Models) -> None:
             run(connection, each, models)
 
 
-def has_safe_form(op: MigrateOperation, models: Models, effects: Effects) -> bool:
-    """Tell whether an operation is better done beside live traffic, and can be."""
+def has_safe_form(op: MigrateOperation, models: Models, effects: Effects, ends: Ends) -> bool:
+    """Tell whether an operation is better done beside live traffic, and can be: not on a table that goes."""
     if isinstance(op, (Note, Outside)):
         return False
-    found = [each for piece in statements(text(op, models)) if (each := forms.parse(piece))]
+    sql = text(op, models)
+    old = dropped.read(sql, ends[0])
+    if old and old.table in ends[0].tables and old.table not in ends[1].tables:
+        return False
+    found = [each for piece in statements(sql) if (each := forms.parse(piece))]
     return any(each.form == "drop index" or effects.blocking for each in found)
 
 
@@ -93,14 +97,16 @@ def blocks(
     with database.connect() as connection, connection.begin():
         there = tables(connection)
     with database.connect(usual_path=True) as connection:
-        for each in swaps.applied(ops, models, *ends):
+        for each in swaps.applied(ops, models, catalog.take(database), ends[1]):
             op, validation = _believed(each, missing, models)
             effects = _effects(database, connection, op, models).of(there)
             together = bool(missing)
             if together or "DROP" in text(op, models):
                 missing = enforced.gaps(*ends, catalog.take(database))
             together = together or bool(missing)
-            parts.append((op, not together and (online or has_safe_form(op, models, effects))))
+            parts.append(
+                (op, not together and (online or has_safe_form(op, models, effects, ends)))
+            )
             later += validation
             if not missing:
                 parts += [(step, True) for step in later]

@@ -13,7 +13,7 @@ import sqlalchemy as sa
 from alembic.operations import MigrateOperation
 from alembic.operations.ops import AddColumnOp, AlterColumnOp
 
-from postgres_database.drafting import draft, moments, swaps
+from postgres_database.drafting import draft, dropped, moments, swaps
 from postgres_database.drafting.draft import Draft
 from postgres_database.drafting.renames import Rename
 from postgres_database.drafting.trial import Change, Trial
@@ -104,18 +104,30 @@ def divide(origin: Origin, drafted: Draft) -> Stages:
     notes = [op for op in drafted.upgrade if isinstance(op, Note)]
     ops = [op for op in drafted.upgrade if op not in notes]
     first: list[MigrateOperation] = []
-    later: list[MigrateOperation] = []
     cautions: list[str] = []
     rewriting: list[MigrateOperation] = []
     ends = origin.compared.before.catalog, origin.compared.goal.catalog
     views = _lasting_views(ops, origin.compared.before, models)
     pairs = swaps.find(ops, models, *ends)
-    swapped = [ops[each.drop] for each in pairs]
-    for op, effects in moments.measure(database, ops, models, there | views):
-        gentle = fills.instead(op, effects)
-        if moments.has_safe_form(op, models, effects) or any(op is each for each in swapped):
-            later.append(op)
+    held = [ops[place] for each in pairs for place in each.drops]
+    held += dropped.beside_new_keys(ops, models, *ends)
+
+    def is_later(op: MigrateOperation, effects: Effects) -> bool:
+        safe = moments.has_safe_form(op, models, effects, ends)
+        return safe or any(op is each for each in held)
+
+    found = [*moments.measure(database, ops, models, there | views)]
+    later = [op for op, effects in found if is_later(op, effects)]
+    if later and len(later) < len(ops):  # what they did may hide what another would do without them
+        rest = {id(op): effects for op, effects in found if not is_later(op, effects)}
+        alone = [op for op in ops if id(op) in rest]
+        measured = [*moments.measure(origin.new(), alone, models, there | views)]
+        found = [(op, rest[id(op)] if effects.unknown else effects) for op, effects in measured]
+        later += [op for op, effects in found if is_later(op, effects)]
+    for op, effects in found:
+        if any(op is each for each in later):
             continue
+        gentle = fills.instead(op, effects)
         if rewriting and gentle is None and (joined := _joined([*rewriting, op], models)):
             first[-1] = joined
             rewriting.append(op)
@@ -129,8 +141,8 @@ def divide(origin: Origin, drafted: Draft) -> Stages:
     if first and (later or fills.any):
         reached = origin.new()
         first = _tried(reached, first, models)
-        held = [ops[place] for each in pairs for place in (each.drop, each.make)]
-        first += _kept(reached, ends, models, held, cautions)
+        swapped = [ops[place] for each in pairs for place in each.places]
+        first += _kept(reached, ends, models, swapped, cautions)
         if two := _split_transactional_and_online(origin, drafted, (reached, first), fills):
             return replace(two, cautions=(*two.cautions, *cautions))
     one = first or moments.blocks(origin.new(), later, models, ends)
@@ -229,6 +241,8 @@ def _split_transactional_and_online(
     up = moments.blocks(clone, up, models, ends, online=True)
     down = moments.blocks(clone, _flat(second.downgrade), models, ends_back, online=True)
     undone = moments.blocks(database, undo, models, ends_back)
+    if all(isinstance(each, Note) for each in done):
+        return Stages((Stage(up, down),), second.cautions, bool(fills.unknown))
     stages = (Stage([*draft.notes(lost), *done], undone, end=middle), Stage(up, down))
     return Stages(stages, (*lost, *second.cautions), bool(fills.unknown))
 

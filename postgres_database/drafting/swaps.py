@@ -1,50 +1,59 @@
-"""A key or unique index that becomes another one: its index is built first, under a name of its own. Pure."""
+"""Keys and indexes that become others: the new one is built first, under another name, then they are swapped. Pure.
 
-import re
-from collections.abc import Sequence
+A swap is one operation of several statements: the builds, which are done beside live traffic, and what is one
+transaction (`forms.swap`). So at no moment there is neither, and a run that was interrupted does not swap twice.
+"""
+
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from hashlib import sha256
 
 from alembic.operations import MigrateOperation
 
+from postgres_database.drafting import dropped
+from postgres_database.drafting.dropped import Dropped
 from postgres_database.history.operations import RunSql
 from postgres_database.history.project_models import Models
 from postgres_database.online import forms
 from postgres_database.online.forms import Statement
 from postgres_database.online.steps import text
-from postgres_database.schema.catalog import Catalog, Table
+from postgres_database.schema.catalog import Catalog
 from postgres_database.scratch import enforced
-from postgres_database.sql.names import (
-    IDENTIFIER,
-    NAME,
-    Name,
-    bare,
-    identifier,
-)
+from postgres_database.sql.names import Name, bare, identifier
 
-DROP = re.compile(
-    rf"ALTER TABLE (?:ONLY )?(?P<table>{NAME}) DROP CONSTRAINT (?:IF EXISTS )?(?P<rule>{IDENTIFIER});?"
-    rf"|DROP INDEX (?:IF EXISTS )?(?P<index>{NAME});?",
-    re.IGNORECASE,
-)
+PRIMARY = "PRIMARY KEY"
+BUILT = ("index", "key")
+HARMLESS = ("not null", *BUILT)
+"""Forms of statements that may stand between a drop and what follows it, whichever of them is first."""
+APART = ("AT_DropNotNull", "AT_SetNotNull", "AT_ColumnDefault")
+"""Actions of ALTER TABLE that are about one column, and no index of others."""
 
 
 @dataclass(frozen=True)
 class Swap:
-    """Two operations of a list, by their places: what drops a key, and what makes the one that follows it."""
+    """Operations of a list, by their places, in the order of the list."""
 
-    drop: int
-    make: int
-    build: str
-    """What builds the index of the new key."""
-    put: str
-    """What makes the index the new key."""
+    at: int
+    """Where the whole swap may be done."""
+    drops: tuple[int, ...]
+    """What drops keys or indexes, and foreign keys that stand on them."""
+    makes: tuple[int, ...]
+    """What makes those that follow them, and the foreign keys again."""
+    text: str
+    """The statements that do all of it."""
+    validates: str = ""
+    """What looks at the rows of the foreign keys afterwards."""
+
+    @property
+    def places(self) -> tuple[int, ...]:
+        """All of them."""
+        return tuple(sorted((*self.drops, *self.makes)))
 
 
 def find(
     ops: Sequence[MigrateOperation], models: Models, before: Catalog, goal: Catalog
 ) -> list[Swap]:
-    """Return which operations swap a key for another; between them nothing is done to the table.
+    """Return which operations swap keys or indexes for others.
 
     Args:
         ops: The operations.
@@ -53,60 +62,188 @@ def find(
         goal: The one that they end with.
     """
     texts = [text(op, models) for op in ops]
-    dropped = [_dropped(each, before) for each in texts]
-    found: list[Swap] = []
-    for make, sql in enumerate(texts):
-        statement = forms.parse(sql)
-        if statement is None or not statement.unique:
-            continue
-        table = Name.read(statement.table)
-        if table not in before.tables or table not in goal.tables or goal.tables[table].kind != "r":
-            continue
-        ends = before.tables[table], goal.tables[table]
-        for drop in range(make):
-            old = dropped[drop]
-            between = "".join(texts[drop + 1 : make])
-            if (
-                old is not None
-                and old[0] == table
-                and table.name not in between
-                and _has_values(statement, ends[0])
-                and enforced.has_in_common(*ends, old[1], bare(statement.name))
-            ):
-                found.append(Swap(drop, make, *_statements(statement, table)))
-                break
-    return found
+    found = _List(texts, before, goal)
+    groups: dict[int, tuple[set[int], set[int]]] = {}
+    for make, drop in found.pairs():
+        drops, makes = {drop}, {make}
+        for known in {id(each): each for each in groups.values()}.values():
+            if known[0] & drops or known[1] & makes:
+                drops, makes = drops | known[0], makes | known[1]
+        groups |= dict.fromkeys((*drops, *makes), (drops, makes))
+    whole = {id(each): each for each in groups.values()}.values()
+    swaps = (found.swap(*map(sorted, each)) for each in whole)
+    return [each for each in swaps if each]
 
 
 def applied(
     ops: Sequence[MigrateOperation], models: Models, before: Catalog, goal: Catalog
 ) -> list[MigrateOperation]:
-    """Return operations in which each new key is built before the old one is dropped."""
+    """Return operations in which each swap is one."""
     result: list[list[MigrateOperation]] = [[op] for op in ops]
     for swap in find(ops, models, before, goal):
-        old = result[swap.drop]
-        result[swap.drop] = [RunSql(swap.build)]
-        result[swap.make] = [*old, RunSql(swap.put)]
+        for place in swap.places:
+            result[place] = []
+        validates = [RunSql(swap.validates)] if swap.validates else []
+        result[swap.at] = [RunSql(swap.text), *validates]
     return [op for part in result for op in part]
 
 
-def _dropped(sql: str, before: Catalog) -> tuple[Name, str] | None:
-    """Return the table and name of a constraint or index that a statement drops."""
-    match = DROP.fullmatch(sql.strip())
-    if match is None:
-        return None
-    if match["table"]:
-        return Name.read(match["table"]), bare(match["rule"])
-    index = Name.read(match["index"])
-    tables = (name for name, each in before.tables.items() if index.name in each.indexes)
-    return next(((name, index.name) for name in tables if name.schema == index.schema), None)
+class _List:
+    """The statements of operations, one for each."""
+
+    def __init__(self, texts: Sequence[str], before: Catalog, goal: Catalog) -> None:
+        self._texts = texts
+        self._before = before
+        self._goal = goal
+        self._drops = [dropped.read(each, before) for each in texts]
+        self._forms = [forms.parse(each) for each in texts]
+
+    def pairs(self) -> Iterator[tuple[int, int]]:
+        """Yield what makes a key or an index, and what drops the one that it follows."""
+        for make, new in enumerate(self._forms):
+            for drop, old in enumerate(self._drops[:make]):
+                if new and old and new.form in BUILT and self._follows(new, old):
+                    yield make, drop
+
+    def swap(self, drops: list[int], makes: list[int]) -> Swap | None:
+        """Return the swap of some drops for some makes; None if a foreign key cannot go along."""
+        if (at := self._place(drops, makes)) is None:
+            return None
+        tables = {old.table for place in drops if (old := self._drops[place])}
+        keys = {
+            (old.table, old.name): place
+            for place, old in enumerate(self._drops[: makes[-1]])
+            if old and place not in drops and dropped.points_to(old, self._before) in tables
+        }
+        again = {
+            place: new
+            for place, new in enumerate(self._forms)
+            if new and new.form == "rule" and (Name.read(new.table), bare(new.name)) in keys
+        }
+        if any(self._is_partitioned(new) for new in again.values()):
+            return None  # before PostgreSQL 18 its foreign keys look at all rows at once
+        names = {(Name.read(new.table), bare(new.name)) for new in again.values()}
+        gone_keys = sorted(place for name, place in keys.items() if name in names)
+        builds, puts = zip(*(self._made(place) for place in makes), strict=True)
+        pointing = [f"{each.sql.removesuffix(' NOT VALID')} NOT VALID;" for each in again.values()]
+        validates = [
+            f"ALTER TABLE {each.table} VALIDATE CONSTRAINT {each.name};"
+            for each in again.values()
+            if not each.sql.endswith(" NOT VALID")
+        ]
+        gone = [self._gone(place) for place in (*gone_keys, *drops)]
+        statements = _joined([*builds, *gone, *puts, *pointing])
+        places = tuple(sorted((*gone_keys, *drops))), tuple(sorted((*makes, *again)))
+        return Swap(at, *places, "\n".join(statements), "\n".join(validates))
+
+    def _place(self, drops: Sequence[int], makes: Sequence[int]) -> int | None:
+        """Return where a swap may be done; None if something in between needs one half of it alone."""
+        pairs = [
+            (drop, make, new)
+            for drop in drops
+            for make in makes
+            if drop < make and (new := self._forms[make])
+        ]
+        if all(self._early(*each) for each in pairs):
+            return drops[0]
+        return makes[-1] if all(self._late(*each) for each in pairs) else None
+
+    def _follows(self, new: Statement, old: Dropped) -> bool:
+        """Tell whether a key or index takes the place of another."""
+        table, name = Name.read(new.table), bare(new.name)
+        same_name = new.form == "index" and not old.rule and old.name == name
+        if old.table not in self._before.tables:  # of a materialized view
+            view = table not in self._before.tables and table.schema == old.table.schema
+            return same_name and view
+        if table != old.table or table not in self._goal.tables:
+            return False
+        ends = self._before.tables[table], self._goal.tables[table]
+        if ends[1].kind != "r" or (new.unique and enforced.has_in_common(*ends, old.name, name)):
+            return ends[1].kind == "r"
+        key = ends[0].constraints.get(old.name)
+        if old.rule:
+            return new.kind == PRIMARY and key is not None and key.kind == "p"
+        return same_name
+
+    def _late(self, drop: int, make: int, new: Statement) -> bool:
+        """Tell whether both may be done in the place of the last: what is between needs neither to be done."""
+        table = Name.read(new.table)
+        filled = {
+            bare(form.name)
+            for form in self._forms[:make]
+            if form and form.form == "not null" and Name.read(form.table) == table
+        }
+        return self._has_values(new, filled) and all(
+            self._is_harmless(place) for place in self._between(drop, make, table)
+        )
+
+    def _early(self, drop: int, make: int, new: Statement) -> bool:
+        """Tell whether both may be done in the place of the first: what is between is not about its columns."""
+        columns = {*map(bare, new.columns)}
+        between = self._between(drop, make, Name.read(new.table))
+        return self._has_values(new, set()) and all(
+            self._is_harmless(place) or (columns and self._is_apart(place, columns))
+            for place in between
+        )
+
+    def _has_values(self, new: Statement, filled: set[str]) -> bool:
+        """Tell whether no column of a primary key becomes NOT NULL, for which the table would be read under a lock."""
+        if new.kind != PRIMARY:
+            return True
+        known = self._before.tables[Name.read(new.table)].columns
+        return all(
+            name in filled or (name in known and known[name].not_null)
+            for name in map(bare, new.columns)
+        )
+
+    def _between(self, drop: int, make: int, table: Name) -> list[int]:
+        return [place for place in range(drop + 1, make) if table.name in self._texts[place]]
+
+    def _is_harmless(self, place: int) -> bool:
+        form = self._forms[place]
+        known = form is not None and (form.form in HARMLESS or form.kind == "FOREIGN KEY")
+        return known or self._drops[place] is not None
+
+    def _is_apart(self, place: int, columns: set[str]) -> bool:
+        node = dropped.statement(self._texts[place])
+        if node is None or node.tag == "SelectStmt":  # such as setval
+            return node is not None
+        actions = node.cmds if node.tag == "AlterTableStmt" else []
+        return bool(actions) and all(
+            each.subtype in APART and each.name not in columns for each in actions
+        )
+
+    def _is_partitioned(self, new: Statement) -> bool:
+        table = self._goal.tables.get(Name.read(new.table))
+        return table is None or bool(table.partitioned_by)
+
+    def _made(self, place: int) -> tuple[str, str]:
+        new = self._forms[place]
+        if new is None:
+            raise ValueError(self._texts[place])
+        return _statements(new, Name.read(new.table))
+
+    def _gone(self, place: int) -> str:
+        old = self._drops[place]
+        if old is None:
+            raise ValueError(self._texts[place])
+        if old.rule:
+            return f"ALTER TABLE {old.table.sql} DROP CONSTRAINT {identifier(old.name)};"
+        return f"DROP INDEX {Name(old.table.schema, old.name).sql};"
 
 
-def _has_values(new: Statement, before: Table) -> bool:
-    """Tell whether no column of a primary key becomes NOT NULL, for which the table would be read under a lock."""
-    columns = new.columns if new.kind == "PRIMARY KEY" else ()
-    found = (before.columns.get(bare(column)) for column in columns)
-    return all(each is not None and each.not_null for each in found)
+def _joined(statements: Sequence[str]) -> list[str]:
+    """Make one statement of the drop of a constraint and what follows it at the same table."""
+    result: list[str] = []
+    for each in statements:
+        start = "ALTER TABLE "
+        table, _, action = each.removeprefix(start).partition(" ADD CONSTRAINT ")
+        before = result[-1] if result else ""
+        if action and before.startswith(f"{start}{table} DROP CONSTRAINT "):
+            result[-1] = f"{before.removesuffix(';')}, ADD CONSTRAINT {action}"
+        else:
+            result.append(each)
+    return result
 
 
 def _statements(new: Statement, table: Name) -> tuple[str, str]:
@@ -115,7 +252,8 @@ def _statements(new: Statement, table: Name) -> tuple[str, str]:
     if len(aside.encode()) > forms.LONGEST_NAME:
         aside = f"{sha256(aside.encode()).hexdigest()[:16]}_new"
     body = new.index if new.form == "key" else new.body
-    build = f"CREATE UNIQUE INDEX {identifier(aside)} ON {table.sql} {body};"
+    unique = "UNIQUE " * new.unique
+    build = f"CREATE {unique}INDEX {identifier(aside)} ON {table.sql} {body};"
     place = Name(table.schema, aside).sql
     rename = f"ALTER INDEX {place} RENAME TO {new.name};"
     if new.form != "key":

@@ -1,7 +1,9 @@
 """Statements that have a form that is safe beside live traffic, taken apart. Pure: no database."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from hashlib import sha256
+from itertools import takewhile
 
 from postgres_database.sql import rules, syntax
 from postgres_database.sql.names import bare, identifier, literal
@@ -120,6 +122,31 @@ def using_index(statement: Statement, table: str = "", index: str = "") -> str:
     """Return what makes an index a key: that of the same name, unless another is named."""
     add = f"ALTER TABLE {table or statement.table} ADD CONSTRAINT {statement.name}"
     return f"{add} {statement.kind} USING INDEX {index or statement.name}{statement.end}"
+
+
+def swap(pieces: Sequence[str]) -> tuple[list[Statement], list[str]]:
+    """Return the indexes that statements build, and the statements that put them in the place of others.
+
+    Nothing is returned if they do anything else first, or one of the indexes keeps its name.
+    """
+    found = takewhile(lambda each: each and each.form == "index", map(parse, pieces))
+    builds = [each for each in found if each]
+    rest = [piece.strip() for piece in pieces[len(builds) :]]
+    named: set[str] = set()
+    drops = False
+    for piece in rest if builds else ():
+        try:
+            node = syntax.read(piece)
+        except UnreadableError:
+            return [], []
+        actions = node.cmds if node.tag == "AlterTableStmt" else []
+        if node.tag == "RenameStmt" and node.rename_type == "OBJECT_INDEX":
+            named.add(node.relation.relname)
+        named |= {each.definition.indexname for each in actions if each.definition}
+        drops |= node.tag == "DropStmt" or any(
+            each.subtype == "AT_DropConstraint" for each in actions
+        )
+    return (builds, rest) if drops and {bare(each.name) for each in builds} <= named else ([], [])
 
 
 def filled(table: str, column: str) -> str:

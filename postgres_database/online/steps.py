@@ -7,7 +7,7 @@ again. So a script with several transactions may be interrupted anywhere.
 
 import io
 import logging
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager
 from contextvars import ContextVar
 from functools import partial
@@ -24,6 +24,7 @@ from postgres_database.errors import ExpectedError
 from postgres_database.history import operations
 from postgres_database.history.operations import ExecuteFile, Online, RunSql
 from postgres_database.online import forms, safe_forms
+from postgres_database.online.forms import Statement
 from postgres_database.running import guard
 from postgres_database.running.autocommit import Autocommit
 from postgres_database.running.context import of as context_of
@@ -74,10 +75,8 @@ def _step(implementation: Any, on: Any, operation: MigrateOperation) -> Any:
     if isinstance(on, BatchOperations) or (context.as_sql and not ONLINE.get()):
         return run()
     if context.as_sql:
-        for piece in statements(text(operation, models)):
-            statement = forms.parse(piece)
-            for each in forms.offline(statement) if statement else [piece.strip()]:
-                context.impl.static_output(f"{each};\n")
+        for each in _offline(statements(text(operation, models))):
+            context.impl.static_output(f"{each};\n")
         return None
     connection = on.get_bind()
     journal = context_of(connection).journal
@@ -96,11 +95,25 @@ def _step(implementation: Any, on: Any, operation: MigrateOperation) -> Any:
     return operation.to_table(context) if isinstance(operation, ops.CreateTableOp) else None
 
 
+def _offline(pieces: Sequence[str]) -> Iterator[str]:
+    """Yield the safe forms of statements, for people who run them by hand."""
+    builds, rest = forms.swap(pieces)
+    for piece in [each.sql for each in builds] or pieces:
+        statement = forms.parse(piece)
+        yield from forms.offline(statement) if statement else [piece.strip()]
+    yield from ["BEGIN", *rest, "COMMIT"] if builds else []
+
+
 def _outside(
     session: Autocommit, journal: Journal | None, sql: str, run: Callable[[], Any]
 ) -> None:
     """Run the statements of an operation, those in their safe form that have one, the others alone."""
-    found = [(piece, forms.parse(piece)) for piece in statements(sql)]
+    pieces = statements(sql)
+    builds, rest = forms.swap(pieces) if ONLINE.get() else ([], [])
+    if builds:
+        _swapped(session, journal, sql, builds, rest)
+        return
+    found = [(piece, forms.parse(piece)) for piece in pieces]
     safe = [each for _, each in found if each and (ONLINE.get() or each.concurrent)]
     if not safe:
         _alone(session, journal, sql, run)
@@ -109,6 +122,26 @@ def _outside(
             safe_forms.run(session, statement)
         else:
             _alone(session, journal, piece, partial(session.run, piece))
+
+
+def _swapped(
+    session: Autocommit,
+    journal: Journal | None,
+    sql: str,
+    builds: Sequence[Statement],
+    rest: Sequence[str],
+) -> None:
+    """Build indexes, and put them in the place of others; once, because that changes their names."""
+    if journal and journal.take(sql):
+        return
+    for each in builds:
+        safe_forms.run(session, each)
+    with session.transaction() as cursor:
+        for piece in rest:
+            cursor.execute(piece)
+        if journal:
+            journal.did(sql)
+            journal.write()
 
 
 def _alone(session: Autocommit, journal: Journal | None, sql: str, run: Callable[[], Any]) -> None:

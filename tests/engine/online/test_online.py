@@ -300,6 +300,43 @@ def test_steps_without_a_safe_form_are_done_once(project: Project) -> None:
     assert run_sql(project.database, "SELECT x FROM log ORDER BY x") == [(1,), (2,)]
 
 
+SWAP = "CREATE INDEX i_new ON t (b); DROP INDEX i; ALTER INDEX i_new RENAME TO i"
+
+
+def test_index_is_swapped_once(project: Project) -> None:
+    """A script that is interrupted after it has put an index in the place of another does not do it again."""
+    run_sql(project.database, PLAIN, "CREATE INDEX i ON t (a)")
+    project.script("aaaa")
+    body = f"with op.online():\n    op.run_sql({SWAP!r})\n    op.execute('SELECT 1/0')"
+    project.script("bbbb", "aaaa", body)
+    indexes = "SELECT indexdef FROM pg_indexes WHERE indexname LIKE 'i%'"
+    for _ in range(2):
+        with pytest.raises(ExpectedError, match="bbbb"):
+            run(project)
+        ((text,),) = run_sql(project.database, indexes)
+        assert str(text).endswith("INDEX i ON public.t USING btree (b)")
+
+
+def test_swap_that_fails_leaves_the_old_index(project: Project) -> None:
+    """What drops the old index and renames the new one is one transaction."""
+    run_sql(project.database, PLAIN, "CREATE INDEX i ON t (a)", "CREATE VIEW j AS SELECT 1")
+    project.script("aaaa")
+    project.script("bbbb", "aaaa", f"with op.online():\n    op.run_sql({SWAP[:-1] + 'j'!r})")
+    with pytest.raises(ExpectedError, match="bbbb"):
+        run(project)
+    names = "SELECT relname FROM pg_class WHERE relname LIKE 'i%' AND relkind = 'i' ORDER BY 1"
+    assert run_sql(project.database, names) == [("i",), ("i_new",)]
+
+
+def test_swap_as_sql(project: Project) -> None:
+    """Printed as SQL, an index is built concurrently and swapped in a transaction of its own."""
+    project.script("aaaa")
+    project.script("bbbb", "aaaa", f"with op.online():\n    op.run_sql({SWAP!r})")
+    sql = printed(project.settings, lambda: project.database, verb="upgrade", target="aaaa:bbbb")
+    lines = "CREATE INDEX CONCURRENTLY IF NOT EXISTS i_new ON t (b);", "BEGIN;", "DROP INDEX i;"
+    assert "\n".join((*lines, "ALTER INDEX i_new RENAME TO i;", "COMMIT;")) in sql
+
+
 def test_online_block_as_sql(project: Project) -> None:
     """Printed as SQL, an online block holds the safe forms, outside of the transaction."""
     project.script("aaaa")
