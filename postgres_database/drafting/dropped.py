@@ -83,7 +83,7 @@ def beside_new_keys(
             found = column in grown.get(table, ())
         elif pointed := points_to(old, before):
             goes_on = goal.tables.get(old.table)
-            found = pointed in grown and goes_on is not None and old.name in goes_on.constraints
+            found = pointed[0] in grown and goes_on is not None and old.name in goes_on.constraints
         else:
             rule = before.tables[old.table].constraints.get(old.name) if old.rule else None
             found = rule is not None and rule.kind == "p" and old.table in grown
@@ -105,10 +105,22 @@ def _primary(table: Table) -> tuple[str, ...]:
     return next((each.columns for each in table.constraints.values() if each.kind == "p"), ())
 
 
-def points_to(rule: Dropped, before: Catalog) -> Name | None:
-    """Return the table that a foreign key points to; None for anything else."""
+def points_to(rule: Dropped, before: Catalog) -> tuple[Name, set[str]] | None:
+    """Return the table and the columns that a foreign key points to; None for anything else."""
     table = before.tables.get(rule.table)
     key = table.constraints.get(rule.name) if table and rule.rule else None
     if key is None or key.kind != "f":
         return None
-    return Name.read(syntax.name(syntax.read_constraint(key.definition).pktable))
+    node = syntax.read_constraint(key.definition)
+    return Name.read(syntax.name(node.pktable)), {*syntax.words(node.pk_attrs)}
+
+
+def columns(key: Dropped, before: Catalog) -> set[str]:
+    """Return the columns of a key, or of a unique index, that a foreign key may point to."""
+    table = before.tables.get(key.table)
+    if table is None:
+        return set()
+    if key.rule:
+        return {*table.constraints[key.name].columns} if key.name in table.constraints else set()
+    node = statement(table.indexes.get(key.name, ""))
+    return {each.name for each in node.index_params} if node and node.tag == "IndexStmt" else set()

@@ -23,8 +23,9 @@ from postgres_database.sql.names import Name, bare, identifier
 
 PRIMARY = "PRIMARY KEY"
 BUILT = ("index", "key")
-HARMLESS = ("not null", *BUILT)
+HARMLESS = ("not null", "rule", "validate", *BUILT)
 """Forms of statements that may stand between a drop and what follows it, whichever of them is first."""
+RULES = ("CONSTR_CHECK", "CONSTR_FOREIGN")
 APART = ("AT_DropNotNull", "AT_SetNotNull", "AT_ColumnDefault")
 """Actions of ALTER TABLE that are about one column, and no index of others."""
 
@@ -71,8 +72,12 @@ def find(
                 drops, makes = drops | known[0], makes | known[1]
         groups |= dict.fromkeys((*drops, *makes), (drops, makes))
     whole = {id(each): each for each in groups.values()}.values()
-    swaps = (found.swap(*map(sorted, each)) for each in whole)
-    return [each for each in swaps if each]
+    swaps: list[Swap] = []
+    for each in whole:
+        swap = found.swap(*map(sorted, each))
+        taken = {place for known in swaps for place in known.places}
+        swaps += [swap] if swap and taken.isdisjoint(swap.places) else []
+    return swaps
 
 
 def applied(
@@ -109,11 +114,10 @@ class _List:
         """Return the swap of some drops for some makes; None if a foreign key cannot go along."""
         if (at := self._place(drops, makes)) is None:
             return None
-        tables = {old.table for place in drops if (old := self._drops[place])}
         keys = {
             (old.table, old.name): place
             for place, old in enumerate(self._drops[: makes[-1]])
-            if old and place not in drops and dropped.points_to(old, self._before) in tables
+            if old and place not in drops and self._stands_on(old, drops)
         }
         again = {
             place: new
@@ -165,6 +169,15 @@ class _List:
             return new.kind == PRIMARY and key is not None and key.kind == "p"
         return same_name
 
+    def _stands_on(self, rule: Dropped, drops: Sequence[int]) -> bool:
+        """Tell whether a foreign key stands on one of the keys that are dropped."""
+        pointed = dropped.points_to(rule, self._before)
+        return pointed is not None and any(
+            old.table == pointed[0] and dropped.columns(old, self._before) == pointed[1]
+            for place in drops
+            if (old := self._drops[place])
+        )
+
     def _late(self, drop: int, make: int, new: Statement) -> bool:
         """Tell whether both may be done in the place of the last: what is between needs neither to be done."""
         table = Name.read(new.table)
@@ -201,8 +214,15 @@ class _List:
 
     def _is_harmless(self, place: int) -> bool:
         form = self._forms[place]
-        known = form is not None and (form.form in HARMLESS or form.kind == "FOREIGN KEY")
-        return known or self._drops[place] is not None
+        if (form and form.form in HARMLESS) or self._drops[place]:
+            return True
+        node = dropped.statement(self._texts[place])
+        actions = node.cmds if node and node.tag == "AlterTableStmt" else []
+        return bool(actions) and all(
+            each.subtype == "AT_DropConstraint"
+            or (each.subtype == "AT_AddConstraint" and each.definition.contype in RULES)
+            for each in actions
+        )
 
     def _is_apart(self, place: int, columns: set[str]) -> bool:
         node = dropped.statement(self._texts[place])
