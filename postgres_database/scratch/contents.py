@@ -12,6 +12,14 @@ from postgres_database.scratch.constraints import Sandbox, name_in_sql
 from postgres_database.server.connection import Database
 from postgres_database.sql.names import Name
 
+ROOTS = """
+    SELECT n.nspname, c.relname, m.nspname, r.relname
+    FROM pg_class c
+    JOIN pg_namespace n ON n.oid = c.relnamespace
+    JOIN pg_class r ON r.oid = pg_partition_root(c.oid)
+    JOIN pg_namespace m ON m.oid = r.relnamespace
+    WHERE c.relispartition AND c.relkind <> 'I' AND c.relkind <> 'i'
+"""
 MANY = 16  # how often a default is asked for: what always is the same does not depend on chance
 
 SEQUENCES = """
@@ -49,6 +57,8 @@ class Contents:
     """The number that each sequence gave last, counted upward; of an unused one what comes before its first."""
     numbered: Mapping[tuple[Name, str], Name] = field(default_factory=dict)
     """Tables and columns, and the sequences that they draw from."""
+    roots: Mapping[Name, Name] = field(default_factory=dict)
+    """Partitions, and the tables that hold their rows."""
 
     def lost(self, after: "Contents") -> tuple[str, ...]:
         """Name rows and values that are gone or changed, a line for each table or column.
@@ -63,8 +73,14 @@ class Contents:
             f"what table {name.schema}.{name.name} holds: {after.unread[name]}"
             for name in sorted(unread)
         ]
-        for (schema, table), (rows, columns) in self.tables.items():
-            rows_now, columns_now = after.tables.get(Name(schema, table), (rows, {}))
+        for name in self.tables:
+            schema, table = name
+            rows, columns = self._together(name, after.roots)
+            rows_now, columns_now = (
+                after._together(name, self.roots)  # noqa: SLF001 - of the same class
+                if name in after.tables
+                else (rows, {})
+            )
             if rows_now < rows:
                 lines.append(f"{rows - rows_now} of {rows} rows of table {schema}.{table}")
             elif rows_now > rows:
@@ -77,6 +93,23 @@ class Contents:
                     some = f"{before[1] - now[1]} of {before[1]} " if now[1] < before[1] else ""
                     lines.append(f"{some}values of column {schema}.{table}.{column}")
         return (*lines, *self._numbers_lost(after))
+
+    def _together(
+        self, name: Name, roots: Mapping[Name, Name]
+    ) -> tuple[int, Mapping[str, tuple[str, int, str | None]]]:
+        """Return what a table holds with those that are its partitions at another time, attached or detached since."""
+        rows, columns = self.tables[name]
+        for part, root in roots.items():
+            if root != name or part not in self.tables:
+                continue
+            more, others = self.tables[part]
+            rows += more
+            columns = {
+                column: (type_, filled + others[column][1], _sum(digest, others[column][2]))
+                for column, (type_, filled, digest) in columns.items()
+                if column in others
+            }
+        return rows, columns
 
     def _numbers_lost(self, after: "Contents") -> Iterator[str]:
         """Yield the sequences that will give numbers which were given before."""
@@ -126,7 +159,13 @@ def take(database: Database) -> Contents:
             (Name(schema, table), column): Name(*sequence)
             for schema, table, column, *sequence in sandbox.run(NUMBERED)
         }
-    return Contents(found, unread, numbers, numbered)
+        roots = {Name(*row[:2]): Name(*row[2:]) for row in sandbox.run(ROOTS)}
+    return Contents(found, unread, numbers, numbered, roots)
+
+
+def _sum(*digests: str | None) -> str | None:
+    numbers = [int(each) for each in digests if each is not None]
+    return str(sum(numbers)) if numbers else None
 
 
 def _last(sandbox: Sandbox, schema: str, name: str, step: int) -> int:
