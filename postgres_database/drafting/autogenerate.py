@@ -195,6 +195,11 @@ def _is_needless(op: MigrateOperation, here: Catalog, goal: Catalog) -> bool:
         return op.is_empty()
     if isinstance(op, (CreateTableOp, DropTableOp)):  # a view, or made by a statement of the models
         return isinstance(op, DropTableOp) == (Name.of(op.schema, op.table_name) in goal.tables)
+    return is_same(op, here, goal)
+
+
+def is_same(op: MigrateOperation, here: Catalog, goal: Catalog) -> bool:
+    """Tell whether an operation is about an index or constraint that two catalogs both have."""
     if not isinstance(op, (CreateIndexOp, DropIndexOp, AddConstraintOp, DropConstraintOp)):
         return False
     if isinstance(op, (CreateIndexOp, DropIndexOp)):

@@ -27,6 +27,12 @@ ELSEWHERE = "SET LOCAL TimeZone = 1"
 Tables = AbstractSet[tuple[str, str]]
 """Schemas and names."""
 Operations = Sequence[MigrateOperation]
+READS_ROWS = ("index", "key", "rule", "not null")
+"""Forms of statements that read a table from end to end."""
+EMPTY_ROOT = """
+    SELECT relkind = 'p' AND NOT EXISTS (SELECT FROM pg_inherits WHERE inhparent = c.oid)
+    FROM pg_class c WHERE oid = to_regclass(%s)
+"""
 Ends = tuple[Catalog, Catalog]
 """Where a way begins and where it ends, under the names of afterwards."""
 
@@ -51,9 +57,21 @@ def _effects(
             if " TYPE " in text(op, models):
                 connection.exec_driver_sql(ELSEWHERE)
             run(connection, op, models)
+            effects.scanned |= _of_unknown_partitions(connection, text(op, models))
     except Exception as error:  # noqa: BLE001 - what it needs may be missing on a copy
         return Effects(unknown=database.words(error).partition("\n")[0] or type(error).__name__)
     return effects
+
+
+def _of_unknown_partitions(connection: sa.Connection, sql: str) -> set[tuple[str, str]]:
+    """Return partitioned tables without partitions whose rows a statement would read: others make the partitions."""
+    found = [each for piece in statements(sql) if (each := forms.parse(piece))]
+    tables = {Name.read(each.table) for each in found if each.form in READS_ROWS}
+    return {
+        (name.schema, name.name)
+        for name in tables
+        if connection.exec_driver_sql(EMPTY_ROOT, (name.sql,)).scalar()
+    }
 
 
 def run_outside(database: Database, op: Outside, models: Models) -> None:

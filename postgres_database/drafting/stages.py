@@ -13,7 +13,7 @@ import sqlalchemy as sa
 from alembic.operations import MigrateOperation
 from alembic.operations.ops import AddColumnOp, AlterColumnOp
 
-from postgres_database.drafting import draft, dropped, moments, swaps
+from postgres_database.drafting import autogenerate, draft, dropped, moments, swaps
 from postgres_database.drafting.draft import Draft
 from postgres_database.drafting.renames import Rename
 from postgres_database.drafting.trial import Change, Trial
@@ -258,9 +258,9 @@ def _tried(database: Database, ops: Operations, models: Models) -> list[MigrateO
 
 
 def _changes_nothing(op: MigrateOperation, compared: Comparison) -> bool:
-    """Tell whether a change of a column is none between the two sides of a comparison."""
+    """Tell whether a change of a column, an index or a constraint is none between the two sides of a comparison."""
     if not isinstance(op, AlterColumnOp):
-        return False
+        return autogenerate.is_same(op, compared.before.catalog, compared.goal.catalog)
     name = Name.of(op.schema, op.table_name)
     here, goal = (each.catalog.tables.get(name) for each in (compared.before, compared.goal))
     columns = [each.columns.get(op.column_name) if each else None for each in (here, goal)]

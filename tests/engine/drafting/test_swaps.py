@@ -1,0 +1,44 @@
+"""What is done beside live traffic of keys and indexes that change, and what needs not be."""
+
+import pytest
+from answers import yes
+from commands import up
+from conftest import Project
+
+from postgres_database.workflows import revision
+
+BEFORE = """
+sa.Table('t', metadata, sa.Column('id', sa.Integer, primary_key=True), sa.Column('a', sa.Integer), sa.Index('ix', 'a'))
+sa.Table('e', metadata, sa.Column('id', sa.Integer, nullable=False), postgresql_partition_by='LIST (id)')
+"""
+AFTER = """
+sa.Table('t', metadata, sa.Column('id', sa.Integer, primary_key=True), sa.Column('a', sa.Integer),
+    sa.Index('ix', 'a', 'id'))
+sa.Table('e', metadata, sa.Column('id', sa.Integer, sa.ForeignKey('t.id', name='e_t'), nullable=False),
+    sa.UniqueConstraint('id', name='u'), postgresql_partition_by='LIST (id)')
+sa.Table('n', metadata, sa.Column('id', sa.Integer), sa.Index('n_ix', 'id'))
+"""
+
+
+@pytest.mark.long
+def test_index_is_there_at_every_moment(project: Project) -> None:
+    """An index is swapped for its successor; a parent without partitions counts as full of rows; new tables do not."""
+    project.models(BEFORE)
+    first = revision.write(*project.settings, "Init")
+    assert first.proved
+    assert first.path
+    assert "op.online()" not in first.path.read_text()
+    up(project.settings, project.database, confirm=yes)
+    project.models(AFTER)
+    result = revision.write(*project.settings, "Next")
+    assert result.proved
+    assert result.path
+    assert result.then
+    transaction, online = result.path.read_text(), result.then.read_text()
+    assert "op.online()" not in transaction
+    assert "n_ix" in transaction
+    up_online = online.partition("def downgrade")[0].partition("with op.online():")[2]
+    build, swap = up_online.index("CREATE INDEX ix_new"), up_online.index("DROP INDEX public.ix;")
+    assert build < swap < up_online.index("RENAME TO ix;")
+    assert "create_foreign_key('e_t'" in up_online
+    assert "create_unique_constraint('u'" in up_online
