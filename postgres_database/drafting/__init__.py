@@ -13,7 +13,6 @@ Gives `draft` and `stages` to the workflow `revision`.
     changes       what is to be changed between two sides, in which ways
     autogenerate  Alembic's side of the comparison: its operations, and its words for what differs
     draft         the operations of a script: Alembic's, and what they leave to do
-    dropped      what operations drop: constraints, indexes, and the parts of keys; pure
     swaps        keys and indexes that become others: built first, then swapped; pure
     moments       operations in blocks: what commits by itself, what belongs together
     stages        a draft as scripts: what a transaction may hold, what is done beside live traffic

@@ -7,11 +7,11 @@ from itertools import groupby
 import sqlalchemy as sa
 from alembic.operations import MigrateOperation
 
-from postgres_database.drafting import dropped, swaps
+from postgres_database.drafting import swaps
 from postgres_database.drafting.trial import run
 from postgres_database.history.operations import Note, Online, Outside, RunSql
 from postgres_database.history.project_models import Models
-from postgres_database.online import forms
+from postgres_database.online import dropped, forms
 from postgres_database.online.steps import text
 from postgres_database.schema import catalog
 from postgres_database.schema.catalog import Catalog

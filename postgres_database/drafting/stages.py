@@ -13,13 +13,14 @@ import sqlalchemy as sa
 from alembic.operations import MigrateOperation
 from alembic.operations.ops import AddColumnOp, AlterColumnOp
 
-from postgres_database.drafting import autogenerate, draft, dropped, moments, swaps
+from postgres_database.drafting import autogenerate, draft, moments, swaps
 from postgres_database.drafting.draft import Draft
 from postgres_database.drafting.renames import Rename
 from postgres_database.drafting.trial import Change, Trial
 from postgres_database.history.operations import FillColumns, Note, Outside, RunSql
 from postgres_database.history.project import Project
 from postgres_database.history.project_models import Models
+from postgres_database.online import dropped
 from postgres_database.online.steps import text
 from postgres_database.preflight.losses import find_losses
 from postgres_database.schema import alter, catalog, comparison

@@ -10,11 +10,10 @@ from hashlib import sha256
 
 from alembic.operations import MigrateOperation
 
-from postgres_database.drafting import dropped
-from postgres_database.drafting.dropped import Dropped
 from postgres_database.history.operations import RunSql
 from postgres_database.history.project_models import Models
-from postgres_database.online import forms
+from postgres_database.online import dropped, forms
+from postgres_database.online.dropped import Dropped
 from postgres_database.online.forms import Statement
 from postgres_database.online.steps import text
 from postgres_database.schema.catalog import Catalog

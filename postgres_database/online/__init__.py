@@ -8,6 +8,7 @@ Scripts get here through `op.online()` and `op.backfill()`.
     keys        by which key, or by which pages, rows are gone through, in SQL that no search path changes; pure
     backfill    rows changed in short transactions that can be gone on with
     steps       every operation of a script as a step: in its safe form, and not twice
+    dropped     what operations drop: constraints, indexes, and the parts of keys; pure
     filling     how `op.backfill` is done, as a step
 
 A module imports only modules above it in this list, and rooms above this one.
