@@ -8,6 +8,7 @@
     report        results → JSON; pure functions
     terminal      the only module that prints and asks
     show_init     what `init` did → lines for people
+    show_models   what `models` wrote → lines for people
     show          results → lines for people
 
 A module imports only modules above it in this list, and rooms above this one.

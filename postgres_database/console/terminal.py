@@ -94,13 +94,15 @@ class Terminal(Listener):
     """Whether every question is answered with yes."""
     asks: bool = True
     """Whether people are asked to choose: not where the result is for a program."""
+    quiet: bool = False
+    """Whether details of a question go to stderr, because stdout is for a program."""
     steps: int = 0
     """How many revisions are done."""
 
     def confirm(self, question: str, details: Sequence[str]) -> bool:
         """Show the details and ask."""
         environment = self.environment
-        _show(details)
+        _show(details, ERR if self.quiet else OUT)
         if self.yes:
             return True
         if not _is_terminal():
@@ -123,7 +125,7 @@ class Terminal(Listener):
         """Show the details and ask; without a terminal and `--yes` it is not done."""
         if self.yes or _is_terminal():
             return self.confirm(question, details)
-        _show(details)
+        _show(details, OUT)
         return False
 
     def words(self, question: str) -> str:
@@ -148,9 +150,9 @@ class Terminal(Listener):
         ERR.print(f"note: {text}", style="yellow")
 
 
-def _show(details: Sequence[str]) -> None:
+def _show(details: Sequence[str], out: Console) -> None:
     for detail in details:
-        say(f"  {detail}")
+        out.print(f"  {detail}")
 
 
 def _is_terminal() -> bool:

@@ -146,6 +146,35 @@ def baseline_existing(
 
 @command(
     help={
+        "env": ENV,
+        "into": "the file that is written, from the root of the project (default: the models are printed)",
+        "tables": "write tables (`Table`) and no classes",
+        "yes": YES,
+    }
+)
+def models(
+    c: Context, env: str = "", into: str = "", tables: bool = False, yes: bool = False
+) -> None:
+    """Write SQLAlchemy models of the target and prove them; exit code 2 if they make other tables."""
+    from postgres_database.console import show_models, terminal
+    from postgres_database.workflows import written_models as workflow
+
+    project, environment = project_and_environment(env)
+    result = workflow.write(
+        project,
+        environment,
+        terminal.open_target(environment, project.versions, quiet=not into),
+        into,
+        as_tables=tables,
+        listener=terminal.Terminal(environment, "models", yes=yes, quiet=not into),
+    )
+    show_models.written(result, project.root)
+    if result.unlike:
+        raise Exit(code=DIFFERENT)
+
+
+@command(
+    help={
         "env": "also compare the target of this environment with its revision (default: the variable ENV)",
         "fresh": "run the whole history again: forget what is kept of it on the scratch server",
         "json": JSON,

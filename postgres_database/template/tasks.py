@@ -14,7 +14,7 @@ A database that is online, with its data and without scripts:
 # ruff: noqa: F401, I001 - what is imported are the commands, in the order of a day
 
 # Both workflows begin here.
-from postgres_database.tasks import init, baseline_existing
+from postgres_database.tasks import init, baseline_existing, models
 
 # From models to databases, and back.
 from postgres_database.tasks import revision, upgrade, downgrade

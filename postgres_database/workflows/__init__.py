@@ -10,6 +10,7 @@
     revision    workflow: write the next script and prove it
     adoption    a database without scripts → its first revision: written, proved, stamped
     baseline    workflow: adopt a database that is online
+    written_models  workflow: write the models of a database, and prove them
     check       workflow: models = history? target = its revision?
     status      workflow: the revision, the pending scripts and the drift of every environment
     project_files  the files of a project besides its scripts: which are missing or incomplete

@@ -1,0 +1,47 @@
+"""Comments of tables and columns, and how sequences count, as plain values.
+
+PostgreSQL manual, section "System Information Functions".
+"""
+
+import sqlalchemy as sa
+
+from postgres_database.server.connection import Database
+from postgres_database.sql.names import Name
+
+COMMENTS = sa.text(
+    """
+    SELECT n.nspname, c.relname, coalesce(a.attname, ''), d.description
+    FROM pg_description d
+    JOIN pg_class c ON d.classoid = 'pg_class'::regclass AND d.objoid = c.oid AND c.relkind IN ('r', 'p', 'f')
+    JOIN pg_namespace n ON n.oid = c.relnamespace
+    LEFT JOIN pg_attribute a ON a.attrelid = c.oid AND a.attnum = d.objsubid AND d.objsubid > 0
+    """
+)
+Comments = dict[tuple[Name, str], str]
+"""The comment of a column of a table; of the table itself where the column is empty."""
+
+
+def comments(database: Database) -> Comments:
+    """Read the comments of a database."""
+    with database.connect() as connection, connection.begin():
+        rows = connection.execute(COMMENTS)
+        return {(Name(schema, table), column): said for schema, table, column, said in rows}
+
+
+OWNED = sa.text(
+    """
+    SELECT n.nspname, c.relname, format('AS %s START WITH %s INCREMENT BY %s MINVALUE %s MAXVALUE %s CACHE %s%s',
+               s.seqtypid::regtype, s.seqstart, s.seqincrement, s.seqmin, s.seqmax, s.seqcache,
+               CASE WHEN s.seqcycle THEN ' CYCLE' ELSE ' NO CYCLE' END)
+    FROM pg_sequence s
+    JOIN pg_class c ON c.oid = s.seqrelid
+    JOIN pg_namespace n ON n.oid = c.relnamespace
+    """
+)
+
+
+def sequences(database: Database) -> dict[Name, str]:
+    """Read how sequences count, also those of columns: as ALTER SEQUENCE says it."""
+    with database.connect() as connection, connection.begin():
+        rows = connection.execute(OWNED)
+        return {Name(schema, name): options for schema, name, options in rows}

@@ -1,0 +1,232 @@
+"""Write the models of a database, and prove them: what they make against what is there."""
+
+import os
+import secrets
+import sys
+import tempfile
+import types
+from collections import Counter
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import sqlalchemy as sa
+
+from postgres_database.errors import ExpectedError
+from postgres_database.history.project import Project
+from postgres_database.modelling import completed, described, module
+from postgres_database.modelling.module import Contents
+from postgres_database.running.listener import Listener
+from postgres_database.schema import comparison, disclosures, dump, respelling, snapshot
+from postgres_database.schema.comparison import Comparison
+from postgres_database.schema.snapshot import Difference
+from postgres_database.scratch import databases, provided
+from postgres_database.scratch.databases import Scratch
+from postgres_database.server.connection import Database
+from postgres_database.server.environment import Environment
+from postgres_database.workflows import drift
+
+HINT = "invoke models --into shop/models.py   (a path from the root of the project)"
+MODE = 0o644
+
+
+@dataclass(frozen=True)
+class ModelsResult:
+    """The models of a database."""
+
+    text: str
+    """The module."""
+    path: Path | None
+    """Where it is; None if it was only asked for."""
+    tables: int
+    statements: int
+    """How many statements stand in it for what SQLAlchemy has no words for."""
+    unlike: tuple[Difference, ...]
+    """What the models make otherwise: what they make is on the right, and what is there on the left."""
+    kept: tuple[tuple[str, int], ...]
+    """What is no part of a table, and stays with the history: each kind, and how many."""
+    notes: tuple[str, ...]
+    """What of the database was not looked at."""
+
+
+@dataclass(frozen=True)
+class _Try:
+    """Models that were made a database."""
+
+    text: str
+    made: Database
+    compared: Comparison
+
+
+def write(
+    project: Project,
+    environment: Environment,
+    target: Database,
+    into: str,
+    *,
+    as_tables: bool = False,
+    listener: Listener,
+) -> ModelsResult:
+    """Write the models of a database.
+
+    Args:
+        project: Says what is excluded, and where it is.
+        environment: Where the scratch server is.
+        target: The database, which is only read.
+        into: The file, from the root of the project; empty: none.
+        as_tables: Whether every table is a `Table`, and none a class.
+        listener: Asked before a file is overwritten, and before what may be a secret is written.
+
+    Raises:
+        ExpectedError: There is nothing to write, it cannot be written, or was not confirmed; no file was changed.
+    """
+    path = _place(project.root, into) if into else None
+    reader = target.read_only()
+    dumped = dump.take(reader, project.scope)
+    with databases.session(project, environment) as session:
+        drift.provide(reader, session)
+        copy = snapshot.copies([dumped], session.empty)[0]
+        writer = _Writer(project, session, copy, as_tables=as_tables)
+        if not writer.contents.tables:
+            raise ExpectedError(
+                f"{target.dsn} has no tables",
+                cause="there is nothing to write models of; no file was changed",
+                hint=f"invoke models --env …   (another environment; invoke psql{environment.env_option} looks at it)",
+            )
+        done = writer.best()
+        if found := disclosures.found(dump.take(done.made)):
+            where = into or "what is printed"
+            listener.require_yes(
+                f"write what may be a secret into {where}", [f"look at   {line}" for line in found]
+            )
+    differences = done.compared.differences
+    notes = [f"{key} is invalid, and not in the models" for key in snapshot.invalid_indexes(reader)]
+    if path:
+        _put(path, done.text, into, listener)
+    return ModelsResult(
+        done.text,
+        path,
+        len(writer.contents.tables),
+        done.text.count("sa.DDL("),
+        differences.objects,
+        tuple(Counter(key.kind for key in differences.kept).most_common()),
+        (*dump.omissions(dumped), *notes),
+    )
+
+
+class _Writer:
+    """Writes models until what they make is what is there, or no better way is known."""
+
+    def __init__(
+        self, project: Project, session: Scratch, copy: Database, *, as_tables: bool
+    ) -> None:
+        self._project = replace(project, target_metadata="that were written")
+        self._session = session
+        self._copy = copy
+        catalog = comparison.side(copy).catalog
+        tables = [
+            name
+            for name, table in catalog.tables.items()
+            if table.kind != "f"
+            and not table.partition
+            and project.scope.includes(*name)
+            and name.name not in comparison.OTHERS
+        ]
+        self.contents = Contents(catalog, described.comments(copy), tables, as_tables)
+
+    def best(self) -> _Try:
+        """Return the models that come nearest: as SQLAlchemy says it, then with statements for what differs."""
+        contents = self.contents
+        try:
+            first: _Try | None = self._try(contents)
+        except ExpectedError:  # a part that SQLAlchemy or PostgreSQL does not take
+            first = None
+        if first and not first.compared.differences.objects:
+            return first
+        goal = contents.catalog if first is None else first.compared.before.catalog
+        here = replace(goal, tables={}) if first is None else first.compared.models.catalog
+        bare = replace(contents, omitted=completed.unlike(here, goal, contents.tables))
+        without = self._try(bare)
+        lacking = completed.statements(
+            without.compared.models.catalog,
+            without.compared.before.catalog,
+            [described.sequences(each) for each in (without.made, self._copy)],
+            contents.tables,
+        )
+        try:
+            last = self._try(replace(bare, statements=lacking))
+        except ExpectedError:
+            if first is None:
+                raise
+            return first
+        return min(
+            filter(None, (last, first)), key=lambda each: len(each.compared.differences.objects)
+        )
+
+    def _try(self, contents: Contents) -> _Try:
+        text = module.written(contents)
+        with _executed(text) as metadata:
+            built = provided.build(self._session, metadata, lambda: self._copy)
+            compared = respelling.compare(
+                self._project.scope, self._copy, built.database, (), self._session.empty
+            )
+        return _Try(text, built.database, compared)
+
+
+@contextmanager
+def _executed(text: str) -> Iterator[sa.MetaData]:
+    """Run a module of models, which Python forgets afterwards."""
+    name = f"models_{secrets.token_hex(8)}"
+    made = sys.modules[name] = types.ModuleType(name)
+    try:
+        exec(compile(text, f"<{name}>", "exec"), made.__dict__)  # noqa: S102 - we wrote it
+        metadata: sa.MetaData = made.__dict__["metadata"]
+        yield metadata
+    except ExpectedError:
+        raise
+    except Exception as error:
+        raise ExpectedError(
+            "the models that were written cannot be imported; no file was changed",
+            cause=f"{type(error).__name__}: {error}",
+            hint="invoke models --tables   (which writes no classes)",
+        ) from error
+    finally:
+        del sys.modules[name]
+
+
+def _place(root: Path, into: str) -> Path:
+    """Return the file, in the project."""
+    path = (root / into).resolve()
+    fault = ""
+    if not path.is_relative_to(root.resolve()):
+        fault = f"it is outside of {root}"
+    elif path.suffix != ".py" or not path.stem.isidentifier():
+        fault = "it is not the name of a Python module, such as models.py"
+    elif not path.parent.is_dir():
+        fault = f"there is no folder {path.parent}"
+    elif path.is_dir():
+        fault = "it is a folder"
+    if fault:
+        raise ExpectedError(f"the models cannot be written to {into}", cause=fault, hint=HINT)
+    return path
+
+
+def _put(path: Path, text: str, into: str, listener: Listener) -> None:
+    """Write the file at one moment; one that is there is replaced only after a question."""
+    before = path.read_bytes() if path.exists() else None
+    if before == text.encode():
+        return
+    mode = path.stat().st_mode if before is not None else MODE
+    if before is not None:
+        lines = len(before.splitlines())
+        listener.require_yes(f"replace {into}", [f"{into} is there, with {lines} lines"])
+    handle, aside = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
+    try:
+        with os.fdopen(handle, "w", encoding="utf-8") as file:
+            file.write(text)
+        Path(aside).chmod(mode)
+        Path(aside).replace(path)
+    except BaseException:
+        Path(aside).unlink(missing_ok=True)
+        raise
