@@ -282,7 +282,10 @@ def baseline(result: BaselineResult, environment: Environment) -> None:
     elif result.unlike_models is not None:
         advise("models and database agree; next: change a model, then invoke revision --msg '…'")
     else:
-        advise("next: mend the models, or target_metadata in alembic.ini, then invoke check")
+        advise(
+            f"next: invoke models{environment.env_option} --into models.py   (writes the models of this database;"
+            " or mend those that are there, or target_metadata in alembic.ini), then invoke check"
+        )
 
 
 def _show_match(result: BaselineResult, environment: Environment) -> None:

@@ -8,16 +8,21 @@ from postgres_database.schema.catalog import Catalog, Table
 from postgres_database.sql.names import Name, identifier
 
 Part = tuple[Name, str]
-"""A constraint or an index: its table and its name."""
+"""A constraint, an index or the default of a column: its table and its name."""
 
 
 def unlike(here: Catalog, goal: Catalog, tables: Collection[Name]) -> set[Part]:
-    """Return the constraints and indexes that a first try made otherwise, or did not make."""
+    """Return the constraints, indexes and defaults that a first try made otherwise, or did not make."""
     found = set()
     for name in tables:
         table, made = goal.tables[name], here.tables.get(name)
         for part, rule in table.constraints.items():
             if rule.kind != "p" and (made is None or made.constraints.get(part) != rule):
+                found.add((name, part))
+        for part, column in table.columns.items():
+            old = made.columns.get(part) if made else None
+            own = column.default and not (column.serial or column.generated)
+            if own and (old is None or old.default != column.default):
                 found.add((name, part))
         for part, text in table.indexes.items():
             if made is None or made.indexes.get(part) != text:

@@ -14,8 +14,8 @@ BIND = re.compile(r"(?<![:\w\\]):(?=[\w$])")
 ESCAPED = re.compile(r"\\(?=:[\w$]*(?![:\w$]))")
 """A backslash that `sa.text` would take for the escape of a colon."""
 TAKEN = frozenset((*keyword.kwlist, *keyword.softkwlist, "Any", "Base", "DeclarativeBase", "Decimal",
-                   "Mapped", "SqlType", "datetime", "mapped_column", "bool", "bytes", "dict", "float", "int", "list", "metadata",
-                   "postgresql", "registry", "sa", "str", "type_annotation_map", "uuid"))  # fmt: skip
+                   "Mapped", "SqlType", "datetime", "mapped_column", "bool", "bytes", "dict", "float", "int", "list",
+                   "metadata", "postgresql", "registry", "sa", "str", "type_annotation_map", "uuid"))  # fmt: skip
 """What a name in the module must not hide, and what SQLAlchemy keeps for itself in a class."""
 
 

@@ -12,6 +12,7 @@ from postgres_database.modelling import column_types, layout, parts
 from postgres_database.modelling.described import Comments
 from postgres_database.modelling.layout import Call
 from postgres_database.schema.catalog import Catalog, Table
+from postgres_database.schema.numbering import drawn_from
 from postgres_database.sql.names import Name
 
 HEAD = '''"""The tables of the database, as PostgreSQL has them."""
@@ -63,7 +64,7 @@ class Contents:
     as_tables: bool = False
     """Whether every table is a `Table`."""
     omitted: Collection[tuple[Name, str]] = ()
-    """Constraints and indexes that are not declared: by their table and name."""
+    """Constraints, indexes and defaults of columns that are not declared: by their table and name."""
     statements: Mapping[Name, Sequence[str]] = field(default_factory=dict)
     """What is run after a table is made."""
 
@@ -99,7 +100,7 @@ class _Writer:
 
     def table(self, table: Table) -> str:
         """Return a table as a class, or as a Table."""
-        mapped = not self._contents.as_tables and bool(parts.primary_key(table))
+        mapped = not self._contents.as_tables and parts.has_key(table)
         schema = table.name.given_schema or ""
         name = layout.class_name(table.name.name, ())
         if name in self._taken:
@@ -133,7 +134,8 @@ class _Writer:
         for column in table.columns.values():
             spelled = column_types.spelled(column.type, column.collation, self.shared)
             comment = self._contents.comments.get((table.name, column.name))
-            each = parts.column(table, column, spelled, comment)
+            plain = (table.name, column.name) in self._contents.omitted
+            each = parts.column(table, column, spelled, comment, plain=plain)
             python = "int" if column.serial else spelled.python
             if not mapped:
                 if column.not_null:
@@ -166,12 +168,21 @@ class _Writer:
 
     def events(self, tables: Sequence[Table]) -> str:
         """Return what must be said after all tables: parents come first, and statements."""
+        owners = {
+            column.sequence: table.name
+            for table in tables
+            for column in table.columns.values()
+            if column.sequence
+        }
         lines = []
         for table in tables:
             here = self._names[table.name]
-            for parent in map(Name.read, table.parents):
-                if parent in self._names:
-                    lines.append(f"{here}.add_is_dependent_on({self._names[parent]})")
+            drawn = (owners.get(drawn_from(column)) for column in table.columns.values())
+            first = {*map(Name.read, table.parents), *filter(None, drawn)} - {table.name}
+            lines += [
+                f"{here}.add_is_dependent_on({self._names[name]})"
+                for name in sorted(first & self._names.keys())
+            ]
             for statement in self._contents.statements.get(table.name, ()):
                 sql = statement.removesuffix(";").replace("%", "%%")
                 ddl = Call("sa.DDL", [layout.text(sql)])

@@ -38,8 +38,10 @@ KEY = re.compile(
 )
 
 
-def column(table: Table, part: Column, spelled: Spelled, comment: str | None) -> Call:
-    """Return the arguments that a column has in both styles."""
+def column(
+    table: Table, part: Column, spelled: Spelled, comment: str | None, *, plain: bool
+) -> Call:
+    """Return the arguments that a column has in both styles; a plain one has no default."""
     said = Call("", [layout.text(part.name), spelled.sqlalchemy])
     key = primary_key(table)
     if part.serial and part.name not in key:
@@ -50,15 +52,10 @@ def column(table: Table, part: Column, spelled: Spelled, comment: str | None) ->
         said.arguments.append(Call("sa.Computed", [expression], {"persisted": str(persisted)}))
     elif part.identity:
         said.arguments.append(_identity(part))
-    elif part.default and not part.serial:
+    elif part.default and not (part.serial or plain):
         said.named["server_default"] = layout.sql_text(part.default)
     if part.name in key:
-        if usual_key(table):
-            said.named["primary_key"] = "True"
-        if part.serial:
-            said.named["autoincrement"] = "True"
-        elif part.type in SERIAL and not part.identity:
-            said.named["autoincrement"] = "False"
+        said.named.update(_in_key(table, part))
     if comment is not None:
         said.named["comment"] = layout.text(comment)
     if part.inherited:  # it comes from the parent: CREATE TABLE must not name it
@@ -66,10 +63,25 @@ def column(table: Table, part: Column, spelled: Spelled, comment: str | None) ->
     return said
 
 
+def _in_key(table: Table, part: Column) -> dict[str, str]:
+    """Say that a column is in the primary key, and that SQLAlchemy makes no serial of it that is none."""
+    said = {"primary_key": "True"} if usual_key(table) else {}
+    if part.serial:
+        said["autoincrement"] = "True"
+    elif part.type in SERIAL and not part.identity:
+        said["autoincrement"] = "False"
+    return said
+
+
 def primary_key(table: Table) -> tuple[str, ...]:
     """Return the columns of the primary key of a table."""
     keys = [each.columns for each in table.constraints.values() if each.kind == "p"]
     return keys[0] if keys else ()
+
+
+def has_key(table: Table) -> bool:
+    """Tell whether a table has a primary key that SQLAlchemy can say."""
+    return any(each.kind == "p" and _key(each) for each in table.constraints.values())
 
 
 def usual_key(table: Table) -> bool:

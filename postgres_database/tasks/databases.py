@@ -164,9 +164,8 @@ def models(
         project,
         environment,
         terminal.open_target(environment, project.versions, quiet=not into),
-        into,
-        as_tables=tables,
-        listener=terminal.Terminal(environment, "models", yes=yes, quiet=not into),
+        workflow.Form(into, tables),
+        terminal.Terminal(environment, "models", yes=yes, quiet=not into),
     )
     show_models.written(result, project.root)
     if result.unlike:

@@ -51,6 +51,16 @@ class ModelsResult:
 
 
 @dataclass(frozen=True)
+class Form:
+    """What is wanted."""
+
+    into: str = ""
+    """The file, from the root of the project; empty: none."""
+    as_tables: bool = False
+    """Whether every table is a `Table`, and none a class."""
+
+
+@dataclass(frozen=True)
 class _Try:
     """Models that were made a database."""
 
@@ -63,9 +73,7 @@ def write(
     project: Project,
     environment: Environment,
     target: Database,
-    into: str,
-    *,
-    as_tables: bool = False,
+    form: Form,
     listener: Listener,
 ) -> ModelsResult:
     """Write the models of a database.
@@ -74,20 +82,20 @@ def write(
         project: Says what is excluded, and where it is.
         environment: Where the scratch server is.
         target: The database, which is only read.
-        into: The file, from the root of the project; empty: none.
-        as_tables: Whether every table is a `Table`, and none a class.
+        form: What is wanted.
         listener: Asked before a file is overwritten, and before what may be a secret is written.
 
     Raises:
         ExpectedError: There is nothing to write, it cannot be written, or was not confirmed; no file was changed.
     """
+    into = form.into
     path = _place(project.root, into) if into else None
     reader = target.read_only()
     dumped = dump.take(reader, project.scope)
     with databases.session(project, environment) as session:
         drift.provide(reader, session)
         copy = snapshot.copies([dumped], session.empty)[0]
-        writer = _Writer(project, session, copy, as_tables=as_tables)
+        writer = _Writer(project, session, copy, as_tables=form.as_tables)
         if not writer.contents.tables:
             raise ExpectedError(
                 f"{target.dsn} has no tables",
@@ -121,7 +129,7 @@ class _Writer:
     def __init__(
         self, project: Project, session: Scratch, copy: Database, *, as_tables: bool
     ) -> None:
-        self._project = replace(project, target_metadata="that were written")
+        self._project = project
         self._session = session
         self._copy = copy
         catalog = comparison.side(copy).catalog
@@ -147,7 +155,14 @@ class _Writer:
         goal = contents.catalog if first is None else first.compared.before.catalog
         here = replace(goal, tables={}) if first is None else first.compared.models.catalog
         bare = replace(contents, omitted=completed.unlike(here, goal, contents.tables))
-        without = self._try(bare)
+        try:
+            without = self._try(bare)
+        except ExpectedError as error:
+            raise ExpectedError(
+                "no models of this database can be written; no file was changed",
+                cause=error.cause,
+                hint="exclude = … in alembic.ini names the table that has this, then the same command again",
+            ) from error
         lacking = completed.statements(
             without.compared.models.catalog,
             without.compared.before.catalog,

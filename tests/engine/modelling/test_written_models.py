@@ -8,22 +8,20 @@ import pytest
 from commands import Heard, adopt
 from conftest import Project, changed, run_sql
 
+from postgres_database.errors import ExpectedError
 from postgres_database.workflows import check, written_models
-from postgres_database.workflows.written_models import ModelsResult
+from postgres_database.workflows.written_models import Form, ModelsResult
 
 SCHEMAS = sorted((Path(__file__).parents[1] / "helpers" / "modelled").glob("*.sql"))
 
 
 def written(
-    project: Project, *, into: str = "", as_tables: bool = False, yes: bool = True
+    project: Project, into: str = "", *, as_tables: bool = False, yes: bool = True
 ) -> ModelsResult:
     """Write the models of the target."""
+    listener = Heard(lambda *_: yes)
     return written_models.write(
-        *project.settings,
-        project.database,
-        into,
-        as_tables=as_tables,
-        listener=Heard(lambda *_: yes),
+        *project.settings, project.database, Form(into, as_tables), listener
     )
 
 
@@ -34,7 +32,7 @@ def test_models_make_the_tables_of_the_database(project: Project, schema: Path) 
     run_sql(project.database, schema.read_text(encoding="utf-8"))
     for as_tables in (True, False):
         module = f"shop_{secrets.token_hex(4)}"
-        result = written(project, into=f"{module}.py", as_tables=as_tables)
+        result = written(project, f"{module}.py", as_tables=as_tables)
         assert [str(each.key) for each in result.unlike] == [], result.text
         assert (project.root / f"{module}.py").read_text() == result.text
         assert importlib.import_module(module).metadata.tables
@@ -42,3 +40,48 @@ def test_models_make_the_tables_of_the_database(project: Project, schema: Path) 
     adopt(project.settings, project.database, "Init", lambda *_: True)
     checked = check.compare(*project.settings, project.database)
     assert checked.clean, checked
+
+
+@pytest.mark.parametrize(
+    ("into", "cause"),
+    [
+        ("../models.py", "outside of"),
+        ("/etc/models.py", "outside of"),
+        ("models.txt", "not the name of a Python module"),
+        ("my-models.py", "not the name of a Python module"),
+        ("nowhere/models.py", "there is no folder"),
+        ("folder.py", "it is a folder"),
+    ],
+)
+def test_place_that_is_no_place_for_models(project: Project, into: str, cause: str) -> None:
+    """Only a module in the project is written; the database is not even asked."""
+    (project.root / "folder.py").mkdir()
+    with pytest.raises(ExpectedError, match="cannot be written to") as caught:
+        written(project, into)
+    assert cause in caught.value.cause
+
+
+def test_file_that_is_there_and_secrets_want_a_yes(project: Project) -> None:
+    """A no leaves the file as it was; the same models again ask nothing."""
+    with pytest.raises(ExpectedError, match="has no tables"):
+        written(project)
+    run_sql(project.database, "CREATE TABLE t (id int PRIMARY KEY)")
+    path = project.root / "kept.py"
+    path.write_text("mine = 1\n")
+    with pytest.raises(ExpectedError, match="not confirmed"):
+        written(project, "kept.py", yes=False)
+    assert path.read_text() == "mine = 1\n"
+    assert "class T(Base)" in written(project, "kept.py").text
+    written(project, "kept.py", yes=False)
+    assert [each.name for each in project.root.glob(".kept*")] == []
+    run_sql(project.database, "CREATE TABLE u (dsn text DEFAULT 'postgres://me:hunter22@db/x')")
+    with pytest.raises(ExpectedError, match="not confirmed"):
+        written(project, yes=False)
+
+
+def test_what_is_no_table_is_kept_and_counted(project: Project) -> None:
+    """Views, functions, triggers and policies stay with the history."""
+    schema = next(path for path in SCHEMAS if path.stem == "authentication")
+    run_sql(project.database, schema.read_text(encoding="utf-8"))
+    kinds = dict(written(project).kept)
+    assert kinds["VIEW"] == kinds["POLICY"] == 1
