@@ -129,13 +129,19 @@ def _collated(type_: str, base: str, limit: str, collation: str) -> Spelled:
 def shared_types(catalog: Catalog, used: set[str]) -> Shared:
     """Return enums and domains that columns have, as far as SQLAlchemy can say them.
 
-    A domain with several checks, or over a type that is no plain one, is only named: it is the history's.
+    A domain with several checks, or over a type that is no plain one, is only named: it is the history's. So is what
+    another type of the history stands on, which could not be made before it.
     """
+    under = {
+        bare(part)
+        for type_ in catalog.types.values()
+        for part in (type_.shape, *type_.attributes.values())
+    }
     names: dict[str, str] = {}
     definitions, python = {}, {}
     nothing = Shared({}, {}, {})
     for type_ in catalog.types.values():
-        if type_.sql not in used:
+        if type_.sql not in used - under:
             continue
         if type_.kind == "e" and type_.labels:
             said: Call | None = Call("postgresql.ENUM", [*map(layout.text, type_.labels)])

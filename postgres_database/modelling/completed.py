@@ -12,12 +12,18 @@ Part = tuple[Name, str]
 
 
 def unlike(here: Catalog, goal: Catalog, tables: Collection[Name]) -> set[Part]:
-    """Return the constraints, indexes and defaults that a first try made otherwise, or did not make."""
+    """Return the constraints, indexes and defaults that a first try made otherwise.
+
+    Foreign keys stay, because SQLAlchemy knows in which order they can be made; so does what they refer to, where
+    a table could not be made.
+    """
     found = set()
     for name in tables:
         table, made = goal.tables[name], here.tables.get(name)
         for part, rule in table.constraints.items():
-            if rule.kind != "p" and (made is None or made.constraints.get(part) != rule):
+            if rule.kind in ("cxu" if made else "cx") and (
+                made is None or made.constraints.get(part) != rule
+            ):
                 found.add((name, part))
         for part, column in table.columns.items():
             old = made.columns.get(part) if made else None
@@ -25,7 +31,7 @@ def unlike(here: Catalog, goal: Catalog, tables: Collection[Name]) -> set[Part]:
             if own and (old is None or old.default != column.default):
                 found.add((name, part))
         for part, text in table.indexes.items():
-            if made is None or made.indexes.get(part) != text:
+            if made.indexes.get(part) != text if made else not text.startswith("CREATE UNIQUE"):
                 found.add((name, part))
     return found
 

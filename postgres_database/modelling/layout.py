@@ -1,6 +1,5 @@
 """Python as it is laid out: texts, calls, names. Pure."""
 
-import json
 import keyword
 import re
 from collections.abc import Collection, Iterable
@@ -38,7 +37,15 @@ class Call:
 
 def text(value: str) -> str:
     """Return a string of Python."""
-    return json.dumps(value, ensure_ascii=not value.isprintable())
+    return f'"{"".join(map(_character, value))}"'
+
+
+def _character(one: str) -> str:
+    """Return a character as it stands between double quotes."""
+    if one == '"':
+        return '\\"'
+    plain = one.isprintable() and one != "\\"
+    return one if plain else one.encode("unicode_escape").decode("ascii")
 
 
 def strings(values: Iterable[str]) -> str:

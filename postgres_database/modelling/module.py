@@ -49,7 +49,7 @@ class SqlType(sa.types.UserDefinedType[Any]):
 
     def get_col_spec(self, **_: Any) -> str:
         """Return what stands in CREATE TABLE."""
-        return self.name
+        return self.name.replace("%", "%%")  # the driver takes one for a parameter
 '''
 
 
@@ -63,6 +63,8 @@ class Contents:
     """Those that are written."""
     as_tables: bool = False
     """Whether every table is a `Table`."""
+    own_types: bool = True
+    """Whether enums and domains are declared; otherwise columns only name them, and the history has them."""
     omitted: Collection[tuple[Name, str]] = ()
     """Constraints, indexes and defaults of columns that are not declared: by their table and name."""
     statements: Mapping[Name, Sequence[str]] = field(default_factory=dict)
@@ -73,7 +75,8 @@ def written(contents: Contents) -> str:
     """Return the text of the module."""
     tables = [contents.catalog.tables[name] for name in sorted(contents.tables)]
     used = {column_types.bare(column.type) for table in tables for column in table.columns.values()}
-    writer = _Writer(contents, column_types.shared_types(contents.catalog, used))
+    types_used = used if contents.own_types else set()
+    writer = _Writer(contents, column_types.shared_types(contents.catalog, types_used))
     body = "".join(writer.table(table) for table in tables) + writer.events(tables)
     mapped = "(Base)" in body
     types = "".join(
@@ -178,12 +181,15 @@ class _Writer:
         for table in tables:
             here = self._names[table.name]
             drawn = (owners.get(drawn_from(column)) for column in table.columns.values())
-            first = {*map(Name.read, table.parents), *filter(None, drawn)} - {table.name}
+            statements = self._contents.statements.get(table.name, ())
+            referred = parts.FOREIGN.findall("\n".join(statements))
+            first = {*map(Name.read, [*table.parents, *referred]), *filter(None, drawn)}
+            first.discard(table.name)
             lines += [
                 f"{here}.add_is_dependent_on({self._names[name]})"
                 for name in sorted(first & self._names.keys())
             ]
-            for statement in self._contents.statements.get(table.name, ()):
+            for statement in statements:
                 sql = statement.removesuffix(";").replace("%", "%%")
                 ddl = Call("sa.DDL", [layout.text(sql)])
                 lines.append(

@@ -15,6 +15,8 @@ from postgres_database.sql.names import IDENTIFIER, QUALIFIED, Name, bare, unquo
 from postgres_database.sql.tokens import parentheses, split
 
 SERIAL = {"smallint": "smallserial", "integer": "serial", "bigint": "bigserial"}
+PERCENT = "%"
+"""What the driver takes for a parameter where SQLAlchemy hands a text on as it is."""
 LARGEST = {"smallint": 2**15 - 1, "integer": 2**31 - 1, "bigint": 2**63 - 1}
 OPTION = re.compile(r"(START WITH|INCREMENT BY|MINVALUE|MAXVALUE|CACHE) (-?\d+)")
 WORDS = {
@@ -191,7 +193,7 @@ def _foreign_key(part: Constraint, tables: Collection[Name]) -> Call | None:
     span = parentheses(part.definition)
     match = FOREIGN.match(part.definition, span[1] + 1) if span else None
     there = parentheses(part.definition, match.end()) if match else None
-    if match is None or there is None:
+    if match is None or there is None or ", PERIOD " in part.definition:
         return None
     table = Name.read(match["table"])
     names = [bare(each) for each in split(part.definition[slice(*there)], ",")]
@@ -246,12 +248,13 @@ def settings(table: Table, comment: str | None) -> dict[str, str]:
         "schema": layout.text(table.name.schema) if table.name.given_schema else "",
         "comment": layout.text(comment) if comment is not None else "",
         "prefixes": "" if table.logged else '["UNLOGGED"]',
-        "postgresql_partition_by": layout.text(table.partitioned_by)
+        "postgresql_partition_by": layout.text(table.partitioned_by.replace(PERCENT, PERCENT * 2))
         if table.partitioned_by
         else "",
         "postgresql_with": options(table.options) if table.options else "",
         "postgresql_inherits": ", ".join(
-            f"sa.sql.quoted_name({layout.text(parent)}, quote=False)" for parent in table.parents
+            f"sa.sql.quoted_name({layout.text(parent.replace(PERCENT, PERCENT * 2))}, quote=False)"
+            for parent in table.parents
         ),
     }
     kept = {name: value for name, value in said.items() if value}

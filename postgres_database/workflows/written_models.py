@@ -7,7 +7,7 @@ import tempfile
 import types
 from collections import Counter
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -145,11 +145,12 @@ class _Writer:
 
     def best(self) -> _Try:
         """Return the models that come nearest: as SQLAlchemy says it, then with statements for what differs."""
-        contents = self.contents
-        try:
-            first: _Try | None = self._try(contents)
-        except ExpectedError:  # a part that SQLAlchemy or PostgreSQL does not take
-            first = None
+        contents, first = self.contents, None
+        for own_types in (True, False):  # functions of the history may need them
+            contents = replace(contents, own_types=own_types)
+            with suppress(ExpectedError):  # a part that cannot be made as SQLAlchemy says it
+                first = self._try(contents)
+                break
         if first and not first.compared.differences.objects:
             return first
         goal = contents.catalog if first is None else first.compared.before.catalog
