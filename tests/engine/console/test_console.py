@@ -499,7 +499,7 @@ LINES: dict[str, tuple[Callable[[], None], list[str]]] = {
             "wrote     migration/versions/x.sql",
             "proved    ",
             "stamped   aaaa",
-            "next: invoke models --into models.py   (writes the models of this database;",
+            "next: invoke models --env x --into models.py   (writes the models of this database;",
         ],
     ),
     "baseline, found": (
