@@ -103,7 +103,7 @@ def write(
                 hint=f"invoke models --env …   (another environment; invoke psql{environment.env_option} looks at it)",
             )
         done = writer.best()
-        if found := disclosures.found(dump.take(done.made)):
+        if found := disclosures.find(dump.take(done.made)):
             where = into or "what is printed"
             listener.require_yes(
                 f"write what may be a secret into {where}", [f"look at   {line}" for line in found]
