@@ -25,10 +25,8 @@ def written(result: ModelsResult, root: Path) -> None:
     if more := result.unlike[SHOWN:]:
         out.print(f"differs   and {len(more)} objects more", style="yellow")
     if not result.unlike:
-        out.print(
-            f"proved    a scratch database made by these models has the same {result.tables} tables",
-            "green",
-        )
+        same = f"the same tables: {result.tables}"
+        out.print(f"proved    a scratch database made by these models has {same}", style="green")
     if result.statements:
         words = f"{result.statements} statements run after a table is made: SQLAlchemy has no words for them"
         out.print(f"as SQL    {words}", style="dim")

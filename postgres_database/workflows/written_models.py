@@ -27,7 +27,7 @@ from postgres_database.server.connection import Database
 from postgres_database.server.environment import Environment
 from postgres_database.workflows import drift
 
-HINT = "invoke models --into shop/models.py   (a path from the root of the project)"
+HINT = "invoke models --into models.py   (a path from the root of the project)"
 MODE = 0o644
 
 
