@@ -201,7 +201,10 @@ class Adoption:
         except ExpectedError as error:
             return None, (), (f"{error.what}: {' '.join(error.cause.split())}",)
         if strangers.share_nothing(models, compared.before.catalog.tables):
-            other = f"the models {self.project.target_metadata} know none of the database's tables: they are others"
+            other = (
+                f"the models {self.project.target_metadata} know none of the database's tables:"
+                " they belong to another database"
+            )
             return None, (), (other,)
         there = {str(key) for key in compared.before.snapshot.objects} - built.provided
         known = tuple(each for each in compared.new_objects() if each in there)
