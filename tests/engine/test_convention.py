@@ -325,6 +325,7 @@ def test_convention_gives_the_names_of_postgresql(engine: sa.Engine, case: str) 
     assert expected
 
 
+@pytest.mark.long
 def test_long_names_are_cut_as_by_postgresql(engine: sa.Engine) -> None:
     """A name of more than 63 bytes loses the same bytes as in PostgreSQL, in any alphabet."""
     for names in LONG:
@@ -332,6 +333,7 @@ def test_long_names_are_cut_as_by_postgresql(engine: sa.Engine) -> None:
         assert named_by_convention(engine, tables) == named_by_postgresql(engine, tables), names
 
 
+@pytest.mark.long
 @settings(
     max_examples=60,
     deadline=None,

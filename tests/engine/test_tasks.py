@@ -63,6 +63,7 @@ def test_help_runs_nothing(checkout: Checkout, name: str) -> None:
     assert not (checkout.root / ".postgres").exists()
 
 
+@pytest.mark.long
 def test_upgrade_names_its_target_first(trial: Checkout) -> None:
     """The first line names the target without its secrets, then comes a line for each revision."""
     done = trial.invoke("upgrade", "--env", "trial")
@@ -122,6 +123,7 @@ def test_rows_in_the_way_end_an_upgrade_and_a_dry_run(trial: Checkout, database:
     assert "(in migration/versions/next.py, line 5)" in broken.stderr
 
 
+@pytest.mark.long
 def test_protected_environment_without_a_terminal(trial: Checkout, database: Database) -> None:
     """Without a terminal a protected environment wants --yes, and the hint is the whole command."""
     trial.env_file("trial", POSTGRES_DSN=as_text(database.dsn), PROTECTED="1")
@@ -257,6 +259,7 @@ def test_check_exits_with_2_on_a_difference(checkout: Checkout) -> None:
     assert "next: invoke revision" in done.stdout
 
 
+@pytest.mark.long
 def test_message_arrives_intact(checkout: Checkout) -> None:
     """A message arrives as it was typed."""
     message = 'it\'s `id` $(id) 100% "größer" --yes'
@@ -407,6 +410,7 @@ def test_mistakes(checkout: Checkout, database: Database, port: int, case: str) 
     assert run_sql(database, "SELECT count(*) FROM pg_tables WHERE schemaname = 'public'") == [(0,)]
 
 
+@pytest.mark.long
 def test_hint_for_an_unknown_database_creates_it(trial: Checkout, database: Database) -> None:
     """The command that is advised for a database that does not exist creates it."""
     name = f"{database.dsn.database} new's"
@@ -528,6 +532,7 @@ def test_data_directory_without_permission(newcomer: Checkout) -> None:
     assert "the directory of the embedded PostgreSQL cannot be used" in said
 
 
+@pytest.mark.long
 def test_failed_revision_leaves_nothing(checkout: Checkout) -> None:
     """A revision that fails leaves no file behind."""
     before = sorted(path.name for path in (checkout.root / "migration" / "versions").iterdir())

@@ -13,6 +13,7 @@ def test_history_has_one_head() -> None:
     assert len(SCHEMA.heads) == 1
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("revision", SCHEMA.revisions, ids=lambda revision: revision.id)
 def test_script_leads_there_and_back(revision: Revision) -> None:
     """It runs up, down to the same schema, and up again, also where there are rows."""

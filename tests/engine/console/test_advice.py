@@ -54,6 +54,7 @@ def test_spellings(monkeypatch: pytest.MonkeyPatch, text: str) -> None:
     assert as_typed(text) == SPELLINGS[text][0]
 
 
+@pytest.mark.long
 def test_make_gives_advice_for_make(checkout: Checkout) -> None:
     """What make says to type next works when it is typed."""
     ready_venv(checkout)

@@ -140,6 +140,7 @@ def state(database: Database) -> list[tuple[object, ...]]:
     )
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("name", GOOD)
 def test_an_env_that_shares_the_connection(project: Project, other: Database, name: str) -> None:
     """Such an env.py works, with each script in a transaction of its own, its stamp and its entry in the log."""

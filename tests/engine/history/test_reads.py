@@ -154,6 +154,7 @@ def test_what_changed_since_it_was_read_is_not_kept(project: Project, runs: list
     assert runs == ["r1", "r2", "r3"] * 2
 
 
+@pytest.mark.long
 def test_check_fresh_runs_the_history_again(project: Project, runs: list[str]) -> None:
     """What no file tells, such as a variable, is asked anew."""
     script(project, "pass")

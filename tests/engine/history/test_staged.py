@@ -226,6 +226,7 @@ def test_new_scripts_go_where_the_head_is(project: Project) -> None:
     assert result.path.parent == other
 
 
+@pytest.mark.long
 def test_unproved_script_does_not_look_like_a_proved_one(project: Project) -> None:
     """Until its author removes the error, nothing runs it, and neither `revision` nor `check` says that all is well."""
     project.models(ONE)

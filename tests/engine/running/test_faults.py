@@ -191,6 +191,7 @@ def race(mixed: Project, server: Database, rounds: int) -> None:
     targets.close()
 
 
+@pytest.mark.long
 def test_five_runners_at_once(mixed: Project, server: Database) -> None:
     """Of five upgrades at once one does the work, once; all end well, without a deadlock or an INVALID index."""
     race(mixed, server, 3)

@@ -226,6 +226,7 @@ def test_pooler_is_refused_by_the_command(
     assert "invoke status --env pooled" in done.stderr
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("wait", ["soon", "30"])
 def test_wait_that_is_no_time(checkout: Checkout, wait: str) -> None:
     """A time that is none, or has no unit, is told before anything is connected."""

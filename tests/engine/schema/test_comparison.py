@@ -374,6 +374,7 @@ def test_the_same_in_other_words(project: Project, schema: str) -> None:
     assert compare(project, models, *sql) == Differences(())
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("schema", ["", "s"], ids=["public", "another schema"])
 def test_the_same_beside_a_difference(project: Project, schema: str) -> None:
     """Where one thing differs Alembic looks at everything: it finds that thing and no other."""

@@ -148,6 +148,7 @@ def test_what_a_server_keeps_for_itself_is_left_out(made: Database, option: str)
     assert text.count("pg_attver") == 5  # as users wrote them
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("noted", ["columns", "tables"])
 def test_what_a_later_release_keeps_is_named_once(project: Project, noted: str) -> None:
     """An option of every column or table, whatever its name, is no difference: it is named, and stops nothing."""

@@ -457,6 +457,7 @@ def drop_templates_and_roles(own: Database, roles: tuple[str, ...]) -> None:
         statement(own, f"DROP ROLE {_quoted(role).replace('%', '%%')}")
 
 
+@pytest.mark.long
 def test_two_commands_create_the_same_role_at_once(alone: Project, own: Database) -> None:
     """Commands whose scripts name the same missing role do not stumble over each other."""
     rounds = [f"r{number}_{secrets.token_hex(4)}" for number in range(20)]

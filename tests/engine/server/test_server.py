@@ -287,6 +287,7 @@ def test_stop(make: Make) -> None:
     opened.close()
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("other", ["sleep", "other server", "ourselves"])
 def test_a_stale_pid_file_with_the_number_of_another_process(make: Make, other: str) -> None:
     """After a reboot the number in postmaster.pid may be anybody's; that process is left alone."""
@@ -332,6 +333,7 @@ def test_stop_leaves_the_process_that_has_the_number_of_a_dead_server_alone(make
         sleeper.kill()
 
 
+@pytest.mark.long
 @pytest.mark.parametrize(
     "work",
     ["SELECT pg_sleep(600)", "SELECT count(*) FROM generate_series(1, 1000000000000)"],
@@ -606,6 +608,7 @@ def test_two_first_starts_copy_the_binaries_once(place: Path) -> None:
     assert len([*binaries_module.ROOTS_HOME.glob("*/*")]) == 30
 
 
+@pytest.mark.long
 @ROOT_ONLY
 def test_root_in_the_repository_of_an_ordinary_user(place: Path) -> None:
     """Root's commands leave nothing in a user's repository that the user cannot use afterwards."""

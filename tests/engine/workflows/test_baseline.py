@@ -194,6 +194,7 @@ def test_protected_target_needs_a_yes(online: Project) -> None:
     assert run_sql(online.database, "SELECT to_regclass('alembic_version')") == [(None,)]
 
 
+@pytest.mark.long
 def test_second_baseline_writes_nothing(online: Project) -> None:
     """A database that is adopted already is compared once more; nothing is written."""
     first = adopt(online.settings, online.database, "Init tables", yes)
@@ -325,6 +326,7 @@ def test_subscription_is_left_out(online: Project) -> None:
     assert "s3cr3t" not in "".join(path.read_text() for path in files(result))
 
 
+@pytest.mark.long
 def test_roles_and_tablespaces_of_the_target(online: Project, own_server: Database) -> None:
     """What a server has, and a schema names, is made on the scratch server, and not by the script."""
     with own_server.connect(autocommit=True) as connection:
@@ -362,6 +364,7 @@ def test_baseline_as_sql(online: Project) -> None:
     assert files(result)[1].read_bytes().decode() in sql
 
 
+@pytest.mark.long
 def test_no_secret_enters_the_repository(online: Project, port: int) -> None:
     """Adopting over a connection with a password writes it nowhere."""
     run_sql(online.database, f"GRANT ALL ON DATABASE {online.database.dsn.database} TO app")
@@ -513,6 +516,7 @@ def test_states_aside_of_the_way(project: Project) -> None:
     }
 
 
+@pytest.mark.long
 def test_stamp_that_fails_can_be_made_up_for(online: Project) -> None:
     """A proved script stays if the stamp fails; the next run stamps with it."""
     run_sql(
@@ -550,6 +554,7 @@ def test_version_table_of_another_application(online: Project) -> None:
     assert [str(each.key) for each in again.match.drifts.objects] == ["VIEW seen"]
 
 
+@pytest.mark.long
 def test_database_that_is_no_revision(three: Project) -> None:
     """The nearest revision and the differences are told, and nothing is stamped."""
     run_sql(three.database, "ALTER TABLE a ADD odd int", "CREATE VIEW v AS SELECT 1 AS x")
@@ -561,6 +566,7 @@ def test_database_that_is_no_revision(three: Project) -> None:
     assert stamped(three.database) is None
 
 
+@pytest.mark.long
 def test_revisions_that_only_change_rows(three: Project) -> None:
     """Which of two revisions with one schema it is, nobody can see: somebody says so, or nothing is stamped."""
     three.script("dddd", "cccc", "op.execute('UPDATE a SET x = x || 1')")
@@ -586,6 +592,7 @@ def test_empty_database_is_not_adopted(three: Project) -> None:
     assert caught.value.hint == "invoke upgrade"
 
 
+@pytest.mark.long
 def test_stamp_of_what_the_database_is_not(three: Project) -> None:
     """A stamp that the schema contradicts names the differences, and needs a yes."""
     asked: list[str] = []

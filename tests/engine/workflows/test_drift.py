@@ -164,6 +164,7 @@ def test_rights_are_given_before_they_are_taken(drifting: Project) -> None:
     assert repair.repair == ("REVOKE UPDATE ON TABLE public.happy FROM app;",)
 
 
+@pytest.mark.long
 def test_secret_that_a_repair_lacks(drifting: Project) -> None:
     """A repair that would write the mask in the place of a secret says so."""
     path = drifting.versions / "aaaa.sql"
@@ -217,6 +218,7 @@ def test_what_a_repair_loses_is_told(drifting: Project) -> None:
     )
 
 
+@pytest.mark.long
 @pytest.mark.parametrize(
     "change",
     [

@@ -407,6 +407,7 @@ def test_second_revision_finds_nothing(project: Project, column: str) -> None:
     assert revision.write(*project.settings, "Second").path is None
 
 
+@pytest.mark.long
 def test_default_that_changed_is_written(project: Project) -> None:
     """A new server default is seen and written, also on a column of a type without equality."""
     project.models(USERS.replace("sa.Text, unique=True", "sa.JSON, server_default='{}'"))

@@ -2,6 +2,7 @@
 
 from contextlib import ExitStack
 
+import pytest
 from answers import yes
 from commands import up
 from conftest import Project, as_text, fresh, run_sql
@@ -42,6 +43,7 @@ def test_status_of_every_environment(project: Project) -> None:
     assert "has no POSTGRES_DSN" in rows["empty"].fault
 
 
+@pytest.mark.long
 def test_status_tells_drift_in_parallel(project: Project, server: Database) -> None:
     """Several environments are compared at the same time, each with the revision that it is at."""
     for number, name in enumerate(["aaaa", "bbbb", "cccc"]):
