@@ -9,7 +9,7 @@ from invoke import Context, Exit
 from postgres_database.tasks import command
 
 QUICK = "not slow and (first or not long)"
-"""What runs in some minutes on two cores; CI runs `long and not first`, too."""
+"""What runs in some minutes on two cores; CI runs a third of `long and not first` each day, too."""
 
 
 @command(help={"slow": "also the slow tests", "only": "an expression of pytest -k"})
