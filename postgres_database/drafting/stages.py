@@ -44,9 +44,9 @@ ADD_COLUMN = re.compile(
 ALTER_COLUMN = re.compile(
     rf"ALTER TABLE (?P<table>{NAME})\s+(?P<change>ALTER COLUMN .*?);?\s*$", re.DOTALL
 )
-IN_STEPS = """Nobody can read or write {table} while this rewrites it. Where that takes too long, do it in steps, each a
-revision of its own: add a second column; let the application, or a trigger, write both; give the rows their values by
-op.backfill; let the application read the new column; drop the old one."""
+IN_STEPS = """Others can neither read nor write {table} while this rewrites it. Where that takes too long, do it in
+steps, each a revision of its own: add a second column; let the application, or a trigger, write both; give the rows
+their values by op.backfill; let the application read the new column; drop the old one."""
 FILL_IN = """What do the rows that are there get? Put a SQL expression in the place of None, such as "'none'" or
 "lower(name)"; the application must give new rows a value before this is run.
 Where the table is empty, None may stay."""

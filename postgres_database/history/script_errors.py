@@ -158,6 +158,13 @@ def conflict(error: BaseException) -> int:
     return next(marked, 0)
 
 
+def running_line(script: Path) -> int:
+    """Return the line of a script that is being run; 0 if it is not."""
+    path = str(script)
+    lines = (line for frame, line in traceback.walk_stack(None) if frame.f_code.co_filename == path)
+    return next(lines, 0)
+
+
 def file_and_line(error: BaseException, folders: Folders) -> str:
     """Return the file and line of a script where an error arose, or nothing."""
     frames = traceback.extract_tb(error.__traceback__)

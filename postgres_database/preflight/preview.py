@@ -223,9 +223,8 @@ def _note(
     error: ExpectedError,
 ) -> None:
     """Take note that a script does not say what the rows of a table get, and where."""
-    path = str(revision.path)
-    line = next((each.lineno for each in traceback.extract_stack() if each.filename == path), None)
-    where = f"\n(in {folders.name(Path(path))}, line {line})"
+    line = script_errors.running_line(revision.path)
+    where = f"\n(in {folders.name(revision.path)}, line {line})"
     found.append((table, error.with_(cause=error.cause + where)))
 
 

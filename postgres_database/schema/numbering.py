@@ -14,7 +14,6 @@ IDENTITY = {"a": "ALWAYS", "d": "BY DEFAULT"}
 NUMBERS = {"smallint", "integer", "bigint"}
 DRAWN = re.compile(r"nextval\('(?P<name>(?:[^']|'')+)'::regclass\)")
 """A default that draws from a sequence, as the server prints it."""
-ASIDE = "_new"
 
 
 def drawn_from(column: Column) -> str:

@@ -97,16 +97,16 @@ def states(cursor: Any) -> dict[int, State]:
 
 def tables(connection: sa.Connection) -> set[tuple[str, str]]:
     """Return the schemas and names of all tables."""
-    return {(each.schema, each.name) for each in _states(connection).values()}
+    return {(each.schema, each.name) for each in of_connection(connection).values()}
 
 
 @contextmanager
 def measuring(connection: sa.Connection) -> Iterator[Effects]:
     """Measure what the block does, in a transaction in which nothing else was done before."""
-    before = _states(connection)
+    before = of_connection(connection)
     effects = Effects()
     yield effects
-    for oid, state in _states(connection).items():
+    for oid, state in of_connection(connection).items():
         if oid in before and state.blocks:
             if state.file != before[oid].file:
                 effects.rewritten.add((state.schema, state.name))
@@ -116,7 +116,8 @@ def measuring(connection: sa.Connection) -> Iterator[Effects]:
                     effects.shut.add((state.schema, state.name))
 
 
-def _states(connection: sa.Connection) -> dict[int, State]:
+def of_connection(connection: sa.Connection) -> dict[int, State]:
+    """Return the state of all tables by their OIDs, as the transaction of a connection sees it."""
     with closing(connection.connection.cursor()) as cursor:
         return states(cursor)
 

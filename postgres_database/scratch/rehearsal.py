@@ -8,7 +8,6 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from textwrap import shorten
-from traceback import walk_stack
 from typing import Any
 
 import psycopg2
@@ -17,9 +16,11 @@ from psycopg2.extensions import TRANSACTION_STATUS_IDLE
 from psycopg2.extensions import cursor as PlainCursor  # noqa: N812 - a class
 
 from postgres_database.errors import ExpectedError
+from postgres_database.history import script_errors
 from postgres_database.history.graph import Revision
 from postgres_database.history.project import Project
 from postgres_database.online import forms, steps
+from postgres_database.preflight import row_checks
 from postgres_database.running import runner
 from postgres_database.running.listener import SILENT
 from postgres_database.scratch import effects
@@ -53,9 +54,13 @@ Rows = Mapping[tuple[str, str], int]
 
 
 def sizes(database: Database) -> Rows:
-    """Return how many rows each table of a target has that is not empty."""
-    with database.connect() as connection, connection.begin():
-        found = connection.exec_driver_sql(SIZES)
+    """Return how many rows each table of a target has that is not empty.
+
+    Raises:
+        ExpectedError: It cannot be asked, such as where another session keeps a table locked.
+    """
+    with row_checks.looking(database) as look:
+        found = look.ask(SIZES, {})
         return {(schema, name): int(count) for schema, name, count in found}
 
 
@@ -86,7 +91,7 @@ def cautions(  # noqa: PLR0913 - what is run, where, and what is known of it
     database = session.at(project, before)
     watch = _Watch(rows)
     with database.connect() as connection, connection.begin():
-        watch.known = effects.states(connection.connection.cursor())
+        watch.known = effects.of_connection(connection)
     cursor = type("Watching", (_Watching, database.cursor or PlainCursor), {"watch": watch})
     with runner.open_runner(project, replace(database, cursor=cursor)) as run:
         for revision in plan:
@@ -97,7 +102,7 @@ def cautions(  # noqa: PLR0913 - what is run, where, and what is known of it
                 why = error.cause.partition("\n")[0]
                 unknown = f"what others wait for from revision {revision.id} on is not known: {why}"
                 return [*watch.lines, unknown]
-    return watch.lines
+    return [*watch.lines]
 
 
 @dataclass
@@ -111,16 +116,8 @@ class _Watch:
     """The one that runs."""
     name: str = ""
     """As people see it."""
-    lines: list[str] = field(default_factory=list)
-
-    def line(self) -> int:
-        """Return the line of the script that is being run; 0 if what runs is not the script's."""
-        lines = (
-            number
-            for frame, number in walk_stack(None)
-            if Path(frame.f_code.co_filename) == self.script
-        )
-        return next(lines, 0)
+    lines: dict[str, None] = field(default_factory=dict)
+    """What is said, each once: a loop does the same many times."""
 
     def take(
         self, sql: str, line: int, before: Mapping[int, State], after: Mapping[int, State]
@@ -141,17 +138,15 @@ class _Watch:
             denied = "read or written" if "AccessExclusiveLock" in modes else "written"
             held = "it" if {*read} == {*locked} else _names(locked.values())
             safe = not online and forms.parse(sql) is not None
-            self.lines.append(
-                f"{at}: {self._said(read)} while {held} cannot be {denied}"
-                + ("; in op.online() it is safe beside live traffic" if safe else "")
-            )
+            more = "; in op.online() it is safe beside live traffic" if safe else ""
+            self.lines[f"{at}: {self._said(read)} while {held} cannot be {denied}{more}"] = None
         elif not online and (
             changed := {oid: did for oid, did in read.items() if CHANGED in after[oid].locks}
         ):
-            self.lines.append(
-                f"{at}: {self._said(changed)}, and rows that it changes stay locked until the script ends;"
-                " op.backfill does it in batches"
-            )
+            more = "op.backfill does it in batches"
+            self.lines[
+                f"{at}: {self._said(changed)}, and rows that it changes stay locked until the script ends; {more}"
+            ] = None
 
     def _may_be_large(self, oid: int) -> bool:
         """Tell whether a table was there before, and holds rows on the target."""
@@ -174,7 +169,7 @@ class _Watching(PlainCursor):
 
     def execute(self, query: Any, vars: Any = None) -> None:  # noqa: A002 - psycopg2's name
         """Run SQL; see `cursor.execute` of psycopg2."""
-        line = self.watch.line()
+        line = script_errors.running_line(self.watch.script)
         pieces = statements(self.mogrify(query, vars).decode()) if line else []
         idle = self.connection.info.transaction_status == TRANSACTION_STATUS_IDLE
         if self.connection.autocommit and idle:  # all of it is one transaction

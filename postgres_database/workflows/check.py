@@ -1,11 +1,9 @@
 """Compare the models with the history, and a target with its revision."""
 
-from collections.abc import Iterator
 from dataclasses import dataclass
 
 from postgres_database.drafting import autogenerate
 from postgres_database.errors import ExpectedError
-from postgres_database.history.graph import History
 from postgres_database.history.project import Project
 from postgres_database.running import runner
 from postgres_database.schema import respelling
@@ -78,8 +76,10 @@ def compare(
         # Before a script is imported, which may change them.
         from_models = provided.build(session, models, lambda: session.at_head(project)).database
         scripts = project.history
-        cautions = tuple(_cautions(project, target, scripts, session))
-        checked = _target(project, environment, target, scripts, session) if target else None
+        if target:
+            checked, cautions = _target(project, environment, target, session)
+        else:
+            checked, cautions = None, _cautions_of_heads(project, session)
         if len(scripts.heads) > 1:
             return CheckResult(scripts.heads, None, checked, cautions=cautions)
         at_head = session.at_head(project)
@@ -95,38 +95,31 @@ def compare(
         return CheckResult(scripts.heads, differences, checked, cautions=cautions)
 
 
-def _cautions(
-    project: Project, target: Database | None, scripts: History, session: Scratch
-) -> Iterator[str]:
-    """Measure what scripts make others wait for: those that a target has not run, or the last one."""
-    if target:
-        with runner.open_runner(project, target.read_only()) as run:
-            current = run.require_current()
-        plan = scripts.pending(current, "heads")
-        rows = rehearsal.sizes(target.read_only())
-        yield from rehearsal.cautions(session, project, current, plan, rows=rows)
-        return
-    for head in scripts.heads:
-        last = scripts[head]
-        if last.parents:
-            yield from rehearsal.cautions(session, project, last.needed, [last])
+def _cautions_of_heads(project: Project, session: Scratch) -> tuple[str, ...]:
+    """Measure what others would wait for while the last script runs."""
+    last = [project.history[head] for head in project.history.heads]
+    return tuple(
+        line
+        for revision in last
+        if revision.parents
+        for line in rehearsal.cautions(session, project, revision.needed, [revision])
+    )
 
 
 def _target(
-    project: Project,
-    environment: Environment,
-    target: Database,
-    scripts: History,
-    session: Scratch,
-) -> TargetCheck:
+    project: Project, environment: Environment, target: Database, session: Scratch
+) -> tuple[TargetCheck, tuple[str, ...]]:
+    """Compare a target with its revision, and measure what others would wait for while pending scripts run."""
     with runner.open_runner(project, target.read_only()) as run:
         current = run.require_current()
-    at = session.at(project, current)
-    return TargetCheck(
+    pending = project.history.pending(current, "heads")
+    rows = rehearsal.sizes(target) if pending else {}
+    checked = TargetCheck(
         environment.label,
         str(target.dsn),
         current,
-        tuple(str(revision) for revision in scripts.pending(current, "heads")),
-        drift.find(project, target, at, session, repair=bool(current)),
+        tuple(map(str, pending)),
+        drift.find(project, target, session.at(project, current), session, repair=bool(current)),
         environment.env_option,
     )
+    return checked, tuple(rehearsal.cautions(session, project, current, pending, rows=rows))

@@ -119,9 +119,10 @@ def _waits(  # noqa: PLR0913, PLR0917
     listener: Listener,
 ) -> tuple[str, ...]:
     """Measure on a scratch database what others would wait for; the listener hears why, if that is not possible."""
-    if not (plan and (rows := rehearsal.sizes(database))):
-        return ()
     try:
+        rows = rehearsal.sizes(database) if plan else {}
+        if not rows:
+            return ()
         with databases.session(project, environment) as session:
             return tuple(rehearsal.cautions(session, project, before, plan, verb=verb, rows=rows))
     except ExpectedError as error:

@@ -12,6 +12,7 @@ from conftest import Project, changed, run_sql
 from postgres_database.history import reads
 from postgres_database.running.execution import Running
 from postgres_database.scratch import databases
+from postgres_database.server.connection import Database
 from postgres_database.workflows import check
 
 READS = {
@@ -24,6 +25,14 @@ READS = {
     "a file that a helper read when it was imported": "import package.reader; op.execute(package.reader.TEXT)",
     "execute_file": "op.execute_file(ROOT / 'sql' / 'one.sql')",
 }
+
+
+@pytest.fixture
+def project(project: Project, server: Database) -> Project:
+    """A repository whose kept scratch databases are its own: those of another maintenance database are others."""
+    own = server.dsn.with_parts(dbname=project.database.dsn.database)
+    project.settings = changed(project.settings, scratch=own)
+    return project
 
 
 def files(project: Project, name: str) -> None:

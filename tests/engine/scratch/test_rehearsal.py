@@ -1,10 +1,13 @@
 """What pending scripts make live traffic wait for is measured on a scratch database, statement by statement."""
 
+from dataclasses import replace
+
 import pytest
-from commands import up
-from conftest import Project, run_sql
+from commands import Heard, up
+from conftest import PASSWORD, Project, changed, run_sql
 
 from postgres_database.scratch import databases, rehearsal
+from postgres_database.server import dsn
 from postgres_database.workflows import check, upgrade
 from postgres_database.workflows.upgrade import Move
 
@@ -17,6 +20,10 @@ STATEMENTS = {
     "not null": ("op.alter_column('a', 'n', nullable=False)", f"a {READ}"),
     "type": ("op.execute('ALTER TABLE a ALTER n TYPE bigint')", f"a {REWRITTEN} it cannot be read"),
     "volatile default": ("op.execute('ALTER TABLE a ADD r float DEFAULT random()')", REWRITTEN),
+    "in a loop": (
+        "for n in range(3):\n    op.execute(f'UPDATE a SET n = {n}')",
+        "rows that it changes stay locked until the script ends",
+    ),
     "every row": ("op.execute('UPDATE a SET n = 1')", "rows that it changes stay locked until the script ends"),
     "no index": ("op.execute('DELETE FROM a WHERE n = 3')", "rows that it changes stay locked"),
     "validated at once": (
@@ -113,3 +120,31 @@ def test_a_dry_run_and_check_say_it_with_the_rows_of_the_target(pending: Project
     pending.models("sa.Table('a', metadata, sa.Column('id', sa.Integer, primary_key=True))")
     assert check.compare(*pending.settings, pending.database).cautions == (line,)
     assert len(check.compare(*pending.settings).cautions) == 2
+
+
+def test_a_table_that_is_locked_and_a_missing_scratch_server_are_said(pending: Project) -> None:
+    """A dry run does not hang behind a lock of others, and says what it could not measure, and why."""
+    pending.script("two", "one", "op.create_index('i', 'a', ['n'])")
+    run_sql(pending.database, ROWS[0])
+    notes: list[str] = []
+    settings, heard = pending.settings, Heard(on_note=notes.append)
+    with pending.database.connect(usual_path=True) as other, other.begin():
+        other.exec_driver_sql("LOCK TABLE a")
+        result = upgrade.perform(*settings, pending.database, Move(dry_run=True), heard)
+    assert not result.cautions
+    assert "is not measured" in notes[-1]
+    assert "lock timeout" in notes[-1]
+    nowhere = changed(settings, scratch=dsn.parse("postgresql://u@127.0.0.1:1/x")[0])
+    assert not upgrade.perform(*nowhere, pending.database, Move(dry_run=True), heard).cautions
+    assert "is not measured: cannot connect to u@127.0.0.1:1/x" in notes[-1]
+
+
+def test_a_role_that_may_read_nothing_learns_it_too(pending: Project) -> None:
+    """What a table holds is asked of the catalog: no right on the table is needed."""
+    pending.script("two", "one", "op.create_index('i', 'a', ['n'])")
+    run_sql(pending.database, ROWS[0], "GRANT SELECT ON alembic_version TO app")
+    as_app = replace(
+        pending.database, dsn=pending.database.dsn.with_parts(user="app", password=PASSWORD)
+    )
+    (line,) = upgrade.perform(*pending.settings, as_app, Move(dry_run=True)).cautions
+    assert "a is read from end to end" in line
