@@ -104,7 +104,9 @@ def undo(  # noqa: PLR0913
     down = Trial(trial, models)
     bring(down, compared, ops, {}, back=True)
     ends = compared.goal.catalog, compared.before.catalog
-    down.make(Change([[op]]) for op in _analyses(*ends))  # which have the names of before the renames
+    down.make(
+        Change([[op]]) for op in _analyses(*ends)
+    )  # which have the names of before the renames
     for each in reversed(renamed):
         down.make([Change([[_named(each.inverse)]])])
     if renamed:  # what names things in a text, such as a function's body
