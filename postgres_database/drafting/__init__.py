@@ -1,21 +1,25 @@
-"""From a difference to the operations of a script: renames, ALTER, the rest of the schema, and stages.
+"""From a difference to the operations of a script: renames, Alembic's operations, the remaining SQL, and stages.
 
-Gives `draft` and `stages` to the workflow `revision`.
+The workflow `revision` calls `matching.find`, `draft.find_operations` and `stages.divide`, in this order; `drift` and
+`check` use parts of it.
 
     likeness      how alike two names, types and shapes are; pure
-    renames       names that change: in which order, by which statement, and what follows them; pure
+    renames       renames: their order, their statements, and the constraints, indexes and sequences renamed along; pure
     matching      dropped + added → likely renames, decided by flags, hints and questions; pure
-    objects       from the text of whole objects to what makes, changes and drops them; pure
-    trial         changes that are tried on a scratch database; what works is remembered
-    type_changes  what is to be changed of types: values that are added, types that are replaced
-    sequences     sequences that stay while what owns them goes, and those that count on from others; pure
+    objects       from an object's text in a dump to the statements that create, change and drop it; pure
+    trial         changes tried on a scratch database; those that work are recorded in their order
+    type_changes  changes of types: values added to enums, types replaced by new ones of the same name
+    sequences     sequences that lose their owner and stay; numbers that a new sequence continues from; pure
     inheritance   columns that move between a parent and its children; pure
-    changes       what is to be changed between two sides, in which ways
-    autogenerate  Alembic's side of the comparison: its operations, and its words for what differs
-    draft         the operations of a script: Alembic's, and what they leave to do
-    swaps        keys and indexes that become others: built first, then swapped; pure
-    moments       operations in blocks: what commits by itself, what belongs together
-    stages        a draft as scripts: what a transaction may hold, what is done beside live traffic
+    changes       every difference between two schemas as a change, with the ways to make it
+    autogenerate  Alembic's autogenerate: its operations, and its descriptions of what differs
+    draft         the operations of a script: Alembic's, then what they leave undone
+    swaps         keys and indexes that are replaced: the new one is built first, then swapped in; pure
+    moments       operations grouped into online blocks and transactions
+    stages        a draft as one or two scripts: a transactional one and an online one
+
+Throughout, `here` is the schema that a database has and `goal` the one that it is to get. A *change* is one thing to
+do (`trial.Change`); its *ways* are alternative lists of operations, of which the first that works is used.
 
 A module imports only modules above it in this list, and rooms above this one.
 """

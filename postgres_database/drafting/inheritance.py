@@ -10,10 +10,11 @@ from postgres_database.sql.names import Name, identifier
 
 
 def moved(here: Catalog, goal: Catalog) -> Iterator[Change]:
-    """Yield what moves columns to children, or to their parents, and keeps their values.
+    """Yield the changes that move columns from parents to children or back, with their values.
 
-    Dropped from a table alone, a column stays in its children (PostgreSQL manual, ALTER TABLE, "DROP COLUMN"). What a
-    child has of its own stays its own when its parent gets it, and is therefore copied.
+    To a child: `ALTER TABLE ONLY parent DROP COLUMN` leaves the column in the children (PostgreSQL manual, ALTER TABLE,
+    "DROP COLUMN"). To a parent: a column that a child defines itself would merge with the parent's but stay the
+    child's own; therefore it is renamed, its values are copied to the inherited column, and it is dropped.
     """
     for name in here.tables.keys() & goal.tables.keys():
         old, new = here.tables[name], goal.tables[name]
@@ -38,7 +39,7 @@ def moved(here: Catalog, goal: Catalog) -> Iterator[Change]:
 
 
 def _children(parent: Name, column: str, here: Catalog, goal: Catalog) -> list[Table]:
-    """Return the tables that inherit from another one at both ends, and have a column at both, as at the goal."""
+    """Return the goal's tables that inherit from `parent` and have `column`, both here and at the goal."""
     return [
         table
         for name, table in goal.tables.items()
@@ -54,5 +55,5 @@ def _to_parent(parent: Table, column: str, children: list[Table]) -> Iterator[st
         yield f"ALTER TABLE {child.name.sql} RENAME COLUMN {item} TO {aside};"
     yield alter.add_column(parent.name, replace(parent.columns[column], not_null=False))
     for child in children:
-        yield f"UPDATE ONLY {child.name.sql} SET {item} = {aside};"  # noqa: S608 - of quoted names
+        yield f"UPDATE ONLY {child.name.sql} SET {item} = {aside};"  # noqa: S608 - the names are quoted
         yield f"ALTER TABLE {child.name.sql} DROP COLUMN {aside};"

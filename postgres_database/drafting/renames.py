@@ -1,4 +1,4 @@
-"""Names that change: in which order, by which statement, and what changes its name along. Pure."""
+"""Renames: their order, their statements, and the constraints, indexes and sequences renamed along. Pure."""
 
 import re
 from collections.abc import Iterable, Iterator, Mapping
@@ -10,7 +10,9 @@ from postgres_database.schema.catalog import Catalog, Table
 from postgres_database.sql.names import IDENTIFIER, Name, identifier, literal
 
 INDEXED = ("p", "u", "x")
+"""Kinds of constraints (`pg_constraint.contype`) that have an index of the same name."""
 SPELLING = re.compile(r"::(?:character varying|text)(?:\[\])?|[()\s]")
+"""What is ignored in a definition: casts, parentheses and spaces, which PostgreSQL prints now one way, now another."""
 INDEX_NAME = re.compile(rf"INDEX {IDENTIFIER} ON")
 
 
@@ -19,12 +21,12 @@ class Rename:
     """One name that changes."""
 
     kind: str
-    """schema, type, table, sequence, column, value, attribute; constraint, index: what follows them."""
+    """schema, type, table, sequence, column, value or attribute; from `followers` also constraint or index."""
     old: Name
-    """Of a schema, the schema is empty; of what is inside something else, `name` is its own."""
+    """Its `schema` is empty for a schema; its `name` is the bare one for what is inside a table or type."""
     new: Name
     inside: Name | None = None
-    """The table of a column or constraint, the type of a value, under its new name."""
+    """The table of a column or constraint, or the type of a value or attribute, under its new name."""
 
     def __str__(self) -> str:
         """Return the rename as `--rename` takes it."""
@@ -34,20 +36,20 @@ class Rename:
 
     @property
     def inverse(self) -> "Rename":
-        """Return the way back."""
+        """The rename that undoes this one."""
         return replace(self, old=self.new, new=self.old)
 
     @property
     def question(self) -> str:
-        """Ask whether this is a rename."""
+        """What to ask the user about it."""
         old, _, new = str(self).rpartition(":")
         return f"Was {self.kind} {old} renamed to {new}?"
 
     def spellings(self, former: Mapping[Name, Name]) -> set[str]:
-        """Return what people may type for it.
+        """Return every accepted value of `--rename` that means this rename.
 
         Args:
-            former: What tables and types were called before.
+            former: The old names of renamed tables and types, by their new names.
         """
         if self.inside is None:
             olds = {str(self.old), ".".join(filter(None, self.old))}
@@ -63,7 +65,7 @@ class Rename:
 
 
 def followers(here: Catalog, goal: Catalog) -> tuple[Rename, ...]:
-    """Return what differs in its name only: constraints, indexes and sequences of tables that both have."""
+    """Return the renames of constraints, indexes and sequences that differ only by name, in tables on both sides."""
     found: list[Rename] = []
     relations: list[Rename] = []
     for name in sorted(here.tables.keys() & goal.tables.keys()):
@@ -89,9 +91,9 @@ def followers(here: Catalog, goal: Catalog) -> tuple[Rename, ...]:
 
 
 def _rules(table: Table, *, indexed: bool) -> dict[str, tuple[str, str]]:
-    """Return what constraints say; the name of one with an index is the index's as well.
+    """Return kind and definition of a table's constraints by name: those with an index, or those without.
 
-    How it is spelled does not matter: what turns out to be another thing is changed after the rename.
+    Differences of spelling are ignored: a constraint wrongly taken for the same is changed after its rename.
     """
     return {
         name: (each.kind, SPELLING.sub("", each.definition))
@@ -115,7 +117,7 @@ def _sequences(here: Table, goal: Table) -> Iterator[Rename]:
 
 
 def _relations(catalog: Catalog) -> Iterator[Name]:
-    """Return the names that tables, sequences and indexes of a schema have."""
+    """Yield the names in use for relations: tables, sequences and indexes, which share one namespace in a schema."""
     yield from catalog.tables
     yield from catalog.sequences
     for table in catalog.tables.values():
@@ -128,17 +130,21 @@ def _relations(catalog: Catalog) -> Iterator[Name]:
 
 
 def one_by_one(renames: Iterable[Rename], names: Iterable[Name]) -> list[Rename]:
-    """Order renames so that no name is taken when it is given.
+    """Return renames in an order in which each new name is free when its turn comes.
 
-    Names that are exchanged go by way of a third one.
+    Two names that are exchanged need a third, temporary one. A rename to a name that keeps being used is left out.
+
+    Args:
+        renames: The renames, in any order.
+        names: The names in use before.
     """
     waiting = sorted(renames, key=str)
     taken = set(names)
     done: list[Rename] = []
-    while kept := [
+    while impossible := [
         each for each in waiting if each.new in taken - {other.old for other in waiting}
     ]:
-        waiting = [each for each in waiting if each not in kept]  # something else keeps the name
+        waiting = [each for each in waiting if each not in impossible]
     while waiting:
         free = next((rename for rename in waiting if rename.new not in taken), None)
         if free is None:
@@ -154,7 +160,7 @@ def one_by_one(renames: Iterable[Rename], names: Iterable[Name]) -> list[Rename]
 
 
 def statement(rename: Rename) -> str:
-    """Return the SQL that gives the new name (PostgreSQL manual, the ALTER commands)."""
+    """Return the SQL of a rename, one or two statements (PostgreSQL manual, the ALTER commands)."""
     if rename.inside:
         text = literal if rename.kind == "value" else identifier
         alter = "TABLE" if rename.kind in {"column", "constraint"} else "TYPE"
@@ -174,7 +180,7 @@ def statement(rename: Rename) -> str:
 
 
 def _schema(old: str, new: str) -> str:
-    """Return what renames a schema, or makes or drops one of no other name."""
+    """Return what renames a schema; without an old name it is created, without a new one dropped."""
     if not old:
         return f"CREATE SCHEMA {identifier(new)};"
     if not new:
@@ -183,7 +189,7 @@ def _schema(old: str, new: str) -> str:
 
 
 def _alike(here: Mapping[str, Any], goal: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
-    """Pair names that only one side has and that mean the same."""
+    """Yield pairs of an old and a new name with equal values, leaving out names whose value is equal on both sides."""
     left = sorted(name for name in here if here[name] != goal.get(name))
     right = sorted(name for name in goal if goal[name] != here.get(name))
     for old in left:

@@ -1,4 +1,4 @@
-"""Sequences that stay while what owns them goes, and those that take the place of others: their numbers go on. Pure."""
+"""Sequences that stay when their owner is dropped, and new ones that continue the numbers of others. Pure."""
 
 from collections.abc import Iterator
 
@@ -10,15 +10,15 @@ from postgres_database.sql.names import Name
 
 
 def released(here: Side, goal: Side) -> Iterator[Change]:
-    """Yield what takes sequences that are to stay from columns that do not own them at the goal.
+    """Yield the changes that detach sequences from owning columns, where the goal keeps the sequence but not its owner.
 
-    A sequence falls with the column that owns it (PostgreSQL manual, CREATE SEQUENCE, "OWNED BY").
+    A sequence is dropped with the column that owns it (PostgreSQL manual, CREATE SEQUENCE, "OWNED BY").
     """
-    there = goal.snapshot.objects
+    wanted = goal.snapshot.objects
     for key, bodies in here.snapshot.objects.items():
-        if key.kind == "SEQUENCE OWNED BY" and _stays(key, goal) and there.get(key) != bodies:
+        if key.kind == "SEQUENCE OWNED BY" and _stays(key, goal) and wanted.get(key) != bodies:
             free = f"ALTER SEQUENCE {Name(key.schema, key.name).sql} OWNED BY NONE;"
-            yield Change([as_way(there.get(key, [])), as_way([free])], key=key)
+            yield Change([as_way(wanted.get(key, [])), as_way([free])], key=key)
 
 
 def _stays(owned: Key, goal: Side) -> bool:
@@ -27,7 +27,7 @@ def _stays(owned: Key, goal: Side) -> bool:
 
 
 def continued(here: Side, goal: Side) -> Iterator[Change]:
-    """Yield what lets new sequences count on from the numbers that rows of their columns have."""
+    """Yield the changes that start new sequences after the numbers already in their columns."""
     for name in goal.catalog.sequences:
         key = Key("SEQUENCE", *name)
         if key in here.snapshot.objects or key not in goal.snapshot.objects:
