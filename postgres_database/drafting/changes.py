@@ -138,12 +138,12 @@ def _retypings(op: AlterColumnOp, here: Catalog, goal: Catalog) -> list[list[Mig
 def dropped(key: Key, here: Snapshot) -> Change:
     """Return what drops an object."""
     body = here.objects[key][0]
-    return Change([as_way(objects.drops(key, here))], _subject(key, body), key)
+    return Change([as_way(objects.to_drop(key, here))], _subject(key, body), key)
 
 
 def made(key: Key, goal: Snapshot) -> Change:
     """Return what makes an object."""
-    return Change([as_way(objects.makes(key, goal))], key=key)
+    return Change([as_way(objects.to_create(key, goal))], key=key)
 
 
 def unchecked(here: Side, goal: Side) -> Iterator[Change]:
@@ -151,11 +151,11 @@ def unchecked(here: Side, goal: Side) -> Iterator[Change]:
     for key in objects.missing(here.snapshot, goal.snapshot):
         if key.kind in objects.CALLABLE:
             off, on = "SET check_function_bodies = off;", "RESET check_function_bodies;"
-            yield Change([as_way([off, *objects.makes(key, goal.snapshot), on])], key=key)
+            yield Change([as_way([off, *objects.to_create(key, goal.snapshot), on])], key=key)
 
 
 def _subject(key: Key, body: str) -> Subject | None:
-    name = objects.made_name(body)
+    name = objects.created_name(body)
     if not name:
         return None
     if key.kind in objects.CALLABLE:
@@ -245,7 +245,7 @@ def _object(key: Key, here: Side, goal: Side, parts: Parts) -> Iterator[Change]:
     if key not in here.snapshot.objects:
         yield made(key, goal.snapshot)
     elif here.snapshot.objects[key] != goal.snapshot.objects[key]:
-        if not (ways := objects.ways(key, here.snapshot, goal.snapshot)):
+        if not (ways := objects.to_change(key, here.snapshot, goal.snapshot)):
             return
         table = _indexed(key, goal)
         modelled = _as_modelled(table, key.name, parts, there=True) if table else []

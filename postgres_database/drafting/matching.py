@@ -1,7 +1,7 @@
-"""What was dropped and added at once was perhaps renamed. Pure: no database, no terminal.
+"""Which of the names dropped and added at once were renamed. Pure: no database, no terminal.
 
-Nothing is renamed on a guess: a likely rename is one that somebody confirms, by a flag, in the
-model, or when asked. As long as one is undecided, nothing goes on.
+Nothing is renamed on a guess: a likely rename must be confirmed, by a flag, by a hint in the model, or by the answer
+to a question. An undecided one is an error.
 """
 
 import shlex
@@ -25,44 +25,45 @@ from postgres_database.sql.names import Name
 Choose = Callable[[str], bool | None]
 
 LIKELY = 0.5
-"""A pair of this score is asked about."""
+"""The lowest score of a pair that is asked about."""
 HINT = "renamed_from"
+"""The key in `info` of a table or column under which the models give its old name."""
 
 
 @dataclass(frozen=True)
-class Wishes:
-    """What was said about renames, and about drops."""
+class Decisions:
+    """What the user decides about renames and drops."""
 
     flags: tuple[str, ...] = ()
-    """What `--rename` was given: `table.column:new`, `old:new`."""
-    none: bool = False
-    """Whether everything else was dropped and added."""
+    """The values of `--rename`: `table.column:new`, `old:new`."""
+    no_renames: bool = False
+    """Whether likely pairs are taken as dropped and added, without a question (`--no-renames`)."""
     hints: Mapping[tuple[Name, str], str] = field(default_factory=dict)
-    """What the models say: the old name by table and column; the column is empty for the table's own."""
+    """The old names that the models give, by table and column; the column is empty for a table's own."""
     choose: Choose = SILENT.choose
-    """Answers a question; None without a terminal."""
+    """Asks the user a question; returns None if there is no terminal."""
     drop_adopted: bool = False
-    """Whether tables that an adopted database brought may be dropped without a question."""
+    """Whether tables that came with an adopted database may be dropped without a question."""
 
 
 def hints(models: Models) -> dict[tuple[Name, str], str]:
-    """Collect the old names that tables and columns say in `info={"renamed_from": …}`."""
-    found = {}
+    """Return the old names in `info={"renamed_from": …}` of tables and columns, as `Decisions.hints` has them."""
+    old_names = {}
     for table in project_models.tables(models):
         name = Name.of(table.schema, table.name)
         for column, info in (("", table.info), *((str(c.name), c.info) for c in table.columns)):
             if HINT in info:
-                found[name, column] = str(info[HINT])
-    return found
+                old_names[name, column] = str(info[HINT])
+    return old_names
 
 
-def find(before: Catalog, goal: Catalog, wishes: Wishes) -> tuple[Rename, ...]:
-    """Return what was renamed, in an order in which that can be done.
+def find(before: Catalog, goal: Catalog, decisions: Decisions) -> tuple[Rename, ...]:
+    """Return the renames from `before` to `goal`, in an executable order, after the schemas to create for them.
 
     Raises:
         ExpectedError: A flag names nothing that can be renamed, or a likely rename is undecided.
     """
-    finder = _Finder(before, goal, wishes)
+    finder = _Finder(before, goal, decisions)
     finder.schemas()
     finder.types()
     finder.tables()
@@ -73,30 +74,30 @@ def find(before: Catalog, goal: Catalog, wishes: Wishes) -> tuple[Rename, ...]:
 
 
 def _new_schemas(before: Catalog, found: Iterable[Rename]) -> Iterator[Rename]:
-    """Return the schemas that must be made for what moves there."""
-    there = {*before.schemas, "", *(each.new.name for each in found if each.kind == "schema")}
+    """Return the schemas to create first: those into which something moves."""
+    existing = {*before.schemas, "", *(each.new.name for each in found if each.kind == "schema")}
     moved = {each.new.schema for each in found if each.old.schema != each.new.schema}
-    return (Rename("schema", Name("", ""), Name("", schema)) for schema in sorted(moved - there))
+    return (Rename("schema", Name("", ""), Name("", schema)) for schema in sorted(moved - existing))
 
 
 class _Finder:
-    """Goes from the outer names to the inner ones, and remembers what is decided."""
+    """Decides about outer names before inner ones, which are compared under the outer ones' new names."""
 
-    def __init__(self, before: Catalog, goal: Catalog, wishes: Wishes) -> None:
+    def __init__(self, before: Catalog, goal: Catalog, decisions: Decisions) -> None:
         self.before = before
         self.goal = goal
-        self.wishes = wishes
-        self.hints = wishes.hints
+        self.decisions = decisions
+        self.hints = decisions.hints
         self.found: list[Rename] = []
         self.undecided: list[Rename] = []
         self.possible: list[str] = []
-        self.flags = dict.fromkeys(wishes.flags, False)
+        self.flags = dict.fromkeys(decisions.flags, False)
         self.schema_names: dict[str, str] = {}
         self.former: dict[Name, Name] = {}
         self.type_texts: dict[str, str] = {}
 
     def schemas(self) -> None:
-        """Find schemas that hold the same tables under another name."""
+        """Decide which schemas were renamed: those with the same tables, types and sequences."""
         here, goal = _by_schema(self.before), _by_schema(self.goal)
         chosen = self._decide(
             lambda old, new: Rename("schema", Name("", old), Name("", new)),
@@ -105,7 +106,7 @@ class _Finder:
         self.schema_names = {each.old.name: each.new.name for each in chosen}
 
     def types(self) -> None:
-        """Find types of the same make."""
+        """Decide which types were renamed: those that are made of the same."""
         here, goal = self._moved(self.before.types), self.goal.types
         used = _used(self.before)
 
@@ -117,7 +118,7 @@ class _Finder:
         self.type_texts = {type_.sql: goal[name].sql for name, type_ in self.types_here.items()}
 
     def tables(self) -> None:
-        """Find tables with like columns."""
+        """Decide which tables were renamed: those with similar columns."""
         here = {n: t for n, t in self._moved(self.before.tables).items() if not t.partition}
         goal = self.goal.tables
         wanted = [
@@ -133,14 +134,14 @@ class _Finder:
         self.tables_here = self._renamed(here, goal, chosen)
 
     def sequences(self) -> None:
-        """Find sequences with the same options."""
+        """Decide which sequences were renamed: those with the same options."""
         here, goal = self._moved(self.before.sequences), self.goal.sequences
         self._decide(
             partial(Rename, "sequence"), here, goal, lambda old, new: float(here[old] == goal[new])
         )
 
     def insides(self) -> None:
-        """Find columns, values and attributes that were renamed in what stayed or was renamed."""
+        """Decide about columns, values and attributes, in tables and types that stayed or were renamed."""
         for name, table in self.tables_here.items():
             here, goal = _local(table), _local(self.goal.tables[name])
             self._inside("column", name, here, goal, self._column_score)
@@ -154,7 +155,7 @@ class _Finder:
             )
 
     def require_decided(self) -> None:
-        """Raise ExpectedError if something is open, or if a flag was of no use."""
+        """Raise ExpectedError if a likely rename is undecided, or if a flag matches no rename."""
         if unused := [flag for flag, used in self.flags.items() if not used]:
             near = get_close_matches(unused[0], self.possible, n=3, cutoff=0.3) or self.possible[:3]
             raise ExpectedError(
@@ -202,14 +203,14 @@ class _Finder:
         score: Callable[[Any, Any], float],
         wanted: Iterable[Rename] = (),
     ) -> list[Rename]:
-        """Choose by flag, by hint, and by asking about what is likely.
+        """Choose renames by flags, then by hints, then by asking about likely pairs; each name is used once.
 
         Args:
-            rename: Makes a rename of two names.
-            here: The names that there are.
-            goal: The names that there ought to be.
-            score: How likely a pair of names is one thing's.
-            wanted: What the models say.
+            rename: Makes a rename from an old and a new name.
+            here: The present names.
+            goal: The names at the goal.
+            score: How likely an old and a new name are one thing's, from 0.0 to 1.0.
+            wanted: The renames of the models' hints.
         """
         pairs = {rename(old, new): score(old, new) for old, new in _pairs(here, goal)}
         self.possible += map(str, pairs)
@@ -220,12 +221,12 @@ class _Finder:
         moved = [each for each in likely if each.old.name == each.new.name]  # to another schema
         moving = _claimed(moved)
         likely = moved + [each for each in likely if moving.isdisjoint(_claimed([each]))]
-        meant = [each for each in wanted if each.new not in taken]  # else it is done already
+        hinted = [each for each in wanted if each.new not in taken]  # else an earlier script did it
         claimed = _claimed(chosen)
-        for each in (*meant, *likely):
+        for each in (*hinted, *likely):
             if not claimed.isdisjoint(_claimed([each])):
                 continue
-            if each in meant or self._confirmed(each):
+            if each in hinted or self._confirmed(each):
                 chosen.append(each)
                 claimed |= _claimed([each])
         self.found += one_by_one(chosen, taken)
@@ -238,7 +239,7 @@ class _Finder:
         goal: Collection[Any],
         taken: Collection[Name],
     ) -> list[Rename]:
-        """Return what flags ask for. A name that is taken can be given if it becomes free as well."""
+        """Return the renames of flags; their new names must be free, or become free by another of them."""
         flags = [flag for flag, used in self.flags.items() if not used]
         pairs = product(_mentioned(here, flags), _mentioned(goal, flags)) if flags else ()
         named = {each: flag for pair in pairs if (flag := self._flag(each := rename(*pair)))}
@@ -248,27 +249,27 @@ class _Finder:
         return chosen
 
     def _confirmed(self, rename: Rename) -> bool:
-        if self.wishes.none:
+        if self.decisions.no_renames:
             return False
-        answer = self.wishes.choose(rename.question)
+        answer = self.decisions.choose(rename.question)
         if answer is None:
             self.undecided.append(rename)
         return bool(answer)
 
     def _flag(self, rename: Rename) -> str:
-        """Return the flag that means this rename."""
+        """Return the flag that means this rename; empty if none does."""
         spellings = rename.spellings(self.former)
         return next((flag for flag in self.flags if flag in spellings), "")
 
     def _moved(self, things: Mapping[Name, Any]) -> dict[Name, Any]:
-        """Return what there is under the new names of schemas."""
+        """Return things by their names, with the new names of schemas."""
         schemas = self.schema_names
         return {Name(schemas.get(n.schema, n.schema), n.name): each for n, each in things.items()}
 
     def _renamed(
         self, here: Mapping[Name, Any], goal: Iterable[Name], chosen: Iterable[Rename]
     ) -> dict[Name, Any]:
-        """Return what stays, by its new name."""
+        """Return what stays or is renamed, by its name at the goal."""
         old = {each.new: each.old for each in chosen}
         self.former |= old
         gone = set(old.values()) - old.keys()
@@ -281,7 +282,7 @@ class _Finder:
         return self.type_texts.get(bare, bare) + text[len(bare) :]
 
     def _table_score(self, here: Table, goal: Table) -> float:
-        """Compare shapes: columns with the same name, with the same type, or both."""
+        """Compare columns: the same name and type count 1, the name alone 0.75, the type alone 0.5."""
         names = here.columns.keys() & goal.columns.keys()
         same = sum(
             1.0 if self._type(here.columns[name].type) == goal.columns[name].type else 0.75
@@ -318,19 +319,19 @@ def _option(rename: object) -> str:
 
 
 def _pairs(here: Collection[Any], goal: Collection[Any]) -> Iterator[tuple[Any, Any]]:
-    """Return every pair of a name that went and one that came."""
+    """Return every pair of a dropped and an added name."""
     return product(
         [name for name in here if name not in goal], [name for name in goal if name not in here]
     )
 
 
 def _claimed(renamed: Iterable[Rename]) -> set[tuple[str, Name]]:
-    """Return the old and the new names of renames: each can have one of either only once."""
+    """Return the old and the new names of renames, none of which another rename may use."""
     return {claim for each in renamed for claim in (("old", each.old), ("new", each.new))}
 
 
 def _mentioned(names: Iterable[Any], flags: Collection[str]) -> list[Any]:
-    """Return the names that any flag has in it."""
+    """Return the names that occur in a flag."""
     bare = ((name, name.name if isinstance(name, Name) else name) for name in names)
     return [name for name, text in bare if any(text in flag for flag in flags)]
 
@@ -340,7 +341,7 @@ def _local(table: Table) -> dict[str, Column]:
 
 
 def _used(catalog: Catalog) -> set[str]:
-    """Return the types that columns have: only those have values."""
+    """Return the types of columns: the other types hold no values that a rename would keep."""
     columns = (column for table in catalog.tables.values() for column in table.columns.values())
     return {column.type.removesuffix("[]") for column in columns}
 

@@ -1,7 +1,7 @@
-"""What Alembic cannot see, pg_dump can write: SQL from the text of whole objects. Pure: no database.
+"""SQL for objects that Alembic does not compare: views, functions, triggers, policies, grants … Pure: no database.
 
-Functions, views, triggers, policies and the like are each one statement in a dump. Where a database
-lacks one, that statement makes it; where it has one too many, the statement says what to drop.
+pg_dump writes each of them as a statement of its own. That statement creates the object where it is missing; the
+statement that drops it is derived from the same text.
 """
 
 import re
@@ -16,9 +16,9 @@ OPERANDS = r"(?=(?:.*?LEFTARG = (?P<left>[^\n,)]+))?)(?=(?:.*?RIGHTARG = (?P<rig
 CALLABLE = ("FUNCTION", "PROCEDURE", "AGGREGATE")
 GRANTS = ("ACL", "DEFAULT ACL")
 VERSION = ";\n-- version "
-"""How a snapshot says in which version an extension is there."""
+"""What a snapshot puts between the statement of an extension and its version."""
 PUBLIC_COMMENT = Key("COMMENT", "-", "SCHEMA public")
-"""Where a dump has none, it is what initdb wrote."""
+"""pg_dump omits it while it is the comment that initdb wrote."""
 EARLY = (
     "SCHEMA",
     "EXTENSION",
@@ -31,7 +31,7 @@ EARLY = (
     "CAST",
     *CALLABLE,
 )
-"""What a table may need: made before Alembic's operations, if it can be made then."""
+"""Kinds that a table may depend on: created before Alembic's operations, if that succeeds."""
 
 ON_TABLES = (
     "VIEW",
@@ -43,7 +43,7 @@ ON_TABLES = (
     "STATISTICS",
     *CALLABLE,
 )
-"""What may stand on a table: dropped before Alembic's operations."""
+"""Kinds that may depend on a table: dropped before Alembic's operations."""
 
 NAMED = (
     "MATERIALIZED VIEW", "VIEW", "TYPE", "DOMAIN", "SCHEMA", "COLLATION", "STATISTICS", "SEQUENCE", "EVENT TRIGGER",
@@ -52,7 +52,7 @@ NAMED = (
 )  # fmt: skip
 """Kinds whose statements begin with CREATE, the kind and the name."""
 
-# How each kind is dropped, by the beginning of its statement in the dump.
+# The beginning of a statement in a dump, and the statement that drops what it creates.
 DROPS = [
     (rf"CREATE (?:UNLOGGED )?(?P<kind>{'|'.join(NAMED)}) (?P<name>{NAME})", "DROP {kind} {name};"),
     (rf"CREATE (?:OR REPLACE )?(?:TRUSTED )?(?:PROCEDURAL )?LANGUAGE (?P<name>{NAME})", "DROP LANGUAGE {name};"),
@@ -92,16 +92,16 @@ GRANT = re.compile(r"(?P<before>.*?)(?P<verb>GRANT|REVOKE) (?P<what>.*) (?:TO|FR
 
 
 def missing(here: Snapshot, goal: Snapshot) -> list[Key]:
-    """Return what only the goal has, in the order of its dump."""
+    """Return the objects that only the goal has, in the order of its dump: what others depend on comes first."""
     return [key for key in goal.objects if key not in here.objects]
 
 
-def makes(key: Key, goal: Snapshot) -> Statements:
-    """Return the statements that make an object."""
+def to_create(key: Key, goal: Snapshot) -> Statements:
+    """Return the statements that create an object as the goal has it, filled, if it is a materialized view."""
     bodies = goal.objects[key]
     if key.kind == "MATERIALIZED VIEW":
         return [re.sub(r"\s+WITH NO DATA;$", ";", body) for body in bodies]
-    if key.kind == "EXTENSION":  # in the version that the server has
+    if key.kind == "EXTENSION":  # in the default version of the server
         return [f"{body.partition(VERSION)[0]};" for body in bodies]
     if key.kind == "INDEX":  # on the partitions as well
         return [
@@ -112,77 +112,78 @@ def makes(key: Key, goal: Snapshot) -> Statements:
     return bodies
 
 
-def drops(key: Key, here: Snapshot) -> Iterator[str]:
-    """Yield what drops an object, if that can be read from its statements."""
+def to_drop(key: Key, here: Snapshot) -> Iterator[str]:
+    """Yield the statements that drop an object; nothing for a statement of an unknown form."""
     if key.kind in GRANTS:
-        yield from sorted(map(_undone, _grants(here.objects[key])), key=_revokes, reverse=True)
+        yield from sorted(map(_inverse, _grants(here.objects[key])), key=_revokes, reverse=True)
         return
     for body in here.objects[key]:
         if drop := drop_statement(key, body):
             yield drop
 
 
-def ways(key: Key, here: Snapshot, goal: Snapshot) -> list[Statements]:
-    """Return the ways to change an object, the gentlest first."""
+def to_change(key: Key, here: Snapshot, goal: Snapshot) -> list[Statements]:
+    """Return alternative statements that change an object, in place first, then drop and create."""
     old, new = here.objects[key], goal.objects[key]
-    found: list[Statements] = []
+    ways: list[Statements] = []
     match key.kind:
         case "ACL" | "DEFAULT ACL":
-            found = [_regranted(_grants(old), _grants(new))]
+            ways = [_regranted(_grants(old), _grants(new))]
         case "COMMENT" | "SEQUENCE OWNED BY":
-            found = [new]
+            ways = [new]
         case "EXTENSION":
-            found = _moved(identifier(key.name), old[0], new[0])
-            found += _in_version(identifier(key.name), new[0])
+            ways = _in_schema(identifier(key.name), old[0], new[0])
+            ways += _in_version(identifier(key.name), new[0])
         case "SEQUENCE":
-            found = [[_altered_sequence(body) for body in new]]
+            ways = [[_altered_sequence(body) for body in new]]
         case "INDEX" if [*map(_index_only, old)] == [*map(_index_only, new)]:
-            found = []
+            ways = []
         case _:
             if key.kind in (*CALLABLE, "VIEW"):
-                found.append([re.sub(r"^CREATE ", "CREATE OR REPLACE ", body) for body in new])
-            if dropped := list(drops(key, here)):
-                found.append([*dropped, *makes(key, goal)])
-    return found
+                ways.append([re.sub(r"^CREATE ", "CREATE OR REPLACE ", body) for body in new])
+            if drops := list(to_drop(key, here)):
+                ways.append([*drops, *to_create(key, goal)])
+    return ways
 
 
 def _regranted(before: Sequence[str], after: Sequence[str]) -> Statements:
-    undone = [statement for statement in before if statement not in after]
+    """Return the statements from some grants to others: whole ones, REVOKE first, then those of single privileges."""
+    removed = [statement for statement in before if statement not in after]
     added = [statement for statement in after if statement not in before]
-    surplus = []
-    for old in [*undone]:
+    adjustments = []
+    for old in [*removed]:
         for new in [*added]:
-            if (parts := _both(old, new)) is not None:
-                undone.remove(old)
+            if (statements := _adjusted(old, new)) is not None:
+                removed.remove(old)
                 added.remove(new)
-                surplus += parts
+                adjustments += statements
                 break
-    revoked_first = sorted([*map(_undone, undone), *added], key=_revokes, reverse=True)
-    return [*revoked_first, *surplus]
+    whole = sorted([*map(_inverse, removed), *added], key=_revokes, reverse=True)
+    return [*whole, *adjustments]
 
 
-def _both(old: str, new: str) -> list[str] | None:
-    """Go from one grant to another of the same rights' kind: give what is missing, then take what is too much."""
+def _adjusted(old: str, new: str) -> list[str] | None:
+    """Return what grants the missing privileges, then revokes the surplus; None if more than privileges differ."""
     here, goal = GRANT.match(old), GRANT.match(new)
     if not here or not goal or {here["verb"], goal["verb"]} != {"GRANT"}:
         return None
     (had, on), (has, same) = (each["what"].split(" ON ", 1) for each in (here, goal))
-    names = [{name.strip() for name in split(rights, ",")} for rights in (had, has)]
+    names = [{name.strip() for name in split(listed, ",")} for listed in (had, has)]
     alike = all(here[part] == goal[part] for part in ("before", "role", "option"))
     if not alike or on != same or "ALL" in names[0] | names[1]:
         return None
 
-    def written(rights: set[str]) -> str:
+    def grant(privileges: set[str]) -> str:
         option, after = goal["option"] or "", goal["after"] or ""
-        what = ",".join(sorted(rights))
+        what = ",".join(sorted(privileges))
         return f"{goal['before']}GRANT {what} ON {on} TO {goal['role']}{option}{after};"
 
     more, less = names[1] - names[0], names[0] - names[1]
-    return [*([written(more)] if more else []), *([_undone(written(less))] if less else [])]
+    return [*([grant(more)] if more else []), *([_inverse(grant(less))] if less else [])]
 
 
-def _moved(name: str, old: str, new: str) -> list[Statements]:
-    """Move an extension to another schema, if that is what differs."""
+def _in_schema(name: str, old: str, new: str) -> list[Statements]:
+    """Return the way that moves an extension to another schema; none if the schema is the same."""
     schemas = [re.search(rf"WITH SCHEMA ({IDENTIFIER})", each) for each in (old, new)]
     if not all(schemas) or schemas[0][1] == schemas[1][1]:  # type: ignore[index]
         return []
@@ -190,7 +191,7 @@ def _moved(name: str, old: str, new: str) -> list[Statements]:
 
 
 def _in_version(name: str, text: str) -> list[Statements]:
-    """Bring an extension to a version; there may be no way back but to make it again."""
+    """Return the ways to a version of an extension; to an older one, often only by dropping it."""
     create, _, version = text.partition(VERSION)
     version = literal(version)
     again = [f"DROP EXTENSION {name};", f"{create} VERSION {version};"]
@@ -198,10 +199,10 @@ def _in_version(name: str, text: str) -> list[Statements]:
 
 
 def drop_statement(key: Key, sql: str) -> str:
-    """Return what drops the object that a statement of a dump makes; empty if nothing does.
+    """Return what drops the object that a statement of a dump creates; empty if its form is unknown.
 
     Args:
-        key: The object; of a function it has the types of the arguments.
+        key: The object; the name of a function includes the types of its arguments.
         sql: The statement.
     """
     if key == PUBLIC_COMMENT:
@@ -223,24 +224,24 @@ def signature(key: Key, name: str) -> str:
 
     Args:
         key: The function.
-        name: Its name as SQL has it.
+        name: Its name, qualified and quoted as in SQL.
     """
     return key.name[len(bare(name)) :]
 
 
-def made_name(sql: str) -> str:
-    """Return the name of what a CREATE statement makes, as SQL has it; empty if it has none."""
+def created_name(sql: str) -> str:
+    """Return the qualified name, quoted as in SQL, in a CREATE statement; empty if there is none."""
     match = re.match(rf"CREATE (?:[A-Z]+ )*?(?P<name>{QUALIFIED})", sql)
     return match["name"] if match else ""
 
 
 def _index_only(body: str) -> str:
-    """Leave out what a table does with an index: `alter` changes it."""
+    """Leave out the table's settings that name the index: `schema.alter` changes those."""
     return re.sub(r"\n+ALTER TABLE .* (?:CLUSTER ON|REPLICA IDENTITY USING INDEX) .*;", "", body)
 
 
 def _altered_sequence(body: str) -> str:
-    """Say every option that CREATE SEQUENCE leaves out."""
+    """Return ALTER SEQUENCE with the defaults that a dump leaves out: it would keep the present values."""
     altered = re.sub(r"^CREATE (UNLOGGED )?SEQUENCE", "ALTER SEQUENCE", body)
     first, *options = altered.removesuffix(";").splitlines()
     if not any(option.strip().startswith("AS ") for option in options):
@@ -251,6 +252,7 @@ def _altered_sequence(body: str) -> str:
 
 
 def _grants(bodies: Sequence[str]) -> list[str]:
+    """Return the single GRANT and REVOKE statements."""
     return [
         line if line.endswith(";") else f"{line};" for body in bodies for line in body.split("\n")
     ]
@@ -261,13 +263,13 @@ def _revokes(statement: str) -> bool:
     return bool(match and match["verb"] == "REVOKE")
 
 
-def _undone(statement: str) -> str:
-    """Turn a GRANT into a REVOKE, and a REVOKE into a GRANT."""
+def _inverse(statement: str) -> str:
+    """Return the REVOKE of a GRANT, and the GRANT of a REVOKE."""
     match = GRANT.match(statement)
     if match is None:
         return statement
     if match["verb"] == "GRANT":
-        turned = f"REVOKE {match['what']} FROM {match['role']}"
+        inverse = f"REVOKE {match['what']} FROM {match['role']}"
     else:
-        turned = f"GRANT {match['what']} TO {match['role']}"
-    return f"{match['before']}{turned}{match['after'] or ''};"
+        inverse = f"GRANT {match['what']} TO {match['role']}"
+    return f"{match['before']}{inverse}{match['after'] or ''};"

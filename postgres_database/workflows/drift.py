@@ -9,7 +9,7 @@ import sqlalchemy as sa
 
 from postgres_database.drafting import draft, matching, renames
 from postgres_database.drafting.changes import ALTERED
-from postgres_database.drafting.matching import Wishes
+from postgres_database.drafting.matching import Decisions
 from postgres_database.drafting.renames import Rename
 from postgres_database.drafting.trial import Change, Trial
 from postgres_database.errors import ExpectedError
@@ -182,9 +182,9 @@ def _repair(
     copy: Database, project: Project, compared: Comparison, differences: Mapping[Key, Difference]
 ) -> _Repair:
     """Bring a copy of the database back; what looks renamed is renamed back, so that its rows stay."""
-    wishes = Wishes(choose=lambda _: True)
+    decisions = Decisions(choose=lambda _: True)
     goal = compared.models
-    renamed = _done(copy, matching.find(compared.before.catalog, goal.catalog, wishes))
+    renamed = _done(copy, matching.find(compared.before.catalog, goal.catalog, decisions))
     if renamed:
         renamed += _done(copy, renames.followers(catalog.take(copy), goal.catalog))
         compared = _compared(project, comparison.side(copy), goal)

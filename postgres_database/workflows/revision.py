@@ -10,7 +10,7 @@ from alembic.script import Script
 
 from postgres_database.drafting import matching, renames, stages
 from postgres_database.drafting.draft import find_operations
-from postgres_database.drafting.matching import Wishes
+from postgres_database.drafting.matching import Decisions
 from postgres_database.drafting.renames import Rename
 from postgres_database.drafting.stages import Origin, Stage, Stages
 from postgres_database.drafting.trial import render
@@ -104,11 +104,11 @@ def write(  # noqa: PLR0913 - each is an option
         if models is None:
             result = _empty(aside, message)
         else:
-            wishes = Wishes(
+            decisions = Decisions(
                 tuple(rename), no_renames, matching.hints(models), listener.choose, drop_adopted
             )
             with databases.session(aside, environment) as session:
-                result = _next(aside, session, message, models, wishes)
+                result = _next(aside, session, message, models, decisions)
     if sql and result.path and result.proved:
         return _with_sql(project.anew(), environment, result)
     return result
@@ -127,7 +127,7 @@ def _head(before: History) -> tuple[str, ...]:
 
 
 def _next(
-    project: Project, session: Scratch, message: str, models: Models, wishes: Wishes
+    project: Project, session: Scratch, message: str, models: Models, decisions: Decisions
 ) -> RevisionResult:
     """Find the operations of the next script, write it and prove it."""
     built = provided.build(session, models, lambda: session.at_head(project))
@@ -138,14 +138,14 @@ def _next(
     compare = partial(respelling.compare, project.scope, at_head, from_models, empty=session.empty)
     whole = compare(before.objects)
     strangers.require_whole(project, models, whole)
-    if not whole.differences.objects and not wishes.flags:
+    if not whole.differences.objects and not decisions.flags:
         return RevisionResult(kept=whole.differences.kept)
-    renamed = _rename(at_head, whole, wishes)
+    renamed = _rename(at_head, whole, decisions)
     compared = whole
     if renamed:
         left_over = {f"SCHEMA {rename.old.schema}" for rename in renamed}
         compared = compare(before.objects | left_over)
-    strangers.require_dropped(compared, project, session, wishes)
+    strangers.require_dropped(compared, project, session, decisions)
     trial = session.clone(at_head)
     made_up_rows.remove(trial)  # they may stop the proof, but not the draft
     unfilled = made_up_rows.fill(at_head, from_models)
@@ -178,10 +178,10 @@ def _next(
     return _publish(message, divided, prover, proved)
 
 
-def _rename(at_head: Database, compared: Comparison, wishes: Wishes) -> tuple[Rename, ...]:
+def _rename(at_head: Database, compared: Comparison, decisions: Decisions) -> tuple[Rename, ...]:
     """Rename on a scratch database, also what is named after the renamed; return all renames."""
     goal = compared.models.catalog
-    done = matching.find(compared.before.catalog, goal, wishes)
+    done = matching.find(compared.before.catalog, goal, decisions)
     _run_sql(at_head, map(renames.statement, done))
     following = renames.followers(catalog.take(at_head), goal)
     _run_sql(at_head, map(renames.statement, following))

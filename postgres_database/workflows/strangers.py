@@ -6,7 +6,7 @@ from collections.abc import Collection, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from postgres_database.drafting.matching import Wishes
+from postgres_database.drafting.matching import Decisions
 from postgres_database.errors import ExpectedError
 from postgres_database.history import project_models
 from postgres_database.history.project import Project
@@ -183,7 +183,7 @@ def _adopted(project: Project) -> list[str]:
 
 
 def require_dropped(
-    compared: Comparison, project: Project, session: Scratch, wishes: Wishes
+    compared: Comparison, project: Project, session: Scratch, decisions: Decisions
 ) -> None:
     """Raise ExpectedError if tables of an adopted database would be dropped, unless that is wanted.
 
@@ -191,7 +191,7 @@ def require_dropped(
     """
     gone = compared.before.catalog.tables.keys() - compared.goal.catalog.tables.keys()
     adopted = _adopted(project)
-    if not gone or not adopted or wishes.drop_adopted:
+    if not gone or not adopted or decisions.drop_adopted:
         return
     tables = sorted(gone & catalog.take(session.at(project, adopted)).tables.keys())
     if not tables:
@@ -199,7 +199,7 @@ def require_dropped(
     question = (
         f"drop {_some(tables)}, which the adopted database brought and the models do not have?"
     )
-    answer = wishes.choose(question)
+    answer = decisions.choose(question)
     if answer:
         return
     raise ExpectedError(

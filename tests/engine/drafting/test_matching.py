@@ -4,7 +4,7 @@ import pytest
 from catalogs import catalog
 
 from postgres_database.drafting import matching
-from postgres_database.drafting.matching import Wishes
+from postgres_database.drafting.matching import Decisions
 from postgres_database.drafting.renames import Rename, one_by_one
 from postgres_database.errors import ExpectedError
 from postgres_database.sql.names import Name
@@ -54,10 +54,10 @@ def test_likely_renames_are_asked_about(case: str) -> None:
         asked.append(question)
         return True
 
-    found = matching.find(catalog(before), catalog(goal), Wishes(choose=yes))
+    found = matching.find(catalog(before), catalog(goal), Decisions(choose=yes))
     assert [str(each) for each in found if each.old.name] == expected
     assert len(asked) == len(expected)
-    assert not matching.find(catalog(before), catalog(goal), Wishes(choose=lambda _: False))
+    assert not matching.find(catalog(before), catalog(goal), Decisions(choose=lambda _: False))
 
 
 @pytest.mark.parametrize("case", [case for case in CASES if CASES[case][2]])
@@ -65,17 +65,17 @@ def test_undecided_renames_stop_everything(case: str) -> None:
     """Without a terminal a likely rename is an error with the flags that decide it; each of them does."""
     before, goal, expected = CASES[case]
     with pytest.raises(ExpectedError) as caught:
-        matching.find(catalog(before), catalog(goal), Wishes())
+        matching.find(catalog(before), catalog(goal), Decisions())
     assert [f"--rename {flag}" in caught.value.cause for flag in expected] == [True] * len(expected)
-    found = matching.find(catalog(before), catalog(goal), Wishes(flags=tuple(expected)))
+    found = matching.find(catalog(before), catalog(goal), Decisions(flags=tuple(expected)))
     assert [str(each) for each in found if each.old.name] == expected
-    assert not matching.find(catalog(before), catalog(goal), Wishes(none=True))
+    assert not matching.find(catalog(before), catalog(goal), Decisions(no_renames=True))
 
 
 def test_columns_change_places() -> None:
     """Two columns that exchange their names go by way of a third one."""
     both = catalog({"t": {"a": "text", "b": "text"}})
-    found = matching.find(both, both, Wishes(flags=("t.a:b", "t.b:a")))
+    found = matching.find(both, both, Decisions(flags=("t.a:b", "t.b:a")))
     assert [str(each) for each in found] == ["t.a:a_renamed", "t.b:a", "t.a_renamed:b"]
 
 
@@ -96,7 +96,7 @@ def test_flag_that_means_nothing_is_refused(flag: str) -> None:
     """A flag for which there is no pair of names is an error that shows the nearest pairs."""
     goal = catalog({"t": {"id": "integer", "mail": "text", "age": "integer"}})
     with pytest.raises(ExpectedError, match="nothing to rename") as caught:
-        matching.find(catalog({"t": USERS}), goal, Wishes(flags=(flag,), none=True))
+        matching.find(catalog({"t": USERS}), goal, Decisions(flags=(flag,), no_renames=True))
     assert "--rename t.email:mail" in caught.value.hint
 
 
@@ -104,15 +104,15 @@ def test_values_of_enums() -> None:
     """A value that another takes the place of was perhaps renamed."""
     before = catalog({"t": {"m": "public.mood"}}, mood=("happy", "sad"))
     goal = catalog({"t": {"m": "public.mood"}}, mood=("happy", "gloomy"))
-    found = matching.find(before, goal, Wishes(flags=("mood.sad:gloomy",)))
+    found = matching.find(before, goal, Decisions(flags=("mood.sad:gloomy",)))
     assert [each.question for each in found] == ["Was value mood.sad renamed to gloomy?"]
 
 
 def test_hint_counts_once() -> None:
     """What a model says is done as long as the new name is not there."""
     goal = catalog({"t": {"id": "integer", "mail": "text", "age": "integer"}})
-    wishes = Wishes(hints={(Name("public", "t"), "mail"): "email"})
-    assert [str(each) for each in matching.find(catalog({"t": USERS}), goal, wishes)] == [
+    decisions = Decisions(hints={(Name("public", "t"), "mail"): "email"})
+    assert [str(each) for each in matching.find(catalog({"t": USERS}), goal, decisions)] == [
         "t.email:mail"
     ]
-    assert matching.find(goal, goal, wishes) == ()
+    assert matching.find(goal, goal, decisions) == ()
