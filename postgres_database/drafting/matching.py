@@ -87,7 +87,6 @@ class _Finder:
         self.before = before
         self.goal = goal
         self.decisions = decisions
-        self.hints = decisions.hints
         self.found: list[Rename] = []
         self.undecided: list[Rename] = []
         self.possible: list[str] = []
@@ -123,7 +122,7 @@ class _Finder:
         goal = self.goal.tables
         wanted = [
             Rename("table", old, new)
-            for (new, column), hint in self.hints.items()
+            for (new, column), hint in self.decisions.hints.items()
             for old in (() if column else here)
             if new in goal and hint in {old.name, str(old), ".".join(old)}
         ]
@@ -190,7 +189,7 @@ class _Finder:
 
         wanted = [
             rename(old, new)
-            for (table, new), old in self.hints.items()
+            for (table, new), old in self.decisions.hints.items()
             if kind == "column" and table == place and old in here and new in goal
         ]
         self._decide(rename, here, goal, lambda o, n: score(o, here[o], n, goal[n]), wanted)
@@ -216,7 +215,7 @@ class _Finder:
         self.possible += map(str, pairs)
         taken = {rename(name, name).old for name in here}
         chosen = self._flagged(rename, here, goal, taken)
-        likely = [each for each, likeness in pairs.items() if likeness >= LIKELY]
+        likely = [each for each in pairs if pairs[each] >= LIKELY]
         likely.sort(key=lambda each: (-pairs[each], str(each)))
         moved = [each for each in likely if each.old.name == each.new.name]  # to another schema
         moving = _claimed(moved)
