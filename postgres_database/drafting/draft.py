@@ -104,11 +104,11 @@ def undo(  # noqa: PLR0913
     down = Trial(trial, models)
     bring(down, compared, ops, {}, back=True)
     ends = compared.goal.catalog, compared.before.catalog
-    down.make(
+    down.apply(
         Change([[op]]) for op in _analyses(*ends)
     )  # which have the names of before the renames
     for each in reversed(renamed):
-        down.make([Change([[_named(each.inverse)]])])
+        down.apply([Change([[_named(each.inverse)]])])
     if renamed:  # what names things in a text, such as a function's body
         _finish(down, whole, whole.before, {})
     return [*notes(find_losses(*ends)), *_values_first(down.done)]
@@ -137,14 +137,14 @@ def bring(
     gone = objects.missing(goal.snapshot, here.snapshot)
     new = objects.missing(here.snapshot, goal.snapshot)
     early = [key for key in reversed(gone) if key.kind in objects.ON_TABLES]
-    trial.make(changes.dropped(key, here.snapshot) for key in early)
-    trial.make(sequences.released(here, goal))
-    trial.make(inheritance.moved(here.catalog, goal.catalog))
+    trial.apply(changes.dropped(key, here.snapshot) for key in early)
+    trial.apply(sequences.released(here, goal))
+    trial.apply(inheritance.moved(here.catalog, goal.catalog))
     needed = [key for key in new if key.kind in objects.EARLY and not changes.is_owned(key, goal)]
-    trial.make(changes.made(key, goal.snapshot) for key in needed)
-    trial.make(type_changes.added_values(here, goal))
-    trial.make((changes.of_alembic(op, here, goal) for op in ops), force=True)
-    trial.make(sequences.continued(here, goal))
+    trial.apply(changes.made(key, goal.snapshot) for key in needed)
+    trial.apply(type_changes.added_values(here, goal))
+    trial.apply((changes.of_alembic(op, here, goal) for op in ops), force=True)
+    trial.apply(sequences.continued(here, goal))
     _finish(trial, compared, goal, parts)
 
 
@@ -154,12 +154,12 @@ def _finish(trial: Trial, compared: Comparison, goal: Side, parts: Parts) -> Non
     present = compared.seen(comparison.side(trial.database))
     while compared.unlike(present, goal) and present.snapshot not in reached:
         reached.append(present.snapshot)
-        done = len(trial.made)
-        trial.make(changes.rest(trial, present, goal, parts), force=True)
+        done = len(trial.applied)
+        trial.apply(changes.rest(trial, present, goal, parts), force=True)
         present = compared.seen(comparison.side(trial.database))
         if present.snapshot in reached:
-            del trial.made[done:]  # only the spelling differs, or no way is known
-            if trial.make(changes.unchecked(present, goal)):
+            del trial.applied[done:]  # only the spelling differs, or no way is known
+            if trial.apply(changes.unchecked(present, goal)):
                 present = compared.seen(comparison.side(trial.database))
                 continue
             if parts:  # what Alembic makes of the model is not what the model makes

@@ -254,7 +254,7 @@ def _tried(database: Database, ops: Operations, models: Models) -> list[MigrateO
     for op in outside:
         moments.run_outside(database, op, models)
     trial = Trial(database, models)
-    trial.make(Change([[op]]) for op in ops if op not in outside)
+    trial.apply(Change([[op]]) for op in ops if op not in outside)
     return [*outside, *trial.done]
 
 

@@ -1,7 +1,7 @@
-"""Changes that are tried on a scratch database; what works is remembered, in the order that worked.
+"""Changes tried on a scratch database; those that work are recorded in the order in which they worked.
 
-So dependencies need not be known beforehand: what fails is tried again after the others,
-and then once more without what stands on it, which is made again later.
+So the dependencies between changes need not be known: what fails is tried again after the others, and at last once
+more after its dependents are dropped, which a later comparison finds missing and recreates.
 """
 
 from collections.abc import Iterable, Sequence
@@ -24,11 +24,12 @@ from postgres_database.sql.names import quoted
 from postgres_database.sql.tokens import stable
 
 Way = Sequence[MigrateOperation]
+"""Operations that make a change, all of them or none."""
 
 
 @dataclass(frozen=True)
 class Subject:
-    """What a change works on, for those that depend on it."""
+    """The object that a change works on; what depends on it may have to be dropped first."""
 
     kind: str
     """column, constraint, relation, type or function."""
@@ -40,14 +41,14 @@ class Subject:
 
 @dataclass(frozen=True)
 class Change:
-    """Something to be done in one of several ways, the gentlest first."""
+    """Something to do, in the first of several ways that works."""
 
     ways: Sequence[Way]
     subject: Subject | None = None
     key: Key | None = None
-    """The object that is made, changed or dropped."""
+    """The object that is created, changed or dropped."""
     default: tuple[str, str, str] | None = None
-    """A table, a column and its default as the server prints it: a way that makes another one does not work."""
+    """A table, a column and its default as the server prints it: a way that leads to another default does not work."""
 
 
 def as_way(statements: Iterable[str]) -> Way:
@@ -71,9 +72,10 @@ DEFAULT = """
     WHERE a.attrelid = to_regclass(%s) AND a.attname = %s
 """
 
-# A view depends through its rule; an index and a foreign key through the constraint they serve.
-# Normal dependents block a drop; automatic ones go along, but for generated columns, and, if they are asked for,
-# the indexes and constraints of a column, whose expressions may not stand another type; NOT NULL does.
+# What depends on an object (PostgreSQL manual, "pg_depend"), by deptype: normal (n) and internal (i) dependents block a
+# drop. Automatic ones (a) are dropped with it; of these, generated columns are listed, and those indexes and
+# constraints of a column whose kind is in the last parameter: their expressions may not fit another type.
+# In place of a view's rule the view is listed, in place of a default expression its generated column.
 DEPENDENTS = """
     WITH RECURSIVE used (classid, objid, objsubid, depth, internal) AS (
         SELECT *, false FROM ({subject}) AS s (classid, objid, objsubid), (VALUES (0)) AS v (depth)
@@ -111,9 +113,10 @@ DEPENDENTS = """
 """
 
 AUTOMATIC = ("", "f", "fci", "fcipux")
-"""Kinds of constraints as in pg_constraint, i for indexes: what seldom blocks a column comes last."""
+"""Kinds of a column's constraints (`pg_constraint.contype`), i for indexes, dropped in addition: one after another is
+tried, the kinds that seldom block a change come last."""
 
-# What holds no rows of its own and is dropped by its identity; what a table owns has another form.
+# Kinds of dependents without rows that pg_identify_object names as DROP takes them; the next ones need ALTER TABLE.
 DROPPED = ("view", "materialized view", "index", "policy", "trigger", "rule", "function", "procedure",
            "aggregate", "statistics object")  # fmt: skip
 IN_TABLES = {
@@ -124,88 +127,90 @@ IN_TABLES = {
 
 
 class Trial:
-    """A scratch database, and what worked on it."""
+    """A scratch database and the changes that worked on it."""
 
     def __init__(self, database: Database, models: Models | None = None) -> None:
-        """Begin with nothing done; models say how constraints are named, where operations are Alembic's."""
+        """Begin without changes; Alembic's operations name constraints by the naming convention of the models."""
         self.database = database
         self._models = models
-        self.made: list[tuple[Change, Way]] = []
+        self.applied: list[tuple[Change, Way]] = []
+        """What worked, in its order; a way includes the drops of dependents that it needed."""
 
     @property
     def done(self) -> list[MigrateOperation]:
-        """What worked, in its order."""
-        return [operation for _, way in self.made for operation in way]
+        """The operations of the changes that worked, in their order."""
+        return [operation for _, way in self.applied for operation in way]
 
-    def make(self, changes: Iterable[Change], *, force: bool = False) -> bool:
-        """Make what can be made; return whether anything was.
+    def apply(self, changes: Iterable[Change], *, force: bool = False) -> bool:
+        """Apply the changes that work, and return whether any did; the others are left out without an error.
 
         Args:
             changes: In the order in which they should be tried.
             force: Drop what depends on the subject of a change that does not work otherwise.
         """
-        done = len(self.made)
+        before = len(self.applied)
         with self.database.connect(usual_path=True) as connection, connection.begin():
             waiting = self._rounds(connection, list(changes), force=False)
             if force and waiting:
                 self._rounds(connection, waiting, force=True)
-        return len(self.made) > done
+        return len(self.applied) > before
 
     def _rounds(
         self, connection: sa.Connection, waiting: list[Change], *, force: bool
     ) -> list[Change]:
+        """Try changes again as long as one of them works; return those that do not."""
         progress = True
         while waiting and progress:
-            left = [change for change in waiting if not self._made(connection, change, force=force)]
-            progress = len(left) < len(waiting)
-            waiting = left
+            failed = [each for each in waiting if not self._apply(connection, each, force=force)]
+            progress = len(failed) < len(waiting)
+            waiting = failed
         return waiting
 
-    def _made(self, connection: sa.Connection, change: Change, *, force: bool) -> bool:
-        for way in change.ways:
-            if way and self._works(connection, way, change):
-                self.made.append((change, way))
+    def _apply(self, connection: sa.Connection, change: Change, *, force: bool) -> bool:
+        for way in filter(None, change.ways):
+            if self._works(connection, way, change):
+                self.applied.append((change, way))
                 return True
-            if not way or not force or not change.subject:
+            if not force or not change.subject:
                 continue
             for automatic in AUTOMATIC:
-                drops = self._dependents(connection, change.subject, automatic)
+                drops = self._drops_of_dependents(connection, change.subject, automatic)
                 if drops and self._works(connection, [*drops, *way], change):
-                    self.made.append((change, [*drops, *way]))
+                    self.applied.append((change, [*drops, *way]))
                     return True
         return False
 
     def _works(self, connection: sa.Connection, way: Way, change: Change) -> bool:
-        """Run operations as they will stand in a script; if one fails, or makes another default, none was run."""
-        nested = connection.begin_nested()
+        """Run operations as a script will; undo all if one fails, or if the default is not the change's."""
+        savepoint = connection.begin_nested()
         try:
             for operation in way:
                 run(connection, operation, self._models)
-            good = change.default is None or self._has_default(connection, *change.default)
+            works = change.default is None or self._has_default(connection, *change.default)
         except Exception:  # noqa: BLE001 - whatever a script may raise
-            good = False
-        nested.commit() if good else nested.rollback()
-        return good
+            works = False
+        savepoint.commit() if works else savepoint.rollback()
+        return works
 
     def _has_default(
         self, connection: sa.Connection, table: str, column: str, default: str
     ) -> bool:
-        found = asked(connection.connection.cursor(), DEFAULT, (table, column))
-        return found == [(default,)]
+        rows = asked(connection.connection.cursor(), DEFAULT, (table, column))
+        return rows == [(default,)]
 
-    def _dependents(
+    def _drops_of_dependents(
         self, connection: sa.Connection, subject: Subject, automatic: str
     ) -> list[RunSql]:
-        """Return what drops everything that stands on a subject, the outermost first.
+        """Return statements that drop everything that depends on a subject, the farthest dependents first.
 
         Args:
             connection: To the scratch database.
             subject: What is to be changed.
-            automatic: Which of the parts of a column that go along with it: one of AUTOMATIC.
+            automatic: The kinds of a column's constraints and indexes to drop as well: one of AUTOMATIC.
         """
         cursor = connection.connection.cursor()
         query = DEPENDENTS.format(subject=SUBJECTS[subject.kind])
-        # It prints names with their schemas.
+        # With an empty search_path, pg_identify_object qualifies every name.
         rows = asked(cursor, query, (subject.sql, subject.part, [*automatic]))
         drops = []
         for kind, identity, names in rows:
@@ -220,9 +225,9 @@ class Trial:
 
 
 def run(connection: sa.Connection, operation: MigrateOperation, models: Models | None) -> None:
-    """Run an operation as it will stand in a script, where constraints are named as the models say."""
+    """Run an operation as a script will: rendered to Python, with the naming convention of the models."""
     context = MigrationContext.configure(connection, opts={"target_metadata": models})
-    if isinstance(operation, RunSql):  # no need to render it
+    if isinstance(operation, RunSql):  # rendering changes nothing
         Operations(context).invoke(operation)
         return
     body = render(operation)
@@ -235,7 +240,7 @@ def run(connection: sa.Connection, operation: MigrateOperation, models: Models |
 
 
 def render(*operations: MigrateOperation) -> str:
-    """Return operations as they stand in a script."""
+    """Return the Python lines of operations in a script, indented by four spaces but for the first."""
     # The paramstyle of psycopg2 would double every %.
     context = MigrationContext.configure(
         dialect_name="postgresql", dialect_opts={"paramstyle": "named"}

@@ -196,7 +196,7 @@ def _repair(
         key = next((key for key in differences if key.name == rename.new.name), first)
         steps.append((key, [renames.statement(rename)]))
     current = first
-    for change, way in trial.made:
+    for change, way in trial.applied:
         current = next((key for key in _keys(change) if key in differences), current)
         steps.append(
             (current, [operation.text for operation in way if isinstance(operation, RunSql)])

@@ -42,7 +42,7 @@ DEFAULTS = r"""[
 
 @pytest.mark.long
 def test_rows_get_the_default_that_the_models_say(project: Project) -> None:
-    """Whatever its spelling: the row of before has what a new row gets, in one statement for each column."""
+    """However a default is written, an existing row has what a new row gets, by one statement for each column."""
     project.models(BEFORE)
     assert revision.write(*project.settings, "Init").proved
     up(project.settings, project.database, confirm=yes)
@@ -68,7 +68,7 @@ def test_rows_get_the_default_that_the_models_say(project: Project) -> None:
 
 
 def test_default_that_is_a_member_of_an_enum(project: Project) -> None:
-    """It is written as its value, so that the table is made by Alembic's operation."""
+    """It is written as its value, so that Alembic's operation creates the table."""
     project.models("""
         import enum
         class Mood(str, enum.Enum):
@@ -85,20 +85,20 @@ def test_default_that_is_a_member_of_an_enum(project: Project) -> None:
 def test_proof_compares_the_values_that_rows_get(
     project: Project, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """A column whose default is put right after rows got another is not proved, and named."""
+    """If a column is added with a wrong default that is corrected only afterwards, the proof fails and names it."""
     project.models(BEFORE)
     assert revision.write(*project.settings, "Init").proved
-    plain = trial.Trial.make
+    apply = trial.Trial.apply
 
     def wrong(self: trial.Trial, changes: object, **options: bool) -> None:
-        plain(self, changes, **options)  # type: ignore[arg-type]
-        for place, (change, way) in enumerate(self.made):
+        apply(self, changes, **options)  # type: ignore[arg-type]
+        for place, (change, way) in enumerate(self.applied):
             if change.default and len(way) == 1:
                 added = RunSql("ALTER TABLE note ADD COLUMN c0 varchar DEFAULT 'wrong';")
                 right = RunSql("ALTER TABLE note ALTER COLUMN c0 SET DEFAULT 'right';")
-                self.made[place] = change, [added, right]
+                self.applied[place] = change, [added, right]
 
-    monkeypatch.setattr(trial.Trial, "make", wrong)
+    monkeypatch.setattr(trial.Trial, "apply", wrong)
     project.models(AFTER.format(defaults="[(sa.String, 'right')]"))
     result = revision.write(*project.settings, "Wrong")
     assert not result.proved

@@ -1,4 +1,4 @@
-"""How alike two things are, by values alone."""
+"""How alike names, types and values of enums are; a table without a database."""
 
 from typing import Any
 
@@ -22,7 +22,7 @@ from postgres_database.sql.names import Name
     ],
 )
 def test_names(old: str, new: str, *, expected: bool) -> None:
-    """Names are alike that share most letters, or of which one holds the other."""
+    """Two names are alike if they share most letters, or if one contains the other."""
     assert likeness.similar(old, new) is likeness.similar(new, old) is expected
 
 
@@ -41,7 +41,7 @@ def test_names(old: str, new: str, *, expected: bool) -> None:
     ],
 )
 def test_family(type_: str, family: str) -> None:
-    """Types that are often exchanged are of one family, arrays of another."""
+    """Types that are often changed into one another are one family; arrays are a family of their own."""
     assert likeness.family(type_) == family
 
 
@@ -66,7 +66,7 @@ def test_types(here: dict[str, Any], goal: dict[str, Any], score: float) -> None
 
 
 def test_values() -> None:
-    """A value of an enum is another one's where it stands, or by its name."""
+    """Two values of an enum are likely the same if their positions are equal or their labels are alike."""
     assert (
         likeness.value_score("x", 0, "why", 0)
         == likeness.value_score("cancelled", 0, "canceled", 3)

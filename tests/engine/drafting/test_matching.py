@@ -1,4 +1,4 @@
-"""What was renamed, as flags, models and people say; and what is asked about."""
+"""Which names were renamed, by flags, by hints in models and by answers; and which pairs are asked about."""
 
 import pytest
 from catalogs import catalog
@@ -46,7 +46,7 @@ CASES = {
 
 @pytest.mark.parametrize("case", CASES)
 def test_likely_renames_are_asked_about(case: str) -> None:
-    """A likely rename is asked about, and only that; whoever says yes gets it, whoever says no does not."""
+    """Exactly the likely renames are asked about; "yes" renames, "no" drops and adds."""
     before, goal, expected = CASES[case]
     asked: list[str] = []
 
@@ -54,33 +54,33 @@ def test_likely_renames_are_asked_about(case: str) -> None:
         asked.append(question)
         return True
 
-    found = matching.find(catalog(before), catalog(goal), Decisions(choose=yes))
-    assert [str(each) for each in found if each.old.name] == expected
+    renames = matching.find(catalog(before), catalog(goal), Decisions(choose=yes))
+    assert [str(each) for each in renames if each.old.name] == expected
     assert len(asked) == len(expected)
     assert not matching.find(catalog(before), catalog(goal), Decisions(choose=lambda _: False))
 
 
 @pytest.mark.parametrize("case", [case for case in CASES if CASES[case][2]])
-def test_undecided_renames_stop_everything(case: str) -> None:
-    """Without a terminal a likely rename is an error with the flags that decide it; each of them does."""
+def test_undecided_rename_is_an_error(case: str) -> None:
+    """Without a terminal a likely rename is an error, whose cause has the flags that decide it."""
     before, goal, expected = CASES[case]
     with pytest.raises(ExpectedError) as caught:
         matching.find(catalog(before), catalog(goal), Decisions())
     assert [f"--rename {flag}" in caught.value.cause for flag in expected] == [True] * len(expected)
-    found = matching.find(catalog(before), catalog(goal), Decisions(flags=tuple(expected)))
-    assert [str(each) for each in found if each.old.name] == expected
+    renames = matching.find(catalog(before), catalog(goal), Decisions(flags=tuple(expected)))
+    assert [str(each) for each in renames if each.old.name] == expected
     assert not matching.find(catalog(before), catalog(goal), Decisions(no_renames=True))
 
 
-def test_columns_change_places() -> None:
-    """Two columns that exchange their names go by way of a third one."""
+def test_columns_exchange_their_names() -> None:
+    """Two columns exchange their names by way of a third name."""
     both = catalog({"t": {"a": "text", "b": "text"}})
     found = matching.find(both, both, Decisions(flags=("t.a:b", "t.b:a")))
     assert [str(each) for each in found] == ["t.a:a_renamed", "t.b:a", "t.a_renamed:b"]
 
 
-def test_what_keeps_its_name_is_in_nobodys_way() -> None:
-    """A rename to a name that something keeps is left out; others change places all the same."""
+def test_rename_to_a_name_in_use_is_left_out() -> None:
+    """A rename to a name that stays in use is left out; the other renames are not."""
     names = [Name("public", name) for name in ("a", "b", "c", "k")]
     a, b, c, k = names
     wanted = [Rename("index", a, k), Rename("index", b, c), Rename("index", c, b)]
@@ -92,8 +92,8 @@ def test_what_keeps_its_name_is_in_nobodys_way() -> None:
 
 
 @pytest.mark.parametrize("flag", ["t.nothing:mail", "email:mail", "t.email:age", "", "t.email"])
-def test_flag_that_means_nothing_is_refused(flag: str) -> None:
-    """A flag for which there is no pair of names is an error that shows the nearest pairs."""
+def test_flag_that_matches_no_rename_is_an_error(flag: str) -> None:
+    """A flag that matches no pair of a dropped and an added name is an error with the nearest pairs."""
     goal = catalog({"t": {"id": "integer", "mail": "text", "age": "integer"}})
     with pytest.raises(ExpectedError, match="nothing to rename") as caught:
         matching.find(catalog({"t": USERS}), goal, Decisions(flags=(flag,), no_renames=True))
@@ -101,15 +101,15 @@ def test_flag_that_means_nothing_is_refused(flag: str) -> None:
 
 
 def test_values_of_enums() -> None:
-    """A value that another takes the place of was perhaps renamed."""
+    """A value of an enum can be renamed by a flag; the question names the type and both values."""
     before = catalog({"t": {"m": "public.mood"}}, mood=("happy", "sad"))
     goal = catalog({"t": {"m": "public.mood"}}, mood=("happy", "gloomy"))
     found = matching.find(before, goal, Decisions(flags=("mood.sad:gloomy",)))
     assert [each.question for each in found] == ["Was value mood.sad renamed to gloomy?"]
 
 
-def test_hint_counts_once() -> None:
-    """What a model says is done as long as the new name is not there."""
+def test_hint_is_applied_once() -> None:
+    """A hint in a model renames until the new name exists; then it may stay in the model."""
     goal = catalog({"t": {"id": "integer", "mail": "text", "age": "integer"}})
     decisions = Decisions(hints={(Name("public", "t"), "mail"): "email"})
     assert [str(each) for each in matching.find(catalog({"t": USERS}), goal, decisions)] == [
