@@ -1,4 +1,4 @@
-"""From one side to the other: what is to be changed, in which ways, for a scratch database to try."""
+"""Every difference between two schemas as a change, with the ways to make it, for `trial` to try."""
 
 from collections.abc import Collection, Iterator
 from copy import copy
@@ -30,43 +30,43 @@ from postgres_database.schema.snapshot import Key, Snapshot
 from postgres_database.sql.names import Name, identifier
 
 ALTERED = ("CONSTRAINT", "FK CONSTRAINT", "CHECK CONSTRAINT", "DEFAULT")
-"""Parts of tables that a dump lists as objects, but `alter` changes."""
+"""Kinds of objects of a dump that are parts of tables, which `schema.alter` changes."""
 Parts = dict[tuple[Name, str], sa.Constraint | sa.Index]
 """Constraints and indexes of the models, by table and name."""
 
 
 def parts(models: Models) -> Parts:
-    """Collect the constraints and indexes of the models."""
-    found: Parts = {}
+    """Return the named constraints and indexes of the models."""
+    named: Parts = {}
     for table in project_models.tables(models):
         name = Name.of(table.schema, table.name)
-        found |= {(name, str(part.name)): part for part in table.constraints if part.name}
-        found |= {(name, str(part.name)): part for part in table.indexes if part.name}
-    return found
+        named |= {(name, str(part.name)): part for part in table.constraints if part.name}
+        named |= {(name, str(part.name)): part for part in table.indexes if part.name}
+    return named
 
 
 def is_owned(key: Key, side: Side) -> bool:
-    """Tell whether an object is a sequence that comes with its column."""
+    """Tell whether an object is the sequence of a serial or identity column, which is created with its column."""
     return key.kind == "SEQUENCE" and Name(key.schema, key.name) not in side.catalog.sequences
 
 
-def of_alembic(op: MigrateOperation, here: Side, goal: Side) -> Change:
-    """Return an operation of Alembic's, with the ways that it lacks."""
+def from_alembic(op: MigrateOperation, here: Side, goal: Side) -> Change:
+    """Return the change for an operation of Alembic, with further or other ways where it may fail or is wrong."""
     if isinstance(op, AlterColumnOp) and _becomes_serial(op, here.catalog, goal.catalog):
         op = copy(op)
         op.modify_server_default = False
         if not op.has_changes():
             return Change([])
     if isinstance(op, CreateTableOp) and not _is_whole(op, goal.catalog):
-        return made(Key("TABLE", *Name.of(op.schema, op.table_name)), goal.snapshot)
+        return create(Key("TABLE", *Name.of(op.schema, op.table_name)), goal.snapshot)
     if isinstance(op, AlterColumnOp) and op.modify_type is not None:
         return Change(_retypings(op, here.catalog, goal.catalog), _concerned(op))
     if isinstance(op, AddColumnOp):
         name = Name.of(op.schema, op.table_name)
         column = goal.catalog.tables[name].columns[op.column.name]
-        if column.serial:  # Alembic would leave out its sequence
+        if column.serial:  # Alembic leaves out its sequence
             return Change([*map(as_way, alter.added_column(name, column))])
-        if column.default and not column.generated:  # rows get it at once, and no other afterwards
+        if column.default and not column.generated:  # existing rows must get exactly this default
             whole = as_way([alter.add_column(name, column)])
             return Change([[op], whole], default=(name.sql, column.name, column.default))
     return Change([[op]], _concerned(op))
@@ -86,21 +86,25 @@ def _concerned(op: MigrateOperation) -> Subject | None:
 
 
 def _becomes_serial(op: AlterColumnOp, here: Catalog, goal: Catalog) -> bool:
-    """Tell whether a column gets a sequence of its own, which `numbering` makes from what numbers it now."""
+    """Tell whether a column becomes a serial: `schema.numbering` writes its sequence and its default."""
     name = Name.of(op.schema, op.table_name)
-    ends = [each.tables[name].columns[op.column_name] for each in (here, goal)]
-    return ends[1].serial and not ends[0].serial
+    old, new = (each.tables[name].columns[op.column_name] for each in (here, goal))
+    return new.serial and not old.serial
 
 
 def _is_whole(op: CreateTableOp, goal: Catalog) -> bool:
-    """Tell whether an operation says what a table is made from; that of a table it read does not."""
+    """Tell whether an operation has its table's partitioning and parents; one reflected from a database has not."""
     table = goal.tables[Name.of(op.schema, op.table_name)]
-    parted = not table.partitioned_by or "postgresql_partition_by" in op.kw
-    return parted and not table.partition and (not table.parents or "postgresql_inherits" in op.kw)
+    partitioned = not table.partitioned_by or "postgresql_partition_by" in op.kw
+    return (
+        partitioned
+        and not table.partition
+        and (not table.parents or "postgresql_inherits" in op.kw)
+    )
 
 
 def _retypings(op: AlterColumnOp, here: Catalog, goal: Catalog) -> list[list[MigrateOperation]]:
-    """A cast may need an expression, and a default may not be cast."""
+    """Return the ways to change a column's type: by each cast, its default kept, or dropped before and set after."""
     name = Name.of(op.schema, op.table_name)
     old = here.tables[name].columns[op.column_name]
     new = goal.tables[name].columns[op.column_name]
@@ -135,19 +139,19 @@ def _retypings(op: AlterColumnOp, here: Catalog, goal: Catalog) -> list[list[Mig
     return ways
 
 
-def dropped(key: Key, here: Snapshot) -> Change:
-    """Return what drops an object."""
+def drop(key: Key, here: Snapshot) -> Change:
+    """Return the change that drops an object."""
     body = here.objects[key][0]
     return Change([as_way(objects.to_drop(key, here))], _subject(key, body), key)
 
 
-def made(key: Key, goal: Snapshot) -> Change:
-    """Return what makes an object."""
+def create(key: Key, goal: Snapshot) -> Change:
+    """Return the change that creates an object."""
     return Change([as_way(objects.to_create(key, goal))], key=key)
 
 
 def unchecked(here: Side, goal: Side) -> Iterator[Change]:
-    """Yield what makes functions that need one another: without a look at their bodies, as pg_dump does."""
+    """Yield the changes that create functions with unchecked bodies, as pg_dump does: they may need each other."""
     for key in objects.missing(here.snapshot, goal.snapshot):
         if key.kind in objects.CALLABLE:
             off, on = "SET check_function_bodies = off;", "RESET check_function_bodies;"
@@ -167,14 +171,14 @@ def _subject(key: Key, body: str) -> Subject | None:
     return None
 
 
-def rest(trial: Trial, here: Side, goal: Side, parts: Parts) -> Iterator[Change]:
-    """Yield what is left to do, as far as anybody knows how.
+def remaining(trial: Trial, here: Side, goal: Side, parts: Parts) -> Iterator[Change]:
+    """Yield the changes for all differences that remain, in an order that usually works.
 
     Args:
         trial: The scratch database.
-        here: What it is.
-        goal: What it is to become.
-        parts: Constraints and indexes that the models have.
+        here: Its present schema.
+        goal: The schema that it is to get.
+        parts: The models' constraints and indexes, which are created by Alembic's operations where possible.
     """
     for rename in renames.followers(here.catalog, goal.catalog):
         yield Change([as_way([renames.statement(rename)])], key=_renamed(rename))
@@ -183,12 +187,12 @@ def rest(trial: Trial, here: Side, goal: Side, parts: Parts) -> Iterator[Change]
         for key in reversed(objects.missing(goal.snapshot, here.snapshot))
         if not _is_altered(key, here, goal)
     ]
-    # A sequence that goes is read by the one that counts on from it.
-    numbers = [key for key in gone if key.kind == "SEQUENCE"]
-    yield from (dropped(key, here.snapshot) for key in gone if key not in numbers)
+    # A sequence is dropped late: a new one continues from its number.
+    old_sequences = [key for key in gone if key.kind == "SEQUENCE"]
+    yield from (drop(key, here.snapshot) for key in gone if key not in old_sequences)
     yield from type_changes.changed(trial, here, goal)
     yield from _tables(here, goal, parts)
-    yield from (dropped(key, here.snapshot) for key in numbers)
+    yield from (drop(key, here.snapshot) for key in old_sequences)
     for key in goal.snapshot.objects:
         if not _is_altered(key, here, goal):
             yield from _object(key, here, goal, parts)
@@ -205,14 +209,14 @@ def _tables(here: Side, goal: Side, parts: Parts) -> Iterator[Change]:
         old, table = here.catalog.tables[name], goal.catalog.tables[name]
         constraints = {*old.constraints, *table.constraints}
         for part, ways in alter.table_changes(old, table):
-            modelled = _as_modelled(name, part, parts, there=part in old.constraints)
+            modelled = _as_modelled(name, part, parts, exists=part in old.constraints)
             modelled = [] if alter.only_validates(old, table, part) else modelled
             subject = _part(name, constraints, part)
             yield Change([*modelled, *map(as_way, ways)], subject, Key("TABLE", *name))
 
 
 def _comes_with_column(key: Key, here: Side, goal: Side) -> bool:
-    """Tell whether a sequence is owned no more because its column goes, or comes with one that becomes a serial."""
+    """Tell whether a change of the owning column also ends or begins this ownership of a sequence."""
     sequence = Name(key.schema, key.name)
     if key not in goal.snapshot.objects:
         return sequence not in goal.catalog.sequences
@@ -231,32 +235,39 @@ def _comes_with_column(key: Key, here: Side, goal: Side) -> bool:
 
 
 def _both(here: Side, goal: Side) -> Iterator[Name]:
-    """Yield the tables that can be altered."""
+    """Yield the tables that are altered."""
     return (name for name in goal.catalog.tables if _is_in_both(name, here, goal))
 
 
 def _is_in_both(name: Name, here: Side, goal: Side) -> bool:
-    """Tell whether a table can be altered; a foreign table has no rows and is made anew."""
+    """Tell whether a table is altered; a foreign table has no rows and is recreated instead."""
     old, new = here.catalog.tables.get(name), goal.catalog.tables.get(name)
     return old is not None and new is not None and "f" not in {old.kind, new.kind}
 
 
 def _object(key: Key, here: Side, goal: Side, parts: Parts) -> Iterator[Change]:
     if key not in here.snapshot.objects:
-        yield made(key, goal.snapshot)
+        yield create(key, goal.snapshot)
     elif here.snapshot.objects[key] != goal.snapshot.objects[key]:
         if not (ways := objects.to_change(key, here.snapshot, goal.snapshot)):
             return
         table = _indexed(key, goal)
-        modelled = _as_modelled(table, key.name, parts, there=True) if table else []
+        modelled = _as_modelled(table, key.name, parts, exists=True) if table else []
         subject = _subject(key, here.snapshot.objects[key][0])
         yield Change([*modelled, *map(as_way, ways)], subject, key)
 
 
 def _as_modelled(
-    table: Name, part: str, parts: Parts, *, there: bool
+    table: Name, part: str, parts: Parts, *, exists: bool
 ) -> list[list[MigrateOperation]]:
-    """Return the operations that make a constraint or an index anew as the model says it."""
+    """Return the way that creates a constraint or index by Alembic's operation; none if the models do not have it.
+
+    Args:
+        table: Its table.
+        part: Its name.
+        parts: The models' constraints and indexes.
+        exists: Whether an old one of its name is dropped first.
+    """
     item = parts.get((table, part))
     schema = table.given_schema
     drop: MigrateOperation
@@ -268,11 +279,11 @@ def _as_modelled(
         drop = DropConstraintOp(part, table.name, schema=schema)
     else:
         return []
-    return [[drop, make] if there else [make]]
+    return [[drop, make] if exists else [make]]
 
 
 def _indexed(key: Key, goal: Side) -> Name | None:
-    """Return the table that an index is of."""
+    """Return the table of an index; None for another object, or for an index of no table."""
     if key.kind != "INDEX":
         return None
     tables = goal.catalog.tables.items()
@@ -286,7 +297,7 @@ def _part(name: Name, constraints: Collection[str], part: str) -> Subject | None
 
 
 def _is_altered(key: Key, here: Side, goal: Side) -> bool:
-    """Tell whether an object is part of a table that is altered, or a type that is."""
+    """Tell whether an object is altered with its table, its column or as a type, and is no change of its own."""
     if key.kind in {"TABLE", "ROW SECURITY"}:
         return _is_in_both(Name(key.schema, key.name), here, goal)
     if key.kind in ALTERED:

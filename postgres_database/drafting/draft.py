@@ -137,13 +137,13 @@ def bring(
     gone = objects.missing(goal.snapshot, here.snapshot)
     new = objects.missing(here.snapshot, goal.snapshot)
     early = [key for key in reversed(gone) if key.kind in objects.ON_TABLES]
-    trial.apply(changes.dropped(key, here.snapshot) for key in early)
+    trial.apply(changes.drop(key, here.snapshot) for key in early)
     trial.apply(sequences.released(here, goal))
     trial.apply(inheritance.moved(here.catalog, goal.catalog))
     needed = [key for key in new if key.kind in objects.EARLY and not changes.is_owned(key, goal)]
-    trial.apply(changes.made(key, goal.snapshot) for key in needed)
+    trial.apply(changes.create(key, goal.snapshot) for key in needed)
     trial.apply(type_changes.added_values(here, goal))
-    trial.apply((changes.of_alembic(op, here, goal) for op in ops), force=True)
+    trial.apply((changes.from_alembic(op, here, goal) for op in ops), force=True)
     trial.apply(sequences.continued(here, goal))
     _finish(trial, compared, goal, parts)
 
@@ -155,7 +155,7 @@ def _finish(trial: Trial, compared: Comparison, goal: Side, parts: Parts) -> Non
     while compared.unlike(present, goal) and present.snapshot not in reached:
         reached.append(present.snapshot)
         done = len(trial.applied)
-        trial.apply(changes.rest(trial, present, goal, parts), force=True)
+        trial.apply(changes.remaining(trial, present, goal, parts), force=True)
         present = compared.seen(comparison.side(trial.database))
         if present.snapshot in reached:
             del trial.applied[done:]  # only the spelling differs, or no way is known

@@ -1,6 +1,7 @@
-"""What is to be changed of types: values that are added, types that are put in the place of others."""
+"""Changes of types: values added to enums, types replaced by new ones of the same name."""
 
 from collections.abc import Iterator
+from dataclasses import dataclass
 
 from postgres_database.drafting.trial import Change, Subject, Trial, as_way
 from postgres_database.schema import alter
@@ -9,6 +10,9 @@ from postgres_database.schema.snapshot import Key
 from postgres_database.sql.names import Name, identifier
 
 REPLACED = "_replaced"
+"""The end of the temporary name of a type that is replaced."""
+
+# The columns of a type or of an array of it; the one parameter is the type's name.
 COLUMNS_OF_TYPE = """
     SELECT n.nspname, c.relname, a.attname, t.typelem <> 0 AND t.typcategory = 'A', d.oid IS NOT NULL
     FROM pg_attribute a
@@ -20,7 +24,7 @@ COLUMNS_OF_TYPE = """
     ORDER BY 1, 2
 """
 
-# The innermost first.
+# A type, and the domains and composite types made of it; the innermost first. The one parameter is its name.
 TYPES_ON_TYPE = """
     WITH RECURSIVE used (oid, depth) AS (
         SELECT to_regtype(%s)::oid, 0
@@ -42,7 +46,7 @@ TYPES_ON_TYPE = """
 
 
 def added_values(here: Side, goal: Side) -> Iterator[Change]:
-    """Yield the enums that only get more values: what uses these can be tried when they are committed."""
+    """Yield the changes that add values to enums: what uses the values can be tried only after their commit."""
     for name, type_ in goal.catalog.types.items():
         old = here.catalog.types.get(name)
         if old and type_.kind == "e" and (ways := alter.type_changes(old, type_)):
@@ -51,56 +55,81 @@ def added_values(here: Side, goal: Side) -> Iterator[Change]:
 
 
 def changed(trial: Trial, here: Side, goal: Side) -> Iterator[Change]:
-    """Yield what changes each type that differs: in place, or by another in its place."""
+    """Yield the change of each type that differs: in place or, failing that, by a new type in its place."""
     for name, type_ in goal.catalog.types.items():
         old = here.catalog.types.get(name)
         key = type_key(name, type_.kind)
         text = goal.snapshot.objects.get(key)
         if old and text and here.snapshot.objects.get(key) != text:
             ways = alter.type_changes(old, type_) if old != type_ else []
-            replace = list(_replacement(trial, name, goal))
-            yield Change([*map(as_way, [*ways, replace])], Subject("type", type_.sql), key)
+            ways.append(list(_replacement(*_users(trial, name, goal), goal)))
+            yield Change([*map(as_way, ways)], Subject("type", type_.sql), key)
 
 
 def type_key(name: Name, kind: str) -> Key:
-    """Return what a dump calls a type."""
+    """Return the key of a type in a snapshot; the kind is `pg_type.typtype`."""
     return Key("DOMAIN" if kind == "d" else "TYPE", *name)
 
 
-def _replacement(trial: Trial, name: Name, goal: Side) -> Iterator[str]:
-    """Yield what puts a new type in the place of an old one, and of those that stand on it.
+@dataclass(frozen=True)
+class _Use:
+    """A column of a type that is replaced."""
 
-    A row whose value the new type does not have makes the statement fail.
-    """
+    type: Name
+    table: Name
+    column: str
+    is_array: bool
+    has_default: bool
+
+    @property
+    def alter(self) -> str:
+        """The beginning of a statement that changes the column."""
+        return f"ALTER TABLE {self.table.sql} ALTER COLUMN {identifier(self.column)}"
+
+    @property
+    def retype(self) -> str:
+        """The statement that changes the column to the new type, whose name is the old one's."""
+        type_ = self.type.sql + "[]" * self.is_array
+        cast = f"{identifier(self.column)}::text{'[]' * self.is_array}::{type_}"
+        return f"{self.alter} TYPE {type_} USING {cast};"
+
+
+def _users(trial: Trial, name: Name, goal: Side) -> tuple[dict[Name, Key], list[_Use]]:
+    """Return a type and the types made of it that the goal has, the innermost first, and the columns of them all."""
     with trial.database.connect() as connection, connection.begin():
         cursor = connection.connection.cursor()
         cursor.execute(TYPES_ON_TYPE, (name.sql,))
         keys = {Name(*type_): type_key(Name(*type_), kind) for *type_, kind in cursor.fetchall()}
-        types = [type_ for type_, key in keys.items() if key in goal.snapshot.objects]
-        columns = []
-        for type_ in types:
+        keys = {type_: key for type_, key in keys.items() if key in goal.snapshot.objects}
+        uses = []
+        for type_ in keys:
             cursor.execute(COLUMNS_OF_TYPE, (type_.sql,))
-            columns += [
-                (type_, Name(schema, table), column, array, default)
-                for schema, table, column, array, default in cursor.fetchall()
+            uses += [
+                _Use(type_, Name(schema, table), *rest)
+                for schema, table, *rest in cursor.fetchall()
             ]
-    for _, table, column, _, default in columns:
-        if default:
-            yield f"ALTER TABLE {table.sql} ALTER COLUMN {identifier(column)} DROP DEFAULT;"
-    aside = {type_: Name(type_.schema, type_.name[:50] + REPLACED) for type_ in types}
-    for type_ in types:
-        yield f"ALTER TYPE {type_.sql} RENAME TO {identifier(aside[type_].name)};"
-    for type_ in types:
-        yield from goal.snapshot.objects[keys[type_]]
-    for type_, table, column, array, _ in columns:
-        item, mark = identifier(column), "[]" if array else ""
-        cast = f"{item}::text{mark}::{type_.sql}{mark}"
-        yield f"ALTER TABLE {table.sql} ALTER COLUMN {item} TYPE {type_.sql}{mark} USING {cast};"
-    for _, table, column, _, default in columns:
-        tables = goal.catalog.tables
-        meant = tables[table].columns.get(column) if table in tables else None
-        if default and meant and meant.default:
-            item = identifier(column)
-            yield f"ALTER TABLE {table.sql} ALTER COLUMN {item} SET DEFAULT {meant.default};"
-    for type_ in reversed(types):
-        yield f"DROP TYPE {aside[type_].sql};"
+    return keys, uses
+
+
+def _replacement(keys: dict[Name, Key], uses: list[_Use], goal: Side) -> Iterator[str]:
+    """Yield the statements that replace types: rename the old, create the new, change the columns, drop the old.
+
+    Values are cast by their text. A row whose value the new type does not have makes the statement fail.
+    """
+    with_default = [use for use in uses if use.has_default]
+    for use in with_default:
+        yield f"{use.alter} DROP DEFAULT;"
+    replaced = {type_: Name(type_.schema, type_.name[:50] + REPLACED) for type_ in keys}
+    for type_, old in replaced.items():
+        yield f"ALTER TYPE {type_.sql} RENAME TO {identifier(old.name)};"
+    for key in keys.values():
+        yield from goal.snapshot.objects[key]
+    for use in uses:
+        yield use.retype
+    for use in with_default:
+        table = goal.catalog.tables.get(use.table)
+        column = table.columns.get(use.column) if table else None
+        if column and column.default:
+            yield f"{use.alter} SET DEFAULT {column.default};"
+    for old in reversed(replaced.values()):
+        yield f"DROP TYPE {old.sql};"
