@@ -1,7 +1,7 @@
-"""Alembic's side of the comparison: its operations and its words for what differs.
+"""Alembic's autogenerate: its operations, and its descriptions of what differs.
 
-What differs is asked of the server, not of Alembic: it compares what Python wrote, and executes
-server defaults to compare them.
+Whether types and defaults differ is read from the catalogs of both databases instead: Alembic compares how Python
+renders them, and executes server defaults (Alembic, "Comparing Types", "Comparing Server Defaults").
 """
 
 import warnings
@@ -43,19 +43,19 @@ PLUGIN = "postgres_database.catalog"
 
 
 @dataclass(frozen=True)
-class Found:
-    """What Alembic would do, both ways."""
+class BothWays:
+    """Alembic's operations to a goal, and those that undo them."""
 
     upgrade: UpgradeOps
     downgrade: DowngradeOps
 
 
 def compare(compared: Comparison, at_head: Database, models: Models) -> Differences:
-    """Return how history and models compare, with Alembic's words.
+    """Return the differences between history and models, with Alembic's descriptions.
 
     Args:
         compared: The comparison.
-        at_head: What the scripts make.
+        at_head: A scratch database at head.
         models: The models.
     """
     if not compared.differences.objects:
@@ -66,32 +66,35 @@ def compare(compared: Comparison, at_head: Database, models: Models) -> Differen
     )
 
 
-def operations(here: Database, compared: Comparison, models: Models) -> Found:
+def operations(here: Database, compared: Comparison, models: Models) -> BothWays:
     """Return the operations from one database to the models, without those that change nothing.
 
-    There are none where Alembic fails, as it does for some names and types: PostgreSQL's text then says all.
+    There are none if Alembic fails, as it does for some names and types; the whole script then consists of SQL.
 
     Args:
         here: The database.
-        compared: What it is, and what the models make.
-        models: The models; until the session of the scratch databases ends, constraints without a name have the
-            one that PostgreSQL gave them.
+        compared: The comparison of its schema with the models'.
+        models: The models. Their unnamed constraints get the names that PostgreSQL chose, until the session of the
+            scratch databases ends.
+
+    Raises:
+        OperationalError: The connection fails.
     """
     _name_constraints(models, compared.goal.catalog)
     with here.connect(usual_path=True) as connection, warnings.catch_warnings():
-        warnings.simplefilter("ignore", sa.exc.SAWarning)  # of types that SQLAlchemy does not know
+        warnings.simplefilter("ignore", sa.exc.SAWarning)  # about types unknown to SQLAlchemy
         context = MigrationContext.configure(connection, opts=options(compared))
         several: Any = models  # Alembic takes a list as well; its type hint does not say so
         try:
             upgrade = produce_migrations(context, several).upgrade_ops
-        except sa.exc.OperationalError:  # the connection
+        except sa.exc.OperationalError:  # the connection failed
             raise
-        except Exception:  # noqa: BLE001 - whatever Alembic or a type of the application may raise
+        except Exception:  # noqa: BLE001 - Alembic, or a type of the application, may raise anything
             upgrade = None
     if upgrade is None:
-        return Found(UpgradeOps([]), DowngradeOps([]))
+        return BothWays(UpgradeOps([]), DowngradeOps([]))
     _leave_out_needless(upgrade.ops, compared.before.catalog, compared.goal.catalog)
-    return Found(upgrade, upgrade.reverse())
+    return BothWays(upgrade, upgrade.reverse())
 
 
 def options(compared: Comparison) -> dict[str, Any]:
@@ -118,8 +121,8 @@ def options(compared: Comparison) -> dict[str, Any]:
 def _column(of: Catalog, column: sa.Column[Any]) -> tuple[str, str, str] | None:
     """Return type, collation and default as the server prints them."""
     table = of.tables.get(Name.of(column.table.schema, column.table.name))
-    found = table.columns.get(str(column.name)) if table else None
-    return (found.type, found.collation, found.default) if found else None
+    known = table.columns.get(str(column.name)) if table else None
+    return (known.type, known.collation, known.default) if known else None
 
 
 def _compare_default(
@@ -131,11 +134,10 @@ def _compare_default(
     inspected: sa.Column[Any],
     wanted: sa.Column[Any],
 ) -> PriorityDispatchResult:
-    """Compare two texts of the server; Alembic would run the expression, which fails for some.
+    """Compare defaults as the server prints them; Alembic would execute them, which fails for some.
 
-    Identities, serials and generated columns are left to `alter`: Alembic writes for them what
-    PostgreSQL refuses, or nothing. Its own hook for this (`compare_server_default` as a function)
-    fails for identity columns.
+    Identity, serial and generated columns are left to `schema.alter`: Alembic writes for them what
+    PostgreSQL refuses, or nothing. Alembic's hook (a function as `compare_server_default`) fails for identity columns.
     """
     old, new = inspected.server_default, wanted.server_default
     plain = (sa.DefaultClause, type(None))
@@ -153,16 +155,16 @@ Plugin(PLUGIN).add_autogenerate_comparator(
 
 
 def _name_constraints(models: Models, of: Catalog) -> None:
-    """Give constraints without a name the one that PostgreSQL chose: without one they cannot be dropped."""
+    """Give unnamed constraints the names that PostgreSQL chose: Alembic cannot drop an unnamed one."""
     for table in project_models.tables(models):
-        found = of.tables.get(Name.of(table.schema, table.name))
-        for constraint in table.constraints if found else ():
-            if found and not isinstance(constraint.name, str):
+        existing = of.tables.get(Name.of(table.schema, table.name))
+        for constraint in table.constraints if existing else ():
+            if existing and not isinstance(constraint.name, str):
                 columns = tuple(column.name for column in getattr(constraint, "columns", ()))
                 kind = KINDS.get(type(constraint), "")
                 names = [
                     each.name
-                    for each in found.constraints.values()
+                    for each in existing.constraints.values()
                     if _is_meant(each, kind, columns)
                 ]
                 if len(names) == 1:
@@ -181,11 +183,11 @@ def _is_meant(constraint: Constraint, kind: str, columns: tuple[str, ...]) -> bo
 
 
 def _leave_out_needless(ops: list[Any], here: Catalog, goal: Catalog) -> None:
-    """Remove what PostgreSQL says is the same on both sides, tables that are none, and extensions' own."""
+    """Remove operations on what both catalogs have alike or no table is, and those of Alembic's extensions."""
     for op in ops:
         if isinstance(op, ModifyTableOps):
             _leave_out_needless(op.ops, here, goal)
-    # What an extension adds only knows what was registered with it.
+    # Operations of extensions, such as alembic_utils, compare only what was registered with the extension.
     alembics = [op for op in ops if type(op).__module__.startswith("alembic.")]
     ops[:] = [op for op in alembics if not _is_needless(op, here, goal)]
 
@@ -199,7 +201,7 @@ def _is_needless(op: MigrateOperation, here: Catalog, goal: Catalog) -> bool:
 
 
 def is_same(op: MigrateOperation, here: Catalog, goal: Catalog) -> bool:
-    """Tell whether an operation is about an index or constraint that two catalogs both have."""
+    """Tell whether an operation concerns an index or constraint that is equal in both catalogs."""
     if not isinstance(op, (CreateIndexOp, DropIndexOp, AddConstraintOp, DropConstraintOp)):
         return False
     if isinstance(op, (CreateIndexOp, DropIndexOp)):
@@ -217,7 +219,7 @@ def is_same(op: MigrateOperation, here: Catalog, goal: Catalog) -> bool:
 
 
 def describe(diffs: Iterable[Any]) -> tuple[str, ...]:
-    """Say in a line each what Alembic's `compare_metadata` found."""
+    """Return a line for each difference in the form of Alembic's `compare_metadata` (`UpgradeOps.as_diffs`)."""
     lines = []
     for diff in diffs:
         lines += [_line(part) for part in diff] if isinstance(diff, list) else [_line(diff)]
@@ -254,7 +256,7 @@ def _shown(value: Any) -> str:
     if isinstance(value, TypeEngine):
         try:
             return value.compile(dialect=postgresql.dialect())  # type: ignore[no-untyped-call]
-        except CompileError:  # what SQLAlchemy could not read from the database
+        except CompileError:  # SQLAlchemy could not reflect it
             return "a type that SQLAlchemy does not know"
     argument = getattr(value, "arg", value)
     return str(getattr(argument, "text", argument))

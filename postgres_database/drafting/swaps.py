@@ -1,7 +1,7 @@
-"""Keys and indexes that become others: the new one is built first, under another name, then they are swapped. Pure.
+"""Keys and indexes that are replaced: the new one is built under a temporary name, then swapped in. Pure.
 
-A swap is one operation of several statements: the builds, which are done beside live traffic, and what is one
-transaction (`forms.swap`). So at no moment there is neither, and a run that was interrupted does not swap twice.
+A swap is one operation of several statements: the builds, beside live traffic, then the exchange in one transaction
+(`forms.swap`). So one of the two always exists, and an interrupted run can be repeated.
 """
 
 from collections.abc import Iterator, Sequence
@@ -22,49 +22,51 @@ from postgres_database.sql.names import Name, bare, identifier
 
 PRIMARY = "PRIMARY KEY"
 BUILT = ("index", "key")
+"""Forms of statements (`forms.Statement.form`) that build an index."""
 HARMLESS = ("not null", "rule", "validate", *BUILT)
-"""Forms of statements that may stand between a drop and what follows it, whichever of them is first."""
+"""Forms of statements that may come before or after a swap alike."""
 RULES = ("CONSTR_CHECK", "CONSTR_FOREIGN")
+"""Types of constraints without an index."""
 APART = ("AT_DropNotNull", "AT_SetNotNull", "AT_ColumnDefault")
-"""Actions of ALTER TABLE that are about one column, and no index of others."""
+"""Actions of ALTER TABLE on one column that do not concern indexes of other columns."""
 
 
 @dataclass(frozen=True)
 class Swap:
-    """Operations of a list, by their places, in the order of the list."""
+    """Operations that together replace keys or indexes; given by positions in a list, in ascending order."""
 
     at: int
-    """Where the whole swap may be done."""
+    """The position at which the whole swap may be done."""
     drops: tuple[int, ...]
-    """What drops keys or indexes, and foreign keys that stand on them."""
+    """Drops of keys or indexes, and of foreign keys that depend on them."""
     makes: tuple[int, ...]
-    """What makes those that follow them, and the foreign keys again."""
+    """What creates their replacements, and the foreign keys again."""
     text: str
     """The statements that do all of it."""
     validates: str = ""
-    """What looks at the rows of the foreign keys afterwards."""
+    """The statements that validate the foreign keys afterwards."""
 
     @property
     def places(self) -> tuple[int, ...]:
-        """All of them."""
+        """The positions of all of them, in ascending order."""
         return tuple(sorted((*self.drops, *self.makes)))
 
 
 def find(
     ops: Sequence[MigrateOperation], models: Models, before: Catalog, goal: Catalog
 ) -> list[Swap]:
-    """Return which operations swap keys or indexes for others.
+    """Return the swaps among operations; no operation belongs to two.
 
     Args:
         ops: The operations.
-        models: They say how constraints are named.
-        before: The catalog that they begin with, under the names of afterwards.
-        goal: The one that they end with.
+        models: Their naming convention names constraints.
+        before: The catalog before the operations, with the new names of what was renamed.
+        goal: The catalog after them.
     """
     texts = [text(op, models) for op in ops]
-    found = _List(texts, before, goal)
+    listed = _List(texts, before, goal)
     groups: dict[int, tuple[set[int], set[int]]] = {}
-    for make, drop in found.pairs():
+    for make, drop in listed.pairs():
         drops, makes = {drop}, {make}
         for known in {id(each): each for each in groups.values()}.values():
             if known[0] & drops or known[1] & makes:
@@ -73,7 +75,7 @@ def find(
     whole = {id(each): each for each in groups.values()}.values()
     swaps: list[Swap] = []
     for each in whole:
-        swap = found.swap(*map(sorted, each))
+        swap = listed.swap(*map(sorted, each))
         taken = {place for known in swaps for place in known.places}
         swaps += [swap] if swap and taken.isdisjoint(swap.places) else []
     return swaps
@@ -82,7 +84,7 @@ def find(
 def applied(
     ops: Sequence[MigrateOperation], models: Models, before: Catalog, goal: Catalog
 ) -> list[MigrateOperation]:
-    """Return operations in which each swap is one."""
+    """Return operations in which those of a swap are replaced by one, and by one that validates, if that is needed."""
     result: list[list[MigrateOperation]] = [[op] for op in ops]
     for swap in find(ops, models, before, goal):
         for place in swap.places:
@@ -93,7 +95,7 @@ def applied(
 
 
 class _List:
-    """The statements of operations, one for each."""
+    """Operations as SQL text, as drops and as statements of a known form, by their positions."""
 
     def __init__(self, texts: Sequence[str], before: Catalog, goal: Catalog) -> None:
         self._texts = texts
@@ -103,20 +105,20 @@ class _List:
         self._forms = [forms.parse(each) for each in texts]
 
     def pairs(self) -> Iterator[tuple[int, int]]:
-        """Yield what makes a key or an index, and what drops the one that it follows."""
+        """Yield positions of two operations: one creates a key or index, an earlier one drops what it replaces."""
         for make, new in enumerate(self._forms):
             for drop, old in enumerate(self._drops[:make]):
-                if new and old and new.form in BUILT and self._follows(new, old):
+                if new and old and new.form in BUILT and self._replaces(new, old):
                     yield make, drop
 
     def swap(self, drops: list[int], makes: list[int]) -> Swap | None:
-        """Return the swap of some drops for some makes; None if a foreign key cannot go along."""
+        """Return the swap of some drops for some makes; None if they cannot be done at one position."""
         if (at := self._place(drops, makes)) is None:
             return None
         keys = {
             (old.table, old.name): place
             for place, old in enumerate(self._drops[: makes[-1]])
-            if old and place not in drops and self._stands_on(old, drops)
+            if old and place not in drops and self._depends_on(old, drops)
         }
         again = {
             place: new
@@ -124,7 +126,7 @@ class _List:
             if new and new.form == "rule" and (Name.read(new.table), bare(new.name)) in keys
         }
         if any(self._is_partitioned(new) for new in again.values()):
-            return None  # before PostgreSQL 18 its foreign keys look at all rows at once
+            return None  # before PostgreSQL 18 its foreign keys cannot be NOT VALID
         names = {(Name.read(new.table), bare(new.name)) for new in again.values()}
         gone_keys = sorted(place for name, place in keys.items() if name in names)
         builds, puts = zip(*(self._made(place) for place in makes), strict=True)
@@ -140,7 +142,7 @@ class _List:
         return Swap(at, *places, "\n".join(statements), "\n".join(validates))
 
     def _place(self, drops: Sequence[int], makes: Sequence[int]) -> int | None:
-        """Return where a swap may be done; None if something in between needs one half of it alone."""
+        """Return the position at which a swap may be done; None if a statement between needs one half of it done."""
         pairs = [
             (drop, make, new)
             for drop in drops
@@ -151,8 +153,8 @@ class _List:
             return drops[0]
         return makes[-1] if all(self._late(*each) for each in pairs) else None
 
-    def _follows(self, new: Statement, old: Dropped) -> bool:
-        """Tell whether a key or index takes the place of another."""
+    def _replaces(self, new: Statement, old: Dropped) -> bool:
+        """Tell whether a new key or index replaces a dropped one: it has its name, or makes the same unique."""
         table, name = Name.read(new.table), bare(new.name)
         same_name = new.form == "index" and not old.rule and old.name == name
         if old.table not in self._before.tables:  # of a materialized view
@@ -168,8 +170,8 @@ class _List:
             return new.kind == PRIMARY and key is not None and key.kind == "p"
         return same_name
 
-    def _stands_on(self, rule: Dropped, drops: Sequence[int]) -> bool:
-        """Tell whether a foreign key stands on one of the keys that are dropped."""
+    def _depends_on(self, rule: Dropped, drops: Sequence[int]) -> bool:
+        """Tell whether a foreign key refers to one of the dropped keys."""
         pointed = dropped.points_to(rule, self._before)
         return pointed is not None and any(
             old.table == pointed[0] and dropped.columns(old, self._before) == pointed[1]
@@ -178,7 +180,7 @@ class _List:
         )
 
     def _late(self, drop: int, make: int, new: Statement) -> bool:
-        """Tell whether both may be done in the place of the last: what is between needs neither to be done."""
+        """Tell whether both may be done at the later position: nothing between needs the drop to be done."""
         table = Name.read(new.table)
         filled = {
             bare(form.name)
@@ -190,7 +192,7 @@ class _List:
         )
 
     def _early(self, drop: int, make: int, new: Statement) -> bool:
-        """Tell whether both may be done in the place of the first: what is between is not about its columns."""
+        """Tell whether both may be done at the earlier position: nothing between concerns the new one's columns."""
         columns = {*map(bare, new.columns)}
         between = self._between(drop, make, Name.read(new.table))
         return self._has_values(new, set()) and all(
@@ -199,7 +201,7 @@ class _List:
         )
 
     def _has_values(self, new: Statement, filled: set[str]) -> bool:
-        """Tell whether no column of a primary key becomes NOT NULL, for which the table would be read under a lock."""
+        """Tell whether a primary key's columns are NOT NULL by then; else adding it reads the table under a lock."""
         if new.kind != PRIMARY:
             return True
         known = self._before.tables[Name.read(new.table)].columns
@@ -252,7 +254,7 @@ class _List:
 
 
 def _joined(statements: Sequence[str]) -> list[str]:
-    """Make one statement of the drop of a constraint and what follows it at the same table."""
+    """Merge the drop of a constraint and an ADD CONSTRAINT on the same table, if it comes next, into one statement."""
     result: list[str] = []
     for each in statements:
         start = "ALTER TABLE "
@@ -266,15 +268,14 @@ def _joined(statements: Sequence[str]) -> list[str]:
 
 
 def _statements(new: Statement, table: Name) -> tuple[str, str]:
-    """Return what builds the index of a key under a name of its own, and what puts it in its place."""
-    aside = f"{bare(new.name)}_new"
-    if len(aside.encode()) > forms.LONGEST_NAME:
-        aside = f"{sha256(aside.encode()).hexdigest()[:16]}_new"
+    """Return what builds an index under a temporary name, and what renames it or makes it the key's."""
+    temporary = f"{bare(new.name)}_new"
+    if len(temporary.encode()) > forms.LONGEST_NAME:
+        temporary = f"{sha256(temporary.encode()).hexdigest()[:16]}_new"
     body = new.index if new.form == "key" else new.body
     unique = "UNIQUE " * new.unique
-    build = f"CREATE {unique}INDEX {identifier(aside)} ON {table.sql} {body};"
-    place = Name(table.schema, aside).sql
-    rename = f"ALTER INDEX {place} RENAME TO {new.name};"
+    build = f"CREATE {unique}INDEX {identifier(temporary)} ON {table.sql} {body};"
+    rename = f"ALTER INDEX {Name(table.schema, temporary).sql} RENAME TO {new.name};"
     if new.form != "key":
         return build, rename
-    return build, forms.using_index(new, table.sql, identifier(aside)) + ";"
+    return build, forms.using_index(new, table.sql, identifier(temporary)) + ";"
