@@ -1,4 +1,4 @@
-"""The operations of a script: Alembic's, and what they leave to do, as they work on a scratch database."""
+"""The operations of a script: Alembic's, then what they leave undone, each tried on a scratch database."""
 
 import re
 from collections.abc import Iterable, Sequence
@@ -10,10 +10,9 @@ from alembic.operations.ops import AlterColumnOp, ModifyTableOps, RenameTableOp
 from postgres_database.drafting import (
     autogenerate,
     changes,
-    inheritance,
     objects,
+    preserved,
     renames,
-    sequences,
     type_changes,
 )
 from postgres_database.drafting.changes import Parts
@@ -29,21 +28,24 @@ from postgres_database.schema.snapshot import Snapshot
 from postgres_database.server.connection import Database
 from postgres_database.sql.names import identifier
 
-ADDED = re.compile(r" ADD VALUE (?:IF NOT EXISTS )?E?'((?:[^']|'')*)'")
-"""The label that a statement adds to an enum."""
+ADDED_LABEL = re.compile(r" ADD VALUE (?:IF NOT EXISTS )?E?'((?:[^']|'')*)'")
+"""The label that a statement adds to an enum, in its first group."""
 
 
 @dataclass(frozen=True)
 class Draft:
-    """What a script does, both ways."""
+    """The operations of a script, up and down."""
 
     upgrade: Sequence[MigrateOperation]
     downgrade: Sequence[MigrateOperation]
     detected: tuple[str, ...]
+    """Alembic's descriptions of the differences, in a line each."""
     completed: tuple[str, ...]
+    """The first lines of the SQL that was added to Alembic's operations."""
     cautions: tuple[str, ...]
-    back: Sequence[MigrateOperation]
-    """What Alembic would do to undo it."""
+    """What the upgrade loses, and which rows it refuses, in a line each."""
+    alembic_downgrade: Sequence[MigrateOperation]
+    """Alembic's own operations for the downgrade, untried."""
 
 
 def find_operations(  # noqa: PLR0913
@@ -58,22 +60,27 @@ def find_operations(  # noqa: PLR0913
     """Find the operations from the history to the models and back.
 
     Args:
-        trial: A scratch database at head, after renames; it ends as it was before them.
-        whole: The comparison before renames.
+        trial: A scratch database at head, with the renames done; afterwards it is at head, without them.
+        whole: The comparison before the renames.
         compared: The comparison after them.
-        renamed: What got another name.
+        renamed: The renames, in their order.
         models: The models.
-        filled: Columns that have a value in every row before any of that.
+        filled: Columns that have a value in every row before the operations.
     """
-    found = autogenerate.operations(trial, compared, models)
+    alembics = autogenerate.operations(trial, compared, models)
     up = Trial(trial, models)
-    bring(up, compared, _flat(found.upgrade.ops), changes.parts(models))
-    back = _flat(found.downgrade.ops)
-    diffs = found.upgrade.as_diffs()
+    reach_goal(up, compared, _flat(alembics.upgrade.ops), changes.parts(models))
+    back = _flat(alembics.downgrade.ops)
+    diffs = alembics.upgrade.as_diffs()
     ends = compared.before.catalog, compared.goal.catalog
     cautions = find_losses(*ends, filled)
     return Draft(
-        [*notes(cautions), *map(_named, renamed), *_values_first(up.done), *_analyses(*ends)],
+        [
+            *notes(cautions),
+            *map(_as_operation, renamed),
+            *_values_first(up.done),
+            *_analyses(*ends),
+        ],
         undo(trial, whole, compared, renamed, back, models=models),
         autogenerate.describe(diffs),
         tuple(op.text.partition("\n")[0] for op in up.done if isinstance(op, RunSql)),
@@ -91,31 +98,30 @@ def undo(  # noqa: PLR0913
     *,
     models: Models,
 ) -> list[MigrateOperation]:
-    """Find the operations back to the history.
+    """Find the operations of the downgrade.
 
     Args:
-        trial: A scratch database at the goal of `compared`; it ends as the history makes it.
-        whole: The comparison before renames.
+        trial: A scratch database at the goal of `compared`; afterwards it is at head.
+        whole: The comparison before the renames.
         compared: The comparison after them.
-        renamed: What got another name.
-        ops: What Alembic would do; what does not work is left out.
+        renamed: The renames, in the order of the upgrade.
+        ops: Alembic's operations; those that do not work are left out.
         models: The models.
     """
     down = Trial(trial, models)
-    bring(down, compared, ops, {}, back=True)
+    reach_goal(down, compared, ops, {}, back=True)
     ends = compared.goal.catalog, compared.before.catalog
-    down.apply(
-        Change([[op]]) for op in _analyses(*ends)
-    )  # which have the names of before the renames
-    for each in reversed(renamed):
-        down.apply([Change([[_named(each.inverse)]])])
-    if renamed:  # what names things in a text, such as a function's body
+    # Before the renames are undone: the statements have the new names.
+    down.apply(Change([[op]]) for op in _analyses(*ends))
+    for rename in reversed(renamed):
+        down.apply([Change([[_as_operation(rename.inverse)]])])
+    if renamed:  # texts that name the renamed, such as the bodies of functions
         _finish(down, whole, whole.before, {})
     return [*notes(find_losses(*ends)), *_values_first(down.done)]
 
 
-def _named(rename: Rename) -> MigrateOperation:
-    """Return Alembic's operation for a rename, if it has one."""
+def _as_operation(rename: Rename) -> MigrateOperation:
+    """Return a rename as Alembic's operation, or as SQL where Alembic has none."""
     old, new = rename.old, rename.new
     if rename.kind == "column" and (table := rename.inside):
         return AlterColumnOp(table.name, old.name, schema=table.given_schema, modify_name=new.name)
@@ -124,7 +130,7 @@ def _named(rename: Rename) -> MigrateOperation:
     return RunSql(renames.statement(rename))
 
 
-def bring(
+def reach_goal(
     trial: Trial,
     compared: Comparison,
     ops: Sequence[MigrateOperation],
@@ -132,37 +138,48 @@ def bring(
     *,
     back: bool = False,
 ) -> None:
-    """Bring a scratch database to the other side: what must go, what is needed, Alembic's, the rest."""
+    """Apply changes that bring a scratch database from one side of a comparison to the other.
+
+    In this order: drop what depends on tables, create what tables depend on, apply Alembic's operations, then the
+    changes for what still differs. What remains different in the end is for the caller to find.
+
+    Args:
+        trial: The scratch database; it records the changes.
+        compared: The comparison.
+        ops: Alembic's operations.
+        parts: The models' constraints and indexes, as `changes.parts` returns them.
+        back: Whether to go from the goal to the state before.
+    """
     here, goal = (compared.goal, compared.before) if back else (compared.before, compared.goal)
     gone = objects.missing(goal.snapshot, here.snapshot)
     new = objects.missing(here.snapshot, goal.snapshot)
-    early = [key for key in reversed(gone) if key.kind in objects.ON_TABLES]
-    trial.apply(changes.drop(key, here.snapshot) for key in early)
-    trial.apply(sequences.released(here, goal))
-    trial.apply(inheritance.moved(here.catalog, goal.catalog))
+    dependents = [key for key in reversed(gone) if key.kind in objects.ON_TABLES]
+    trial.apply(changes.drop(key, here.snapshot) for key in dependents)
+    trial.apply(preserved.released_sequences(here, goal))
+    trial.apply(preserved.moved_columns(here.catalog, goal.catalog))
     needed = [key for key in new if key.kind in objects.EARLY and not changes.is_owned(key, goal)]
     trial.apply(changes.create(key, goal.snapshot) for key in needed)
     trial.apply(type_changes.added_values(here, goal))
     trial.apply((changes.from_alembic(op, here, goal) for op in ops), force=True)
-    trial.apply(sequences.continued(here, goal))
+    trial.apply(preserved.continued_sequences(here, goal))
     _finish(trial, compared, goal, parts)
 
 
 def _finish(trial: Trial, compared: Comparison, goal: Side, parts: Parts) -> None:
-    """Apply changes until the database equals the goal or a state comes a second time."""
+    """Apply changes until the database equals the goal, or until a state is reached a second time."""
     reached: list[Snapshot] = []
     present = compared.seen(comparison.side(trial.database))
     while compared.unlike(present, goal) and present.snapshot not in reached:
         reached.append(present.snapshot)
-        done = len(trial.applied)
+        before = len(trial.applied)
         trial.apply(changes.remaining(trial, present, goal, parts), force=True)
         present = compared.seen(comparison.side(trial.database))
         if present.snapshot in reached:
-            del trial.applied[done:]  # only the spelling differs, or no way is known
+            del trial.applied[before:]  # they end in a state that was reached before
             if trial.apply(changes.unchecked(present, goal)):
                 present = compared.seen(comparison.side(trial.database))
                 continue
-            if parts:  # what Alembic makes of the model is not what the model makes
+            if parts:  # Alembic's operation may create another constraint or index than the models do: use SQL
                 parts = {}
                 reached.remove(present.snapshot)
 
@@ -174,29 +191,29 @@ def _flat(ops: Iterable[MigrateOperation]) -> list[MigrateOperation]:
 
 
 def _values_first(done: Sequence[MigrateOperation]) -> list[MigrateOperation]:
-    """Add the values of enums outside the transaction if something in it uses them.
+    """Move the statements that add values to enums before the transaction, if another operation uses these values.
 
     A new value cannot be used in the transaction that adds it (PostgreSQL manual, ALTER TYPE, "Notes").
     """
     adds = [op for op in done if isinstance(op, RunSql) and " ADD VALUE " in op.text]
     others = [op for op in done if op not in adds]
     text = "".join(render(op) for op in others)
-    labels = [label for op in adds for label in ADDED.findall(op.text)]
-    # In Python a label is not spelled as in SQL: what is within its quotes is looked for.
+    labels = [label for op in adds for label in ADDED_LABEL.findall(op.text)]
+    # Operations are Python text, SQL among it: a label is looked for in both spellings.
     spellings = [(label, repr(label.replace("''", "'"))[1:-1]) for label in labels]
     if not any(each in text for spelling in spellings for each in spelling):
         return list(done)
-    again = [
+    repeatable = [
         RunSql(line.replace(" ADD VALUE ", " ADD VALUE IF NOT EXISTS "))
         for op in adds
         for line in op.text.splitlines()
     ]
-    return [Outside(again), *others]
+    return [Outside(repeatable), *others]
 
 
 def _analyses(here: Catalog, goal: Catalog) -> list[MigrateOperation]:
-    """Return what counts the values of columns anew whose statistics go with a change of type or collation."""
-    found: list[MigrateOperation] = []
+    """Return ANALYZE for columns whose statistics are lost, because their type or collation changes."""
+    analyses: list[MigrateOperation] = []
     for name in here.tables.keys() & goal.tables.keys():
         old, new = here.tables[name].columns, goal.tables[name].columns
         changed = [
@@ -206,10 +223,10 @@ def _analyses(here: Catalog, goal: Catalog) -> list[MigrateOperation]:
             != (new[column].type, new[column].collation)
         ]
         if changed and goal.tables[name].kind != "f":
-            found.append(RunSql(f"ANALYZE {name.sql} ({', '.join(sorted(changed))});"))
-    return found
+            analyses.append(RunSql(f"ANALYZE {name.sql} ({', '.join(sorted(changed))});"))
+    return analyses
 
 
 def notes(lines: Sequence[str]) -> list[Note]:
-    """Return a comment of some lines, if there are any."""
+    """Return lines as one comment of a script; no comment if there are none."""
     return [Note("\n".join(lines))] if lines else []

@@ -1,76 +1,60 @@
-"""A draft as scripts: what a transaction may hold, and what is done beside live traffic.
-
-Every operation is run on a scratch database and measured: what scans or rewrites a table that may have rows, while
-others wait, goes into an online revision of its own, if there is a form that is safe.
-"""
+"""A draft as one or two scripts: a transactional one and an online one."""
 
 import re
 from collections.abc import Sequence
-from collections.abc import Set as AbstractSet
 from dataclasses import dataclass, replace
 
-import sqlalchemy as sa
 from alembic.operations import MigrateOperation
-from alembic.operations.ops import AddColumnOp, AlterColumnOp
+from alembic.operations.ops import AlterColumnOp
 
-from postgres_database.drafting import autogenerate, draft, moments, swaps
+from postgres_database.drafting import autogenerate, draft, online_blocks, swaps
 from postgres_database.drafting.draft import Draft
+from postgres_database.drafting.fills import Fills
+from postgres_database.drafting.online_blocks import Ends, Measured, Operations, Tables
 from postgres_database.drafting.renames import Rename
 from postgres_database.drafting.trial import Change, Trial
-from postgres_database.history.operations import FillColumns, Note, Outside, RunSql
+from postgres_database.history.operations import Note, Outside, RunSql
 from postgres_database.history.project import Project
 from postgres_database.history.project_models import Models
 from postgres_database.online import dropped
 from postgres_database.online.steps import text
 from postgres_database.preflight.losses import find_losses
-from postgres_database.schema import alter, catalog, comparison
-from postgres_database.schema.catalog import Catalog, Column
+from postgres_database.schema import catalog, comparison
 from postgres_database.schema.comparison import Comparison, Side
 from postgres_database.scratch import enforced
 from postgres_database.scratch.databases import Scratch
 from postgres_database.scratch.effects import Effects, names
 from postgres_database.server.connection import Database
-from postgres_database.sql.names import IDENTIFIER, NAME, QUALIFIED, Name, bare, identifier
+from postgres_database.sql.names import NAME, Name
 from postgres_database.sql.syntax import statements
 
-Tables = AbstractSet[tuple[str, str]]
-"""Schemas and names."""
-Operations = Sequence[MigrateOperation]
-
-ADD_COLUMN = re.compile(
-    rf"ALTER TABLE (?P<table>{QUALIFIED}) ADD COLUMN (?P<column>{IDENTIFIER}) .*;$",
-    re.DOTALL,
-)
 ALTER_COLUMN = re.compile(
     rf"ALTER TABLE (?P<table>{NAME})\s+(?P<change>ALTER COLUMN .*?);?\s*$", re.DOTALL
 )
 IN_STEPS = """Others can neither read nor write {table} while this rewrites it. Where that takes too long, do it in
 steps, each a revision of its own: add a second column; let the application, or a trigger, write both; give the rows
 their values by op.backfill; let the application read the new column; drop the old one."""
-FILL_IN = """What do the rows that are there get? Put a SQL expression in the place of None, such as "'none'" or
-"lower(name)"; the application must give new rows a value before this is run.
-Where the table is empty, None may stay."""
 
 
 @dataclass(frozen=True)
 class Stage:
-    """What becomes one script."""
+    """The operations of one script."""
 
     upgrade: Operations
     downgrade: Operations
     end: Side | None = None
-    """What a database is after it; None: what the models say."""
+    """The schema after it; None if it is the models'."""
 
 
 @dataclass(frozen=True)
 class Stages:
-    """A draft in stages."""
+    """A draft as stages, in the order in which they are run."""
 
     stages: tuple[Stage, ...]
     cautions: tuple[str, ...] = ()
-    """What rows lose or refuse, and what others will wait for."""
+    """What is lost, which rows are refused, and what others wait for, in a line each."""
     unfilled: bool = False
-    """Whether a script does not run on rows before somebody says what they get."""
+    """Whether an expression for new columns is missing in a script, which fails on rows until a person writes it."""
 
 
 @dataclass(frozen=True)
@@ -80,113 +64,153 @@ class Origin:
     session: Scratch
     project: Project
     trial: Database
-    """The scratch database that it was found on: at head, without rows that were made up."""
+    """The scratch database that the draft was tried on: at head, without made-up rows."""
     whole: Comparison
+    """The comparison before the renames."""
     compared: Comparison
+    """The comparison after them."""
     renamed: Sequence[Rename]
     models: Models
 
+    @property
+    def ends(self) -> Ends:
+        """The catalogs after the renames and at the goal."""
+        return self.compared.before.catalog, self.compared.goal.catalog
+
+    @property
+    def existing(self) -> Tables:
+        """The tables that may have rows."""
+        return {(name.schema, name.name) for name in self.ends[0].tables}
+
     def new(self) -> Database:
-        """Make a scratch database at head without rows but those of the history."""
+        """Make a scratch database at head; its only rows are those that the history inserts."""
         return self.session.at_head(self.project)
 
 
 def whole(drafted: Draft, *cautions: str) -> Stages:
-    """Leave a draft in one piece; say with it what others will wait for."""
+    """Return a draft as one stage, with `cautions` about what others will wait for as a comment."""
     stage = Stage([*draft.notes(cautions), *drafted.upgrade], drafted.downgrade)
     return Stages((stage,), (*drafted.cautions, *cautions))
 
 
 def divide(origin: Origin, drafted: Draft) -> Stages:
-    """Divide a draft into one or two stages, each in forms that live traffic does not notice."""
-    database, models = origin.trial, origin.models
-    there = {(name.schema, name.name) for name in origin.compared.before.catalog.tables}
-    fills = _Fills(origin.compared.goal.catalog, there)
+    """Divide a draft into one or two stages: what a transaction can hold, then what is done online.
+
+    Each operation is run on a scratch database and measured. It is done online if it scans or rewrites a table that
+    may have rows, while others wait, and if there is a form for it that does not.
+    """
+    models, ends = origin.models, origin.ends
     notes = [op for op in drafted.upgrade if isinstance(op, Note)]
     ops = [op for op in drafted.upgrade if op not in notes]
-    first: list[MigrateOperation] = []
-    cautions: list[str] = []
-    rewriting: list[MigrateOperation] = []
-    ends = origin.compared.before.catalog, origin.compared.goal.catalog
-    views = _lasting_views(ops, origin.compared.before, models)
     pairs = swaps.find(ops, models, *ends)
     held = [ops[place] for each in pairs for place in each.drops]
     held += dropped.beside_new_keys(ops, models, *ends)
-
-    def is_later(op: MigrateOperation, effects: Effects) -> bool:
-        safe = moments.has_safe_form(op, models, effects, ends)
-        return safe or any(op is each for each in held)
-
-    found = [*moments.measure(database, ops, models, there | views)]
-    later = [op for op, effects in found if is_later(op, effects)]
-    if later and len(later) < len(ops):  # what they did may hide what another would do without them
-        rest = {id(op): effects for op, effects in found if not is_later(op, effects)}
-        alone = [op for op in ops if id(op) in rest]
-        measured = [*moments.measure(origin.new(), alone, models, there | views)]
-        found = [(op, rest[id(op)] if effects.unknown else effects) for op, effects in measured]
-        later += [op for op, effects in found if is_later(op, effects)]
-    for op, effects in found:
-        if any(op is each for each in later):
-            continue
-        gentle = fills.instead(op, effects)
-        if rewriting and gentle is None and (joined := _joined([*rewriting, op], models)):
-            first[-1] = joined
-            rewriting.append(op)
-            continue
-        if gentle is None and effects.blocking:
-            cautions += effects.lines()
-            first += [Note(line) for line in effects.scans()]
-            first += [Note(IN_STEPS.format(table=name)) for name in names(effects.rewritten)]
-        first += gentle or [op]
-        rewriting = [op] if gentle is None and effects.rewritten else []
-    if first and (later or fills.any):
+    measured, online = _measured(origin, ops, held)
+    fills = Fills(ends[1], origin.existing)
+    first, cautions = _first_stage(measured, fills, models)
+    if first and (online or fills.any):
         reached = origin.new()
         first = _tried(reached, first, models)
         swapped = [ops[place] for each in pairs for place in each.places]
-        first += _kept(reached, ends, models, swapped, cautions)
+        first += _enforced_again(reached, ends, models, swapped, cautions)
         if two := _split_transactional_and_online(origin, drafted, (reached, first), fills):
             return replace(two, cautions=(*two.cautions, *cautions))
-    one = first or moments.blocks(origin.new(), later, models, ends)
-    back = moments.blocks(database, drafted.downgrade, models, (ends[1], ends[0]))
-    return Stages((Stage([*notes, *one], back),), (*drafted.cautions, *cautions))
+    up = first or online_blocks.group(origin.new(), online, models, ends)
+    down = online_blocks.group(origin.trial, drafted.downgrade, models, (ends[1], ends[0]))
+    return Stages((Stage([*notes, *up], down),), (*drafted.cautions, *cautions))
+
+
+def _measured(
+    origin: Origin, ops: Operations, held: Operations
+) -> tuple[list[Measured], list[MigrateOperation]]:
+    """Return the operations of the transaction with their effects, and those to be done online.
+
+    Args:
+        origin: What the draft was made from; the operations are run on its scratch database.
+        ops: The operations.
+        held: Drops that are done online with what replaces the dropped.
+    """
+    models, ends = origin.models, origin.ends
+    tables = origin.existing | _lasting_views(ops, origin.compared.before, models)
+
+    def is_online(op: MigrateOperation, effects: Effects) -> bool:
+        safe = online_blocks.has_safe_form(op, models, effects, ends)
+        return safe or any(op is each for each in held)
+
+    measured = [*online_blocks.measure(origin.trial, ops, models, tables)]
+    online = [op for op, effects in measured if is_online(op, effects)]
+    if online and len(online) < len(ops):
+        # What is done online may have hidden effects of the others, which therefore run once more without it.
+        before = {id(op): effects for op, effects in measured if not is_online(op, effects)}
+        others = [op for op in ops if id(op) in before]
+        again = [*online_blocks.measure(origin.new(), others, models, tables)]
+        measured = [(op, before[id(op)] if effects.unknown else effects) for op, effects in again]
+        online += [op for op, effects in measured if is_online(op, effects)]
+    return [each for each in measured if not any(each[0] is op for op in online)], online
+
+
+def _first_stage(
+    measured: Sequence[Measured], fills: Fills, models: Models
+) -> tuple[list[MigrateOperation], list[str]]:
+    """Return the operations of the first stage, and what they make others wait for.
+
+    Columns that the second stage fills are added without values. Operations in sequence that rewrite one table become
+    one statement.
+    """
+    first: list[MigrateOperation] = []
+    cautions: list[str] = []
+    rewriting: list[MigrateOperation] = []
+    for op, effects in measured:
+        unfilled = fills.instead(op, effects)
+        if rewriting and unfilled is None and (joined := _joined([*rewriting, op], models)):
+            first[-1] = joined
+            rewriting.append(op)
+            continue
+        if unfilled is None and effects.blocking:
+            cautions += effects.lines()
+            first += [Note(line) for line in effects.scans()]
+            first += [Note(IN_STEPS.format(table=name)) for name in names(effects.rewritten)]
+        first += unfilled or [op]
+        rewriting = [op] if unfilled is None and effects.rewritten else []
+    return first, cautions
 
 
 def _lasting_views(ops: Operations, before: Side, models: Models) -> Tables:
-    """Return the materialized views whose rows were there before: not those that are dropped and made again."""
+    """Return the materialized views that keep their rows: those that the operations do not drop."""
     drops = [each for op in ops if "DROP MATERIALIZED VIEW " in (each := text(op, models))]
     keys = [key for key in before.snapshot.objects if key.kind == "MATERIALIZED VIEW"]
     return {(key.schema, key.name) for key in keys if not any(key.name in each for each in drops)}
 
 
 def _joined(ops: Operations, models: Models) -> RunSql | None:
-    """Return changes of columns of one table as one statement, by which it is rewritten once; None if they are not."""
-    found = [ALTER_COLUMN.match(each) for op in ops for each in statements(text(op, models))]
-    matches = [each for each in found if each]
+    """Return changes of one table's columns as one statement, which rewrites it once; None if others are among them."""
+    tried = [ALTER_COLUMN.match(each) for op in ops for each in statements(text(op, models))]
+    matches = [each for each in tried if each]
     tables = {Name.read(each["table"]).sql for each in matches}
-    if len(tables) != 1 or len(matches) < len(found):
+    if len(tables) != 1 or len(matches) < len(tried):
         return None
     changes = ",\n    ".join(each["change"] for each in matches)
     return RunSql(f"ALTER TABLE {tables.pop()}\n    {changes};")
 
 
-def _kept(
+def _enforced_again(
     database: Database,
-    ends: moments.Ends,
+    ends: Ends,
     models: Models,
-    held: Operations,
+    swapped: Operations,
     cautions: list[str],
 ) -> list[MigrateOperation]:
-    """Make again what a stage must not end without: what is enforced before it and after the next one.
+    """Return operations that recreate what the first stage drops, though it is enforced before and after both stages.
 
     Args:
-        database: A scratch database after the stage.
-        ends: What is enforced at both.
-        models: They say how constraints are named.
-        held: What swaps keys in the next stage; in this one, if a foreign key needs the new ones.
-        cautions: What others will wait for is added.
+        database: A scratch database after the first stage; the operations are run there.
+        ends: The catalogs before the first stage and after the second.
+        models: Their naming convention names constraints.
+        swapped: The operations of swaps, left to the second stage unless a recreated foreign key needs the new keys.
+        cautions: Lines about what others will wait for are added.
     """
-    made, there = [], {(name.schema, name.name) for name in ends[0].tables}
-    for needed in ([], held):
+    made, existing = [], {(name.schema, name.name) for name in ends[0].tables}
+    for needed in ([], swapped):
         gaps = enforced.gaps(*ends, catalog.take(database))
         # A foreign key comes after the key that it points to.
         adds = [
@@ -197,7 +221,7 @@ def _kept(
         if not adds:
             break
         waits: list[str] = []
-        for op, effects in moments.measure(database, needed, models, there):
+        for op, effects in online_blocks.measure(database, needed, models, existing):
             made.append(op)
             waits += effects.lines()
         made += _tried(database, adds, models)
@@ -211,17 +235,17 @@ def _kept(
 
 
 def _split_transactional_and_online(
-    origin: Origin, drafted: Draft, first: tuple[Database, Operations], fills: "_Fills"
+    origin: Origin, drafted: Draft, first: tuple[Database, Operations], fills: Fills
 ) -> Stages | None:
-    """Split a draft: the first stage is what a transaction can hold, the second what is left, done online.
+    """Draft the second, online stage from what the first one leaves to do, and the downgrade of each.
 
-    None if a transaction can hold all of it.
+    Returns one stage if the first consists of comments alone, and None if nothing is left for the second.
 
     Args:
         origin: What the draft was made from.
         drafted: The draft.
-        first: The first stage, and a scratch database after it.
-        fills: What the rows of new columns get in the second.
+        first: A scratch database after the first stage, and its operations.
+        fills: The new columns that the second stage fills.
     """
     (database, done), models = first, origin.models
     middle = comparison.side(database)
@@ -233,15 +257,15 @@ def _split_transactional_and_online(
         return None
     compared = origin.compared.between(origin.compared.before, middle)
     lost = find_losses(compared.before.catalog, compared.goal.catalog)
-    back = [op for op in drafted.back if not _changes_nothing(op, compared)]
+    back = [op for op in drafted.alembic_downgrade if not _changes_nothing(op, compared)]
     undo = draft.undo(
         origin.session.clone(database), origin.whole, compared, origin.renamed, back, models=models
     )
-    ends = origin.compared.before.catalog, origin.compared.goal.catalog
+    ends = origin.ends
     ends_back = ends[1], ends[0]
-    up = moments.blocks(clone, up, models, ends, online=True)
-    down = moments.blocks(clone, _flat(second.downgrade), models, ends_back, online=True)
-    undone = moments.blocks(database, undo, models, ends_back)
+    up = online_blocks.group(clone, up, models, ends, online=True)
+    down = online_blocks.group(clone, _flat(second.downgrade), models, ends_back, online=True)
+    undone = online_blocks.group(database, undo, models, ends_back)
     if all(isinstance(each, Note) for each in done):
         return Stages((Stage(up, down),), second.cautions, bool(fills.unknown))
     stages = (Stage([*draft.notes(lost), *done], undone, end=middle), Stage(up, down))
@@ -249,17 +273,17 @@ def _split_transactional_and_online(
 
 
 def _tried(database: Database, ops: Operations, models: Models) -> list[MigrateOperation]:
-    """Run what can be run, and return it."""
+    """Run operations, and return those that work."""
     outside = [op for op in ops if isinstance(op, Outside)]
     for op in outside:
-        moments.run_outside(database, op, models)
+        online_blocks.run_outside(database, op, models)
     trial = Trial(database, models)
     trial.apply(Change([[op]]) for op in ops if op not in outside)
     return [*outside, *trial.done]
 
 
 def _changes_nothing(op: MigrateOperation, compared: Comparison) -> bool:
-    """Tell whether a change of a column, an index or a constraint is none between the two sides of a comparison."""
+    """Tell whether an operation changes a column, index or constraint that is equal on both sides of a comparison."""
     if not isinstance(op, AlterColumnOp):
         return autogenerate.is_same(op, compared.before.catalog, compared.goal.catalog)
     name = Name.of(op.schema, op.table_name)
@@ -270,73 +294,3 @@ def _changes_nothing(op: MigrateOperation, compared: Comparison) -> bool:
 
 def _flat(ops: Operations) -> list[MigrateOperation]:
     return [each for op in ops for each in (op.statements if isinstance(op, Outside) else [op])]
-
-
-class _Fills:
-    """New columns that rows cannot get at once: they are nullable first, and are filled in the second stage."""
-
-    def __init__(self, goal: Catalog, there: Tables) -> None:
-        self._goal = goal
-        self._there = there
-        self.unknown: dict[Name, list[str]] = {}
-        """What only those who know the rows can say."""
-        self._found: list[FillColumns] = []
-        self.known: set[tuple[Name, str]] = set()
-        """What is filled by the default of the column."""
-
-    def instead(self, op: MigrateOperation, effects: Effects) -> list[MigrateOperation] | None:
-        """Return what adds a column without a value for the rows that are there; None if it is well as it is."""
-        name, column = self._added(op)
-        if name not in self._there or column is None or column.generated or column.identity:
-            return None
-        if not (effects.rewritten or effects.unknown if column.default else column.not_null):
-            return None
-        empty = replace(column, not_null=False, default="", serial=False, sequence="")
-        add: MigrateOperation = RunSql(alter.add_column(name, empty))
-        if isinstance(op, AddColumnOp):
-            plain = sa.Column(op.column.name, op.column.type, comment=op.column.comment)
-            add = AddColumnOp(op.table_name, plain, schema=op.schema)
-        item = identifier(column.name)
-        if not column.default:
-            self.unknown.setdefault(name, []).append(column.name)
-            return [add]
-        self.known.add((name, column.name))
-        values = {column.name: column.default}
-        self._found.append(
-            FillColumns(name.name, values, where=f"{item} IS NULL", schema=name.given_schema)
-        )
-        alter_table = f"ALTER TABLE {name.sql} ALTER COLUMN {item}"
-        owned = f"CREATE SEQUENCE {column.sequence} AS {column.type} OWNED BY {name.sql}.{item};"
-        there = isinstance(op, RunSql) and "nextval(" in op.text
-        numbers = [RunSql(owned)] if column.serial and not there else []
-        return [add, *numbers, RunSql(f"{alter_table} SET DEFAULT {column.default};")]
-
-    @property
-    def any(self) -> bool:
-        """Whether there are any."""
-        return bool(self.unknown or self._found)
-
-    def operations(self) -> list[MigrateOperation]:
-        """Return what fills the columns."""
-        asked: list[MigrateOperation] = []
-        for name, columns in self.unknown.items():
-            asked += [
-                Note(FILL_IN),
-                FillColumns(
-                    name.name,
-                    dict.fromkeys(columns),
-                    where=" OR ".join(f"{identifier(column)} IS NULL" for column in columns),
-                    schema=name.given_schema,
-                ),
-            ]
-        return [*asked, *self._found]
-
-    def _added(self, op: MigrateOperation) -> tuple[Name, Column | None]:
-        """Return the column that an operation adds, as the models have it, and its table."""
-        name, column = Name("", ""), ""
-        if isinstance(op, AddColumnOp):
-            name, column = Name.of(op.schema, op.table_name), op.column.name
-        elif isinstance(op, RunSql) and (match := ADD_COLUMN.match(op.text)):
-            name, column = Name.read(match["table"]), bare(match["column"])
-        table = self._goal.tables.get(name)
-        return name, table.columns.get(column) if table else None

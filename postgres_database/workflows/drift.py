@@ -189,7 +189,7 @@ def _repair(
         renamed += _done(copy, renames.followers(catalog.take(copy), goal.catalog))
         compared = _compared(project, comparison.side(copy), goal)
     trial = Trial(copy)
-    draft.bring(trial, compared, [], {})
+    draft.reach_goal(trial, compared, [], {})
     first = next(iter(differences))
     steps = []
     for rename in renamed:

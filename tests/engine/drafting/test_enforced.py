@@ -11,7 +11,7 @@ from answers import yes
 from commands import down, up
 from conftest import Project, run_sql
 
-from postgres_database.drafting import moments, stages
+from postgres_database.drafting import online_blocks, stages
 from postgres_database.running import context
 from postgres_database.running.autocommit import Autocommit
 from postgres_database.scratch.proof import Prover
@@ -153,7 +153,7 @@ def test_scripts_between_which_a_rule_is_missing_become_one(
     project.models(OWNER.format(rule=""))
     assert revision.write(*project.settings, "Init").proved
     project.models(OWNER.format(rule=", ondelete='CASCADE'"))
-    for module in (stages, moments):
+    for module in (stages, online_blocks):
         blind = type("Blind", (), {"gaps": staticmethod(lambda *_: [])})
         monkeypatch.setattr(module, "enforced", blind)
     found: list[tuple[str, ...]] = []

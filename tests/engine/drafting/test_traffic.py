@@ -13,7 +13,7 @@ import sqlalchemy as sa
 from conftest import Project, run_sql
 from ordinary_changes import BASE, CHANGES, ROWS
 
-from postgres_database.drafting import moments
+from postgres_database.drafting import online_blocks
 from postgres_database.history.operations import RunSql
 from postgres_database.workflows import revision
 
@@ -106,7 +106,7 @@ def test_type_that_rewrites_is_announced(project: Project) -> None:
 def test_what_cannot_be_measured_counts_as_waiting(project: Project) -> None:
     """A statement that fails where it is measured may keep others waiting, and that is said."""
     failing = [RunSql("SELECT 1 / 0")]
-    ((_, effects),) = moments.measure(project.database, failing, sa.MetaData(), set())
+    ((_, effects),) = online_blocks.measure(project.database, failing, sa.MetaData(), set())
     assert effects.blocking
     assert effects.lines() == ["what others wait for is not known: division by zero"]
 

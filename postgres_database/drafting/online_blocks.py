@@ -1,4 +1,4 @@
-"""Operations in blocks: what commits by itself, and what belongs together so that no rule is lost in between."""
+"""Operations grouped into online blocks and transactions, so that what is enforced is enforced at every moment."""
 
 from collections.abc import Iterator, Sequence
 from collections.abc import Set as AbstractSet
@@ -23,27 +23,40 @@ from postgres_database.sql.names import Name, bare
 from postgres_database.sql.syntax import statements
 
 ELSEWHERE = "SET LOCAL TimeZone = 1"
-"""In UTC alone timestamp becomes timestamptz without a rewrite; the target may have another time zone."""
+"""Any zone but UTC: in UTC, a change of timestamp to timestamptz needs no rewrite, elsewhere it does."""
 Tables = AbstractSet[tuple[str, str]]
 """Schemas and names."""
 Operations = Sequence[MigrateOperation]
+Measured = tuple[MigrateOperation, Effects]
+Part = tuple[MigrateOperation, bool]
+"""An operation, and whether it is online."""
 READS_ROWS = ("index", "key", "rule", "not null")
-"""Forms of statements that read a table from end to end."""
+"""Forms of statements (`forms.Statement.form`) that read all rows of a table."""
+# Whether a table is partitioned and has no partitions.
 EMPTY_ROOT = """
     SELECT relkind = 'p' AND NOT EXISTS (SELECT FROM pg_inherits WHERE inhparent = c.oid)
     FROM pg_class c WHERE oid = to_regclass(%s)
 """
 Ends = tuple[Catalog, Catalog]
-"""Where a way begins and where it ends, under the names of afterwards."""
+"""The catalogs before and after a script, both with the new names of what the script renames."""
 
 
 def measure(
-    database: Database, ops: Operations, models: Models, there: Tables
-) -> Iterator[tuple[MigrateOperation, Effects]]:
-    """Run operations, each in a transaction, and yield what each does to tables that were there before."""
+    database: Database, ops: Operations, models: Models, existing: Tables
+) -> Iterator[Measured]:
+    """Run operations on a scratch database, each in a transaction of its own, and yield their effects.
+
+    The effects of an operation that fails are unknown; the next ones are run all the same.
+
+    Args:
+        database: The scratch database; the operations are committed there.
+        ops: The operations.
+        models: Their naming convention names constraints.
+        existing: The tables of which effects are reported: those that may have rows.
+    """
     with database.connect(usual_path=True) as connection:
         for op in ops:
-            yield op, _effects(database, connection, op, models).of(there)
+            yield op, _effects(database, connection, op, models).of(existing)
 
 
 def _effects(
@@ -58,15 +71,15 @@ def _effects(
                 connection.exec_driver_sql(ELSEWHERE)
             run(connection, op, models)
             effects.scanned |= _of_unknown_partitions(connection, text(op, models))
-    except Exception as error:  # noqa: BLE001 - what it needs may be missing on a copy
+    except Exception as error:  # noqa: BLE001 - what it needs may be missing on a scratch database
         return Effects(unknown=database.words(error).partition("\n")[0] or type(error).__name__)
     return effects
 
 
 def _of_unknown_partitions(connection: sa.Connection, sql: str) -> set[tuple[str, str]]:
-    """Return partitioned tables without partitions whose rows a statement would read: others make the partitions."""
-    found = [each for piece in statements(sql) if (each := forms.parse(piece))]
-    tables = {Name.read(each.table) for each in found if each.form in READS_ROWS}
+    """Return the partitioned tables without partitions that a statement reads: on the target they may have some."""
+    parsed = [each for piece in statements(sql) if (each := forms.parse(piece))]
+    tables = {Name.read(each.table) for each in parsed if each.form in READS_ROWS}
     return {
         (name.schema, name.name)
         for name in tables
@@ -75,49 +88,49 @@ def _of_unknown_partitions(connection: sa.Connection, sql: str) -> set[tuple[str
 
 
 def run_outside(database: Database, op: Outside, models: Models) -> None:
-    """Run what commits at once."""
+    """Run the statements of `op`, each of which is committed at once."""
     with database.connect(autocommit=True, usual_path=True) as connection:
         for each in op.statements:
             run(connection, each, models)
 
 
 def has_safe_form(op: MigrateOperation, models: Models, effects: Effects, ends: Ends) -> bool:
-    """Tell whether an operation is better done beside live traffic, and can be: not on a table that goes."""
+    """Tell whether an operation should be, and can be, done online; on a table that is dropped it need not be."""
     if isinstance(op, (Note, Outside)):
         return False
     sql = text(op, models)
     old = dropped.read(sql, ends[0])
     if old and old.table in ends[0].tables and old.table not in ends[1].tables:
         return False
-    found = [each for piece in statements(sql) if (each := forms.parse(piece))]
-    return any(each.form == "drop index" or effects.blocking for each in found)
+    parsed = [each for piece in statements(sql) if (each := forms.parse(piece))]
+    return any(each.form == "drop index" or effects.blocking for each in parsed)
 
 
-def blocks(
+def group(
     database: Database, ops: Operations, models: Models, ends: Ends, *, online: bool = False
 ) -> list[MigrateOperation]:
-    """Put operations into online blocks, in the order that there is, but for those that belong together.
+    """Group operations, in their order, into online blocks and transactions.
 
-    What is enforced at both ends stays enforced: from an operation that ends it to the one that brings it back, all
-    are one transaction, in which a foreign key or check comes back for new rows alone; it is validated afterwards. A
-    comment goes with what follows it.
+    What is enforced before and after a script stays enforced within it. If an operation drops such a constraint, all
+    from there to the operation that recreates it are one transaction; a foreign key or check is recreated NOT VALID
+    there, and validated online afterwards. A comment stays with the operation that it precedes.
 
     Args:
-        database: A scratch database, on which they are run.
+        database: A scratch database, on which the operations are run.
         ops: The operations.
-        models: They say how constraints are named.
-        ends: What is enforced at both.
-        online: Whether all belong into online blocks, or only those for which others would wait.
+        models: Their naming convention names constraints.
+        ends: The catalogs before and after.
+        online: Whether all other operations go into online blocks, or only those that would make others wait.
     """
-    parts: list[tuple[MigrateOperation, bool]] = []
+    parts: list[Part] = []
     missing: list[Gap] = []
-    later: list[MigrateOperation] = []
+    validations: list[Part] = []
     with database.connect() as connection, connection.begin():
-        there = tables(connection)
+        existing = tables(connection)
     with database.connect(usual_path=True) as connection:
         for each in swaps.applied(ops, models, catalog.take(database), ends[1]):
-            op, validation = _believed(each, missing, models)
-            effects = _effects(database, connection, op, models).of(there)
+            op, validation = _not_valid(each, missing, models)
+            effects = _effects(database, connection, op, models).of(existing)
             together = bool(missing)
             if together or "DROP" in text(op, models):
                 missing = enforced.gaps(*ends, catalog.take(database))
@@ -125,41 +138,33 @@ def blocks(
             parts.append(
                 (op, not together and (online or has_safe_form(op, models, effects, ends)))
             )
-            later += validation
+            validations += [(step, True) for step in validation]
             if not missing:
-                parts += [(step, True) for step in later]
-                later = []
-    parts += [(step, True) for step in later]
-    return _grouped(parts)
+                parts += validations
+                validations = []
+    return _grouped([*parts, *validations])
 
 
-def _runs(
-    parts: Sequence[tuple[MigrateOperation, bool]],
-) -> Iterator[tuple[bool, bool, list[MigrateOperation]]]:
-    """Yield comments, and operations that are alike in whether they are online."""
-    for (is_note, alone), group in groupby(
+def _grouped(parts: Sequence[Part]) -> list[MigrateOperation]:
+    """Put adjacent online operations into one block; comments go with what follows them."""
+    result: list[MigrateOperation] = []
+    notes: list[MigrateOperation] = []
+    for (is_note, online), adjacent in groupby(
         parts, key=lambda part: (isinstance(part[0], Note), part[1])
     ):
-        yield is_note, alone, [op for op, _ in group]
-
-
-def _grouped(parts: Sequence[tuple[MigrateOperation, bool]]) -> list[MigrateOperation]:
-    """Put what belongs there into online blocks; a comment goes with what follows it."""
-    found: list[MigrateOperation] = []
-    notes: list[MigrateOperation] = []
-    for is_note, alone, group in _runs(parts):
+        ops = [op for op, _ in adjacent]
         if is_note:
-            notes = group
+            notes = ops
             continue
-        found += [Online([*notes, *group])] if alone else [*notes, *group]
+        result += [Online([*notes, *ops])] if online else [*notes, *ops]
         notes = []
-    return [*found, *notes]
+    return [*result, *notes]
 
 
-def _believed(
+def _not_valid(
     op: MigrateOperation, missing: Sequence[Gap], models: Models
 ) -> tuple[MigrateOperation, list[MigrateOperation]]:
-    """Return what brings a foreign key or check back for new rows alone, and what looks at the others later."""
+    """Return the operation with a missing foreign key or check as NOT VALID, and what validates that later."""
     soft = {(gap.table, gap.name) for gap in missing if gap.soft}
     for piece in statements(text(op, models)) if soft else ():
         statement = forms.parse(piece)
