@@ -1,13 +1,14 @@
 """From a database to SQLAlchemy models: the text of a Python module.
 
-Gives `module.written` to the workflow `modelling`.
+The workflow `written_models` calls `module.written`, compares the tables that this module creates with the database,
+and, if they differ, calls it again with statements (`completed`) for what SQLAlchemy cannot express.
 
-    layout        Python as it is laid out: texts, calls, names; pure
-    described     comments, and how sequences count: what the catalog of `schema` has not
-    column_types  the type of a column → what SQLAlchemy calls it, and what it is in Python; pure
-    completed     what a first try lacks → statements that are run after a table is made; pure
-    parts         columns, constraints and indexes → what SQLAlchemy calls them; pure
-    module        tables → a module of models; pure
+    layout        Python source text: string literals, calls over several lines, names; pure
+    described     comments and options of sequences, which the catalog of `schema` does not hold
+    column_types  the type of a column → its SQLAlchemy and its Python type; pure
+    completed     what differs in the first module's tables → statements that run after CREATE TABLE; pure
+    parts         columns, constraints and indexes → SQLAlchemy calls; pure
+    module        tables → the text of a module of models; pure
 
 A module imports only modules above it in this list, and rooms above this one.
 """

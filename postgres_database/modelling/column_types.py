@@ -1,6 +1,6 @@
-"""The type of a column → what SQLAlchemy calls it, and what it is in Python. Pure.
+"""The type of a column → its SQLAlchemy and its Python type. Pure.
 
-A type that SQLAlchemy has no class for is named as PostgreSQL names it.
+A type without a class in SQLAlchemy becomes `SqlType("its name in PostgreSQL")`, a class of the written module.
 """
 
 import re
@@ -12,6 +12,7 @@ from postgres_database.modelling.layout import Call
 from postgres_database.schema.catalog import Catalog, Type
 from postgres_database.sql.names import QUALIFIED, unquoted
 
+# A type as PostgreSQL prints it: its SQLAlchemy and its Python type.
 PLAIN = {
     "smallint": ("sa.SmallInteger()", "int"),
     "integer": ("sa.Integer()", "int"),
@@ -63,54 +64,58 @@ LIMITED = {
     "time with time zone": ("postgresql.TIME(timezone=True, precision={})", "datetime.time"),
     "interval": ("postgresql.INTERVAL(precision={})", "datetime.timedelta"),
 }
-"""With what stands in parentheses: a length, precision and scale."""
+"""The same for types with a modifier: a length, a precision, or precision and scale."""
 LIMITS = re.compile(r"\((-?\d+(?:,-?\d+)?)\)")
 COLLATED = {"text", "character varying", "character"}
+"""Types whose SQLAlchemy class takes a collation."""
 CHECK = re.compile(r"CHECK \((.*)\)", re.DOTALL)
 
 
 @dataclass(frozen=True)
 class Spelled:
-    """A type in Python."""
+    """A column's type in a module of models."""
 
     sqlalchemy: str
+    """An expression, such as `sa.String(9)`."""
     python: str
+    """An annotation, such as `str`."""
 
 
 @dataclass(frozen=True)
 class Shared:
-    """The types that the module defines once, by the name that columns have them under."""
+    """The enums and domains that the module defines as variables, by the name of the type in SQL."""
 
     names: Mapping[str, str]
-    """The variable of each."""
+    """Their variables."""
     definitions: Mapping[str, Call]
     python: Mapping[str, str]
+    """Their Python types."""
 
 
 def spelled(type_: str, collation: str, shared: Shared) -> Spelled:
-    """Return a type.
+    """Return the type of a column as a module of models has it.
 
     Args:
-        type_: As PostgreSQL prints it.
-        collation: Of the column, if it is not the type's own, for SQL.
-        shared: Enums and domains.
+        type_: The type as PostgreSQL prints it.
+        collation: The column's collation as in SQL; empty if it is the type's own.
+        shared: The enums and domains that the module defines.
     """
     item = type_.removesuffix("[]")
     base, limits = LIMITS.sub("", item), LIMITS.search(item)
     if collation:
         return _collated(type_, base, limits[1] if limits else "", collation)
     if item in shared.names:
-        found = shared.names[item], shared.python[item]
+        result = Spelled(shared.names[item], shared.python[item])
     elif limits:
         form, python = LIMITED.get(base, ("", "Any"))
-        found = form.format(limits[1].replace(",", ", ")), python
+        result = Spelled(form.format(limits[1].replace(",", ", ")), python)
     else:
-        found = PLAIN.get(item, ("", "Any"))
-    if not found[0]:
+        result = Spelled(*PLAIN.get(item, ("", "Any")))
+    if not result.sqlalchemy:
         return _named(type_)
     if item == type_:
-        return Spelled(*found)
-    return Spelled(f"postgresql.ARRAY({found[0]})", f"list[{found[1]}]")
+        return result
+    return Spelled(f"postgresql.ARRAY({result.sqlalchemy})", f"list[{result.python}]")
 
 
 def _named(type_: str) -> Spelled:
@@ -127,59 +132,59 @@ def _collated(type_: str, base: str, limit: str, collation: str) -> Spelled:
 
 
 def shared_types(catalog: Catalog, used: set[str]) -> Shared:
-    """Return enums and domains that columns have, as far as SQLAlchemy can say them.
+    """Return the enums and domains in use that the module can define; the history creates the others.
 
-    A domain with several checks, or over a type that is no plain one, is only named: it is the history's. So is what
-    another type of the history stands on, which could not be made before it.
+    The history creates domains with several checks, domains over types unknown to SQLAlchemy, and types of which
+    another type is made, because the history creates that one before the models' types.
     """
-    under = {
+    components = {
         bare(part)
         for type_ in catalog.types.values()
         for part in (type_.shape, *type_.attributes.values())
     }
     names: dict[str, str] = {}
     definitions, python = {}, {}
-    nothing = Shared({}, {}, {})
     for type_ in catalog.types.values():
-        if type_.sql not in used - under:
+        if type_.sql not in used - components:
             continue
         if type_.kind == "e" and type_.labels:
-            said: Call | None = Call("postgresql.ENUM", [*map(layout.text, type_.labels)])
+            call: Call | None = Call("postgresql.ENUM", [*map(layout.text, type_.labels)])
             kind = "str"
         else:
-            said, kind = _domain(type_, nothing) if type_.kind == "d" else (None, "")
-        if said is None:
+            call, kind = _domain(type_) if type_.kind == "d" else (None, "")
+        if call is None:
             continue
-        said.named["name"] = layout.text(type_.name.name)
+        call.named["name"] = layout.text(type_.name.name)
         if type_.name.given_schema:
-            said.named["schema"] = layout.text(type_.name.schema)
-        said.named["metadata"] = "metadata"
+            call.named["schema"] = layout.text(type_.name.schema)
+        call.named["metadata"] = "metadata"
         variable = layout.class_name(f"{type_.name.name}_type", names.values())
-        names[type_.sql], definitions[type_.sql], python[type_.sql] = variable, said, kind
+        names[type_.sql], definitions[type_.sql], python[type_.sql] = variable, call, kind
     return Shared(names, definitions, python)
 
 
-def _domain(type_: Type, nothing: Shared) -> tuple[Call | None, str]:
-    base = spelled(type_.shape, "", nothing)
+def _domain(type_: Type) -> tuple[Call | None, str]:
+    """Return the definition of a domain and its Python type; None if SQLAlchemy cannot express the domain."""
+    base = spelled(type_.shape, "", Shared({}, {}, {}))
     checks = [*type_.constraints.items()]
     match = CHECK.fullmatch(checks[0][1]) if checks else None
     if len(checks) > 1 or bool(checks) != bool(match) or base.sqlalchemy.startswith("SqlType"):
         return None, ""
-    said = Call("postgresql.DOMAIN", [])
-    said.named["data_type"] = base.sqlalchemy
+    call = Call("postgresql.DOMAIN", [])
+    call.named["data_type"] = base.sqlalchemy
     if type_.default:
-        said.named["default"] = layout.sql_text(type_.default)
+        call.named["default"] = layout.sql_text(type_.default)
     if type_.not_null:
-        said.named["not_null"] = "True"
+        call.named["not_null"] = "True"
     if match:
         if checks[0][0] != f"{type_.name.name}_check":
             if type_.not_null:  # SQLAlchemy would give the name to NOT NULL
                 return None, ""
-            said.named["constraint_name"] = layout.text(checks[0][0])
-        said.named["check"] = layout.sql_text(match[1])
-    return said, base.python
+            call.named["constraint_name"] = layout.text(checks[0][0])
+        call.named["check"] = layout.sql_text(match[1])
+    return call, base.python
 
 
 def bare(type_: str) -> str:
-    """Return a type without its length and without its being an array."""
+    """Return a type without its modifier; of an array, the type of its elements."""
     return re.sub(rf"^({QUALIFIED})\(.*\)", r"\1", type_.removesuffix("[]"))

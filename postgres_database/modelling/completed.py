@@ -1,4 +1,4 @@
-"""What the tables of a first try lack → statements that are run after a table is made. Pure."""
+"""What differs in the tables of a first module of models → statements that run after CREATE TABLE. Pure."""
 
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import replace
@@ -8,32 +8,41 @@ from postgres_database.schema.catalog import Catalog, Table
 from postgres_database.sql.names import Name, identifier
 
 Part = tuple[Name, str]
-"""A constraint, an index or the default of a column: its table and its name."""
+"""A constraint, an index or a column's default: its table, and the name of the constraint, index or column."""
 
 
 def unlike(here: Catalog, goal: Catalog, tables: Collection[Name]) -> set[Part]:
-    """Return the constraints, indexes and defaults that a first try made otherwise.
+    """Return the constraints, indexes and defaults that the first models create differently, or not at all.
 
-    Foreign keys stay, because SQLAlchemy knows in which order they can be made; so does what they refer to, where
-    a table could not be made.
+    Foreign keys are left out: they stay in the models, where SQLAlchemy orders tables by them. So are the keys and
+    unique indexes of a table that could not be created, to which foreign keys may refer.
+
+    Args:
+        here: The catalog that the first models make.
+        goal: The catalog of the database.
+        tables: The tables of the models.
     """
-    found = set()
+    different = set()
     for name in tables:
-        table, made = goal.tables[name], here.tables.get(name)
-        for part, rule in table.constraints.items():
-            if rule.kind in ("cxu" if made else "cx") and (
-                made is None or made.constraints.get(part) != rule
+        table, created = goal.tables[name], here.tables.get(name)
+        for part, constraint in table.constraints.items():
+            if constraint.kind in ("cxu" if created else "cx") and (
+                created is None or created.constraints.get(part) != constraint
             ):
-                found.add((name, part))
+                different.add((name, part))
         for part, column in table.columns.items():
-            old = made.columns.get(part) if made else None
+            old = created.columns.get(part) if created else None
             own = column.default and not (column.serial or column.generated)
             if own and (old is None or old.default != column.default):
-                found.add((name, part))
+                different.add((name, part))
         for part, text in table.indexes.items():
-            if made.indexes.get(part) != text if made else not text.startswith("CREATE UNIQUE"):
-                found.add((name, part))
-    return found
+            if (
+                created.indexes.get(part) != text
+                if created
+                else not text.startswith("CREATE UNIQUE")
+            ):
+                different.add((name, part))
+    return different
 
 
 def statements(
@@ -42,40 +51,42 @@ def statements(
     sequences: Sequence[Mapping[Name, str]],
     tables: Collection[Name],
 ) -> dict[Name, list[str]]:
-    """Return what brings tables to what they should be.
+    """Return, by table, the statements that make the models' tables equal to the database's.
 
     Args:
-        here: What the models make.
-        goal: What they should make.
-        sequences: How sequences count, on either side.
-        tables: Those of the models.
+        here: The catalog that the models make.
+        goal: The catalog of the database.
+        sequences: The options of sequences, here and at the goal, as `described.sequences` returns them.
+        tables: The tables of the models.
     """
     return {
-        name: found
+        name: needed
         for name in sorted(tables)
         if name in here.tables
-        and (found := [*_statements(here.tables[name], goal.tables[name], sequences)])
+        and (needed := [*_statements(here.tables[name], goal.tables[name], sequences)])
     }
 
 
 def _statements(here: Table, goal: Table, sequences: Sequence[Mapping[Name, str]]) -> Iterator[str]:
     columns = {**here.columns}
     for name, column in goal.columns.items():
-        made = columns.get(name)
-        if not (made and made.sequence and column.sequence):
+        created = columns.get(name)
+        if not (created and created.sequence and column.sequence):
             continue
-        old, new = Name.read(made.sequence), Name.read(column.sequence)
+        old, new = Name.read(created.sequence), Name.read(column.sequence)
         if sequences[0].get(old) != sequences[1].get(new):
             yield f"ALTER SEQUENCE {old.sql} {sequences[1][new]};"
         if old != new:
             yield f"ALTER SEQUENCE {old.sql} RENAME TO {identifier(new.name)};"
-        default = column.default if made.serial and column.serial else made.default
+        default = column.default if created.serial and column.serial else created.default
         columns[name] = replace(
-            made, sequence=column.sequence, options=column.options, default=default
+            created, sequence=column.sequence, options=column.options, default=default
         )
-    # Row security goes with the policies, which are the history's.
-    made_table = replace(here, columns=columns, row_security=goal.row_security, forced=goal.forced)
-    for _, ways in alter.table_changes(made_table, goal):
+    # Row security belongs to the policies, which the history creates.
+    with_sequences = replace(
+        here, columns=columns, row_security=goal.row_security, forced=goal.forced
+    )
+    for _, ways in alter.table_changes(with_sequences, goal):
         yield from ways[0]
     for name, definition in goal.indexes.items():
         if here.indexes.get(name) != definition:

@@ -1,6 +1,6 @@
-"""Comments of tables and columns, and how sequences count, as plain values.
+"""Comments of tables and columns, and the options of sequences.
 
-PostgreSQL manual, section "System Information Functions".
+PostgreSQL manual, "pg_description" and "pg_sequence".
 """
 
 import sqlalchemy as sa
@@ -18,17 +18,17 @@ COMMENTS = sa.text(
     """
 )
 Comments = dict[tuple[Name, str], str]
-"""The comment of a column of a table; of the table itself where the column is empty."""
+"""Comments by table and column; the column is empty for the comment of the table."""
 
 
 def comments(database: Database) -> Comments:
-    """Read the comments of a database."""
+    """Read the comments of the tables and columns of a database."""
     with database.connect() as connection, connection.begin():
         rows = connection.execute(COMMENTS)
-        return {(Name(schema, table), column): said for schema, table, column, said in rows}
+        return {(Name(schema, table), column): comment for schema, table, column, comment in rows}
 
 
-OWNED = sa.text(
+SEQUENCES = sa.text(
     """
     SELECT n.nspname, c.relname, format('AS %s START WITH %s INCREMENT BY %s MINVALUE %s MAXVALUE %s CACHE %s%s',
                s.seqtypid::regtype, s.seqstart, s.seqincrement, s.seqmin, s.seqmax, s.seqcache,
@@ -41,7 +41,7 @@ OWNED = sa.text(
 
 
 def sequences(database: Database) -> dict[Name, str]:
-    """Read how sequences count, also those of columns: as ALTER SEQUENCE says it."""
+    """Read the options of all sequences, those of columns included, in the syntax of ALTER SEQUENCE."""
     with database.connect() as connection, connection.begin():
-        rows = connection.execute(OWNED)
+        rows = connection.execute(SEQUENCES)
         return {Name(schema, name): options for schema, name, options in rows}

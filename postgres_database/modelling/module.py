@@ -1,6 +1,6 @@
-"""Tables → a module of models. Pure.
+"""Tables → the text of a module of models. Pure.
 
-A table is a class, declared with `Mapped`, or a `Table`; one without a primary key is always a `Table`, because no
+A table becomes a declarative class or, on request, a `Table`. One without a primary key is always a `Table`, because no
 class can be mapped to it (SQLAlchemy, "ORM Mapped Class Overview").
 """
 
@@ -60,15 +60,15 @@ class Contents:
     catalog: Catalog
     comments: Comments
     tables: Collection[Name]
-    """Those that are written."""
+    """The tables that are written."""
     as_tables: bool = False
-    """Whether every table is a `Table`."""
+    """Whether every table becomes a `Table`."""
     own_types: bool = True
-    """Whether enums and domains are declared; otherwise columns only name them, and the history has them."""
+    """Whether the module defines enums and domains; otherwise columns only name them, and the history creates them."""
     omitted: Collection[tuple[Name, str]] = ()
-    """Constraints, indexes and defaults of columns that are not declared: by their table and name."""
+    """Constraints, indexes and columns' defaults that are not declared, as `completed.unlike` returns them."""
     statements: Mapping[Name, Sequence[str]] = field(default_factory=dict)
-    """What is run after a table is made."""
+    """By table, the statements that run after CREATE TABLE."""
 
 
 def written(contents: Contents) -> str:
@@ -80,8 +80,8 @@ def written(contents: Contents) -> str:
     body = "".join(writer.table(table) for table in tables) + writer.events(tables)
     mapped = "(Base)" in body
     types = "".join(
-        f"\n{layout.laid_out(said, f'{writer.shared.names[sql]} = ')}\n"
-        for sql, said in writer.shared.definitions.items()
+        f"\n{layout.laid_out(call, f'{writer.shared.names[sql]} = ')}\n"
+        for sql, call in writer.shared.definitions.items()
     )
     rest = (BASE if mapped else TABLES) + (SQL_TYPE if "SqlType(" in body else "")
     rest += (types and f"\n{types}") + body
@@ -93,7 +93,7 @@ def written(contents: Contents) -> str:
 
 
 class _Writer:
-    """Writes tables, each under a name of its own."""
+    """Writes tables one after another, each under a name not used before in the module."""
 
     def __init__(self, contents: Contents, shared: column_types.Shared) -> None:
         self._contents = contents
@@ -116,8 +116,8 @@ class _Writer:
         settings = parts.settings(table, self._contents.comments.get((table.name, "")))
         if not mapped:
             arguments = [layout.text(table.name.name), "metadata", *columns, *self._rules(table)]
-            said = Call("sa.Table", arguments, {**settings})
-            return f"\n{layout.laid_out(said, f'{name} = ')}\n"
+            call = Call("sa.Table", arguments, {**settings})
+            return f"\n{layout.laid_out(call, f'{name} = ')}\n"
         arguments = [*self._rules(table), *([layout.mapping(settings)] if settings else [])]
         lines = [f"__tablename__ = {layout.text(table.name.name)}"]
         if arguments == [layout.mapping(settings)]:
@@ -132,7 +132,7 @@ class _Writer:
 
     def _columns(self, table: Table, *, mapped: bool) -> list[object]:
         """Return columns: lines of a class, or arguments of a Table."""
-        said: list[object] = []
+        columns: list[object] = []
         taken = {*self._taken}
         for column in table.columns.values():
             spelled = column_types.spelled(column.type, column.collation, self.shared)
@@ -143,7 +143,7 @@ class _Writer:
             if not mapped:
                 if column.not_null:
                     each.named["nullable"] = "False"
-                said.append(Call("sa.Column", each.arguments, each.named))
+                columns.append(Call("sa.Column", each.arguments, each.named))
                 continue
             if python == "Any":
                 each.named["nullable"] = str(not column.not_null)
@@ -151,11 +151,11 @@ class _Writer:
             name = layout.attribute(column.name, taken)
             taken.add(name)
             call = Call("mapped_column", each.arguments, each.named)
-            said.append(layout.laid_out(call, f"{name}: Mapped[{python}{optional}] = ", 1))
-        return said
+            columns.append(layout.laid_out(call, f"{name}: Mapped[{python}{optional}] = ", 1))
+        return columns
 
     def _rules(self, table: Table) -> list[object]:
-        """Return constraints and indexes, as far as they are declared."""
+        """Return the constraints and indexes that SQLAlchemy can express and that are not omitted."""
         constraints = (
             parts.constraint(each, self._contents.tables)
             for each in table.constraints.values()
@@ -170,7 +170,7 @@ class _Writer:
         return [each for each in chain(constraints, indexes) if each is not None]
 
     def events(self, tables: Sequence[Table]) -> str:
-        """Return what must be said after all tables: parents come first, and statements."""
+        """Return what follows the tables: dependencies that order their creation, and statements after CREATE TABLE."""
         owners = {
             column.sequence: table.name
             for table in tables

@@ -1,7 +1,7 @@
-"""Columns, constraints and indexes → what SQLAlchemy calls them. Pure.
+"""Columns, constraints and indexes → SQLAlchemy calls. Pure.
 
-Expressions stand word by word as PostgreSQL prints them. What SQLAlchemy has no word for is None here: it becomes a
-statement that is run after the table is made.
+SQL expressions are written exactly as PostgreSQL prints them. What SQLAlchemy cannot express is None here; it
+becomes a statement that runs after CREATE TABLE.
 """
 
 import re
@@ -16,7 +16,7 @@ from postgres_database.sql.tokens import parentheses, split
 
 SERIAL = {"smallint": "smallserial", "integer": "serial", "bigint": "bigserial"}
 PERCENT = "%"
-"""What the driver takes for a parameter where SQLAlchemy hands a text on as it is."""
+"""psycopg2 takes it for a parameter in texts that SQLAlchemy passes on unchanged; there it must be doubled."""
 LARGEST = {"smallint": 2**15 - 1, "integer": 2**31 - 1, "bigint": 2**63 - 1}
 OPTION = re.compile(r"(START WITH|INCREMENT BY|MINVALUE|MAXVALUE|CACHE) (-?\d+)")
 WORDS = {
@@ -43,51 +43,51 @@ KEY = re.compile(
 def column(
     table: Table, part: Column, spelled: Spelled, comment: str | None, *, plain: bool
 ) -> Call:
-    """Return the arguments that a column has in both styles; a plain one has no default."""
-    said = Call("", [layout.text(part.name), spelled.sqlalchemy])
+    """Return the arguments of a column, the same for `sa.Column` and `mapped_column`; a plain one has no default."""
+    call = Call("", [layout.text(part.name), spelled.sqlalchemy])
     key = primary_key(table)
     if part.serial and part.name not in key:
-        said.arguments[1] = f"SqlType({layout.text(SERIAL[part.type])})"
+        call.arguments[1] = f"SqlType({layout.text(SERIAL[part.type])})"
     if part.generated:
         persisted = part.generated == "s"
         expression = layout.text(layout.escaped(_bare(part.default)))
-        said.arguments.append(Call("sa.Computed", [expression], {"persisted": str(persisted)}))
+        call.arguments.append(Call("sa.Computed", [expression], {"persisted": str(persisted)}))
     elif part.identity:
-        said.arguments.append(_identity(part))
+        call.arguments.append(_identity(part))
     elif part.default and not (part.serial or plain):
-        said.named["server_default"] = layout.sql_text(part.default)
+        call.named["server_default"] = layout.sql_text(part.default)
     if part.name in key:
-        said.named.update(_in_key(table, part))
+        call.named.update(_in_key(table, part))
     if comment is not None:
-        said.named["comment"] = layout.text(comment)
-    if part.inherited:  # it comes from the parent: CREATE TABLE must not name it
-        said.named["system"] = "True"
-    return said
+        call.named["comment"] = layout.text(comment)
+    if part.inherited:  # CREATE TABLE must not name what comes from the parent
+        call.named["system"] = "True"
+    return call
 
 
 def _in_key(table: Table, part: Column) -> dict[str, str]:
-    """Say that a column is in the primary key, and that SQLAlchemy makes no serial of it that is none."""
-    said = {"primary_key": "True"} if usual_key(table) else {}
+    """Return the arguments of a column in the primary key; `autoincrement` says whether it is a serial."""
+    named = {"primary_key": "True"} if usual_key(table) else {}
     if part.serial:
-        said["autoincrement"] = "True"
+        named["autoincrement"] = "True"
     elif part.type in SERIAL and not part.identity:
-        said["autoincrement"] = "False"
-    return said
+        named["autoincrement"] = "False"
+    return named
 
 
 def primary_key(table: Table) -> tuple[str, ...]:
-    """Return the columns of the primary key of a table."""
+    """Return the columns of the primary key of a table; none if it has no primary key."""
     keys = [each.columns for each in table.constraints.values() if each.kind == "p"]
     return keys[0] if keys else ()
 
 
 def has_key(table: Table) -> bool:
-    """Tell whether a table has a primary key that SQLAlchemy can say."""
+    """Tell whether a table has a primary key that SQLAlchemy can express."""
     return any(each.kind == "p" and _key(each) for each in table.constraints.values())
 
 
 def usual_key(table: Table) -> bool:
-    """Tell whether the primary key has the name and the order that it gets by itself."""
+    """Tell whether `primary_key=True` on the columns is enough: default name, no options, the table's order."""
     order = [name for name in table.columns if name in primary_key(table)]
     return any(
         each.kind == "p"
@@ -99,6 +99,7 @@ def usual_key(table: Table) -> bool:
 
 
 def _after_word(definition: str) -> str:
+    """Return the first parentheses of a definition, with what they enclose."""
     span = parentheses(definition)
     return definition[span[0] - 1 : span[1] + 1] if span else ""
 
@@ -124,11 +125,11 @@ def _identity(part: Column) -> Call:
 
 
 def constraint(part: Constraint, tables: Collection[Name]) -> Call | None:
-    """Return a constraint.
+    """Return a constraint; None if SQLAlchemy cannot express it.
 
     Args:
         part: The constraint.
-        tables: Those that the module has; a foreign key to another one is a statement.
+        tables: The tables of the module; a foreign key to another table is a statement.
     """
     if part.kind == "c":
         return _check(part)
@@ -160,18 +161,18 @@ def _key(part: Constraint) -> Call | None:
         if rest.startswith(" WHERE (") and (where := parentheses(rest)):
             named["where"] = layout.sql_text(_bare(rest[slice(*where)]))
             rest = rest[where[1] + 1 :]
-        said = Call("postgresql.ExcludeConstraint", [*elements], named)
+        call = Call("postgresql.ExcludeConstraint", [*elements], named)
     else:
         kind = "sa.PrimaryKeyConstraint" if part.kind == "p" else "sa.UniqueConstraint"
-        said = Call(kind, [*map(layout.text, part.columns)], named)
+        call = Call(kind, [*map(layout.text, part.columns)], named)
         if start["same"]:
             named["postgresql_nulls_not_distinct"] = "True"
         rest = _included(rest, named)
-    return said if _after(rest, named) else None
+    return call if _after(rest, named) else None
 
 
 def _included(rest: str, named: dict[str, str]) -> str:
-    """Read INCLUDE (…), if it stands there; return what follows."""
+    """Add INCLUDE (…) to `named`, if `rest` begins with it; return what follows."""
     if not rest.startswith(" INCLUDE (") or not (span := parentheses(rest)):
         return rest
     named["postgresql_include"] = layout.strings(
@@ -181,7 +182,7 @@ def _included(rest: str, named: dict[str, str]) -> str:
 
 
 def _after(rest: str, named: dict[str, str]) -> bool:
-    """Read what may follow the columns of a constraint; tell whether that is all that is there."""
+    """Add MATCH, ON UPDATE, ON DELETE and DEFERRABLE to `named`; tell whether `rest` holds nothing else."""
     match = AFTER.fullmatch(rest)
     for name, value in (match.groupdict() if match else {}).items():
         if value:
@@ -202,12 +203,12 @@ def _foreign_key(part: Constraint, tables: Collection[Name]) -> Call | None:
     place = f"{table.given_schema}.{table.name}" if table.given_schema else table.name
     named: dict[str, str] = {"name": layout.text(part.name)}
     arguments = [layout.strings(part.columns), layout.strings(f"{place}.{name}" for name in names)]
-    said = Call("sa.ForeignKeyConstraint", arguments, named)
-    return said if _after(part.definition[there[1] + 1 :], named) else None
+    call = Call("sa.ForeignKeyConstraint", arguments, named)
+    return call if _after(part.definition[there[1] + 1 :], named) else None
 
 
 def index(definition: str) -> Call | None:
-    """Return an index."""
+    """Return an index, given by its CREATE INDEX; None if SQLAlchemy cannot express it."""
     match = INDEX.match(definition)
     span = parentheses(definition, match.end()) if match else None
     if match is None or span is None:
@@ -237,14 +238,14 @@ def index(definition: str) -> Call | None:
 
 
 def options(settings: Collection[str]) -> str:
-    """Return storage parameters, such as fillfactor=70."""
+    """Return the dict of storage parameters, which are given as `fillfactor=70`."""
     pairs = (each.strip().split("=", 1) for each in settings)
     return layout.mapping({name: layout.text(value.strip("'")) for name, value in pairs})
 
 
 def settings(table: Table, comment: str | None) -> dict[str, str]:
-    """Return what a table has beside its columns, constraints and indexes."""
-    said: Mapping[str, str] = {
+    """Return the named arguments of a table: schema, comment, partitioning, storage parameters and parents."""
+    possible: Mapping[str, str] = {
         "schema": layout.text(table.name.schema) if table.name.given_schema else "",
         "comment": layout.text(comment) if comment is not None else "",
         "prefixes": "" if table.logged else '["UNLOGGED"]',
@@ -257,14 +258,14 @@ def settings(table: Table, comment: str | None) -> dict[str, str]:
             for parent in table.parents
         ),
     }
-    kept = {name: value for name, value in said.items() if value}
+    present = {name: value for name, value in possible.items() if value}
     if table.parents:
-        kept["postgresql_inherits"] = f"({kept['postgresql_inherits']},)"
-    return kept
+        present["postgresql_inherits"] = f"({present['postgresql_inherits']},)"
+    return present
 
 
 def _bare(sql: str) -> str:
-    """Take parentheses off that stand around all of it."""
+    """Remove parentheses around the whole expression."""
     text = sql.strip()
     inside = text.startswith("(") and parentheses(text) == (1, len(text) - 1)
     return text[1:-1] if inside else text

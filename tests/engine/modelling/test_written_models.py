@@ -1,4 +1,4 @@
-"""Models that are written from a database, and proved."""
+"""Models written from a database, and compared with it."""
 
 import importlib
 import secrets
@@ -28,7 +28,7 @@ def written(
 @pytest.mark.long
 @pytest.mark.parametrize("schema", SCHEMAS, ids=lambda path: path.stem)
 def test_models_make_the_tables_of_the_database(project: Project, schema: Path) -> None:
-    """As classes and as tables; after the adoption nothing is left to do."""
+    """As classes and as tables; after the baseline, models, history and target are equal."""
     run_sql(project.database, schema.read_text(encoding="utf-8"))
     for as_tables in (True, False):
         module = f"shop_{secrets.token_hex(4)}"
@@ -53,16 +53,18 @@ def test_models_make_the_tables_of_the_database(project: Project, schema: Path) 
         ("folder.py", "it is a folder"),
     ],
 )
-def test_place_that_is_no_place_for_models(project: Project, into: str, cause: str) -> None:
-    """Only a module in the project is written; the database is not even asked."""
+def test_models_are_only_written_to_a_module_in_the_project(
+    project: Project, into: str, cause: str
+) -> None:
+    """Another path is an error, raised before the database is read."""
     (project.root / "folder.py").mkdir()
     with pytest.raises(ExpectedError, match="cannot be written to") as caught:
         written(project, into)
     assert cause in caught.value.cause
 
 
-def test_file_that_is_there_and_secrets_want_a_yes(project: Project) -> None:
-    """A no leaves the file as it was; the same models again ask nothing."""
+def test_overwriting_a_file_and_writing_secrets_must_be_confirmed(project: Project) -> None:
+    """A "no" leaves the file unchanged; writing the same models again needs no confirmation."""
     with pytest.raises(ExpectedError, match="has no tables"):
         written(project)
     run_sql(project.database, "CREATE TABLE t (id int PRIMARY KEY)")
@@ -79,8 +81,8 @@ def test_file_that_is_there_and_secrets_want_a_yes(project: Project) -> None:
         written(project, yes=False)
 
 
-def test_what_is_no_table_is_kept_and_counted(project: Project) -> None:
-    """Views, functions, triggers and policies stay with the history."""
+def test_objects_that_are_no_tables_are_counted(project: Project) -> None:
+    """Views, functions, triggers and policies are not in the models; the result has their numbers."""
     schema = next(path for path in SCHEMAS if path.stem == "authentication")
     run_sql(project.database, schema.read_text(encoding="utf-8"))
     kinds = dict(written(project).kept)
