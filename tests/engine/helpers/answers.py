@@ -1,4 +1,4 @@
-"""How tests answer the questions of a command."""
+"""Answers of tests to the questions of a command."""
 
 import pytest
 
@@ -12,4 +12,4 @@ def no(*_: object) -> bool:
 
 
 def never(question: str, *_: object) -> bool:
-    pytest.fail(f"nobody should be asked: {question}")
+    pytest.fail(f"unexpected question: {question}")

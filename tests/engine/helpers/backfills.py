@@ -1,4 +1,4 @@
-"""A backfill as tests run it: in a session of its own, with its checkpoint in memory."""
+"""Runs of a backfill in a session of its own, with the checkpoint in memory."""
 
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -27,13 +27,14 @@ class Place:
 
 
 @contextmanager
-def opened(database: Database, told: list[str]) -> Iterator[Autocommit]:
-    """Open a session in which statements commit by themselves."""
+def opened(database: Database, heard: list[str]) -> Iterator[Autocommit]:
+    """Open a session in autocommit; what it waits for and its progress are appended to `heard`."""
     with database.connect(autocommit=True, usual_path=True) as connection:
-        context.of(connection).listener = Heard(on_wait=told.append, on_progress=told.append)
+        context.of(connection).listener = Heard(on_wait=heard.append, on_progress=heard.append)
         yield Autocommit(connection)
 
 
 def fill(database: Database, work: Backfill, place: Place | None = None) -> int:
+    """Run a backfill, from the saved place if there is one, and return what it returns: the number of rows."""
     with opened(database, []) as session:
         return backfill.run(session, work, place or Place())

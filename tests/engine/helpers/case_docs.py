@@ -1,6 +1,6 @@
-"""The table of cases in docs/revision.md: `python -m tests.engine.helpers.case_docs` judges them all and writes it.
+"""The table of cases in docs/revision.md: `python -m tests.engine.helpers.case_docs` judges all cases and writes it.
 
-With names of groups (`… case_docs enums views`) it judges these, and leaves the other rows.
+With names of groups (`… case_docs enums views`) it judges only these, and keeps the other rows.
 """
 
 import re
@@ -17,21 +17,21 @@ PAGE = ROOT / "docs" / "revision.md"
 BEGIN = "<!-- cases: python -m tests.engine.helpers.case_docs writes this table -->"
 END = "<!-- end of cases -->"
 OUTCOME = "outcome"
-"""The property that the test of a case has: the group of the case, and what came out."""
+"""The name of the property that the test of a case records; its value is the group and the outcome."""
 OUTCOMES = ("right", "named", "wrong")
 TOTAL = "total"
 Rows = dict[str, list[int]]
-"""How many cases of each group are right, named and wrong."""
+"""By group, the numbers of cases with each of OUTCOMES."""
 
 
 class Tally:
-    """Counts what comes out of the tests; a plugin of pytest."""
+    """A plugin of pytest that counts the outcomes of cases."""
 
     def __init__(self) -> None:
         self.outcomes: Counter[tuple[str, str]] = Counter()
 
     def pytest_runtest_logreport(self, report: pytest.TestReport) -> None:
-        """Take note of one test."""
+        """Count the outcome of one test."""
         for name, value in report.user_properties:
             if report.when == "call" and name == OUTCOME:
                 group, outcome = str(value).split()
@@ -58,20 +58,20 @@ def table(rows: Rows) -> str:
 
 
 def count(groups: Iterable[str]) -> dict[str, int]:
-    """Return how many cases each group has, and all together."""
+    """Return the number of cases of each group, and of all."""
     counts = Counter(groups)
     return {**counts, TOTAL: counts.total()}
 
 
 def read() -> Rows:
-    """Return the counts of each group by the page, and all together."""
+    """Return the counts of each group, and of all, as the page has them."""
     text = PAGE.read_text().partition(BEGIN)[2].partition(END)[0]
     rows = re.findall(r"^\| (\w+) \| \d+ \| (\d+) \| (\d+) \| (\d+) \|", text, re.MULTILINE)
     return {group: [int(each) for each in counts] for group, *counts in rows}
 
 
 def main(groups: Sequence[str]) -> int:
-    """Judge cases and write the table into the page; leave it alone if a case was not judged."""
+    """Judge cases and write the table into the page, unless a case was not judged; return the exit code of pytest."""
     tally = Tally()
     names = " or ".join(f"test_case[{group}/" for group in groups or [""]).replace("[/", "[")
     code = pytest.main(

@@ -1,7 +1,7 @@
-"""A judge who says what `revision` made of a case.
+"""Judges what `revision` writes for a case, independently of the product.
 
-He believes nothing that the command says of itself: he upgrades a database with rows, and compares
-it with the models by the system catalogs.
+It does not rely on the command's own proof: it upgrades and downgrades a database with rows, and compares it with the
+models through `witness`, which reads the system catalogs.
 """
 
 import importlib
@@ -31,12 +31,13 @@ from postgres_database.schema.snapshot import Snapshot
 from postgres_database.server.connection import Database
 from postgres_database.workflows import revision
 
+# Writes a query of the number of rows for each table.
 COUNTS = """
     SELECT format('SELECT %L, count(*) FROM %s %s', oid::regclass,
                   CASE relkind WHEN 'r' THEN 'ONLY' END, oid::regclass)
     FROM pg_class WHERE relkind IN ('r', 'p') AND oid >= 16384 AND relname <> 'alembic_version_log'
 """
-# Another case may be creating it, too.
+# Cases that run at the same time may create the same role.
 CREATE_ROLE = """
     DO $$ BEGIN
         CREATE ROLE {} NOLOGIN;
@@ -44,29 +45,31 @@ CREATE_ROLE = """
     END $$
 """
 PARTS = ("COLUMN ", "CONSTRAINT ", "INDEX ", "COMMENT ")
+"""Kinds of objects in `witness` that are parts of tables."""
 Outcome = Literal["right", "named", "wrong"]
 
 
 @dataclass(frozen=True)
 class Verdict:
-    """What came out: right, or the tool named what it could not do, or it was wrong."""
+    """The outcome of a case: right as expected, named (the tool said what it could not do), or wrong."""
 
     outcome: Outcome
     claim: Claim | None
     faults: tuple[str, ...]
-    """What is not as it should be."""
+    """What is not as expected, in a line each."""
     said: str
+    """What the command said: cautions, names of objects, the error."""
 
 
 def judge(case: Case, server: Database) -> Verdict:
-    """Play a case on databases of its own."""
+    """Run a case on databases of its own, and return the verdict."""
     with _stage(server, case.roles) as stage:
         trial = _Trial(case, *stage)
         try:
             trial.play()
         except ExpectedError as error:
-            trial.faults.append(f"what was claimed fails: {error}")
-        except Exception:  # noqa: BLE001 - a traceback is a verdict, too
+            trial.faults.append(f"a command failed: {error}")
+        except Exception:  # noqa: BLE001 - a traceback is a fault of the case
             trial.faults.append(traceback.format_exc())
         return trial.verdict()
 
@@ -75,7 +78,7 @@ def judge(case: Case, server: Database) -> Verdict:
 def _stage(
     server: Database, roles: Iterable[str]
 ) -> Iterator[tuple[Project, sa.Connection, Database]]:
-    """Yield a project, a connection to its empty target, and a database for what the models make."""
+    """Yield a project, a connection to its empty target, and an empty database for the models' schema."""
     names = [f"{part}_{secrets.token_hex(6)}" for part in ("target", "models")]
     target, models = (Database(server.dsn.with_parts(dbname=name), "case") for name in names)
     with server.connect(autocommit=True) as connection, tempfile.TemporaryDirectory() as folder:
@@ -94,7 +97,7 @@ def _stage(
 
 
 class _Trial:
-    """The course of one case."""
+    """One run of a case, and the faults found in it."""
 
     def __init__(self, case: Case, project: Project, here: sa.Connection, models: Database) -> None:
         self.case = case
@@ -110,14 +113,14 @@ class _Trial:
         self.by_hand: set[str] = set()
 
     def play(self) -> None:
-        """Let the command write the next script, and follow it."""
+        """Let the command write the next script, and check its claim."""
         self._start()
         before = witness.read(self.here)
         self._load(self.case.after)
         self.claim = self._claim()
         if self.claim == "refused":
             return
-        metadata = self._load(self.case.after)  # the command may have changed what it had
+        metadata = self._load(self.case.after)  # anew: the command may have changed its metadata
         with self.models.connect(autocommit=True, usual_path=True) as there:
             create_all(there, metadata)
             there.commit()
@@ -129,9 +132,10 @@ class _Trial:
             self._follow(before, goal)
 
     def _start(self) -> None:
-        """Bring the target to `before`, by a script that makes what the models make.
+        """Bring the target to `before`, by a script that runs `create_all`.
 
-        As a script of ours it says what came from the models, so that it goes where they lose it.
+        Like a script that the product writes, it lists the objects that came from the models (`objects`): these are
+        dropped where the models lose them.
         """
         if self.case.before:
             self._load(self.case.before)
@@ -163,7 +167,7 @@ class _Trial:
         return project_models.each_metadata(self.project.settings.project.models())[0]
 
     def _compare_witnesses(self, before: Catalog, goal: Catalog) -> None:
-        """The snapshot must see a difference exactly where the catalogs show one."""
+        """Require that the snapshots differ exactly if the system catalogs do."""
         self.goal = snapshot.take(self.models)
         seen = self.before.difference(self.goal)
         real = witness.difference(before, goal)
@@ -171,7 +175,7 @@ class _Trial:
             self.faults.append(f"snapshot and catalogs disagree: {seen} / {real}")
 
     def _claim(self) -> Claim:
-        """Let the command write the next script."""
+        """Let the command write the next script, and return what it claims."""
         scripts = self.project.scripts()
         try:
             result = revision.write(
@@ -196,10 +200,10 @@ class _Trial:
         return "proved" if result.path else "nothing"
 
     def _follow(self, before: Catalog, goal: Catalog) -> None:
-        """Run the script where the rows are: up, down and up, and ask for the next one."""
+        """Run the script on the target with its rows, up, down and up; then the next revision must be empty."""
         counts = self._counts()
         if self.case.stops:
-            self._looked(before)
+            self._require_row_checks_stop(before)
             self._stopped("upgrade", partial(self._upgrade, skip_row_checks=True), self.case.stops)
             if self.scripts == 1:
                 self._equal_to_all("stopped", witness.read(self.here), before)
@@ -216,11 +220,11 @@ class _Trial:
             self._equal_to_all("downgrade", witness.read(self.here), before)
             self._rows("downgrade", lasting, self.case.rows_back)
             self._upgrade()
-        self._equal("in the end", witness.read(self.here), goal)
+        self._equal("upgrade again", witness.read(self.here), goal)
         self._require_nothing_to_do()
 
     def _require_nothing_to_do(self) -> None:
-        """The next revision must be empty: what it would compare first is equal."""
+        """Require that the next revision would be empty: target and models are equal."""
         settings, here = self.project.settings, comparison.side(self.target)
         goal = Side(self.goal, catalog.take(self.models))
         compared = Comparison(settings.project.scope, here, goal, settings.project.history.objects)
@@ -228,11 +232,11 @@ class _Trial:
             self.faults.append(f"the next revision is not empty: {objects}")
 
     def _stopped(self, when: str, run: Callable[[], None], words: str) -> None:
-        """Run what must fail, and for this reason."""
+        """Run what must fail with these words as its cause."""
         try:
             run()
         except ExpectedError as error:
-            # Before PostgreSQL 18 a check tells, which stands until the column is NOT NULL.
+            # Before PostgreSQL 18 a temporary CHECK constraint fails in place of NOT NULL.
             filled = words == "contains null values" and "_is_filled" in error.cause
             if words not in error.cause and not filled:
                 self.faults.append(f"{when}: stopped, but not by {words!r}: {error.cause}")
@@ -246,34 +250,34 @@ class _Trial:
     def _upgrade(self, *, skip_row_checks: bool = False) -> None:
         up(self.project.settings, self.target, confirm=_yes, skip_row_checks=skip_row_checks)
 
-    def _looked(self, before: Catalog) -> None:
-        """An upgrade that rows stop is stopped beforehand, if anybody can know; then nothing is changed."""
+    def _require_row_checks_stop(self, before: Catalog) -> None:
+        """Require that the upgrade fails, and changes nothing if it is the checks of rows beforehand that fail."""
         try:
             self._upgrade()
         except ExpectedError as error:
             if " violate requirements of " in error.what:
-                self._equal_to_all("looked", witness.read(self.here), before)
+                self._equal_to_all("row checks", witness.read(self.here), before)
         else:
             self.faults.append("upgrade: not stopped")
 
     def _equal(self, when: str, here: Catalog, goal: Catalog) -> None:
-        """Everything is as the models make it; what was made by hand is there besides."""
-        besides = here.keys() - goal.keys() if self.by_hand else set()
-        if len(_objects(besides)) < len(_objects(self.by_hand - goal.keys())):
-            self.faults.append(f"{when}: of {self.by_hand} only {besides} is left")
-        managed = {identity: text for identity, text in here.items() if identity not in besides}
+        """Require that everything is as the models make it, and that objects made by hand are kept."""
+        kept = here.keys() - goal.keys() if self.by_hand else set()
+        if len(_objects(kept)) < len(_objects(self.by_hand - goal.keys())):
+            self.faults.append(f"{when}: of {self.by_hand} only {kept} is left")
+        managed = {identity: text for identity, text in here.items() if identity not in kept}
         self._equal_to_all(when, managed, goal)
 
     def _equal_to_all(self, when: str, here: Catalog, goal: Catalog) -> None:
         self.faults += [f"{when}: {line}" for line in witness.difference(here, goal)]
 
     def _counts(self) -> dict[str, object]:
-        """Return how many rows each table has."""
+        """Return the number of rows of each table."""
         query = " UNION ALL ".join(str(query) for (query,) in self._query(COUNTS))
         return {str(table): count for table, count in self._query(query)} if query else {}
 
     def _query(self, sql: str) -> list[tuple[object, ...]]:
-        """Run SQL as it stands on the target, and return the rows of its last statement."""
+        """Run SQL on the target, without parameters, and return the rows of its last statement."""
         with self.here.begin():
             cursor = self.here.connection.cursor()
             cursor.execute(sql)
@@ -282,7 +286,7 @@ class _Trial:
     def _rows(
         self, when: str, before: dict[str, object], wanted: dict[str, list[list[object]]]
     ) -> dict[str, object]:
-        """No row is lost, and every value is where it belongs; return the tables that lasted."""
+        """Require the same numbers of rows and the wanted ones; return the counts of tables that still exist."""
         now = self._counts()
         renamed = {rename.rpartition(":")[2] for rename in self.case.rename}
         for table in (before.keys() & now.keys()) - renamed:
@@ -296,7 +300,7 @@ class _Trial:
         return {table: count for table, count in before.items() if table in now}
 
     def verdict(self) -> Verdict:
-        """Judge what was claimed by what was found."""
+        """Return the verdict on the claim, by the faults found and by what the case expects."""
         expected = self.case.expect
         missing = [f"it does not say {text!r}" for text in self.case.says if text not in self.said]
         faults = self.faults + missing
@@ -311,7 +315,7 @@ class _Trial:
 
 
 def _objects(identities: Iterable[str]) -> list[str]:
-    """Leave out the parts of tables, which are the models' even where they were made by hand."""
+    """Leave out parts of tables: the models own these, even if they were made by hand."""
     return [identity for identity in identities if not identity.startswith(PARTS)]
 
 

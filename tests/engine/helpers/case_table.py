@@ -1,6 +1,6 @@
 """Changes of models as files: `cases/<group>/<name>.toml`.
 
-Each holds models before and after, the rows that are there, and what ought to come out.
+Each holds the models before and after, the rows of before, and the expected outcome.
 """
 
 import tomllib
@@ -16,11 +16,11 @@ HEAD = '''
 from sqlalchemy.dialects import postgresql
 
 def made(*statements):
-    """Run statements when the tables are there."""
+    """Run statements after the tables are created."""
     _listen("after_create", statements)
 
 def made_early(*statements):
-    """Run statements before the tables are made."""
+    """Run statements before the tables are created."""
     _listen("before_create", statements)
 
 def _listen(event, statements):
@@ -38,33 +38,33 @@ class Case:
     group: str
     name: str
     rule: str
-    """What the case holds, in one sentence."""
+    """What the case shows, in one sentence."""
     after: str
-    """The body of the models' module; HEAD and `Project.models` say what is there."""
+    """The body of the models' module, after HEAD and the imports of `Project.models`."""
     expect: Claim
-    """Proved: a script. Nothing: no difference. Named: a script that needs a hand. Refused: an error."""
+    """Proved: a proved script. Nothing: no difference. Named: a script to finish by hand. Refused: an error."""
     before: str = ""
     rows: str = ""
-    """SQL that is run at `before`."""
+    """SQL that inserts the rows, run at `before`."""
     by_hand: str = ""
-    """SQL of a script between the two, for what the models do not know and the script must keep."""
+    """SQL of a script between `before` and `after`: objects that are not in the models and must be kept."""
     roles: Sequence[str] = ()
-    """Roles that must be there."""
+    """Roles that are created if they do not exist."""
     rename: Sequence[str] = ()
     no_renames: bool = False
     stops: str = ""
-    """What the server says where the rows are in the way: the upgrade fails, and nothing is lost."""
+    """The server's words with which the upgrade must fail because of the rows; nothing may be lost."""
     stops_back: str = ""
     """The same for the downgrade."""
     says: Sequence[str] = ()
-    """What the result must say: cautions, names of objects, the server's words, the error."""
+    """Texts that the result must contain: cautions, names of objects, the server's words, the error."""
     rows_after: dict[str, list[list[object]]] = field(default_factory=dict)
     """Queries after the upgrade and what they return, compared as text."""
     rows_back: dict[str, list[list[object]]] = field(default_factory=dict)
     """The same after the downgrade."""
 
     def __str__(self) -> str:
-        """Name the case."""
+        """Return the id of the test of the case."""
         return f"{self.group}/{self.name}"
 
 
@@ -77,9 +77,9 @@ def load() -> list[Case]:
 
 
 def create_all(connection: sa.Connection, metadata: sa.MetaData) -> None:
-    """Make what the models make, and the schemas that their tables are in.
+    """Run `create_all`, after creating the schemas of the tables.
 
-    Outside a transaction, because that is where CREATE INDEX CONCURRENTLY runs.
+    The connection must be in autocommit: CREATE INDEX CONCURRENTLY cannot run in a transaction.
     """
     for schema in {table.schema for table in metadata.tables.values()} - {None}:
         connection.execute(sa.schema.CreateSchema(str(schema), if_not_exists=True))

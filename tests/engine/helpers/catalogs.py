@@ -1,4 +1,4 @@
-"""Catalogs as tests write them down, without a database."""
+"""Catalogs of tables and enums made from a few words, without a database."""
 
 from collections.abc import Mapping
 from dataclasses import replace
@@ -9,15 +9,15 @@ from postgres_database.sql.names import Name
 
 
 def column(name: str, type_: str, **special: Any) -> Column:
-    """Return a column without anything but what is special."""
+    """Return a column with a name and a type; `special` sets other fields."""
     plain = Column(name, type_, "", "", "", "", False, "", False, "", "x", "", -1, (), False)  # noqa: FBT003
     return replace(plain, **special)
 
 
 def table(name: Name, columns: Mapping[str, str]) -> Table:
     """Return a plain table."""
-    found = {each: column(each, type_) for each, type_ in columns.items()}
-    return Table(name, "r", False, "", (), True, (), "heap", "", "d", "", False, False, found)  # noqa: FBT003
+    made = {each: column(each, type_) for each, type_ in columns.items()}
+    return Table(name, "r", False, "", (), True, (), "heap", "", "d", "", False, False, made)  # noqa: FBT003
 
 
 def catalog(tables: Mapping[str, Mapping[str, str]], **enums: tuple[str, ...]) -> Catalog:

@@ -1,4 +1,4 @@
-"""Product code in processes of its own, which wait for a line, or for the end, of their input."""
+"""Python programs in processes of their own, which a test lets go on by closing their input."""
 
 import os
 import subprocess
@@ -9,7 +9,7 @@ from conftest import ROOT
 
 
 def start(program: str, *arguments: str | Path, **environ: str) -> subprocess.Popen[str]:
-    """Start a Python program at the root of the repository, with more variables in its environment."""
+    """Start a Python program at the root of the repository; `environ` is added to its environment."""
     return subprocess.Popen(
         [sys.executable, "-c", program, *arguments],
         cwd=ROOT,
@@ -28,7 +28,7 @@ def next_line(process: subprocess.Popen[str]) -> str:
 
 
 def finish(*processes: subprocess.Popen[str]) -> list[tuple[int, str]]:
-    """Let children go on together; return their exit codes and what else they printed."""
+    """Close the input of all children, then return their exit codes and what else they printed."""
     for process in processes:
         assert process.stdin
         process.stdin.close()

@@ -1,4 +1,4 @@
-"""The workflows as tests call them: what is heard and answered is given by functions."""
+"""Calls of the workflows, with functions for the listener: what it answers, and what it does with what it hears."""
 
 from collections.abc import Callable, Sequence
 from typing import Any
@@ -15,7 +15,7 @@ Confirm = Callable[[str, Sequence[str]], bool]
 
 
 class Heard(Listener):
-    """A listener that passes on what it hears and is asked."""
+    """A listener made of functions."""
 
     def __init__(
         self,
@@ -25,7 +25,7 @@ class Heard(Listener):
         words: Callable[[str], str] = lambda _: "",
         **on: Callable[[Any], object],
     ) -> None:
-        """Listen with functions: `on_step`, `on_wait`, `on_progress`, `on_note`."""
+        """Take the functions that answer, and those that hear: `on_step`, `on_wait`, `on_progress`, `on_note`."""
         self._confirm = confirm
         self._choose = choose
         self._offer = offer
@@ -61,12 +61,12 @@ class Heard(Listener):
 
 
 def up(settings: Settings, database: Database, target: str = "head", **how: Any) -> UpgradeResult:
-    """Upgrade a database; what is no part of the move is for the listener."""
+    """Upgrade a database; `how` has options of `Move` (`dry_run`, `skip_row_checks`, `wait`) and of the listener."""
     return _perform("upgrade", settings, database, target, how)
 
 
 def down(settings: Settings, database: Database, target: str = "-1", **how: Any) -> UpgradeResult:
-    """Downgrade a database."""
+    """Downgrade a database; see `up`."""
     return _perform("downgrade", settings, database, target, how)
 
 
@@ -81,7 +81,7 @@ def _perform(
 
 
 def printed(settings: Settings, open_target: Callable[[], Database], verb: str, target: str) -> str:
-    """Return the SQL of a move."""
+    """Return the SQL that `--sql` prints for an upgrade or downgrade."""
     return upgrade.offline(*settings, open_target, Move(verb, target))
 
 
@@ -94,7 +94,7 @@ def mark(
     wait: float | None = None,
     **how: Any,
 ) -> str:
-    """Stamp a database."""
+    """Stamp a database; `how` is the listener's."""
     return stamp.write(*settings, database, target, purge=purge, wait=wait, listener=Heard(**how))
 
 
@@ -108,7 +108,7 @@ def adopt(
     with_models: bool = False,
     **how: Any,
 ) -> BaselineResult:
-    """Adopt a database."""
+    """Write a baseline of a database and stamp it; `how` is the listener's."""
     listener = Heard(confirm, **how)
     return baseline.adopt(
         *settings, database, message, wait=wait, with_models=with_models, listener=listener

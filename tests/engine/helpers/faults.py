@@ -1,4 +1,4 @@
-"""What may happen to a command while it runs: it is killed at a statement, others run beside it."""
+"""Upgrades in child processes, which are watched statement by statement, or killed at one of them."""
 
 import copy
 import dataclasses
@@ -17,16 +17,17 @@ from postgres_database.server import connection
 from postgres_database.server.connection import Database
 
 OK, REFUSED, BROKEN = 0, 1, 3
+"""Exit codes of children: done; an ExpectedError; another exception."""
 KILLED = -signal.SIGKILL
 
 
 def run_child(work: Callable[[], None]) -> int:
-    """Do something in a process of its own and return how that ended: an exit code, or minus a signal."""
+    """Run a function in a child process, and return its exit code, or minus the signal that killed it."""
     return wait_for([start_child(work)])[0]
 
 
 def start_child(work: Callable[[], None]) -> int:
-    """Start a process that does something and return its number."""
+    """Run a function in a child process, and return the process id."""
     child = os.fork()
     if child:
         return child
@@ -42,19 +43,19 @@ def start_child(work: Callable[[], None]) -> int:
 
 
 def wait_for(children: Sequence[int]) -> list[int]:
-    """Return how processes ended."""
+    """Return the exit codes of processes, or minus the signals that killed them."""
     ends = [os.waitpid(child, 0)[1] for child in children]
     return [os.waitstatus_to_exitcode(end) for end in ends]
 
 
 def kill(child: int) -> None:
-    """Kill a process as by kill -9."""
+    """Kill a process by SIGKILL."""
     os.kill(child, signal.SIGKILL)
     wait_for([child])
 
 
 def upgraded(project: Project, **options: Any) -> None:
-    """Upgrade by connections that nobody had before."""
+    """Upgrade on new connections: a child must not use those of its parent."""
     database = dataclasses.replace(project.database)
     up(project.settings, database, confirm=lambda *_: True, **options)
 
@@ -63,11 +64,11 @@ Hook = Callable[["Counted", int, str], None]
 
 
 def nothing(_cursor: "Counted", _number: int, _sql: str) -> None:
-    """Do nothing at a statement."""
+    """Do nothing."""
 
 
 class Counted(psycopg2.extensions.cursor):
-    """Calls something before and after each statement of the main thread, with its number."""
+    """A cursor that calls hooks before and after each statement of the main thread, with its number."""
 
     before: Hook = staticmethod(nothing)
     after: Hook = staticmethod(nothing)
@@ -86,7 +87,7 @@ class Counted(psycopg2.extensions.cursor):
 
 
 def watched(before: Hook = nothing, after: Hook = nothing) -> None:
-    """Count the statements of this process, which is a child, from now on."""
+    """Count the statements of this process from now on, and call the hooks; for a child, as it is never undone."""
     connection.CONNECT_DEFAULTS["cursor_factory"] = Counted  # type: ignore[assignment]
     Counted.count = 0
     Counted.before = staticmethod(before)
@@ -94,7 +95,7 @@ def watched(before: Hook = nothing, after: Hook = nothing) -> None:
 
 
 def killing(number: int, *, after: bool) -> None:
-    """Let this process be killed at a statement, as by kill -9."""
+    """Have this process killed by SIGKILL before or after the statement of this number."""
 
     def kill(_cursor: Counted, count: int, _sql: str) -> None:
         if count == number:
@@ -104,7 +105,7 @@ def killing(number: int, *, after: bool) -> None:
 
 
 def counted(project: Project) -> int:
-    """Return how many statements an upgrade runs."""
+    """Return the number of statements of an upgrade, which is run in a child."""
     reader, writer = os.pipe()
 
     def work() -> None:
@@ -119,7 +120,7 @@ def counted(project: Project) -> int:
 
 
 def elsewhere(project: Project, database: Database) -> Project:
-    """Return the same repository with another target."""
+    """Return the same project with another target."""
     other = copy.copy(project)
     other.database = database
     other.settings = changed(project.settings, target=database.dsn)

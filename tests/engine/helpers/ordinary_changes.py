@@ -1,4 +1,4 @@
-"""Ordinary changes of a table with rows, as people make them in their models."""
+"""Models of two tables with rows, and ordinary changes of them."""
 
 BASE = """
 orgs = sa.Table("orgs", metadata, sa.Column("id", sa.Integer, primary_key=True))
@@ -13,6 +13,7 @@ users = sa.Table(
     sa.Index("ix_old", "age"),
 )
 """
+# The number of users is a parameter.
 ROWS = """
 INSERT INTO orgs SELECT generate_series(1, 20);
 INSERT INTO users SELECT i, 'e' || i, i, 'n' || i, i % 20 + 1, 'ok' FROM generate_series(1, {rows}) i;

@@ -1,4 +1,4 @@
-"""A database in which somebody has put functions, operators and views in the place of PostgreSQL's own."""
+"""Functions, operators and views that shadow PostgreSQL's own, as an attacker may create them in the schema public."""
 
 import re
 from itertools import product
@@ -9,7 +9,7 @@ from postgres_database.server.connection import Database
 from postgres_database.sql.names import quoted
 
 SOURCES = "\n".join(path.read_text() for path in (ROOT / "postgres_database").rglob("*.py"))
-# What SQLAlchemy, Alembic and psycopg2 call.
+# The functions that our sources call, and two that SQLAlchemy calls.
 NAMES = {*re.findall(r"\b([a-z_0-9]+)\(", SOURCES), "version", "pg_table_is_visible"}
 BETTER = [
     {
@@ -24,7 +24,7 @@ BETTER = [
     {"any": "integer", "anyelement": "integer", "anyarray": "name[]", "integer": "smallint"},
     {"any": "bigint", "anyelement": "boolean", "anyarray": "smallint[]", "integer": "bigint"},
 ]
-"""Types of arguments that fit a call better than those that a function of PostgreSQL's own has."""
+"""Types of arguments that fit a call better than those of PostgreSQL's own function, which they replace."""
 OPERANDS = [
     *(
         "text",
@@ -64,7 +64,7 @@ MAKE = """
     END
     $make$
 """
-# So a dump does not have them, which would take its time.
+# Makes them members of an extension, which a dump leaves out: dumping them would take long.
 HIDE = """
     SET allow_system_table_mods = on;
     INSERT INTO pg_depend
@@ -78,9 +78,9 @@ HIDE = """
 
 
 def shadow(database: Database, mark: str) -> None:
-    """Put shadows into the schema public; each writes the mark into the log of the server when it is called.
+    """Create shadows in the schema public; each writes the mark into the server's log when it is called.
 
-    They belong to a role that nobody trusts, which the mark names.
+    Their owner is a new role without privileges, whose name is the mark.
     """
     with database.connect(usual_path=True) as connection, connection.begin():
         cursor = connection.connection.cursor()
@@ -114,6 +114,7 @@ def shadow(database: Database, mark: str) -> None:
 
 
 def _variants(arguments: list[str]) -> list[list[str]]:
+    """Return the argument types themselves, and those with one or all of them replaced by better fitting ones."""
     mapped = [[better.get(each, each) for each in arguments] for better in BETTER]
     one = [
         [better.get(each, each) if place == at else each for place, each in enumerate(arguments)]
@@ -124,13 +125,13 @@ def _variants(arguments: list[str]) -> list[list[str]]:
 
 
 def _function(name: str, types: list[str], result: str, mark: str) -> str:
-    said = f"{mark} {name}({', '.join(types)})"
+    line = f"{mark} {name}({', '.join(types)})"
     return (
         f"CREATE FUNCTION public.{quoted(name)}({', '.join(types)}) RETURNS {result} LANGUAGE plpgsql"
-        f" AS $$ BEGIN RAISE LOG '%', '{said}'; RETURN NULL; END $$"
+        f" AS $$ BEGIN RAISE LOG '%', '{line}'; RETURN NULL; END $$"
     )
 
 
 def called(mark: str) -> set[str]:
-    """Return which shadows were called so far."""
+    """Return the shadows that were called so far, by the server's log."""
     return set(re.findall(rf"{mark} (.*)", test_server().log.read_text(errors="replace")))

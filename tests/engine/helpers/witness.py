@@ -1,14 +1,14 @@
-"""What a database holds, read from the system catalogs: a witness who does not know pg_dump.
+"""The schema of a database, read from the system catalogs: independent of pg_dump and of the product.
 
-Every object has an identity and a definition, so that two databases are compared by comparing two
-dictionaries. The order of a table's columns, owners and the position of sequences are left out.
+Every object has an identity and a definition, so two databases are compared by comparing two dictionaries. The order
+of a table's columns, owners, and the current values of sequences are left out.
 """
 
 import sqlalchemy as sa
 
-# Catalogs and functions: PostgreSQL manual, chapter "System Catalogs" and section "System Information
-# Functions". Each query gives an identity; its other columns are the definition. `r` has the relations, `members` what
-# extensions own, which is left out, as is the version table.
+# PostgreSQL manual, chapter "System Catalogs" and section "System Information Functions". Each query returns an
+# identity; its other columns are the definition. `r` is the relations without the version table, `members` what
+# extensions own, which is left out (MANAGED).
 QUERIES = {
     "SCHEMA": "SELECT quote_ident(nspname) AS identity FROM schemas",
     "TABLE": """
@@ -203,7 +203,7 @@ Catalog = dict[str, str]
 
 
 def read(connection: sa.Connection) -> Catalog:
-    """Return all that a database holds besides rows."""
+    """Return all objects of a database."""
     parts = (
         f"SELECT '{kind} ' || q.identity AS identity, (to_jsonb(q) - 'identity')::text AS definition"
         f" FROM ({query}) q"
@@ -219,7 +219,7 @@ def read(connection: sa.Connection) -> Catalog:
 
 
 def difference(left: Catalog, right: Catalog) -> list[str]:
-    """Say in a line each what differs."""
+    """Return a line for each object that differs."""
     return [
         f"{identity}: {left.get(identity, 'missing')} -> {right.get(identity, 'missing')}"
         for identity in sorted(left.keys() | right.keys())
