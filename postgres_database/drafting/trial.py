@@ -21,7 +21,7 @@ from postgres_database.schema.snapshot import Key
 from postgres_database.server.connection import Database
 from postgres_database.server.transactions import asked
 from postgres_database.sql.names import quoted
-from postgres_database.sql.tokens import stable
+from postgres_database.sql.tokens import printed_unchanged
 
 Way = Sequence[MigrateOperation]
 """Operations that make a change, all of them or none."""
@@ -53,7 +53,7 @@ class Change:
 
 def as_way(statements: Iterable[str]) -> Way:
     """Return statements as the operations of a script."""
-    return [RunSql(stable(statement)) for statement in statements]
+    return [RunSql(printed_unchanged(statement)) for statement in statements]
 
 
 SUBJECTS = {

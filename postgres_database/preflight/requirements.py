@@ -112,7 +112,11 @@ class Reading(Names):
             return
         if isinstance(rule, ForeignKey):
             other = self._known(rule.table)
-            if other is None or self._is_written(other) or names(rule.others, self.changed[other]):
+            if (
+                other is None
+                or self._is_written(other)
+                or names(rule.referenced, self.changed[other])
+            ):
                 return
             rule = replace(rule, table=other)
         self.requirements.append(self._demand(target, rule, only=only))

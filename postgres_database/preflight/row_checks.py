@@ -206,7 +206,7 @@ class Look:
                 self.require_trust(rules.KINDS[type(rule)], query, [table, *filter(None, others)])
                 count, keys = self._broken(table, rule, query)
                 if count:
-                    said = rule.said()[count > 1]
+                    said = rule.violation()[count > 1]
                     yield Violation(
                         revision, count, table.name, said, row_queries.shown(table, count, keys)
                     )
@@ -273,8 +273,8 @@ class Look:
 
     def _does_something(self, rule: Rule, table: Rows) -> bool:
         """Tell whether a statement does anything, and needs what it seems to need."""
-        if isinstance(rule, Unique) and rule.unless:
-            return self.oid(rule.unless) is None
+        if isinstance(rule, Unique) and rule.existing_index:
+            return self.oid(rule.existing_index) is None
         if isinstance(rule, NoRows):
             there = self.column(table, rule.column, rule.type)
             type_ = {"type": self.oid(rule.type or "int", "type")}
@@ -321,6 +321,6 @@ def _rows(row: Sequence[Any]) -> Rows:
 
 def _is_found(rule: ForeignKey, other: Rows | None) -> bool:
     """Tell whether a foreign key has as many columns as it points to."""
-    if other is None or not (rule.others or other.is_primary):
+    if other is None or not (rule.referenced or other.is_primary):
         return False
-    return len(rule.columns) == len(rule.others or other.key)
+    return len(rule.columns) == len(rule.referenced or other.key)

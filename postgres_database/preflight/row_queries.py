@@ -188,7 +188,7 @@ def _equal(rule: Unique, table: Rows) -> str:
 
 
 def _pointless(rule: ForeignKey, table: Rows, other: Rows) -> str:
-    pairs = zip(rule.columns, rule.others or other.key, strict=True)
+    pairs = zip(rule.columns, rule.referenced or other.key, strict=True)
     same = " AND ".join(f"there_.{there} = here_.{here}" for here, there in pairs)
     missing = f"NOT EXISTS (SELECT FROM {other.alone()} AS there_ WHERE {same})"
     columns = ", ".join(f"here_.{column}" for column in rule.columns)

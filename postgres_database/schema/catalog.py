@@ -12,7 +12,7 @@ from postgres_database.schema.bookkeeping import COLUMN_OPTIONS, OWN
 from postgres_database.server.connection import Database
 from postgres_database.server.version_table import VersionTable
 from postgres_database.sql.names import Name
-from postgres_database.sql.tokens import associated
+from postgres_database.sql.tokens import without_redundant_groups
 
 
 @dataclass(frozen=True)
@@ -261,11 +261,15 @@ def _read(cursor: Any, versions: VersionTable) -> Catalog:
     indexes: dict[int, dict[str, str]] = {oid: {} for oid in oids}
     for oid, *facts in rows(COLUMNS, oids):
         column = Column(*facts)
-        columns[oid][column.name] = replace(column, default=associated(column.default))
+        columns[oid][column.name] = replace(
+            column, default=without_redundant_groups(column.default)
+        )
     for oid, name, kind, definition, names in rows(CONSTRAINTS, oids):
-        constraints[oid][name] = Constraint(name, kind, associated(definition), tuple(names))
+        constraints[oid][name] = Constraint(
+            name, kind, without_redundant_groups(definition), tuple(names)
+        )
     for oid, name, definition in rows(INDEXES, oids):
-        indexes[oid][name] = associated(definition)
+        indexes[oid][name] = without_redundant_groups(definition)
     described: dict[Name, list[Any]] = {
         Name(schema, name): [
             *(kind, partition, key, tuple(parents), *facts),
@@ -287,5 +291,5 @@ def _read(cursor: Any, versions: VersionTable) -> Catalog:
 
 
 def _ungrouped(type_: Type) -> Type:
-    checks = {name: associated(text) for name, text in type_.constraints.items()}
+    checks = {name: without_redundant_groups(text) for name, text in type_.constraints.items()}
     return replace(type_, constraints=checks)

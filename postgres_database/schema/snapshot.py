@@ -19,7 +19,13 @@ from postgres_database.schema import dump
 from postgres_database.schema.sections import REMEMBERED, split_dump
 from postgres_database.server.connection import Database
 from postgres_database.sql.names import IDENTIFIER
-from postgres_database.sql.tokens import TOKEN, associated, is_empty, parentheses, split
+from postgres_database.sql.tokens import (
+    TOKEN,
+    is_empty,
+    parentheses,
+    split,
+    without_redundant_groups,
+)
 
 # Since 18 these have names, which stay when a column gets another; models cannot give them one.
 NOT_NULL_NAME = re.compile(
@@ -176,7 +182,7 @@ def parse(text: str) -> Snapshot:
 
 
 def _canonical(kind: str, body: str) -> str:
-    body = associated(body)
+    body = without_redundant_groups(body)
     if kind in ("TABLE", "FOREIGN TABLE"):
         statements = [_sorted_elements(statement) for statement in split(body, ";")]
         return _sorted_options(_in_order(statements))

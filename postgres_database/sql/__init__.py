@@ -1,11 +1,11 @@
 """The text of SQL, read without a server; pure.
 
-Every other room may use it: names and literals are quoted, and statements taken apart, here only.
+Every other room may use it: only here are names and literals quoted, and statements parsed.
 
-    names    names and literals: written into SQL, and read out of it; pure
-    tokens   the text of SQL: quotes, brackets, names; pure
+    names    names and literals, quoted for SQL and read from it; pure
+    tokens   SQL text as tokens, whether or not it parses; pure
     syntax   statements as PostgreSQL's own parser reads them; pure
-    rules    a constraint, index or column → what it asks of rows; pure
+    rules    a constraint, index or column → the rules that rows must satisfy; pure
 
 A module imports only modules above it in this list, and rooms above this one.
 """

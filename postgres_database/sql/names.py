@@ -9,7 +9,7 @@ IDENTIFIER = r'(?:"(?:[^"]|"")*"|[^\W\d][\w$]*)'
 QUALIFIED = rf"{IDENTIFIER}\.{IDENTIFIER}"
 NAME = rf"{IDENTIFIER}(?:\.{IDENTIFIER})?"
 DEFAULT_SCHEMA = "public"
-"""Where models without a schema have their tables, as in a database of PostgreSQL's own making."""
+"""The schema of tables for which models name none."""
 PREPARER = postgresql.dialect(paramstyle="named").identifier_preparer  # type: ignore[no-untyped-call]
 
 
@@ -19,18 +19,18 @@ def quoted(name: str) -> str:
 
 
 def identifier(name: str) -> str:
-    """Return an identifier as it stands in SQL that people read: in quotes only if it needs them."""
+    """Quote an identifier for SQL only if it needs quotes."""
     return PREPARER.quote(name)
 
 
 def literal(text: str) -> str:
-    """Return a string for SQL (PostgreSQL manual, "String Constants")."""
+    """Return a string constant for SQL, escaped (PostgreSQL manual, "String Constants")."""
     escaped = text.replace("'", "''")
     return f"E'{escaped}'".replace("\\", "\\\\") if "\\" in text else f"'{escaped}'"
 
 
 def unquoted(sql: str) -> tuple[str, ...]:
-    """Return the parts of a name, as PostgreSQL has them after reading it."""
+    """Return the parts of a dotted name in SQL as the catalog stores them: unquoted, otherwise folded to lower case."""
     return tuple(
         part[1:-1].replace('""', '"') if part.startswith('"') else part.lower()
         for part in re.findall(IDENTIFIER, sql)
@@ -38,36 +38,36 @@ def unquoted(sql: str) -> tuple[str, ...]:
 
 
 def bare(sql: str) -> str:
-    """Return the last part of a name, as the catalog has it."""
+    """Return the last part of a dotted name in SQL as the catalog stores it."""
     return unquoted(sql)[-1]
 
 
 class Name(NamedTuple):
-    """The name of something in a schema."""
+    """The name of an object, with its schema; both as the catalog stores them."""
 
     schema: str
     name: str
 
     @classmethod
     def of(cls, schema: str | None, name: str) -> "Name":
-        """Return a name as SQLAlchemy and Alembic say it: without the default schema."""
+        """Return the name from a schema and name as SQLAlchemy and Alembic give them: None is the default schema."""
         return cls(str(schema or DEFAULT_SCHEMA), str(name))
 
     @classmethod
     def read(cls, sql: str) -> "Name":
-        """Return a name that SQL writes, in the default schema if it says none."""
+        """Parse a name in SQL; without a schema it is in the default one."""
         return cls(*[DEFAULT_SCHEMA, *unquoted(sql)][-2:])
 
     @property
     def sql(self) -> str:
-        """Return the name for SQL."""
+        """The qualified name, quoted for SQL where needed."""
         return f"{identifier(self.schema)}.{identifier(self.name)}"
 
     def __str__(self) -> str:
-        """Return the name for people, who leave out `public`."""
+        """Return the name for messages: without the default schema."""
         return self.name if self.schema == DEFAULT_SCHEMA else f"{self.schema}.{self.name}"
 
     @property
     def given_schema(self) -> str | None:
-        """Return the schema as SQLAlchemy and Alembic take it: None for the default one."""
+        """The schema as SQLAlchemy and Alembic take it: None for the default one."""
         return None if self.schema == DEFAULT_SCHEMA else self.schema

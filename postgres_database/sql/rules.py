@@ -1,6 +1,6 @@
-"""From a constraint, an index or a column to what it asks of rows. Pure: no database.
+"""Reads from a constraint, an index or a column the rules that rows must satisfy. Pure: no database.
 
-PostgreSQL manual, ALTER TABLE, CREATE INDEX. Names and expressions are text for SQL.
+PostgreSQL manual, ALTER TABLE, CREATE INDEX. Names and expressions in a rule are SQL text, quoted where needed.
 """
 
 from dataclasses import dataclass
@@ -11,99 +11,108 @@ from postgres_database.sql.names import identifier
 from postgres_database.sql.syntax import Node
 
 FILLED = {"CONSTR_DEFAULT", "CONSTR_IDENTITY", "CONSTR_GENERATED"}
-"""What gives a new column its values."""
-NEEDED = {"CONSTR_NOTNULL", "CONSTR_PRIMARY"}
+"""Clauses of a new column that give it values in existing rows."""
+NOT_NULL = {"CONSTR_NOTNULL", "CONSTR_PRIMARY"}
 SERIAL = {"smallserial", "serial", "bigserial", "serial2", "serial4", "serial8"}
-SHOWN = 80  # characters of an expression
+LONGEST_SHOWN = 80  # characters of an expression in a message
 
 
 @dataclass(frozen=True)
 class NotNull:
-    """Every row has a value."""
+    """Every row has a value in the column."""
 
     column: str
 
-    def said(self) -> tuple[str, str]:
-        """Return what is wrong with a row, and with several."""
+    def violation(self) -> tuple[str, str]:
+        """Return the predicate of a message about violating rows: for one row, for several."""
         return f"has no value in {self.column}", f"have no value in {self.column}"
 
 
 @dataclass(frozen=True)
 class Check:
-    """An expression is not false."""
+    """The expression is true or NULL."""
 
     expression: str
     inherited: bool = True
+    """False for a constraint with NO INHERIT."""
 
-    def said(self) -> tuple[str, str]:
-        """Return what is wrong with a row, and with several."""
-        text = f"CHECK ({shorten(self.expression, SHOWN, placeholder=' …')})"
+    def violation(self) -> tuple[str, str]:
+        """Return the predicate of a message about violating rows: for one row, for several."""
+        text = f"CHECK ({shorten(self.expression, LONGEST_SHOWN, placeholder=' …')})"
         return f"breaks {text}", f"break {text}"
 
 
 @dataclass(frozen=True)
 class Unique:
-    """No two rows are equal."""
+    """No two rows are equal in all elements."""
 
     elements: tuple[str, ...]
+    """Columns or expressions."""
     where: str = ""
+    """The condition of a partial index; empty: all rows."""
     nulls_equal: bool = False
-    unless: str = ""
-    """An index that, if it is there, makes the statement do nothing."""
+    """True for NULLS NOT DISTINCT."""
+    existing_index: str = ""
+    """From IF NOT EXISTS: if an index of this name exists, the statement does nothing. Empty without that clause."""
 
-    def said(self) -> tuple[str, str]:
-        """Return what is wrong with a row, and with several."""
-        where = f" WHERE {shorten(self.where, SHOWN, placeholder=' …')}" if self.where else ""
+    def violation(self) -> tuple[str, str]:
+        """Return the predicate of a message about violating rows: for one row, for several."""
+        where = (
+            f" WHERE {shorten(self.where, LONGEST_SHOWN, placeholder=' …')}" if self.where else ""
+        )
         text = f"equal in ({', '.join(self.elements)}){where}"
         return f"is {text}", f"are {text}"
 
 
 @dataclass(frozen=True)
 class ForeignKey:
-    """What a row points to is there."""
+    """The row that each row references exists."""
 
     columns: tuple[str, ...]
     table: str
-    others: tuple[str, ...] = ()
-    """Columns there; none for the primary key."""
+    """The referenced table."""
+    referenced: tuple[str, ...] = ()
+    """Its columns; empty: its primary key."""
     full: bool = False
+    """True for MATCH FULL."""
 
-    def said(self) -> tuple[str, str]:
-        """Return what is wrong with a row, and with several."""
+    def violation(self) -> tuple[str, str]:
+        """Return the predicate of a message about violating rows: for one row, for several."""
         text = f"to nothing in {self.table} by ({', '.join(self.columns)})"
         return f"points {text}", f"point {text}"
 
 
 @dataclass(frozen=True)
 class Cast:
-    """Values become another type."""
+    """Every value of the column can be cast to the type."""
 
     column: str
     type: str
     using: str = ""
+    """The expression of USING; empty: a plain cast."""
 
-    def said(self) -> tuple[str, str]:
-        """Return what is wrong with a row, and with several."""
+    def violation(self) -> tuple[str, str]:
+        """Return the predicate of a message about violating rows: for one row, for several."""
         text = f"a value in {self.column} that does not become {self.type}"
         return f"holds {text}", f"hold {text}"
 
 
 @dataclass(frozen=True)
 class NoRows:
-    """There is no row, because a new column is to have a value and gets none."""
+    """The table has no rows: a new column is NOT NULL, and nothing gives it values."""
 
     column: str
     type: str
 
-    def said(self) -> tuple[str, str]:
-        """Return what is wrong with a row, and with several."""
+    def violation(self) -> tuple[str, str]:
+        """Return the predicate of a message about violating rows: for one row, for several."""
         text = f"no value for the new column {self.column}, which is NOT NULL without a default"
         return f"has {text}", f"have {text}"
 
 
 @dataclass(frozen=True)
 class Stored:
-    """A constraint that is there, and not validated, holds."""
+    """Rows satisfy a NOT VALID constraint of the target, whose definition only the target knows."""
 
     name: str
 
@@ -116,37 +125,41 @@ KINDS = {
     Cast: "TYPE",
     NoRows: "NOT NULL",
 }
-"""What people call a rule."""
+"""The SQL term for each kind of rule."""
 Rule = NotNull | Check | Unique | ForeignKey | Cast | NoRows
 
 
 def constraint(node: Node) -> list[Rule]:
-    """Return what a constraint asks of rows, once it is validated.
+    """Return the rules that rows must satisfy when a constraint is validated.
+
+    Args:
+        node: A Constraint. One with WITHOUT OVERLAPS or PERIOD, and an exclusion constraint, gives no rules.
 
     Raises:
-        UnreadableError: An expression cannot be written down.
+        UnreadableError: An expression cannot be written as SQL.
     """
     names = columns(node.keys)
-    found: list[Rule] = []
+    result: list[Rule] = []
     match node.contype:
         case "CONSTR_NOTNULL":
-            found = [NotNull(*names)]
+            result = [NotNull(*names)]
         case "CONSTR_CHECK":
-            filled = "" if node.is_no_inherit else _filled(node.raw_expr)
+            column = "" if node.is_no_inherit else _not_null_column(node.raw_expr)
             check = Check(node.raw_expr.sql(), inherited=not node.is_no_inherit)
-            found = [NotNull(filled) if filled else check]
+            result = [NotNull(column) if column else check]
         case "CONSTR_UNIQUE" | "CONSTR_PRIMARY" if names and not node.without_overlaps:
-            found = [Unique(names, nulls_equal=node.nulls_not_distinct)]
+            result = [Unique(names, nulls_equal=node.nulls_not_distinct)]
             if node.contype == "CONSTR_PRIMARY":
-                found = [*map(NotNull, names), *found]
+                result = [*map(NotNull, names), *result]
         case "CONSTR_FOREIGN" if not node.fk_with_period:
-            others, full = columns(node.pk_attrs), node.fk_matchtype == "f"
-            found = [ForeignKey(columns(node.fk_attrs), syntax.name(node.pktable), others, full)]
-    return found
+            referenced, full = columns(node.pk_attrs), node.fk_matchtype == "f"
+            table = syntax.name(node.pktable)
+            result = [ForeignKey(columns(node.fk_attrs), table, referenced, full)]
+    return result
 
 
-def _filled(expression: Node) -> str:
-    """Return the column of which an expression says that it has a value, and no more; else nothing."""
+def _not_null_column(expression: Node) -> str:
+    """Return the column if an expression is `column IS NOT NULL`; otherwise an empty string."""
     if expression.tag != "NullTest" or expression.nulltesttype != "IS_NOT_NULL":
         return ""
     fields = expression.arg.fields if expression.arg.tag == "ColumnRef" else []
@@ -154,23 +167,27 @@ def _filled(expression: Node) -> str:
 
 
 def columns(nodes: list[Node]) -> tuple[str, ...]:
-    """Return the columns of a list, for SQL."""
+    """Return the names in a list of String nodes, quoted for SQL where needed."""
     return tuple(map(identifier, syntax.words(nodes)))
 
 
-def index(node: Node, unless: str = "") -> Unique:
-    """Return what a unique index asks of rows.
+def index(node: Node, existing_index: str = "") -> Unique:
+    """Return the rule that rows must satisfy when a unique index is built.
 
     Args:
         node: An IndexStmt.
-        unless: The name of an index that makes the statement do nothing.
+        existing_index: See `Unique`.
+
+    Raises:
+        UnreadableError: An expression cannot be written as SQL.
     """
     where = node.where_clause.sql() if node.where_clause else ""
-    return Unique(tuple(map(_element, node.index_params)), where, node.nulls_not_distinct, unless)
+    elements = tuple(map(_element, node.index_params))
+    return Unique(elements, where, node.nulls_not_distinct, existing_index)
 
 
 def _element(node: Node) -> str:
-    """Return an element of an index without what only concerns its order."""
+    """Return an element of an index as SQL, without sort order and operator class."""
     text = identifier(node.name) if node.name else node.expr.sql()
     if node.expr and node.expr.tag != "FuncCall":
         text = f"({text})"
@@ -179,20 +196,18 @@ def _element(node: Node) -> str:
 
 
 def new_column(node: Node) -> list[Rule]:
-    """Return what a new column asks of rows."""
-    needed = any(each.contype in NEEDED for each in node.constraints)
-    return (
-        [NoRows(identifier(node.colname), node.type_name.sql())]
-        if needed and not is_filled(node)
-        else []
-    )
+    """Return the rules that rows must satisfy when a column is added: NoRows if it is NOT NULL without values."""
+    not_null = any(constraint.contype in NOT_NULL for constraint in node.constraints)
+    if not not_null or is_filled(node):
+        return []
+    return [NoRows(identifier(node.colname), node.type_name.sql())]
 
 
 def is_filled(node: Node) -> bool:
-    """Tell whether a new column gets values by itself."""
-    given = (each for each in node.constraints if each.contype in FILLED)
+    """Tell whether existing rows get values in a new column: it is serial, identity, generated or has a default."""
+    clauses = (clause for clause in node.constraints if clause.contype in FILLED)
     return node.type_name.names[-1].sval in SERIAL or any(
-        each.contype != "CONSTR_DEFAULT"
-        or not (each.raw_expr.tag == "A_Const" and each.raw_expr.isnull)
-        for each in given
+        clause.contype != "CONSTR_DEFAULT"
+        or not (clause.raw_expr.tag == "A_Const" and clause.raw_expr.isnull)
+        for clause in clauses
     )

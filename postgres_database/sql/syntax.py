@@ -1,8 +1,8 @@
 """Statements as PostgreSQL's own parser reads them, by libpg_query. Pure: no database.
 
-The only module that knows the library; it is loaded with the first text, because that takes longer than most commands.
-Everybody else sees `Node`s. A text that the parser does not read is unknown: `read` raises an error, and only
-`statements` goes on, to show where such a text would be cut.
+The only module that imports the library (`postgast`); it does so at the first use, because the import takes longer than
+most commands. Other modules see `Node`s. Text that the parser rejects raises UnreadableError from `read`;
+`statements` splits it by its tokens instead.
 """
 
 import re
@@ -19,11 +19,11 @@ NESTING = re.compile(
     r"[\w)\]…\"]\s*[-+*/<>=~!@#%^&|?]+|\b(?:UNION|INTERSECT|EXCEPT)\b", re.IGNORECASE
 )
 MOST_NESTED = 10_000
-"""Operators of a statement: the library crashes on some times as many, which PostgreSQL refuses, too."""
+"""Most operators in a statement. The library crashes at a few times this number; PostgreSQL rejects as many, too."""
 
 
 class UnreadableError(Exception):
-    """A text is not SQL to PostgreSQL's parser, or it reads no such text; why, in its words."""
+    """PostgreSQL's parser rejects the text, or the text cannot be given to it; the message is the reason."""
 
 
 class Node:
@@ -32,19 +32,19 @@ class Node:
     __slots__ = ("_message", "tag")
 
     def __init__(self, message: Any) -> None:
-        """Take what the library returns."""
+        """Wrap a protobuf message of the library."""
         self._message = _library().unwrap_node(message)
         self.tag: str = self._message.DESCRIPTOR.name
 
     def __getattr__(self, field: str) -> Any:
-        """Return a field: a value, the name of one in an enum, a node, None, or a list of nodes."""
-        about = self._message.DESCRIPTOR.fields_by_name.get(field)
-        if about is None:
+        """Return a field: a scalar, the name of an enum value, a node, None for an unset node, or a list of nodes."""
+        descriptor = self._message.DESCRIPTOR.fields_by_name.get(field)
+        if descriptor is None:
             raise AttributeError(f"{self.tag} has no {field}")
         value = getattr(self._message, field)
-        if about.enum_type:
-            return about.enum_type.values_by_number[value].name
-        if not about.message_type:
+        if descriptor.enum_type:
+            return descriptor.enum_type.values_by_number[value].name
+        if not descriptor.message_type:
             return value
         if isinstance(value, Iterable):
             return [Node(each) for each in value]
@@ -52,17 +52,21 @@ class Node:
 
     @property
     def definition(self) -> Any:
-        """The field `def`, which is a word of Python."""
+        """The field `def`, which is a keyword in Python."""
         return self.__getattr__("def")
 
     def find(self, *tags: str) -> "Iterator[Node]":
-        """Yield the nodes with some tags in this one, however deep, itself included; outer ones first."""
+        """Yield this node and all nodes below it that have one of the tags; outer nodes first."""
         for _, message in _library().walk(self._message):
             if message.DESCRIPTOR.name in tags:
                 yield Node(message)
 
     def sql(self) -> str:
-        """Return the text of an expression or a type, with its names in quotes where they need them."""
+        """Return the SQL of an expression or a type, with names quoted where needed.
+
+        Raises:
+            UnreadableError: The library cannot write it.
+        """
         frame = _library().parse("SELECT NULL::int")
         cast = frame.stmts[0].stmt.select_stmt.target_list[0].res_target.val
         if self.tag == "TypeName":
@@ -87,10 +91,10 @@ def _library() -> Any:
 
 
 def read(sql: str) -> Node:
-    """Return a statement as a tree.
+    """Parse one statement.
 
     Raises:
-        UnreadableError: It is not one statement that the parser reads.
+        UnreadableError: The text is not exactly one statement that the parser accepts.
     """
     from google.protobuf.message import DecodeError  # noqa: PLC0415 - see above
 
@@ -108,18 +112,18 @@ def read(sql: str) -> Node:
 
 
 def read_constraint(definition: str) -> Node:
-    """Return a constraint, such as `CHECK (a > 0) NOT VALID`, as a tree; see `read`."""
+    """Parse a table constraint, such as `CHECK (a > 0) NOT VALID`; raises as `read` does."""
     node: Node = read(f"ALTER TABLE t ADD {definition}").cmds[0].definition
     return node
 
 
 def name(node: Node) -> str:
-    """Return the name of a table as SQL has it: that of a RangeVar."""
+    """Return the name of the table in a RangeVar, quoted for SQL where needed."""
     return dotted(part for part in (node.schemaname, node.relname) if part)
 
 
 def dotted(parts: Iterable[str]) -> str:
-    """Return a name from its parts."""
+    """Join the parts of a name by dots, quoted for SQL where needed."""
     return ".".join(map(identifier, parts))
 
 
@@ -129,10 +133,11 @@ def words(nodes: Iterable[Node]) -> list[str]:
 
 
 def statements(text: str) -> list[str]:
-    """Split SQL into its statements, without comments, each on one line outside quotes.
+    """Split SQL into its statements. Comments are removed, and white space outside quotes becomes one space.
 
-    They are cut where the parser ends them. What it does not read is cut at each semicolon outside quotes and
-    parentheses instead; but the body of a function that is not quoted (BEGIN ATOMIC … END) stays whole if it is read.
+    The parser decides where statements end. Text that it rejects is split at each semicolon outside quotes and
+    parentheses instead; a function with an unquoted body (BEGIN ATOMIC … END) stays whole if the parser accepts it.
+    Text that cannot be split, such as one with an unclosed quote, is returned in one piece.
     """
     library = _library()
     try:
@@ -140,11 +145,11 @@ def statements(text: str) -> list[str]:
     except UnreadableError:
         pieces = [text]
     except library.PgQueryError:
-        pieces = _cut(text)
-    return [line for line in map(_flat, pieces) if line]
+        pieces = _split_by_tokens(text)
+    return [line for line in map(_on_one_line, pieces) if line]
 
 
-def _cut(text: str) -> list[str]:
+def _split_by_tokens(text: str) -> list[str]:
     data = text.encode()
     ends, depth = [-1], 0
     try:
@@ -156,19 +161,21 @@ def _cut(text: str) -> list[str]:
     except _library().PgQueryError:  # such as a quote that is not closed
         return [text]
     pieces = [data[end + 1 : stop].decode() for end, stop in pairwise([*ends, len(data)])]
-    found: list[str] = []
+    result: list[str] = []
     while pieces:
-        atomic = re.search(r"\bATOMIC\b", pieces[0], re.IGNORECASE)
-        wholes = (
-            count for count in range(1, len(pieces) + 1) if _is_read(";".join(pieces[:count]))
+        is_atomic = re.search(r"\bATOMIC\b", pieces[0], re.IGNORECASE)
+        lengths = (
+            length
+            for length in range(1, len(pieces) + 1)
+            if _is_statement(";".join(pieces[:length]))
         )
-        count = next(wholes, 1) if atomic else 1
-        found.append(";".join(pieces[:count]))
-        pieces = pieces[count:]
-    return found
+        length = next(lengths, 1) if is_atomic else 1
+        result.append(";".join(pieces[:length]))
+        pieces = pieces[length:]
+    return result
 
 
-def _is_read(sql: str) -> bool:
+def _is_statement(sql: str) -> bool:
     try:
         read(sql)
     except UnreadableError:
@@ -177,7 +184,7 @@ def _is_read(sql: str) -> bool:
 
 
 def _text(text: str) -> str:
-    """Return a text; raise UnreadableError for one that the library would read in part only, or not at all."""
+    """Return the text, or raise UnreadableError if the library would truncate it or cannot take it."""
     if "\0" in text:
         raise UnreadableError("it contains a null character")
     try:
@@ -188,7 +195,7 @@ def _text(text: str) -> str:
 
 
 def _tokens(sql: str) -> Iterator[tuple[str, int, int]]:
-    """Yield the tokens of a text with where they begin and end, in bytes; no comments."""
+    """Yield each token except comments with its start and end, in bytes."""
     data = sql.encode()
     for token in _library().scan(sql).tokens:
         word = data[token.start : token.end].decode()
@@ -196,8 +203,8 @@ def _tokens(sql: str) -> Iterator[tuple[str, int, int]]:
             yield word, token.start, token.end
 
 
-def _flat(sql: str) -> str:
-    """Return SQL without comments and with one space wherever there is space outside quotes."""
+def _on_one_line(sql: str) -> str:
+    """Return SQL without comments and with white space outside quotes replaced by one space."""
     try:
         tokens = [*_tokens(_text(sql))]
     except (UnreadableError, _library().PgQueryError):
@@ -210,11 +217,11 @@ def _flat(sql: str) -> str:
 
 
 def after_name(sql: str, location: int) -> str:
-    """Return what follows a name.
+    """Return the text that follows a name in a statement.
 
     Args:
         sql: A statement.
-        location: Where the name, or the word CONSTRAINT before it, begins, in bytes, as nodes have it.
+        location: Where the name, or the keyword CONSTRAINT before it, begins: the byte offset from a node.
     """
     tokens = [token for token in _tokens(sql) if token[1] >= location]
     place = 2 if tokens[0][0].upper() == "CONSTRAINT" else 1

@@ -1,10 +1,10 @@
-"""The text of SQL taken into words: what is quoted, what is in brackets, what is a name. Pure."""
+"""SQL text as tokens, whether or not it parses: quoted parts, brackets, words, comments. Pure."""
 
 import re
 from collections.abc import Iterator
 from itertools import pairwise
 
-# Lexical structure: PostgreSQL manual, chapter 4. Quoted text comes first, so that nothing in it counts.
+# PostgreSQL manual, "Lexical Structure". Quoted text is matched first, so that nothing inside it is.
 TOKEN = re.compile(
     r"""(?P<quoted>
             [eE]'(?:[^'\\]|\\.|'')*' | '(?:[^']|'')*' | "(?:[^"]|"")*"
@@ -21,11 +21,11 @@ PART = re.compile(
 VARCHAR = "::character varying"
 JOINED = (" AND ", " OR ")
 CLAUSES = {"SELECT", "WITH", "VALUES", "TABLE", "CASE", "BETWEEN"}
-"""Words after which AND and OR do not join all of what stands in parentheses."""
+"""Keywords within which AND and OR are not operators of the whole expression in parentheses."""
 
 
 def _marks(text: str, start: int = 0) -> Iterator[tuple[str, int, int]]:
-    """Yield brackets and separators outside quotes: the mark, its position and the depth around it."""
+    """Yield brackets and separators outside quotes: the mark, its position and the number of brackets around it."""
     depth = 0
     for token in TOKEN.finditer(text, start):
         mark = token["mark"]
@@ -39,7 +39,7 @@ def _marks(text: str, start: int = 0) -> Iterator[tuple[str, int, int]]:
 
 
 def parentheses(text: str, start: int = 0) -> tuple[int, int] | None:
-    """Return where the inside of the first parentheses begins and ends, if there are any."""
+    """Return start and end of the text inside the first parentheses; None if there are none."""
     opened = None
     for mark, position, depth in _marks(text, start):
         if depth == 0 and mark == "(" and opened is None:
@@ -50,7 +50,7 @@ def parentheses(text: str, start: int = 0) -> tuple[int, int] | None:
 
 
 def split(text: str, separator: str) -> list[str]:
-    """Split at a separator outside quotes and brackets; pieces without content are left out."""
+    """Split at a separator outside quotes and brackets; blank pieces are left out."""
     cuts = [
         -1,
         *(position for mark, position, depth in _marks(text) if mark == separator and depth == 0),
@@ -61,7 +61,7 @@ def split(text: str, separator: str) -> list[str]:
 
 
 def is_empty(sql: str) -> bool:
-    """Tell whether SQL holds nothing but comments: the driver refuses it as an empty query."""
+    """Tell whether SQL holds only comments and semicolons: psycopg2 rejects that as an empty query."""
     end = 0
     for token in TOKEN.finditer(sql):
         if sql[end : token.start()].strip() or not (token["comment"] or token["mark"] == ";"):
@@ -71,17 +71,17 @@ def is_empty(sql: str) -> bool:
 
 
 def without_literals(sql: str) -> str:
-    """Return SQL that holds no value of any row; one that was cut off within a value ends there."""
+    """Return SQL with each literal and comment replaced by "…"; of an unclosed literal nothing is kept."""
 
     def masked(part: re.Match[str]) -> str:
-        quoted = part["quoted"] and not part[0].startswith('"')
-        return "…" if quoted or part["comment"] or part["number"] else part[0]
+        is_text = part["quoted"] and not part[0].startswith('"')
+        return "…" if is_text or part["comment"] or part["number"] else part[0]
 
     return re.sub(r"('|\$\w*\$).*", "…", PART.sub(masked, sql), flags=re.DOTALL)
 
 
 def words(sql: str) -> Iterator[re.Match[str]]:
-    """Yield the words outside quotes and brackets, as matches."""
+    """Yield the words outside quotes and brackets, as matches of TOKEN."""
     depth = 0
     for token in TOKEN.finditer(sql):
         mark = token["mark"] or ";"
@@ -90,17 +90,17 @@ def words(sql: str) -> Iterator[re.Match[str]]:
             yield token
 
 
-def associated(sql: str) -> str:
+def without_redundant_groups(sql: str) -> str:
     """Return SQL without parentheses that only group AND within AND, or OR within OR.
 
-    PostgreSQL keeps and prints them, though they mean nothing: `a AND (b AND c)` is `a AND b AND c`.
+    PostgreSQL stores and prints `a AND (b AND c)` as it was written, though it equals `a AND b AND c`.
     """
     if not any(word in sql for word in JOINED):
         return sql
     pieces, end = [], 0
     while inside := parentheses(sql, end):
         start, stop = inside
-        pieces += [sql[end:start], associated(sql[start:stop]), ")"]
+        pieces += [sql[end:start], without_redundant_groups(sql[start:stop]), ")"]
         end = stop + 1
     text = "".join([*pieces, sql[end:]])
     for joiner in JOINED:
@@ -109,16 +109,16 @@ def associated(sql: str) -> str:
 
 
 def _ungrouped(sql: str, joiner: str) -> str:
-    """Take the parentheses off what is joined by a word if the same word joins what stands in them."""
+    """Remove the parentheses around each operand of AND (or OR) that is itself a chain of the same operator."""
     if not (joints := [word for word in words(sql) if word[0] == joiner]):
         return sql
     starts = [0, *(word.end() for word in joints)]
     stops = [*(word.start() for word in joints), len(sql)]
     parts = (sql[start:stop] for start, stop in zip(starts, stops, strict=True))
-    return joiner.join(_opened(part, joiner) for part in parts)
+    return joiner.join(_operand_ungrouped(part, joiner) for part in parts)
 
 
-def _opened(part: str, joiner: str) -> str:
+def _operand_ungrouped(part: str, joiner: str) -> str:
     text = part.strip()
     if not text.startswith("(") or parentheses(text) != (1, len(text) - 1):
         return part
@@ -128,11 +128,11 @@ def _opened(part: str, joiner: str) -> str:
     return part.replace(text, text[1:-1], 1)
 
 
-def stable(sql: str) -> str:
-    """Return SQL that makes what PostgreSQL prints again as it stands here.
+def printed_unchanged(sql: str) -> str:
+    """Return SQL from the server in a form from which the server makes an object that it prints as `sql` again.
 
-    It prints the list of `varchar IN (...)` as an array in parentheses with a cast, and reads that as
-    an array of casts. A cast that changes nothing keeps the two apart.
+    PostgreSQL prints the list of `varchar IN (...)` as `(ARRAY[...])::text[]`. When it reads that again, it casts
+    each element instead, and prints this. A redundant cast of the array to `character varying[]` prevents it.
     """
     opened: list[int] = []
     casts = []

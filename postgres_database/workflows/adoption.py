@@ -19,7 +19,7 @@ from postgres_database.scratch.databases import Scratch
 from postgres_database.server.connection import Database
 from postgres_database.server.environment import Environment
 from postgres_database.sql.names import DEFAULT_SCHEMA, Name
-from postgres_database.sql.tokens import stable
+from postgres_database.sql.tokens import printed_unchanged
 from postgres_database.workflows import drift, strangers
 from postgres_database.workflows.locate import Match
 
@@ -151,7 +151,7 @@ class Adoption:
             roles=roles,
             tablespaces=tablespaces,
         )
-        text = stable(dump.restorable(dumped)).encode()
+        text = printed_unchanged(dump.restorable(dumped)).encode()
         with staged.explained(self.project.root):
             Path(written.path).with_suffix(".sql").write_bytes(text)
 

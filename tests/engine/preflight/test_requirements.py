@@ -70,7 +70,10 @@ ASKED: dict[str, list[Rule | Stored]] = {
        (lower(a) text_pattern_ops DESC, (b || ','), c COLLATE "C" NULLS FIRST) INCLUDE (d)
        NULLS NOT DISTINCT WITH (fillfactor = 70) WHERE d IS NULL""": [
         Unique(
-            ("lower(a)", "(b || ',')", 'c COLLATE "C"'), "d IS NULL", nulls_equal=True, unless="s.i"
+            ("lower(a)", "(b || ',')", 'c COLLATE "C"'),
+            "d IS NULL",
+            nulls_equal=True,
+            existing_index="s.i",
         )
     ],
     "ALTER TABLE t ALTER a TYPE varchar(5)": [Cast("a", "varchar(5)")],

@@ -1,4 +1,4 @@
-"""Names and literals, written into SQL and read out of it."""
+"""Names and literals, quoted for SQL and read from it."""
 
 import pytest
 
@@ -16,21 +16,21 @@ from postgres_database.sql.names import Name, identifier, literal, quoted, unquo
         ("a.b", '"a.b"'),
     ],
 )
-def test_names_are_read_as_they_were_written(name: str, written: str) -> None:
-    """A name is in quotes only if it needs them, and is the same when it is read again."""
+def test_quoted_names_are_read_back(name: str, written: str) -> None:
+    """A name is quoted only where needed, and reading it gives the same name."""
     assert identifier(name) == written
     assert unquoted(written) == unquoted(quoted(name)) == (name,)
     assert Name.read(Name(name, name).sql) == (name, name)
 
 
 def test_names_without_a_schema_are_in_the_default_one() -> None:
-    """As SQLAlchemy says them, and as SQL does, a name without a schema is in `public`."""
+    """A name without a schema, from SQLAlchemy or from SQL, is in `public`."""
     assert Name.of(None, "t") == Name.read("T") == ("public", "t")
 
 
 @pytest.mark.parametrize(
     ("text", "written"), [("it's", "'it''s'"), ("a\\'b", "E'a\\\\''b'"), ("", "''")]
 )
-def test_literals(text: str, written: str) -> None:
-    """A string has its quotes doubled; one with a backslash says that it escapes."""
+def test_literals_are_escaped(text: str, written: str) -> None:
+    """Quotes in a string are doubled; a string with a backslash is written as E'…'."""
     assert literal(text) == written

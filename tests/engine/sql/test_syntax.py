@@ -29,7 +29,7 @@ ATOMIC = (
         ("CREATE RULE r AS ON INSERT TO t DO ALSO (DELETE FROM a; DELETE FROM b); END",
          ["CREATE RULE r AS ON INSERT TO t DO ALSO (DELETE FROM a; DELETE FROM b)", "END"]),
         ("SELECT $1; SELECT U&'a;\\0061', B'1', x.\"y;\"", ["SELECT $1", "SELECT U&'a;\\0061', B'1', x.\"y;\""]),
-        # what the parser does not read
+        # text that the parser rejects
         (f"{ATOMIC}; SOMETHING NEW (a; b) -- c;\n; SELECT :name, %(x)s; 1 2",
          [ATOMIC, "SOMETHING NEW (a; b)", "SELECT :name, %(x)s", "1 2"]),
         ("COPY t FROM stdin;\n1\t2\n\\.\n", ["COPY t FROM stdin", "1 2 \\."]),
@@ -38,8 +38,8 @@ ATOMIC = (
         ("SELECT '\udc80'; SELECT 1", ["SELECT '\udc80'; SELECT 1"]),
     ],
 )  # fmt: skip
-def test_statements_of_a_text(text: str, expected: list[str]) -> None:
-    """A text is cut where PostgreSQL cuts it, and its comments are left out."""
+def test_text_is_split_into_statements(text: str, expected: list[str]) -> None:
+    """Text is split where PostgreSQL ends its statements, and comments are removed."""
     assert statements(text) == expected
 
 
@@ -58,8 +58,8 @@ def test_statements_of_a_text(text: str, expected: list[str]) -> None:
         ("SELECT 1, 2" + " UNION ALL SELECT 1, 2" * 200_000, "nested too deeply"),
     ],
 )
-def test_what_is_not_read(text: str, why: str) -> None:
-    """What is not one statement, or too large for the parser, is an error that says so."""
+def test_unreadable_text_is_an_error(text: str, why: str) -> None:
+    """Text that is not one statement, or is too large for the parser, raises an error with the reason."""
     with pytest.raises(UnreadableError, match=why):
         read(text)
 
@@ -74,8 +74,8 @@ def test_what_is_not_read(text: str, why: str) -> None:
         "(a || 'x') COLLATE \"C\" LIKE '50%' ESCAPE '!'",
     ],
 )
-def test_expressions_are_written_as_they_were_read(expression: str) -> None:
-    """An expression that is read and written down is the same one when it is read again."""
+def test_parsed_expressions_are_written_with_the_same_meaning(expression: str) -> None:
+    """An expression that is parsed, written and parsed again has the same parse tree."""
     written = read(f"SELECT {expression}").target_list[0].val.sql()
     assert read(f"SELECT {written}").target_list[0].val.sql() == written
     fingerprints = {
@@ -92,7 +92,7 @@ def test_expressions_are_written_as_they_were_read(expression: str) -> None:
         ('CREATE INDEX ON U&"d\\0061t" (a)', "dat", "(a)"),
     ],
 )
-def test_what_follows_a_name(sql: str, name: str, rest: str) -> None:
-    """Places are in bytes, and names as they are in the catalog, in quotes only if they need them."""
+def test_text_after_a_name(sql: str, name: str, rest: str) -> None:
+    """Locations are byte offsets; names are those of the catalog, quoted only where needed."""
     table = read(sql).relation
     assert (syntax.name(table), syntax.after_name(sql, table.location)) == (name, rest)

@@ -1,10 +1,14 @@
-"""What SQL text means to PostgreSQL."""
+"""SQL text as tokens, and texts that PostgreSQL treats as equal."""
 
 import pytest
 from conftest import run_sql
 
 from postgres_database.server.connection import Database
-from postgres_database.sql.tokens import associated, stable, without_literals
+from postgres_database.sql.tokens import (
+    printed_unchanged,
+    without_literals,
+    without_redundant_groups,
+)
 
 TABLE = "CREATE TABLE {} (a varchar(9), b text, c char(2), d varchar[])"
 DEFINITION = "SELECT pg_get_constraintdef(oid) FROM pg_constraint WHERE conrelid = '{}'::regclass"
@@ -23,11 +27,13 @@ DEFINITION = "SELECT pg_get_constraintdef(oid) FROM pg_constraint WHERE conrelid
         "a IN ('(ARRAY[''x''::character varying])::text[]', 'y')",
     ],
 )
-def test_what_is_stable_is_printed_again(database: Database, check: str) -> None:
-    """A constraint that is made from what PostgreSQL printed is printed so once more."""
+def test_a_printed_constraint_is_printed_again_unchanged(database: Database, check: str) -> None:
+    """A constraint that is created from its printed definition has the same printed definition."""
     run_sql(database, TABLE.format("one"), f"ALTER TABLE one ADD CHECK ({check})")
     ((printed,),) = run_sql(database, DEFINITION.format("one"))
-    run_sql(database, TABLE.format("other"), f"ALTER TABLE other ADD {stable(str(printed))}")
+    run_sql(
+        database, TABLE.format("other"), f"ALTER TABLE other ADD {printed_unchanged(str(printed))}"
+    )
     assert run_sql(database, DEFINITION.format("other")) == [(printed,)]
 
 
@@ -41,8 +47,8 @@ def test_what_is_stable_is_printed_again(database: Database, check: str) -> None
     ],
 )
 def test_other_texts_are_left_alone(text: str) -> None:
-    """Only an array of varchar outside quotes gets a cast."""
-    assert stable(text) == text
+    """Only an array of varchar outside quotes gets a cast; other SQL stays as it is."""
+    assert printed_unchanged(text) == text
 
 
 @pytest.mark.parametrize(
@@ -55,7 +61,7 @@ def test_other_texts_are_left_alone(text: str) -> None:
     ],
 )
 def test_values_are_masked(text: str, expected: str) -> None:
-    """No value is left of a query, also if it was cut off."""
+    """No literal is left in a query, not even in one that was truncated within a literal."""
     assert without_literals(text) == expected
 
 
@@ -69,9 +75,9 @@ def test_values_are_masked(text: str, expected: str) -> None:
         ("CHECK ((VALUE AND (b AND c)))", "CHECK ((VALUE AND b AND c))"),
     ],
 )
-def test_groups_that_mean_nothing_are_equal(grouped: str, plain: str) -> None:
-    """AND within AND, and OR within OR, are the same with and without parentheses."""
-    assert associated(grouped) == associated(plain)
+def test_redundant_groups_are_removed(grouped: str, plain: str) -> None:
+    """Parentheses around AND within AND, or OR within OR, make no difference."""
+    assert without_redundant_groups(grouped) == without_redundant_groups(plain)
 
 
 @pytest.mark.parametrize(
@@ -82,6 +88,6 @@ def test_groups_that_mean_nothing_are_equal(grouped: str, plain: str) -> None:
         ("(v = 'a AND (b AND c)')", "(v = 'a AND b AND c')"),
     ],
 )
-def test_groups_that_mean_something_are_not(one: str, other: str) -> None:
-    """AND within OR, OR within AND, and what stands in quotes stay as they are."""
-    assert associated(one) != associated(other)
+def test_other_groups_are_kept(one: str, other: str) -> None:
+    """AND within OR, OR within AND, and quoted text stay as they are."""
+    assert without_redundant_groups(one) != without_redundant_groups(other)
