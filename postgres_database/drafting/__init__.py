@@ -9,7 +9,7 @@ The workflow `revision` calls `matching.find`, `draft.find_operations` and `stag
     objects        from an object's text in a dump to the statements that create, change and drop it; pure
     trial          changes tried on a scratch database; those that work are recorded in their order
     type_changes   changes of types: values added to enums, types replaced by new ones of the same name
-    preserved      values that outlive a change: of columns that move to or from children, and of sequences; pure
+    preserved      what outlives a change: values of moved columns, sequences, indexes and keys of partitions; pure
     changes        every difference between two schemas as a change, with the ways to make it
     autogenerate   Alembic's autogenerate: its operations, and its descriptions of what differs
     draft          the operations of a script: Alembic's, then what they leave undone

@@ -34,7 +34,7 @@ from sqlalchemy.types import TypeEngine
 
 from postgres_database.history import project_models
 from postgres_database.history.project_models import Models
-from postgres_database.schema.catalog import Catalog, Constraint
+from postgres_database.schema.catalog import Catalog, Constraint, Table
 from postgres_database.schema.comparison import Comparison, Differences
 from postgres_database.server.connection import Database
 from postgres_database.sql.names import Name
@@ -201,7 +201,10 @@ def _is_needless(op: MigrateOperation, here: Catalog, goal: Catalog) -> bool:
 
 
 def is_same(op: MigrateOperation, here: Catalog, goal: Catalog) -> bool:
-    """Tell whether an operation concerns an index or constraint that is equal in both catalogs."""
+    """Tell whether an operation concerns an index or constraint that is equal in both catalogs, or in neither.
+
+    A foreign key that no catalog has is a copy: PostgreSQL keeps one for each partition of the referenced table.
+    """
     if not isinstance(op, (CreateIndexOp, DropIndexOp, AddConstraintOp, DropConstraintOp)):
         return False
     if isinstance(op, (CreateIndexOp, DropIndexOp)):
@@ -213,9 +216,16 @@ def is_same(op: MigrateOperation, here: Catalog, goal: Catalog) -> bool:
     left, right = (each.tables.get(table) for each in (here, goal))
     if left is None or right is None:
         return False
-    if name in left.constraints:
-        return left.constraints[name] == right.constraints.get(name)
-    return name in left.indexes and left.indexes[name] == right.indexes.get(name)
+    ends = _part(left, name), _part(right, name)
+    own = isinstance(op, (AddConstraintOp, DropConstraintOp)) and isinstance(
+        constraint, sa.ForeignKeyConstraint
+    )
+    return ends[0] == ends[1] and (ends[0] is not None or (own and constraint.name is not None))
+
+
+def _part(table: Table, name: str) -> Constraint | str | None:
+    found = table.constraints.get(name) or table.indexes.get(name)
+    return found or table.attached.get(name)
 
 
 def describe(diffs: Iterable[Any]) -> tuple[str, ...]:

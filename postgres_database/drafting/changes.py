@@ -18,7 +18,7 @@ from alembic.operations.ops import (
     DropTableOp,
 )
 
-from postgres_database.drafting import objects, renames, type_changes
+from postgres_database.drafting import objects, preserved, renames, type_changes
 from postgres_database.drafting.trial import Change, Subject, Trial, as_way
 from postgres_database.history import project_models
 from postgres_database.history.operations import CastColumn
@@ -182,6 +182,8 @@ def remaining(trial: Trial, here: Side, goal: Side, parts: Parts) -> Iterator[Ch
     """
     for rename in renames.followers(here.catalog, goal.catalog):
         yield Change([as_way([renames.statement(rename)])], key=_renamed(rename))
+    yield from preserved.parts_of_parents(here, goal)
+    yield from preserved.without_parts(here, goal)
     gone = [
         key
         for key in reversed(objects.missing(goal.snapshot, here.snapshot))
@@ -194,8 +196,11 @@ def remaining(trial: Trial, here: Side, goal: Side, parts: Parts) -> Iterator[Ch
     yield from _tables(here, goal, parts)
     yield from (drop(key, here.snapshot) for key in old_sequences)
     for key in goal.snapshot.objects:
-        if not _is_altered(key, here, goal):
+        if not _is_altered(key, here, goal) and not preserved.comes_with_whole(key, here, goal):
             yield from _object(key, here, goal, parts)
+    for key in objects.missing(here.hidden, goal.hidden):
+        if not preserved.comes_with_whole(key, here, goal):
+            yield create(key, goal.hidden)
 
 
 def _renamed(rename: renames.Rename) -> Key | None:

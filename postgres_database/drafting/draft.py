@@ -160,6 +160,7 @@ def reach_goal(
     needed = [key for key in new if key.kind in objects.EARLY and not changes.is_owned(key, goal)]
     trial.apply(changes.create(key, goal.snapshot) for key in needed)
     trial.apply(type_changes.added_values(here, goal))
+    trial.apply(preserved.parts_of_parents(here, goal))
     trial.apply((changes.from_alembic(op, here, goal) for op in ops), force=True)
     trial.apply(preserved.continued_sequences(here, goal))
     _finish(trial, compared, goal, parts)
@@ -167,21 +168,25 @@ def reach_goal(
 
 def _finish(trial: Trial, compared: Comparison, goal: Side, parts: Parts) -> None:
     """Apply changes until the database equals the goal, or until a state is reached a second time."""
-    reached: list[Snapshot] = []
+    reached: list[tuple[Snapshot, Snapshot]] = []
     present = compared.seen(comparison.side(trial.database))
-    while compared.unlike(present, goal) and present.snapshot not in reached:
-        reached.append(present.snapshot)
+    while compared.unlike(present, goal) and _state(present) not in reached:
+        reached.append(_state(present))
         before = len(trial.applied)
         trial.apply(changes.remaining(trial, present, goal, parts), force=True)
         present = compared.seen(comparison.side(trial.database))
-        if present.snapshot in reached:
+        if _state(present) in reached:
             del trial.applied[before:]  # they end in a state that was reached before
             if trial.apply(changes.unchecked(present, goal)):
                 present = compared.seen(comparison.side(trial.database))
                 continue
             if parts:  # Alembic's operation may create another constraint or index than the models do: use SQL
                 parts = {}
-                reached.remove(present.snapshot)
+                reached.remove(_state(present))
+
+
+def _state(side: Side) -> tuple[Snapshot, Snapshot]:
+    return side.snapshot, side.hidden
 
 
 def _flat(ops: Iterable[MigrateOperation]) -> list[MigrateOperation]:

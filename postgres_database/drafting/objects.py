@@ -9,7 +9,7 @@ from collections.abc import Iterator, Sequence
 
 from postgres_database.schema.alter import Statements
 from postgres_database.schema.snapshot import Key, Snapshot
-from postgres_database.sql.names import IDENTIFIER, NAME, QUALIFIED, bare, identifier, literal
+from postgres_database.sql.names import IDENTIFIER, NAME, QUALIFIED, Name, bare, identifier, literal
 from postgres_database.sql.tokens import TOKEN, split
 
 OPERANDS = r"(?=(?:.*?LEFTARG = (?P<left>[^\n,)]+))?)(?=(?:.*?RIGHTARG = (?P<right>[^\n,)]+))?)"
@@ -103,13 +103,31 @@ def to_create(key: Key, goal: Snapshot) -> Statements:
         return [re.sub(r"\s+WITH NO DATA;$", ";", body) for body in bodies]
     if key.kind == "EXTENSION":  # in the default version of the server
         return [f"{body.partition(VERSION)[0]};" for body in bodies]
-    if key.kind == "INDEX":  # on the partitions as well
+    if key.kind == "INDEX" and is_complete(key, goal):  # on the partitions as well
         return [
             re.sub(r"^(CREATE .*?INDEX .*?) ON ONLY ", r"\1 ON ", body, count=1) for body in bodies
         ]
     if key.kind in GRANTS:
         return sorted(_grants(bodies), key=lambda statement: not _revokes(statement))
     return bodies
+
+
+def is_complete(key: Key, goal: Snapshot) -> bool:
+    """Tell whether all partitions of a table have their part of an index."""
+    table = re.match(
+        rf"CREATE .*?INDEX {IDENTIFIER} ON ONLY (?P<name>{NAME}) ", goal.objects[key][0]
+    )
+    if table is None:
+        return True
+    whole = f"ALTER INDEX {Name(key.schema, key.name).sql} ATTACH PARTITION "
+    parent = f"ALTER TABLE ONLY {table['name']} ATTACH PARTITION "
+    counts = {whole: 0, parent: 0}
+    for each, (body, *_) in goal.objects.items():
+        if each.kind == "INDEX ATTACH" and body.startswith(whole):
+            counts[whole] += 1
+        if each.kind == "TABLE ATTACH" and body.startswith(parent):
+            counts[parent] += Key("TABLE", each.schema, each.name) in goal.objects
+    return counts[whole] >= counts[parent]
 
 
 def to_drop(key: Key, here: Snapshot) -> Iterator[str]:

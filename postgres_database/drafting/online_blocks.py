@@ -32,11 +32,7 @@ Part = tuple[MigrateOperation, bool]
 """An operation, and whether it is online."""
 READS_ROWS = ("index", "key", "rule", "not null")
 """Forms of statements (`forms.Statement.form`) that read all rows of a table."""
-# Whether a table is partitioned and has no partitions.
-EMPTY_ROOT = """
-    SELECT relkind = 'p' AND NOT EXISTS (SELECT FROM pg_inherits WHERE inhparent = c.oid)
-    FROM pg_class c WHERE oid = to_regclass(%s)
-"""
+PARTITIONED = "SELECT relkind = 'p' FROM pg_class WHERE oid = to_regclass(%s)"
 Ends = tuple[Catalog, Catalog]
 """The catalogs before and after a script, both with the new names of what the script renames."""
 
@@ -77,13 +73,13 @@ def _effects(
 
 
 def _of_unknown_partitions(connection: sa.Connection, sql: str) -> set[tuple[str, str]]:
-    """Return the partitioned tables without partitions that a statement reads: on the target they may have some."""
+    """Return the partitioned tables that a statement reads: on the target they may have other partitions."""
     parsed = [each for piece in statements(sql) if (each := forms.parse(piece))]
     tables = {Name.read(each.table) for each in parsed if each.form in READS_ROWS}
     return {
         (name.schema, name.name)
         for name in tables
-        if connection.exec_driver_sql(EMPTY_ROOT, (name.sql,)).scalar()
+        if connection.exec_driver_sql(PARTITIONED, (name.sql,)).scalar()
     }
 
 
@@ -103,7 +99,7 @@ def has_safe_form(op: MigrateOperation, models: Models, effects: Effects, ends: 
     if old and old.table in ends[0].tables and old.table not in ends[1].tables:
         return False
     parsed = [each for piece in statements(sql) if (each := forms.parse(piece))]
-    return any(each.form == "drop index" or effects.blocking for each in parsed)
+    return any(each.form in ("drop index", "detach") or effects.blocking for each in parsed)
 
 
 def group(

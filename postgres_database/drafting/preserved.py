@@ -1,14 +1,39 @@
-"""Values that outlive a change: of columns that move between a parent and its children, and of sequences. Pure."""
+"""What outlives a change: values of columns that move between a parent and its children, sequences, and indexes. Pure.
 
+An index or key of a partitioned table takes in what a partition has of the same kind (PostgreSQL manual, ALTER TABLE,
+"ATTACH PARTITION"); what a partition lacks is created, under a name of PostgreSQL's choice. Both are renamed to what
+they are to be called, so that no index is built again for a name.
+"""
+
+import re
 from collections.abc import Iterator
-from dataclasses import replace
+from dataclasses import dataclass, replace
 
+from postgres_database.drafting import objects, renames
+from postgres_database.drafting.renames import Rename
 from postgres_database.drafting.trial import Change, as_way
 from postgres_database.schema import alter, numbering
 from postgres_database.schema.catalog import Catalog, Table
 from postgres_database.schema.comparison import Side
+from postgres_database.schema.partitions import owner
 from postgres_database.schema.snapshot import Key
-from postgres_database.sql.names import Name, identifier
+from postgres_database.sql.names import IDENTIFIER, NAME, Name, identifier
+
+ATTACH = re.compile(rf"ALTER INDEX (?P<whole>{NAME}) ATTACH PARTITION (?P<part>{NAME})")
+NAMED = re.compile(rf"\b(INDEX|ADD CONSTRAINT) {IDENTIFIER} ")
+
+
+@dataclass(frozen=True)
+class Part:
+    """An index, or a constraint with one."""
+
+    key: Key
+    name: Name
+    table: Name
+    definition: str
+    """Without its name."""
+    whole: Name | None
+    """The index of the parent that it is a part of."""
 
 
 def moved_columns(here: Catalog, goal: Catalog) -> Iterator[Change]:
@@ -97,3 +122,97 @@ def continued_sequences(here: Side, goal: Side) -> Iterator[Change]:
         if columns:
             options = goal.snapshot.objects[key][0]
             yield Change([as_way([numbering.count_on(name.sql, options, columns, [*before])])])
+
+
+def parts_of_parents(here: Side, goal: Side) -> Iterator[Change]:
+    """Yield what gives indexes and foreign keys of partitions the names that they have as parts of others."""
+    present = _parts(here)
+    for each in renames.one_by_one(_indexes(here, goal), present):
+        yield Change([as_way([renames.statement(each)])], key=Key("INDEX", *each.new))
+    for each in _foreign_keys(here, goal):
+        yield Change([as_way([renames.statement(each)])])
+
+
+def without_parts(here: Side, goal: Side) -> Iterator[Change]:
+    """Yield what drops an index of which a part is to be none: PostgreSQL has no other way. It is made again."""
+    wanted = _parts(goal)
+    kept = {(part.table, part.whole) for part in wanted.values()}
+    for part in _parts(here).values():
+        whole = wanted.get(part.whole) if part.whole else None
+        in_table = Key("TABLE ATTACH", *part.table) in goal.snapshot.objects
+        if (
+            whole
+            and in_table
+            and (part.table, whole.name) not in kept
+            and whole.key.kind == "INDEX"
+        ):
+            yield Change([as_way([f"DROP INDEX {whole.name.sql};"])], key=whole.key)
+
+
+def comes_with_whole(key: Key, here: Side, goal: Side) -> bool:
+    """Tell whether an index or key of a partition is made together with its parent's, or by attaching the partition."""
+    if key.kind not in {"INDEX", "CONSTRAINT"}:
+        return False
+    wanted = _parts(goal)
+    part = next((each for each in wanted.values() if each.key == key), None)
+    whole = wanted.get(part.whole) if part and part.whole else None
+    if part is None or whole is None:
+        return False
+    if whole.key.kind == "INDEX" and not objects.is_complete(whole.key, goal.snapshot):
+        return False
+    attached = Key("TABLE ATTACH", *part.table) in here.snapshot.objects
+    return whole.name not in _parts(here) or not attached
+
+
+def _parts(side: Side) -> dict[Name, Part]:
+    found = {**side.snapshot.objects, **side.hidden.objects}
+    wholes = {
+        Name.read(match["part"]): Name.read(match["whole"])
+        for key, texts in found.items()
+        if key.kind == "INDEX ATTACH" and (match := ATTACH.match(texts[0]))
+    }
+    parts: dict[Name, Part] = {}
+    for key, texts in found.items():
+        table = owner(texts[0]) if key.kind in {"INDEX", "CONSTRAINT"} else None
+        if table is None:
+            continue
+        name = key.name.removeprefix(f"{table.name} ") if key.kind == "CONSTRAINT" else key.name
+        text = NAMED.sub(r"\1 ", texts[0].partition(";")[0], count=1)
+        full = Name(key.schema, name)
+        parts[full] = Part(key, full, table, text, wholes.get(full))
+    return parts
+
+
+def _indexes(here: Side, goal: Side) -> Iterator[Rename]:
+    """Yield what on the second side is part of another index, under another name than on the first."""
+    present, wanted = _parts(here), _parts(goal)
+    # What stays as it is comes last, because that must be made again.
+    free = sorted(present.values(), key=lambda part: (part.name in wanted, part.name))
+    for part in wanted.values():
+        if part.whole is None or part.name in present:
+            continue
+        for old in free:
+            alike = (old.table, old.definition) == (part.table, part.definition)
+            stays = old.name in wanted and wanted[old.name].whole is not None
+            if alike and not stays and old.whole in {None, part.whole}:
+                free.remove(old)
+                yield Rename("index", old.name, part.name)
+                break
+
+
+def _foreign_keys(here: Side, goal: Side) -> Iterator[Rename]:
+    """Yield foreign keys of partitions which new ones of their parents take in."""
+    old, new = here.catalog.tables, goal.catalog.tables
+    for name in old.keys() & new.keys():
+        parent = Name.read(new[name].parents[0]) if new[name].partition else None
+        if parent is None or parent not in old or parent not in new:
+            continue
+        mine = [each for each in old[name].constraints.values() if each.kind == "f"]
+        for rule in new[parent].constraints.values():
+            if rule.name in {*old[parent].constraints, *old[name].constraints}:
+                continue
+            for each in mine:
+                if each.definition == rule.definition and each.name not in new[name].constraints:
+                    before, after = (Name(name.schema, one.name) for one in (each, rule))
+                    yield Rename("constraint", before, after, name)
+                    break

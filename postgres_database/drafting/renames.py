@@ -80,6 +80,7 @@ def followers(here: Catalog, goal: Catalog) -> tuple[Rename, ...]:
                 for a, b in _alike(old, new)
             ]
 
+        left = _without(left, right.attached)
         found += one_by_one(
             renames("constraint", _rules(left, indexed=False), _rules(right, indexed=False)),
             [Name(name.schema, each) for each in left.constraints],
@@ -88,6 +89,15 @@ def followers(here: Catalog, goal: Catalog) -> tuple[Rename, ...]:
         relations += renames("index", _nameless(left), _nameless(right))
         relations += _sequences(left, right)
     return (*found, *one_by_one(relations, _relations(here)))
+
+
+def _without(table: Table, names: Iterable[str]) -> Table:
+    """Leave out what goes on as part of an index or key of the parent."""
+    return replace(
+        table,
+        constraints={name: each for name, each in table.constraints.items() if name not in names},
+        indexes={name: each for name, each in table.indexes.items() if name not in names},
+    )
 
 
 def _rules(table: Table, *, indexed: bool) -> dict[str, tuple[str, str]]:

@@ -79,8 +79,10 @@ class Origin:
 
     @property
     def existing(self) -> Tables:
-        """The tables that may have rows."""
-        return {(name.schema, name.name) for name in self.ends[0].tables}
+        """The tables that may have rows, also partitions that the models do not know."""
+        kept = [key for key in self.compared.differences.kept if key.kind == "TABLE"]
+        names = [(name.schema, name.name) for name in self.ends[0].tables]
+        return {*names, *((key.schema, key.name) for key in kept)}
 
     def new(self) -> Database:
         """Make a scratch database at head; its only rows are those that the history inserts."""

@@ -19,15 +19,15 @@ class Statement:
     """A statement that has a safe form."""
 
     form: str
-    """`index`, `drop index`, `key`, `rule`, `not null`, `validate`, or `value` of an enum."""
+    """`index`, `drop index`, `key`, `rule`, `not null`, `validate`, `attach`, `detach`, or `value` of an enum."""
     sql: str
     table: str = ""
     name: str = ""
-    """Of the index, constraint, column or type, for SQL."""
+    """Of the index, constraint, column, type or partition, for SQL."""
     kind: str = ""
     """Of a key or rule, as SQL has it."""
     body: str = ""
-    """What stands behind the table of an index, the name of a rule, the kind of a key, or ADD VALUE."""
+    """What stands behind the table of an index, the name of a rule or partition, the kind of a key, or ADD VALUE."""
     unique: bool = False
     columns: tuple[str, ...] = ()
     """Of a key."""
@@ -35,6 +35,8 @@ class Statement:
     """What stands behind the table in the index of a key."""
     end: str = ""
     """Whether a key is deferrable."""
+    only: bool = False
+    """Whether the index of a partitioned table is made without those of its partitions."""
     concurrent: bool = False
     """Whether it says CONCURRENTLY itself."""
 
@@ -57,6 +59,7 @@ def parse(sql: str) -> Statement | None:
                 name,
                 body=body,
                 unique=node.unique,
+                only=not table.inh,
                 concurrent=node.concurrent,
             )
         case "DropStmt" if node.remove_type == "OBJECT_INDEX":
@@ -85,6 +88,13 @@ def _action(text: str, table: str, node: Node) -> Statement | None:
             return Statement("not null", text, table, identifier(node.name))
         case "AT_ValidateConstraint":
             return Statement("validate", text, table, identifier(node.name))
+        case "AT_AttachPartition":
+            part = node.definition.name
+            bound = syntax.after_name(text, part.location)
+            return Statement("attach", text, table, syntax.name(part), body=bound)
+        case "AT_DetachPartition":
+            part, concurrent = node.definition.name, node.definition.concurrent
+            return Statement("detach", text, table, syntax.name(part), concurrent=concurrent)
         case "AT_AddConstraint" if node.definition.conname:
             return _constraint(text, table, node.definition)
     return None
@@ -174,5 +184,7 @@ def offline(statement: Statement) -> list[str]:
         "rule": [f"{statement.sql} NOT VALID", validate],
         "not null": [check, validate, statement.sql, f"{alter} DROP CONSTRAINT {rule}"],
         "validate": [statement.sql],
+        "attach": [statement.sql],
+        "detach": [statement.sql],
         "value": [f"ALTER TYPE {name} ADD VALUE IF NOT EXISTS {statement.body}"],
     }[statement.form]

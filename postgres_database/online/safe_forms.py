@@ -97,6 +97,8 @@ class LiveTable(Table):
             self.session.execute(
                 f"CREATE {unique}INDEX {wanted.name} ON ONLY {self.sql} {wanted.body}"
             )
+        if wanted.only:
+            return
         self._attach(wanted, f"DROP INDEX {self.schema}.{wanted.name}" if new else NOTHING)
 
     def key(self, wanted: Statement) -> None:

@@ -23,7 +23,7 @@ from sqlalchemy.exc import DBAPIError
 from postgres_database.errors import ExpectedError
 from postgres_database.history import operations
 from postgres_database.history.operations import ExecuteFile, Online, RunSql
-from postgres_database.online import forms, safe_forms
+from postgres_database.online import forms, partitions
 from postgres_database.online.forms import Statement
 from postgres_database.running import guard
 from postgres_database.running.autocommit import Autocommit
@@ -119,7 +119,7 @@ def _outside(
         _alone(session, journal, sql, run)
     for piece, statement in found if safe else ():
         if statement in safe:
-            safe_forms.run(session, statement)
+            partitions.run(session, statement)
         else:
             _alone(session, journal, piece, partial(session.run, piece))
 
@@ -135,7 +135,7 @@ def _swapped(
     if journal and journal.take(sql):
         return
     for each in builds:
-        safe_forms.run(session, each)
+        partitions.run(session, each)
     with session.transaction() as cursor:
         for piece in rest:
             cursor.execute(piece)

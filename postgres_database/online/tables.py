@@ -35,6 +35,11 @@ LOOSE = """
     FROM pg_index i JOIN pg_class c ON c.oid = i.indexrelid
     WHERE i.indrelid = %s AND i.indisvalid AND NOT c.relispartition ORDER BY 1
 """
+LOOSE_KEYS = """
+    SELECT k.conname, pg_get_constraintdef(k.oid)
+    FROM pg_constraint k JOIN pg_class c ON c.oid = k.conindid
+    WHERE k.conrelid = %s AND k.contype IN ('p', 'u') AND NOT c.relispartition ORDER BY 1
+"""
 SKETCH = "postgres_database_sketch"
 NEWEST = """
     SELECT c.relname FROM pg_index i JOIN pg_class c ON c.oid = i.indexrelid
@@ -75,11 +80,11 @@ class Table:
 
     def part_name(self, wanted: Statement) -> str:
         """Return how PostgreSQL would name the part of an index on this partition, if no such part is loose."""
-        if wanted.form == "index":
-            meant = self.definition_of(wanted)
-            for name, text in self.session.rows(LOOSE, self.oid):
-                if definition(text) == meant:
-                    return identifier(name)
+        meant = self.definition_of(wanted)
+        loose = LOOSE if wanted.form == "index" else LOOSE_KEYS
+        for name, text in self.session.rows(loose, self.oid):
+            if definition(text) == meant:
+                return identifier(name)
         with closing(self._names(wanted)) as names:
             return identifier(next(name for name in names if self._is_free(name, wanted)))
 

@@ -38,7 +38,10 @@ def table_changes(here: Table, goal: Table) -> Iterator[tuple[str, list[Statemen
     """
     table = goal.name.sql
     if here.partition or not goal.partition:  # else its parent, where it goes back to, wants them
-        yield from _constraint_drops(table, here.constraints, goal)
+        lasting = {
+            name for name, each in here.constraints.items() if each == goal.attached.get(name)
+        }
+        yield from _constraint_drops(table, [*here.constraints.keys() - lasting], goal)
     for name in here.columns.keys() - goal.columns.keys():
         yield name, [[f"ALTER TABLE {table} DROP COLUMN {identifier(name)};"]]
     for name, column in goal.columns.items():

@@ -83,6 +83,8 @@ class Table:
     constraints: Mapping[str, Constraint] = field(default_factory=dict)
     indexes: Mapping[str, str] = field(default_factory=dict)
     """Definitions, but for the indexes of constraints."""
+    attached: Mapping[str, "Constraint | str"] = field(default_factory=dict)
+    """What a partition has as part of an index or key of its parent: constraints, and definitions of indexes."""
 
 
 @dataclass(frozen=True)
@@ -202,6 +204,18 @@ INDEXES = """
     ORDER BY i.indrelid, c.relname
 """
 
+ATTACHED = """
+    SELECT i.indrelid, c.relname, coalesce(o.contype::text, ''),
+           coalesce(pg_get_constraintdef(o.oid), pg_get_indexdef(i.indexrelid)),
+           array(SELECT a.attname::text FROM unnest(o.conkey) WITH ORDINALITY AS k (attnum, place)
+                 JOIN pg_attribute a ON a.attrelid = i.indrelid AND a.attnum = k.attnum ORDER BY k.place)
+    FROM pg_index i
+    JOIN pg_class c ON c.oid = i.indexrelid
+    LEFT JOIN pg_constraint o ON o.conindid = i.indexrelid AND o.contype IN ('p', 'u', 'x')
+    WHERE i.indrelid = ANY (%s) AND c.relispartition
+    ORDER BY i.indrelid, c.relname
+"""
+
 TYPES = f"""
     SELECT n.nspname, t.typname, t.typtype::text, format_type(t.oid, NULL),
            array(SELECT e.enumlabel::text FROM pg_enum e WHERE e.enumtypid = t.oid ORDER BY e.enumsortorder),
@@ -270,10 +284,14 @@ def _read(cursor: Any, versions: VersionTable) -> Catalog:
         )
     for oid, name, definition in rows(INDEXES, oids):
         indexes[oid][name] = without_redundant_groups(definition)
+    attached: dict[int, dict[str, Constraint | str]] = {oid: {} for oid in oids}
+    for oid, name, kind, definition, names in rows(ATTACHED, oids):
+        text = without_redundant_groups(definition)
+        attached[oid][name] = Constraint(name, kind, text, tuple(names)) if kind else text
     described: dict[Name, list[Any]] = {
         Name(schema, name): [
             *(kind, partition, key, tuple(parents), *facts),
-            *(columns[oid], constraints[oid], indexes[oid]),
+            *(columns[oid], constraints[oid], indexes[oid], attached[oid]),
         ]
         for oid, schema, name, kind, partition, key, parents, *facts in tables
     }

@@ -3,29 +3,17 @@
 import re
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import TypeVar
 
-from postgres_database.schema import catalog, snapshot
+from postgres_database.schema import catalog, partitions, snapshot
 from postgres_database.schema.catalog import Catalog, Table
+from postgres_database.schema.partitions import owner
 from postgres_database.schema.scope import Scope
 from postgres_database.schema.snapshot import Difference, Key, Snapshot
 from postgres_database.server.connection import Database
-from postgres_database.sql.names import QUALIFIED, Name
+from postgres_database.sql.names import Name
 
-OWNER = re.compile(
-    rf"CREATE (?:UNLOGGED |FOREIGN )*TABLE (?P<table>{QUALIFIED})"
-    rf"|ALTER (?:FOREIGN )?TABLE (?:ONLY )?(?P<altered>{QUALIFIED})"
-    rf"|CREATE (?:UNIQUE )?INDEX .*? ON (?:ONLY )?(?P<indexed>{QUALIFIED}) USING"
-    rf"|COMMENT ON (?:TABLE|COLUMN) (?P<commented>{QUALIFIED})"
-    rf"|COMMENT ON (?:CONSTRAINT|TRIGGER|POLICY|RULE) .*? ON (?P<partly>{QUALIFIED}) IS"
-    rf"|CREATE (?:CONSTRAINT )?TRIGGER .*? ON (?P<triggering>{QUALIFIED}) "
-    rf"|CREATE POLICY .*? ON (?P<secured>{QUALIFIED})"
-    rf"|CREATE RULE .*? TO (?P<ruled>{QUALIFIED})"
-    rf"|CREATE STATISTICS .*? FROM (?P<measured>{QUALIFIED});"
-    rf"|(?:GRANT|REVOKE) [^;]*? ON TABLE (?P<granted>{QUALIFIED}) ",
-    re.DOTALL,
-)
 ALEMBIC_KINDS = ("TABLE", "FOREIGN TABLE", "DEFAULT", "INDEX")
 """The kinds that Alembic drops when the models do not know them; besides constraints and comments on tables."""
 
@@ -34,14 +22,6 @@ FORCED = re.compile(r"\n+ALTER TABLE [^;]* FORCE ROW LEVEL SECURITY;")
 RELATIONS = ("VIEW", "MATERIALIZED VIEW", "FOREIGN TABLE", "SEQUENCE")
 PARTS = ("TABLE", "COLUMN")
 ATTACHED = ("TABLE ATTACH", "INDEX ATTACH")
-OTHERS = frozenset((
-    "schema_migrations", "ar_internal_metadata", "flyway_schema_history", "databasechangelog",
-    "databasechangeloglock", "django_migrations", "_prisma_migrations", "goose_db_version",
-    "knex_migrations", "knex_migrations_lock", "_sqlx_migrations", "__diesel_schema_migrations",
-    "__EFMigrationsHistory", "SequelizeMeta", "pgmigrations", "doctrine_migration_versions",
-    "mikro_orm_migrations", "atlas_schema_revisions", "spatial_ref_sys",
-))  # fmt: skip
-"""Tables of other migration tools."""
 Thing = TypeVar("Thing")
 
 
@@ -51,6 +31,8 @@ class Side:
 
     snapshot: Snapshot
     catalog: Catalog
+    hidden: Snapshot = field(default_factory=lambda: Snapshot({}))
+    """Indexes and constraints of partitions that the models do not know: to be there again after a downgrade."""
 
 
 @dataclass(frozen=True)
@@ -98,7 +80,7 @@ class Comparison:
         """
         self._scope = scope
         self._owned = owned
-        self._partitions = _partitions(left.catalog, right.catalog)
+        self._partitions = partitions.kept(left.catalog, right.catalog)
         self.before = self.seen(left)
         self.models = _as_secure(self.seen(right), self.before, owned)
         here, there = ({*each.catalog.tables} for each in (self.before, self.models))
@@ -120,15 +102,26 @@ class Comparison:
         """Return the managed part of a database that is one of the two, or between them."""
         parts = whole.catalog
         hidden = [table for name, table in parts.tables.items() if not self._sees(name)]
+        objects = whole.snapshot.objects
+        seen = self._objects_seen(objects, hidden)
         return Side(
-            Snapshot(self._objects_seen(whole.snapshot.objects, hidden)),
+            Snapshot(seen),
             Catalog(
                 tuple(name for name in parts.schemas if self._scope.includes(name)),
                 self._seen(parts.tables),
                 self._seen(parts.types),
                 self._seen(parts.sequences),
             ),
+            Snapshot(
+                {**whole.hidden.objects, **self._hidden(objects.keys() - seen.keys(), objects)}
+            ),
         )
+
+    def _hidden(
+        self, keys: Iterable[Key], objects: Mapping[Key, tuple[str, ...]]
+    ) -> dict[Key, tuple[str, ...]]:
+        names = {name for name in self._partitions if self._scope.includes(*name)}
+        return partitions.parts(names, {key: objects[key] for key in keys})
 
     def _seen(self, things: Mapping[Name, Thing]) -> dict[Name, Thing]:
         return {name: thing for name, thing in things.items() if self._sees(name)}
@@ -152,7 +145,7 @@ class Comparison:
             and self._sees_object(key)
         }
         gone = objects.keys() - seen.keys()
-        attached = {table.name.name for table in hidden} | _indexes(hidden, gone)
+        attached = {table.name.name for table in hidden} | partitions.indexes(hidden, gone)
         return {
             key: texts
             for key, texts in seen.items()
@@ -165,11 +158,12 @@ class Comparison:
         What only the history has may be printed otherwise when a type under it has changed.
         """
         kept = self.differences.kept if goal is self.goal else ()
-        return tuple(
+        found = tuple(
             each
             for each in side.snapshot.difference(goal.snapshot)
             if not (each.left and each.right and each.key in kept)
         )
+        return (*found, *side.hidden.difference(goal.hidden)) if goal.hidden.objects else found
 
     def new_objects(self) -> tuple[str, ...]:
         """Return what the models have besides tables and their parts, and no script lists yet."""
@@ -258,28 +252,6 @@ class Comparison:
         )
 
 
-def _indexes(tables: Iterable[Table], keys: Iterable[Key]) -> set[str]:
-    """Return the names of the indexes of tables, also of those that constraints have."""
-    names = {key.name for key in keys if key.kind == "INDEX"}
-    rules = [key.name for key in keys if key.kind == "CONSTRAINT"]
-    for table in tables:
-        start = f"{table.name.name} "
-        names |= {rule.removeprefix(start) for rule in rules if rule.startswith(start)}
-    return names
-
-
-def _partitions(left: Catalog, right: Catalog) -> set[Name]:
-    """Return the tables that are kept though the models do not know them."""
-    return {
-        name
-        for name, table in left.tables.items()
-        if name not in right.tables
-        and (
-            name.name in OTHERS or (table.partition and Name.read(table.parents[0]) in right.tables)
-        )
-    }
-
-
 def _joined(models: Side, history: Side, kept: Collection[Key]) -> Side:
     """Return what the models make together with what stays."""
     kept = [key for key in kept if key in history.snapshot.objects]
@@ -312,9 +284,3 @@ def _as_secure(models: Side, history: Side, owned: Collection[str]) -> Side:
         here = history.catalog.tables[name]
         tables[name] = replace(tables[name], row_security=True, forced=here.forced)
     return Side(Snapshot(objects), replace(models.catalog, tables=tables))
-
-
-def owner(text: str) -> Name | None:
-    """Return the table that a statement of a dump makes or belongs to, if it is of one."""
-    match = OWNER.match(text)
-    return Name.read(next(filter(None, match.groups()))) if match else None

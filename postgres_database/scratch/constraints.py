@@ -30,12 +30,28 @@ TABLES = """
     LEFT JOIN pg_type t ON t.oid = a.atttypid
     LEFT JOIN pg_attrdef d ON d.adrelid = c.oid AND d.adnum = a.attnum
     WHERE c.oid >= 16384 AND c.relkind IN ('r', 'p') AND c.relpersistence <> 't'
-      AND NOT c.relispartition AND c.relname <> ALL (%s)
+      AND {} AND c.relname <> ALL (%s)
       AND NOT EXISTS (
         SELECT FROM pg_depend e
         WHERE e.classid = 'pg_class'::regclass AND e.objid = c.oid AND e.deptype = 'e'
       )
     ORDER BY n.nspname, c.relname, a.attnum
+"""
+WHOLE = "NOT c.relispartition"
+PARTITION = "c.relispartition"
+# What rows of a partition obey besides: its bounds, and those of the partition that it is in.
+BOUNDS = """
+    SELECT n.nspname, c.relname, string_agg(pg_get_expr(a.relpartbound, a.oid), ' '),
+           array_agg(DISTINCT g.attname::text)
+    FROM pg_class c
+    JOIN pg_namespace n ON n.oid = c.relnamespace
+    CROSS JOIN LATERAL pg_partition_ancestors(c.oid) AS above (oid)
+    JOIN pg_class a ON a.oid = above.oid AND a.relispartition
+    JOIN pg_inherits i ON i.inhrelid = a.oid
+    JOIN pg_partitioned_table p ON p.partrelid = i.inhparent
+    LEFT JOIN pg_attribute g ON g.attrelid = p.partrelid AND g.attnum = ANY (p.partattrs::int2[])
+    WHERE c.relispartition AND c.relkind IN ('r', 'p')
+    GROUP BY n.nspname, c.relname
 """
 # What holds for a partition stands with its root. A key with an expression has no columns here.
 RULES = """
@@ -158,12 +174,17 @@ class Sandbox:
         self._cursor = connection.connection.cursor()
         self._cursor.execute("SAVEPOINT latest")
         versions = connection.info[VERSIONS]
-        self.tables: dict[Name, RowTable] = {}
-        for schema, name, kind, column, *facts in self.run(TABLES, [[versions.name, versions.log]]):
+        self._left_out = [versions.name, versions.log]
+        self.tables = self._tables(WHOLE)
+
+    def _tables(self, which: str) -> dict[Name, RowTable]:
+        tables: dict[Name, RowTable] = {}
+        for schema, name, kind, column, *facts in self.run(TABLES.format(which), [self._left_out]):
             new = RowTable(f"{name_in_sql(schema)}.{name_in_sql(name)}", kind, {})
-            columns = self.tables.setdefault(Name(schema, name), new).columns
+            columns = tables.setdefault(Name(schema, name), new).columns
             if column is not None:
                 columns[column] = RowColumn(column, *facts)
+        return tables
 
     def run(self, statement: str, values: Sequence[Any] = ()) -> list[tuple[Any, ...]]:
         """Run a statement in which `%` stands twice; if it fails, nothing was run."""
@@ -201,6 +222,16 @@ class Judge(Sandbox):
             self.rules[Name(schema, table)].append(rule)
         self.types = {oid: facts for oid, *facts in self.run(TYPES)}
         self._casts: dict[str, dict[str, str | None]] = defaultdict(dict)
+
+    def take_partitions(self, names: Iterable[Name]) -> None:
+        """Let partitions be tables of their own: the other database has them as such."""
+        tables, bounds = self._tables(PARTITION), {}
+        for schema, table, text, found in self.run(BOUNDS):
+            columns = [] if None in found else found  # an expression
+            bounds[Name(schema, table)] = RowRule(table, "b", text, columns, Name("", ""), ())
+        for name in tables.keys() & set(names):
+            self.tables[name] = tables[name]
+            self.rules[name].append(bounds[name])
 
     def insert(self, table: RowTable, row: Mapping[str, str | None]) -> Sequence[str | None]:
         """Insert a row and return it as it is stored, with all columns."""

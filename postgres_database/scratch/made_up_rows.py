@@ -90,6 +90,8 @@ class _Filling:
     def __init__(self, here: Judge, goal: Judge) -> None:
         self.here = here
         self.goal = goal
+        for side, other in ((here, goal), (goal, here)):
+            side.take_partitions(set(other.tables) - set(side.tables))
         self.rows: dict[Name, list[Row]] = {name: [] for name in here.tables}
         self.refused: set[Name] = set()
         """Tables with rows that the goal did not take."""

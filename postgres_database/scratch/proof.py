@@ -227,6 +227,7 @@ class Prover:
         like = self.from_models if goal is self.compared.goal else self._bare()
         respelled = respell(goal, there, (database, like), self.session.empty)
         left = {each.key for each in there.snapshot.difference(respelled.snapshot)}
+        left |= there.hidden.objects.keys() | goal.hidden.objects.keys()
         return tuple(each for each in differing if each.key in left)
 
     def _bare(self) -> Database:

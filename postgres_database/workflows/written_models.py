@@ -18,7 +18,7 @@ from postgres_database.history.project import Project
 from postgres_database.modelling import completed, described, module
 from postgres_database.modelling.module import Contents
 from postgres_database.running.listener import Listener
-from postgres_database.schema import comparison, disclosures, dump, respelling, snapshot
+from postgres_database.schema import comparison, disclosures, dump, partitions, respelling, snapshot
 from postgres_database.schema.comparison import Comparison
 from postgres_database.schema.snapshot import Difference
 from postgres_database.scratch import databases, provided
@@ -139,7 +139,7 @@ class _Writer:
             if table.kind != "f"
             and not table.partition
             and project.scope.includes(*name)
-            and name.name not in comparison.OTHERS
+            and name.name not in partitions.OTHERS
         ]
         self.contents = Contents(catalog, described.comments(copy), tables, as_tables)
 

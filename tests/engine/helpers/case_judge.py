@@ -31,11 +31,14 @@ from postgres_database.schema.snapshot import Snapshot
 from postgres_database.server.connection import Database
 from postgres_database.workflows import revision
 
-# Writes a query of the number of rows for each table.
+# Writes a query of the number of rows for each table. Partitions count by themselves: they may be attached or detached.
 COUNTS = """
-    SELECT format('SELECT %L, count(*) FROM %s %s', oid::regclass,
-                  CASE relkind WHEN 'r' THEN 'ONLY' END, oid::regclass)
-    FROM pg_class WHERE relkind IN ('r', 'p') AND oid >= 16384 AND relname <> 'alembic_version_log'
+    SELECT format('SELECT %L, count(*) FROM ONLY %s', oid::regclass, oid::regclass)
+    FROM pg_class WHERE relkind = 'r' AND oid >= 16384 AND relname <> 'alembic_version_log'
+"""
+PARTED = """
+    SELECT c.oid::regclass::text, pg_partition_root(c.oid)::regclass::text FROM pg_class c
+    WHERE c.relispartition AND c.relkind = 'r'
 """
 # Cases that run at the same time may create the same role.
 CREATE_ROLE = """
@@ -202,6 +205,7 @@ class _Trial:
     def _follow(self, before: Catalog, goal: Catalog) -> None:
         """Run the script on the target with its rows, up, down and up; then the next revision must be empty."""
         counts = self._counts()
+        roots = {str(part): str(root) for part, root in self._query(PARTED)}
         if self.case.stops:
             self._require_row_checks_stop(before)
             self._stopped("upgrade", partial(self._upgrade, skip_row_checks=True), self.case.stops)
@@ -211,6 +215,7 @@ class _Trial:
             return
         self._upgrade()
         self._equal("upgrade", witness.read(self.here), goal)
+        self._keeps_partitions(counts, roots)
         lasting = self._rows("upgrade", counts, self.case.rows_after)
         if self.case.stops_back:
             stops = self.case.stops_back
@@ -275,6 +280,13 @@ class _Trial:
         """Return the number of rows of each table."""
         query = " UNION ALL ".join(str(query) for (query,) in self._query(COUNTS))
         return {str(table): count for table, count in self._query(query)} if query else {}
+
+    def _keeps_partitions(self, before: dict[str, object], roots: dict[str, str]) -> None:
+        """A partition with rows goes with its table, or never."""
+        renamed = {rename.partition(":")[0] for rename in self.case.rename}
+        for part in roots.keys() - self._counts().keys() - renamed:
+            if before[part] and self._query(f"SELECT to_regclass('{roots[part]}')")[0][0]:
+                self.faults.append(f"upgrade: {part} is gone with {before[part]} rows")
 
     def _query(self, sql: str) -> list[tuple[object, ...]]:
         """Run SQL on the target, without parameters, and return the rows of its last statement."""

@@ -1,0 +1,159 @@
+"""Partitions attached and detached beside live traffic.
+
+ATTACH PARTITION reads all rows of the new partition, and of the default one, while others wait, and builds what indexes
+it lacks, unless CHECK constraints and indexes are there that spare it (PostgreSQL manual, ALTER TABLE, "ATTACH
+PARTITION"): these are made first. DETACH PARTITION CONCURRENTLY does not shut readers out; it leaves a CHECK behind.
+"""
+
+from collections.abc import Iterator
+from dataclasses import replace
+from hashlib import sha256
+from typing import Any, Self
+
+from postgres_database.online import forms, safe_forms
+from postgres_database.online.forms import Statement
+from postgres_database.online.safe_forms import LiveTable
+from postgres_database.online.tables import CONSTRAINT, TABLE
+from postgres_database.running.autocommit import Autocommit
+from postgres_database.server.transactions import asked
+from postgres_database.sql.names import bare, identifier
+
+FORMS = ("attach", "detach")
+CONCURRENTLY = 140000
+"""The version since which a partition may be detached beside live traffic."""
+STATE = """
+    SELECT coalesce(to_jsonb(i) ->> 'inhdetachpending', 'false') = 'true', pg_get_partition_constraintdef(i.inhrelid)
+    FROM pg_inherits i WHERE i.inhparent = %s AND i.inhrelid = %s
+"""
+DEFAULT = """
+    SELECT c.oid, c.relkind::text, c.relname, n.nspname
+    FROM pg_inherits i JOIN pg_class c ON c.oid = i.inhrelid JOIN pg_namespace n ON n.oid = c.relnamespace
+    WHERE i.inhparent = %s AND pg_get_expr(c.relpartbound, c.oid) = 'DEFAULT'
+"""
+BOUNDS = """
+    SELECT pg_get_expr(c.relpartbound, c.oid) FROM pg_inherits i JOIN pg_class c ON c.oid = i.inhrelid
+    WHERE i.inhparent = %s ORDER BY c.oid
+"""
+PARENT = "SELECT pg_get_partkeydef(oid), pg_get_partition_constraintdef(oid) FROM pg_class WHERE oid = %s"
+# Keys and foreign keys before other indexes.
+PARTS = """
+    SELECT 'ALTER TABLE ' || %s || ' ADD CONSTRAINT ' || quote_ident(conname) || ' ' || pg_get_constraintdef(oid)
+    FROM pg_constraint WHERE conrelid = %s AND contype IN ('p', 'u', 'f')
+        AND (contype <> 'f' OR conparentid = 0 OR (SELECT relispartition FROM pg_class WHERE oid = conrelid))
+    UNION ALL
+    SELECT pg_get_indexdef(i.indexrelid) FROM pg_index i
+    WHERE i.indrelid = %s AND NOT EXISTS (SELECT FROM pg_constraint k WHERE k.conindid = i.indexrelid)
+"""
+FOREIGN_KEYS = (
+    "SELECT pg_get_constraintdef(oid) FROM pg_constraint WHERE conrelid = %s AND contype = 'f'"
+)
+# The CHECK that PostgreSQL adds while it detaches is younger than the one that says that this was begun.
+LEFT = """
+    SELECT quote_ident(k.conname) FROM pg_constraint k JOIN pg_constraint m ON m.conrelid = k.conrelid
+    WHERE k.conrelid = %s AND m.conname = %s AND k.oid > m.oid AND k.contype = 'c' AND k.conname ~ 'check[0-9]*$'
+"""
+SKETCH = "postgres_database_sketch"
+SKETCHED = "SELECT to_regclass(%s)::oid::text, pg_get_partition_constraintdef(to_regclass(%s))"
+
+
+def run(session: Autocommit, statement: Statement) -> None:
+    """Run the safe form of a statement of whatever kind, as far as that is not done yet; see `safe_forms.run`."""
+    if statement.form not in FORMS:
+        safe_forms.run(session, statement)
+        return
+    names = (statement.table, statement.name)
+    rows = [row for name in names for row in session.rows(TABLE, session.find(name))]
+    tables = [Partition(session, *row) for row in rows]
+    if len(tables) < len(names) or any(each.has_foreign_partitions() for each in tables):
+        session.execute(statement.sql)  # the server says it best
+    elif statement.form == "attach":
+        tables[1].attach(tables[0], statement)
+    else:
+        tables[1].detach(tables[0])
+
+
+class Partition(LiveTable):
+    """A table that is, or was, or is to be a partition."""
+
+    def attach(self, parent: Self, wanted: Statement) -> None:
+        """Attach it to a table, once rows and indexes are known to fit."""
+        rules = [(self, self._rule("is_within"))]
+        defaults = [
+            type(self)(self.session, *row) for row in self.session.rows(DEFAULT, parent.oid)
+        ]
+        rules += [(each, self._rule("is_without")) for each in defaults if each.oid != self.oid]
+        drops = [f"ALTER TABLE {each.sql} DROP CONSTRAINT IF EXISTS {name}" for each, name in rules]
+        if not self.session.rows(STATE, parent.oid, self.oid):
+            with self._undone_by(self.session.execute, "; ".join(drops)):
+                for (table, name), check in zip(rules, self._checks(parent, wanted), strict=False):
+                    body = f"CHECK ({check})"
+                    table.rule(Statement("rule", "", table.sql, name, "CHECK", body))
+                for part in self._parts(parent):
+                    self.make(part)
+                self.session.execute(wanted.sql)
+        for (table, name), drop in zip(rules, drops, strict=True):
+            if self.session.rows(CONSTRAINT, table.oid, bare(name)):
+                self.session.execute(drop)
+
+    def detach(self, parent: Self) -> None:
+        """Detach it; what was interrupted is ended."""
+        mark = self._rule("was_within")
+        drop = f"ALTER TABLE {self.sql} DROP CONSTRAINT {mark}"
+        for pending, check in self.session.rows(STATE, parent.oid, self.oid):
+            detach = f"ALTER TABLE {parent.sql} DETACH PARTITION {self.sql}"
+            if pending:
+                self.session.without_time_limits(f"{detach} FINALIZE")
+            elif self.session.version < CONCURRENTLY or self.session.rows(DEFAULT, parent.oid):
+                self.session.execute(detach)  # PostgreSQL refuses the other
+            else:
+                if not self.session.rows(CONSTRAINT, self.oid, bare(mark)):
+                    rule = f"ADD CONSTRAINT {mark} CHECK ({check}) NOT VALID"
+                    self.session.execute(f"ALTER TABLE {self.sql} {rule}")
+                with self._undone_by(self.session.execute, drop):
+                    self.session.without_time_limits(f"{detach} CONCURRENTLY")
+        if self.session.rows(CONSTRAINT, self.oid, bare(mark)):
+            left = self.session.rows(LEFT, self.oid, bare(mark))
+            self.session.execute(
+                ", ".join([drop, *(f"DROP CONSTRAINT {name}" for (name,) in left)])
+            )
+
+    def _rule(self, ending: str) -> str:
+        name = f"{bare(self.name)}_{ending}"
+        if len(name.encode()) > forms.LONGEST_NAME:
+            name = f"{sha256(name.encode()).hexdigest()[:16]}_{ending}"
+        return identifier(name)
+
+    def _checks(self, parent: Self, wanted: Statement) -> Iterator[str]:
+        """Yield what holds for rows of the partition, and for those of the default one, as PostgreSQL will want it."""
+        ((key, above),) = self.session.rows(PARENT, parent.oid)
+        others = [bound for (bound,) in self.session.rows(BOUNDS, parent.oid)]
+        with self.session.transaction(end="ROLLBACK") as cursor:
+            cursor.execute(f"CREATE TEMP TABLE {SKETCH} (LIKE {parent.sql}) PARTITION BY {key}")
+            bounds = [*others, wanted.body] if wanted.body.upper() == "DEFAULT" else [wanted.body]
+            for number, bound in enumerate(bounds):
+                cursor.execute(
+                    f"CREATE TEMP TABLE {SKETCH}_{number} PARTITION OF pg_temp.{SKETCH} {bound}"
+                )
+            check = _sketched(cursor, parent.oid, len(bounds) - 1)
+        if check:
+            yield f"({check}) AND ({above})" if above else check
+            yield f"NOT ({check})"
+
+    def _parts(self, parent: Self) -> Iterator[Statement]:
+        """Yield the indexes and constraints that it will need and lacks."""
+        keys = [text for (text,) in self.session.rows(FOREIGN_KEYS, self.oid)]
+        for (sql,) in self.session.rows(PARTS, self.sql, parent.oid, parent.oid):
+            found = forms.parse(sql)
+            if found is None or (
+                found.form == "rule" and any(sql.endswith(f" {each}") for each in keys)
+            ):
+                continue
+            part = replace(found, table=self.sql, only=False)
+            yield part if found.form == "rule" else replace(part, name=self.part_name(part))
+
+
+def _sketched(cursor: Any, parent: int, number: int) -> str:
+    """Return the condition of a partition of the sketch; that of a hash names the table."""
+    ((oid, _),) = asked(cursor, SKETCHED, (f"pg_temp.{SKETCH}",) * 2)
+    ((_, check),) = asked(cursor, SKETCHED, (f"pg_temp.{SKETCH}_{number}",) * 2)
+    return (check or "").replace(f"'{oid}'::oid", f"'{parent}'::oid")

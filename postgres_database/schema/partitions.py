@@ -1,0 +1,88 @@
+"""Which table an object of a dump belongs to, and what is of partitions that the models do not know. Pure."""
+
+import re
+from collections.abc import Collection, Iterable, Mapping
+
+from postgres_database.schema.catalog import Catalog, Table
+from postgres_database.schema.snapshot import Key
+from postgres_database.sql.names import QUALIFIED, Name
+
+OWNER = re.compile(
+    rf"CREATE (?:UNLOGGED |FOREIGN )*TABLE (?P<table>{QUALIFIED})"
+    rf"|ALTER (?:FOREIGN )?TABLE (?:ONLY )?(?P<altered>{QUALIFIED})"
+    rf"|CREATE (?:UNIQUE )?INDEX .*? ON (?:ONLY )?(?P<indexed>{QUALIFIED}) USING"
+    rf"|COMMENT ON (?:TABLE|COLUMN) (?P<commented>{QUALIFIED})"
+    rf"|COMMENT ON (?:CONSTRAINT|TRIGGER|POLICY|RULE) .*? ON (?P<partly>{QUALIFIED}) IS"
+    rf"|CREATE (?:CONSTRAINT )?TRIGGER .*? ON (?P<triggering>{QUALIFIED}) "
+    rf"|CREATE POLICY .*? ON (?P<secured>{QUALIFIED})"
+    rf"|CREATE RULE .*? TO (?P<ruled>{QUALIFIED})"
+    rf"|CREATE STATISTICS .*? FROM (?P<measured>{QUALIFIED});"
+    rf"|(?:GRANT|REVOKE) [^;]*? ON TABLE (?P<granted>{QUALIFIED}) ",
+    re.DOTALL,
+)
+OTHERS = frozenset((
+    "schema_migrations", "ar_internal_metadata", "flyway_schema_history", "databasechangelog",
+    "databasechangeloglock", "django_migrations", "_prisma_migrations", "goose_db_version",
+    "knex_migrations", "knex_migrations_lock", "_sqlx_migrations", "__diesel_schema_migrations",
+    "__EFMigrationsHistory", "SequelizeMeta", "pgmigrations", "doctrine_migration_versions",
+    "mikro_orm_migrations", "atlas_schema_revisions", "spatial_ref_sys",
+))  # fmt: skip
+"""Tables of other migration tools."""
+INDEXED = ("INDEX", "CONSTRAINT", "FK CONSTRAINT")
+
+
+def kept(left: Catalog, right: Catalog) -> set[Name]:
+    """Return the tables that are kept though the models do not know them, with the partitions of these."""
+
+    def is_kept(name: Name) -> bool:
+        table = left.tables.get(name)
+        if table is None or name in right.tables:
+            return False
+        parent = Name.read(table.parents[0]) if table.partition else None
+        return name.name in OTHERS or (
+            parent is not None and (parent in right.tables or is_kept(parent))
+        )
+
+    return {name for name in left.tables if is_kept(name)}
+
+
+def parts(
+    names: Collection[Name], objects: Mapping[Key, tuple[str, ...]]
+) -> dict[Key, tuple[str, ...]]:
+    """Return the indexes and constraints of tables, and what attaches these to others.
+
+    Args:
+        names: The tables.
+        objects: Where they are looked for.
+    """
+    found = {
+        key: texts
+        for key, texts in objects.items()
+        if key.kind in INDEXED and owner(texts[0]) in names
+    }
+    own = {
+        (key.schema, key.name.removeprefix(f"{table.name} "))
+        for key, texts in found.items()
+        if (table := owner(texts[0]))
+    }
+    return found | {
+        key: texts
+        for key, texts in objects.items()
+        if key.kind == "INDEX ATTACH" and (key.schema, key.name) in own
+    }
+
+
+def indexes(tables: Iterable[Table], keys: Iterable[Key]) -> set[str]:
+    """Return the names of the indexes of tables, also of those that constraints have."""
+    names = {key.name for key in keys if key.kind == "INDEX"}
+    rules = [key.name for key in keys if key.kind == "CONSTRAINT"]
+    for table in tables:
+        start = f"{table.name.name} "
+        names |= {rule.removeprefix(start) for rule in rules if rule.startswith(start)}
+    return names
+
+
+def owner(text: str) -> Name | None:
+    """Return the table that a statement of a dump makes or belongs to, if it is of one."""
+    match = OWNER.match(text)
+    return Name.read(next(filter(None, match.groups()))) if match else None
