@@ -1,15 +1,15 @@
-"""What pending scripts will require of the rows of a target, and what they drop: found out before they run.
+"""What pending scripts require of the rows of a target, and what they drop, before any of them runs.
 
-Reads the scripts as Alembic prints them, and asks the target in a transaction that cannot write.
+Reads the statements that Alembic's offline mode prints, and queries the target in a read-only transaction.
 
-    preview       what the scripts of a plan run, printed without a target
-    dropping      pending statements → what they rename, make and drop; pure
-    requirements  pending statements → what they ask of the rows that are there; pure
-    row_queries   what a rule asks of rows → the query for those that break it; pure
+    preview       the statements of a plan, printed without a target
+    dropping      pending statements → renames, and what they drop; pure
+    requirements  pending statements → what they require of rows; pure
+    row_queries   a rule → the query for the rows that violate it; pure
     trusted       whether a query would call functions, operators or casts of a role that is not trusted
-    losses        what a change does to rows: what they lose, and which it may refuse; pure
-    row_checks    whether rows of a target violate what pending scripts require
-    drops         what rows and values of a target pending scripts drop, counted
+    losses        two schemas → the values that a change loses, and the rows on which it may fail; pure
+    row_checks    which rows of a target violate requirements of pending scripts
+    drops         how many rows and values of a target pending scripts drop
 
 A module imports only modules above it in this list, and rooms above this one.
 """

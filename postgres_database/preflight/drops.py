@@ -1,4 +1,4 @@
-"""What rows and values of a target pending scripts drop: counted, read-only."""
+"""How many rows and values of a target pending scripts drop; counted in a read-only transaction."""
 
 import re
 from collections.abc import Iterator, Sequence
@@ -11,8 +11,13 @@ import psycopg2
 from postgres_database.preflight import row_queries
 from postgres_database.preflight.dropping import Loss
 from postgres_database.preflight.preview import Printed
-from postgres_database.preflight.requirements import Reading
-from postgres_database.preflight.row_checks import NOT_THERE, Look, UntrustedError, looking
+from postgres_database.preflight.requirements import StatementReader
+from postgres_database.preflight.row_checks import (
+    UNDEFINED,
+    ReadOnlySession,
+    UntrustedError,
+    read_only_session,
+)
 from postgres_database.preflight.row_queries import Rows
 from postgres_database.server.connection import Database
 from postgres_database.sql.syntax import UnreadableError, read
@@ -24,7 +29,7 @@ DROPS = re.compile(
     re.IGNORECASE,
 )
 KNOWN = ("Alter", "Create", "Comment", "DropStmt", "IndexStmt", "RuleStmt", "ViewStmt")
-"""How tags of statements begin that drop what they name, or nothing."""
+"""Prefixes of the tags of statements that drop only objects whose names `StatementReader` reads, or nothing."""
 ADDRESS = """
     SELECT classid, objid, objsubid
     FROM pg_catalog.pg_get_object_address(
@@ -41,8 +46,8 @@ OWNED = """
     WHERE s.deptype = 'o' AND s.refclassid = 'pg_authid'::regclass
       AND s.refobjid = (SELECT oid FROM pg_roles WHERE rolname = coalesce(nullif(%(role)s::text, ''), current_user))
 """
-# PostgreSQL manual, pg_depend: what depends on an object falls with it; an internal part of another object, or a member
-# of an extension, takes that along.
+# PostgreSQL manual, pg_depend: CASCADE drops what depends on an object. An internal part of another object, or a
+# member of an extension, is dropped together with that.
 FALLS = """
     WITH RECURSIVE first (classid, objid, objsubid) AS (
         SELECT * FROM unnest(%(classes)s::oid[], %(objects)s::oid[], %(parts)s::int[])
@@ -85,9 +90,9 @@ class Dropped:
     """Rows or values that revisions drop from a target."""
 
     text: str
-    """What and how many, for people."""
+    """The message: what is dropped, and how much."""
     table: bool
-    """Whether a table goes with its rows."""
+    """Whether a table is dropped with its rows."""
 
     def __str__(self) -> str:
         """Return the text."""
@@ -97,12 +102,21 @@ class Dropped:
 def dropped(
     database: Database, steps: Sequence[Printed], *, counted: bool = True
 ) -> tuple[Dropped, ...]:
-    """Return what rows and values revisions drop from a target; uncounted also what may have none."""
-    reading = Reading()
+    """Return the rows and values that revisions drop from a target.
+
+    Args:
+        database: The target.
+        steps: The statements of the revisions, in order.
+        counted: Count them, and leave out tables and columns without any. Otherwise the target is not read.
+
+    Raises:
+        ExpectedError: The rows cannot be read.
+    """
+    reading = StatementReader()
     found = dict.fromkeys(loss for step in steps for loss in reading.read(step.statements)[1])
     if found and counted:
-        with looking(database) as look:
-            lines = [line for loss in found for line in _said(look, loss)]
+        with read_only_session(database) as session:
+            lines = [line for loss in found for line in _messages(session, loss)]
     else:
         lines = [_uncounted(loss) for loss in found]
     unknown = (Dropped(line, table=True) for step in steps for line in _unknown(step))
@@ -110,7 +124,7 @@ def dropped(
 
 
 def _unknown(step: Printed) -> Iterator[str]:
-    """Yield what may drop tables, though only running it shows that."""
+    """Yield a message for each script or statement that may drop tables in a way that cannot be read from it."""
     if step.statements is None and DROPS.search(step.source):
         yield f"revision {step.revision.id} may drop tables with their rows: only running it shows that"
     for statement in step.statements or ():
@@ -126,66 +140,68 @@ def _is_known(statement: str) -> bool:
         return False
 
 
-def _said(look: Look, loss: Loss) -> list[Dropped]:
-    """Say how many rows or values are lost; nothing if there are none."""
+def _messages(session: ReadOnlySession, loss: Loss) -> list[Dropped]:
+    """Return the messages for a loss: with counts, or with the reason why it is not counted; none for no rows."""
     try:
-        with look.trying():
+        with session.trying():
             if loss.address:
-                return [*_falling(look, loss)]
-            return [each for table in _tables(look, loss) for each in _counted(look, table, loss)]
+                return [*_dependent_data(session, loss)]
+            return [
+                each for table in _tables(session, loss) for each in _counted(session, table, loss)
+            ]
     except UntrustedError as error:
         why = str(error)
     except psycopg2.Error as error:
-        if loss.address and error.pgcode in NOT_THERE:
+        if loss.address and error.pgcode in UNDEFINED:
             return []
-        why = look.why(error)
+        why = session.why(error)
     line = _uncounted(loss)
     return [replace(line, text=f"{line}   (not counted: {why})")]
 
 
-def _falling(look: Look, loss: Loss) -> Iterator[Dropped]:
-    """Yield what depends on an object of the target: tables with rows, and columns or their attributes with values."""
-    if loss.anywhere:
-        raise UntrustedError("a statement before it changes where names lead")
-    spared = {(look.oid(table), column) for table, column in loss.spared}
-    for oid, table, column, parts in _dependent(look, loss):
+def _dependent_data(session: ReadOnlySession, loss: Loss) -> Iterator[Dropped]:
+    """Yield messages for the tables, columns and attributes of columns that depend on an object and hold data."""
+    if loss.any_schema:
+        raise UntrustedError("a statement before it may change the search path")
+    spared = {(session.oid(table), column) for table, column in loss.spared}
+    for oid, table, column, parts in _dependent(session, loss):
         if spared.isdisjoint({(oid, column), (oid, "")}):
             part = Loss("column" if column else "table", table, column)
-            for each in _said(look, part):
+            for each in _messages(session, part):
                 yield replace(each, text=f"{parts}{each} with {_object(loss)}")
 
 
-def _dependent(look: Look, loss: Loss) -> list[Any]:
+def _dependent(session: ReadOnlySession, loss: Loss) -> list[Any]:
     name, arguments = loss.address or ((), ())
     values = {"kind": loss.kind, "name": [*name], "arguments": [*arguments], "shown": loss.name}
     if loss.kind == "role":
-        found = look.ask(OWNED, {"role": name[0]})
+        found = session.ask(OWNED, {"role": name[0]})
     else:
-        found = look.run(FUNCTION if loss.kind == "any function" else ADDRESS, values)
+        found = session.run(FUNCTION if loss.kind == "any function" else ADDRESS, values)
     classes, objects, parts = ([row[part] for row in found] for part in range(3))
     start = {"classes": classes, "objects": objects, "parts": parts, "whole": loss.kind == "role"}
-    return look.ask(FALLS, start)
+    return session.ask(FALLS, start)
 
 
 def _object(loss: Loss) -> str:
-    """Say what an object is."""
+    """Return kind and name of an object, for a message."""
     kind = {"any function": "function", "table column": "column"}.get(loss.kind, loss.kind)
     return loss.name if loss.kind == "table constraint" else f"{kind} {loss.name}"
 
 
-def _tables(look: Look, loss: Loss) -> list[Rows]:
-    """Return the tables that may be meant."""
-    if loss.anywhere:
-        return look.anywhere(loss.name)
-    return [table for table in [look.table(loss.name)] if table]
+def _tables(session: ReadOnlySession, loss: Loss) -> list[Rows]:
+    """Return the tables of the target that the name of a loss may mean."""
+    if loss.any_schema:
+        return session.tables_named(loss.name)
+    return [table for table in [session.table(loss.name)] if table]
 
 
-def _counted(look: Look, table: Rows, loss: Loss) -> Iterator[Dropped]:
-    if loss.column and not look.column(table, loss.column, ""):
+def _counted(session: ReadOnlySession, table: Rows, loss: Loss) -> Iterator[Dropped]:
+    if loss.column and not session.column(table, loss.column, ""):
         return
-    query = row_queries.filled(table, loss.column)
-    look.require_trust("counting", query, [table])
-    ((count,),) = look.run(query)
+    query = row_queries.count_values(table, loss.column)
+    session.require_trust("counting", query, [table])
+    ((count,),) = session.run(query)
     rows = "1 row" if count == 1 else f"{count:,} rows"
     if not count:
         return
@@ -193,10 +209,8 @@ def _counted(look: Look, table: Rows, loss: Loss) -> Iterator[Dropped]:
         text = f"values of {table.name}.{loss.column} in {rows} are dropped"
     elif loss.kind == "rows":
         text = f"rows of {table.name} are deleted; it has {count:,} now"
-    elif loss.anywhere:
-        text = (
-            f"{rows} of {table.name} may be dropped: a statement before it changes where names lead"
-        )
+    elif loss.any_schema:
+        text = f"{rows} of {table.name} may be dropped: a statement before it may change the search path"
     else:
         text = f"{rows} of {table.name} {'is' if count == 1 else 'are'} dropped"
     yield Dropped(text, table=loss.kind == "table")

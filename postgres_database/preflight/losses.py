@@ -1,4 +1,4 @@
-"""What a change of a schema does to rows: what they lose, and which it may refuse. Pure."""
+"""What a change of a schema does to rows: the values that it loses, and the rows on which it may fail. Pure."""
 
 import re
 from collections.abc import Iterator
@@ -9,7 +9,7 @@ from postgres_database.schema.catalog import Catalog, Column, Constraint, Table,
 from postgres_database.sql.names import Name
 
 Columns = AbstractSet[tuple[Name, str]]
-"""Tables and columns of them."""
+"""(table, column) pairs."""
 
 BOUNDLESS = {"text", "character varying"}
 TEXTS = {*BOUNDLESS, "character"}
@@ -21,14 +21,14 @@ WIDER = {
     "real": ("double precision",),
     "character": ("character varying",),
 }
-"""What holds every value of a type."""
+"""Type → types that hold all of its values."""
 LOSSES = {
     ("timestamp", "timestamp"): "they are read in the time zone of the session",
     ("timestamp", "date"): "the time of day is lost",
     ("timestamp", "time"): "the day is lost",
     ("json", "jsonb"): "the order of keys and keys that are there twice are lost",
 }
-"""What else a cast does, by the first words of both types."""
+"""What other casts do, by the first words of both types."""
 UNIQUE = ("p", "u")
 NULLS = "NULLS NOT DISTINCT"
 BREAKS = {
@@ -41,12 +41,12 @@ BREAKS = {
 
 
 def find_losses(before: Catalog, goal: Catalog, filled: Columns = frozenset()) -> tuple[str, ...]:
-    """Say in a line each what rows lose or refuse when a database goes from one state to the other.
+    """Return a message for each kind of value that a change loses, and for each rule on which it may fail.
 
     Args:
-        before: The one state.
-        goal: The other.
-        filled: Columns that have a value in every row by then.
+        before: The schema before the change.
+        goal: The schema after it.
+        filled: Columns that have a value in every row when the change runs.
     """
     lines = [
         f"the rows of table {name} are dropped"
@@ -63,7 +63,7 @@ def find_losses(before: Catalog, goal: Catalog, filled: Columns = frozenset()) -
 
 
 def _has_rows(table: Table) -> bool:
-    """Tell whether rows are looked for here: those of a foreign table are elsewhere."""
+    """Tell whether a table holds rows of its own: a foreign table does not, and a partition's count for its parent."""
     return not table.partition and table.kind != "f"
 
 
@@ -92,7 +92,7 @@ def _table(here: Table, goal: Table, filled: Columns) -> Iterator[str]:
 
 
 def _is_implied(rule: Constraint, here: Table) -> bool:
-    """Tell whether rows are unique by some of the columns already."""
+    """Tell whether an existing key on some of the columns already makes rows unique."""
     return rule.kind in UNIQUE and any(
         each.kind in UNIQUE and {*each.columns} <= {*rule.columns} and NULLS not in rule.definition
         for each in here.constraints.values()
@@ -107,7 +107,7 @@ def _column(name: str, here: Column | None, goal: Column, *, has_values: bool) -
     if goal.generated and not here.generated:
         yield f"the values of column {name} are replaced by generated ones"
         return
-    if here.type != goal.type and (loss := refused(here.type, goal.type)):
+    if here.type != goal.type and (loss := cast_loss(here.type, goal.type)):
         yield f"the values of column {name} are cast to {goal.type}: {loss}"
     if goal.not_null and not (here.not_null or has_values):
         yield f"column {name} becomes NOT NULL: fails on rows without a value"
@@ -127,8 +127,8 @@ def _type(here: Type, goal: Type) -> Iterator[str]:
         yield f"domain {goal.name} becomes NOT NULL: fails on rows without a value"
 
 
-def refused(here: str, goal: str) -> str:
-    """Say what a cast between two types may lose or refuse; empty if nothing."""
+def cast_loss(here: str, goal: str) -> str:
+    """Return what a cast between two types may lose or reject, as a phrase for a message; empty if nothing."""
     old, new = (re.sub(r"\(.*?\)", "", text).strip() for text in (here, goal))
     sizes, new_sizes = ([int(n) for n in re.findall(r"\d+", text)] for text in (here, goal))
     fits = not new_sizes or (bool(sizes) and sizes <= new_sizes and sizes[1:] == new_sizes[1:])

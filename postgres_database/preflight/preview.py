@@ -1,4 +1,4 @@
-"""What the scripts of a plan run: their statements, printed without a target."""
+"""The statements of the scripts of a plan, printed by Alembic's offline mode, without a target."""
 
 import ast
 import io
@@ -30,38 +30,38 @@ from postgres_database.sql.tokens import without_literals
 SHOWN = 12  # statements of a revision
 WIDTH = 120  # characters of a statement
 DEPENDS = re.compile(r"\bas_sql\b|\bis_offline_mode\b")
-"""What a script asks that does something else when it is printed."""
+"""Names by which a script asks for offline mode: it may print other statements than it runs."""
 PARAMETER = re.compile(r"'(?:[^']|'')*'|\"(?:[^\"]|\"\")*\"|(?<!:):([^\W\d]\w*)")
-"""A text, a name, or a parameter as SQLAlchemy prints it, by its name."""
+"""A quoted text or name, or (group 1) the name of a parameter as SQLAlchemy prints it."""
 LIBRARIES = tuple(Path(str(library.__file__)).parent for library in (alembic, sa))
 OPEN = re.compile(
     r"(?:ALTER|CREATE|DROP)(?: OR REPLACE)?(?: UNIQUE| MATERIALIZED| UNLOGGED)? (?:TABLE|INDEX|VIEW|TYPE|DOMAIN"
     r"|SEQUENCE|SCHEMA|FUNCTION|PROCEDURE|TRIGGER|POLICY|EXTENSION)|DROP|COMMENT|GRANT|REVOKE|TRUNCATE",
     re.IGNORECASE,
 )
-"""How statements begin whose literals belong to the schema: they are no values of rows, and no passwords."""
+"""Statements whose literals are shown: they belong to the schema, and are neither values of rows nor passwords."""
 
 
 @dataclass(frozen=True)
 class Printed:
-    """What a revision runs."""
+    """The statements of a revision, or why they are unknown or cannot run."""
 
     revision: Revision
     statements: tuple[str, ...] | None
-    """In their order, each on one line outside quotes; None if they cannot be known beforehand."""
+    """In order, each on one line outside quotes; None if only running the script shows them."""
     online: bool
-    """Whether some of it runs outside a transaction."""
+    """Whether some statements run outside the transaction of the revision."""
     refusal: ExpectedError | None = None
-    """Why the script refuses to run, if it does."""
+    """The error with which the script is certain to fail."""
     unfilled: tuple[tuple[str, ExpectedError], ...] = ()
-    """Tables for whose rows the script does not say what they get, and why it refuses to run where they have rows."""
+    """Tables to whose rows `op.backfill` gives no value, each with the error that it raises if the table has rows."""
     source: str = field(default="", repr=False)
-    """The function of the script that is run, and those beside it that may be called."""
+    """If statements are unknown: the script without the function of the other direction."""
     reason: str = ""
-    """Why statements cannot be known."""
+    """Why statements are unknown."""
 
     def lines(self) -> Iterator[str]:
-        """Yield the revision with its kind, and below it what it runs, without values of rows."""
+        """Yield the lines of a plan: the revision with its kind, then its statements without values of rows."""
         yield f"{self.revision}  ({'online' if self.online else 'transactional'})"
         if self.refusal:
             yield f"  error: {self.refusal.what}"
@@ -81,7 +81,7 @@ class Printed:
             try:
                 read(statement)
             except UnreadableError as error:
-                yield f"  not known what this does, because PostgreSQL's parser does not read it: {error}"
+                yield f"  unknown statement, which PostgreSQL's parser rejects: {error}"
                 yield f"  {_line(statement)}"
 
 
@@ -91,11 +91,11 @@ def _line(statement: str) -> str:
 
 
 class _ReadsRowsError(BaseException):
-    """A script looks at what a query returns; it may catch errors."""
+    """A script reads a query's result. Not an Exception, because the script may catch those."""
 
 
 class _Rows:
-    """What a query returns where there is no database: a script may leave it, but not look at it."""
+    """The result of a query in offline mode: any access raises _ReadsRowsError."""
 
     def __getattr__(self, name: str) -> Any:
         raise _ReadsRowsError
@@ -108,7 +108,7 @@ class _Rows:
 
 
 class _Bind:
-    """The connection of Alembic's offline mode; it notices that a script asks for it."""
+    """The connection of Alembic's offline mode; `asked` becomes true when a script uses it."""
 
     def __init__(self, mock: Any, output: io.StringIO) -> None:
         self._mock = mock
@@ -116,7 +116,7 @@ class _Bind:
         self.asked = False
 
     def execute(self, construct: Any, *values: Any, **options: Any) -> _Rows:
-        """Print a statement; the values of parameters are not printed, but NULL."""
+        """Print a statement, with NULL in the place of each bound parameter."""
         self.asked = True
         start = self._output.tell()
         self._mock.execute(construct, *values, **options)
@@ -133,10 +133,10 @@ class _Bind:
 
 
 def printed(project: Project, verb: str, plan: Sequence[Revision]) -> tuple[Printed, ...]:
-    """Return what revisions run, each for itself.
+    """Return the statements of revisions, one Printed for each.
 
-    Alembic's offline mode runs the scripts; it has no database, so a script that reads rows fails, and what it runs
-    cannot be known. One that fails without having asked for the connection fails in a run, too: that is its refusal.
+    Runs the scripts in Alembic's offline mode, without a database. The statements of a script that reads rows are
+    unknown. A script that fails without having used the connection would fail in a run, too: that is its refusal.
 
     Args:
         project: Where the scripts are.
@@ -154,7 +154,7 @@ def printed(project: Project, verb: str, plan: Sequence[Revision]) -> tuple[Prin
     unfilled: dict[str, list[tuple[str, ExpectedError]]] = {each.id: [] for each in plan}
 
     def run(_heads: object, context: MigrationContext) -> list[Any]:
-        # Alembic's offline mode as it is with us: an env.py may print otherwise, or connect.
+        # A context of our own: env.py may configure other options, or a real connection.
         printer = MigrationContext.configure(
             dialect_name="postgresql",
             dialect_opts={"paramstyle": "named"},
@@ -222,14 +222,14 @@ def _note(
     table: str,
     error: ExpectedError,
 ) -> None:
-    """Take note that a script does not say what the rows of a table get, and where."""
+    """Record the error of an `op.backfill` without values, with the line of the script."""
     line = script_errors.running_line(revision.path)
     where = f"\n(in {folders.name(revision.path)}, line {line})"
     found.append((table, error.with_(cause=error.cause + where)))
 
 
 def _is_its_own(error: BaseException, project: Project) -> bool:
-    """Tell whether an error would come in a run, too: from code of the project, or from what that gives to Alembic."""
+    """Tell whether a run would raise the error, too: it is raised by the project, or by Alembic for its arguments."""
     if isinstance(error, (sa.exc.SQLAlchemyError, CommandError)) or "as_sql" in str(error):
         return False
     last = Path(traceback.extract_tb(error.__traceback__)[-1].filename)
@@ -239,7 +239,7 @@ def _is_its_own(error: BaseException, project: Project) -> bool:
 
 
 def _printed(step: Printed, text: str | None) -> Printed:
-    """Return what a revision runs with its statements, if they can be known."""
+    """Return a step with the statements in the printed text, if they can be known."""
     if step.refusal or text is None:
         return step
     if DEPENDS.search(step.revision.text):

@@ -1,8 +1,8 @@
 # ruff: noqa: S608 - the queries are made of names and of the statements that are to be run anyway
-"""What a rule asks of rows → the query for the rows that break it. Pure: no database.
+"""A rule → the query for the rows that violate it. Pure: no database.
 
-A query has the columns k1, k2, … of the keys of those rows. Expressions of statements stand in it as they are, so a
-table keeps its name there. What is ours in it is qualified: it runs with the search path of the scripts.
+A query returns the keys of those rows in columns k1, k2, …. It contains expressions of the scripts unchanged, so its
+table has no alias. It runs with the search path of the scripts, so all other names in it are qualified.
 """
 
 from collections.abc import Sequence
@@ -15,10 +15,10 @@ from postgres_database.sql.rules import Cast, Check, ForeignKey, NotNull, Rule, 
 LISTED = 5  # keys of rows
 WIDTH = 60  # characters of a key
 RESULT = "postgres_database.rows"
-"""The setting by which CASTS hands out what it found: a block returns nothing."""
-TRIED = f"SELECT pg_catalog.current_setting('{RESULT}')::pg_catalog.jsonb"
-# Each value is assigned to a variable of the new type, which is the cast of ALTER TABLE (PostgreSQL manual, PL/pgSQL,
-# "Assignment"). An error that is not about the value is an error of ours, or of the script.
+"""The setting in which the block CASTS stores its result: a DO block returns nothing."""
+CAST_RESULT = f"SELECT pg_catalog.current_setting('{RESULT}')::pg_catalog.jsonb"
+# Each value is assigned to a variable of the new type: the same assignment cast as in ALTER TABLE (PostgreSQL manual,
+# PL/pgSQL, "Assignment"). Errors of classes 22 and 23 and RAISE are about the value; any other ends the block.
 CASTS = """
 #variable_conflict use_column
 DECLARE
@@ -49,7 +49,7 @@ BEGIN
 END
 """
 BEGIN = "SET TRANSACTION READ ONLY; SET LOCAL lock_timeout = '5s'; SET LOCAL row_security = off"
-"""With row_security off a policy that hides rows is an error: rows that are not seen are not counted as missing."""
+"""With row_security off, a policy that would hide rows is an error: hidden rows do not count as missing."""
 TABLE = """
     SELECT c.oid, format('%%I.%%I', n.nspname, c.relname), quote_ident(c.relname), c.relkind,
            coalesce(best.key, CASE WHEN c.relhassubclass THEN '{tableoid::regclass,ctid}' ELSE '{ctid}' END::text[]),
@@ -73,7 +73,7 @@ TABLE = """
 """
 NAMED = TABLE.replace("{which}", "c.oid = %(oid)s")
 ANYWHERE = TABLE.replace("{which}", "c.relname = %(name)s AND NOT c.relispartition")
-OF_DOMAIN = """
+COLUMNS_OF_DOMAIN = """
     WITH RECURSIVE domains (oid) AS (
         SELECT %(oid)s::oid
         UNION ALL
@@ -86,8 +86,8 @@ OF_DOMAIN = """
     JOIN pg_namespace n ON n.oid = c.relnamespace
     ORDER BY 1, 2
 """
-# Rows of a table change with those of another by inheritance, by foreign keys that cascade, by triggers and rules, by
-# views and by functions that write.
+# A write to one table may change rows of another through inheritance, cascading foreign keys, triggers, rules, views
+# and functions that write.
 UNCERTAIN = """
     WITH RECURSIVE reached (oid) AS (
         SELECT unnest(%(written)s::oid[])
@@ -123,7 +123,7 @@ DEFINITION = """
     WHERE CASE WHEN %(domain)s THEN contypid ELSE conrelid END = %(oid)s AND conname = %(name)s AND NOT convalidated
 """
 PRINTED = "SELECT pg_catalog.pg_get_constraintdef(%(oid)s::pg_catalog.oid)"
-"""With the names that the search path of scripts makes of them."""
+"""Run with the search path of scripts: names are qualified only where that requires it."""
 
 
 @dataclass(frozen=True)
@@ -132,37 +132,39 @@ class Rows:
 
     oid: int
     name: str
-    """With its schema, as SQL has it."""
+    """Qualified, for SQL."""
     bare: str
-    """Without it."""
+    """Without the schema, for SQL."""
     kind: str
+    """pg_class.relkind."""
     key: tuple[str, ...]
-    """Columns by which a row can be found again, as SQL has them."""
+    """Columns that identify a row, for SQL; without a unique key its ctid, with tableoid if tables inherit from it."""
     is_primary: bool = False
+    """Whether that is the primary key."""
 
     @property
     def numbers(self) -> str:
-        """The columns of a query for rows."""
+        """The names of the columns that a query returns: k1, k2, …."""
         return ", ".join(f"k{n}" for n, _ in enumerate(self.key, 1))
 
     def keys(self, source: str = "") -> str:
-        """Return what stands after SELECT in a query for rows."""
+        """Return the select list of a query for rows; `source` is an alias of the table."""
         dot = source and f"{source}."
         return ", ".join(f"{dot}{column} AS k{n}" for n, column in enumerate(self.key, 1))
 
     def alone(self) -> str:
-        """Return what stands after FROM for what children do not inherit; partitions do."""
+        """Return the FROM item for a rule that children do not inherit; partitions do."""
         return f"{'ONLY ' if self.kind == 'r' else ''}{self.name}"
 
 
-def broken(rule: Rule, table: Rows, other: Rows | None, *, only: bool) -> str:
-    """Return the query for the rows that break a rule; not for casts, which `casts` tries.
+def violating(rule: Rule, table: Rows, other: Rows | None, *, only: bool) -> str:
+    """Return the query for the rows that violate a rule; for Cast see `casts`.
 
     Args:
         rule: The rule.
         table: Whose rows.
-        other: What a foreign key points to.
-        only: Leave out rows of tables that inherit from it.
+        other: The referenced table of a foreign key.
+        only: Leave out rows of tables that inherit from the table.
     """
     where = ""
     match rule:
@@ -171,14 +173,14 @@ def broken(rule: Rule, table: Rows, other: Rows | None, *, only: bool) -> str:
         case Check(expression, inherited):
             only, where = only or not inherited, f"NOT ({expression})"
         case Unique():
-            return _equal(rule, table)
+            return _duplicates(rule, table)
         case ForeignKey() if other:
-            return _pointless(rule, table, other)
+            return _without_referenced_row(rule, table, other)
     source = f"{'ONLY ' if only else ''}{table.name}"
     return f"SELECT {table.keys()} FROM {source}{_where([where] if where else [])}"
 
 
-def _equal(rule: Unique, table: Rows) -> str:
+def _duplicates(rule: Unique, table: Rows) -> str:
     elements = ", ".join(rule.elements)
     where = [f"({rule.where})"] if rule.where else []
     if not rule.nulls_equal:
@@ -187,7 +189,7 @@ def _equal(rule: Unique, table: Rows) -> str:
     return f"SELECT {table.numbers} FROM ({numbered}{_where(where)}) AS numbered WHERE n_ OPERATOR(pg_catalog.>) 1"
 
 
-def _pointless(rule: ForeignKey, table: Rows, other: Rows) -> str:
+def _without_referenced_row(rule: ForeignKey, table: Rows, other: Rows) -> str:
     pairs = zip(rule.columns, rule.referenced or other.key, strict=True)
     same = " AND ".join(f"there_.{there} = here_.{here}" for here, there in pairs)
     missing = f"NOT EXISTS (SELECT FROM {other.alone()} AS there_ WHERE {same})"
@@ -206,13 +208,13 @@ def _where(conditions: Sequence[str]) -> str:
 
 
 def of_domain(expression: str, table: Rows, column: str) -> str:
-    """Return the query for the rows of a table that break the CHECK of a domain in a column."""
+    """Return the query for the rows of a table that violate the CHECK of a domain, the type of a column."""
     rows = f"SELECT {table.keys()}, {column} AS value FROM ONLY {table.name}"
     return f"SELECT {table.numbers} FROM ({rows}) AS rows_ WHERE NOT ({expression})"
 
 
 def casts(rule: Cast, table: Rows, *, only: bool) -> str:
-    """Return the block that tries to cast every value; it changes nothing."""
+    """Return the PL/pgSQL block that casts every value and stores count and keys of the failures in RESULT."""
     whole = f"(SELECT {rule.using} FROM (SELECT (row_.value_).*) AS {table.bare})"
     block: str = CASTS.format(
         keys=table.keys("source_"),
@@ -227,8 +229,8 @@ def casts(rule: Cast, table: Rows, *, only: bool) -> str:
     return block
 
 
-def tried(block: str) -> str:
-    """Return the statement that runs a block; then TRIED says what it found."""
+def cast_statement(block: str) -> str:
+    """Return the statement that runs a block of `casts`; the query CAST_RESULT then returns its result."""
     return f"DO {literal(block)}"
 
 
@@ -245,13 +247,19 @@ def counted(query: str) -> str:
     return f"SELECT pg_catalog.count(*) FROM ({query}) AS broken_"
 
 
-def filled(table: Rows, column: str) -> str:
+def count_values(table: Rows, column: str) -> str:
     """Return the query that counts rows, or those that have a value in a column."""
     return f"SELECT pg_catalog.count({column or '*'}) FROM {table.name}"
 
 
 def shown(table: Rows, count: int, found: Sequence[Sequence[str]]) -> str:
-    """Say by which keys rows are found."""
+    """Return the keys of rows for a message, shortened: `id = 1, 2, …`.
+
+    Args:
+        table: Whose rows.
+        count: How many rows there are.
+        found: Keys of some of them.
+    """
     keys = [[shorten(str(part), WIDTH, placeholder="…") for part in key] for key in found[:LISTED]]
     names = ", ".join(table.key)
     if len(table.key) > 1:

@@ -1,8 +1,8 @@
 """Whether a query on a target would run code of an untrusted role: functions, operators, casts, checks of domains.
 
-A function runs with the rights of whoever calls it, and can use them for anything; a role that is set for a while, or a
-read-only transaction, is no barrier. So a query is only run if all that it would call belongs to a superuser, or to a
-role that may do everything that the session may. What such a function itself calls is its owner's affair.
+A function runs with the rights of its caller and can use them for anything; neither SET ROLE nor a read-only
+transaction prevents that. So a query is only run if everything that it would call belongs to a superuser, or to a
+member of the session user's role, who has these rights anyway. What those functions call in turn is not checked.
 """
 
 import re
@@ -15,12 +15,12 @@ from postgres_database.sql.tokens import TOKEN
 Ask = Callable[[str, dict[str, Any]], list[Any]]
 """Runs a query about the catalog, with nothing but pg_catalog on the search path."""
 
-# Functions of PostgreSQL itself that run a text, or read one as any type.
+# Functions of PostgreSQL that execute a text as SQL, or read one as a value of any type.
 TEXTS = re.compile(
     r".*_to_xml(?:schema|_and_xmlschema)?|ts_stat|ts_rewrite|pg_input_\w+|(?:domain|record|array|range|multirange)_(?:in|recv)"
 )
 OPERATOR = re.compile(r"[-+*/<>=~!@#%^&|`?]+")
-# Those that the syntax means without naming them: IN, BETWEEN, LIKE, CASE, DISTINCT, …
+# Operators that syntax uses without naming them: IN, BETWEEN, LIKE, CASE, DISTINCT, …
 IMPLIED = ("=", "<>", "<", ">", "<=", ">=", "~~", "!~~", "~~*", "!~~*", "~", "!~", "||", "+", "-")
 # Planning a query evaluates what is constant in the expressions of all indexes, constraints, statistics and partition
 # keys of a table, and reading it evaluates virtual columns: so all of these count, of partitions and children, too.
@@ -119,16 +119,16 @@ FUNCTIONS = """
 """
 
 
-def strangers(ask: Ask, schemas: Sequence[str], sql: str, tables: Sequence[int]) -> list[str]:
-    """Return what a query may call that is not to be trusted: what it is, and whose, in words.
+def untrusted(ask: Ask, schemas: Sequence[str], sql: str, tables: Sequence[int]) -> list[str]:
+    """Return the untrusted code that a query may call: a description and the owner of each, for a message.
 
-    What cannot be read from a text is taken for the worst: a name is any function of that name that the query may
-    mean, whatever its arguments.
+    The query is not parsed, so its result includes too much rather than too little: a name counts as every function
+    of that name on the search path, whatever its arguments.
 
     Args:
         ask: Runs a query about the catalog.
         schemas: The search path of the query.
-        sql: The query; of a block what is in it.
+        sql: The query, or the inside of a DO block.
         tables: The OIDs of the tables that it reads.
     """
     names, calls, operators = (sorted({*found}) for found in _named(sql))
@@ -156,7 +156,7 @@ def _named(sql: str) -> tuple[list[str], list[str], set[str]]:
 
 
 def _pieces(sql: str) -> Iterator[tuple[int, int, str]]:
-    """Yield where names, texts and comments begin and end; and the name, if it is one."""
+    """Yield start and end of each name, quoted text and comment, and the name itself; otherwise an empty string."""
     for token in TOKEN.finditer(sql):
         if not token["mark"]:
             is_name = token["word"] or token[0].startswith('"')

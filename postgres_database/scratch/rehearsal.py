@@ -59,8 +59,8 @@ def sizes(database: Database) -> Rows:
     Raises:
         ExpectedError: It cannot be asked, such as where another session keeps a table locked.
     """
-    with row_checks.looking(database) as look:
-        found = look.ask(SIZES, {})
+    with row_checks.read_only_session(database) as session:
+        found = session.ask(SIZES, {})
         return {(schema, name): int(count) for schema, name, count in found}
 
 

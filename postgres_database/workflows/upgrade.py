@@ -231,7 +231,7 @@ class _Look:
             if step.refusal:
                 raise step.refusal
         if unfilled := [each for step in self.steps for each in step.unfilled]:
-            with row_checks.looking(self.database) as look:
+            with row_checks.read_only_session(self.database) as look:
                 for table, error in unfilled:
                     rows = f"SELECT 1 FROM {table} LIMIT 1"  # noqa: S608 - names are quoted
                     if look.oid(table) and look.run(rows):

@@ -34,8 +34,8 @@ EMPTY = catalog({})
     ],
 )  # fmt: skip
 def test_cast(here: str, goal: str, said: str) -> None:
-    """A cast that holds every value is silent."""
-    assert losses.refused(here, goal) == said
+    """A cast to a type that holds every value loses nothing."""
+    assert losses.cast_loss(here, goal) == said
 
 
 def rule(kind: str, definition: str, *columns: str) -> dict[str, Any]:
@@ -86,7 +86,7 @@ TABLES: dict[str, tuple[dict[str, Any], dict[str, Any], list[str]]] = {
 
 @pytest.mark.parametrize(("here", "goal", "lines"), TABLES.values(), ids=TABLES)
 def test_table(here: dict[str, Any], goal: dict[str, Any], lines: list[str]) -> None:
-    """Each loss and each rule that rows may break is a line."""
+    """Each loss, and each rule that rows may violate, is a line."""
     before, after = (
         replace(EMPTY, tables={T: replace(table(T, {"a": "integer"}), **special)})
         for special in (here, goal)
@@ -94,15 +94,15 @@ def test_table(here: dict[str, Any], goal: dict[str, Any], lines: list[str]) -> 
     assert losses.find_losses(before, after) == tuple(lines)
 
 
-def test_what_is_filled_by_then_is_not_asked_for() -> None:
-    """A column that has a value in every row becomes NOT NULL without a word."""
+def test_filled_column_becomes_not_null() -> None:
+    """A column that has a value in every row becomes NOT NULL without a message."""
     before = replace(EMPTY, tables={T: table(T, {"a": "integer"})})
     filled = replace(table(T, {}), columns={"a": column("a", "integer", not_null=True)})
     assert losses.find_losses(before, replace(EMPTY, tables={T: filled}), {(T, "a")}) == ()
 
 
-def test_table_gone() -> None:
-    """The rows of a table go with it."""
+def test_dropped_table() -> None:
+    """The rows of a table are dropped with it."""
     before = replace(EMPTY, tables={T: table(T, {"a": "integer"})})
     assert losses.find_losses(before, EMPTY) == ("the rows of table t are dropped",)
 
@@ -117,7 +117,7 @@ def test_table_gone() -> None:
     ],
 )  # fmt: skip
 def test_type(here: dict[str, Any], goal: dict[str, Any], line: str) -> None:
-    """A type loses values, attributes and rows that its new rules refuse."""
+    """A type loses labels and attributes, and may fail on rows that violate its new constraints."""
     name = Name("public", "k")
     before, after = (
         replace(EMPTY, types={name: Type(name, "", "public.k", **each)}) for each in (here, goal)

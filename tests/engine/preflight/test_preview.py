@@ -11,7 +11,7 @@ from postgres_database.preflight.preview import Printed, printed
 
 
 def of(project: Project, upgrade: str) -> Printed:
-    """Return what a script runs whose upgrade is this."""
+    """Return the statements of a script with this upgrade."""
     project.script("aaaa", "", upgrade)
     (step,) = printed(
         project.settings.project, "upgrade", project.settings.project.history.revisions
@@ -70,7 +70,7 @@ def of(project: Project, upgrade: str) -> Printed:
 def test_statements_of_a_script(
     project: Project, body: str, statements: Sequence[str] | None, *, online: bool
 ) -> None:
-    """A script's statements are told as it runs them; what only a run can tell is unknown."""
+    """The statements of a script are those that it runs; if only a run shows them, they are unknown."""
     step = of(project, body)
     assert step.statements == (None if statements is None else tuple(statements))
     assert step.online == online
@@ -95,7 +95,7 @@ READS = "the script reads rows"
     ],
 )  # fmt: skip
 def test_what_only_a_run_shows(project: Project, body: str, reason: str) -> None:
-    """What needs a database cannot be printed; the reason stands in the plan, and the script is not refused."""
+    """The statements of a script that needs a database are unknown; the plan says why, and the script may run."""
     step = of(project, body)
     assert (step.statements, step.refusal) == (None, None)
     assert [*step.lines()][1].startswith(f"  statements that only a run shows: {reason}")
@@ -124,7 +124,7 @@ def test_what_only_a_run_shows(project: Project, body: str, reason: str) -> None
     ],
 )
 def test_script_that_is_broken(project: Project, body: str, error: str) -> None:
-    """A script that would fail in a run, too, is an error with its file and line before anything is run."""
+    """A script that is certain to fail is an error with file and line before anything runs."""
     step = of(project, body)
     first, what, cause, where = step.lines()
     assert what == "  error: revision aaaa  Message of aaaa cannot run; nothing was changed"
@@ -134,19 +134,17 @@ def test_script_that_is_broken(project: Project, body: str, error: str) -> None:
 
 
 def test_statements_that_the_parser_does_not_read(project: Project) -> None:
-    """What is not read is said, also beyond the statements that are shown."""
+    """The lines name each statement that the parser rejects, also after the statements that are shown."""
     body = "\n".join(
         [*("op.execute('SELECT 1')" for _ in range(13)), "op.execute('SOMETHING NEW')"]
     )
     *_, more, what, statement = of(project, body).lines()
     assert (more, statement) == ("  … and 2 more", "    SOMETHING NEW")
-    assert what.endswith(
-        'PostgreSQL\'s parser does not read it: syntax error at or near "SOMETHING"'
-    )
+    assert what.endswith('PostgreSQL\'s parser rejects: syntax error at or near "SOMETHING"')
 
 
 def test_each_revision_has_its_own(project: Project) -> None:
-    """Statements are told per revision, also across branches and merges, and of a downgrade backwards."""
+    """Each revision has its own statements, also across branches and merges, and in a downgrade."""
     project.script("aaaa", "", "op.execute('SELECT 1')", "op.execute('SELECT -1')")
     project.script("bbbb", "aaaa", "op.execute('SELECT 2')", "undefined_name()")
     project.script("cccc", "aaaa", "op.execute('SELECT 3')", "op.execute('SELECT -3')")
@@ -173,14 +171,14 @@ def test_each_revision_has_its_own(project: Project) -> None:
 
 
 def test_environment_that_cannot_be_printed(project: Project) -> None:
-    """If env.py itself needs a database, nothing is known, and nothing fails."""
+    """If env.py itself needs a database, all statements are unknown, and nothing fails."""
     env = project.root / "migration" / "env.py"
     env.write_text("raise RuntimeError\n")
     assert of(project, "op.execute('SELECT 1')").statements is None
 
 
 def test_large_baseline_is_read_quickly(project: Project) -> None:
-    """Thousands of statements of a baseline are told within seconds, with bodies of functions whole."""
+    """Thousands of statements of a baseline are split within seconds, and bodies of functions stay whole."""
     function = (
         "CREATE FUNCTION f{}() RETURNS void LANGUAGE plpgsql AS $_$ BEGIN; -- x\n\tEND; $_$;\n"
     )
@@ -195,7 +193,7 @@ def test_large_baseline_is_read_quickly(project: Project) -> None:
 
 
 def test_lines_are_short_and_hold_no_values(project: Project) -> None:
-    """A plan shows each statement in a line, at most twelve, without what rows hold or a password."""
+    """A plan shows at most twelve statements, each in a line, without values of rows or passwords."""
     lines = [
         *of(
             project,

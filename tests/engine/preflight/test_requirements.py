@@ -3,7 +3,7 @@
 import pytest
 
 from postgres_database.preflight.dropping import Loss
-from postgres_database.preflight.requirements import Reading, Requirement
+from postgres_database.preflight.requirements import Requirement, StatementReader
 from postgres_database.sql.rules import (
     Cast,
     Check,
@@ -183,18 +183,18 @@ ASKED: dict[str, list[Rule | Stored]] = {
 
 
 def read(text: str) -> tuple[list[Requirement], list[Loss]]:
-    return Reading().read(statements(text))
+    return StatementReader().read(statements(text))
 
 
 @pytest.mark.parametrize("text", ASKED)
-def test_what_is_asked_of_rows(text: str) -> None:
-    """A statement asks for what it needs; what is made, changed or filled before is not asked for."""
+def test_requirements_of_statements(text: str) -> None:
+    """Each statement has its requirements; tables that were created, altered or written before have none."""
     requirements, _ = read(text)
     assert [requirement.rule for requirement in requirements] == ASKED[text]
 
 
-def test_what_is_asked_of_which_table() -> None:
-    """A table is asked for by the name that it has in the target, also if it is renamed before."""
+def test_requirements_of_renamed_tables() -> None:
+    """A requirement has the name of its table in the target, also if an earlier statement renames the table."""
     requirements, _ = read(
         """
         ALTER TABLE s.old RENAME TO new;
@@ -211,8 +211,8 @@ def test_what_is_asked_of_which_table() -> None:
     ]
 
 
-def test_what_happens_before_is_remembered() -> None:
-    """A requirement knows which tables were written and changed before, and what was called."""
+def test_requirements_know_earlier_statements() -> None:
+    """A requirement lists the tables that earlier statements write and alter, and the functions that they call."""
     ((first, last), _) = read(
         """
         ALTER TABLE t ALTER a SET NOT NULL;
@@ -227,9 +227,9 @@ def test_what_happens_before_is_remembered() -> None:
     assert last.calls >= {"f", "lower"}
 
 
-def test_script_that_is_unknown() -> None:
-    """After a script that cannot be known nothing is asked, but what is dropped is still told."""
-    reading = Reading()
+def test_unknown_scripts() -> None:
+    """After a script with unknown statements nothing is required of rows, but losses are still reported."""
+    reading = StatementReader()
     reading.read(["ALTER TABLE t ADD a int"])
     assert reading.read(None) == ([], [])
     assert reading.read(["ALTER TABLE t ALTER b SET NOT NULL", "DROP TABLE t"]) == (
@@ -262,8 +262,8 @@ def test_script_that_is_unknown() -> None:
         ("ALTER TABLE t DETACH PARTITION p; DROP TABLE p", [Loss("table", "p")]),
     ],
 )  # fmt: skip
-def test_what_is_dropped(text: str, losses: list[Loss]) -> None:
-    """What a statement takes from rows of the target is told; what the scripts made themselves is not."""
+def test_losses(text: str, losses: list[Loss]) -> None:
+    """What a statement drops from the target is reported; what the scripts created is not."""
     assert read(text)[1] == losses
 
 
@@ -300,7 +300,7 @@ OF_T = frozenset({("t", "a")})
          [Loss("type", "r.t", address=(("s.t",), ())), Loss("table", "s.t"),
           Loss("table", "r.t", address=(("s", "t"), ()))]),
         ("SET search_path = s; DROP TYPE t CASCADE; DROP TYPE s.t CASCADE; DROP EXTENSION e",
-         [Loss("type", "t", anywhere=True, address=(("t",), ())), Loss("type", "s.t", address=(("s.t",), ())),
+         [Loss("type", "t", any_schema=True, address=(("t",), ())), Loss("type", "s.t", address=(("s.t",), ())),
           Loss("extension", "e", address=(("e",), ()))]),
         # what no longer depends on it, and what does by then
         ("ALTER TABLE t ALTER a TYPE int; DROP FUNCTION f CASCADE", [Loss("any function", "f", address=(("f",), ()))]),
@@ -312,6 +312,6 @@ OF_T = frozenset({("t", "a")})
          [Loss("column", "t", "a"), Loss("type", "e", address=(("e",), ()), spared=OF_T)]),
     ],
 )  # fmt: skip
-def test_what_falls_with_what_is_dropped(text: str, losses: list[Loss]) -> None:
-    """What depends on an object falls with it, if the statement says so, or the object holds others."""
+def test_losses_by_cascade(text: str, losses: list[Loss]) -> None:
+    """CASCADE, and dropping a schema, extension or owner, also loses what depends on the object."""
     assert read(text)[1] == losses

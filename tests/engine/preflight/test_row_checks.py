@@ -166,7 +166,7 @@ CASES = {
 
 
 def seen(database: Database, text: str) -> tuple[list[str], list[str]]:
-    """Return what stands in the way of a script, and the notes."""
+    """Return the violations and the notes for a script."""
     notes: list[str] = []
     step = Printed(Revision("aaaa", "m", ROOT), tuple(statements(text)), online=False)
     return [
@@ -175,8 +175,8 @@ def seen(database: Database, text: str) -> tuple[list[str], list[str]]:
 
 
 @pytest.mark.parametrize("text", CASES)
-def test_rows_that_stand_in_the_way(database: Database, text: str) -> None:
-    """Rows are told where the script fails on them, and nothing is told where it does not."""
+def test_violations_are_the_rows_on_which_a_script_fails(database: Database, text: str) -> None:
+    """Violations are reported if, and only if, the script fails on them."""
     run_sql(database, BEFORE)
     assert seen(database, text) == (CASES[text], [])
     if CASES[text]:
@@ -213,8 +213,8 @@ CREATE AGGREGATE mine.count(*) (SFUNC = mine.add, STYPE = pg_catalog.int8);
         "ALTER TABLE users ALTER age TYPE smallint",
     ],
 )
-def test_rows_are_asked_for_by_functions_of_the_server(database: Database, text: str) -> None:
-    """What an owner of the database has put in front of PostgreSQL's own functions changes no answer."""
+def test_queries_use_functions_of_postgresql(database: Database, text: str) -> None:
+    """Functions of the database that have names of PostgreSQL's own change no result."""
     run_sql(database, BEFORE, SHADOWS)
     path = "SET search_path = mine, pg_catalog, public"
     run_sql(database, f"ALTER DATABASE {database.dsn.database} {path}")
@@ -231,8 +231,8 @@ def test_rows_are_asked_for_by_functions_of_the_server(database: Database, text:
         "CREATE FUNCTION f() RETURNS int LANGUAGE sql AS 'UPDATE users SET email = ''''; SELECT 1'",
     ],
 )
-def test_rows_that_are_mended_indirectly(database: Database, before: str) -> None:
-    """A statement that may change rows of other tables, by a trigger, a rule or a function, makes them uncertain."""
+def test_rows_that_may_be_corrected_indirectly(database: Database, before: str) -> None:
+    """Rows that an earlier statement may change by a trigger, a rule or a function are no violations."""
     mend = "BEGIN UPDATE users SET email = ''; RETURN NULL; END"
     run_sql(
         database,
@@ -247,7 +247,7 @@ def test_rows_that_are_mended_indirectly(database: Database, before: str) -> Non
 
 
 def test_cascades_make_rows_uncertain(database: Database) -> None:
-    """Rows that go with those they point to are not told."""
+    """Rows that an earlier statement may delete by a cascade are no violations."""
     run_sql(database, BEFORE, "CREATE TABLE a (id int REFERENCES tenants ON DELETE CASCADE, v int)")
     run_sql(database, "INSERT INTO a VALUES (1)")
     text = "DELETE FROM tenants; ALTER TABLE a ALTER v SET NOT NULL"
@@ -256,7 +256,7 @@ def test_cascades_make_rows_uncertain(database: Database) -> None:
 
 
 def test_not_null_by_constraint(server: Database, database: Database) -> None:
-    """NOT NULL that is added as a constraint, validated later, is asked for when it is validated."""
+    """NOT NULL that is added NOT VALID is required of rows when it is validated."""
     needs_version(server, 18, "NOT NULL … NOT VALID")
     run_sql(database, BEFORE, "ALTER TABLE users ADD CONSTRAINT n NOT NULL email NOT VALID")
     assert seen(database, "ALTER TABLE users ADD CONSTRAINT o NOT NULL number NOT VALID")[0] == []
@@ -264,8 +264,8 @@ def test_not_null_by_constraint(server: Database, database: Database) -> None:
     assert found == ["1 row of public.users has no value in email: id = 7"]
 
 
-def test_what_cannot_be_asked_is_noted(database: Database) -> None:
-    """A query that fails stops nothing: it is noted, without a value of a row; what is not there yet is not."""
+def test_failed_checks_are_noted(database: Database) -> None:
+    """A failed query gives a note without values of rows; an object that does not exist yet gives none."""
     run_sql(database, BEFORE)
     assert seen(database, "ALTER TABLE users ADD CHECK (email::int > 0)") == (
         [],
@@ -279,8 +279,8 @@ def test_what_cannot_be_asked_is_noted(database: Database) -> None:
     assert seen(database, "ALTER TABLE users ALTER age TYPE int USING no_function(age)") == ([], [])
 
 
-def test_looking_changes_nothing(database: Database) -> None:
-    """A function that a script calls for each row may not write when the rows are only looked at."""
+def test_checks_are_read_only(database: Database) -> None:
+    """A function that a script calls for each row cannot write while the rows are checked."""
     writes = "INSERT INTO empty VALUES (1); SELECT 1"
     run_sql(database, BEFORE, f"CREATE FUNCTION f() RETURNS int LANGUAGE sql AS '{writes}'")
     found, notes = seen(database, "ALTER TABLE users ALTER email TYPE int USING f()")
@@ -290,7 +290,7 @@ def test_looking_changes_nothing(database: Database) -> None:
 
 
 def test_locked_table_is_noted(database: Database, monkeypatch: pytest.MonkeyPatch) -> None:
-    """A table that somebody has locked is not waited for long."""
+    """A check waits only briefly for a locked table, and is noted."""
     run_sql(database, BEFORE)
     hurried = row_queries.BEGIN.replace("5s", "100ms")
     monkeypatch.setattr(row_queries, "BEGIN", hurried)
@@ -311,7 +311,7 @@ def test_locked_table_is_noted(database: Database, monkeypatch: pytest.MonkeyPat
 
 
 def test_rows_that_a_policy_hides(database: Database) -> None:
-    """A user who does not see all rows is told so, and no row is told that points to a hidden one."""
+    """Row security that hides rows gives a note; references to hidden rows are no violations."""
     run_sql(
         database,
         BEFORE,
@@ -350,7 +350,7 @@ def shop(project: Project) -> Project:
 
 
 def test_upgrade_ends_before_its_first_statement(shop: Project) -> None:
-    """All rows that stand in the way are told at once, and nothing is changed, nobody asked."""
+    """All violations are reported at once, before any question and any change."""
     before = dump.take(shop.database)
     protected = changed(shop.settings, protected=True)
     with pytest.raises(ExpectedError) as caught:
@@ -370,13 +370,13 @@ def test_upgrade_ends_before_its_first_statement(shop: Project) -> None:
         up(shop.settings, shop.database, confirm=yes, skip_row_checks=True)
 
 
-def test_mended_rows_stand_in_nobodys_way(shop: Project) -> None:
-    """Once the rows are mended the same command goes through."""
+def test_upgrade_after_rows_were_corrected(shop: Project) -> None:
+    """After the violations are corrected, the same command succeeds."""
     run_sql(shop.database, "DELETE FROM users")
     assert up(shop.settings, shop.database, confirm=yes).after == ("cccc",)
 
 
-MAY_BE = "may be dropped: a statement before it changes where names lead"
+MAY_BE = "may be dropped: a statement before it may change the search path"
 LOST = [
     "2 rows of public.tenants are dropped",
     "values of public.users.age in 3 rows are dropped",
@@ -384,8 +384,8 @@ LOST = [
 ]
 
 
-def test_downgrade_says_what_is_lost(shop: Project) -> None:
-    """Whoever confirms a downgrade, or asks for a dry run, is told how many rows and values go."""
+def test_downgrade_shows_losses(shop: Project) -> None:
+    """The question before a downgrade, and its dry run, show how many rows and values are dropped."""
     up(shop.settings, shop.database, target="aaaa", confirm=yes)
     run_sql(shop.database, "UPDATE alembic_version SET version_num = 'bbbb'")
     result = down(shop.settings, shop.database, dry_run=True, confirm=yes)
@@ -433,7 +433,7 @@ def test_downgrade_says_what_is_lost(shop: Project) -> None:
     ],
 )  # fmt: skip
 def test_rows_that_are_dropped(database: Database, text: str, lines: list[str]) -> None:
-    """What is dropped is counted in the target; what is empty or made by the scripts is not told."""
+    """Dropped rows are counted in the target; empty tables and those that the scripts create are not reported."""
     run_sql(database, BEFORE)
     step = Printed(Revision("aaaa", "m", ROOT), tuple(statements(text)), online=False)
     assert [*map(str, drops.dropped(database, [step]))] == lines
@@ -476,7 +476,7 @@ INSERT INTO bags VALUES ('a=>1');
 """
 
 
-ELSEWHERE = "not counted: a statement before it changes where names lead"
+ELSEWHERE = "not counted: a statement before it may change the search path"
 
 
 @pytest.mark.parametrize(
@@ -520,10 +520,10 @@ ELSEWHERE = "not counted: a statement before it changes where names lead"
         ("DROP TABLE :name", ["tables may be dropped with their rows by DROP TABLE :name"], True),
     ],
 )  # fmt: skip
-def test_what_falls_with_what_is_dropped(
+def test_losses_by_cascade_are_counted(
     database: Database, text: str, lines: list[str], *, tables: bool
 ) -> None:
-    """What depends on an object is found on the target, and counted like what is dropped by its name."""
+    """Tables and columns that depend on a dropped object are counted like those that are dropped by name."""
     run_sql(database, DEPENDING)
     step = Printed(Revision("aaaa", "m", ROOT), tuple(statements(text)), online=False)
     found = drops.dropped(database, [step])
@@ -532,8 +532,8 @@ def test_what_falls_with_what_is_dropped(
         run_sql(database, text)
 
 
-def test_what_a_role_owns_falls(database: Database, role: str) -> None:
-    """DROP OWNED is asked about, and the rows of the role's tables are counted."""
+def test_drop_owned_is_counted(database: Database, role: str) -> None:
+    """DROP OWNED must be confirmed, and the rows of the role's tables are counted."""
     run_sql(
         database,
         "CREATE TABLE his (id int)",
@@ -549,8 +549,8 @@ def test_what_a_role_owns_falls(database: Database, role: str) -> None:
     ]
 
 
-def test_what_falls_is_asked_about_without_a_look(database: Database) -> None:
-    """Where rows are not looked at, whatever may fall with an object is asked about like a table."""
+def test_uncounted_cascades_must_be_confirmed(database: Database) -> None:
+    """Without counting, everything that depends on an object must be confirmed like a table."""
     step = Printed(Revision("aaaa", "m", ROOT), ("DROP TYPE mood CASCADE",), online=False)
     (found,) = drops.dropped(database, [step], counted=False)
     assert (str(found), found.table) == (
