@@ -214,6 +214,19 @@ def only_validates(here: Table, goal: Table, name: str) -> bool:
 
 
 def _settings(here: Table, goal: Table) -> Iterator[str]:
+    """Yield the actions of ALTER TABLE for everything but columns and constraints."""
+    yield from _table_storage(here, goal)
+    if not (here.partition or goal.partition):
+        yield from (f"NO INHERIT {name}" for name in here.parents if name not in goal.parents)
+        yield from (f"INHERIT {name}" for name in goal.parents if name not in here.parents)
+    yield from _index_settings(here, goal)
+    if here.row_security != goal.row_security:
+        yield f"{'ENABLE' if goal.row_security else 'DISABLE'} ROW LEVEL SECURITY"
+    if here.forced != goal.forced:
+        yield f"{'FORCE' if goal.forced else 'NO FORCE'} ROW LEVEL SECURITY"
+
+
+def _table_storage(here: Table, goal: Table) -> Iterator[str]:
     if here.logged != goal.logged:
         yield "SET LOGGED" if goal.logged else "SET UNLOGGED"
     yield from _options(here.options, goal.options)
@@ -221,18 +234,15 @@ def _settings(here: Table, goal: Table) -> Iterator[str]:
         yield f"SET ACCESS METHOD {identifier(goal.access_method)}"
     if here.tablespace != goal.tablespace:
         yield f"SET TABLESPACE {identifier(goal.tablespace or 'pg_default')}"
-    if not (here.partition or goal.partition):
-        yield from (f"NO INHERIT {name}" for name in here.parents if name not in goal.parents)
-        yield from (f"INHERIT {name}" for name in goal.parents if name not in here.parents)
+
+
+def _index_settings(here: Table, goal: Table) -> Iterator[str]:
+    """Yield the settings of a table that name one of its indexes."""
     if here.replica_identity != goal.replica_identity:
         kind, index = goal.replica_identity[0], goal.replica_identity[1:]
         yield f"REPLICA IDENTITY {REPLICA.get(kind) or f'USING INDEX {index}'}"
     if here.clustered != goal.clustered:
         yield f"CLUSTER ON {goal.clustered}" if goal.clustered else "SET WITHOUT CLUSTER"
-    if here.row_security != goal.row_security:
-        yield f"{'ENABLE' if goal.row_security else 'DISABLE'} ROW LEVEL SECURITY"
-    if here.forced != goal.forced:
-        yield f"{'FORCE' if goal.forced else 'NO FORCE'} ROW LEVEL SECURITY"
 
 
 def _options(here: Sequence[str], goal: Sequence[str]) -> Iterator[str]:

@@ -1,4 +1,4 @@
-"""Every case of cases/ comes out as it says, and the page that counts them counts right."""
+"""Every case in cases/ has the outcome that it expects, and docs/revision.md has the right numbers of cases."""
 
 import os
 from collections.abc import Callable
@@ -12,7 +12,7 @@ from case_table import Case
 from postgres_database.server.connection import Database
 
 PART, PARTS = map(int, os.environ.get("TEST_CASES", "1/48").split("/"))
-"""Which cases are not slow: the first of 48 parts of all, or the one that is named, such as 2/4."""
+"""The share of the cases that is not marked slow: part 1 of 48, or that of TEST_CASES, such as 2/4."""
 CASES = [
     pytest.param(case, id=str(case), marks=() if number % PARTS == PART - 1 else pytest.mark.slow)
     for number, case in enumerate(case_table.load())
@@ -21,13 +21,13 @@ CASES = [
 
 @pytest.mark.parametrize("case", CASES)
 def test_case(server: Database, case: Case, record_property: Callable[[str, object], None]) -> None:
-    """A change of the models leads to what its case says, by the system catalogs and the rows."""
+    """A change of models has the outcome that its case expects, judged by the system catalogs and the rows."""
     verdict = case_judge.judge(case, server)
     record_property(case_docs.OUTCOME, f"{case.group} {verdict.outcome}")
     assert not verdict.faults, "\n".join([case.rule, *verdict.faults, verdict.said])
 
 
 def test_page_counts_the_cases() -> None:
-    """The table in docs/revision.md has as many cases of each group as there are files."""
+    """The table in docs/revision.md has the number of files of each group."""
     counted = {group: sum(row) for group, row in case_docs.read().items()}
     assert counted == case_docs.count(case.group for case in case_table.load())

@@ -1,4 +1,4 @@
-"""Columns that are added with a default: rows get the value that the models say, at once."""
+"""Columns added with a default: existing rows get the default of the models at once."""
 
 import pytest
 import sqlalchemy as sa
@@ -41,7 +41,7 @@ DEFAULTS = r"""[
 
 
 @pytest.mark.long
-def test_rows_get_the_default_that_the_models_say(project: Project) -> None:
+def test_existing_rows_get_the_default_of_the_models(project: Project) -> None:
     """However a default is written, an existing row has what a new row gets, by one statement for each column."""
     project.models(BEFORE)
     assert revision.write(*project.settings, "Init").proved
@@ -53,7 +53,7 @@ def test_rows_get_the_default_that_the_models_say(project: Project) -> None:
     up(project.settings, project.database, confirm=yes)
     run_sql(project.database, "INSERT INTO note VALUES (2)")
     first, second = run_sql(project.database, "SELECT to_jsonb(note) - 'id' FROM note ORDER BY id")
-    unlike = {
+    different = {
         key: (value, second[0][key])  # type: ignore[index]
         for key, value in first[0].items()  # type: ignore[attr-defined]
         if value != second[0][key]  # type: ignore[index]
@@ -61,9 +61,9 @@ def test_rows_get_the_default_that_the_models_say(project: Project) -> None:
     models = project.settings.project.models()
     columns = project_models.tables(models)[0].columns
     varying = [c.name for c in columns if isinstance(c.type, (sa.DateTime, sa.Float))]
-    assert sorted(unlike) == sorted(varying)
+    assert sorted(different) == sorted(varying)
     text = "".join(path.read_text() for path in project.versions.glob("*defaults*"))
-    assert text.count("SET DEFAULT") == len(varying) - 1  # what varies is filled in steps
+    assert text.count("SET DEFAULT") == len(varying) - 1  # varying ones are filled in batches
     assert revision.write(*project.settings, "Again").path is None
 
 

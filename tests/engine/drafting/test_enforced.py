@@ -1,4 +1,4 @@
-"""What is enforced before a revision and after it is enforced at every moment between."""
+"""What is enforced before and after a revision is enforced at every moment between."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -58,9 +58,9 @@ BREAKING = (
 def tried_between(
     project: Project, monkeypatch: pytest.MonkeyPatch, statements: tuple[str, ...]
 ) -> Iterator[list[str]]:
-    """Try statements before each statement that commits by itself, and collect those that are not refused."""
+    """Try statements before each statement that commits by itself; yield the list of those that are accepted."""
     accepted: list[str] = []
-    plain = Autocommit.__init__
+    original = Autocommit.__init__
 
     def between() -> None:
         for statement in statements:
@@ -73,7 +73,7 @@ def tried_between(
 
     def watched(self: Autocommit, connection: sa.Connection) -> None:
         context.of(connection).between = between
-        plain(self, connection)
+        original(self, connection)
 
     with monkeypatch.context() as patched:
         patched.setattr(Autocommit, "__init__", watched)
@@ -81,10 +81,10 @@ def tried_between(
         between()
 
 
-def test_rules_that_change_are_enforced_at_every_moment(
+def test_changed_constraints_are_enforced_at_every_moment(
     project: Project, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """A row that breaks both the old rule and the new one is refused between all statements, up and down."""
+    """A row that violates both the old and the new constraint is refused between all statements, up and down."""
     project.models(KEYS.format(rules=BEFORE))
     assert revision.write(*project.settings, "Init").proved
     up(project.settings, project.database, confirm=yes)
@@ -106,7 +106,7 @@ def test_rules_that_change_are_enforced_at_every_moment(
 
 
 @pytest.mark.long
-def test_foreign_key_that_cascades_refuses_orphans_between_its_scripts(project: Project) -> None:
+def test_changed_foreign_key_refuses_orphans_between_its_scripts(project: Project) -> None:
     """The first of two scripts ends with the new foreign key, which the second one validates."""
     project.models(OWNER.format(rule=""))
     assert revision.write(*project.settings, "Init").proved
@@ -126,7 +126,7 @@ def test_foreign_key_that_cascades_refuses_orphans_between_its_scripts(project: 
 
 @pytest.mark.long
 def test_key_that_changes_is_built_beside_live_traffic(project: Project) -> None:
-    """The index of the new key is built first, under a name of its own; only the swap needs a lock, for a moment."""
+    """The index of the new key is built first, under a temporary name; only the swap needs a lock, for a moment."""
     project.models(
         KEYS.format(rules="sa.PrimaryKeyConstraint('id'), sa.UniqueConstraint('b', name='k')")
     )
@@ -146,27 +146,27 @@ def test_key_that_changes_is_built_beside_live_traffic(project: Project) -> None
 
 
 @pytest.mark.long
-def test_scripts_between_which_a_rule_is_missing_become_one(
+def test_scripts_become_one_if_a_constraint_is_missing_between_them(
     project: Project, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """The proof names what is not enforced between scripts; then all is written as one transaction."""
+    """The proof names what is not enforced between two scripts; one transactional script is written instead."""
     project.models(OWNER.format(rule=""))
     assert revision.write(*project.settings, "Init").proved
     project.models(OWNER.format(rule=", ondelete='CASCADE'"))
     for module in (stages, online_blocks):
         blind = type("Blind", (), {"gaps": staticmethod(lambda *_: [])})
         monkeypatch.setattr(module, "enforced", blind)
-    found: list[tuple[str, ...]] = []
+    unguarded: list[tuple[str, ...]] = []
     prove = Prover.prove
 
     def heard(self: Prover, *arguments: Any) -> Any:
         proof = prove(self, *arguments)
-        found.append(proof.unguarded)
+        unguarded.append(proof.unguarded)
         return proof
 
     monkeypatch.setattr(Prover, "prove", heard)
     result = revision.write(*project.settings, "Cascade")
-    assert found == [("owner of table pet is not enforced",), ()]
+    assert unguarded == [("owner of table pet is not enforced",), ()]
     assert result.proved
     assert result.then is None
     assert revision.TOGETHER in result.cautions

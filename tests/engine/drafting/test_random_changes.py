@@ -1,4 +1,4 @@
-"""Any change of any models is proved, or what is left to do is named: nothing goes wrong in silence."""
+"""Random changes of random models are proved, or what is left to do is named: nothing goes wrong in silence."""
 
 import case_judge
 import pytest
@@ -9,17 +9,19 @@ from hypothesis import HealthCheck, Phase, assume, given, seed, settings
 from postgres_database.server.connection import Database
 
 SHORT_FORM = 1
+"""The number of rounds that are not slow."""
 ROUNDS = [
     pytest.param(number, marks=() if number < SHORT_FORM else pytest.mark.slow)
     for number in range(100)
 ]
 EXAMPLES = 3
+"""The number of cases of a round."""
 
 
 @pytest.mark.long
 @pytest.mark.parametrize("number", ROUNDS)
-def test_whatever_is_changed_is_proved_or_named(server: Database, number: int) -> None:
-    """Judged by the system catalogs and by rows; each round draws other models and changes."""
+def test_random_change_is_proved_or_named(server: Database, number: int) -> None:
+    """Judged by the system catalogs and by rows; each round draws its own models and changes."""
 
     @seed(number)
     @settings(
@@ -33,9 +35,9 @@ def test_whatever_is_changed_is_proved_or_named(server: Database, number: int) -
     def judge(case: Case) -> None:
         assume(case.before != case.after)
         verdict = case_judge.judge(case, server)
-        told = verdict.claim in {"proved", "named"} and verdict.outcome != "wrong"
+        honest = verdict.claim in {"proved", "named"} and verdict.outcome != "wrong"
         nothing = verdict.faults == ("nothing instead of proved",)
-        assert told or nothing, "\n".join(
+        assert honest or nothing, "\n".join(
             [case.name, *verdict.faults, verdict.said, case.before, "->", case.after, case.rows]
         )
 

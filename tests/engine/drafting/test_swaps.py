@@ -1,4 +1,4 @@
-"""What is done beside live traffic of keys and indexes that change, and what needs not be."""
+"""Which changes of keys and indexes are done online, and which need not be."""
 
 import pytest
 from answers import yes
@@ -21,8 +21,8 @@ sa.Table('n', metadata, sa.Column('id', sa.Integer), sa.Index('n_ix', 'id'))
 
 
 @pytest.mark.long
-def test_index_is_there_at_every_moment(project: Project) -> None:
-    """An index is swapped for its successor; a parent without partitions counts as full of rows; new tables do not."""
+def test_index_exists_at_every_moment(project: Project) -> None:
+    """An index is swapped for its replacement; a partitioned table without partitions may have rows, a new one has none."""
     project.models(BEFORE)
     first = revision.write(*project.settings, "Init")
     assert first.proved

@@ -1,4 +1,4 @@
-"""Ordinary changes of a table with rows: what revision writes for them keeps nobody waiting, measured at the server."""
+"""Scripts for ordinary changes of a table with rows scan and rewrite nothing under a lock that keeps others out."""
 
 import json
 import os
@@ -29,18 +29,18 @@ LOOK = """
 ALONE = re.compile(
     r"\s*(?:CREATE (?:UNIQUE )?INDEX CONCURRENTLY|DROP INDEX CONCURRENTLY|ALTER TABLE \S+ VALIDATE)\b"
 )
-"""What runs outside of a transaction, under a lock that lets rows be read and written."""
+"""Statements outside of a transaction whose lock lets others read and write rows."""
 
 
 def measured(project: Project) -> list[list[object]]:
-    """Upgrade in a child, and return which tables it scanned or rewrote under a lock that keeps others out."""
+    """Upgrade in a child; return table, kind and statement of each rewrite, and of each scan under such a lock."""
     query = "SELECT relname, relfilenode FROM pg_class WHERE relname IN ('users', 'orgs')"
     files = {name: file for name, file in run_sql(project.database, query)}  # noqa: C416 - types
     reader, writer = os.pipe()
     found: list[object] = []
     before: dict[
         str, int
-    ] = {}  # what was counted but is not reported yet, also by transactions before
+    ] = {}  # pg_stat_xact_* also counts earlier transactions, until they are reported
 
     def look(cursor: faults.Counted, _number: int, sql: str) -> None:
         inside = cursor.connection.info.transaction_status == INTRANS
@@ -67,7 +67,7 @@ def measured(project: Project) -> list[list[object]]:
 
 
 def changed(project: Project, change: str, rows: int = 500) -> Sequence[str]:
-    """Bring a target with rows to the first models, change these, and let the scripts be written."""
+    """Bring a target with rows to BASE, change the models, and write the scripts; return the cautions."""
     project.models(BASE)
     module = project.settings.project.target_metadata.partition(":")[0]
     create = f"from {module} import metadata\nmetadata.create_all(op.get_bind())"
@@ -88,23 +88,23 @@ MILLION = pytest.param(1_000_000, marks=[pytest.mark.slow, pytest.mark.timeout(6
 @pytest.mark.long
 @pytest.mark.parametrize("rows", [500, MILLION])
 @pytest.mark.parametrize("change", CHANGES.values(), ids=CHANGES)
-def test_nobody_is_kept_waiting(project: Project, change: str, rows: int) -> None:
-    """Nothing reads a table from end to end, or writes it anew, under a lock that keeps readers or writers out."""
+def test_ordinary_change_blocks_no_traffic(project: Project, change: str, rows: int) -> None:
+    """No statement scans or rewrites a table under a lock that keeps readers or writers out."""
     changed(project, change, rows)
     assert measured(project) == []
 
 
 def test_type_that_rewrites_is_announced(project: Project) -> None:
-    """A change of type that rewrites the table is told, with the way to do it in steps in the script."""
+    """A change of type that rewrites the table is a caution, and the script says how to do it in steps."""
     cautions = changed(project, "users.c.age.type = sa.BigInteger()")
     assert "users is rewritten while others cannot read or write it" in cautions
     script = "".join(path.read_text() for path in project.versions.glob("*after*.py"))
     assert "add a second column" in script
-    assert ["users", "rewritten"] in [found[:2] for found in measured(project)]
+    assert ["users", "rewritten"] in [seen[:2] for seen in measured(project)]
 
 
-def test_what_cannot_be_measured_counts_as_waiting(project: Project) -> None:
-    """A statement that fails where it is measured may keep others waiting, and that is said."""
+def test_unknown_effects_count_as_blocking(project: Project) -> None:
+    """A statement that fails while it is measured counts as blocking; a line says that its effects are unknown."""
     failing = [RunSql("SELECT 1 / 0")]
     ((_, effects),) = online_blocks.measure(project.database, failing, sa.MetaData(), set())
     assert effects.blocking
