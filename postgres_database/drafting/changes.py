@@ -210,7 +210,7 @@ def _renamed(rename: renames.Rename) -> Key | None:
 
 
 def _tables(here: Side, goal: Side, parts: Parts) -> Iterator[Change]:
-    for name in _both(here, goal):
+    for name in _altered_tables(here, goal):
         old, table = here.catalog.tables[name], goal.catalog.tables[name]
         constraints = {*old.constraints, *table.constraints}
         for part, ways in alter.table_changes(old, table):
@@ -234,17 +234,17 @@ def _comes_with_column(key: Key, here: Side, goal: Side) -> bool:
         and Name.read(column.sequence) == sequence
         and column.name in here.catalog.tables[name].columns
         and not here.catalog.tables[name].columns[column.name].serial
-        for name in _both(here, goal)
+        for name in _altered_tables(here, goal)
         for column in goal.catalog.tables[name].columns.values()
     )
 
 
-def _both(here: Side, goal: Side) -> Iterator[Name]:
+def _altered_tables(here: Side, goal: Side) -> Iterator[Name]:
     """Yield the tables that are altered."""
-    return (name for name in goal.catalog.tables if _is_in_both(name, here, goal))
+    return (name for name in goal.catalog.tables if _is_altered_table(name, here, goal))
 
 
-def _is_in_both(name: Name, here: Side, goal: Side) -> bool:
+def _is_altered_table(name: Name, here: Side, goal: Side) -> bool:
     """Tell whether a table is altered; a foreign table has no rows and is recreated instead."""
     old, new = here.catalog.tables.get(name), goal.catalog.tables.get(name)
     return old is not None and new is not None and "f" not in {old.kind, new.kind}
@@ -304,10 +304,10 @@ def _part(name: Name, constraints: Collection[str], part: str) -> Subject | None
 def _is_altered(key: Key, here: Side, goal: Side) -> bool:
     """Tell whether an object is altered with its table, its column or as a type, and is no change of its own."""
     if key.kind in {"TABLE", "ROW SECURITY"}:
-        return _is_in_both(Name(key.schema, key.name), here, goal)
+        return _is_altered_table(Name(key.schema, key.name), here, goal)
     if key.kind in ALTERED:
         ends = (place for place, mark in enumerate(key.name) if mark == " ")
-        return any(_is_in_both(Name(key.schema, key.name[:end]), here, goal) for end in ends)
+        return any(_is_altered_table(Name(key.schema, key.name[:end]), here, goal) for end in ends)
     if key.kind in {"TYPE", "DOMAIN"}:
         name = Name(key.schema, key.name)
         return name in here.catalog.types and name in goal.catalog.types

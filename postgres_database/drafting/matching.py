@@ -70,13 +70,13 @@ def find(before: Catalog, goal: Catalog, decisions: Decisions) -> tuple[Rename, 
     finder.sequences()
     finder.insides()
     finder.require_decided()
-    return (*_new_schemas(before, finder.found), *finder.found)
+    return (*_new_schemas(before, finder.renames), *finder.renames)
 
 
-def _new_schemas(before: Catalog, found: Iterable[Rename]) -> Iterator[Rename]:
+def _new_schemas(before: Catalog, renames: Iterable[Rename]) -> Iterator[Rename]:
     """Return the schemas to create first: those into which something moves."""
-    existing = {*before.schemas, "", *(each.new.name for each in found if each.kind == "schema")}
-    moved = {each.new.schema for each in found if each.old.schema != each.new.schema}
+    existing = {*before.schemas, "", *(each.new.name for each in renames if each.kind == "schema")}
+    moved = {each.new.schema for each in renames if each.old.schema != each.new.schema}
     return (Rename("schema", Name("", ""), Name("", schema)) for schema in sorted(moved - existing))
 
 
@@ -87,7 +87,7 @@ class _Finder:
         self.before = before
         self.goal = goal
         self.decisions = decisions
-        self.found: list[Rename] = []
+        self.renames: list[Rename] = []
         self.undecided: list[Rename] = []
         self.possible: list[str] = []
         self.flags = dict.fromkeys(decisions.flags, False)
@@ -228,7 +228,7 @@ class _Finder:
             if each in hinted or self._confirmed(each):
                 chosen.append(each)
                 claimed |= _claimed([each])
-        self.found += one_by_one(chosen, taken)
+        self.renames += one_by_one(chosen, taken)
         return chosen
 
     def _flagged(

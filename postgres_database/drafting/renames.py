@@ -66,7 +66,7 @@ class Rename:
 
 def followers(here: Catalog, goal: Catalog) -> tuple[Rename, ...]:
     """Return the renames of constraints, indexes and sequences that differ only by name, in tables on both sides."""
-    found: list[Rename] = []
+    constraints: list[Rename] = []
     relations: list[Rename] = []
     for name in sorted(here.tables.keys() & goal.tables.keys()):
         left, right = here.tables[name], goal.tables[name]
@@ -81,14 +81,14 @@ def followers(here: Catalog, goal: Catalog) -> tuple[Rename, ...]:
             ]
 
         left = _without(left, right.attached)
-        found += one_by_one(
+        constraints += one_by_one(
             renames("constraint", _rules(left, indexed=False), _rules(right, indexed=False)),
             [Name(name.schema, each) for each in left.constraints],
         )
         relations += renames("constraint", _rules(left, indexed=True), _rules(right, indexed=True))
         relations += renames("index", _nameless(left), _nameless(right))
         relations += _sequences(left, right)
-    return (*found, *one_by_one(relations, _relations(here)))
+    return (*constraints, *one_by_one(relations, _relations(here)))
 
 
 def _without(table: Table, names: Iterable[str]) -> Table:

@@ -254,7 +254,7 @@ def _split_transactional_and_online(
     left = origin.compared.between(middle, origin.compared.models)
     clone = origin.session.clone(database)
     second = draft.find_operations(clone, left, left, (), models, filled=fills.known)
-    up = [*fills.operations(), *_flat(second.upgrade)]
+    up = [*fills.operations(), *_unwrapped(second.upgrade)]
     if all(isinstance(each, Note) for each in up):
         return None
     compared = origin.compared.between(origin.compared.before, middle)
@@ -266,7 +266,7 @@ def _split_transactional_and_online(
     ends = origin.ends
     ends_back = ends[1], ends[0]
     up = online_blocks.group(clone, up, models, ends, online=True)
-    down = online_blocks.group(clone, _flat(second.downgrade), models, ends_back, online=True)
+    down = online_blocks.group(clone, _unwrapped(second.downgrade), models, ends_back, online=True)
     undone = online_blocks.group(database, undo, models, ends_back)
     if all(isinstance(each, Note) for each in done):
         return Stages((Stage(up, down),), second.cautions, bool(fills.unknown))
@@ -294,5 +294,5 @@ def _changes_nothing(op: MigrateOperation, compared: Comparison) -> bool:
     return columns[0] == columns[1]
 
 
-def _flat(ops: Operations) -> list[MigrateOperation]:
+def _unwrapped(ops: Operations) -> list[MigrateOperation]:
     return [each for op in ops for each in (op.statements if isinstance(op, Outside) else [op])]

@@ -48,7 +48,7 @@ class SqlType(sa.types.UserDefinedType[Any]):
         self.name = name
 
     def get_col_spec(self, **_: Any) -> str:
-        """Return what stands in CREATE TABLE."""
+        """Return the type as CREATE TABLE has it."""
         return self.name.replace("%", "%%")  # the driver takes one for a parameter
 '''
 

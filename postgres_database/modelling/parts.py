@@ -193,18 +193,18 @@ def _after(rest: str, named: dict[str, str]) -> bool:
 def _foreign_key(part: Constraint, tables: Collection[Name]) -> Call | None:
     span = parentheses(part.definition)
     match = FOREIGN.match(part.definition, span[1] + 1) if span else None
-    there = parentheses(part.definition, match.end()) if match else None
-    if match is None or there is None or ", PERIOD " in part.definition:
+    target = parentheses(part.definition, match.end()) if match else None
+    if match is None or target is None or ", PERIOD " in part.definition:
         return None
     table = Name.read(match["table"])
-    names = [bare(each) for each in split(part.definition[slice(*there)], ",")]
+    names = [bare(each) for each in split(part.definition[slice(*target)], ",")]
     if table not in tables or any("." in name for name in (*table, *names)):
         return None
     place = f"{table.given_schema}.{table.name}" if table.given_schema else table.name
     named: dict[str, str] = {"name": layout.text(part.name)}
     arguments = [layout.strings(part.columns), layout.strings(f"{place}.{name}" for name in names)]
     call = Call("sa.ForeignKeyConstraint", arguments, named)
-    return call if _after(part.definition[there[1] + 1 :], named) else None
+    return call if _after(part.definition[target[1] + 1 :], named) else None
 
 
 def index(definition: str) -> Call | None:

@@ -22,7 +22,7 @@ sa.Table('n', metadata, sa.Column('id', sa.Integer), sa.Index('n_ix', 'id'))
 
 @pytest.mark.long
 def test_index_exists_at_every_moment(project: Project) -> None:
-    """An index is swapped for its replacement; a partitioned table without partitions may have rows, a new one has none."""
+    """An index is swapped for its replacement; a partitioned table without partitions counts as having rows."""
     project.models(BEFORE)
     first = revision.write(*project.settings, "Init")
     assert first.proved
