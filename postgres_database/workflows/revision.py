@@ -148,10 +148,7 @@ def _next(
     strangers.require_dropped(compared, project, session, decisions)
     trial = session.clone(at_head)
     made_up_rows.remove(trial)  # they may stop the proof, but not the draft
-    unfilled = made_up_rows.fill(at_head, from_models)
-    held = contents.take(at_head)
-    _run_sql(at_head, [renames.statement(rename.inverse) for rename in reversed(renamed)])
-    filled = Filled(at_head, held, triggers.refusals(at_head))
+    filled, unfilled = _filled(at_head, from_models, renamed)
     drafted = find_operations(trial, whole, compared, renamed, models)
     result = RevisionResult(
         renamed=tuple(f"{rename.kind} {rename}" for rename in renamed if rename.old.name),
@@ -167,13 +164,14 @@ def _next(
     origin = Origin(session, project, trial, whole, compared, renamed, models)
     divided = stages.divide(origin, drafted) if project.online else stages.whole(drafted)
     prover = Prover(project, session, before, whole, compared, from_models, built.provided)
-    spare = session.clone(at_head) if divided.stages[1:] else None
     proved = _write_and_prove(message, divided, prover, filled, result)
-    if proved.result.unguarded and spare:
+    if proved.result.unguarded and divided.stages[1:]:
         proved.remove()
         divided = stages.whole(drafted, TOGETHER)
         prover = replace(prover, project=prover.project.anew())
-        filled = replace(filled, database=spare)
+        anew = session.at_head(project)
+        _run_sql(anew, map(renames.statement, renamed))
+        filled, _ = _filled(anew, from_models, renamed)
         proved = _write_and_prove(message, divided, prover, filled, result)
     return _publish(message, divided, prover, proved)
 
@@ -186,6 +184,16 @@ def _rename(at_head: Database, compared: Comparison, decisions: Decisions) -> tu
     following = renames.followers(catalog.take(at_head), goal)
     _run_sql(at_head, map(renames.statement, following))
     return (*done, *following)
+
+
+def _filled(
+    at_head: Database, from_models: Database, renamed: Sequence[Rename]
+) -> tuple[Filled, tuple[str, ...]]:
+    """Make up rows in a renamed database, undo the renames, and say for which tables there are no rows."""
+    unfilled = made_up_rows.fill(at_head, from_models)
+    held = contents.take(at_head)
+    _run_sql(at_head, [renames.statement(rename.inverse) for rename in reversed(renamed)])
+    return Filled(at_head, held, triggers.refusals(at_head)), unfilled
 
 
 def _run_sql(database: Database, statements: Any) -> None:

@@ -168,7 +168,7 @@ def fresh(server: Database) -> Iterator[Database]:
     """Make an empty database for a while."""
     name = f"test_{secrets.token_hex(6)}"
     with server.connect(autocommit=True) as connection:
-        connection.exec_driver_sql(f"CREATE DATABASE {name} TEMPLATE template0")
+        connection.exec_driver_sql(f"CREATE DATABASE {name} TEMPLATE template0 STRATEGY file_copy")
     yield Database(server.dsn.with_parts(dbname=name), "test", "from the test")
     with server.connect(autocommit=True) as connection:
         connection.exec_driver_sql(f"DROP DATABASE IF EXISTS {name} WITH (FORCE)")
