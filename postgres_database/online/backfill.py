@@ -1,11 +1,11 @@
-"""Rows changed in short transactions, one after the other in the order of a key, which can be gone on with.
+"""Updates the rows of a table in short transactions, in the order of a key; an interrupted run can be resumed.
 
-Each transaction changes the rows of a range of keys and writes down, by the same commit, where it ended. So a run that
-is killed anywhere changes each row once, whatever the expressions are. Rows that others insert behind the place where
-it is are theirs to fill: by a default, a trigger, or the application.
+Each transaction updates a range of keys and saves the end of the range by the same commit. So a run that is killed
+at any time updates each row once, even if the expressions are not idempotent. Rows that other sessions insert before
+the saved place are not updated: a default, a trigger or the application must give them values.
 
-A table without a key is gone through page by page, again until no row is left for which the condition holds: that must
-be false for a row that is done.
+A table without a key is updated page by page, in several passes, until the condition holds for no row. The condition
+must be false for an updated row.
 """
 
 import math
@@ -27,24 +27,24 @@ from postgres_database.sql.names import bare, identifier
 
 FIRST_BATCH, LARGEST_BATCH = 100, 50_000  # rows
 PASSES = 10
-"""How often a table without a key is gone through: others may put rows where we were."""
-AIM = 0.05
-"""Which share of its time a batch is made for: some take longer than their rows let one expect."""
+"""Most passes through a table without a key: other sessions may put rows on pages that are done."""
+BATCH_SHARE = 0.05
+"""The share of its time limit for which a batch is sized: some rows take longer than others."""
 REST = 49.0
-"""How many times as long as a batch worked others that are at work have the machine after it."""
-LONGEST_PAUSE = 2.0  # seconds, also between tries to get a row that somebody keeps
+"""Length of the pause after a batch while other sessions are active, as a multiple of the batch's own time."""
+LONGEST_PAUSE = 2.0  # seconds, also between attempts to lock a row
 TOLD_EVERY, LOOKED_EVERY = 5.0, 1.0  # seconds
 LAG = 5  # seconds
 DISTANCE = 64 << 20  # bytes
-# Texts that mean the same in every session. Others need not wait for our part of the log: what a crash takes back goes
-# together with the place that was written down (PostgreSQL manual, "Asynchronous Commit").
-# The planner expects too many rows of a range over several columns, and would read the whole table each time.
+# Output formats are fixed, because keys are saved as text. A crash may undo the last commits, but each with its
+# saved place, so they need not wait for the disk (PostgreSQL manual, "Asynchronous Commit").
+# The planner overestimates a range over several columns, and would scan the whole table for each batch.
 SESSION = (
     "SET LOCAL enable_seqscan = off; SET LOCAL jit = off; SET LOCAL synchronous_commit = off;"
     " SET LOCAL datestyle = 'ISO'; SET LOCAL intervalstyle = 'postgres'; SET LOCAL extra_float_digits = 1"
 )
-# In pg_locks everybody may see who waits. Whose state may not be seen is taken to be at work; the session that looks
-# for who stands in our way is ours.
+# Every role can read pg_locks. A session whose state is hidden counts as active; the session that queries
+# pg_blocking_pids is this tool's own.
 OTHERS = """
     SELECT EXISTS (SELECT FROM pg_locks WHERE NOT granted AND pg_backend_pid() = ANY (pg_blocking_pids(pid))),
            EXISTS (SELECT FROM pg_stat_activity
@@ -57,7 +57,7 @@ NAME = """
     SELECT format('%%I.%%I', n.nspname, c.relname) FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace
     WHERE c.oid = %s
 """
-# Who may not see the replicas sees NULL.
+# NULL for a role that may not read the state of replicas.
 REPLICAS = """
     SELECT coalesce(max(extract(epoch FROM replay_lag)), 0)::float,
            coalesce(max(pg_wal_lsn_diff(pg_current_wal_lsn(), replay_lsn)), 0)::bigint
@@ -66,28 +66,28 @@ REPLICAS = """
 
 
 class Checkpoint(Protocol):
-    """Where a backfill is."""
+    """Stores how far a backfill has come."""
 
     def load(self) -> Sequence[str] | None:
-        """Return what was saved last; None at the beginning."""
+        """Return the place that was saved last; None at the beginning."""
 
     def save(self, cursor: Any, place: Sequence[str]) -> None:
-        """Write down by this cursor where it is."""
+        """Save a place in the transaction of the cursor."""
 
 
 @dataclass(frozen=True)
 class Backfill:
-    """What rows get."""
+    """The values that the rows of a table get."""
 
     schema: str
-    """Empty: found by the search path."""
+    """Empty: the search path decides."""
     table: str
     values: Mapping[str, str]
     """A SQL expression over the row for each column."""
     where: str = ""
     """A SQL condition; empty: every row."""
     milliseconds: int = 100
-    """What a batch may take; none takes more than twice as long."""
+    """Time limit of a batch; no batch takes more than twice as long, except one of a single slow row."""
 
     @property
     def sql(self) -> str:
@@ -108,11 +108,11 @@ def statement(work: Backfill) -> str:
 
 
 def run(session: Autocommit, work: Backfill, checkpoint: Checkpoint) -> int:
-    """Change the rows, from where the checkpoint is, and return how many were changed.
+    """Update the rows after the place in the checkpoint, and return their number.
 
     Raises:
-        ExpectedError: There is no key to go by, or it would be changed.
-        psycopg2.Error: What the server says to an expression; what was done stays, and is not done again.
+        ExpectedError: The table has no usable key, or the backfill would change the key.
+        psycopg2.Error: An expression fails. Committed batches stay, and are not updated again by the next run.
     """
     found = session.find(work.sql)
     if found is None:  # the server says it best
@@ -127,13 +127,13 @@ def run(session: Autocommit, work: Backfill, checkpoint: Checkpoint) -> int:
 
 
 def require_way(session: Autocommit, work: Backfill) -> None:
-    """Raise ExpectedError if the rows could not be gone through."""
+    """Raise ExpectedError if the table has no key or pages by which its rows can be updated in batches."""
     if found := session.find(work.sql):
         _way(session, work, found)
 
 
 def _way(session: Autocommit, work: Backfill, table: int) -> Key | Pages:
-    """Return by what the rows are gone through."""
+    """Return the key or the pages that divide the rows into batches."""
     if not (known := session.rows(keys.QUERY, table)):
         ((pages,),) = session.rows(keys.PAGES, table)
         if pages is not None and work.where:
@@ -163,14 +163,14 @@ class _Run:
     checkpoint: Checkpoint
     key: Key | Pages
     expected: int
-    """How many rows there are, as far as the planner knows."""
+    """The planner's estimate of rows, or the number of pages."""
     size: int
     """Rows or pages of the next batch."""
     table: int
     """Its OID."""
     changed: int = 0
     passed: int = 0
-    """Rows or pages that were met, also by earlier runs."""
+    """Rows or pages that were processed, also by earlier runs."""
     passes: int = 1
     changed_before: int = 0
     """Rows changed in earlier passes."""
@@ -178,9 +178,9 @@ class _Run:
     told: float = field(default_factory=time.monotonic)
     looked: float = 0.0
     trip: float = math.inf
-    """Seconds that a statement takes which has next to nothing to do: most of it on the way to the server."""
+    """Seconds of the fastest trivial statement: about the network round trip."""
     patience: float = 1.0
-    """By how much a batch may take longer, because a single row does."""
+    """Factor by which the time limit is raised, because a single row exceeds it."""
 
     @property
     def _unit(self) -> str:
@@ -192,7 +192,7 @@ class _Run:
 
     def run(self) -> int:
         saved = self.checkpoint.load()
-        if saved and saved[1] != self._key:  # it is meant in the order of another one
+        if saved and saved[1] != self._key:  # the place belongs to another key
             saved = None
         place = saved[2:] if saved else None
         self.passed = before = int(saved[0]) if saved else 0
@@ -228,11 +228,11 @@ class _Run:
         return self.changed
 
     def _batch(self, place: Sequence[str] | None) -> tuple[Sequence[str] | None, float, bool, bool]:
-        """Change the next rows.
+        """Update the next batch.
 
         Returns:
-            The key that was reached, None at the end; the seconds that the server worked for the rows; whether
-            somebody waits for us; whether others are at work.
+            The place that was reached, None at the end; the seconds that the server needed for the rows; whether
+            another session waits for a lock of this one; whether other sessions are active.
         """
         limit = int(self.work.milliseconds * self.patience)
         limits = f"SET LOCAL statement_timeout = {int(limit * 1.5)}; SET LOCAL lock_timeout = {max(limit // 2, 1)}"
@@ -252,7 +252,7 @@ class _Run:
             waiting, busy = cursor.fetchone()
             ending = time.monotonic()
             self.trip = min(self.trip, ending - begun)
-        worked += time.monotonic() - ending  # what is deferred
+        worked += time.monotonic() - ending  # the commit, with deferred triggers
         self.changed += changed
         self.passed = passed
         return upper, max(worked - 3 * self.trip, 0.0), waiting, busy
@@ -276,7 +276,7 @@ class _Run:
         return int(changed)
 
     def _again(self) -> bool:
-        """Tell at the end whether to go through the table once more: others may have put rows where we were."""
+        """At the end of a pass, prepare another one and return True if rows may be left on pages that are done."""
         if (
             isinstance(self.key, Key)
             or self.changed == self.changed_before
@@ -290,13 +290,13 @@ class _Run:
 
     def _adapt(self, seconds: float, *, waiting: bool) -> None:
         """Choose the next size from how long this batch took."""
-        wanted = self.work.milliseconds / 1000 * AIM
+        wanted = self.work.milliseconds / 1000 * BATCH_SHARE
         factor = min(wanted / max(seconds, 0.0001), 0.5 if waiting else 2.0)
         self.size = max(1, min(int(self.size * factor), LARGEST_BATCH))
         self.patience = 1.0
 
     def _shrink(self, error: psycopg2.Error, seconds: float) -> None:
-        """Make batches smaller; raise the error if it was not our own limit that ended the statement."""
+        """Make batches smaller; raise the error again if the statement was cancelled before its own time limit."""
         limit = self.work.milliseconds * self.patience * 1.5 / 1000
         if isinstance(error, QueryCanceled):
             if seconds < limit * 0.9:
@@ -329,7 +329,7 @@ class _Run:
         self.session.listener.progress(text)
 
     def _wait_for_replicas(self) -> None:
-        """Pause while a replica does not follow."""
+        """Pause while a replica lags behind."""
         told = False
         while time.monotonic() - self.looked >= LOOKED_EVERY:
             self.looked = time.monotonic()

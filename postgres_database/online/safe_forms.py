@@ -1,9 +1,9 @@
-"""Statements beside live traffic: each in a form that blocks others only for a moment and may be run again.
+"""Runs statements beside live traffic: each in a form that holds strong locks only briefly and can be run again.
 
-What would scan or rebuild a table under a lock that keeps readers or writers out is done in steps that do not
-(PostgreSQL manual, CREATE INDEX "Building Indexes Concurrently", ALTER TABLE "Notes"). Every step looks at the
-catalog first: what is done is skipped, what is half done under the same definition is finished or made anew,
-and another thing under the same name is left alone and refused.
+A statement that would scan or rebuild a table while readers or writers are locked out is divided into steps that do not
+(PostgreSQL manual, CREATE INDEX "Building Indexes Concurrently", ALTER TABLE "Notes"). Every step reads the catalog
+first: a finished step is skipped; an unfinished object of the same definition is completed or built anew; an object
+of the same name and another definition is an error.
 """
 
 from collections.abc import Callable, Iterator
@@ -37,11 +37,11 @@ INDEX = "SELECT c.relkind::text FROM pg_class c WHERE c.oid = %s"
 
 
 def run(session: Autocommit, statement: Statement) -> None:
-    """Run the safe form of a statement, as far as that is not done yet.
+    """Run the steps of a statement's safe form that are not finished yet.
 
     Raises:
-        ExpectedError: Something else has the name.
-        psycopg2.Error: What the server says; an index that could not be built is dropped again.
+        ExpectedError: Another object has the name.
+        psycopg2.Error: The server rejects a step; an index that could not be built is dropped again.
     """
     if statement.form == "drop index":
         _drop_index(session, statement)
@@ -67,7 +67,7 @@ def _drop_index(session: Autocommit, statement: Statement) -> None:
 
 
 class LiveTable(Table):
-    """A table, and what is done to it."""
+    """A table, on which indexes and constraints are made beside live traffic."""
 
     def make(self, wanted: Statement) -> None:
         """Make an index or constraint, or a column NOT NULL."""
@@ -82,7 +82,7 @@ class LiveTable(Table):
                 self.not_null(wanted.name)
 
     def index(self, wanted: Statement) -> None:
-        """Make an index concurrently; that of a partitioned table from those of its partitions."""
+        """Make an index concurrently; for a partitioned table, on each partition, and attach them."""
         if not self.parted and self._has_index(wanted):
             return
         unique = "UNIQUE " if wanted.unique else ""
@@ -120,7 +120,7 @@ class LiveTable(Table):
         self._attach(wanted, drop if new else NOTHING)
 
     def rule(self, wanted: Statement) -> None:
-        """Make a foreign key or check that new rows obey, then look at those that are there."""
+        """Add a foreign key or check as NOT VALID, then validate it."""
         there = self._has_constraint(wanted)
         add = f"ALTER TABLE {self.sql} ADD CONSTRAINT {wanted.name} {wanted.body}"
         if self.parted and wanted.kind == "FOREIGN KEY" and self.session.version < NOT_NULLS:
@@ -169,7 +169,7 @@ class LiveTable(Table):
             self.session.execute(f"{alter} DROP CONSTRAINT {rule}")
 
     def _validate(self, name: str, *, new: bool) -> None:
-        """Look whether all rows obey; a new constraint that some of them break leaves nothing behind."""
+        """Validate a constraint; a new one that rows violate is dropped again."""
         found = self.session.rows(CONSTRAINT, self.oid, bare(name))
         if found and not found[0][0]:
             alter = f"ALTER TABLE {self.sql}"
@@ -178,14 +178,14 @@ class LiveTable(Table):
                 self.session.without_time_limits(f"{alter} VALIDATE CONSTRAINT {name}")
 
     def _build(self, sql: str, name: str) -> None:
-        """Build an index; one that rows do not allow leaves nothing behind."""
+        """Build an index; drop it again if rows violate it."""
         drop = f"DROP INDEX CONCURRENTLY IF EXISTS {name}"
         with self._undone_by(self.session.without_time_limits, drop):
             self.session.without_time_limits(sql)
 
     @contextmanager
     def _undone_by(self, run: Callable[[str], None], undo: str) -> Iterator[None]:
-        """Run a statement if the block fails; not if that was interrupted: the next run goes on there."""
+        """Run `undo` if the block fails, but not if it was cancelled or disconnected: the next run resumes there."""
         try:
             yield
         except (QueryCanceled, OperationalError):
@@ -196,7 +196,7 @@ class LiveTable(Table):
             raise
 
     def _attach(self, wanted: Statement, undo: str) -> None:
-        """Make the parts of an index on the partitions, and put them together."""
+        """Make the index on each partition, and attach it to that of the partitioned table."""
         whole = f"{self.schema}.{wanted.name}"
         with self._undone_by(self.session.execute, undo):
             for child in self.children():
@@ -210,7 +210,7 @@ class LiveTable(Table):
                     self.session.execute(f"ALTER INDEX {whole} ATTACH PARTITION {part}")
 
     def _has_index(self, wanted: Statement) -> bool:
-        """Tell whether an index is there and valid; what is left of one that is the same is dropped."""
+        """Tell whether a valid index exists; an invalid one of the same definition is dropped."""
         found = self.relation(bare(wanted.name))
         if found is None:
             return False
@@ -222,7 +222,7 @@ class LiveTable(Table):
         return bool(valid)
 
     def _has_constraint(self, wanted: Statement) -> bool:
-        """Tell whether a constraint is there, valid or not."""
+        """Tell whether the constraint exists, valid or not."""
         for _, text in self.session.rows(CONSTRAINT, self.oid, bare(wanted.name)):
             if text.removesuffix(" NOT VALID") != self.definition_of(wanted):
                 raise self.other(wanted.name, text)

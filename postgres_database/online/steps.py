@@ -1,8 +1,8 @@
 """Every operation of a script is a step: `register` wraps what Alembic does for its operations.
 
-In an online block, a step is a transaction of its own or a statement that commits by itself, in its safe form. What a
-script commits before its end is written into the journal by the same commit; a step that stands there is not done
-again. So a script with several transactions may be interrupted anywhere.
+In an online block, a step is a transaction of its own, or a statement in its safe form that commits by itself. The
+commit of a step also records it in the journal, and a recorded step is not run again. So a script with several
+transactions can be interrupted at any time and run again.
 """
 
 import io
@@ -55,7 +55,7 @@ SQL = (ops.ExecuteSQLOp, ExecuteFile, RunSql)
 ONLINE = ContextVar("ONLINE", default=False)
 """Whether an online block is open."""
 OF_SESSION = ("SET", "RESET", "SHOW", "DISCARD", "LISTEN", "SAVEPOINT", "RELEASE", "ROLLBACK")
-"""What is about the session, and may not be left out when a script runs again."""
+"""Statements that concern only the session: they are always run, also when a script is resumed."""
 
 
 def register() -> None:
@@ -66,7 +66,7 @@ def register() -> None:
 
 
 def _step(implementation: Any, on: Any, operation: MigrateOperation) -> Any:
-    """Run an operation as a step, where it commits by itself or may have been committed before."""
+    """Run an operation; as a step of the journal if it commits by itself or the script can be resumed."""
     context = on.get_context()
     run = partial(implementation, on, operation)
     models = context.opts.get("target_metadata")
@@ -131,7 +131,7 @@ def _swapped(
     builds: Sequence[Statement],
     rest: Sequence[str],
 ) -> None:
-    """Build indexes, and put them in the place of others; once, because that changes their names."""
+    """Build indexes and swap them with old ones. The journal keeps a second run out, because names change."""
     if journal and journal.take(sql):
         return
     for each in builds:

@@ -168,8 +168,8 @@ def test_condition_that_does_not_tell_what_is_done(database: Database) -> None:
     assert run_sql(database, "TABLE t") == [(1, 0), (2, 8)]
 
 
-def test_row_that_somebody_keeps(database: Database) -> None:
-    """While others keep a row, those before it are done, and no transaction is long; it ends when the row is free."""
+def test_locked_row(database: Database) -> None:
+    """While another session locks a row, earlier rows are updated and transactions stay short; then it completes."""
     run_sql(
         database,
         "CREATE TABLE t (id int PRIMARY KEY, n int DEFAULT 0)",
@@ -222,8 +222,8 @@ def test_expensive_row_is_done_all_the_same(database: Database) -> None:
     assert any("a single row of t" in line for line in told)
 
 
-def test_cancel_ends_it(database: Database) -> None:
-    """A statement that somebody cancels ends the backfill; it is no reason to try again."""
+def test_cancelled_statement_ends_a_backfill(database: Database) -> None:
+    """A statement that is cancelled from outside is not tried again."""
     run_sql(
         database,
         "CREATE TABLE t (id int PRIMARY KEY, n int DEFAULT 0)",
@@ -251,8 +251,10 @@ def test_cancel_ends_it(database: Database) -> None:
     assert "canceling statement due to user request" in str(failed[0])
 
 
-def test_who_waits_is_let_through(database: Database, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Batches become smaller when others wait for their rows."""
+def test_batches_shrink_for_waiting_sessions(
+    database: Database, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Batches become smaller when other sessions wait for their locks."""
     run_sql(
         database,
         "CREATE TABLE t (id int PRIMARY KEY, n int DEFAULT 0)",
@@ -268,15 +270,15 @@ def test_who_waits_is_let_through(database: Database, monkeypatch: pytest.Monkey
 
 
 class Distant(psycopg2.extensions.cursor):
-    """A cursor of a server that is far away."""
+    """A cursor with a long network round trip."""
 
     def execute(self, *arguments: Any) -> None:
         time.sleep(0.02)
         super().execute(*arguments)
 
 
-def test_way_to_the_server_makes_no_batch_small(database: Database) -> None:
-    """How long statements are on their way says nothing about how many rows a batch may have."""
+def test_network_time_does_not_shrink_batches(database: Database) -> None:
+    """The round trip to the server does not count as time of a batch."""
     run_sql(
         database,
         "CREATE TABLE t (id int PRIMARY KEY, n int DEFAULT 0)",
@@ -290,8 +292,8 @@ def test_way_to_the_server_makes_no_batch_small(database: Database) -> None:
     assert len(place.saved) < 20
 
 
-def test_work_that_is_deferred_counts(database: Database) -> None:
-    """What triggers do at the end of the transaction makes batches smaller as well."""
+def test_deferred_triggers_shrink_batches(database: Database) -> None:
+    """The time of deferred triggers counts as time of a batch."""
     run_sql(
         database,
         "CREATE TABLE t (id int PRIMARY KEY, n int DEFAULT 0)",
@@ -306,8 +308,8 @@ def test_work_that_is_deferred_counts(database: Database) -> None:
     assert len(place.saved) > 15
 
 
-def test_progress_is_told(database: Database, monkeypatch: pytest.MonkeyPatch) -> None:
-    """How far it is, how fast and how long it still takes is told, also for a table that was never analysed."""
+def test_progress_is_reported(database: Database, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Progress shows rows, rate and remaining time, also for a table that was never analysed."""
     monkeypatch.setattr(backfill, "TOLD_EVERY", 0)
     run_sql(
         database,
