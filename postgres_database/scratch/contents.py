@@ -20,7 +20,7 @@ ROOTS = """
     JOIN pg_namespace m ON m.oid = r.relnamespace
     WHERE c.relispartition AND c.relkind <> 'I' AND c.relkind <> 'i'
 """
-MANY = 16  # how often a default is asked for: what always is the same does not depend on chance
+MANY = 16  # evaluations of a default; one that gives the same value in all of them is treated as constant
 
 SEQUENCES = """
     SELECT n.nspname, c.relname, s.seqincrement
@@ -47,7 +47,7 @@ NUMBERED = """
 
 @dataclass(frozen=True)
 class Contents:
-    """What the tables of a database hold: enough to tell whether a row or a value was lost."""
+    """Counts and digests of the rows of a database, by which a lost row or value is noticed."""
 
     tables: Mapping[Name, tuple[int, Mapping[str, tuple[str, int, str | None]]]]
     """How many rows there are; of each column its type, how many values, and a digest of them."""

@@ -244,7 +244,7 @@ class Scratch:
         return self._connection.exec_driver_sql(query, (f"{PREFIX}{self._me}_",)).scalars().all()
 
     def _drop_unused(self, names: Iterable[str]) -> None:
-        """Drop databases that no session holds the lock of."""
+        """Drop the databases whose lock no session holds."""
         for name in names:
             if self._scalar("SELECT pg_try_advisory_lock(hashtextextended(%s, 0))", name):
                 self._drop(name)
@@ -265,7 +265,7 @@ class Scratch:
 
     @contextmanager
     def _refusals(self, attribute: str) -> Iterator[None]:
-        """Say what to do where the server refuses what we need."""
+        """Raise ExpectedError with advice if the server rejects what scratch databases need."""
         try:
             yield
         except DBAPIError as error:

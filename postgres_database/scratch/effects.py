@@ -37,7 +37,7 @@ class State(NamedTuple):
     file: int
     """Another one after it was rewritten."""
     scans: int
-    """How often it was read from end to end in this transaction."""
+    """The number of sequential scans in this transaction."""
     locks: list[str]
     """The modes in which this session holds it."""
 
@@ -56,9 +56,9 @@ class Effects:
     rewritten: set[tuple[str, str]] = field(default_factory=set)
     """The same for what was rewritten."""
     shut: set[tuple[str, str]] = field(default_factory=set)
-    """What of both others could not even read."""
+    """Those of both that readers were locked out of, too."""
     unknown: str = ""
-    """Why it could not be measured; it then counts as if others had to wait."""
+    """Why the effects could not be measured; then other sessions are assumed to wait."""
 
     def of(self, tables: AbstractSet[tuple[str, str]]) -> "Effects":
         """Return what happened to some tables."""
@@ -86,7 +86,7 @@ class Effects:
 
     @property
     def blocking(self) -> bool:
-        """Whether others may wait for as long as there are rows."""
+        """Whether other sessions may wait for a time that grows with the number of rows."""
         return bool(self.scanned or self.rewritten or self.unknown)
 
 

@@ -1,4 +1,4 @@
-"""What is enforced of rows before a change and after it must be enforced at every moment between. Pure."""
+"""Finds constraints that hold before and after a change, but not in a state between. Pure."""
 
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -15,7 +15,7 @@ ALIKE = ("f", "c", "x")
 
 @dataclass(frozen=True)
 class Gap:
-    """Something that is not enforced, though it was before and will be again."""
+    """A constraint that is not enforced in between, though it is before and after the change."""
 
     table: Name
     name: str
