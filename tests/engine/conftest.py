@@ -4,12 +4,9 @@ import contextlib
 import dataclasses
 import os
 import secrets
-import select
-import shlex
 import shutil
 import socket
 import subprocess
-import sys
 import tempfile
 import textwrap
 import threading
@@ -19,21 +16,18 @@ from typing import Any, NamedTuple
 
 import pytest
 import sqlalchemy as sa
+from checkouts import Checkout, ready_venv
+from forwarding import forward_all
+from servers import HOME_VARIABLE, OtherServer, test_server
 
 from postgres_database.history import project as projects
 from postgres_database.online import backfill
 from postgres_database.schema.scope import Scope
-from postgres_database.server import programs
 from postgres_database.server.connection import Database
-from postgres_database.server.dsn import Dsn
-from postgres_database.server.embedded import CHEAP, CONFIGURATION, SUPERUSER, EmbeddedServer
 from postgres_database.server.environment import Environment
 
 ROOT = Path(__file__).parents[2]
 """The repository."""
-HOME_VARIABLE = "POSTGRES_DATABASE_TEST_HOME"
-OTHER_PROGRAMS = os.environ.get("TEST_POSTGRES_BIN", "")
-"""Where the programs of another PostgreSQL are, if the tests are to run on its server."""
 MEMORY = Path("/dev/shm")  # noqa: S108 - for a private directory
 ROOM = 4 << 30
 """Bytes; a run of all tests takes about a third of it."""
@@ -53,39 +47,6 @@ for name in [*os.environ]:
         "MSG",
     }:
         del os.environ[name]
-
-
-class OtherServer(EmbeddedServer):
-    """A server of another PostgreSQL, whose initdb may be too old for what the embedded one's gets."""
-
-    @property
-    def binaries(self) -> Path:
-        """The programs, or their copy."""
-        programs = Path(OTHER_PROGRAMS)
-        copy = self.home.parent / "programs" / programs.name
-        return copy if copy.exists() else programs
-
-    def make_reachable(self) -> None:
-        """Copy the programs if the server's account cannot reach them."""
-        if not programs.reaches(self.account, self.binaries / "postgres"):
-            shutil.copytree(self.binaries.parent, self.home.parent / "programs", symlinks=True)
-
-    def _initialise(self) -> None:
-        options = "--auth=trust", "--encoding=UTF8", "--locale=C", "--no-sync"
-        self._run("initdb", "--pgdata=data", f"--username={SUPERUSER}", *options)
-        settings = (CONFIGURATION | CHEAP).items()
-        with (self.data / "postgresql.conf").open("a") as file:
-            file.writelines(f"{name} = '{value}'\n" for name, value in settings)
-
-
-def cheap_server(home: Path) -> EmbeddedServer:
-    """Return the server to test with that lives in this directory."""
-    return (OtherServer if OTHER_PROGRAMS else EmbeddedServer)(home, durable=False)
-
-
-def test_server() -> EmbeddedServer:
-    """Return the server of this test run, which all workers share."""
-    return cheap_server(Path(os.environ[HOME_VARIABLE]) / "server")
 
 
 def _prefer_memory() -> None:
@@ -306,47 +267,6 @@ def columns(database: Database) -> list[object]:
     return [name for (name,) in run_sql(database, query + " AND NOT attisdropped ORDER BY attnum")]
 
 
-class Checkout:
-    """A copy of this repository, with a terminal to type commands into."""
-
-    def __init__(self, root: Path, server: Database) -> None:
-        self.root = root
-        self.environ = {
-            "PATH": os.environ["PATH"],
-            "HOME": str(root),
-            "SCRATCH_DSN": as_text(server.dsn),
-            "COLUMNS": "200",
-        }
-        ignored = shutil.ignore_patterns(
-            "__pycache__", ".venv", ".git", ".postgres", ".env", ".env.[!e]*", ".*_cache"
-        )
-        shutil.copytree(ROOT, root, ignore=ignored, dirs_exist_ok=True)
-
-    def invoke(self, *arguments: str, **environ: str) -> subprocess.CompletedProcess[str]:
-        """Run a command as a person without a terminal would."""
-        return self.run(sys.executable, "-m", "invoke", *arguments, **environ)
-
-    def run(
-        self, *command: str, folder: str = "", **environ: str
-    ) -> subprocess.CompletedProcess[str]:
-        """Run any program in the checkout."""
-        return subprocess.run(
-            command,
-            cwd=self.root / folder,
-            env=self.environ | environ,
-            stdin=subprocess.DEVNULL,
-            capture_output=True,
-            text=True,
-            check=False,
-        )
-
-    def env_file(self, name: str, **values: str) -> None:
-        """Write the file of an environment, readable by us alone."""
-        path = self.root / (f".env.{name}" if name else ".env")
-        path.write_text("".join(f"{key}={value}\n" for key, value in values.items()))
-        path.chmod(0o600)
-
-
 @pytest.fixture
 def clone(tmp_path: Path, server: Database) -> Checkout:
     """A copy of this repository, with the models and the history that it has."""
@@ -379,61 +299,14 @@ def newcomer(server: Database) -> Iterator[Checkout]:
     shutil.rmtree(home)
 
 
-def ready_venv(checkout: Checkout) -> None:
-    """Let the interpreter of the test be the checkout's .venv."""
-    programs = checkout.root / ".venv" / "bin"
-    programs.mkdir(parents=True)
-    python = shlex.quote(sys.executable)
-    for name, command in {
-        "python": python,
-        "invoke": f"{python} -m invoke",
-        "alembic": f"{python} -m alembic",
-    }.items():
-        (programs / name).write_text(f'#!/bin/sh\nexec {command} "$@"\n')
-        (programs / name).chmod(0o755)
-    for stamp in (".installed", ".installed-dev"):
-        (checkout.root / ".venv" / stamp).touch()
-    checkout.environ["PATH"] = f"{programs}:{checkout.environ['PATH']}"
-
-
-def as_text(dsn: Dsn) -> str:
-    """Return a DSN as people would write it into a file: key=value pairs."""
-    escaped = {
-        key: value.replace("\\", "\\\\").replace("'", "\\'") for key, value in dsn.parts.items()
-    }
-    return " ".join(f"{key}='{value}'" for key, value in escaped.items())
-
-
 @pytest.fixture
 def port(server: Database) -> Iterator[int]:
     """A TCP port of 127.0.0.1 behind which the test server asks for the password of `app`."""
     path = f"{server.dsn.parts['host']}/.s.PGSQL.{server.dsn.parts['port']}"
     with socket.create_server(("127.0.0.1", 0)) as listener:
-        threading.Thread(target=_forward_all, args=(listener, path), daemon=True).start()
+        threading.Thread(target=forward_all, args=(listener, path), daemon=True).start()
         yield listener.getsockname()[1]
         listener.shutdown(socket.SHUT_RDWR)
-
-
-def _forward_all(listener: socket.socket, path: str) -> None:
-    while True:
-        try:
-            client, _ = listener.accept()
-        except OSError:
-            return
-        threading.Thread(target=_forward, args=(client, path), daemon=True).start()
-
-
-def _forward(client: socket.socket, path: str) -> None:
-    """Carry what either side says to the other until one of them is done."""
-    with client, socket.socket(socket.AF_UNIX) as backend, contextlib.suppress(OSError):
-        backend.connect(path)
-        other = {client: backend, backend: client}
-        while True:
-            for source in select.select([client, backend], [], [])[0]:
-                data = source.recv(65536)
-                if not data:
-                    return
-                other[source].sendall(data)
 
 
 @pytest.fixture

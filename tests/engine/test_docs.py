@@ -10,7 +10,8 @@ import subprocess
 from pathlib import Path
 
 import pytest
-from conftest import ROOT, Checkout
+from checkouts import Checkout
+from conftest import ROOT
 
 PAGES = ["README.md", "docs/when-it-goes-wrong.md"]
 BLOCK = re.compile(

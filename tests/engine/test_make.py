@@ -8,7 +8,8 @@ import subprocess
 from pathlib import Path
 
 import pytest
-from conftest import ROOT, Checkout, ready_venv
+from checkouts import Checkout, ready_venv
+from conftest import ROOT
 from invoke import Collection
 
 import tasks

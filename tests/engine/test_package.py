@@ -11,7 +11,8 @@ from pathlib import Path
 
 import alembic
 import pytest
-from conftest import ROOT, as_text, run_sql
+from checkouts import as_text
+from conftest import ROOT, run_sql
 
 from postgres_database.server.connection import Database
 

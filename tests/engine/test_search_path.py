@@ -5,8 +5,9 @@ from collections.abc import Iterator
 
 import pytest
 from answers import yes
+from checkouts import as_text
 from commands import adopt, down, mark, up
-from conftest import Project, as_text, fresh, run_sql
+from conftest import Project, fresh, run_sql
 from shadows import called, shadow
 
 from postgres_database.running import journal, runner

@@ -4,8 +4,8 @@ import re
 import secrets
 from collections.abc import Iterator
 
-import conftest
 import pytest
+import servers
 from answers import yes
 from commands import Heard, adopt
 from conftest import ROOT, Project, changed, run_sql
@@ -113,7 +113,7 @@ INSERT INTO app.item (id) VALUES (2);
 
 def called(token: str) -> dict[str, list[str]]:
     """Return from where a function was called, and for each call whether by a superuser."""
-    log = conftest.test_server().log.read_text(errors="replace")
+    log = servers.test_server().log.read_text(errors="replace")
     found: dict[str, list[str]] = {}
     for its, place, superuser in CALLED.findall(log):
         if its == token:

@@ -11,7 +11,8 @@ import sys
 import threading
 
 import pytest
-from conftest import PASSWORD, Checkout, as_text, run_sql
+from checkouts import Checkout, as_text
+from conftest import PASSWORD, run_sql
 from invoke import Collection
 
 import tasks

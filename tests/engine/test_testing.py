@@ -4,7 +4,8 @@ import sys
 from typing import Any
 
 import pytest
-from conftest import Checkout, Project, as_text, run_sql
+from checkouts import Checkout, as_text
+from conftest import Project, run_sql
 
 from postgres_database.server.connection import Database
 from postgres_database.testing import Schema

@@ -1,7 +1,7 @@
 """What to type next is spelled as whoever reads it types it."""
 
 import pytest
-from conftest import Checkout, ready_venv
+from checkouts import Checkout, ready_venv
 
 from postgres_database.console import advice
 from postgres_database.console.advice import as_typed

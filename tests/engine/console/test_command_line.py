@@ -4,7 +4,7 @@ import shlex
 from pathlib import Path
 
 import pytest
-from conftest import Checkout
+from checkouts import Checkout
 from invoke import Collection
 
 import tasks

@@ -12,7 +12,8 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from conftest import ROOT, Checkout, as_text
+from checkouts import Checkout, as_text
+from conftest import ROOT
 
 from postgres_database.console import show, show_init, terminal
 from postgres_database.errors import ExpectedError

@@ -3,7 +3,8 @@
 import re
 from itertools import product
 
-from conftest import ROOT, test_server
+from conftest import ROOT
+from servers import test_server
 
 from postgres_database.server.connection import Database
 from postgres_database.sql.names import quoted

@@ -4,7 +4,8 @@ import re
 from pathlib import Path
 
 import pytest
-from conftest import ROOT, Checkout
+from checkouts import Checkout
+from conftest import ROOT
 
 from postgres_database import __version__
 from postgres_database.errors import ExpectedError

@@ -6,8 +6,9 @@ from contextlib import suppress
 
 import pytest
 from answers import yes
+from checkouts import Checkout, as_text
 from commands import down, printed, up
-from conftest import Checkout, Project, as_text, fresh, run_sql
+from conftest import Project, fresh, run_sql
 
 from postgres_database.errors import ExpectedError
 from postgres_database.online import forms

@@ -13,7 +13,8 @@ from pathlib import Path
 import faults
 import psutil
 import pytest
-from conftest import Project, changed, cheap_server, fresh, run_sql
+from conftest import Project, changed, fresh, run_sql
+from servers import cheap_server
 
 from postgres_database.schema import dump
 from postgres_database.server.connection import Database

@@ -14,8 +14,9 @@ from pathlib import Path
 import faults
 import pytest
 from answers import never
+from checkouts import Checkout
 from commands import Heard, adopt, up
-from conftest import PASSWORD, Checkout, Project, columns, run_sql
+from conftest import PASSWORD, Project, columns, run_sql
 
 from postgres_database.errors import ExpectedError
 from postgres_database.history import script_files

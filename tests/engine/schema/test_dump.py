@@ -6,7 +6,8 @@ from pathlib import Path
 
 import pytest
 from commands import adopt
-from conftest import OTHER_PROGRAMS, Project, fresh, run_sql
+from conftest import Project, fresh, run_sql
+from servers import OTHER_PROGRAMS
 
 from postgres_database.errors import ExpectedError
 from postgres_database.schema import catalog, dump, masks

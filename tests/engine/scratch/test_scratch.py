@@ -12,8 +12,10 @@ from pathlib import Path
 
 import pytest
 import sqlalchemy as sa
+from checkouts import as_text
 from children import finish, next_line, start
-from conftest import PASSWORD, Project, as_text, changed, cheap_server, run_sql
+from conftest import PASSWORD, Project, changed, run_sql
+from servers import cheap_server
 
 from postgres_database.errors import ExpectedError
 from postgres_database.history import project_models

@@ -17,7 +17,8 @@ import pytest
 import sqlalchemy as sa
 from alembic.migration import MigrationContext
 from alembic.operations import Operations
-from conftest import PASSWORD, Checkout, as_text, run_sql
+from checkouts import Checkout, as_text
+from conftest import PASSWORD, run_sql
 from hypothesis import HealthCheck, example, given
 from hypothesis import settings as hypothesis_settings
 from hypothesis import strategies as st

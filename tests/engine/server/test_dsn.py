@@ -6,7 +6,8 @@ from pathlib import Path
 from urllib.parse import quote, quote_plus, unquote
 
 import pytest
-from conftest import PASSWORD, as_text
+from checkouts import as_text
+from conftest import PASSWORD
 from hypothesis import example, given
 from hypothesis import strategies as st
 

@@ -7,7 +7,8 @@ from pathlib import Path
 from urllib.parse import quote
 
 import pytest
-from conftest import PASSWORD, as_text
+from checkouts import as_text
+from conftest import PASSWORD
 from hypothesis import example, given
 from hypothesis import strategies as st
 

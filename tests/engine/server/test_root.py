@@ -4,7 +4,7 @@ import sys
 from pathlib import Path
 
 import pytest
-from conftest import Checkout
+from checkouts import Checkout
 
 from postgres_database.server import root
 

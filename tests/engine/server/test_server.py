@@ -379,29 +379,13 @@ def test_a_socket_that_was_cleaned_away_comes_back(make: Make) -> None:
 @pytest.mark.parametrize(
     "name",
     [
-        "with spaces  and (brackets) & more; true",
-        "it's",
-        'a "double" quote',
-        "$HOME `id` $(touch made-by-a-shell)",
+        'it\'s a "double" & a,b, \\ 100%s %(x)s #{y}',
+        "(a);  true $HOME `id` $(touch made-by-a-shell)",
         "ünï→名前😀",
-        "a,b,",
-        "back\\slash",
-        "100% %s %(x)s #{y}",
         "a" * 200,
         "名" * 60,
     ],
-    ids=[
-        "spaces",
-        "quote",
-        "double",
-        "shell",
-        "unicode",
-        "comma",
-        "backslash",
-        "percent",
-        "long",
-        "bytes",
-    ],
+    ids=["quotes", "shell", "unicode", "long", "bytes"],
 )
 def test_paths(make: Make, name: str) -> None:
     """A repository may be called anything; where its path is too long for a socket, a short one serves."""

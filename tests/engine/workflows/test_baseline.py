@@ -12,7 +12,8 @@ from pathlib import Path
 import pytest
 from answers import no, yes
 from commands import adopt, down, mark, printed, up
-from conftest import PASSWORD, ROOT, Project, changed, cheap_server, run_sql
+from conftest import PASSWORD, ROOT, Project, changed, run_sql
+from servers import cheap_server
 
 from postgres_database.console import report, show
 from postgres_database.errors import ExpectedError

@@ -7,7 +7,8 @@ import sys
 from pathlib import Path
 
 import pytest
-from conftest import ROOT, Project, as_text, run_sql
+from checkouts import as_text
+from conftest import ROOT, Project, run_sql
 
 from postgres_database.server.connection import Database
 

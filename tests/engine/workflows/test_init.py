@@ -11,8 +11,9 @@ from typing import Any
 import alembic
 import pytest
 from answers import never, no, yes
+from checkouts import Checkout
 from commands import Confirm, Heard
-from conftest import ROOT, Checkout, Project
+from conftest import ROOT, Project
 
 from postgres_database.errors import ExpectedError
 from postgres_database.history import project as projects

@@ -4,8 +4,9 @@ from contextlib import ExitStack
 
 import pytest
 from answers import yes
+from checkouts import as_text
 from commands import up
-from conftest import Project, as_text, fresh, run_sql
+from conftest import Project, fresh, run_sql
 
 from postgres_database.server import environment
 from postgres_database.server.connection import Database
