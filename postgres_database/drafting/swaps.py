@@ -163,6 +163,10 @@ class _List:
         if table != old.table or table not in self._goal.tables:
             return False
         ends = self._before.tables[table], self._goal.tables[table]
+        if (
+            ends[1].kind == "p"
+        ):  # an index does not become a key there (PostgreSQL manual, ALTER TABLE)
+            return same_name and not new.only
         if ends[1].kind != "r" or (new.unique and enforced.has_in_common(*ends, old.name, name)):
             return ends[1].kind == "r"
         key = ends[0].constraints.get(old.name)

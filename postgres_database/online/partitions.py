@@ -5,14 +5,14 @@ it lacks, unless CHECK constraints and indexes are there that spare it (PostgreS
 PARTITION"): these are made first. DETACH PARTITION CONCURRENTLY does not shut readers out; it leaves a CHECK behind.
 """
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from hashlib import sha256
 from typing import Any, Self
 
 from postgres_database.online import forms, safe_forms
 from postgres_database.online.forms import Statement
-from postgres_database.online.safe_forms import LiveTable
+from postgres_database.online.safe_forms import ATTACHED, LiveTable
 from postgres_database.online.tables import CONSTRAINT, TABLE
 from postgres_database.running.autocommit import Autocommit
 from postgres_database.server.transactions import asked
@@ -72,6 +72,32 @@ def run(session: Autocommit, statement: Statement) -> None:
         tables[1].detach(tables[0])
 
 
+def earlier_names(session: Autocommit, index: Statement) -> list[tuple[str, str, list[str]]]:
+    """Return the parts of an index of a partitioned table, and the names that others have which they should have.
+
+    In the place of another index it is built beside it, so that its parts get the names that are left.
+
+    Returns:
+        The schema and the name of each part, for SQL, and the better names, as the catalog has them, the best first.
+    """
+    tables = [Partition(session, *row) for row in session.rows(TABLE, session.find(index.table))]
+    return [
+        part
+        for each in tables
+        for part in each.parts_named_late(index, f"{each.schema}.{index.name}")
+    ]
+
+
+def take_earlier_names(cursor: Any, parts: Sequence[tuple[str, str, list[str]]]) -> None:
+    """Give parts of indexes the best of their names that are free by now; see `earlier_names`."""
+    for schema, part, names in parts:
+        for name in names:
+            place = f"{schema}.{identifier(name)}"
+            if asked(cursor, "SELECT to_regclass(%s) IS NULL", (place,)) == [(True,)]:
+                cursor.execute(f"ALTER INDEX {schema}.{part} RENAME TO {identifier(name)}")
+                break
+
+
 class Partition(LiveTable):
     """A table that is, or was, or is to be a partition."""
 
@@ -116,6 +142,17 @@ class Partition(LiveTable):
             self.session.execute(
                 ", ".join([drop, *(f"DROP CONSTRAINT {name}" for (name,) in left)])
             )
+
+    def parts_named_late(
+        self, index: Statement, whole: str
+    ) -> Iterator[tuple[str, str, list[str]]]:
+        """Yield the parts of an index of this table; see `earlier_names`."""
+        for child in self.children():
+            for (name,) in self.session.rows(ATTACHED, self.session.find(whole), child.oid):
+                part = identifier(name)
+                if names := child.earlier_names(index, name):
+                    yield child.schema, part, names
+                yield from child.parts_named_late(index, f"{child.schema}.{part}")
 
     def _rule(self, ending: str) -> str:
         name = f"{bare(self.name)}_{ending}"

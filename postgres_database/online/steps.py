@@ -136,9 +136,11 @@ def _swapped(
         return
     for each in builds:
         partitions.run(session, each)
+    parts = [part for each in builds for part in partitions.earlier_names(session, each)]
     with session.transaction() as cursor:
         for piece in rest:
             cursor.execute(piece)
+        partitions.take_earlier_names(cursor, parts)
         if journal:
             journal.did(sql)
             journal.write()

@@ -4,6 +4,7 @@ import re
 from collections.abc import Generator, Iterator
 from contextlib import closing
 from dataclasses import replace
+from itertools import islice
 from typing import Any, Self
 
 from postgres_database.errors import ExpectedError
@@ -40,6 +41,8 @@ LOOSE_KEYS = """
     FROM pg_constraint k JOIN pg_class c ON c.oid = k.conindid
     WHERE k.conrelid = %s AND k.contype IN ('p', 'u') AND NOT c.relispartition ORDER BY 1
 """
+MOST_NAMES = 20
+"""How many names of equal indexes of one partition are looked at."""
 SKETCH = "postgres_database_sketch"
 NEWEST = """
     SELECT c.relname FROM pg_index i JOIN pg_class c ON c.oid = i.indexrelid
@@ -85,19 +88,27 @@ class Table:
         for name, text in self.session.rows(loose, self.oid):
             if definition(text) == meant:
                 return identifier(name)
-        with closing(self._names(wanted)) as names:
-            return identifier(next(name for name in names if self._is_free(name, wanted)))
+        index = self.definition_of(as_index(wanted))
+        with closing(
+            self._names(wanted)
+        ) as names:  # a transaction, in which no definition can be asked for
+            return identifier(next(name for name in names if self._is_free(name, meant, index)))
 
-    def _is_free(self, name: str, wanted: Statement) -> bool:
+    def earlier_names(self, wanted: Statement, name: str) -> list[str]:
+        """Return the names that PostgreSQL would have given to a part of an index if they were free; best first."""
+        with closing(self._names(wanted)) as names:
+            tried = [*islice(names, MOST_NAMES)]
+        return tried[: tried.index(name)] if name in tried else []
+
+    def _is_free(self, name: str, meant: str, index: str) -> bool:
         """Tell whether a name may be given, or was given to the same by a run that was interrupted."""
         found = self.relation(name)
         if found is None:
             return True
-        index = as_index(wanted)
         keys = [text for _, text in self.session.rows(CONSTRAINT, self.oid, name)]
         if keys:
-            return wanted.form == "key" and keys == [self.definition_of(wanted)]
-        return bool(found[0] == self.oid) and definition(found[2]) == self.definition_of(index)
+            return keys == [meant]
+        return bool(found[0] == self.oid) and definition(found[2]) == index
 
     def _names(self, wanted: Statement) -> Generator[str]:
         """Yield the names that PostgreSQL would choose for an index, the first one first."""

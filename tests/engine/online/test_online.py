@@ -72,6 +72,7 @@ CASES = {
     "not null": (PLAIN, "ALTER TABLE t ALTER COLUMN a SET NOT NULL"),
     "quoted not null": (PLAIN, 'ALTER TABLE t ALTER "Odd, %" SET NOT NULL'),
     "parted index": (PARTED, "CREATE INDEX i ON t (a)"),
+    "parted index beside another": (f"{PARTED} CREATE INDEX o ON t (a) WHERE id > 5;", "CREATE INDEX i ON t (a)"),
     "parted expression": (PARTED, "CREATE INDEX i ON t ((a + 1)) WHERE b <> 'q'"),
     "parted index that is there": (f'{PARTED} CREATE INDEX mine ON "S 1"."p,1" (a);', "CREATE INDEX i ON t (a)"),
     "parted drop": (f"{PARTED} CREATE INDEX i ON t (a);", "DROP INDEX i"),
