@@ -148,9 +148,11 @@ class Trial:
             changes: In the order in which they should be tried.
             force: Drop what depends on the subject of a change that does not work otherwise.
         """
-        before = len(self.applied)
+        before, waiting = len(self.applied), list(changes)
+        if not waiting:
+            return False
         with self.database.connect(usual_path=True) as connection, connection.begin():
-            waiting = self._rounds(connection, list(changes), force=False)
+            waiting = self._rounds(connection, waiting, force=False)
             if force and waiting:
                 self._rounds(connection, waiting, force=True)
         return len(self.applied) > before

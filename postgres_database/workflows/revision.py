@@ -1,10 +1,9 @@
 """Write the next script from the models, and prove it on scratch databases that hold rows."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, fields, replace
 from functools import partial
 from pathlib import Path
-from typing import Any
 
 from alembic.script import Script
 
@@ -196,10 +195,12 @@ def _filled(
     return Filled(at_head, held, triggers.refusals(at_head)), unfilled
 
 
-def _run_sql(database: Database, statements: Any) -> None:
+def _run_sql(database: Database, statements: Iterable[str]) -> None:
+    if not (waiting := [*statements]):
+        return
     with database.connect(usual_path=True) as connection, connection.begin():
         cursor = connection.connection.cursor()
-        for statement in statements:
+        for statement in waiting:
             cursor.execute(statement)
 
 
