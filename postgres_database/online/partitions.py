@@ -12,7 +12,7 @@ from typing import Any, Self
 
 from postgres_database.online import forms, safe_forms
 from postgres_database.online.forms import Statement
-from postgres_database.online.safe_forms import ATTACHED, LiveTable
+from postgres_database.online.safe_forms import ATTACHED, FOREIGN_KEYS, LiveTable
 from postgres_database.online.tables import CONSTRAINT, TABLE
 from postgres_database.running.autocommit import Autocommit
 from postgres_database.server.transactions import asked
@@ -44,9 +44,6 @@ PARTS = """
     SELECT pg_get_indexdef(i.indexrelid) FROM pg_index i
     WHERE i.indrelid = %s AND NOT EXISTS (SELECT FROM pg_constraint k WHERE k.conindid = i.indexrelid)
 """
-FOREIGN_KEYS = (
-    "SELECT pg_get_constraintdef(oid) FROM pg_constraint WHERE conrelid = %s AND contype = 'f'"
-)
 # The CHECK that PostgreSQL adds while it detaches is younger than the one that says that this was begun.
 LEFT = """
     SELECT quote_ident(k.conname) FROM pg_constraint k JOIN pg_constraint m ON m.conrelid = k.conrelid

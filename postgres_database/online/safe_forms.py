@@ -33,6 +33,9 @@ NOT_NULL = """
     LEFT JOIN pg_constraint n ON n.contype = 'n' AND n.conrelid = a.attrelid AND n.conkey = ARRAY[a.attnum]
     WHERE a.attrelid = %s AND a.attname = %s
 """
+FOREIGN_KEYS = """
+    SELECT pg_get_constraintdef(oid) FROM pg_constraint WHERE conrelid = %s AND contype = 'f' AND convalidated
+"""
 INDEX = "SELECT c.relkind::text FROM pg_class c WHERE c.oid = %s"
 
 
@@ -133,7 +136,13 @@ class LiveTable(Table):
         self._validate(wanted.name, new=not there)
 
     def _rule_of_parts(self, wanted: Statement) -> None:
-        parts = [*self.children()]
+        meant = self.definition_of(wanted)
+        # The parent takes in one of any name.
+        parts = [
+            each
+            for each in self.children()
+            if (meant,) not in self.session.rows(FOREIGN_KEYS, each.oid)
+        ]
         drops = [
             f"ALTER TABLE {each.sql} DROP CONSTRAINT IF EXISTS {wanted.name}"
             for each in parts

@@ -8,7 +8,7 @@ import sqlalchemy as sa
 
 # PostgreSQL manual, chapter "System Catalogs" and section "System Information Functions". Each query returns an
 # identity; its other columns are the definition. `r` is the relations without the version table, `members` what
-# extensions own, which is left out (MANAGED).
+# extensions own, which is left out (MANAGED). So are the copies of a foreign key for each partition that it refers to.
 QUERIES = {
     "SCHEMA": "SELECT quote_ident(nspname) AS identity FROM schemas",
     "TABLE": """
@@ -61,7 +61,8 @@ QUERIES = {
         FROM pg_constraint c
         LEFT JOIN r ON r.oid = c.conrelid
         LEFT JOIN types t ON t.oid = c.contypid
-        WHERE contype NOT IN ('n', 't') AND (r.oid IS NOT NULL OR t.oid IS NOT NULL)""",
+        WHERE contype NOT IN ('n', 't') AND (r.oid IS NOT NULL OR t.oid IS NOT NULL)
+            AND NOT EXISTS (SELECT FROM pg_constraint p WHERE p.oid = c.conparentid AND p.conrelid = c.conrelid)""",
     "TRIGGER": """
         SELECT quote_ident(tgname) || ' ON ' || r.identity AS identity, pg_get_triggerdef(t.oid), tgenabled
         FROM pg_trigger t JOIN r ON r.oid = t.tgrelid WHERE NOT tgisinternal AND tgparentid = 0""",
