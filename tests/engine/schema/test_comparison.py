@@ -390,6 +390,7 @@ def test_the_same_beside_a_difference(project: Project, schema: str) -> None:
     assert named(found) == ["TABLE more"]
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("case", CHANGED)
 def test_what_differs_is_said(project: Project, case: str) -> None:
     """Every difference is named, none makes Alembic crash, and each is a line that people can read."""

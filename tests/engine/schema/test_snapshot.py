@@ -844,6 +844,7 @@ def test_difference(verdicts: dict[str, Verdict], make: MakeDatabase, pair: Pair
     assert all(each.left != each.right for each in differences)
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("pair", [pair for pair in DIFFERENT if pair.alone], ids=pair_id)
 def test_a_real_difference_survives_the_restore(
     make: MakeDatabase, project: Project, pair: Pair
