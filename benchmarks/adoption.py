@@ -39,8 +39,8 @@ SHOWN = 10  # lines of a difference or a failure
 
 BEGIN, END = "<!-- table -->", "<!-- end of table -->"
 HEAD = """\
-| schema | server | objects | exact | seconds | times pg_dump + psql |
-| --- | ---: | ---: | --- | ---: | ---: |"""
+| schema | server | objects | exact | seconds | times pg_dump + psql | tables of the models that are right |
+| --- | ---: | ---: | --- | ---: | ---: | --- |"""
 
 # The schema alone, without owners
 DUMP = ("-sO", "--no-subscriptions", "--restrict-key=x", "--exclude-table=*.alembic_version*")
@@ -50,6 +50,8 @@ SECTION = re.compile(r"^(?=--\n-- Name: )", re.MULTILINE)
 MASKED = re.compile(
     r"--\n-- Name: .*; Type: (?:USER MAPPING|SERVER|FOREIGN DATA WRAPPER|FOREIGN TABLE); "
 )
+MODELS = re.compile(r"^proved .* the same tables: ([\d,]+)", re.MULTILINE)
+DIFFERS = re.compile(r"^differs ", re.MULTILINE)
 PROVED = re.compile(r"^proved .* the same ([\d,]+) objects", re.MULTILINE)
 
 DROP_VERSIONS = """DO $$ DECLARE name regclass; BEGIN
@@ -279,7 +281,19 @@ class Checkout:
         usual, seconds = (statistics.median(column) for column in zip(*times, strict=True))
         objects = PROVED.search(said)
         exact = self.exact(online, empty(server, f"{name}_new"))
-        return [objects[1] if objects else "?", exact, f"{seconds:.1f}", f"{seconds / usual:.1f}"]
+        proved = objects[1] if objects else "?"
+        return [proved, exact, f"{seconds:.1f}", f"{seconds / usual:.1f}", self.models()]
+
+    def models(self) -> str:
+        """Write the models of what was adopted; return in how many tables they are right."""
+        try:
+            said = self.invoke("models", "--env", "online", "--into", "models.py", "--yes")
+        except FailedError as error:  # exit code 2: they make other tables
+            said = str(error)
+        if tables := MODELS.search(said):
+            return f"all {tables[1]}"
+        print("\n".join(said.splitlines()[:SHOWN]))
+        return f"no: {len(DIFFERS.findall(said)) or 'none is written'}"
 
     def exact(self, online: Dsn, new: Dsn) -> str:
         """Compare a database that the script made with the one that was adopted."""

@@ -1,39 +1,156 @@
-"""Results as data for other programs. Pure functions; the keys are a promise."""
+"""Results as data for other programs. Pure functions; the keys are a promise (docs/json.md)."""
 
 import json
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from typing import Any
 
+from postgres_database.history.graph import History, Revision
+from postgres_database.running.journal import Entry
 from postgres_database.schema.snapshot import Difference
+from postgres_database.workflows.adoption import BaselineResult
 from postgres_database.workflows.check import CheckResult, TargetCheck
 from postgres_database.workflows.revision import RevisionResult
 from postgres_database.workflows.status import EnvironmentStatus
+from postgres_database.workflows.upgrade import UpgradeResult
+from postgres_database.workflows.written_models import ModelsResult
+
+
+def upgrade_json(result: UpgradeResult, target: str) -> str:
+    """Return the outcome of `upgrade` or `downgrade`, or of its dry run, as one JSON object."""
+    printed = {step.revision.id: step for step in result.steps}
+    plan = []
+    for each in result.plan:
+        step = printed.get(each.id)
+        statements = step.statements if step else None
+        refusal = str(step.refusal) if step and step.refusal else None
+        plan.append({**_revision(each), "statements": statements, "refusal": refusal})
+    return _json(
+        {
+            "target": target,
+            "before": result.before,
+            "after": result.after,
+            "at_head": result.at_head,
+            "seconds": round(result.seconds, 3),
+            "plan": plan,
+            "violations": [
+                {
+                    "revision": each.revision.id,
+                    "table": each.table,
+                    "rows": each.count,
+                    "text": str(each),
+                }
+                for each in result.violations
+            ],
+            "dropped": [str(each) for each in result.dropped],
+            "cautions": result.cautions,
+        }
+    )
+
+
+def current_json(ids: Iterable[str], history: History, target: str) -> str:
+    """Return where a target stands as one JSON object."""
+    revisions = [_revision(history[each]) for each in ids]
+    at_head = {each["revision"] for each in revisions} == {*history.heads}
+    return _json({"target": target, "revisions": revisions, "at_head": at_head})
+
+
+def history_json(revisions: Iterable[Revision]) -> str:
+    """Return revisions as one JSON object."""
+    return _json({"revisions": [_revision(each) for each in revisions]})
+
+
+def log_json(entries: Sequence[Entry]) -> str:
+    """Return what was run on a target, the newest first, as one JSON object."""
+    rows = [{**vars(entry), "started": entry.started.isoformat()} for entry in reversed(entries)]
+    return _json({"runs": rows})
+
+
+def baseline_json(result: BaselineResult, target: str, written: RevisionResult | None) -> str:
+    """Return the outcome of `baseline-existing` as one JSON object.
+
+    Args:
+        result: What was adopted.
+        target: The database.
+        written: The revision that `--with-models` wrote.
+    """
+    match = result.match
+    drifts = match.drifts.objects if match else ()
+    nearest = {
+        "revision": match.state,
+        "drift": [
+            {**vars(each.key), "history": each.history or None, "target": each.target or None}
+            for each in drifts
+        ],
+    } if match else None  # fmt: skip
+    unlike = result.unlike_models
+    return _json(
+        {
+            "target": target,
+            "revision": result.revision or None,
+            "path": str(result.path) if result.path else None,
+            "objects": result.objects,
+            "respelled": [str(key) for key in result.respelled],
+            "notes": result.notes,
+            "match": nearest,
+            "pending": result.pending,
+            "unlike_models": None if unlike is None else [str(key) for key in unlike],
+            "written": _written(written) if written else None,
+        }
+    )
+
+
+def models_json(result: ModelsResult) -> str:
+    """Return the outcome of `models` as one JSON object."""
+    return _json(
+        {
+            "path": str(result.path) if result.path else None,
+            "text": result.text,
+            "tables": result.tables,
+            "statements": result.statements,
+            "proved": not result.unlike,
+            "objects": _objects(result.unlike, "target", "models"),
+            "kept": dict(result.kept),
+            "notes": result.notes,
+        }
+    )
+
+
+def _revision(revision: Revision) -> dict[str, Any]:
+    return {
+        "revision": revision.id,
+        "message": revision.message,
+        "path": str(revision.path),
+        "down_revision": revision.parents,
+        "online": revision.online,
+    }
 
 
 def revision_json(result: RevisionResult) -> str:
     """Return the outcome of `revision` as one JSON object."""
-    return _json(
-        {
-            "path": str(result.path) if result.path else None,
-            "then": str(result.then) if result.then else None,
-            "revision": result.revision or None,
-            "unfilled": result.unfilled,
-            "renamed": result.renamed,
-            "detected": result.detected,
-            "completed": result.completed,
-            "cautions": result.cautions,
-            "proved": result.proved if result.tried else None,
-            "failure": result.failure or None,
-            "lost": result.lost,
-            "broken": result.broken,
-            "unguarded": result.unguarded,
-            "empty_tables": result.empty,
-            "not_upgraded": _objects(result.not_upgraded, "history", "models"),
-            "kept": [str(key) for key in result.kept],
-            "sql": result.sql or None,
-            "not_downgraded": _objects(result.not_downgraded, "after", "before"),
-        }
-    )
+    return _json(_written(result))
+
+
+def _written(result: RevisionResult) -> dict[str, Any]:
+    return {
+        "path": str(result.path) if result.path else None,
+        "then": str(result.then) if result.then else None,
+        "revision": result.revision or None,
+        "unfilled": result.unfilled,
+        "renamed": result.renamed,
+        "detected": result.detected,
+        "completed": result.completed,
+        "cautions": result.cautions,
+        "proved": result.proved if result.tried else None,
+        "failure": result.failure or None,
+        "lost": result.lost,
+        "broken": result.broken,
+        "unguarded": result.unguarded,
+        "empty_tables": result.empty,
+        "not_upgraded": _objects(result.not_upgraded, "history", "models"),
+        "kept": [str(key) for key in result.kept],
+        "sql": result.sql or None,
+        "not_downgraded": _objects(result.not_downgraded, "after", "before"),
+    }
 
 
 def check_json(result: CheckResult) -> str:

@@ -41,7 +41,9 @@ def plan(result: UpgradeResult, verb: str) -> None:
 
 def upgrade(result: UpgradeResult, verb: str) -> None:
     """Show where the target stands now."""
-    now = f"now at {'head: ' if result.at_head else ''}{_places(result.after)}"
+    revisions = f"{len(result.plan)} revision{'s' if len(result.plan) > 1 else ''}"
+    took = f"   ({revisions} in {result.seconds:.2f} s)"
+    now = f"now at {'head: ' if result.at_head else ''}{_places(result.after)}{took}"
     say(now if result.after != result.before else _nothing(result, verb), style="green")
 
 

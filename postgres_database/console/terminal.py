@@ -2,15 +2,20 @@
 
 import os
 import sys
-from collections.abc import Sequence
+import time
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import KW_ONLY, dataclass, replace
 from io import TextIOWrapper
+from threading import Event, Thread
 from typing import Any
 
 from rich.console import Console
+from rich.text import Text
 
 from postgres_database.console.advice import as_typed
 from postgres_database.errors import ExpectedError
+from postgres_database.history.graph import Revision
 from postgres_database.running.listener import Listener, Step
 from postgres_database.server import embedded
 from postgres_database.server.connection import Database
@@ -29,6 +34,8 @@ LOOK: dict[str, Any] = {
 }
 OUT = Console(**LOOK, width=WIDTH)
 ERR = Console(**LOOK, stderr=True)
+SOON, OFTEN = 0.5, 10.0
+"""Seconds after which long work is shown on a terminal, and between two lines about it in a log."""
 
 
 def say(text: str = "", style: str = "") -> None:
@@ -96,8 +103,10 @@ class Terminal(Listener):
     """Whether people are asked to choose: not where the result is for a program."""
     quiet: bool = False
     """Whether details of a question go to stderr, because stdout is for a program."""
+    planned: int = 0
+    """How many revisions will be run."""
     steps: int = 0
-    """How many revisions are done."""
+    """How many of them are done."""
 
     def confirm(self, question: str, details: Sequence[str]) -> bool:
         """Show the details and ask."""
@@ -132,10 +141,28 @@ class Terminal(Listener):
         """Ask for words; nothing without a terminal."""
         return _ask(question) if _is_terminal() else ""
 
+    def plan(self, revisions: Sequence[Revision]) -> None:
+        """Count the revisions that will be run."""
+        self.planned, self.steps = len(revisions), 0
+
+    @contextmanager
+    def at_work(self, doing: str) -> Iterator[None]:
+        """Show what is done, once it takes long: with a clock on a terminal, else in a line now and then."""
+        count = f"[{self.steps + 1}/{self.planned}]  " if self.planned else ""
+        done = Event()
+        thread = Thread(target=_show_work, args=(f"{count}{doing}", done), daemon=True)
+        thread.start()
+        try:
+            yield
+        finally:
+            done.set()
+            thread.join()
+
     def step(self, step: Step) -> None:
         """Print a line for a revision that is done."""
         self.steps += 1
-        say(f"  {self.steps}  {step.revision}  {step.seconds:.2f} s")
+        line = f"  [{self.steps}/{self.planned}]  {step.revision}  {step.seconds:.2f} s"
+        (ERR if self.quiet else OUT).print(line)
 
     def wait(self, who: str) -> None:
         """Say what the command waits for."""
@@ -148,6 +175,18 @@ class Terminal(Listener):
     def note(self, text: str) -> None:
         """Say what could not be looked at."""
         ERR.print(f"note: {text}", style="yellow")
+
+
+def _show_work(doing: str, done: Event) -> None:
+    """Show what is done until it is done: a live line on a terminal, else a line every few seconds."""
+    started = time.monotonic()
+    if not ERR.is_terminal:
+        while not done.wait(OFTEN):
+            ERR.print(f"     {doing}: {time.monotonic() - started:.0f} s so far", style="dim")
+    elif not done.wait(SOON):
+        with ERR.status("", spinner="line") as status:
+            while not done.wait(SOON):
+                status.update(Text(f"{doing}: {time.monotonic() - started:.0f} s so far"))
 
 
 def _show(details: Sequence[str], out: Console) -> None:

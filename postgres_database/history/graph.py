@@ -108,6 +108,18 @@ class History:
                 waiting += self[revision_id].needed
         return tuple(revision for revision in self.revisions if revision.id in wanted)
 
+    def between(self, span: str) -> tuple[Revision, ...]:
+        """Return the revisions of `from:to`, both included, the newest first; an end that is left out is the last.
+
+        Raises:
+            ExpectedError: There is no such revision.
+        """
+        start, _, end = span.partition(":")
+        goal = self.heads if end in ("", "head", "heads") else [self.resolve(end)]
+        before = [] if start in ("", "base") else self[self.resolve(start)].needed
+        below = {revision.id for revision in self.upto(before)}
+        return tuple(one for one in self.upto(goal)[::-1] if one.id not in below)
+
     def resolve(self, text: str) -> str:
         """Turn what people type for a revision (`head`, `base`, an id or its beginning) into an id.
 

@@ -71,9 +71,15 @@ def _statements(here: Table, goal: Table, sequences: Sequence[Mapping[Name, str]
     columns = {**here.columns}
     for name, column in goal.columns.items():
         created = columns.get(name)
-        if not (created and created.sequence and column.sequence):
+        if not (created and column.sequence):
             continue
-        old, new = Name.read(created.sequence), Name.read(column.sequence)
+        new = Name.read(column.sequence)
+        if not created.sequence:  # no default draws from it
+            owner = f"{goal.name.sql}.{identifier(name)}"
+            yield f"CREATE SEQUENCE {new.sql} {sequences[1][new]} OWNED BY {owner};"
+            columns[name] = replace(created, sequence=column.sequence)
+            continue
+        old = Name.read(created.sequence)
         if sequences[0].get(old) != sequences[1].get(new):
             yield f"ALTER SEQUENCE {old.sql} {sequences[1][new]};"
         if old != new:
@@ -83,11 +89,15 @@ def _statements(here: Table, goal: Table, sequences: Sequence[Mapping[Name, str]
             created, sequence=column.sequence, options=column.options, default=default
         )
     # Row security belongs to the policies, which the history creates.
-    with_sequences = replace(
-        here, columns=columns, row_security=goal.row_security, forced=goal.forced
-    )
-    for _, ways in alter.table_changes(with_sequences, goal):
-        yield from ways[0]
+    forced = goal.forced if goal.row_security else here.forced
+    with_sequences = replace(here, columns=columns, row_security=goal.row_security, forced=forced)
+    settings: list[str] = []
+    for part, ways in alter.table_changes(with_sequences, goal):
+        if part:
+            yield from ways[0]
+        else:  # a setting of the table may name an index
+            settings += ways[0]
     for name, definition in goal.indexes.items():
         if here.indexes.get(name) != definition:
             yield f"{definition};"
+    yield from settings

@@ -94,7 +94,7 @@ class Running:
     def _guarded(self, script: Callable[..., None], revision: Revision) -> Callable[..., None]:
         def run(**arguments: Any) -> None:
             try:
-                with self.guard.script(revision):
+                with self.listener.at_work(str(revision)), self.guard.script(revision):
                     script(**arguments)
             except ExpectedError as error:
                 raise script_errors.located(error, self.project.folders, revision.path) from error

@@ -1,6 +1,7 @@
 """What a command says while it works, and what it asks."""
 
 from collections.abc import Sequence
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 
 from postgres_database.errors import ExpectedError
@@ -33,6 +34,13 @@ class Listener:
     def words(self, _question: str) -> str:
         """Answer in words; nothing without a terminal."""
         return ""
+
+    def plan(self, revisions: Sequence[Revision]) -> None:
+        """Hear which revisions will be run, in order."""
+
+    def at_work(self, _doing: str) -> AbstractContextManager[None]:
+        """Hear what is done for as long as the block runs."""
+        return nullcontext()
 
     def step(self, step: Step) -> None:
         """Hear that a revision is done and committed."""

@@ -14,7 +14,7 @@ from postgres_database.schema.snapshot import Difference, Key, Snapshot
 from postgres_database.server.connection import Database
 from postgres_database.sql.names import Name
 
-ALEMBIC_KINDS = ("TABLE", "FOREIGN TABLE", "DEFAULT", "INDEX")
+ALEMBIC_KINDS = ("TABLE", "DEFAULT", "INDEX")
 """The kinds that Alembic drops when the models do not know them; besides constraints and comments on tables."""
 
 FORCED = re.compile(r"\n+ALTER TABLE [^;]* FORCE ROW LEVEL SECURITY;")
@@ -84,6 +84,13 @@ class Comparison:
         self.before = self.seen(left)
         self.models = _as_secure(self.seen(right), self.before, owned)
         here, there = ({*each.catalog.tables} for each in (self.before, self.models))
+        by_hand = {  # no Alembic and no SQLAlchemy knows foreign tables
+            name
+            for name in here - there
+            if self.before.catalog.tables[name].kind == "f"
+            and str(Key("FOREIGN TABLE", *name)) not in owned
+        }
+        here -= by_hand
         self._tables = here | there
         self._kinds = {key.kind for key in self.before.snapshot.objects}
         self._dropped = here - there
@@ -256,6 +263,7 @@ def _joined(models: Side, history: Side, kept: Collection[Key]) -> Side:
     """Return what the models make together with what stays."""
     kept = [key for key in kept if key in history.snapshot.objects]
     names = {Name(key.schema, key.name) for key in kept}
+    foreign = {Name(key.schema, key.name) for key in kept if key.kind == "FOREIGN TABLE"}
     left, right = history.catalog, models.catalog
     return Side(
         Snapshot(
@@ -263,7 +271,7 @@ def _joined(models: Side, history: Side, kept: Collection[Key]) -> Side:
         ),
         Catalog(
             right.schemas,
-            right.tables,
+            {**{name: left.tables[name] for name in foreign}, **right.tables},
             {**{name: left.types[name] for name in names & left.types.keys()}, **right.types},
             {**{n: left.sequences[n] for n in names & left.sequences.keys()}, **right.sequences},
         ),

@@ -1,13 +1,14 @@
 """The models as a database; what they name and do not make, such as an extension, comes from the history."""
 
 import re
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import closing, suppress
 from dataclasses import dataclass
 from typing import Any
 
 import psycopg2
 import psycopg2.extensions
+from psycopg2.extensions import TRANSACTION_STATUS_INERROR
 
 from postgres_database.errors import ExpectedError
 from postgres_database.history.project_models import Models
@@ -78,10 +79,10 @@ def build(session: Scratch, models: Models, at_head: Callable[[], Database]) -> 
     if not offered:
         raise refused
     database = session.empty()
-    _run_each(database, [each.body for each in offered])
+    left = _run_each(database, [each.body for each in offered])
     with database.connect() as connection, connection.begin():
         objects = connection.exec_driver_sql(OBJECTS).all()
-    session.from_models(models, database)
+    session.from_models(models, database, _completing(left))
     _run_each(database, [f"DROP {kind} {identity}" for kind, identity in objects])
     return Built(database, frozenset(map(str, offered)))
 
@@ -128,18 +129,50 @@ def _made(
     return {str(each) for each in split_dump(dump.take(database))}, types
 
 
-def _run_each(database: Database, texts: Sequence[str]) -> None:
-    """Run texts, those that fail again after the others, as long as one more succeeds."""
-    waiting = [*texts]
+def _completing(left: list[str]) -> type[psycopg2.extensions.cursor]:
+    """Return a cursor that provides more when a statement fails, such as a function of a new table."""
+
+    class Completing(psycopg2.extensions.cursor):
+        """Runs what was left, and the statement once more, if some of it runs now."""
+
+        def execute(self, query: Any, values: Any = None) -> None:
+            failed = self.connection.info.transaction_status == TRANSACTION_STATUS_INERROR
+            if failed or not left:
+                super().execute(query, values)
+                return
+            super().execute("SAVEPOINT completing")
+            try:
+                super().execute(query, values)
+            except psycopg2.Error:
+                super().execute("ROLLBACK TO SAVEPOINT completing")
+                with closing(psycopg2.extensions.cursor(self.connection)) as aside:
+                    still = _run(aside, left)
+                    aside.execute("RESET check_function_bodies")
+                if still == left:
+                    raise
+                left[:] = still
+                super().execute(query, values)
+
+    return Completing
+
+
+def _run_each(database: Database, texts: Sequence[str]) -> list[str]:
+    """Run texts in a transaction of their own; return those that fail."""
     with (
         database.connect() as connection,
         connection.begin(),
         closing(connection.connection.cursor()) as cursor,
     ):
-        cursor.execute("SET LOCAL check_function_bodies = off")
-        left: Iterable[str] = ()
-        while waiting != left:
-            left, waiting = waiting, [each for each in waiting if not _runs(cursor, each)]
+        return _run(cursor, texts)
+
+
+def _run(cursor: Any, texts: Sequence[str]) -> list[str]:
+    """Run texts, those that fail again after the others, as long as one more succeeds; return those that fail."""
+    cursor.execute("SET LOCAL check_function_bodies = off")
+    waiting, left = [*texts], [""]
+    while waiting and waiting != left:
+        left, waiting = waiting, [each for each in waiting if not _runs(cursor, each)]
+    return waiting
 
 
 def _runs(cursor: Any, text: str) -> bool:

@@ -28,6 +28,7 @@ MOVE = {
     "skip_row_checks": SKIP,
     "wait": WAIT,
     "yes": YES,
+    "json": JSON,
 }
 
 
@@ -41,9 +42,10 @@ def upgrade(
     skip_row_checks: bool = False,
     wait: str = "",
     yes: bool = False,
+    json: bool = False,
 ) -> None:
     """Bring the target to --target, revision by revision."""
-    _move("upgrade", env, target, sql, wait, yes, dry_run, skip_row_checks)
+    _move("upgrade", env, target, sql, wait, yes, dry_run, skip_row_checks, json)
 
 
 @command(help=MOVE | {"target": "a revision, base, or -1; write --target=-1 (default -1)"})
@@ -56,9 +58,10 @@ def downgrade(
     skip_row_checks: bool = False,
     wait: str = "",
     yes: bool = False,
+    json: bool = False,
 ) -> None:
     """Undo revisions on the target, down to --target; asks first."""
-    _move("downgrade", env, target, sql, wait, yes, dry_run, skip_row_checks)
+    _move("downgrade", env, target, sql, wait, yes, dry_run, skip_row_checks, json)
 
 
 def _move(
@@ -70,8 +73,9 @@ def _move(
     yes: bool,
     dry_run: bool,
     skip_row_checks: bool,
+    json: bool,
 ) -> None:
-    from postgres_database.console import show, terminal
+    from postgres_database.console import report, show, terminal
     from postgres_database.running import lock
     from postgres_database.workflows import upgrade as workflow
 
@@ -81,18 +85,20 @@ def _move(
         open_target = partial(terminal.open_target, environment, project.versions, quiet=True)
         terminal.raw(workflow.offline(project, environment, open_target, move))
         return
-    listener = terminal.Terminal(environment, verb, yes=yes)
-    database = terminal.open_target(environment, project.versions)
+    listener = terminal.Terminal(environment, verb, yes=yes, quiet=json)
+    database = terminal.open_target(environment, project.versions, quiet=json)
     result = workflow.perform(project, environment, database, move, listener)
-    if move.dry_run:
+    if json:
+        terminal.raw(report.upgrade_json(result, str(database.dsn)))
+    elif move.dry_run:
         show.plan(result, verb)
-        for step in result.steps:
-            if step.refusal:
-                raise step.refusal
-        if result.violations:
-            raise Exit(code=DIFFERENT)
     else:
         show.upgrade(result, verb)
+    for step in result.steps if move.dry_run else ():
+        if step.refusal:
+            raise step.refusal
+    if result.violations:
+        raise Exit(code=DIFFERENT)
 
 
 @command(
@@ -102,6 +108,7 @@ def _move(
         "with_models": "write the next revision at once, if the models differ",
         "wait": WAIT,
         "yes": YES,
+        "json": JSON,
     }
 )
 def baseline_existing(
@@ -111,15 +118,16 @@ def baseline_existing(
     with_models: bool = False,
     wait: str = "",
     yes: bool = False,
+    json: bool = False,
 ) -> None:
     """Adopt a database that is online: its schema becomes the first revision, its data stays."""
-    from postgres_database.console import show, terminal
+    from postgres_database.console import report, show, terminal
     from postgres_database.running import lock
     from postgres_database.workflows import baseline, revision
 
     seconds, (project, environment) = lock.parse_wait(wait), project_and_environment(env)
-    database = terminal.open_target(environment, project.versions)
-    listener = terminal.Terminal(environment, "baseline-existing", yes=yes)
+    database = terminal.open_target(environment, project.versions, quiet=json)
+    listener = terminal.Terminal(environment, "baseline-existing", yes=yes, quiet=json)
     result = baseline.adopt(
         project,
         environment,
@@ -129,19 +137,27 @@ def baseline_existing(
         with_models=with_models,
         listener=listener,
     )
-    show.baseline(result, environment)
-    if not result.revision:
-        raise Exit(code=DIFFERENT)
-    if with_models and (result.unlike_models or result.path is None) and not result.pending:
+    if not json:
+        show.baseline(result, environment)
+    written = None
+    if (
+        result.revision
+        and with_models
+        and (result.unlike_models or result.path is None)
+        and not result.pending
+    ):
         written = revision.write(
             project.anew(),
             environment,
             "What the models say",
             listener=listener,
         )
-        show.revision(written)
-        if not written.proved:
-            raise Exit(code=DIFFERENT)
+        if not json:
+            show.revision(written)
+    if json:
+        terminal.raw(report.baseline_json(result, str(database.dsn), written))
+    if not result.revision or (written and not written.proved):
+        raise Exit(code=DIFFERENT)
 
 
 @command(
@@ -150,24 +166,34 @@ def baseline_existing(
         "into": "the file that is written, from the root of the project (default: the models are printed)",
         "tables": "write tables (`Table`) and no classes",
         "yes": YES,
+        "json": JSON,
     }
 )
 def models(
-    c: Context, env: str = "", into: str = "", tables: bool = False, yes: bool = False
+    c: Context,
+    env: str = "",
+    into: str = "",
+    tables: bool = False,
+    yes: bool = False,
+    json: bool = False,
 ) -> None:
     """Write SQLAlchemy models of the target and prove them; exit code 2 if they make other tables."""
-    from postgres_database.console import show_models, terminal
+    from postgres_database.console import report, show_models, terminal
     from postgres_database.workflows import written_models as workflow
 
+    quiet = json or not into
     project, environment = project_and_environment(env)
     result = workflow.write(
         project,
         environment,
-        terminal.open_target(environment, project.versions, quiet=not into),
+        terminal.open_target(environment, project.versions, quiet=quiet),
         workflow.Form(into, tables),
-        terminal.Terminal(environment, "models", yes=yes, quiet=not into),
+        terminal.Terminal(environment, "models", yes=yes, quiet=quiet),
     )
-    show_models.written(result, project.root)
+    if json:
+        terminal.raw(report.models_json(result))
+    else:
+        show_models.written(result, project.root)
     if result.unlike:
         raise Exit(code=DIFFERENT)
 
@@ -222,18 +248,21 @@ def status(c: Context, env: str = "", json: bool = False) -> None:
         show.status(result, heads)
 
 
-@command(help={"env": ENV})
-def current(c: Context, env: str = "") -> None:
+@command(help={"env": ENV, "json": JSON})
+def current(c: Context, env: str = "", json: bool = False) -> None:
     """Show the revision that the target is at."""
-    from postgres_database.console import show, terminal
+    from postgres_database.console import report, show, terminal
     from postgres_database.running import runner
 
     project, environment = project_and_environment(env)
     scripts = project.history
-    target = terminal.open_target(environment, project.versions)
+    target = terminal.open_target(environment, project.versions, quiet=json)
     with runner.open_runner(project, target) as run:
         ids = run.require_current()
-    show.current([scripts[revision_id] for revision_id in ids], scripts.heads)
+    if json:
+        terminal.raw(report.current_json(ids, scripts, str(target.dsn)))
+    else:
+        show.current([scripts[revision_id] for revision_id in ids], scripts.heads)
 
 
 @command(

@@ -103,19 +103,33 @@ def _alembic(name: str, *args: Any, **options: Any) -> None:
         "env": "show instead what was run on the target of this environment, when, by whom and how it ended",
         "range": "from:to (default: all)",
         "verbose": "show all of each script's header",
+        "json": JSON,
     }
 )
-def history(c: Context, env: str = "", range: str = "", verbose: bool = False) -> None:  # noqa: A002
+def history(
+    c: Context,
+    env: str = "",
+    range: str = "",  # noqa: A002
+    verbose: bool = False,
+    json: bool = False,
+) -> None:
     """List the revisions, newest first; with --env what was run on a target."""
-    if not env:
+    if not env and not json:
         _alembic("history", rev_range=range or None, verbose=verbose)
         return
-    from postgres_database.console import show, terminal
+    from postgres_database.console import report, show, terminal
     from postgres_database.running import journal
 
+    if not env:
+        terminal.raw(report.history_json(project_here().history.between(range)))
+        return
     project, environment = project_and_environment(env)
-    target = terminal.open_target(environment, project.versions)
-    show.log(journal.read(target), project.history)
+    target = terminal.open_target(environment, project.versions, quiet=json)
+    entries = journal.read(target)
+    if json:
+        terminal.raw(report.log_json(entries))
+    else:
+        show.log(entries, project.history)
 
 
 @command(help={"verbose": "show all of each script's header"})

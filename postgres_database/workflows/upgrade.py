@@ -59,6 +59,8 @@ class UpgradeResult:
     """Rows that the plan would drop, in a dry run."""
     cautions: tuple[str, ...] = ()
     """What others would wait for while the plan of a dry run runs."""
+    seconds: float = 0
+    """How long the revisions took."""
 
 
 def perform(
@@ -102,11 +104,14 @@ def perform(
         else:
             question = f"undo on {database.dsn}, with the data that these revisions added"
             listener.require_yes(question, [*look.lines(look.dropped()), *_half_done(database)])
+        started = time.monotonic()
+        listener.plan(plan)
         _retry_while_locked(
             _ready(run, environment, listener), environment, move.verb, plan, listener
         )
+        seconds = time.monotonic() - started
         after = run.current()
-        return UpgradeResult(before, plan, after, after == scripts.heads)
+        return UpgradeResult(before, plan, after, after == scripts.heads, seconds=seconds)
 
 
 def _waits(  # noqa: PLR0913, PLR0917

@@ -221,6 +221,7 @@ def shows(text: str) -> dict[str, Callable[[], None]]:
     values: dict[Any, Any] = {
         str: text,
         int: 1,
+        float: 0.5,
         bool: True,
         Path: Path(text),
         Path | None: Path("x.py"),
@@ -586,3 +587,25 @@ def test_nothing_to_do_is_one_line(capsys: pytest.CaptureFixture[str]) -> None:
         "nothing to do: models and history agree",
         "base: no revision is applied",
     ]
+
+
+def test_long_work_is_shown_while_it_lasts(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Without a terminal a line comes now and then, with the number of the revision; short work says nothing."""
+    listener = terminal.Terminal(PLAIN, "upgrade")
+    revisions = [Revision(name, "Slow", Path("x.py")) for name in ("aaaa", "bbbb")]
+    listener.plan(revisions)
+    with listener.at_work("quick"):
+        pass
+    assert capsys.readouterr().err == ""
+    listener.step(Step(revisions[0], 0.1))
+    monkeypatch.setattr(terminal, "OFTEN", 0.01)
+    with listener.at_work(str(revisions[1])):
+        shown = ""
+        while "so far" not in shown:
+            shown += capsys.readouterr().err
+    assert "[2/2]  bbbb  Slow: 0 s so far" in shown
+    capsys.readouterr()
+    listener.step(Step(revisions[1], 0.1))
+    assert capsys.readouterr().out == "  [2/2]  bbbb  Slow  0.10 s\n"

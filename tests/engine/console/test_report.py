@@ -1,18 +1,31 @@
 """Results for other programs: the keys are a promise."""
 
 import json
+import re
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
 import pytest
+from conftest import ROOT
 
 from postgres_database.console import report
+from postgres_database.errors import ExpectedError
+from postgres_database.history.graph import History, Revision
+from postgres_database.preflight.drops import Dropped
+from postgres_database.preflight.preview import Printed
+from postgres_database.preflight.row_checks import Violation
+from postgres_database.running.journal import Entry
 from postgres_database.schema.comparison import Differences
 from postgres_database.schema.snapshot import Difference, Key
+from postgres_database.workflows.adoption import BaselineResult
 from postgres_database.workflows.check import CheckResult, TargetCheck
 from postgres_database.workflows.drift import Drift, Drifts
+from postgres_database.workflows.locate import Match
 from postgres_database.workflows.revision import RevisionResult
 from postgres_database.workflows.status import EnvironmentStatus
+from postgres_database.workflows.upgrade import UpgradeResult
+from postgres_database.workflows.written_models import ModelsResult
 
 ODD = 'größer "x"\n\\ [bold] %s \u2028'
 CHANGED = Difference(Key("TABLE", "public", ODD), "left", ODD)
@@ -52,6 +65,17 @@ STATUS = {
     "drift_fault": "",
     "fault": "",
 }
+
+REVISION = Revision("aaaa", ODD, Path(__file__), ("base0",))
+SAID = {
+    "revision": "aaaa",
+    "message": ODD,
+    "path": __file__,
+    "down_revision": ["base0"],
+    "online": False,
+}
+REFUSED = ExpectedError(ODD)
+STARTED = datetime(2026, 1, 2, 3, 4, 5, tzinfo=UTC)
 
 REPORTS: dict[str, tuple[str, dict[str, Any]]] = {
     "revision, nothing to do": (report.revision_json(RevisionResult()), NOTHING),
@@ -186,6 +210,134 @@ REPORTS: dict[str, tuple[str, dict[str, Any]]] = {
             },
         },
     ),
+    "upgrade, nothing to do": (
+        report.upgrade_json(UpgradeResult(("a",), (), ("a",), at_head=True), "app@db:5432/shop"),
+        {
+            "target": "app@db:5432/shop",
+            "before": ["a"],
+            "after": ["a"],
+            "at_head": True,
+            "seconds": 0,
+            "plan": [],
+            "violations": [],
+            "dropped": [],
+            "cautions": [],
+        },
+    ),
+    "upgrade, dry run": (
+        report.upgrade_json(
+            UpgradeResult(
+                (),
+                (REVISION,),
+                (),
+                at_head=False,
+                steps=(Printed(REVISION, (ODD,), online=False, refusal=REFUSED),),
+                violations=(Violation(REVISION, 2, ODD, "is wrong", "id = 1"),),
+                dropped=(Dropped(ODD, table=True),),
+                cautions=(ODD,),
+                seconds=1.23456,
+            ),
+            "app@db:5432/shop",
+        ),
+        {
+            "target": "app@db:5432/shop",
+            "before": [],
+            "after": [],
+            "at_head": False,
+            "seconds": 1.235,
+            "plan": [{**SAID, "statements": [ODD], "refusal": str(REFUSED)}],
+            "violations": [
+                {
+                    "revision": "aaaa",
+                    "table": ODD,
+                    "rows": 2,
+                    "text": f"2 rows of {ODD} is wrong: id = 1",
+                }
+            ],
+            "dropped": [ODD],
+            "cautions": [ODD],
+        },
+    ),
+    "baseline-existing": (
+        report.baseline_json(
+            BaselineResult(
+                "aaaa", Path("a/b.py"), 7, (ADDED.key,), (ODD,), unlike_models=(CHANGED.key,)
+            ),
+            "app@db:5432/shop",
+            RevisionResult(),
+        ),
+        {
+            "target": "app@db:5432/shop",
+            "revision": "aaaa",
+            "path": "a/b.py",
+            "objects": 7,
+            "respelled": ["VIEW other.v"],
+            "notes": [ODD],
+            "match": None,
+            "pending": False,
+            "unlike_models": [f"TABLE {ODD}"],
+            "written": NOTHING,
+        },
+    ),
+    "baseline-existing, no revision": (
+        report.baseline_json(
+            BaselineResult("", match=Match(("a",), Drifts((Drift(ADDED.key, "left", "", ()),)))),
+            "app@db:5432/shop",
+            None,
+        ),
+        {
+            "target": "app@db:5432/shop",
+            "revision": None,
+            "path": None,
+            "objects": 0,
+            "respelled": [],
+            "notes": [],
+            "match": {
+                "revision": ["a"],
+                "drift": [{**VIEW, "history": "left", "target": None}],
+            },
+            "pending": False,
+            "unlike_models": None,
+            "written": None,
+        },
+    ),
+    "models": (
+        report.models_json(
+            ModelsResult(ODD, Path("a/b.py"), 3, 1, (CHANGED,), (("VIEW", 2),), (ODD,))
+        ),
+        {
+            "path": "a/b.py",
+            "text": ODD,
+            "tables": 3,
+            "statements": 1,
+            "proved": False,
+            "objects": [{**KEY, "target": "left", "models": ODD}],
+            "kept": {"VIEW": 2},
+            "notes": [ODD],
+        },
+    ),
+    "current": (
+        report.current_json(["aaaa"], History((REVISION,), ("aaaa",)), "app@db:5432/shop"),
+        {"target": "app@db:5432/shop", "revisions": [SAID], "at_head": True},
+    ),
+    "history": (report.history_json([REVISION]), {"revisions": [SAID]}),
+    "history of a target": (
+        report.log_json([Entry("aaaa", "upgrade", STARTED, None, "me", "here", "1.0", ODD)]),
+        {
+            "runs": [
+                {
+                    "revision": "aaaa",
+                    "direction": "upgrade",
+                    "started": "2026-01-02T03:04:05+00:00",
+                    "seconds": None,
+                    "who": "me",
+                    "host": "here",
+                    "tool": "1.0",
+                    "outcome": ODD,
+                }
+            ]
+        },
+    ),
     "status, no environment": (report.status_json([]), {"environments": []}),
     "status": (
         report.status_json(
@@ -201,3 +353,16 @@ def test_reports(text: str, value: dict[str, Any]) -> None:
     """A report is one JSON object that always has all of its keys, and holds any text unchanged."""
     assert json.loads(text) == value
     assert "größer" in text or "größer" not in str(value)
+
+
+def test_page_has_every_key() -> None:
+    """docs/json.md names the keys of each command, and no other."""
+    page = (ROOT / "docs" / "json.md").read_text(encoding="utf-8")
+    sections = dict(part.split("\n", 1) for part in page.split("\n## ")[1:])
+    for name, (text, _) in REPORTS.items():
+        command = name.partition(",")[0]
+        section = sections["upgrade and downgrade" if command == "upgrade" else command]
+        cells = re.findall(r"^\| (`.*?) \|", section, re.MULTILINE)
+        assert {key for cell in cells for key in re.findall(r"`(\w+)`", cell)} == {
+            *json.loads(text)
+        }, name

@@ -99,3 +99,25 @@ def test_what_is_nowhere_is_an_error(project: Project) -> None:
         check.compare(*project.settings)
     assert "citext" in caught.value.cause
     assert project.settings.project.history.head == "r1"
+
+
+def test_function_of_a_table_that_a_default_of_it_calls(project: Project) -> None:
+    """A function of the history that takes rows of a table of the models is provided once the table is there."""
+    made = """
+        CREATE TABLE looped (r int, id int PRIMARY KEY);
+        CREATE FUNCTION worth(looped) RETURNS int LANGUAGE sql AS 'SELECT 7';
+        ALTER TABLE looped ALTER r SET DEFAULT worth(NULL::looped);
+    """
+    project.script("r1", "", f"op.run_sql({made!r})", "op.execute('SELECT 1')")
+    project.models("""
+        metadata = sa.MetaData()
+        looped = sa.Table(
+            "looped", metadata, sa.Column("r", sa.Integer),
+            sa.Column("id", sa.Integer, primary_key=True, autoincrement=False),
+        )
+        default = sa.DDL("ALTER TABLE looped ALTER r SET DEFAULT worth(NULL::looped)")
+        sa.event.listen(looped, "after_create", default)
+    """)
+    result = check.compare(*project.settings)
+    assert result.differences
+    assert not result.differences.objects
