@@ -118,8 +118,8 @@ class _Finder:
 
     def tables(self) -> None:
         """Decide which tables were renamed: those with similar columns."""
-        here = {n: t for n, t in self._moved(self.before.tables).items() if not t.partition}
-        goal = self.goal.tables
+        goal, tables = self.goal.tables, self._moved(self.before.tables).items()
+        here = {n: t for n, t in tables if not t.partition or Name.read(t.parents[0]) in goal}
         wanted = [
             Rename("table", old, new)
             for (new, column), hint in self.decisions.hints.items()

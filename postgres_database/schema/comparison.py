@@ -80,7 +80,9 @@ class Comparison:
         """
         self._scope = scope
         self._owned = owned
-        self._partitions = partitions.kept(left.catalog, right.catalog)
+        self._partitions = partitions.kept(left.catalog, right.catalog) - partitions.renamed(
+            left.snapshot, right.snapshot
+        )
         self.before = self.seen(left)
         self.models = _as_secure(self.seen(right), self.before, owned)
         here, there = ({*each.catalog.tables} for each in (self.before, self.models))

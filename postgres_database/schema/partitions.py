@@ -4,7 +4,7 @@ import re
 from collections.abc import Collection, Iterable, Mapping
 
 from postgres_database.schema.catalog import Catalog, Table
-from postgres_database.schema.snapshot import Key
+from postgres_database.schema.snapshot import Key, Snapshot
 from postgres_database.sql.names import QUALIFIED, Name
 
 OWNER = re.compile(
@@ -28,6 +28,10 @@ OTHERS = frozenset((
     "mikro_orm_migrations", "atlas_schema_revisions", "spatial_ref_sys",
 ))  # fmt: skip
 """Tables of other migration tools."""
+PLACE = re.compile(
+    rf"ALTER TABLE ONLY (?P<parent>{QUALIFIED}) ATTACH PARTITION {QUALIFIED} (?P<bound>.*)",
+    re.DOTALL,
+)
 INDEXED = ("INDEX", "CONSTRAINT", "FK CONSTRAINT")
 
 
@@ -44,6 +48,19 @@ def kept(left: Catalog, right: Catalog) -> set[Name]:
         )
 
     return {name for name in left.tables if is_kept(name)}
+
+
+def renamed(left: Snapshot, right: Snapshot) -> set[Name]:
+    """Return the partitions of the left side whose bounds another partition has on the right: there is room for one."""
+    places = [
+        {
+            (match["parent"], match["bound"]): Name(key.schema, key.name)
+            for key, texts in side.objects.items()
+            if key.kind == "TABLE ATTACH" and (match := PLACE.match(texts[0]))
+        }
+        for side in (left, right)
+    ]
+    return {name for place, name in places[0].items() if places[1].get(place, name) != name}
 
 
 def parts(
