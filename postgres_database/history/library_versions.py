@@ -2,6 +2,7 @@
 
 import configparser
 import re
+from collections.abc import Mapping
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 
@@ -14,11 +15,11 @@ ENGINE = ".".join(__version__.split(".")[:2])
 """The version of the engine as a project names it: without the last number, which stands for fixes."""
 
 
-def require_libraries() -> None:
-    """Raise ExpectedError if a library is missing or too old."""
-    faults = [fault for name, least in NEEDED.items() if (fault := _fault(name, least))]
+def require_libraries(needed: Mapping[str, str] = NEEDED) -> None:
+    """Raise ExpectedError if a library is missing or older than this version."""
+    faults = [fault for name, least in needed.items() if (fault := _fault(name, least))]
     if faults:
-        wanted = " ".join(f"'{name}>={least}'" for name, least in NEEDED.items())
+        wanted = " ".join(f"'{name}>={least}'" for name, least in needed.items())
         raise ExpectedError(
             "the libraries that are installed are not those that are needed",
             cause="\n".join(faults),

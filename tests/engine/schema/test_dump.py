@@ -1,6 +1,7 @@
 """pg_dump's text: what of it is masked, and what is said when there is none."""
 
 import subprocess
+import time
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -198,14 +199,17 @@ def test_a_server_that_is_newer(server: Database, monkeypatch: pytest.MonkeyPatc
     assert caught.value.hint.startswith("make lock ARGS=--upgrade")
 
 
-def test_a_table_that_somebody_locks(made: Database, monkeypatch: pytest.MonkeyPatch) -> None:
-    """The advice for a lock in the way is to try again, not to ask for privileges."""
+def test_table_that_is_locked(made: Database, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A dump waits only briefly for a lock; the advice is to try again, not to ask for privileges."""
     run_sql(made, "CREATE TABLE t (x int)")
     monkeypatch.setattr(dump, "LOCK_WAIT", "50ms")
+    started = time.monotonic()
     with made.connect(usual_path=True) as connection, connection.begin():
         connection.exec_driver_sql("LOCK TABLE t")
         with pytest.raises(ExpectedError) as caught:
             dump.take(made)
+    assert time.monotonic() - started < 20
+    assert "LOCK TABLE public.t" in caught.value.cause
     assert caught.value.hint.startswith("the same command again")
 
 

@@ -3,7 +3,6 @@
 import re
 import secrets
 import textwrap
-import time
 from collections import defaultdict
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -1088,23 +1087,6 @@ def test_the_dump_reads_only(
         with pytest.raises(ExpectedError) as caught:
             dump.take(database)
         assert "read only: on after 1min" in caught.value.cause
-
-
-def test_the_dump_does_not_queue_for_long(
-    make: MakeDatabase, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """A lock in the way is an expected error that says so, and nobody queues behind us for ever."""
-    made = make("CREATE TABLE t (a int)")
-    monkeypatch.setattr(dump, "LOCK_WAIT", "50ms")
-    started = time.monotonic()
-    with made.connect(usual_path=True) as connection, connection.begin():
-        connection.exec_driver_sql("LOCK TABLE t")
-        with pytest.raises(ExpectedError) as caught:
-            dump.take(made)
-
-    assert time.monotonic() - started < 20
-    assert "cannot be dumped" in caught.value.what
-    assert "LOCK TABLE public.t" in caught.value.cause
 
 
 def test_text_outside_every_encoding(make: MakeDatabase) -> None:
