@@ -30,7 +30,7 @@ Operations = Sequence[MigrateOperation]
 Measured = tuple[MigrateOperation, Effects]
 Part = tuple[MigrateOperation, bool]
 """An operation, and whether it is online."""
-READS_ROWS = ("index", "key", "rule", "not null")
+READS_ROWS = ("index", "key", "constraint", "not null")
 """Forms of statements (`forms.Statement.form`) that read all rows of a table."""
 PARTITIONED = "SELECT relkind = 'p' FROM pg_class WHERE oid = to_regclass(%s)"
 Ends = tuple[Catalog, Catalog]
@@ -166,7 +166,7 @@ def _not_valid(
         statement = forms.parse(piece)
         if (
             statement
-            and statement.form == "rule"
+            and statement.form == "constraint"
             and (Name.read(statement.table), bare(statement.name)) in soft
         ):
             validate = f"ALTER TABLE {statement.table} VALIDATE CONSTRAINT {statement.name};"

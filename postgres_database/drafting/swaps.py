@@ -1,7 +1,7 @@
 """Keys and indexes that are replaced: the new one is built under a temporary name, then swapped in. Pure.
 
 A swap is one operation of several statements: the builds, beside live traffic, then the exchange in one transaction
-(`forms.swap`). So one of the two always exists, and an interrupted run can be repeated.
+(`forms.parse_swap`). So one of the two always exists, and an interrupted run can be repeated.
 """
 
 from collections.abc import Iterator, Sequence
@@ -23,7 +23,7 @@ from postgres_database.sql.names import Name, bare, identifier
 PRIMARY = "PRIMARY KEY"
 BUILT = ("index", "key")
 """Forms of statements (`forms.Statement.form`) that build an index."""
-HARMLESS = ("not null", "rule", "validate", *BUILT)
+HARMLESS = ("not null", "constraint", "validate", *BUILT)
 """Forms of statements that may come before or after a swap alike."""
 RULES = ("CONSTR_CHECK", "CONSTR_FOREIGN")
 """Types of constraints without an index."""
@@ -123,7 +123,7 @@ class _List:
         again = {
             place: new
             for place, new in enumerate(self._forms)
-            if new and new.form == "rule" and (Name.read(new.table), bare(new.name)) in keys
+            if new and new.form == "constraint" and (Name.read(new.table), bare(new.name)) in keys
         }
         if any(self._is_partitioned(new) for new in again.values()):
             return None  # before PostgreSQL 18 its foreign keys cannot be NOT VALID
@@ -156,7 +156,7 @@ class _List:
     def _replaces(self, new: Statement, old: Dropped) -> bool:
         """Tell whether a new key or index replaces a dropped one: it has its name, or makes the same unique."""
         table, name = Name.read(new.table), bare(new.name)
-        same_name = new.form == "index" and not old.rule and old.name == name
+        same_name = new.form == "index" and not old.is_constraint and old.name == name
         if old.table not in self._before.tables:  # of a materialized view
             view = table not in self._before.tables and table.schema == old.table.schema
             return same_name and view
@@ -170,7 +170,7 @@ class _List:
         if ends[1].kind != "r" or (new.unique and enforced.has_in_common(*ends, old.name, name)):
             return ends[1].kind == "r"
         key = ends[0].constraints.get(old.name)
-        if old.rule:
+        if old.is_constraint:
             return new.kind == PRIMARY and key is not None and key.kind == "p"
         return same_name
 
@@ -252,7 +252,7 @@ class _List:
         old = self._drops[place]
         if old is None:
             raise ValueError(self._texts[place])
-        if old.rule:
+        if old.is_constraint:
             return f"ALTER TABLE {old.table.sql} DROP CONSTRAINT {identifier(old.name)};"
         return f"DROP INDEX {Name(old.table.schema, old.name).sql};"
 

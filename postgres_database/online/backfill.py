@@ -33,9 +33,9 @@ BATCH_SHARE = 0.05
 REST = 49.0
 """Length of the pause after a batch while other sessions are active, as a multiple of the batch's own time."""
 LONGEST_PAUSE = 2.0  # seconds, also between attempts to lock a row
-TOLD_EVERY, LOOKED_EVERY = 5.0, 1.0  # seconds
-LAG = 5  # seconds
-DISTANCE = 64 << 20  # bytes
+REPORT_INTERVAL, REPLICA_CHECK_INTERVAL = 5.0, 1.0  # seconds
+LAG = 5  # seconds that a replica may be behind
+DISTANCE = 64 << 20  # bytes of WAL that a replica may be behind
 # Output formats are fixed, because keys are saved as text. A crash may undo the last commits, but each with its
 # saved place, so they need not wait for the disk (PostgreSQL manual, "Asynchronous Commit").
 # The planner overestimates a range over several columns, and would scan the whole table for each batch.
@@ -115,10 +115,10 @@ def run(session: Autocommit, work: Backfill, checkpoint: Checkpoint) -> int:
         psycopg2.Error: An expression fails. Committed batches stay, and are not updated again by the next run.
     """
     found = session.find(work.sql)
-    if found is None:  # the server says it best
+    if found is None:  # the server raises the error
         session.execute(statement(work))
         return 0
-    key = _way(session, work, found)
+    key = _key_or_pages(session, work, found)
     ((name,),) = session.rows(NAME, found)
     ((plan,),) = session.rows(f"EXPLAIN (FORMAT JSON) SELECT FROM {name}")
     rows = int(plan[0]["Plan"]["Plan Rows"])
@@ -126,29 +126,30 @@ def run(session: Autocommit, work: Backfill, checkpoint: Checkpoint) -> int:
     return _Run(session, work, checkpoint, key, expected, size, found).run()
 
 
-def require_way(session: Autocommit, work: Backfill) -> None:
+def require_key_or_pages(session: Autocommit, work: Backfill) -> None:
     """Raise ExpectedError if the table has no key or pages by which its rows can be updated in batches."""
     if found := session.find(work.sql):
-        _way(session, work, found)
+        _key_or_pages(session, work, found)
 
 
-def _way(session: Autocommit, work: Backfill, table: int) -> Key | Pages:
+def _key_or_pages(session: Autocommit, work: Backfill, table: int) -> Key | Pages:
     """Return the key or the pages that divide the rows into batches."""
     if not (known := session.rows(keys.QUERY, table)):
         ((pages,),) = session.rows(keys.PAGES, table)
         if pages is not None and work.where:
             return Pages(int(pages))
         raise ExpectedError(
-            f"the rows of {work.sql} have no key by which they could be changed in batches",
+            f"{work.sql} has no key by which its rows could be updated in batches",
             cause="it has neither a primary key nor a unique index on columns that are NOT NULL",
-            hint='invoke edit   (add where=, which tells the rows that are not done, such as "n IS NULL")'
+            hint='invoke edit   (add where= with a condition that is false for updated rows, such as "n IS NULL")'
             if pages is not None
             else "invoke edit   (add such a key before, or op.execute an UPDATE if the table is small)",
         )
     key = Key(*known[0])
     if changed := work.values.keys() & {bare(column) for column in key.columns}:
         raise ExpectedError(
-            f"the backfill of {work.sql} changes {', '.join(sorted(changed))}, by which it finds its rows",
+            f"the backfill of {work.sql} changes its own key: {', '.join(sorted(changed))}",
+            cause="batches are ranges of that key, so a changed row could be updated twice or never",
             hint="invoke edit   (change a key by op.execute)",
         )
     return key
@@ -175,9 +176,9 @@ class _Run:
     changed_before: int = 0
     """Rows changed in earlier passes."""
     started: float = field(default_factory=time.monotonic)
-    told: float = field(default_factory=time.monotonic)
-    looked: float = 0.0
-    trip: float = math.inf
+    reported: float = field(default_factory=time.monotonic)
+    replicas_checked: float = 0.0
+    round_trip: float = math.inf
     """Seconds of the fastest trivial statement: about the network round trip."""
     patience: float = 1.0
     """Factor by which the time limit is raised, because a single row exceeds it."""
@@ -204,9 +205,11 @@ class _Run:
             except (LockNotAvailable, DeadlockDetected, QueryCanceled) as error:
                 alone = self.size == 1
                 self._shrink(error, time.monotonic() - begun)
-                if alone and isinstance(error, LockNotAvailable):  # else fewer rows may be free
+                if alone and isinstance(
+                    error, LockNotAvailable
+                ):  # else a smaller batch may be free of locks
                     pause = min(pause * 2, LONGEST_PAUSE)
-                    self._tell_blocker(pause)
+                    self._report_locked_row(pause)
                 time.sleep(pause * random.uniform(0.75, 1.25))  # noqa: S311 - nobody gains by guessing it
                 continue
             if reached is None:
@@ -216,14 +219,16 @@ class _Run:
                 continue
             place, pause = reached, 0.05
             self._adapt(worked, waiting=waiting)
-            rested = time.monotonic() - begun - worked  # the server had nothing to do for us
+            rested = (
+                time.monotonic() - begun - worked
+            )  # seconds in which the server had no work for this session
             rest = min(worked * (REST if busy else 1 if waiting else 0), LONGEST_PAUSE)
             time.sleep(max(rest - rested, 0))
-            self._tell_progress(before)
+            self._report_progress(before)
             self._wait_for_replicas()
         seconds = time.monotonic() - self.started
         self.session.listener.progress(
-            f"{self.work.sql}: {self.changed:,} rows changed in {seconds:.1f} s"
+            f"{self.work.sql}: {self.changed:,} rows updated in {seconds:.1f} s"
         )
         return self.changed
 
@@ -251,14 +256,14 @@ class _Run:
             cursor.execute(f"{SAFELY}; {OTHERS}")
             waiting, busy = cursor.fetchone()
             ending = time.monotonic()
-            self.trip = min(self.trip, ending - begun)
+            self.round_trip = min(self.round_trip, ending - begun)
         worked += time.monotonic() - ending  # the commit, with deferred triggers
         self.changed += changed
         self.passed = passed
-        return upper, max(worked - 3 * self.trip, 0.0), waiting, busy
+        return upper, max(worked - 3 * self.round_trip, 0.0), waiting, busy
 
     def _update(self, cursor: Any, where: str) -> int:
-        """Change rows, and return how many."""
+        """Update the rows that meet a condition, and return their number."""
         update = f"{self.work.update} WHERE {where}"
         if isinstance(self.key, Key):
             cursor.execute(update)
@@ -269,9 +274,9 @@ class _Run:
         ((changed, again),) = cursor.fetchall()
         if again:
             raise ExpectedError(
-                f"the backfill of {self.work.sql} does not tell which rows are done",
-                cause=f"{again} rows would be changed again: {self.work.where} holds for them afterwards, too",
-                hint="invoke edit   (a where= that is false for each row that has its values)",
+                f"the where= of the backfill of {self.work.sql} still holds for updated rows",
+                cause=f"{again} rows would be updated again: {self.work.where}",
+                hint="invoke edit   (where= needs a condition that is false for updated rows)",
             )
         return int(changed)
 
@@ -289,7 +294,7 @@ class _Run:
         return True
 
     def _adapt(self, seconds: float, *, waiting: bool) -> None:
-        """Choose the next size from how long this batch took."""
+        """Choose the size of the next batch by the seconds that this one took."""
         wanted = self.work.milliseconds / 1000 * BATCH_SHARE
         factor = min(wanted / max(seconds, 0.0001), 0.5 if waiting else 2.0)
         self.size = max(1, min(int(self.size * factor), LARGEST_BATCH))
@@ -308,18 +313,18 @@ class _Run:
                 )
         self.size = max(1, self.size // 2)
 
-    def _tell_blocker(self, pause: float) -> None:
-        if pause >= LONGEST_PAUSE and time.monotonic() - self.told > TOLD_EVERY:
-            self.told = time.monotonic()
+    def _report_locked_row(self, pause: float) -> None:
+        if pause >= LONGEST_PAUSE and time.monotonic() - self.reported > REPORT_INTERVAL:
+            self.reported = time.monotonic()
             self.session.listener.wait(
-                f"a row of {self.work.sql} that somebody keeps; {self.changed:,} rows are done"
+                f"a row of {self.work.sql} that another session locks; {self.changed:,} rows are updated"
             )
 
-    def _tell_progress(self, before: int) -> None:
+    def _report_progress(self, before: int) -> None:
         now = time.monotonic()
-        if now - self.told < TOLD_EVERY:
+        if now - self.reported < REPORT_INTERVAL:
             return
-        self.told = now
+        self.reported = now
         rate = (self.passed - before) / (now - self.started)
         text = f"{self.work.sql}: {self.passed:,} {self._unit}, {rate:,.0f} {self._unit}/s"
         if self.passed < self.expected:
@@ -329,16 +334,16 @@ class _Run:
         self.session.listener.progress(text)
 
     def _wait_for_replicas(self) -> None:
-        """Pause while a replica lags behind."""
-        told = False
-        while time.monotonic() - self.looked >= LOOKED_EVERY:
-            self.looked = time.monotonic()
+        """Pause while a replica is too far behind; a lag in seconds alone counts only with some WAL to replay."""
+        reported = False
+        while time.monotonic() - self.replicas_checked >= REPLICA_CHECK_INTERVAL:
+            self.replicas_checked = time.monotonic()
             ((lag, distance),) = self.session.rows(REPLICAS)
             if distance < DISTANCE and (lag < LAG or distance < DISTANCE // 64):
                 return
-            if not told:
+            if not reported:
                 self.session.listener.wait(
                     f"a replica that is {lag:.0f} s and {distance >> 20:,} MB behind"
                 )
-                told = True
-            time.sleep(LOOKED_EVERY)
+                reported = True
+            time.sleep(REPLICA_CHECK_INTERVAL)

@@ -1,4 +1,4 @@
-"""What operations drop: constraints, indexes, and the parts of keys. Pure."""
+"""The constraints, indexes and key columns that operations drop. Pure."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -18,34 +18,33 @@ class Dropped:
     """A constraint or index that a statement drops."""
 
     table: Name
-    """Of an index on something that is no table, the index itself."""
+    """Its table; of an index of a materialized view, the index itself."""
     name: str
-    rule: bool
-    """Whether it is a constraint."""
+    is_constraint: bool
 
 
 def read(sql: str, before: Catalog) -> Dropped | None:
-    """Return what a statement drops, if that is a constraint or an index.
+    """Return the constraint or index that a statement drops; None if it drops anything else or more.
 
     Args:
         sql: The statement.
-        before: The catalog that has it.
+        before: The catalog before it: names the table of an index.
     """
     node = statement(sql)
     if node is None:
         return None
     if action := _action(node, "AT_DropConstraint"):
-        return Dropped(Name.read(syntax.name(node.relation)), action.name, rule=True)
+        return Dropped(Name.read(syntax.name(node.relation)), action.name, is_constraint=True)
     if node.tag != "DropStmt" or node.remove_type != "OBJECT_INDEX" or len(node.objects) != 1:
         return None
     index = Name.read(syntax.dotted(syntax.words(node.objects[0].items)))
     tables = (name for name, each in before.tables.items() if index.name in each.indexes)
     table = next((name for name in tables if name.schema == index.schema), index)
-    return Dropped(table, index.name, rule=False)
+    return Dropped(table, index.name, is_constraint=False)
 
 
 def statement(sql: str) -> Node | None:
-    """Return a statement as a tree; None if the parser does not read it."""
+    """Return the parse tree of a statement; None if it is not valid SQL."""
     try:
         return syntax.read(sql.strip().rstrip(";"))
     except UnreadableError:
@@ -53,7 +52,7 @@ def statement(sql: str) -> Node | None:
 
 
 def _action(node: Node, subtype: str) -> Node | None:
-    """Return the action of an ALTER TABLE that has no other and nothing cascades from."""
+    """Return the action of an ALTER TABLE, if it is the only one, of this subtype, and without CASCADE."""
     actions = node.cmds if node.tag == "AlterTableStmt" else []
     alone = len(actions) == 1 and actions[0].behavior != "DROP_CASCADE"
     return actions[0] if alone and actions[0].subtype == subtype else None
@@ -62,33 +61,40 @@ def _action(node: Node, subtype: str) -> Node | None:
 def beside_new_keys(
     ops: Sequence[MigrateOperation], models: Models, before: Catalog, goal: Catalog
 ) -> list[MigrateOperation]:
-    """Return what drops a primary key, or a part of it, that gives way to one with a column that rows do not have yet.
+    """Return the drops that must wait until the column of a new primary key is filled.
 
-    Rows are found by the old key until the new column is filled. What drops foreign keys that stand on it, and stay,
-    belongs to that.
+    A backfill of that column finds its rows by the old primary key. So the old key, its columns and the foreign keys
+    that reference it are dropped after the backfill; of the foreign keys only those that the goal has again.
+
+    Args:
+        ops: The operations of a script.
+        models: They say how constraints are named.
+        before: The catalog before the script, with the new names of what the script renames.
+        goal: The catalog after it.
     """
-    grown = {
+    rekeyed = {
         name: key
         for name, table in before.tables.items()
         if name in goal.tables
         and (key := _primary(table))
         and {*_primary(goal.tables[name])} - {*table.columns}
     }
-    held: list[MigrateOperation] = []
+    waiting: list[MigrateOperation] = []
     for op in ops:
         sql = text(op, models)
         old = read(sql, before)
         if old is None:
-            table, column = _dropped_column(sql)
-            found = column in grown.get(table, ())
-        elif pointed := points_to(old, before):
-            goes_on = goal.tables.get(old.table)
-            found = pointed[0] in grown and goes_on is not None and old.name in goes_on.constraints
+            name, column = _dropped_column(sql)
+            waits = column in rekeyed.get(name, ())
+        elif referenced := points_to(old, before):
+            last = goal.tables.get(old.table)
+            waits = referenced[0] in rekeyed and last is not None and old.name in last.constraints
         else:
-            rule = before.tables[old.table].constraints.get(old.name) if old.rule else None
-            found = rule is not None and rule.kind == "p" and old.table in grown
-        held += [op] if found else []
-    return held
+            table = before.tables.get(old.table)
+            rule = table.constraints.get(old.name) if table and old.is_constraint else None
+            waits = rule is not None and rule.kind == "p" and old.table in rekeyed
+        waiting += [op] if waits else []
+    return waiting
 
 
 def _dropped_column(sql: str) -> tuple[Name, str]:
@@ -105,10 +111,10 @@ def _primary(table: Table) -> tuple[str, ...]:
     return next((each.columns for each in table.constraints.values() if each.kind == "p"), ())
 
 
-def points_to(rule: Dropped, before: Catalog) -> tuple[Name, set[str]] | None:
-    """Return the table and the columns that a foreign key points to; None for anything else."""
-    table = before.tables.get(rule.table)
-    key = table.constraints.get(rule.name) if table and rule.rule else None
+def points_to(drop: Dropped, before: Catalog) -> tuple[Name, set[str]] | None:
+    """Return the table and the columns that a foreign key references; None for anything else."""
+    table = before.tables.get(drop.table)
+    key = table.constraints.get(drop.name) if table and drop.is_constraint else None
     if key is None or key.kind != "f":
         return None
     node = syntax.read_constraint(key.definition)
@@ -116,11 +122,11 @@ def points_to(rule: Dropped, before: Catalog) -> tuple[Name, set[str]] | None:
 
 
 def columns(key: Dropped, before: Catalog) -> set[str]:
-    """Return the columns of a key, or of a unique index, that a foreign key may point to."""
+    """Return the columns of a key or index: a foreign key may reference those of a unique one."""
     table = before.tables.get(key.table)
     if table is None:
         return set()
-    if key.rule:
+    if key.is_constraint:
         return {*table.constraints[key.name].columns} if key.name in table.constraints else set()
     node = statement(table.indexes.get(key.name, ""))
     return {each.name for each in node.index_params} if node and node.tag == "IndexStmt" else set()

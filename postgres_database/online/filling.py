@@ -1,4 +1,4 @@
-"""The operation `op.backfill`: `register` tells Alembic how it is done."""
+"""The implementation of `op.backfill`, as a step of the journal."""
 
 from collections.abc import Sequence
 from contextlib import nullcontext
@@ -18,12 +18,12 @@ from postgres_database.running.journal import Journal
 
 
 def register() -> None:
-    """Tell Alembic how a backfill is done."""
+    """Register the implementation with Alembic (Alembic documentation, "Operation Plugins")."""
     Operations.implementation_for(FillColumns, replace=True)(_fill)
 
 
-class _Position:
-    """Where a backfill is, as the journal knows it."""
+class _JournalCheckpoint:
+    """A `backfill.Checkpoint` in the journal; without a journal it saves nothing."""
 
     def __init__(self, journal: Journal | None, sql: str) -> None:
         self._journal = journal
@@ -32,9 +32,9 @@ class _Position:
     def load(self) -> Sequence[str] | None:
         return self._journal.position(self._sql) if self._journal else None
 
-    def save(self, cursor: Any, key: Sequence[str]) -> None:
+    def save(self, cursor: Any, place: Sequence[str]) -> None:
         if self._journal:
-            self._journal.move(cursor, self._sql, key)
+            self._journal.move(cursor, self._sql, place)
 
 
 def _fill(on: Operations, operation: FillColumns) -> None:
@@ -57,18 +57,21 @@ def _fill(on: Operations, operation: FillColumns) -> None:
     if journal and journal.take(sql):
         return
     with nullcontext() if is_outside(on.get_bind()) else context.autocommit_block():
-        backfill.run(Autocommit(on.get_bind()), work, _Position(journal, sql))
+        backfill.run(Autocommit(on.get_bind()), work, _JournalCheckpoint(journal, sql))
         if journal:
             journal.did(sql)
             journal.write()
 
 
 def _require_values(on: Operations, operation: FillColumns, work: Backfill, columns: str) -> None:
-    """Raise ExpectedError where there are rows; where there are none, none needs a value."""
+    """Raise ExpectedError if the table has rows: the script has no expression for these columns.
+
+    In offline mode the error goes to the option UNFILLED of the context, if it is set.
+    """
     context = on.get_context()
     error = ExpectedError(
-        f"the script does not say what the rows of {operation.table_name} get in {columns}",
-        cause="its op.backfill has None in the place of an expression",
+        f"the script has no values for the rows of {operation.table_name} in {columns}",
+        cause="its op.backfill has None instead of an expression",
         hint='invoke edit   (write a SQL expression there, such as "lower(name)" or "\'none\'")',
     )
     if context.as_sql:
@@ -81,4 +84,4 @@ def _require_values(on: Operations, operation: FillColumns, work: Backfill, colu
     if on.get_bind().execute(rows).first():
         raise error
     with nullcontext() if is_outside(on.get_bind()) else context.autocommit_block():
-        backfill.require_way(Autocommit(on.get_bind()), work)
+        backfill.require_key_or_pages(Autocommit(on.get_bind()), work)

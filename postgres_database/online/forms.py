@@ -1,4 +1,4 @@
-"""Statements that have a form that is safe beside live traffic, taken apart. Pure: no database."""
+"""Parses the statements that have a form that is safe beside live traffic. Pure: no database."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -11,38 +11,46 @@ from postgres_database.sql.syntax import Node, UnreadableError
 
 LONGEST_NAME = 63  # bytes: PostgreSQL manual, "Identifiers and Key Words"
 KEYS = {"CONSTR_UNIQUE": "UNIQUE", "CONSTR_PRIMARY": "PRIMARY KEY"}
-RULES = {"CONSTR_FOREIGN": "FOREIGN KEY", "CONSTR_CHECK": "CHECK"}
+CONSTRAINTS = {"CONSTR_FOREIGN": "FOREIGN KEY", "CONSTR_CHECK": "CHECK"}
 
 
 @dataclass(frozen=True)
 class Statement:
-    """A statement that has a safe form."""
+    """A statement that has a safe form. Names in it are quoted for SQL where they need it."""
 
     form: str
-    """`index`, `drop index`, `key`, `rule`, `not null`, `validate`, `attach`, `detach`, or `value` of an enum."""
+    """What it does: `index`, `drop index`, `key` (UNIQUE, PRIMARY KEY), `constraint` (FOREIGN KEY, CHECK), `not null`,
+    `validate` a constraint, `attach` or `detach` a partition, add an enum `value`."""
     sql: str
     table: str = ""
+    """The table, with its schema if the statement names one; the parent of a partition."""
     name: str = ""
-    """Of the index, constraint, column, type or partition, for SQL."""
+    """The name of the index, constraint, column, enum type or partition."""
     kind: str = ""
-    """Of a key or rule, as SQL has it."""
+    """The keywords of a key or constraint, such as PRIMARY KEY."""
     body: str = ""
-    """What stands behind the table of an index, the name of a rule or partition, the kind of a key, or ADD VALUE."""
+    """The rest of the SQL: after the table of an index, the name of a constraint or partition, the keywords of a key,
+    or ADD VALUE."""
     unique: bool = False
     columns: tuple[str, ...] = ()
-    """Of a key."""
+    """The columns of a key, without those of INCLUDE."""
     index: str = ""
-    """What stands behind the table in the index of a key."""
-    end: str = ""
-    """Whether a key is deferrable."""
+    """The SQL after the table in the CREATE UNIQUE INDEX for a key."""
+    deferrable: str = ""
+    """The DEFERRABLE clause of a key, after a space; empty if it is not deferrable."""
     only: bool = False
-    """Whether the index of a partitioned table is made without those of its partitions."""
+    """Whether it is CREATE INDEX ON ONLY: no indexes on the partitions."""
     concurrent: bool = False
-    """Whether it says CONCURRENTLY itself."""
+    """Whether the statement has CONCURRENTLY already."""
 
 
 def parse(sql: str) -> Statement | None:
-    """Take a statement apart; None if no form of it is safer than the one it has, or the parser does not read it."""
+    """Parse a statement.
+
+    Returns:
+        None if it has no safer form, does more than one thing, or is not valid SQL. An index or constraint without a
+        name is None, too: a second run could not find what the first one created.
+    """
     text = sql.strip().rstrip(";").rstrip()
     try:
         node = syntax.read(text)
@@ -102,18 +110,20 @@ def _action(text: str, table: str, node: Node) -> Statement | None:
 
 def _constraint(text: str, table: str, node: Node) -> Statement | None:
     name = identifier(node.conname)
-    if kind := RULES.get(node.contype):
+    if kind := CONSTRAINTS.get(node.contype):
         body = syntax.after_name(text, node.location)
-        return None if node.skip_validation else Statement("rule", text, table, name, kind, body)
+        return (
+            None if node.skip_validation else Statement("constraint", text, table, name, kind, body)
+        )
     columns = rules.columns(node.keys)
-    apart = node.without_overlaps or node.options or node.indexspace
-    if node.contype not in KEYS or not columns or apart:
+    unsupported = node.without_overlaps or node.options or node.indexspace
+    if node.contype not in KEYS or not columns or unsupported:
         return None
     more = f" INCLUDE ({', '.join(rules.columns(node.including))})" if node.including else ""
     nulls = " NULLS NOT DISTINCT" if node.nulls_not_distinct else ""
-    end = f"{' DEFERRABLE' * node.deferrable}{' INITIALLY DEFERRED' * node.initdeferred}"
+    deferrable = f"{' DEFERRABLE' * node.deferrable}{' INITIALLY DEFERRED' * node.initdeferred}"
     listed = f"({', '.join(columns)}){more}"
-    body, index = f"{nulls} {listed}{end}", f"{listed}{nulls}"
+    body, index = f"{nulls} {listed}{deferrable}", f"{listed}{nulls}"
     return Statement(
         "key",
         text,
@@ -124,23 +134,32 @@ def _constraint(text: str, table: str, node: Node) -> Statement | None:
         unique=True,
         columns=columns,
         index=index,
-        end=end,
+        deferrable=deferrable,
     )
 
 
 def using_index(statement: Statement, table: str = "", index: str = "") -> str:
-    """Return what makes an index a key: that of the same name, unless another is named."""
-    add = f"ALTER TABLE {table or statement.table} ADD CONSTRAINT {statement.name}"
-    return f"{add} {statement.kind} USING INDEX {index or statement.name}{statement.end}"
+    """Return the ALTER TABLE that turns a unique index into a key.
 
-
-def swap(pieces: Sequence[str]) -> tuple[list[Statement], list[str]]:
-    """Return the indexes that statements build, and the statements that put them in the place of others.
-
-    Nothing is returned if they do anything else first, or one of the indexes keeps its name.
+    Args:
+        statement: Adds the key.
+        table: Name for SQL; empty: as the statement names it.
+        index: Name for SQL; empty: the name of the key.
     """
-    found = takewhile(lambda each: each and each.form == "index", map(parse, pieces))
-    builds = [each for each in found if each]
+    add = f"ALTER TABLE {table or statement.table} ADD CONSTRAINT {statement.name}"
+    return f"{add} {statement.kind} USING INDEX {index or statement.name}{statement.deferrable}"
+
+
+def parse_swap(pieces: Sequence[str]) -> tuple[list[Statement], list[str]]:
+    """Parse the statements of an operation that builds indexes and replaces old ones by them.
+
+    Returns:
+        The indexes to build, and the statements that drop the old ones and rename the new ones. Both are empty if
+        the operation is no such swap: it begins with something else than CREATE INDEX, drops nothing, or neither
+        renames nor uses one of the new indexes.
+    """
+    leading = takewhile(lambda each: each and each.form == "index", map(parse, pieces))
+    builds = [each for each in leading if each]
     rest = [piece.strip() for piece in pieces[len(builds) :]]
     named: set[str] = set()
     drops = False
@@ -159,8 +178,8 @@ def swap(pieces: Sequence[str]) -> tuple[list[Statement], list[str]]:
     return (builds, rest) if drops and {bare(each.name) for each in builds} <= named else ([], [])
 
 
-def filled(table: str, column: str) -> str:
-    """Return the name of the check that a column is filled, which stands until it is NOT NULL."""
+def not_null_check(table: str, column: str) -> str:
+    """Return the name of the temporary CHECK (column IS NOT NULL) by which a column is made NOT NULL."""
     name = f"{bare(table)}_{bare(column)}_is_filled"
     if len(name.encode()) > LONGEST_NAME:
         name = f"{sha256(name.encode()).hexdigest()[:16]}_is_filled"
@@ -168,21 +187,21 @@ def filled(table: str, column: str) -> str:
 
 
 def offline(statement: Statement) -> list[str]:
-    """Return the safe form without a look at the database, for people who run it by hand."""
+    """Return the statements of the safe form for Alembic's offline mode, which does not know the catalog."""
     table, name = statement.table, statement.name
     alter = f"ALTER TABLE {table}"
     build = (
         f"CREATE {'UNIQUE ' * statement.unique}INDEX CONCURRENTLY IF NOT EXISTS {name} ON {table}"
     )
-    rule = filled(table, name) if statement.form == "not null" else name
-    validate = f"{alter} VALIDATE CONSTRAINT {rule}"
-    check = f"{alter} ADD CONSTRAINT {rule} CHECK ({name} IS NOT NULL) NOT VALID"
+    constraint = not_null_check(table, name) if statement.form == "not null" else name
+    validate = f"{alter} VALIDATE CONSTRAINT {constraint}"
+    check = f"{alter} ADD CONSTRAINT {constraint} CHECK ({name} IS NOT NULL) NOT VALID"
     return {
         "index": [f"{build} {statement.body}"],
         "drop index": [f"DROP INDEX CONCURRENTLY IF EXISTS {name}"],
         "key": [f"{build} {statement.index}", using_index(statement)],
-        "rule": [f"{statement.sql} NOT VALID", validate],
-        "not null": [check, validate, statement.sql, f"{alter} DROP CONSTRAINT {rule}"],
+        "constraint": [f"{statement.sql} NOT VALID", validate],
+        "not null": [check, validate, statement.sql, f"{alter} DROP CONSTRAINT {constraint}"],
         "validate": [statement.sql],
         "attach": [statement.sql],
         "detach": [statement.sql],

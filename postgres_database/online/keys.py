@@ -1,11 +1,12 @@
-"""By which key, or by which pages, rows are gone through, in SQL in which no name depends on the search path."""
+"""The unique key, or the pages, that divide a table into batches, as SQL in which no name needs the search path."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-# A key is found, ordered and compared as its index does: by the operators of that, whatever the search path finds. The
-# type is the one below a domain, whose rules are not asked for a value that is there already.
+# The best unique index whose columns are NOT NULL: the primary key, else the one with the fewest columns. Keys are
+# compared by the operators of its operator classes, with their schemas. Of a domain, the base type is used: stored
+# values need not satisfy its constraints once more.
 QUERY = """
     SELECT array_agg(quote_ident(a.attname) ORDER BY k.place), array_agg(t.name ORDER BY k.place),
            json_agg(o.operators ORDER BY k.place)
@@ -36,7 +37,8 @@ QUERY = """
     HAVING bool_and(coalesce(a.attnotnull, false))
     ORDER BY i.indisprimary DESC, i.indnkeyatts, i.indexrelid LIMIT 1
 """
-# Of the table and all its partitions and children; NULL where one is no heap of PostgreSQL's own.
+# The most pages of any table among the table, its partitions and children. NULL if ctid ranges do not work for one of
+# them: before PostgreSQL 14 (TID Range Scan), or if its access method is not heap.
 PAGES = """
     WITH RECURSIVE parts (oid) AS (
         SELECT %s::oid UNION SELECT i.inhrelid FROM parts JOIN pg_inherits i ON i.inhparent = parts.oid
@@ -48,36 +50,37 @@ PAGES = """
     FROM parts JOIN pg_class c ON c.oid = parts.oid LEFT JOIN pg_am m ON m.oid = c.relam
 """
 BELOW, UPTO, FROM, ABOVE = "1", "2", "4", "5"
+"""<, <=, >=, > as numbers of B-tree strategies (PostgreSQL manual, "Index Method Strategies")."""
 Place = Sequence[str] | None
-"""Where a backfill is: the values of a key as texts, or a page; None before the first row."""
+"""How far a backfill has come: the last key, its values as texts, or the next page; None before the first row."""
 
 
 @dataclass(frozen=True)
 class Key:
-    """A unique index, whose columns a table is gone through by; no name in its SQL depends on the search path."""
+    """A unique key that divides a table into batches; a row of QUERY."""
 
     columns: Sequence[str]
-    """For SQL."""
+    """Names, for SQL."""
     types: Sequence[str]
-    """With their schemas."""
+    """Names with schemas, for SQL."""
     operators: Sequence[Mapping[str, str]]
-    """Of each column, by their number (PostgreSQL manual, "Index Method Strategies", B-tree)."""
+    """For each column: strategy number → operator with its schema."""
 
     @property
     def texts(self) -> str:
-        """The values as an array of texts, as the types print them: a cast to text may be anybody's."""
+        """SQL for the values as an array of texts; by concat, because a user may define a cast to text."""
         return f"ARRAY[{', '.join(f'pg_catalog.concat({column})' for column in self.columns)}]"
 
     def ordered(self, strategy: str) -> str:
-        """Return what stands after ORDER BY."""
+        """Return the ORDER BY list: BELOW is ascending, ABOVE descending."""
         pairs = zip(self.columns, self.operators, strict=True)
         return ", ".join(f"{column} USING {operators[strategy]}" for column, operators in pairs)
 
     def compared(self, strategy: str, literals: Sequence[str]) -> str:
-        """Return the condition that a key is above others, or not above them.
+        """Return the condition that the key of a row is greater than some values (ABOVE), or not greater (UPTO).
 
-        Where the columns have not all the same operators, a row cannot be compared as one: then it is the first
-        column that an index is searched by.
+        Rows can be compared as a whole only if all columns have the same operator. Otherwise the condition is spelled
+        out column by column, and an index scan can use the first column alone.
         """
         values = [f"{text}::{type_}" for text, type_ in zip(literals, self.types, strict=True)]
         if len({each[strategy] for each in self.operators}) == 1:
@@ -90,12 +93,12 @@ class Key:
         return f"({column} {bound} {value} AND ({column} {beyond} {value} OR {after}))"
 
     def bounds(self, cursor: Any, place: Place, upper: Place) -> list[str]:
-        """Return the conditions for what is after a place and not after another; None is before the first."""
+        """Return the conditions for the rows after `place`, up to and including `upper`; None is no limit."""
         upto = [self.compared(UPTO, _literals(cursor, upper))] if upper else []
         return [*upto, *([self.compared(ABOVE, _literals(cursor, place))] if place else [])]
 
     def upper(self, cursor: Any, table: str, size: int, place: Place) -> Place:
-        """Return the key of the last of the next rows; None at the end."""
+        """Return the key of the last of the next `size` rows, or of the last row; None if there are no more rows."""
         where = "".join(f" WHERE {each}" for each in self.bounds(cursor, place, None))
         query = f"SELECT {self.texts} FROM {table}{where} ORDER BY"  # noqa: S608 - names are quoted
         up, down = self.ordered(BELOW), self.ordered(ABOVE)
@@ -112,19 +115,19 @@ def _literals(cursor: Any, place: Sequence[str]) -> list[str]:
 
 @dataclass(frozen=True)
 class Pages:
-    """The pages of a table without a key; a place is the number of a page.
+    """The pages that divide a table without a unique key into batches; a place is the number of the next page.
 
-    A row that is changed gets another place (PostgreSQL manual, "System Columns", ctid): which rows are done, their
-    values must tell. What goes to a page that was passed is found when the table is gone through once more.
+    An UPDATE moves the row, perhaps to another page (PostgreSQL manual, "System Columns", ctid). So updated rows can
+    be recognised only by their values, and rows that moved to earlier pages are updated in another pass.
     """
 
     end: int
-    """How many there were when the table began to be gone through."""
+    """The number of pages when the pass began."""
     columns: Sequence[str] = ("ctid",)
     types: Sequence[str] = ("pg_catalog.tid",)
 
     def bounds(self, _cursor: Any, place: Place, upper: Place) -> list[str]:
-        """Return the conditions for what is on a page or after it, and before another."""
+        """Return the conditions for the rows from page `place` on, before page `upper`; None is no limit."""
         sides = ((">=", place), ("<", upper))
         return [
             f"ctid OPERATOR(pg_catalog.{operator}) '({int(page[0])},0)'::pg_catalog.tid"
@@ -133,6 +136,6 @@ class Pages:
         ]
 
     def upper(self, _cursor: Any, _table: str, size: int, place: Place) -> Place:
-        """Return the page after the next ones; None at the end."""
+        """Return the page after the next `size` pages; None at the end."""
         begin = int(place[0]) if place else 0
         return [str(min(begin + size, self.end))] if begin < self.end else None

@@ -1,8 +1,9 @@
-"""Partitions attached and detached beside live traffic.
+"""Attaches and detaches partitions beside live traffic.
 
-ATTACH PARTITION reads all rows of the new partition, and of the default one, while others wait, and builds what indexes
-it lacks, unless CHECK constraints and indexes are there that spare it (PostgreSQL manual, ALTER TABLE, "ATTACH
-PARTITION"): these are made first. DETACH PARTITION CONCURRENTLY does not shut readers out; it leaves a CHECK behind.
+While it holds its locks, ATTACH PARTITION scans the new partition and the default partition, and builds the indexes
+that the new one lacks. CHECK constraints that imply the partition bounds, and equal indexes, spare it that
+(PostgreSQL manual, ALTER TABLE, "ATTACH PARTITION"): so these are added first. DETACH PARTITION CONCURRENTLY locks
+neither readers nor writers out; the CHECK that it leaves on the partition is dropped.
 """
 
 from collections.abc import Iterator, Sequence
@@ -13,7 +14,7 @@ from typing import Any, Self
 from postgres_database.online import forms, safe_forms
 from postgres_database.online.forms import Statement
 from postgres_database.online.safe_forms import ATTACHED, FOREIGN_KEYS, LiveTable
-from postgres_database.online.tables import CONSTRAINT, TABLE
+from postgres_database.online.tables import CONSTRAINT, SKETCH, TABLE
 from postgres_database.running.autocommit import Autocommit
 from postgres_database.server.transactions import asked
 from postgres_database.sql.names import bare, identifier
@@ -35,7 +36,7 @@ BOUNDS = """
     WHERE i.inhparent = %s ORDER BY c.oid
 """
 PARENT = "SELECT pg_get_partkeydef(oid), pg_get_partition_constraintdef(oid) FROM pg_class WHERE oid = %s"
-# Keys and foreign keys before other indexes.
+# What a new partition gets from the table: keys and foreign keys first, then other indexes.
 PARTS = """
     SELECT 'ALTER TABLE ' || %s || ' ADD CONSTRAINT ' || quote_ident(conname) || ' ' || pg_get_constraintdef(oid)
     FROM pg_constraint WHERE conrelid = %s AND contype IN ('p', 'u', 'f')
@@ -44,17 +45,16 @@ PARTS = """
     SELECT pg_get_indexdef(i.indexrelid) FROM pg_index i
     WHERE i.indrelid = %s AND NOT EXISTS (SELECT FROM pg_constraint k WHERE k.conindid = i.indexrelid)
 """
-# The CHECK that PostgreSQL adds while it detaches is younger than the one that says that this was begun.
+# The CHECK that DETACH CONCURRENTLY adds to the partition: its OID is above that of the mark that was added before.
 LEFT = """
     SELECT quote_ident(k.conname) FROM pg_constraint k JOIN pg_constraint m ON m.conrelid = k.conrelid
     WHERE k.conrelid = %s AND m.conname = %s AND k.oid > m.oid AND k.contype = 'c' AND k.conname ~ 'check[0-9]*$'
 """
-SKETCH = "postgres_database_sketch"
 SKETCHED = "SELECT to_regclass(%s)::oid::text, pg_get_partition_constraintdef(to_regclass(%s))"
 
 
 def run(session: Autocommit, statement: Statement) -> None:
-    """Run the safe form of a statement of whatever kind, as far as that is not done yet; see `safe_forms.run`."""
+    """Run the steps of a statement's safe form that are not finished yet, of every form; see `safe_forms.run`."""
     if statement.form not in FORMS:
         safe_forms.run(session, statement)
         return
@@ -62,7 +62,7 @@ def run(session: Autocommit, statement: Statement) -> None:
     rows = [row for name in names for row in session.rows(TABLE, session.find(name))]
     tables = [Partition(session, *row) for row in rows]
     if len(tables) < len(names) or any(each.has_foreign_partitions() for each in tables):
-        session.execute(statement.sql)  # the server says it best
+        session.execute(statement.sql)  # the server raises the error, or has no safe form
     elif statement.form == "attach":
         tables[1].attach(tables[0], statement)
     else:
@@ -70,12 +70,13 @@ def run(session: Autocommit, statement: Statement) -> None:
 
 
 def earlier_names(session: Autocommit, index: Statement) -> list[tuple[str, str, list[str]]]:
-    """Return the parts of an index of a partitioned table, and the names that others have which they should have.
+    """Return the parts of an index of a partitioned table that could not get the name of PostgreSQL's first choice.
 
-    In the place of another index it is built beside it, so that its parts get the names that are left.
+    When an index replaces another one, both exist for a while, and the parts of the old one have these names.
 
     Returns:
-        The schema and the name of each part, for SQL, and the better names, as the catalog has them, the best first.
+        The schema and the name of each part, for SQL, and the names that PostgreSQL would prefer, unquoted, the first
+        choice first.
     """
     tables = [Partition(session, *row) for row in session.rows(TABLE, session.find(index.table))]
     return [
@@ -86,7 +87,7 @@ def earlier_names(session: Autocommit, index: Statement) -> list[tuple[str, str,
 
 
 def take_earlier_names(cursor: Any, parts: Sequence[tuple[str, str, list[str]]]) -> None:
-    """Give parts of indexes the best of their names that are free by now; see `earlier_names`."""
+    """Rename parts of indexes to the first of their preferred names that is free now; see `earlier_names`."""
     for schema, part, names in parts:
         for name in names:
             place = f"{schema}.{identifier(name)}"
@@ -96,42 +97,53 @@ def take_earlier_names(cursor: Any, parts: Sequence[tuple[str, str, list[str]]])
 
 
 class Partition(LiveTable):
-    """A table that is, or was, or is to be a partition."""
+    """A table that is attached or detached, and the partitioned table that it is attached to."""
 
     def attach(self, parent: Self, wanted: Statement) -> None:
-        """Attach it to a table, once rows and indexes are known to fit."""
-        rules = [(self, self._rule("is_within"))]
+        """Attach it to a partitioned table, after adding the CHECK constraints and indexes that spare a scan."""
+        checks = [(self, self._constraint_name("is_within"))]
         defaults = [
             type(self)(self.session, *row) for row in self.session.rows(DEFAULT, parent.oid)
         ]
-        rules += [(each, self._rule("is_without")) for each in defaults if each.oid != self.oid]
-        drops = [f"ALTER TABLE {each.sql} DROP CONSTRAINT IF EXISTS {name}" for each, name in rules]
+        checks += [
+            (each, self._constraint_name("is_without")) for each in defaults if each.oid != self.oid
+        ]
+        drops = [
+            f"ALTER TABLE {each.sql} DROP CONSTRAINT IF EXISTS {name}" for each, name in checks
+        ]
         if not self.session.rows(STATE, parent.oid, self.oid):
             with self._undone_by(self.session.execute, "; ".join(drops)):
-                for (table, name), check in zip(rules, self._checks(parent, wanted), strict=False):
-                    body = f"CHECK ({check})"
-                    table.rule(Statement("rule", "", table.sql, name, "CHECK", body))
+                conditions = self._conditions(parent, wanted)
+                for (table, name), condition in zip(checks, conditions, strict=False):
+                    body = f"CHECK ({condition})"
+                    table.add_constraint(
+                        Statement("constraint", "", table.sql, name, "CHECK", body)
+                    )
                 for part in self._parts(parent):
                     self.make(part)
                 self.session.execute(wanted.sql)
-        for (table, name), drop in zip(rules, drops, strict=True):
+        for (table, name), drop in zip(checks, drops, strict=True):
             if self.session.rows(CONSTRAINT, table.oid, bare(name)):
                 self.session.execute(drop)
 
     def detach(self, parent: Self) -> None:
-        """Detach it; what was interrupted is ended."""
-        mark = self._rule("was_within")
+        """Detach it, or finish a detachment that was interrupted.
+
+        A CHECK constraint marks the beginning: without it, a second run could not tell the CHECK that PostgreSQL
+        leaves from one of the application.
+        """
+        mark = self._constraint_name("was_within")
         drop = f"ALTER TABLE {self.sql} DROP CONSTRAINT {mark}"
         for pending, check in self.session.rows(STATE, parent.oid, self.oid):
             detach = f"ALTER TABLE {parent.sql} DETACH PARTITION {self.sql}"
             if pending:
                 self.session.without_time_limits(f"{detach} FINALIZE")
             elif self.session.version < CONCURRENTLY or self.session.rows(DEFAULT, parent.oid):
-                self.session.execute(detach)  # PostgreSQL refuses the other
+                self.session.execute(detach)  # beside a default partition, CONCURRENTLY is an error
             else:
                 if not self.session.rows(CONSTRAINT, self.oid, bare(mark)):
-                    rule = f"ADD CONSTRAINT {mark} CHECK ({check}) NOT VALID"
-                    self.session.execute(f"ALTER TABLE {self.sql} {rule}")
+                    add = f"ADD CONSTRAINT {mark} CHECK ({check}) NOT VALID"
+                    self.session.execute(f"ALTER TABLE {self.sql} {add}")
                 with self._undone_by(self.session.execute, drop):
                     self.session.without_time_limits(f"{detach} CONCURRENTLY")
         if self.session.rows(CONSTRAINT, self.oid, bare(mark)):
@@ -151,14 +163,17 @@ class Partition(LiveTable):
                     yield child.schema, part, names
                 yield from child.parts_named_late(index, f"{child.schema}.{part}")
 
-    def _rule(self, ending: str) -> str:
+    def _constraint_name(self, ending: str) -> str:
         name = f"{bare(self.name)}_{ending}"
         if len(name.encode()) > forms.LONGEST_NAME:
             name = f"{sha256(name.encode()).hexdigest()[:16]}_{ending}"
         return identifier(name)
 
-    def _checks(self, parent: Self, wanted: Statement) -> Iterator[str]:
-        """Yield what holds for rows of the partition, and for those of the default one, as PostgreSQL will want it."""
+    def _conditions(self, parent: Self, wanted: Statement) -> Iterator[str]:
+        """Yield the condition for rows of the new partition, and that for rows of the default partition.
+
+        Both as PostgreSQL prints them for a sketch of the partitioned table. Nothing if there is no condition.
+        """
         ((key, above),) = self.session.rows(PARENT, parent.oid)
         others = [bound for (bound,) in self.session.rows(BOUNDS, parent.oid)]
         with self.session.transaction(end="ROLLBACK") as cursor:
@@ -174,20 +189,20 @@ class Partition(LiveTable):
             yield f"NOT ({check})"
 
     def _parts(self, parent: Self) -> Iterator[Statement]:
-        """Yield the indexes and constraints that it will need and lacks."""
+        """Yield the statements for the indexes, keys and foreign keys that the new partition needs."""
         keys = [text for (text,) in self.session.rows(FOREIGN_KEYS, self.oid)]
         for (sql,) in self.session.rows(PARTS, self.sql, parent.oid, parent.oid):
             found = forms.parse(sql)
             if found is None or (
-                found.form == "rule" and any(sql.endswith(f" {each}") for each in keys)
+                found.form == "constraint" and any(sql.endswith(f" {each}") for each in keys)
             ):
                 continue
             part = replace(found, table=self.sql, only=False)
-            yield part if found.form == "rule" else replace(part, name=self.part_name(part))
+            yield part if found.form == "constraint" else replace(part, name=self.part_name(part))
 
 
 def _sketched(cursor: Any, parent: int, number: int) -> str:
-    """Return the condition of a partition of the sketch; that of a hash names the table."""
+    """Return the condition of a partition of the sketch, for the real table: that of HASH contains the table's OID."""
     ((oid, _),) = asked(cursor, SKETCHED, (f"pg_temp.{SKETCH}",) * 2)
     ((_, check),) = asked(cursor, SKETCHED, (f"pg_temp.{SKETCH}_{number}",) * 2)
     return (check or "").replace(f"'{oid}'::oid", f"'{parent}'::oid")

@@ -19,9 +19,10 @@ from postgres_database.online.tables import CONSTRAINT, TABLE, Table, as_index, 
 from postgres_database.running.autocommit import Autocommit
 from postgres_database.sql.names import bare, identifier
 
-NOT_NULLS = 180000
+NOT_NULL_CONSTRAINTS = 180000
 """The version since which NOT NULL is a constraint, and a partitioned table's foreign key may be NOT VALID."""
 NOTHING = "SELECT"
+"""A statement without an effect."""
 ATTACHED = """
     SELECT c.relname
     FROM pg_inherits i JOIN pg_index x ON x.indexrelid = i.inhrelid JOIN pg_class c ON c.oid = i.inhrelid
@@ -55,7 +56,9 @@ def run(session: Autocommit, statement: Statement) -> None:
     else:
         found = session.rows(TABLE, session.find(statement.table))
         table = LiveTable(session, *found[0]) if found else None
-        if table is None or table.has_foreign_partitions():  # the server says it best
+        if (
+            table is None or table.has_foreign_partitions()
+        ):  # the server raises the error, or has no safe form
             session.execute(statement.sql)
         else:
             table.make(statement)
@@ -65,31 +68,31 @@ def _drop_index(session: Autocommit, statement: Statement) -> None:
     for (kind,) in session.rows(INDEX, session.find(statement.name)):
         if kind == "i":
             session.without_time_limits(forms.offline(statement)[0])
-        else:  # of a partitioned table: PostgreSQL does not drop it concurrently
+        else:  # PostgreSQL cannot drop an index of a partitioned table concurrently
             session.execute(statement.sql)
 
 
 class LiveTable(Table):
-    """A table, on which indexes and constraints are made beside live traffic."""
+    """A table to which indexes and constraints are added beside live traffic."""
 
     def make(self, wanted: Statement) -> None:
-        """Make an index or constraint, or a column NOT NULL."""
+        """Add an index, key or constraint, or make a column NOT NULL."""
         match wanted.form:
             case "index":
-                self.index(wanted)
+                self.add_index(wanted)
             case "key":
-                self.key(wanted)
-            case "rule":
-                self.rule(wanted)
+                self.add_key(wanted)
+            case "constraint":
+                self.add_constraint(wanted)
             case _:
-                self.not_null(wanted.name)
+                self.set_not_null(wanted.name)
 
-    def index(self, wanted: Statement) -> None:
-        """Make an index concurrently; for a partitioned table, on each partition, and attach them."""
-        if not self.parted and self._has_index(wanted):
+    def add_index(self, wanted: Statement) -> None:
+        """Create an index concurrently; of a partitioned table, on each partition, and attach these."""
+        if not self.partitioned and self._has_index(wanted):
             return
         unique = "UNIQUE " if wanted.unique else ""
-        if not self.parted:
+        if not self.partitioned:
             self._build(
                 f"CREATE {unique}INDEX CONCURRENTLY {wanted.name} ON {self.sql} {wanted.body}",
                 f"{self.schema}.{wanted.name}",
@@ -104,15 +107,15 @@ class LiveTable(Table):
             return
         self._attach(wanted, f"DROP INDEX {self.schema}.{wanted.name}" if new else NOTHING)
 
-    def key(self, wanted: Statement) -> None:
-        """Make a unique constraint or primary key by way of an index; columns of the latter are NOT NULL first."""
+    def add_key(self, wanted: Statement) -> None:
+        """Add a unique constraint or primary key by an index that is built before; first make its columns NOT NULL."""
         if wanted.kind == "PRIMARY KEY" and not self.relation(bare(wanted.name)):
             for column in wanted.columns:
-                self.not_null(column)
+                self.set_not_null(column)
         new = not self._has_constraint(wanted)
-        if not self.parted:
+        if not self.partitioned:
             if new:
-                self.index(as_index(wanted))
+                self.add_index(as_index(wanted))
                 self.session.execute(forms.using_index(replace(wanted, table=self.sql)))
             return
         if new:
@@ -122,22 +125,28 @@ class LiveTable(Table):
         drop = f"ALTER TABLE {self.sql} DROP CONSTRAINT {wanted.name}"
         self._attach(wanted, drop if new else NOTHING)
 
-    def rule(self, wanted: Statement) -> None:
+    def add_constraint(self, wanted: Statement) -> None:
         """Add a foreign key or check as NOT VALID, then validate it."""
-        there = self._has_constraint(wanted)
+        exists = self._has_constraint(wanted)
         add = f"ALTER TABLE {self.sql} ADD CONSTRAINT {wanted.name} {wanted.body}"
-        if self.parted and wanted.kind == "FOREIGN KEY" and self.session.version < NOT_NULLS:
-            if not there:
-                self._rule_of_parts(wanted)
-                self.session.execute(add)  # finds those of the partitions
+        if (
+            self.partitioned
+            and wanted.kind == "FOREIGN KEY"
+            and self.session.version < NOT_NULL_CONSTRAINTS
+        ):
+            if not exists:
+                self._add_to_partitions(wanted)
+                self.session.execute(
+                    add
+                )  # takes over the valid ones of the partitions, without a scan
             return
-        if not there:
+        if not exists:
             self.session.execute(f"{add} NOT VALID")
-        self._validate(wanted.name, new=not there)
+        self._validate(wanted.name, new=not exists)
 
-    def _rule_of_parts(self, wanted: Statement) -> None:
+    def _add_to_partitions(self, wanted: Statement) -> None:
         meant = self.definition_of(wanted)
-        # The parent takes in one of any name.
+        # The parent takes over an equal foreign key of any name.
         parts = [
             each
             for each in self.children()
@@ -150,17 +159,21 @@ class LiveTable(Table):
         ]
         with self._undone_by(self.session.execute, "; ".join(drops) or NOTHING):
             for each in parts:
-                each.rule(wanted)
+                each.add_constraint(wanted)
 
-    def not_null(self, column: str) -> None:
-        """Make a column NOT NULL by way of a constraint that is validated beside live traffic."""
+    def set_not_null(self, column: str) -> None:
+        """Make a column NOT NULL by a constraint that is added NOT VALID and then validated.
+
+        Before PostgreSQL 18 that is a temporary CHECK, which spares SET NOT NULL its scan (PostgreSQL manual,
+        ALTER TABLE, "SET NOT NULL").
+        """
         alter = f"ALTER TABLE {self.sql}"
         known = self.session.rows(NOT_NULL, self.oid, bare(column))
         if not known:
             self.session.execute(f"{alter} ALTER COLUMN {column} SET NOT NULL")
             return
         done, name = known[0]
-        if self.session.version >= NOT_NULLS:
+        if self.session.version >= NOT_NULL_CONSTRAINTS:
             new = not done and name is None
             if new:
                 self.session.execute(f"{alter} ADD NOT NULL {column} NOT VALID")
@@ -168,17 +181,16 @@ class LiveTable(Table):
             if not done:
                 self._validate(identifier(name), new=new)
             return
-        rule = forms.filled(self.sql, column)
+        check = forms.not_null_check(self.sql, column)
         if not done:
-            self.rule(
-                Statement("rule", "", self.sql, rule, "CHECK", f"CHECK ({column} IS NOT NULL)")
-            )
+            body = f"CHECK ({column} IS NOT NULL)"
+            self.add_constraint(Statement("constraint", "", self.sql, check, "CHECK", body))
             self.session.execute(f"{alter} ALTER COLUMN {column} SET NOT NULL")
-        if self.session.rows(CONSTRAINT, self.oid, bare(rule)):
-            self.session.execute(f"{alter} DROP CONSTRAINT {rule}")
+        if self.session.rows(CONSTRAINT, self.oid, bare(check)):
+            self.session.execute(f"{alter} DROP CONSTRAINT {check}")
 
     def _validate(self, name: str, *, new: bool) -> None:
-        """Validate a constraint; a new one that rows violate is dropped again."""
+        """Validate a constraint; drop a new one again if rows violate it."""
         found = self.session.rows(CONSTRAINT, self.oid, bare(name))
         if found and not found[0][0]:
             alter = f"ALTER TABLE {self.sql}"
@@ -205,12 +217,12 @@ class LiveTable(Table):
             raise
 
     def _attach(self, wanted: Statement, undo: str) -> None:
-        """Make the index on each partition, and attach it to that of the partitioned table."""
+        """Create the index or key on each partition, and attach it to that of the partitioned table."""
         whole = f"{self.schema}.{wanted.name}"
         with self._undone_by(self.session.execute, undo):
             for child in self.children():
                 attached = self.session.rows(ATTACHED, self.session.find(whole), child.oid)
-                if attached and not child.parted:
+                if attached and not child.partitioned:
                     continue
                 name = identifier(attached[0][0]) if attached else child.part_name(wanted)
                 child.make(replace(wanted, name=name))
@@ -225,8 +237,8 @@ class LiveTable(Table):
             return False
         table, valid, text, is_key = found
         if table != self.oid or is_key or definition(text) != self.definition_of(wanted):
-            raise self.other(wanted.name, text)
-        if not valid and not self.parted:
+            raise self.name_taken(wanted.name, text)
+        if not valid and not self.partitioned:
             self.session.without_time_limits(f"DROP INDEX CONCURRENTLY {self.schema}.{wanted.name}")
         return bool(valid)
 
@@ -234,6 +246,6 @@ class LiveTable(Table):
         """Tell whether the constraint exists, valid or not."""
         for _, text in self.session.rows(CONSTRAINT, self.oid, bare(wanted.name)):
             if text.removesuffix(" NOT VALID") != self.definition_of(wanted):
-                raise self.other(wanted.name, text)
+                raise self.name_taken(wanted.name, text)
             return True
         return False

@@ -49,17 +49,17 @@ IMPLEMENTATIONS: dict[type[MigrateOperation], Any] = {
     ExecuteFile: operations.execute_file,
     RunSql: operations.run_sql,
 }
-"""What Alembic and we do for an operation (Alembic documentation, "Extending Existing Operations")."""
+"""The wrapped implementation of each operation (Alembic documentation, "Extending Existing Operations")."""
 SQL = (ops.ExecuteSQLOp, ExecuteFile, RunSql)
-"""Operations that hold SQL by hand."""
+"""Operations with handwritten SQL."""
 ONLINE = ContextVar("ONLINE", default=False)
 """Whether an online block is open."""
 OF_SESSION = ("SET", "RESET", "SHOW", "DISCARD", "LISTEN", "SAVEPOINT", "RELEASE", "ROLLBACK")
-"""Statements that concern only the session: they are always run, also when a script is resumed."""
+"""Statements that concern only the session: no steps, so they also run again when a script is resumed."""
 
 
 def register() -> None:
-    """Wrap the implementations, and tell Alembic how `op.online` is done."""
+    """Register the wrapped implementations and that of `op.online` with Alembic."""
     Operations.implementation_for(Online, replace=True)(_online)
     for kind, implementation in IMPLEMENTATIONS.items():
         Operations.implementation_for(kind, replace=True)(partial(_step, implementation))
@@ -96,8 +96,8 @@ def _step(implementation: Any, on: Any, operation: MigrateOperation) -> Any:
 
 
 def _offline(pieces: Sequence[str]) -> Iterator[str]:
-    """Yield the safe forms of statements, for people who run them by hand."""
-    builds, rest = forms.swap(pieces)
+    """Yield statements in their safe forms, for Alembic's offline mode."""
+    builds, rest = forms.parse_swap(pieces)
     for piece in [each.sql for each in builds] or pieces:
         statement = forms.parse(piece)
         yield from forms.offline(statement) if statement else [piece.strip()]
@@ -107,31 +107,37 @@ def _offline(pieces: Sequence[str]) -> Iterator[str]:
 def _outside(
     session: Autocommit, journal: Journal | None, sql: str, run: Callable[[], Any]
 ) -> None:
-    """Run the statements of an operation, those in their safe form that have one, the others alone."""
+    """Run the statements of an operation outside of a transaction: each in its safe form, or else as a step.
+
+    If no statement has a safe form, the operation is one step, which `run` runs.
+    """
     pieces = statements(sql)
-    builds, rest = forms.swap(pieces) if ONLINE.get() else ([], [])
+    builds, rest = forms.parse_swap(pieces) if ONLINE.get() else ([], [])
     if builds:
-        _swapped(session, journal, sql, builds, rest)
+        _swap(session, journal, sql, builds, rest)
         return
-    found = [(piece, forms.parse(piece)) for piece in pieces]
-    safe = [each for _, each in found if each and (ONLINE.get() or each.concurrent)]
+    parsed = [(piece, forms.parse(piece)) for piece in pieces]
+    safe = [each for _, each in parsed if each and (ONLINE.get() or each.concurrent)]
     if not safe:
-        _alone(session, journal, sql, run)
-    for piece, statement in found if safe else ():
+        _run_once(session, journal, sql, run)
+    for piece, statement in parsed if safe else ():
         if statement in safe:
             partitions.run(session, statement)
         else:
-            _alone(session, journal, piece, partial(session.run, piece))
+            _run_once(session, journal, piece, partial(session.run, piece))
 
 
-def _swapped(
+def _swap(
     session: Autocommit,
     journal: Journal | None,
     sql: str,
     builds: Sequence[Statement],
     rest: Sequence[str],
 ) -> None:
-    """Build indexes and swap them with old ones. The journal keeps a second run out, because names change."""
+    """Build indexes and replace old ones by them.
+
+    Recorded in the journal: after the renames, the catalog does not show whether the swap is finished.
+    """
     if journal and journal.take(sql):
         return
     for each in builds:
@@ -146,8 +152,10 @@ def _swapped(
             journal.write()
 
 
-def _alone(session: Autocommit, journal: Journal | None, sql: str, run: Callable[[], Any]) -> None:
-    """Run something once, in a transaction of its own if PostgreSQL lets it."""
+def _run_once(
+    session: Autocommit, journal: Journal | None, sql: str, run: Callable[[], Any]
+) -> None:
+    """Run a step that the journal does not have, in a transaction of its own if PostgreSQL allows that."""
     if journal and journal.take(sql):
         return
 
@@ -162,7 +170,7 @@ def _alone(session: Autocommit, journal: Journal | None, sql: str, run: Callable
             step()
     except (DBAPIError, psycopg2.Error) as error:
         original = error.orig if isinstance(error, DBAPIError) else error
-        # VACUUM and the like, or a procedure that commits
+        # VACUUM and others do not run in a transaction block; a procedure may commit
         if not isinstance(original, (ActiveSqlTransaction, InvalidTransactionTermination)):
             raise
         with session.unlimited():
@@ -170,11 +178,14 @@ def _alone(session: Autocommit, journal: Journal | None, sql: str, run: Callable
 
 
 def text(operation: MigrateOperation, models: Any) -> str:
-    """Return the SQL of an operation; where there is none without a database, what kind it is.
+    """Return the SQL of an operation.
 
     Args:
         operation: From a script or a draft.
-        models: Alembic's `target_metadata`: they say how constraints are named.
+        models: Alembic's `target_metadata`: its naming convention names constraints.
+
+    Returns:
+        The SQL of Alembic's offline mode; the name of the operation's class if it cannot be printed without a database.
 
     Raises:
         ExpectedError: The models cannot be loaded.
@@ -194,7 +205,7 @@ def text(operation: MigrateOperation, models: Any) -> str:
 
 
 def _printer(models: Any) -> tuple[MigrationContext, io.StringIO]:
-    """Return Alembic's offline mode, and where it prints; without its word that it is one."""
+    """Return a context in Alembic's offline mode, without its log message, and the buffer that it prints to."""
     output = io.StringIO()
     log = logging.getLogger("alembic.runtime.migration")
     level = log.level
@@ -222,7 +233,7 @@ def _implementation(operation: MigrateOperation) -> Any:
 
 
 def is_outside(connection: sa.Connection) -> bool:
-    """Tell whether each statement commits by itself."""
+    """Tell whether the connection is in autocommit mode, outside of the script's transaction."""
     driver: Any = connection.connection.driver_connection
     return bool(driver.autocommit)
 

@@ -1,4 +1,9 @@
-"""A table as the catalog has it, and how the server prints and names what would be made on it."""
+"""A table in the catalog, and how the server would name and print an index or constraint on it.
+
+Whether an existing index or constraint is the wanted one is decided by comparing the definitions that PostgreSQL
+prints. That of the wanted one is printed for a sketch: an empty temporary copy of the table, in a transaction that is
+rolled back.
+"""
 
 import re
 from collections.abc import Generator, Iterator
@@ -22,6 +27,7 @@ CHILDREN = """
     FROM pg_inherits i JOIN pg_class c ON c.oid = i.inhrelid JOIN pg_namespace n ON n.oid = c.relnamespace
     WHERE i.inhparent = %s ORDER BY 4, 3
 """
+# Its table, whether it is a valid index, its definition, whether it belongs to a key or exclusion constraint.
 RELATION = """
     SELECT coalesce(i.indrelid, 0), coalesce(i.indisvalid AND i.indisready, false),
            coalesce(pg_get_indexdef(i.indexrelid), ''), k.conname IS NOT NULL
@@ -31,18 +37,19 @@ RELATION = """
     WHERE c.relname = %s AND c.relnamespace = (SELECT relnamespace FROM pg_class WHERE oid = %s)
 """
 CONSTRAINT = "SELECT convalidated, pg_get_constraintdef(oid) FROM pg_constraint WHERE conrelid = %s AND conname = %s"
-LOOSE = """
+# Of a partition: those that are part of no index of the partitioned table yet, and may become one.
+UNATTACHED_INDEXES = """
     SELECT c.relname, pg_get_indexdef(i.indexrelid)
     FROM pg_index i JOIN pg_class c ON c.oid = i.indexrelid
     WHERE i.indrelid = %s AND i.indisvalid AND NOT c.relispartition ORDER BY 1
 """
-LOOSE_KEYS = """
+UNATTACHED_KEYS = """
     SELECT k.conname, pg_get_constraintdef(k.oid)
     FROM pg_constraint k JOIN pg_class c ON c.oid = k.conindid
     WHERE k.conrelid = %s AND k.contype IN ('p', 'u') AND NOT c.relispartition ORDER BY 1
 """
 MOST_NAMES = 20
-"""How many names of equal indexes of one partition are looked at."""
+"""How many of the names that PostgreSQL would choose are tried."""
 SKETCH = "postgres_database_sketch"
 NEWEST = """
     SELECT c.relname FROM pg_index i JOIN pg_class c ON c.oid = i.indexrelid
@@ -59,49 +66,51 @@ class Table:
     """A table, a partition or a materialised view."""
 
     def __init__(self, session: Autocommit, oid: int, kind: str, name: str, schema: str) -> None:
-        """Use what TABLE and CHILDREN return."""
+        """Take a row of TABLE or CHILDREN."""
         self.session = session
         self.oid = oid
         self.kind = kind
-        self.parted = kind == "p"
+        self.partitioned = kind == "p"
         self.name = identifier(name)
         self.schema = identifier(schema)
         self.sql = f"{self.schema}.{self.name}"
 
     def children(self) -> Iterator[Self]:
-        """Yield the partitions, but not theirs."""
-        for row in self.session.rows(CHILDREN, self.oid) if self.parted else ():
+        """Yield the direct partitions."""
+        for row in self.session.rows(CHILDREN, self.oid) if self.partitioned else ():
             yield type(self)(self.session, *row)
 
     def _leaves(self) -> Iterator[Self]:
         for child in self.children():
-            yield from child._leaves() if child.parted else [child]  # noqa: SLF001 - of the same class
+            yield from child._leaves() if child.partitioned else [child]  # noqa: SLF001 - of the same class
 
     def has_foreign_partitions(self) -> bool:
-        """Tell whether rows of it are on another server."""
+        """Tell whether the table or one of its partitions is a foreign table."""
         return self.kind == "f" or any(each.has_foreign_partitions() for each in self.children())
 
     def part_name(self, wanted: Statement) -> str:
-        """Return how PostgreSQL would name the part of an index on this partition, if no such part is loose."""
+        """Return the name, for SQL, of this partition's part of an index or key of the partitioned table.
+
+        That is the name of an equal index or key that is not attached yet, or else the name that PostgreSQL would
+        choose.
+        """
         meant = self.definition_of(wanted)
-        loose = LOOSE if wanted.form == "index" else LOOSE_KEYS
-        for name, text in self.session.rows(loose, self.oid):
+        unattached = UNATTACHED_INDEXES if wanted.form == "index" else UNATTACHED_KEYS
+        for name, text in self.session.rows(unattached, self.oid):
             if definition(text) == meant:
                 return identifier(name)
         index = self.definition_of(as_index(wanted))
-        with closing(
-            self._names(wanted)
-        ) as names:  # a transaction, in which no definition can be asked for
+        with closing(self._names(wanted)) as names:  # an open transaction: no further sketch in it
             return identifier(next(name for name in names if self._is_free(name, meant, index)))
 
     def earlier_names(self, wanted: Statement, name: str) -> list[str]:
-        """Return the names that PostgreSQL would have given to a part of an index if they were free; best first."""
+        """Return the names that PostgreSQL would prefer to this one for a part of an index, the first choice first."""
         with closing(self._names(wanted)) as names:
             tried = [*islice(names, MOST_NAMES)]
         return tried[: tried.index(name)] if name in tried else []
 
     def _is_free(self, name: str, meant: str, index: str) -> bool:
-        """Tell whether a name may be given, or was given to the same by a run that was interrupted."""
+        """Tell whether a name is free, or belongs to the wanted object itself: made by an interrupted run."""
         found = self.relation(name)
         if found is None:
             return True
@@ -111,11 +120,14 @@ class Table:
         return bool(found[0] == self.oid) and definition(found[2]) == index
 
     def _names(self, wanted: Statement) -> Generator[str]:
-        """Yield the names that PostgreSQL would choose for an index, the first one first."""
+        """Yield the names that PostgreSQL would choose for an index, its first choice first.
+
+        Each further equal index on a sketch of the same name gets the next one.
+        """
         with self.session.transaction(end="ROLLBACK") as cursor:
             sketch = f"pg_temp.{self.name}"
             cursor.execute(f"CREATE TEMP TABLE {self.name} (LIKE {self.sql})")
-            add = _adding(wanted, sketch)
+            add = _add_statement(wanted, sketch)
             cursor.execute(add)
             while True:
                 ((name,),) = asked(cursor, NEWEST, (sketch,))
@@ -128,20 +140,25 @@ class Table:
                     cursor.execute(add)
 
     def relation(self, name: str) -> tuple[Any, ...] | None:
-        """Return what has a name in the schema of the table, as RELATION does."""
+        """Return the row of RELATION for a name in the schema of the table; None if the name is free."""
         return next(iter(self.session.rows(RELATION, name, self.oid)), None)
 
     def definition_of(self, wanted: Statement) -> str:
-        """Return a definition as the server prints it: it is made on a sketch of the table, and undone."""
+        """Return the definition of an index or constraint as the server would print it.
+
+        Raises:
+            psycopg2.Error: The server rejects it.
+        """
         foreign = wanted.kind == "FOREIGN KEY"
         table = next(self._leaves(), self) if foreign else self
         with self.session.transaction(end="ROLLBACK") as cursor:
             sketch = table.sql
-            if not foreign:  # a temporary table may not refer to others
+            if not foreign:  # a temporary table may not reference a permanent one
                 sketch = f"pg_temp.{SKETCH}"
                 cursor.execute(f"CREATE TEMP TABLE {SKETCH} (LIKE {self.sql})")
             cursor.execute(
-                _adding(wanted, sketch) + (" NOT VALID" if foreign and not table.parted else "")
+                _add_statement(wanted, sketch)
+                + (" NOT VALID" if foreign and not table.partitioned else "")
             )
             if wanted.form == "index":
                 ((text,),) = asked(cursor, DEFINITION, (sketch,))
@@ -149,30 +166,30 @@ class Table:
             ((text,),) = asked(cursor, LATEST, (sketch,))
             return str(text).removesuffix(" NOT VALID")
 
-    def other(self, name: str, text: str) -> ExpectedError:
-        """Return the error for a name that something else has."""
+    def name_taken(self, name: str, text: str) -> ExpectedError:
+        """Return the error for a name that an object of another definition has; `text` is that definition."""
         return ExpectedError(
-            f"{self.schema}.{name} is there already, and is another one",
-            cause=text or "it is no index",
+            f"{self.schema}.{name} exists already with another definition",
+            cause=text or "it is not an index",
             hint="invoke psql   (rename or drop it, or give another name in the script)",
         )
 
 
 def as_index(wanted: Statement) -> Statement:
-    """Return the index that a key stands on."""
+    """Return the CREATE UNIQUE INDEX for a key; an index is returned as it is."""
     if wanted.form == "index":
         return wanted
     return replace(wanted, form="index", kind="", body=wanted.index, unique=True)
 
 
-def _adding(wanted: Statement, table: str) -> str:
-    """Return the statement that adds an index or constraint under a name of the server's choice."""
+def _add_statement(wanted: Statement, table: str) -> str:
+    """Return the statement that adds an index or constraint whose name the server chooses."""
     if wanted.form == "index":
         return f"CREATE {'UNIQUE ' if wanted.unique else ''}INDEX ON {table} {wanted.body}"
-    kind = f"{wanted.kind}" if wanted.form == "key" else ""
+    kind = wanted.kind if wanted.form == "key" else ""
     return f"ALTER TABLE {table} ADD {kind}{wanted.body}"
 
 
 def definition(text: str) -> str:
-    """Return what an index is, without its name and table."""
+    """Return the text of pg_get_indexdef without the name and the table."""
     return re.sub(rf"^(CREATE (?:UNIQUE )?INDEX) {IDENTIFIER} ON (?:ONLY )?{NAME}", r"\1", text)

@@ -1,4 +1,4 @@
-"""A backfill: each row once, in short transactions, whatever the key is, and whenever it is killed."""
+"""A backfill updates each row once, in short transactions, by any unique key, even if it is killed."""
 
 import random
 import re
@@ -45,7 +45,7 @@ KEYS = {
 def test_each_row_once_whatever_the_key(
     database: Database, monkeypatch: pytest.MonkeyPatch, key: str, value: str
 ) -> None:
-    """Rows are found by any key, each once, in several batches, also in sessions of other settings."""
+    """By any type of key each row is updated once, in several batches, also in sessions with other settings."""
     monkeypatch.setattr(backfill, "FIRST_BATCH", 7)
     monkeypatch.setattr(backfill, "LARGEST_BATCH", 50)
     name = database.dsn.database
@@ -68,7 +68,7 @@ def test_each_row_once_whatever_the_key(
 
 
 def test_partitions_schemas_and_conditions(database: Database) -> None:
-    """A partitioned table of a schema is filled by its key, only where the condition holds; % and : mean nothing."""
+    """Of a partitioned table in another schema only rows that meet the condition are updated; % and : are literal."""
     run_sql(
         database,
         """CREATE SCHEMA "S 1";
@@ -90,13 +90,15 @@ def test_partitions_schemas_and_conditions(database: Database) -> None:
 @pytest.mark.parametrize(
     ("table", "values", "words"),
     [
-        ("CREATE TABLE t (id int, n int)", {"n": "1"}, "have no key"),
-        ("CREATE TABLE t (id int UNIQUE, n int)", {"n": "1"}, "have no key"),
-        ("CREATE TABLE t (id int PRIMARY KEY, n int)", {"id": "id + 1"}, "changes id, by which"),
+        ("CREATE TABLE t (id int, n int)", {"n": "1"}, "has no key"),
+        ("CREATE TABLE t (id int UNIQUE, n int)", {"n": "1"}, "has no key"),
+        ("CREATE TABLE t (id int PRIMARY KEY, n int)", {"id": "id + 1"}, "changes its own key: id"),
     ],
 )
-def test_no_way_to_go(database: Database, table: str, values: dict[str, str], words: str) -> None:
-    """Without a key that stays as it is, nothing is changed, and the error says what to do."""
+def test_table_without_a_stable_key_is_refused(
+    database: Database, table: str, values: dict[str, str], words: str
+) -> None:
+    """Without a unique key, or with one that the backfill changes, no row is updated, and the error says why."""
     run_sql(database, table, "INSERT INTO t VALUES (1, 0)")
     with pytest.raises(ExpectedError, match=words):
         fill(database, Backfill("", "t", values))
@@ -118,7 +120,7 @@ KEYLESS = {
 
 @pytest.mark.parametrize("tables", KEYLESS.values(), ids=KEYLESS)
 def test_table_without_a_key(database: Database, tables: list[str]) -> None:
-    """Its rows are gone through page by page, each once, in several batches, and it can be gone on with."""
+    """Rows are updated page by page, each once, in several batches, and an interrupted run can be resumed."""
     run_sql(
         database,
         "CREATE SEQUENCE calls",
@@ -136,10 +138,10 @@ def test_table_without_a_key(database: Database, tables: list[str]) -> None:
     assert fill(database, work, place) == 1
 
 
-def test_rows_that_others_move_back_are_not_missed(
+def test_rows_that_move_to_finished_pages_are_updated(
     database: Database, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """A row that another session puts on a page that was passed gets its value, too."""
+    """A row that another session moves to a page that is done already is updated in the next pass."""
     run_sql(
         database,
         "CREATE TABLE t (id int, n int, pad text) WITH (autovacuum_enabled = off)",
@@ -160,10 +162,10 @@ def test_rows_that_others_move_back_are_not_missed(
     assert run_sql(database, "SELECT count(*) FROM t WHERE n IS NULL") == [(0,)]
 
 
-def test_condition_that_does_not_tell_what_is_done(database: Database) -> None:
-    """Without a key a row that would be changed again is an error, and nothing is changed."""
+def test_condition_that_holds_for_updated_rows_is_refused(database: Database) -> None:
+    """Without a key, a row that would be updated again is an error, and no row is updated."""
     run_sql(database, "CREATE TABLE t (id int, n int)", "INSERT INTO t VALUES (1, 0), (2, 8)")
-    with pytest.raises(ExpectedError, match="does not tell which rows are done"):
+    with pytest.raises(ExpectedError, match="still holds for updated rows"):
         fill(database, Backfill("", "t", {"n": "n + 1"}, where="n < 9"))
     assert run_sql(database, "TABLE t") == [(1, 0), (2, 8)]
 
@@ -175,7 +177,7 @@ def test_locked_row(database: Database) -> None:
         "CREATE TABLE t (id int PRIMARY KEY, n int DEFAULT 0)",
         "INSERT INTO t SELECT generate_series(1, 5000)",
     )
-    longest = 0.0
+    longest = 0.0  # seconds
     released = threading.Event()
     query = (
         "SELECT extract(epoch FROM clock_timestamp() - xact_start)::float FROM pg_stat_activity"
@@ -206,8 +208,8 @@ def test_locked_row(database: Database) -> None:
     assert longest < 2
 
 
-def test_expensive_row_is_done_all_the_same(database: Database) -> None:
-    """A row whose expression takes longer than any batch may is done alone, and that is told."""
+def test_row_slower_than_the_time_limit_is_updated(database: Database) -> None:
+    """A row whose expression takes longer than the time limit of a batch is updated alone, and that is reported."""
     run_sql(
         database,
         "CREATE TABLE t (id int PRIMARY KEY, n int DEFAULT 0)",
@@ -223,7 +225,7 @@ def test_expensive_row_is_done_all_the_same(database: Database) -> None:
 
 
 def test_cancelled_statement_ends_a_backfill(database: Database) -> None:
-    """A statement that is cancelled from outside is not tried again."""
+    """A statement that another session cancels is not repeated."""
     run_sql(
         database,
         "CREATE TABLE t (id int PRIMARY KEY, n int DEFAULT 0)",
@@ -310,7 +312,7 @@ def test_deferred_triggers_shrink_batches(database: Database) -> None:
 
 def test_progress_is_reported(database: Database, monkeypatch: pytest.MonkeyPatch) -> None:
     """Progress shows rows, rate and remaining time, also for a table that was never analysed."""
-    monkeypatch.setattr(backfill, "TOLD_EVERY", 0)
+    monkeypatch.setattr(backfill, "REPORT_INTERVAL", 0)
     run_sql(
         database,
         "CREATE TABLE t (id int PRIMARY KEY, n int DEFAULT 0) WITH (autovacuum_enabled = false)",
@@ -322,14 +324,14 @@ def test_progress_is_reported(database: Database, monkeypatch: pytest.MonkeyPatc
     assert re.fullmatch(
         r"t: 100 rows, [\d,]+ rows/s, \d+ % of about [\d,]+, [\d,]+ s left", told[0]
     )
-    assert re.fullmatch(r"t: 3,000 rows changed in \d+\.\d s", told[-1])
+    assert re.fullmatch(r"t: 3,000 rows updated in \d+\.\d s", told[-1])
 
 
 SCRIPT = 'op.backfill("t", {"n": "n + 1"}, milliseconds=20)'
 
 
 def killed(project: Project, rows: int, kills: int) -> None:
-    """Kill an upgrade with a backfill at random times, then let it end, and count."""
+    """Kill an upgrade with a backfill at random times, then let it finish, and check how often rows were updated."""
     run_sql(
         project.database,
         "CREATE TABLE t (id int PRIMARY KEY, n int DEFAULT 0)",
@@ -355,12 +357,12 @@ def killed(project: Project, rows: int, kills: int) -> None:
 
 @pytest.mark.long
 def test_backfill_that_is_killed_changes_each_row_once(project: Project) -> None:
-    """Killed with -9 again and again, a backfill goes on where it was: no row is left out, none is changed twice."""
+    """After each SIGKILL a backfill resumes where it was: every row is updated exactly once."""
     killed(project, 10_000, 3)
 
 
-def test_backfill_that_says_nothing_refuses(project: Project) -> None:
-    """Without an expression it refuses before anything is changed, if one of its tables has rows; else it runs."""
+def test_backfill_without_an_expression_is_refused(project: Project) -> None:
+    """Without an expression it fails before anything is changed if the table has rows; an empty table is no error."""
     for name in ("s", "t"):
         run_sql(project.database, f"CREATE TABLE {name} (id int PRIMARY KEY, n int)")
     project.script("aaaa", "", "op.run_sql('CREATE TABLE first (x int)')")

@@ -1,8 +1,8 @@
-"""Statements that have a form that is safe beside live traffic, taken apart."""
+"""Parses the statements that have a form that is safe beside live traffic."""
 
 import pytest
 
-from postgres_database.online.forms import offline, parse
+from postgres_database.online.forms import LONGEST_NAME, not_null_check, offline, parse
 
 SAFE = {
     "CREATE INDEX i ON t (a)": ["CREATE INDEX CONCURRENTLY IF NOT EXISTS i ON t (a)"],
@@ -29,7 +29,7 @@ SAFE = {
 
 @pytest.mark.parametrize("sql", SAFE)
 def test_safe_form_of_a_statement(sql: str) -> None:
-    """Names are those of the catalog, in quotes where they need them; definitions stay as they are."""
+    """Names are decoded, and quoted where they need it; definitions are copied as they are."""
     statement = parse(sql)
     assert statement
     assert offline(statement) == SAFE[sql]
@@ -38,12 +38,16 @@ def test_safe_form_of_a_statement(sql: str) -> None:
 @pytest.mark.parametrize(
     "sql",
     [
+        "CREATE TABLE t (a int)",
         "CREATE INDEX ON t (a)",
         "DROP INDEX a, b",
         "DROP INDEX a CASCADE",
         "ALTER TABLE t ADD CONSTRAINT u UNIQUE (a) WITH (fillfactor = 70)",
         "ALTER TABLE t ADD CONSTRAINT u UNIQUE USING INDEX i",
         "ALTER TABLE t ADD CONSTRAINT u UNIQUE (a, b WITHOUT OVERLAPS)",
+        "ALTER TABLE t ADD COLUMN a int",
+        "ALTER TABLE t ALTER a SET NOT NULL, ALTER b SET NOT NULL",
+        "ALTER TABLE t ALTER a DROP NOT NULL",
         "ALTER TABLE t ADD UNIQUE (a)",
         "ALTER TABLE t ADD CONSTRAINT c CHECK (a > 0) NOT VALID",
         "ALTER TABLE t ADD CONSTRAINT c CHECK (a > 0) NOT ENFORCED",
@@ -52,11 +56,20 @@ def test_safe_form_of_a_statement(sql: str) -> None:
         "ALTER TYPE e ADD VALUE IF NOT EXISTS 'a'",
         "ALTER TYPE e RENAME VALUE 'a' TO 'b'",
         "ALTER VIEW v ALTER a SET DEFAULT 0",
+        "SELECT 'CREATE INDEX i ON t (a)'",
         "CREATE INDEX i ON t (a); SELECT 1",
         "CREATE INDEX i ON t (:a)",
         "",
     ],
 )
 def test_statement_without_a_safe_form(sql: str) -> None:
-    """What is safe already, does more than one thing, or is not read, stays as it is."""
+    """A statement that is safe already, does several things, has no safe form or is not valid SQL stays as it is."""
     assert parse(sql) is None
+
+
+def test_names_of_temporary_checks_are_distinct() -> None:
+    """The temporary CHECKs of two columns with long names have different names that PostgreSQL does not truncate."""
+    long = "x" * 60
+    names = {not_null_check("t", f"{long}{end}") for end in "ab"}
+    assert len(names) == 2
+    assert all(len(name) <= LONGEST_NAME for name in names)

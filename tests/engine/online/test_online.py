@@ -1,4 +1,4 @@
-"""Statements in a form that is safe beside live traffic: the same result, done once, nothing else touched."""
+"""Online blocks: the safe form of a statement has the same result, can be resumed, and changes nothing else."""
 
 import sys
 from collections.abc import Iterator
@@ -11,7 +11,6 @@ from commands import down, printed, up
 from conftest import Project, fresh, run_sql
 
 from postgres_database.errors import ExpectedError
-from postgres_database.online import forms
 from postgres_database.running.autocommit import Autocommit
 from postgres_database.schema import dump
 from postgres_database.server.connection import Database
@@ -22,7 +21,7 @@ PLAIN = """
     CREATE TABLE t (id int PRIMARY KEY, a int, b text, u int, "Odd, %" text);
     INSERT INTO t VALUES (1, 1, 'x', 1, 'o'), (2, 2, 'y', 2, 'p');
 """
-PARTED = """
+PARTITIONED = """
     CREATE TABLE u (id int PRIMARY KEY);
     INSERT INTO u VALUES (1), (2);
     CREATE SCHEMA "S 1";
@@ -71,22 +70,29 @@ CASES = {
     "check with a cast": (PLAIN, "ALTER TABLE t ADD CONSTRAINT c CHECK (b::varchar IN ('x', 'y'))"),
     "not null": (PLAIN, "ALTER TABLE t ALTER COLUMN a SET NOT NULL"),
     "quoted not null": (PLAIN, 'ALTER TABLE t ALTER "Odd, %" SET NOT NULL'),
-    "parted index": (PARTED, "CREATE INDEX i ON t (a)"),
-    "parted index beside another": (f"{PARTED} CREATE INDEX o ON t (a) WHERE id > 5;", "CREATE INDEX i ON t (a)"),
-    "parted expression": (PARTED, "CREATE INDEX i ON t ((a + 1)) WHERE b <> 'q'"),
-    "parted index that is there": (f'{PARTED} CREATE INDEX mine ON "S 1"."p,1" (a);', "CREATE INDEX i ON t (a)"),
-    "parted drop": (f"{PARTED} CREATE INDEX i ON t (a);", "DROP INDEX i"),
-    "parted unique": (PARTED, "ALTER TABLE t ADD CONSTRAINT c UNIQUE (d, a, id)"),
-    "parted key": (PARTED, "ALTER TABLE t ADD CONSTRAINT c PRIMARY KEY (id, d, a)"),
-    "parted foreign key": (PARTED, "ALTER TABLE t ADD CONSTRAINT c FOREIGN KEY (u) REFERENCES u (id)"),
-    "parted check": (PARTED, "ALTER TABLE t ADD CONSTRAINT c CHECK (a > 0)"),
-    "parted not null": (PARTED, "ALTER TABLE t ALTER a SET NOT NULL"),
+    "partitioned index": (PARTITIONED, "CREATE INDEX i ON t (a)"),
+    "partitioned index beside another": (
+        f"{PARTITIONED} CREATE INDEX o ON t (a) WHERE id > 5;",
+        "CREATE INDEX i ON t (a)",
+    ),
+    "partitioned expression": (PARTITIONED, "CREATE INDEX i ON t ((a + 1)) WHERE b <> 'q'"),
+    "partitioned index of which a part exists": (
+        f'{PARTITIONED} CREATE INDEX mine ON "S 1"."p,1" (a);',
+        "CREATE INDEX i ON t (a)",
+    ),
+    "partitioned drop": (f"{PARTITIONED} CREATE INDEX i ON t (a);", "DROP INDEX i"),
+    "partitioned unique": (PARTITIONED, "ALTER TABLE t ADD CONSTRAINT c UNIQUE (d, a, id)"),
+    "partitioned key": (PARTITIONED, "ALTER TABLE t ADD CONSTRAINT c PRIMARY KEY (id, d, a)"),
+    "partitioned foreign key": (PARTITIONED, "ALTER TABLE t ADD CONSTRAINT c FOREIGN KEY (u) REFERENCES u (id)"),
+    "partitioned check": (PARTITIONED, "ALTER TABLE t ADD CONSTRAINT c CHECK (a > 0)"),
+    "partitioned not null": (PARTITIONED, "ALTER TABLE t ALTER a SET NOT NULL"),
     "attach": (LISTED, "ALTER TABLE t ATTACH PARTITION p2 FOR VALUES IN ('z')"),
     "attach beside a default": (WITH_DEFAULT, "ALTER TABLE ONLY t ATTACH PARTITION public.p2 FOR VALUES IN ('z')"),
     "attach a default": (LISTED, "ALTER TABLE t ATTACH PARTITION p2 DEFAULT"),
     "attach to a hash": (HASHED, "ALTER TABLE t ATTACH PARTITION p2 FOR VALUES WITH (MODULUS 2, REMAINDER 1)"),
     "attach below": (
-        f"{PARTED} DROP TABLE p2b; CREATE TABLE p2c (LIKE p2); INSERT INTO p2c VALUES (9, 3, 'x', 1, '2021-03-03');",
+        f"{PARTITIONED} DROP TABLE p2b; CREATE TABLE p2c (LIKE p2);"
+        "INSERT INTO p2c VALUES (9, 3, 'x', 1, '2021-03-03');",
         "ALTER TABLE p2 ATTACH PARTITION p2c FOR VALUES IN (3)",
     ),
     "detach": (LISTED, "ALTER TABLE t DETACH PARTITION p1"),
@@ -101,7 +107,7 @@ STATEMENTS = pytest.mark.parametrize(("before", "statement"), CASES.values(), id
 
 
 class Killed(BaseException):
-    """Stands for the end of the process."""
+    """Simulates the end of the process."""
 
 
 @pytest.fixture
@@ -124,10 +130,10 @@ def run(project: Project) -> None:
 
 
 @STATEMENTS
-def test_safe_form_makes_the_same(
+def test_safe_form_has_the_same_result(
     project: Project, other: Database, before: str, statement: str
 ) -> None:
-    """What a statement makes in an online block is what it makes by itself, to the letter of the dump."""
+    """After a statement in an online block the dump is the same as after the plain statement."""
     for each in (project.database, other):
         run_sql(each, before)
     online(project, statement)
@@ -137,14 +143,14 @@ def test_safe_form_makes_the_same(
 
 
 @STATEMENTS
-def test_safe_form_may_end_anywhere(
+def test_interrupted_safe_form_is_resumed(
     project: Project,
     other: Database,
     monkeypatch: pytest.MonkeyPatch,
     before: str,
     statement: str,
 ) -> None:
-    """Killed before or after any of its statements, an online block goes on when it is run again."""
+    """An online block that is killed before or after any of its statements completes in the next run."""
     for each in (project.database, other):
         run_sql(each, before)
     run_sql(other, statement)
@@ -201,12 +207,14 @@ REFUSED = {
 
 
 @pytest.mark.parametrize(("there", "statement"), REFUSED.values(), ids=REFUSED)
-def test_another_thing_of_the_name_is_refused(project: Project, there: str, statement: str) -> None:
-    """What has the name and another definition is left alone, and the error shows it."""
+def test_name_of_another_definition_is_refused(
+    project: Project, there: str, statement: str
+) -> None:
+    """An object of the same name and another definition is an error, and is not changed."""
     run_sql(project.database, PLAIN, there)
     before = dump.take(project.database)
     online(project, statement)
-    with pytest.raises(ExpectedError, match="is there already, and is another one"):
+    with pytest.raises(ExpectedError, match="exists already with another definition"):
         run(project)
     assert dump.take(project.database) == before
 
@@ -217,19 +225,23 @@ BROKEN = {
     "check": (PLAIN, "UPDATE t SET a = 0", "ALTER TABLE t ADD CONSTRAINT c CHECK (a > 0)"),
     "reference": (PLAIN, "UPDATE t SET u = 9", "ALTER TABLE t ADD CONSTRAINT c FOREIGN KEY (u) REFERENCES u"),
     "not null": (PLAIN, "UPDATE t SET b = NULL", "ALTER TABLE t ALTER b SET NOT NULL"),
-    "parted unique": (
-        PARTED,
+    "partitioned unique": (
+        PARTITIONED,
         "UPDATE t SET u = 1 WHERE id > 1; UPDATE t SET a = 2 WHERE d > '2021-01-01'",
         "ALTER TABLE t ADD CONSTRAINT c UNIQUE (a, d, u)",
     ),
-    "parted index": (
-        PARTED,
+    "partitioned index": (
+        PARTITIONED,
         "UPDATE t SET a = 2 WHERE d > '2021-01-01'",
         "CREATE UNIQUE INDEX c ON t (a, d)",
     ),
-    "parted check": (PARTED, "UPDATE t SET b = 'q' WHERE id = 3", "ALTER TABLE t ADD CONSTRAINT c CHECK (b <> 'q')"),
-    "parted reference": (
-        PARTED,
+    "partitioned check": (
+        PARTITIONED,
+        "UPDATE t SET b = 'q' WHERE id = 3",
+        "ALTER TABLE t ADD CONSTRAINT c CHECK (b <> 'q')",
+    ),
+    "partitioned reference": (
+        PARTITIONED,
         "UPDATE t SET u = 9 WHERE id = 3",
         "ALTER TABLE t ADD CONSTRAINT c FOREIGN KEY (u) REFERENCES u",
     ),
@@ -244,15 +256,15 @@ BROKEN = {
         "INSERT INTO n VALUES (1, 'x')",
         "ALTER TABLE t DETACH PARTITION p1",
     ),
-    "parted not null": (PARTED, "UPDATE t SET b = NULL WHERE id = 3", "ALTER TABLE t ALTER b SET NOT NULL"),
+    "partitioned not null": (PARTITIONED, "UPDATE t SET b = NULL WHERE id = 3", "ALTER TABLE t ALTER b SET NOT NULL"),
 }  # fmt: skip
 
 
 @pytest.mark.parametrize(("before", "rows", "statement"), BROKEN.values(), ids=BROKEN)
-def test_what_rows_break_leaves_nothing(
+def test_violation_leaves_the_schema_unchanged(
     project: Project, before: str, rows: str, statement: str
 ) -> None:
-    """A step that the rows do not allow fails, and leaves the database as it was."""
+    """A step that rows violate fails, and everything that the statement has done is undone."""
     run_sql(project.database, before, rows)
     schema = dump.take(project.database)
     online(project, statement)
@@ -262,7 +274,7 @@ def test_what_rows_break_leaves_nothing(
 
 
 def test_invalid_index_of_the_same_definition_is_built_anew(project: Project) -> None:
-    """An INVALID index is dropped and built again; with another definition it is refused, and stays."""
+    """An INVALID index of the same definition is dropped and built again."""
     run_sql(project.database, PLAIN, "CREATE INDEX i ON t (a)")
     run_sql(
         project.database, "UPDATE pg_index SET indisvalid = false WHERE indexrelid = 'i'::regclass"
@@ -273,8 +285,8 @@ def test_invalid_index_of_the_same_definition_is_built_anew(project: Project) ->
     assert run_sql(project.database, valid) == [(True,)]
 
 
-def test_role_with_time_limits_builds_an_index(project: Project) -> None:
-    """Limits of the role or database do not reach what must not be ended: an old snapshot is waited for."""
+def test_time_limits_do_not_end_a_concurrent_build(project: Project) -> None:
+    """CREATE INDEX CONCURRENTLY waits for an old snapshot longer than the time limits of the database."""
     name = project.database.dsn.database
     run_sql(project.database, PLAIN, f"ALTER DATABASE {name} SET lock_timeout = '50ms'")
     run_sql(project.database, f"ALTER DATABASE {name} SET statement_timeout = '400ms'")
@@ -283,42 +295,42 @@ def test_role_with_time_limits_builds_an_index(project: Project) -> None:
         limits.append("transaction_timeout")
         run_sql(project.database, f"ALTER DATABASE {name} SET transaction_timeout = '900ms'")
     online(project, "CREATE INDEX i ON t (a)")
-    told: list[str] = []
+    waits: list[str] = []
     with project.database.connect(usual_path=True) as old, old.begin() as reading:
         old.exec_driver_sql("SET LOCAL TRANSACTION ISOLATION LEVEL REPEATABLE READ")
         old.exec_driver_sql("; ".join(f"SET LOCAL {limit} = 0" for limit in limits))
         old.exec_driver_sql("SELECT * FROM u")
 
-        def release(who: str) -> None:
-            told.append(who)
+        def release(what: str) -> None:
+            waits.append(what)
             reading.rollback()
 
         up(project.settings, project.database, confirm=yes, on_wait=release)
-    assert "SELECT * FROM u" in told[0]
+    assert "SELECT * FROM u" in waits[0]
     assert run_sql(project.database, "SELECT count(*) FROM pg_index WHERE NOT indisvalid") == [(0,)]
     assert run_sql(project.database, "SELECT to_regclass('i')") == [("i",)]
 
 
-def test_who_is_waited_for_is_told_live(project: Project) -> None:
-    """While a statement without a limit waits, it is told for whom, with the query but no value in it."""
+def test_wait_of_a_concurrent_build_is_reported(project: Project) -> None:
+    """While a statement without a time limit waits, the blocking session is reported, with its query but no values."""
     run_sql(project.database, PLAIN)
     online(project, "CREATE INDEX i ON t (a)")
-    told: list[str] = []
+    waits: list[str] = []
     with project.database.connect(usual_path=True) as other, other.begin() as writing:
         other.exec_driver_sql("UPDATE t SET b = 'a secret' WHERE id = 1")
 
-        def release(who: str) -> None:
-            told.append(who)
+        def release(what: str) -> None:
+            waits.append(what)
             writing.rollback()
 
         up(project.settings, project.database, confirm=yes, on_wait=release)
-    assert "idle in transaction" in told[0]
-    assert "UPDATE t SET b = … WHERE id = …" in told[0]
-    assert "secret" not in told[0]
+    assert "idle in transaction" in waits[0]
+    assert "UPDATE t SET b = … WHERE id = …" in waits[0]
+    assert "secret" not in waits[0]
 
 
-def test_steps_without_a_safe_form_are_done_once(project: Project) -> None:
-    """Data changes, new columns and functions in an online block are each a step that is not done twice."""
+def test_steps_without_a_safe_form_run_once(project: Project) -> None:
+    """Data changes, new columns and functions in an online block are steps that no later run repeats."""
     run_sql(project.database, PLAIN)
     project.script("aaaa")
     project.script(
@@ -350,7 +362,7 @@ SWAP = "CREATE INDEX i_new ON t (b); DROP INDEX i; ALTER INDEX i_new RENAME TO i
 
 
 def test_index_is_swapped_once(project: Project) -> None:
-    """A script that is interrupted after it has put an index in the place of another does not do it again."""
+    """A script that is interrupted after it has replaced an index by another does not replace it again."""
     run_sql(project.database, PLAIN, "CREATE INDEX i ON t (a)")
     project.script("aaaa")
     body = f"with op.online():\n    op.run_sql({SWAP!r})\n    op.execute('SELECT 1/0')"
@@ -364,7 +376,7 @@ def test_index_is_swapped_once(project: Project) -> None:
 
 
 def test_swap_that_fails_leaves_the_old_index(project: Project) -> None:
-    """What drops the old index and renames the new one is one transaction."""
+    """The old index is dropped and the new one renamed in one transaction."""
     run_sql(project.database, PLAIN, "CREATE INDEX i ON t (a)", "CREATE VIEW j AS SELECT 1")
     project.script("aaaa")
     project.script("bbbb", "aaaa", f"with op.online():\n    op.run_sql({SWAP[:-1] + 'j'!r})")
@@ -375,7 +387,7 @@ def test_swap_that_fails_leaves_the_old_index(project: Project) -> None:
 
 
 def test_swap_as_sql(project: Project) -> None:
-    """Printed as SQL, an index is built concurrently and swapped in a transaction of its own."""
+    """In offline mode, an index is built concurrently, and swapped in a transaction of its own."""
     project.script("aaaa")
     project.script("bbbb", "aaaa", f"with op.online():\n    op.run_sql({SWAP!r})")
     sql = printed(project.settings, lambda: project.database, verb="upgrade", target="aaaa:bbbb")
@@ -385,7 +397,7 @@ def test_swap_as_sql(project: Project) -> None:
 
 
 def test_online_block_as_sql(project: Project) -> None:
-    """Printed as SQL, an online block holds the safe forms, outside of the transaction."""
+    """In offline mode, an online block prints the safe forms, outside of the transaction."""
     project.script("aaaa")
     body = "\n".join(f"    op.run_sql({statement!r})" for _, statement in CASES.values())
     project.script("bbbb", "aaaa", f"with op.online():\n{body}\n    op.execute('SELECT 1')")
@@ -415,41 +427,8 @@ def test_downgrade_is_online_too(project: Project) -> None:
     assert run_sql(project.database, names) == [("j",)]
 
 
-@pytest.mark.parametrize(
-    "statement",
-    [
-        "CREATE TABLE t (a int)",
-        "CREATE INDEX ON t (a)",
-        "ALTER TABLE t ADD COLUMN a int",
-        "ALTER TABLE t ADD UNIQUE (a)",
-        "ALTER TABLE t ADD CONSTRAINT c CHECK (a > 0) NOT VALID",
-        "ALTER TABLE t ADD CONSTRAINT c CHECK (a > 0) NOT ENFORCED",
-        "ALTER TABLE t ADD CONSTRAINT c CHECK (a > 0), DROP COLUMN b",
-        "ALTER TABLE t ADD CONSTRAINT c UNIQUE USING INDEX i",
-        "ALTER TABLE t ADD CONSTRAINT c UNIQUE (a, p WITHOUT OVERLAPS)",
-        "ALTER TABLE t ADD CONSTRAINT c EXCLUDE USING gist (p WITH &&)",
-        "ALTER TABLE t ALTER a SET NOT NULL, ALTER b SET NOT NULL",
-        "ALTER TABLE t ALTER a DROP NOT NULL",
-        "DROP INDEX a, b",
-        "ALTER TYPE mood ADD VALUE IF NOT EXISTS 'a'",
-        "SELECT 'CREATE INDEX i ON t (a)'",
-    ],
-)
-def test_no_safe_form(statement: str) -> None:
-    """What is already safe, does several things at once, or has no safe form is run as it is."""
-    assert forms.parse(statement) is None
-
-
-def test_long_names_of_checks_stay_apart() -> None:
-    """The check that stands until a column is NOT NULL has a name that fits, also for two long columns."""
-    long = "x" * 60
-    names = {forms.filled("t", f"{long}{end}") for end in "ab"}
-    assert len(names) == 2
-    assert all(len(name) <= 63 for name in names)
-
-
-def test_rows_are_looked_at_before_an_online_block(project: Project) -> None:
-    """What an online block asks of rows is known before its first statement, and told once."""
+def test_rows_are_checked_before_an_online_block(project: Project) -> None:
+    """Rows that violate a requirement of an online block are reported before its first statement."""
     run_sql(project.database, PLAIN, "UPDATE t SET b = NULL")
     online(project, "ALTER TABLE t ALTER b SET NOT NULL")
     with pytest.raises(ExpectedError, match="violate requirements of revision bbbb") as caught:
@@ -458,7 +437,7 @@ def test_rows_are_looked_at_before_an_online_block(project: Project) -> None:
 
 
 def test_plain_alembic_runs_online_blocks(checkout: Checkout, database: Database) -> None:
-    """`alembic upgrade head` does the same, and says no more than it does for any other script."""
+    """`alembic upgrade head` runs online blocks, and prints no more than for any other script."""
     run_sql(database, PLAIN)
     for path in (checkout.root / "migration" / "versions").glob("*.py"):
         path.unlink()
@@ -478,21 +457,21 @@ def test_plain_alembic_runs_online_blocks(checkout: Checkout, database: Database
 def test_attached_rows_are_not_read_under_a_lock(
     project: Project, monkeypatch: pytest.MonkeyPatch, name: str
 ) -> None:
-    """A partition is attached without a look at its rows, and at those of the default one: CHECKs say all of it."""
+    """ATTACH PARTITION scans neither the new partition nor the default partition, and builds no index."""
     before, statement = CASES[name]
     run_sql(project.database, before)
     online(project, statement)
-    execute, said = Autocommit.execute, []
+    execute, notices = Autocommit.execute, []
 
-    def heard(self: Autocommit, sql: str) -> None:
+    def record(self: Autocommit, sql: str) -> None:
         self.driver.cursor().execute("SET client_min_messages = debug1")
         del self.driver.notices[:]
         execute(self, sql)
         if sql == statement:
-            said.extend(self.driver.notices)
+            notices.extend(self.driver.notices)
 
-    monkeypatch.setattr(Autocommit, "execute", heard)
+    monkeypatch.setattr(Autocommit, "execute", record)
     run(project)
-    spared = [line for line in said if "is implied by existing constraints" in line]
-    assert len(spared) == (2 if "beside" in name else 1), said
-    assert not any("building index" in line for line in said)
+    spared = [line for line in notices if "is implied by existing constraints" in line]
+    assert len(spared) == (2 if "beside" in name else 1), notices
+    assert not any("building index" in line for line in notices)
