@@ -205,9 +205,7 @@ class _Run:
             except (LockNotAvailable, DeadlockDetected, QueryCanceled) as error:
                 alone = self.size == 1
                 self._shrink(error, time.monotonic() - begun)
-                if alone and isinstance(
-                    error, LockNotAvailable
-                ):  # else a smaller batch may be free of locks
+                if alone and isinstance(error, LockNotAvailable):  # else fewer rows may be unlocked
                     pause = min(pause * 2, LONGEST_PAUSE)
                     self._report_locked_row(pause)
                 time.sleep(pause * random.uniform(0.75, 1.25))  # noqa: S311 - nobody gains by guessing it
@@ -219,9 +217,7 @@ class _Run:
                 continue
             place, pause = reached, 0.05
             self._adapt(worked, waiting=waiting)
-            rested = (
-                time.monotonic() - begun - worked
-            )  # seconds in which the server had no work for this session
+            rested = time.monotonic() - begun - worked  # the server was idle for this session
             rest = min(worked * (REST if busy else 1 if waiting else 0), LONGEST_PAUSE)
             time.sleep(max(rest - rested, 0))
             self._report_progress(before)

@@ -19,8 +19,8 @@ from postgres_database.online.tables import CONSTRAINT, TABLE, Table, as_index, 
 from postgres_database.running.autocommit import Autocommit
 from postgres_database.sql.names import bare, identifier
 
-NOT_NULL_CONSTRAINTS = 180000
-"""The version since which NOT NULL is a constraint, and a partitioned table's foreign key may be NOT VALID."""
+VERSION_18 = 180000
+"""Since this version NOT NULL is a constraint, and a foreign key of a partitioned table may be NOT VALID."""
 NOTHING = "SELECT"
 """A statement without an effect."""
 ATTACHED = """
@@ -56,9 +56,8 @@ def run(session: Autocommit, statement: Statement) -> None:
     else:
         found = session.rows(TABLE, session.find(statement.table))
         table = LiveTable(session, *found[0]) if found else None
-        if (
-            table is None or table.has_foreign_partitions()
-        ):  # the server raises the error, or has no safe form
+        if table is None or table.has_foreign_partitions():
+            # the server raises the error, or has no safe form
             session.execute(statement.sql)
         else:
             table.make(statement)
@@ -129,16 +128,10 @@ class LiveTable(Table):
         """Add a foreign key or check as NOT VALID, then validate it."""
         exists = self._has_constraint(wanted)
         add = f"ALTER TABLE {self.sql} ADD CONSTRAINT {wanted.name} {wanted.body}"
-        if (
-            self.partitioned
-            and wanted.kind == "FOREIGN KEY"
-            and self.session.version < NOT_NULL_CONSTRAINTS
-        ):
+        if self.partitioned and wanted.kind == "FOREIGN KEY" and self.session.version < VERSION_18:
             if not exists:
                 self._add_to_partitions(wanted)
-                self.session.execute(
-                    add
-                )  # takes over the valid ones of the partitions, without a scan
+                self.session.execute(add)  # finds the valid ones of the partitions: no scan
             return
         if not exists:
             self.session.execute(f"{add} NOT VALID")
@@ -173,7 +166,7 @@ class LiveTable(Table):
             self.session.execute(f"{alter} ALTER COLUMN {column} SET NOT NULL")
             return
         done, name = known[0]
-        if self.session.version >= NOT_NULL_CONSTRAINTS:
+        if self.session.version >= VERSION_18:
             new = not done and name is None
             if new:
                 self.session.execute(f"{alter} ADD NOT NULL {column} NOT VALID")

@@ -105,10 +105,8 @@ class Scratch:
             ExpectedError: The server does not let us.
         """
         if roles or tablespaces:
-            with (
-                self._lock("roles"),
-                self._refusals("SUPERUSER" if tablespaces else "CREATEROLE"),
-            ):  # another command may make them
+            attribute = "SUPERUSER" if tablespaces else "CREATEROLE"
+            with self._lock("roles"), self._refusals(attribute):  # another command may create them
                 cluster.provide(self._connection, roles, tablespaces)
                 self._rights.include(roles, tablespaces)
 

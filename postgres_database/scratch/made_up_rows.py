@@ -160,10 +160,8 @@ class _Filling:
             except psycopg2.Error:
                 self._refuse(name)
         refusal = self._add_all(name)
-        if refusal and str(refusal.pgcode).startswith(
-            UNDEFINED
-        ):  # a trigger names what was renamed
-            with self.here.without_triggers(table):
+        if refusal and str(refusal.pgcode).startswith(UNDEFINED):
+            with self.here.without_triggers(table):  # one of them uses an old name
                 refusal = self._add_all(name)
         return refusal
 

@@ -369,7 +369,7 @@ def test_backfill_without_an_expression_is_refused(project: Project) -> None:
     backfills = 'op.backfill("s", {"n": None})\nop.backfill("t", {"n": None})'
     project.script("bbbb", "aaaa", f"{backfills}\nop.run_sql('ALTER TABLE t ALTER n SET NOT NULL')")
     run_sql(project.database, "INSERT INTO t VALUES (1)")
-    with pytest.raises(ExpectedError, match="what the rows of t get in n") as refused:
+    with pytest.raises(ExpectedError, match="no values for the rows of t in n") as refused:
         up(project.settings, project.database, confirm=never)
     assert "bbbb.py, line 12)" in refused.value.cause
     assert run_sql(project.database, "SELECT to_regclass('first')") == [(None,)]

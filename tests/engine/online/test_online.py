@@ -91,8 +91,7 @@ CASES = {
     "attach a default": (LISTED, "ALTER TABLE t ATTACH PARTITION p2 DEFAULT"),
     "attach to a hash": (HASHED, "ALTER TABLE t ATTACH PARTITION p2 FOR VALUES WITH (MODULUS 2, REMAINDER 1)"),
     "attach below": (
-        f"{PARTITIONED} DROP TABLE p2b; CREATE TABLE p2c (LIKE p2);"
-        "INSERT INTO p2c VALUES (9, 3, 'x', 1, '2021-03-03');",
+        f"{PARTITIONED} DROP TABLE p2b; CREATE TABLE p2c (LIKE p2); INSERT INTO p2c VALUES (9, 3, 'x', 1, '2021-3-3');",
         "ALTER TABLE p2 ATTACH PARTITION p2c FOR VALUES IN (3)",
     ),
     "detach": (LISTED, "ALTER TABLE t DETACH PARTITION p1"),
