@@ -155,7 +155,13 @@ def unchecked(here: Side, goal: Side) -> Iterator[Change]:
     for key in objects.missing(here.snapshot, goal.snapshot):
         if key.kind in objects.CALLABLE:
             off, on = "SET check_function_bodies = off;", "RESET check_function_bodies;"
-            yield Change([as_way([off, *objects.to_create(key, goal.snapshot), on])], key=key)
+            subject = _subject(key, goal.snapshot.objects[key][0])
+            yield Change(
+                [as_way([off, *objects.to_create(key, goal.snapshot), on])],
+                subject,
+                key,
+                unchecked=True,
+            )
 
 
 def _subject(key: Key, body: str) -> Subject | None:

@@ -43,7 +43,7 @@ class Draft:
     completed: tuple[str, ...]
     """The first lines of the SQL that was added to Alembic's operations."""
     cautions: tuple[str, ...]
-    """What the upgrade loses, and which rows it refuses, in a line each."""
+    """What the upgrade loses, which rows it refuses, and which bodies of functions are not valid, in a line each."""
     alembic_downgrade: Sequence[MigrateOperation]
     """Alembic's own operations for the downgrade, untried."""
 
@@ -70,6 +70,7 @@ def find_operations(  # noqa: PLR0913
     alembics = autogenerate.operations(trial, compared, models)
     up = Trial(trial, models)
     reach_goal(up, compared, _flat(alembics.upgrade.ops), changes.parts(models))
+    invalid = up.invalid_bodies()
     back = _flat(alembics.downgrade.ops)
     diffs = alembics.upgrade.as_diffs()
     ends = compared.before.catalog, compared.goal.catalog
@@ -84,7 +85,7 @@ def find_operations(  # noqa: PLR0913
         undo(trial, whole, compared, renamed, back, models=models),
         autogenerate.describe(diffs),
         tuple(op.text.partition("\n")[0] for op in up.done if isinstance(op, RunSql)),
-        cautions,
+        (*cautions, *invalid),
         back,
     )
 
@@ -175,8 +176,9 @@ def _finish(trial: Trial, compared: Comparison, goal: Side, parts: Parts) -> Non
         before = len(trial.applied)
         trial.apply(changes.remaining(trial, present, goal, parts), force=True)
         present = compared.seen(comparison.side(trial.database))
-        if _state(present) in reached:
-            del trial.applied[before:]  # they end in a state that was reached before
+        if _state(present) in reached:  # so these led no nearer to the goal, here and before
+            vain = [way for _, way in trial.applied[before:]]
+            trial.applied[:] = [each for each in trial.applied[:before] if each[1] not in vain]
             if trial.apply(changes.unchecked(present, goal)):
                 present = compared.seen(comparison.side(trial.database))
                 continue

@@ -49,6 +49,8 @@ class Change:
     """The object that is created, changed or dropped."""
     default: tuple[str, str, str] | None = None
     """A table, a column and its default as the server prints it: a way that leads to another default does not work."""
+    unchecked: bool = False
+    """Whether it creates a function whose body is not checked."""
 
 
 def as_way(statements: Iterable[str]) -> Way:
@@ -71,6 +73,13 @@ DEFAULT = """
     FROM pg_attribute a LEFT JOIN pg_attrdef d ON d.adrelid = a.attrelid AND d.adnum = a.attnum
     WHERE a.attrelid = to_regclass(%s) AND a.attname = %s
 """
+
+VALIDATOR = """
+    SELECT format('SELECT %%s(%%s)', l.lanvalidator::regproc, p.oid)
+    FROM pg_proc p JOIN pg_language l ON l.oid = p.prolang
+    WHERE p.oid = to_regprocedure(%s) AND l.lanvalidator <> 0
+"""
+"""The statement that checks the body of a function, as CREATE FUNCTION does (PostgreSQL manual, CREATE LANGUAGE)."""
 
 # What depends on an object (PostgreSQL manual, "pg_depend"), by deptype: normal (n) and internal (i) dependents block a
 # drop. Automatic ones (a) are dropped with it; of these, generated columns are listed, and those indexes and
@@ -193,6 +202,22 @@ class Trial:
             works = False
         savepoint.commit() if works else savepoint.rollback()
         return works
+
+    def invalid_bodies(self) -> list[str]:
+        """Return what is wrong with the functions that were created without a check of their bodies, a line each."""
+        found = []
+        subjects = [each.subject.sql for each, _ in self.applied if each.unchecked and each.subject]
+        with self.database.connect(usual_path=True) as connection, connection.begin():
+            for function in subjects:
+                for (statement,) in asked(connection.connection.cursor(), VALIDATOR, (function,)):
+                    savepoint = connection.begin_nested()
+                    try:
+                        connection.exec_driver_sql(statement.replace("%", "%%"))
+                    except sa.exc.DBAPIError as error:
+                        reason = str(error.orig).partition("\n")[0]
+                        found.append(f"the body of the function {function} is not valid: {reason}")
+                    savepoint.rollback()
+        return found
 
     def _has_default(
         self, connection: sa.Connection, table: str, column: str, default: str
