@@ -161,7 +161,7 @@ def _not_valid(
     op: MigrateOperation, missing: Sequence[Gap], models: Models
 ) -> tuple[MigrateOperation, list[MigrateOperation]]:
     """Return the operation with a missing foreign key or check as NOT VALID, and what validates that later."""
-    soft = {(gap.table, gap.name) for gap in missing if gap.soft}
+    soft = {(gap.table, gap.name) for gap in missing if gap.not_valid}
     for piece in statements(text(op, models)) if soft else ():
         statement = forms.parse(piece)
         if (

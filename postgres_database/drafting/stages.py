@@ -230,7 +230,7 @@ def _enforced_again(
         waits += [
             f"{each.table} is read from end to end while others cannot write it"
             for each in gaps
-            if not each.soft
+            if not each.not_valid
         ]
         cautions += [line for line in dict.fromkeys(waits) if line not in cautions]
     return made

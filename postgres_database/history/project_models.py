@@ -2,20 +2,24 @@
 
 import importlib
 import os
+import re
 import sys
 from collections import Counter
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager, redirect_stdout
 from pathlib import Path
 from typing import Any
 
 import sqlalchemy as sa
+from sqlalchemy.exc import DBAPIError
 
 from postgres_database.errors import ExpectedError
 from postgres_database.history import script_errors
 
 Models = sa.MetaData | tuple[sa.MetaData, ...]
 """What Alembic takes for `target_metadata`: one MetaData, or several."""
+UNDEFINED_TABLE = "42P01"
+MISSING = re.compile(r'(?P<kind>role|schema) "(?P<name>.*)" does not exist')
 
 
 def load(root: Path, target_metadata: str) -> Models:
@@ -98,7 +102,7 @@ def tables(models: Models) -> list[sa.Table]:
 
 @contextmanager
 def unchanged(models: Models) -> Iterator[None]:
-    """Let the block name constraints and say how indexes are made, and put back what models had there."""
+    """Restore the names of constraints and the `concurrently` option of indexes at the end of the block."""
     names = [
         (constraint, constraint.name)
         for table in tables(models)
@@ -115,6 +119,51 @@ def unchanged(models: Models) -> Iterator[None]:
             constraint.name = name
         for option, value in concurrently:
             option["concurrently"] = value
+
+
+def create(
+    connection: sa.Connection, models: Models, made: Collection[tuple[str, str]]
+) -> tuple[str, str] | None:
+    """Create the models in one transaction.
+
+    Args:
+        connection: A connection to the database.
+        models: The models.
+        made: What earlier attempts returned: schemas among it are created first.
+
+    Returns:
+        The kind and name of a missing role or schema, for which nothing was created; None if all was created.
+    """
+    try:
+        with connection.begin(), redirect_stdout(sys.stderr):
+            for schema in (name for kind, name in made if kind == "schema"):
+                connection.execute(sa.schema.CreateSchema(schema, if_not_exists=True))
+            _create_all(connection, models)
+    except DBAPIError as error:
+        missing = MISSING.match(str(error.orig))
+        if missing is None or missing.groups() in made:
+            raise
+        return missing["kind"], missing["name"]
+    return None
+
+
+def _create_all(connection: sa.Connection, models: Models) -> None:
+    """Create the tables of several MetaData, which may reference each other's, in an order that works."""
+    waiting = each_metadata(models)
+    while waiting:
+        later: list[sa.MetaData] = []
+        for metadata in waiting:
+            try:
+                with connection.begin_nested():
+                    metadata.create_all(connection)
+            except DBAPIError as error:
+                if getattr(error.orig, "pgcode", "") != UNDEFINED_TABLE or len(waiting) == 1:
+                    raise
+                later.append(metadata)
+                refused = error
+        if len(later) == len(waiting):
+            raise refused
+        waiting = tuple(later)
 
 
 class Deferred:

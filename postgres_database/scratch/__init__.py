@@ -1,22 +1,21 @@
-"""Databases that are thrown away: where scripts are proved before anyone runs them.
+"""Scratch databases: created to prove a script before it runs on a target, and dropped when the command ends.
 
-Gives `databases.session`, which makes them and drops them, and `proof`, which tries a script on
-rows.
+Gives `databases.session`, which creates and drops them, and `proof`, which runs a script on one that holds rows.
 
-    lifting       what only a superuser may run, on a connection that has no such rights
-    rights        the roles that work on scratch databases
-    templates     what a kept scratch database was made from
-    databases     scratch databases: empty, at a revision, from the models
-    provided      the models as a database, with what they need of the history
-    values        literals that a type may take
-    constraints   what rows must obey in a scratch database: columns, rules
-    made_up_rows  made-up rows for the proof of a script
-    contents      the content of tables, and what a script lost of it
-    triggers      whether triggers and rules still work after a script
-    effects       what a statement does to tables while it runs: locks, scans, rewrites
-    rehearsal     pending scripts, and what live traffic would wait for, statement by statement
-    enforced      what is enforced before and after a change, and must be in between; pure
-    proof         up, down and up again, on rows: what differs or is lost
+    elevation     runs single statements as a superuser for a session that is none
+    rights        the roles that own scratch databases and log in to them
+    templates     what the scripts of a template database read, and whether it has changed
+    databases     creates scratch databases: empty, at a revision, from the models
+    provided      creates a database from models that need objects of the history
+    values        literals that a type may accept
+    constraints   the columns and constraints that decide which rows a scratch database accepts
+    made_up_rows  fills the tables of a scratch database with a few rows
+    contents      counts and digests of rows, and what a script lost of them
+    triggers      which triggers and rules fail on rows after a script
+    effects       measures a statement: locks, scans, rewrites
+    rehearsal     runs pending scripts to find the statements that live traffic would wait for
+    enforced      finds constraints that a state between two others does not enforce; pure
+    proof         upgrades, downgrades and upgrades again: what differs or is lost
 
 A module imports only modules above it in this list, and rooms above this one.
 """

@@ -1,4 +1,7 @@
-"""The databases that rows are tried in: what rows must obey there, and statements that may fail."""
+"""The columns and constraints that decide which rows a scratch database accepts, and a cursor on which these are tried.
+
+Statements here are passed to psycopg2 together with values: a `%` in them is doubled.
+"""
 
 from collections import defaultdict
 from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -13,8 +16,6 @@ import sqlalchemy as sa
 from postgres_database.scratch.values import TYPES
 from postgres_database.server.connection import VERSIONS
 from postgres_database.sql.names import Name, quoted
-
-"""Schema and name of a table."""
 
 # OIDs from 16384 up are those of users: PostgreSQL manual, "System Catalog Initial Data", "OID Assignment".
 TABLES = """
@@ -39,7 +40,7 @@ TABLES = """
 """
 WHOLE = "NOT c.relispartition"
 PARTITION = "c.relispartition"
-# What rows of a partition obey besides: its bounds, and those of the partition that it is in.
+# The bounds of partitions, together with those of the partitions above them.
 BOUNDS = """
     SELECT n.nspname, c.relname, string_agg(pg_get_expr(a.relpartbound, a.oid), ' '),
            array_agg(DISTINCT g.attname::text)
@@ -53,7 +54,7 @@ BOUNDS = """
     WHERE c.relispartition AND c.relkind IN ('r', 'p')
     GROUP BY n.nspname, c.relname
 """
-# What holds for a partition stands with its root. A key with an expression has no columns here.
+# Rules of a partition are listed for its root. An index with an expression has no columns here.
 RULES = """
     SELECT n.nspname, c.relname, r.name, r.kind, r.text,
            ARRAY(
@@ -94,14 +95,14 @@ ENABLED = """
     SELECT tgname, tgenabled::text FROM pg_trigger
     WHERE tgrelid = to_regclass(%s) AND NOT tgisinternal AND tgenabled <> 'D'
 """
-HOW = {"O": "", "R": "REPLICA", "A": "ALWAYS"}
+ENABLE_KEYWORDS = {"O": "", "R": "REPLICA", "A": "ALWAYS"}
 UNDEFINED = "42"
-"""The class of errors about names and types: PostgreSQL manual, "PostgreSQL Error Codes"."""
+"""The SQLSTATE class of undefined names and wrong types (PostgreSQL manual, "PostgreSQL Error Codes")."""
 
 
 @dataclass(frozen=True)
 class RowColumn:
-    """A column, and where its values come from."""
+    """A column, and the source of its values."""
 
     name: str
     type: str
@@ -111,16 +112,16 @@ class RowColumn:
     identity: str
     default: str
     attributes: Sequence[str]
-    """The types of a composite type's attributes."""
+    """The types of the attributes, if its type (or element type) is composite."""
 
     @property
     def settable(self) -> bool:
-        """Whether INSERT may name it."""
+        """Whether INSERT may set it."""
         return not self.generated and self.identity != "a"
 
     @property
     def needed(self) -> bool:
-        """Whether INSERT must name it."""
+        """Whether INSERT must set it."""
         return not (self.nullable or self.identity or self.default)
 
     @property
@@ -131,16 +132,16 @@ class RowColumn:
 
 @dataclass(frozen=True)
 class RowTable:
-    """A table, or the root of partitions."""
+    """A table that is no partition, or a partition that the other database has as a table."""
 
     sql: str
-    """Its name in a statement."""
+    """Its name in a statement, with `%` doubled."""
     kind: str
     columns: dict[str, RowColumn]
 
     @property
     def rows(self) -> str:
-        """What to select from: the rows of partitions, but not those of children."""
+        """The FROM item for its rows: those of partitions included, those of inheriting tables not."""
         return self.sql if self.kind == "p" else f"ONLY {self.sql}"
 
     @cached_property
@@ -153,22 +154,23 @@ class RowTable:
 
 @dataclass(frozen=True)
 class RowRule:
-    """What rows must obey: a constraint, a unique index, or the bounds of a partition."""
+    """A condition on rows: a constraint, a unique index, or the bounds of a partition."""
 
     name: str
-    """As errors name it: for bounds, the partitioned table."""
+    """As errors name it; of bounds, the partitioned table."""
     kind: str
-    """As pg_constraint has it; besides `u` for a unique index and `b` for bounds."""
+    """As in pg_constraint.contype; also `u` for a unique index and `b` for bounds."""
     text: str
+    """Its SQL; empty for a unique index."""
     columns: Sequence[str]
     """Empty: unknown."""
     target: Name
-    """What a foreign key refers to."""
+    """The table that a foreign key references."""
     target_columns: Sequence[str]
 
 
 class Sandbox:
-    """A transaction in which statements may fail, and the tables that are there."""
+    """A transaction in which statements may fail, and the tables of the database without those of extensions."""
 
     def __init__(self, connection: sa.Connection) -> None:
         self._cursor = connection.connection.cursor()
@@ -187,9 +189,13 @@ class Sandbox:
         return tables
 
     def run(self, statement: str, values: Sequence[Any] = ()) -> list[tuple[Any, ...]]:
-        """Run a statement in which `%` stands twice; if it fails, nothing was run."""
+        """Run a statement and return its rows; if it fails, the transaction is as before.
+
+        Raises:
+            psycopg2.Error: The statement fails.
+        """
         try:
-            # One message: most of the time is that of the way to the server.
+            # One message: the round trip takes most of the time.
             self._cursor.execute(f"RELEASE latest; SAVEPOINT latest; {statement}", values)
         except psycopg2.Error:
             self.undo()
@@ -197,21 +203,23 @@ class Sandbox:
         return [*self._cursor.fetchall()] if self._cursor.description else []
 
     def undo(self) -> None:
-        """Undo the latest statement."""
+        """Roll the latest statement back."""
         self._cursor.execute("ROLLBACK TO latest")
 
     @contextmanager
     def without_triggers(self, table: RowTable) -> Iterator[None]:
-        """Disable the user triggers of a table in the block."""
+        """Disable the user triggers of a table within the block."""
         triggers = self.run(ENABLED, [table.sql.replace("%%", "%")])
         self.run(f"ALTER TABLE {table.sql} DISABLE TRIGGER USER")
         yield
         for name, how in triggers:
-            self.run(f"ALTER TABLE {table.sql} ENABLE {HOW[how]} TRIGGER {name_in_sql(name)}")
+            self.run(
+                f"ALTER TABLE {table.sql} ENABLE {ENABLE_KEYWORDS[how]} TRIGGER {name_in_sql(name)}"
+            )
 
 
 class Judge(Sandbox):
-    """One of the two databases that a row is tried in, and what rows must obey there."""
+    """A sandbox that tells which rows its database accepts. Constraints are not deferred there."""
 
     def __init__(self, connection: sa.Connection) -> None:
         super().__init__(connection)
@@ -224,7 +232,7 @@ class Judge(Sandbox):
         self._casts: dict[str, dict[str, str | None]] = defaultdict(dict)
 
     def take_partitions(self, names: Iterable[Name]) -> None:
-        """Let partitions be tables of their own: the other database has them as such."""
+        """Treat partitions with these names as tables: the other database has tables of these names."""
         tables, bounds = self._tables(PARTITION), {}
         for schema, table, text, found in self.run(BOUNDS):
             columns = [] if None in found else found  # an expression
@@ -234,7 +242,18 @@ class Judge(Sandbox):
             self.rules[name].append(bounds[name])
 
     def insert(self, table: RowTable, row: Mapping[str, str | None]) -> Sequence[str | None]:
-        """Insert a row and return it as it is stored, with all columns."""
+        """Insert a row.
+
+        Args:
+            table: The table.
+            row: The values of some columns as text.
+
+        Returns:
+            The stored row: the values of all columns as text.
+
+        Raises:
+            psycopg2.Error: The database rejects the row, or a trigger or rule discards it.
+        """
         what = "DEFAULT VALUES"
         if row:
             columns = ", ".join(map(name_in_sql, row))
@@ -242,10 +261,10 @@ class Judge(Sandbox):
         statement = f"INSERT INTO {table.sql} {what} RETURNING {table.texts}"
         for (stored,) in self.run(statement, [*row.values()]):
             return stored  # type: ignore[no-any-return]
-        raise psycopg2.DataError("a trigger or rule lets no row in")
+        raise psycopg2.DataError("a trigger or rule discards the row")
 
     def cast(self, type_: str, texts: Iterable[str]) -> list[str | None]:
-        """Return how a type prints each text; None for what it does not take."""
+        """Return each text as a type prints it; None if the type does not accept the text."""
         texts = [*texts]
         known = self._casts[type_]
         new = [text for text in texts if text not in known]
@@ -260,7 +279,7 @@ class Judge(Sandbox):
         return [known[text] for text in texts]
 
     def as_json(self, type_: str, text: str) -> str:
-        """Return the JSON of a value."""
+        """Return a value of a type as JSON."""
         ((printed,),) = self.run(f"SELECT to_jsonb(%s::{type_.replace('%', '%%')})::text", [text])
         return str(printed)
 
@@ -270,15 +289,16 @@ class Judge(Sandbox):
         return printed  # type: ignore[no-any-return]
 
     def blamed(self, name: Name, error: psycopg2.Error) -> set[str]:
-        """Return the columns that an error is about; empty if unknown."""
+        """Return the columns of the rule that a rejected row violates; empty if unknown."""
         if error.diag.column_name:
             return {error.diag.column_name}
-        broken = error.diag.constraint_name or error.diag.table_name  # which lacks a partition
+        # The table without a constraint: it has no partition for the row.
+        violated = error.diag.constraint_name or error.diag.table_name
         return {
-            column for rule in self.rules[name] if rule.name == broken for column in rule.columns
+            column for rule in self.rules[name] if rule.name == violated for column in rule.columns
         }
 
 
 def name_in_sql(name: str) -> str:
-    """Quote a name for a statement in which `%` stands twice."""
+    """Quote a name for a statement in which `%` is doubled."""
     return quoted(name).replace("%", "%%")

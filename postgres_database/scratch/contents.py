@@ -1,4 +1,4 @@
-"""The content of the tables of a scratch database, and what a script lost of it."""
+"""Counts and digests of the rows of a scratch database, and what a script lost of them."""
 
 from collections.abc import Iterator, Mapping
 from contextlib import suppress
@@ -50,27 +50,26 @@ class Contents:
     """Counts and digests of the rows of a database, by which a lost row or value is noticed."""
 
     tables: Mapping[Name, tuple[int, Mapping[str, tuple[str, int, str | None]]]]
-    """How many rows there are; of each column its type, how many values, and a digest of them."""
+    """The number of rows; for each column its type, the number of values that are not NULL, and their digest."""
     unread: Mapping[Name, str] = field(default_factory=dict)
-    """Tables that cannot be read, and why."""
+    """Tables that cannot be read → the error."""
     numbers: Mapping[Name, int] = field(default_factory=dict)
-    """The number that each sequence gave last, counted upward; of an unused one what comes before its first."""
+    """Sequence → its last value, negated if it counts down; of an unused one the value before its first."""
     numbered: Mapping[tuple[Name, str], Name] = field(default_factory=dict)
-    """Tables and columns, and the sequences that they draw from."""
+    """(table, column) → the sequence that its default or identity uses."""
     roots: Mapping[Name, Name] = field(default_factory=dict)
-    """Partitions, and the tables that hold their rows."""
+    """Partition → the topmost partitioned table."""
 
     def lost(self, after: "Contents") -> tuple[str, ...]:
-        """Name rows and values that are gone or changed, a line for each table or column.
+        """Return a line for each table or column with rows or values that are gone or changed.
 
         Args:
-            after: What the same database holds now. What it does not have at all was dropped or
-                renamed, and is not named here; a value of a column that has another type now may
-                look different, but must be there.
+            after: The contents of the same database now. Tables and columns that it does not have are skipped: they
+                were dropped on purpose, or renamed. In a column of another type, only the number of values counts.
         """
         unread = self.tables.keys() & after.unread.keys()
         lines = [
-            f"what table {name.schema}.{name.name} holds: {after.unread[name]}"
+            f"all rows of table {name.schema}.{name.name}, which cannot be read: {after.unread[name]}"
             for name in sorted(unread)
         ]
         for name in self.tables:
@@ -97,7 +96,12 @@ class Contents:
     def _together(
         self, name: Name, roots: Mapping[Name, Name]
     ) -> tuple[int, Mapping[str, tuple[str, int, str | None]]]:
-        """Return what a table holds with those that are its partitions at another time, attached or detached since."""
+        """Return the contents of a table together with those of its partitions at another time.
+
+        Args:
+            name: The table.
+            roots: The partitions at that time. One that is attached or detached since is a table of its own here.
+        """
         rows, columns = self.tables[name]
         for part, root in roots.items():
             if root != name or part not in self.tables:
@@ -112,7 +116,10 @@ class Contents:
         return rows, columns
 
     def _numbers_lost(self, after: "Contents") -> Iterator[str]:
-        """Yield the sequences that will give numbers which were given before."""
+        """Yield a line for each sequence that will return values which it returned before.
+
+        A column may have another sequence now: then that one must not be behind the old one.
+        """
         successors = {(name, name) for name in self.numbers}
         successors |= {
             (sequence, after.numbered[place])
@@ -127,7 +134,7 @@ class Contents:
 
 
 def take(database: Database) -> Contents:
-    """Read all rows of a database."""
+    """Read all rows of a scratch database, and return their counts and digests."""
     found: dict[Name, tuple[int, Mapping[str, tuple[str, int, str | None]]]] = {}
     unread: dict[Name, str] = {}
     with database.connect(usual_path=True) as connection, connection.begin():
@@ -136,7 +143,7 @@ def take(database: Database) -> Contents:
             columns = [column for column in table.columns.values() if not column.generated]
             texts = [f"{name_in_sql(column.name)}::text" for column in columns]
             counts = ", ".join(f"count({text})" for text in texts)
-            # A sum does not depend on the order, and the collation "C" tells all texts apart.
+            # A sum does not depend on the order of rows; collation "C" treats only identical texts as equal.
             sums = ", ".join(f'sum(hashtextextended({text} COLLATE "C", 0))' for text in texts)
             query = f"SELECT count(*), ARRAY[{counts}]::bigint[], ARRAY[{sums}]::text[] FROM {table.rows}"  # noqa: S608
             try:
@@ -169,7 +176,7 @@ def _sum(*digests: str | None) -> str | None:
 
 
 def _last(sandbox: Sandbox, schema: str, name: str, step: int) -> int:
-    """Return the number that a sequence gave last, the larger the later."""
+    """Return the last value of a sequence; negated if it counts down, so that later values are larger."""
     number = "last_value - CASE WHEN is_called THEN 0 ELSE %s END"
     ((last,),) = sandbox.run(f"SELECT {number} FROM {schema}.{name}", [step])  # noqa: S608
     return int(last) if step > 0 else -int(last)
@@ -178,15 +185,15 @@ def _last(sandbox: Sandbox, schema: str, name: str, step: int) -> int:
 def not_given(
     database: Database, models: Database, before: Catalog, goal: Catalog
 ) -> tuple[str, ...]:
-    """Name new columns whose default the existing rows did not get, a line each.
+    """Return a line for each new column with existing rows that did not get its default.
 
-    A default that is not the same in two transactions, such as now(), says nothing of rows.
+    Skips defaults that vary within a transaction or between two, such as random() or now().
 
     Args:
         database: A scratch database with rows, after the scripts.
-        models: What the models make: its defaults are what new rows get there.
-        before: The catalog before the scripts, with the names of afterwards.
-        goal: That of the models.
+        models: A database from the models, in which the defaults are evaluated.
+        before: The catalog before the scripts, with the names that tables and columns have after them.
+        goal: The catalog of the models.
     """
     new = [*_new_defaults(before, goal)]
     if not new:
@@ -224,7 +231,7 @@ def _new_defaults(before: Catalog, goal: Catalog) -> Iterator[tuple[catalog.Tabl
 def _evaluated(
     models: Database, columns: list[tuple[catalog.Table, catalog.Column]]
 ) -> dict[tuple[Name, str], str | None]:
-    """Return the values of defaults as text, in one transaction, without those that vary in it or fail."""
+    """Return the values of defaults as text, evaluated in one transaction; skips those that vary in it or fail."""
     found: dict[tuple[Name, str], str | None] = {}
     with models.connect() as connection, connection.begin():
         sandbox = Sandbox(connection)

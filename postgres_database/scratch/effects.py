@@ -1,4 +1,4 @@
-"""What a statement does to tables, measured while it runs: which it scans or rewrites under which lock.
+"""Measures what a statement does to tables: which ones it scans or rewrites, and under which lock.
 
 PostgreSQL counts scans within the transaction, also those of empty tables (manual, "The Cumulative Statistics System",
 pg_stat_xact_user_tables); a table that is rewritten gets another file (pg_class.relfilenode).
@@ -16,7 +16,7 @@ from postgres_database.server import transactions
 from postgres_database.sql.names import Name
 
 BLOCKING = ("ShareLock", "ShareRowExclusiveLock", "ExclusiveLock", "AccessExclusiveLock")
-"""Locks that keep writers out, the last one also readers (PostgreSQL manual, "Table-Level Locks")."""
+"""Lock modes that block writers; the last one blocks readers, too (PostgreSQL manual, "Table-Level Locks")."""
 STATE = """
     SELECT c.oid, n.nspname, c.relname, c.relfilenode, coalesce(s.seq_scan, 0), array(
         SELECT l.mode FROM pg_locks l
@@ -30,44 +30,44 @@ STATE = """
 
 
 class State(NamedTuple):
-    """A table while a transaction runs."""
+    """A table as a transaction sees it."""
 
     schema: str
     name: str
     file: int
-    """Another one after it was rewritten."""
+    """pg_class.relfilenode: another one after a rewrite."""
     scans: int
     """The number of sequential scans in this transaction."""
     locks: list[str]
-    """The modes in which this session holds it."""
+    """The lock modes that this session holds."""
 
     @property
     def blocks(self) -> bool:
-        """Whether others cannot write it."""
+        """Whether other sessions cannot write to it."""
         return not set(self.locks).isdisjoint(BLOCKING)
 
 
 @dataclass
 class Effects:
-    """What happened to tables that existed before; known when the block has ended."""
+    """What happened to tables that existed before, as (schema, name); complete when `measuring` ends."""
 
     scanned: set[tuple[str, str]] = field(default_factory=set)
-    """Schema and name of what was read from end to end while others could not write."""
+    """Tables with a sequential scan while writers were locked out."""
     rewritten: set[tuple[str, str]] = field(default_factory=set)
-    """The same for what was rewritten."""
-    shut: set[tuple[str, str]] = field(default_factory=set)
-    """Those of both that readers were locked out of, too."""
+    """Tables that were rewritten while writers were locked out."""
+    unreadable: set[tuple[str, str]] = field(default_factory=set)
+    """Those of `scanned` from which readers were locked out, too."""
     unknown: str = ""
     """Why the effects could not be measured; then other sessions are assumed to wait."""
 
     def of(self, tables: AbstractSet[tuple[str, str]]) -> "Effects":
-        """Return what happened to some tables."""
+        """Return the effects on some tables only."""
         return Effects(
-            self.scanned & tables, self.rewritten & tables, self.shut & tables, self.unknown
+            self.scanned & tables, self.rewritten & tables, self.unreadable & tables, self.unknown
         )
 
     def lines(self) -> list[str]:
-        """Say in a line for each table what others wait for, and whether that is not known."""
+        """Return a line for each rewritten or scanned table, and one if the effects are unknown."""
         rewritten = [
             f"{name} is rewritten while others cannot read or write it"
             for name in names(self.rewritten)
@@ -75,10 +75,10 @@ class Effects:
         return [*rewritten, *self.scans()]
 
     def scans(self) -> list[str]:
-        """Say the same of tables that are not rewritten."""
+        """Return the same without the rewritten tables."""
         scanned = [
             f"{Name(*each)} is read from end to end while others cannot"
-            f" {'read or write' if each in self.shut else 'write'} it"
+            f" {'read or write' if each in self.unreadable else 'write'} it"
             for each in sorted(self.scanned - self.rewritten)
         ]
         unknown = [f"what others wait for is not known: {self.unknown}"] if self.unknown else []
@@ -102,7 +102,7 @@ def tables(connection: sa.Connection) -> set[tuple[str, str]]:
 
 @contextmanager
 def measuring(connection: sa.Connection) -> Iterator[Effects]:
-    """Measure what the block does, in a transaction in which nothing else was done before."""
+    """Measure the effects of the block; it must be the first work of its transaction."""
     before = of_connection(connection)
     effects = Effects()
     yield effects
@@ -113,7 +113,7 @@ def measuring(connection: sa.Connection) -> Iterator[Effects]:
             if state.scans > before[oid].scans:
                 effects.scanned.add((state.schema, state.name))
                 if "AccessExclusiveLock" in state.locks:
-                    effects.shut.add((state.schema, state.name))
+                    effects.unreadable.add((state.schema, state.name))
 
 
 def of_connection(connection: sa.Connection) -> dict[int, State]:

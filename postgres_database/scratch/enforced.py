@@ -9,8 +9,8 @@ from postgres_database.sql.names import Name, identifier
 from postgres_database.sql.rules import Unique
 
 NOT_VALID, NOT_ENFORCED = " NOT VALID", " NOT ENFORCED"
-ALIKE = ("f", "c", "x")
-"""The kinds of constraints that are compared as they stand; keys are compared by what they imply."""
+NOT_KEYS = ("f", "c", "x")
+"""The kinds of constraints that are compared by definition; keys are compared by what they imply."""
 
 
 @dataclass(frozen=True)
@@ -19,26 +19,27 @@ class Gap:
 
     table: Name
     name: str
-    """Of the constraint or index, or the column that must have a value."""
+    """The name of the constraint or index; of NOT NULL, the column."""
     kind: str
-    """As in pg_constraint; i for a unique index, n for NOT NULL."""
+    """As in pg_constraint.contype; also i for a unique index, and n for NOT NULL."""
     adds: str = ""
-    """The statement that enforces it; there is none for a value."""
-    soft: bool = False
-    """Whether it leaves existing rows unchecked."""
+    """The statement that adds it; empty for NOT NULL."""
+    not_valid: bool = False
+    """Whether that statement adds it NOT VALID, without a scan."""
 
     def __str__(self) -> str:
-        """Say what it is."""
+        """Return it as the rest of a sentence."""
         return f"{self.name} of table {self.table} is not enforced"
 
 
 def gaps(before: Catalog, goal: Catalog, now: Catalog) -> list[Gap]:
-    """Return what a state between two others does not enforce, though both do.
+    """Return the constraints that a state in the middle of a change does not enforce, though both its ends do.
 
     Args:
-        before: Where the way begins, with the names of afterwards.
-        goal: Where it ends.
-        now: The state. Tables and columns that it does not have under these names are left out.
+        before: The catalog before the change, with the names that tables and columns have after it.
+        goal: The catalog after the change.
+        now: The catalog of the state. Tables and columns that it does not have under the names of the goal are
+            skipped.
     """
     found: list[Gap] = []
     for name, last in goal.tables.items():
@@ -65,16 +66,16 @@ def _values(first: Table, last: Table, now: Table) -> Iterator[Gap]:
 def _rules(first: Table, last: Table, now: Table) -> Iterator[Gap]:
     for rule in last.constraints.values():
         held = (_holds(rule, first), _holds(rule, now))
-        as_it_stands = rule.kind in ALIKE or not _columns(rule)
-        if as_it_stands and _enforces(rule) and held == (True, False):
+        by_definition = rule.kind in NOT_KEYS or not _columns(rule)
+        if by_definition and _enforces(rule) and held == (True, False):
             add = f"ALTER TABLE {last.name.sql} ADD CONSTRAINT {identifier(rule.name)} {rule.definition}"
-            soft = rule.kind == "c" or (rule.kind == "f" and not last.partitioned_by)
-            later = NOT_VALID if soft and not rule.definition.endswith(NOT_VALID) else ""
-            yield Gap(last.name, rule.name, rule.kind, f"{add}{later};", soft=soft)
+            not_valid = rule.kind == "c" or (rule.kind == "f" and not last.partitioned_by)
+            later = NOT_VALID if not_valid and not rule.definition.endswith(NOT_VALID) else ""
+            yield Gap(last.name, rule.name, rule.kind, f"{add}{later};", not_valid=not_valid)
 
 
 def _holds(rule: Constraint, table: Table) -> bool:
-    """Tell whether a table has this rule, in whatever form."""
+    """Tell whether a table enforces an equivalent constraint."""
     return any(
         each.kind == rule.kind and _enforces(each) and _alike(each, rule)
         for each in table.constraints.values()
@@ -94,7 +95,11 @@ def _enforces(rule: Constraint) -> bool:
 
 
 def _keys(first: Table, last: Table, now: Table) -> Iterator[Gap]:
-    """Yield the keys of the goal that have in common with one of the start what no key of the state implies."""
+    """Yield the keys of the goal for which the state has no substitute.
+
+    What a key before the change and a key of the goal both imply holds at both ends, so some key of the state must
+    imply it, too.
+    """
     held, present = [*_unique(first).values()], [*_unique(now).values()]
     for name, key in _unique(last).items():
         common = [each for old in held if (each := _common(old, key))]
@@ -111,20 +116,20 @@ def _keys(first: Table, last: Table, now: Table) -> Iterator[Gap]:
 
 
 def has_in_common(first: Table, last: Table, old: str, new: str) -> bool:
-    """Tell whether there are rows of which two keys say the same.
+    """Tell whether two keys both imply that some rows are unique.
 
     Args:
         first: The table with the old one.
         last: The table with the new one.
-        old: The name of a constraint or index.
-        new: The same.
+        old: The name of the constraint or index there.
+        new: The name of the constraint or index there.
     """
     before, after = _unique(first).get(old), _unique(last).get(new)
     return bool(before and after and _common(before, after))
 
 
 def _unique(table: Table) -> dict[str, Unique]:
-    """Return what is unique in a table, by the names of its keys and unique indexes."""
+    """Return the keys and unique indexes of a table by name."""
     found = {name: each for name, rule in table.constraints.items() for each in _columns(rule)}
     for name, text in table.indexes.items():
         node = syntax.read(text)
@@ -134,7 +139,7 @@ def _unique(table: Table) -> dict[str, Unique]:
 
 
 def _columns(rule: Constraint) -> list[Unique]:
-    """Return what a constraint says to be unique; nothing where it does not compare by equality alone."""
+    """Return the columns that a constraint makes unique; empty if it is no key, or compares not only by equality."""
     found = (
         rules.constraint(syntax.read_constraint(rule.definition)) if rule.kind in {"p", "u"} else []
     )
@@ -142,9 +147,9 @@ def _columns(rule: Constraint) -> list[Unique]:
 
 
 def _common(one: Unique, other: Unique) -> Unique | None:
-    """Return what either of two keys implies; None if they are of different columns.
+    """Return the weaker key that each of two keys implies; None if neither has all columns of the other.
 
-    Of two partial indexes that is: rows are unique that both are about. Its condition has one of them in each line.
+    Two partial indexes both imply that the rows in both are unique: then the condition has one of theirs in each line.
     """
     wider, narrower = sorted((one, other), key=lambda key: len({*key.elements}), reverse=True)
     if not {*narrower.elements} <= {*wider.elements}:

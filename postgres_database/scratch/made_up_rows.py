@@ -1,8 +1,7 @@
-"""Rows of a scratch database, made up before a script is tried.
+"""Fills the tables of a scratch database with a few rows, before a script runs there.
 
-Nobody needs to know a schema to fill it, because the server says what it takes. A row is tried
-both in the database and in the one that the models made; where either refuses it, the columns of
-the constraint that the error names get other values.
+Rows are found by trial: each is inserted into the scratch database and into the database of the models (the goal). If
+one of them rejects it, the columns of the violated constraint get other values, and it is tried again.
 """
 
 import random
@@ -26,29 +25,29 @@ from postgres_database.server.connection import Database
 from postgres_database.sql.names import Name
 
 Pair = tuple[str | None, str | None]
-"""A value as text: as the database has it, and as the goal, where its type may be another."""
+"""A value as text, in the database and in the goal, where the column may have another type."""
 
 Row = dict[str, Pair]
 """The values of a row, by the names of the columns."""
 
 Slot = tuple[Sequence[str], Sequence[tuple[Pair, ...]]]
-"""Columns that get their values together, and what there is to choose from; NULL comes last."""
+"""Columns that get their values together, such as those of a foreign key, and the options for them; NULL comes last."""
 
 Refused = tuple[Row, Judge, psycopg2.Error]
-"""A row, which of the two databases refuses it, and why."""
+"""A row, the database that rejects it, and the error."""
 
 NULL: Pair = (None, None)
 ROWS = 3
-"""How many a table gets; the last one is NULL wherever it may be."""
+"""Rows of a table; the last one has NULL in every column that accepts it."""
 SEQUENCES = "SELECT oid::regclass::text FROM pg_class WHERE relkind = 'S' AND oid >= 16384"
 DRAW = "SELECT nextval(%s) FROM generate_series(1, %s)"
-"""More numbers than rows have: what looks at rows alone does not know where a sequence is."""
+"""Advances a sequence as far as the rows need and further, so that it does not return values that rows have."""
 TRIES = 60
-"""How many are tried for each."""
+"""Attempts for one row."""
 
 
 def remove(database: Database) -> None:
-    """Remove all rows of a scratch database, also those that scripts put there; not if that is refused."""
+    """Truncate all tables of a scratch database; they keep their rows if the server rejects that."""
     with database.connect(usual_path=True) as connection, connection.begin():
         sandbox = Sandbox(connection)
         if tables := ", ".join(table.sql for table in sandbox.tables.values()):
@@ -57,15 +56,15 @@ def remove(database: Database) -> None:
 
 
 def fill(database: Database, goal: Database) -> tuple[str, ...]:
-    """Make up a few rows for every table of a scratch database.
+    """Insert a few rows into every table of a scratch database.
 
     Args:
-        database: It gets the rows.
-        goal: A scratch database whose constraints they obey, too, as far as that is possible,
-            wherever it has the same table or column. It is left as it is.
+        database: The database to fill.
+        goal: A scratch database from the models. If possible, the rows also satisfy its constraints on tables and
+            columns that both have. It is not changed.
 
     Returns:
-        The tables that stay empty, with the reason, a line each.
+        A line for each table that stays empty, with the error of the server.
     """
     with (
         goal.connect(usual_path=True) as there,  # nothing is committed there
@@ -75,7 +74,7 @@ def fill(database: Database, goal: Database) -> tuple[str, ...]:
         filling = _Filling(Judge(here), Judge(there))
         refusals = {name: filling.fill(name) for name in filling.order()}
         for (sequence,) in filling.here.run(SEQUENCES):
-            with suppress(psycopg2.Error):  # some have no more
+            with suppress(psycopg2.Error):  # a sequence may reach its end
                 filling.here.run(DRAW, [sequence, ROWS])
     return tuple(
         f"table {schema}.{table}: {database.words(error).partition(chr(10))[0]}"
@@ -85,7 +84,7 @@ def fill(database: Database, goal: Database) -> tuple[str, ...]:
 
 
 class _Filling:
-    """The rows that are made up, and the two databases that they are to please."""
+    """The rows so far, and the two databases in which they are tried."""
 
     def __init__(self, here: Judge, goal: Judge) -> None:
         self.here = here
@@ -94,13 +93,13 @@ class _Filling:
             side.take_partitions(set(other.tables) - set(side.tables))
         self.rows: dict[Name, list[Row]] = {name: [] for name in here.tables}
         self.refused: set[Name] = set()
-        """Tables with rows that the goal did not take."""
+        """Tables with rows that only the database accepts: the goal gets no more rows of them."""
         for number, name in enumerate(here.tables):
             if name in goal.tables:
                 self._free_goal(name, f"postgres_database_{number}")
 
     def _free_goal(self, name: Name, partition: str) -> None:
-        """Let the goal take rows that lack new columns, and rows for partitions it does not have."""
+        """Drop new columns of the goal that need a value, and add partitions for rows without one."""
         table = self.goal.tables[name]
         changes = [
             f"ALTER TABLE {table.sql} DROP COLUMN {name_in_sql(column.name)} CASCADE"
@@ -113,7 +112,7 @@ class _Filling:
         self._change_goal(changes)
 
     def _refuse(self, name: Name) -> None:
-        """Let the goal be without rows of a table, and other tables refer to them all the same."""
+        """Insert no more rows of a table into the goal, and drop the goal's foreign keys that reference it."""
         self.refused.add(name)
         self._change_goal(
             f"ALTER TABLE {self.goal.tables[owner].sql} DROP CONSTRAINT {name_in_sql(rule.name)}"
@@ -128,7 +127,7 @@ class _Filling:
                 self.goal.run(change)
 
     def order(self) -> Iterator[Name]:
-        """Yield the tables, referenced ones first as far as that is possible."""
+        """Yield the tables; referenced ones first, unless foreign keys form a cycle."""
         wanted, needed = {}, {}
         for name in self.rows:
             keys = [key for key in self._foreign_keys(name) if key.target != name]
@@ -145,11 +144,11 @@ class _Filling:
             yield name
 
     def fill(self, name: Name) -> psycopg2.Error | None:
-        """Give a table its rows; return why it stays empty, if it does."""
+        """Fill a table; return the error if it stays empty."""
         table = self.here.tables[name]
         query = f"SELECT {table.texts} FROM {table.rows} LIMIT {ROWS}"  # noqa: S608 - names are quoted
         try:
-            present = self.here.run(query)  # a script may have put them there
+            present = self.here.run(query)  # from scripts of the history
         except psycopg2.Error as error:
             return error
         for (texts,) in present:
@@ -166,7 +165,7 @@ class _Filling:
         return refusal
 
     def _add_all(self, name: Name) -> psycopg2.Error | None:
-        """Add rows until there are enough; return why there is none."""
+        """Add rows until there are ROWS; return the error if there is none."""
         plain = [*self._plain_slots(name)]
         refusal = None
         for place in range(len(self.rows[name]), ROWS):
@@ -174,7 +173,7 @@ class _Filling:
         return None if self.rows[name] else refusal
 
     def _add(self, name: Name, place: int, slots: Sequence[Slot]) -> psycopg2.Error | None:
-        """Try rows until both databases take one, or else ours; return why it takes none."""
+        """Add a row that both databases accept, or else the database alone; return the error if it accepts none."""
         tried = self._tried(name, place, slots)
         if tried is None:
             return None
@@ -186,14 +185,19 @@ class _Filling:
         return tried[-1][2]
 
     def _tried(self, name: Name, place: int, slots: Sequence[Slot]) -> list[Refused] | None:
-        """Try rows until both databases take one; return those that one refuses, the latest last, if none is taken."""
+        """Try rows until both databases accept one.
+
+        Returns:
+            None if they do; otherwise the rows that one of them rejects, the latest one last.
+        """
         choice = [_start(options, place) for _, options in slots]
         owner = {column: n for n, (columns, _) in enumerate(slots) for column in columns}
         chance = random.Random(f"{name} {place}")  # noqa: S311 - rows are the same each time
         others = [cycle(range(len(options))) for _, options in slots]
         tried: dict[tuple[int, ...], Refused] = {}
         for attempt in range(TRIES):
-            if attempt == TRIES // 2:  # as when only one of many columns may have a value
+            # In the second half begin with NULLs: perhaps only one of many columns may have a value.
+            if attempt == TRIES // 2:
                 choice = [_start(options, ROWS - 1) for _, options in slots]
             if tuple(choice) not in tried:
                 row = _row(slots, choice)
@@ -212,7 +216,7 @@ class _Filling:
         return [*tried.values(), latest]
 
     def _put(self, name: Name, row: Row) -> tuple[Judge, psycopg2.Error] | None:
-        """Insert a row into both databases, or tell which one refuses it and why."""
+        """Insert a row into both databases; return the one that rejects it, and the error."""
         side = self.here
         try:
             stored = side.insert(
@@ -239,7 +243,7 @@ class _Filling:
             )
 
     def _plain_slots(self, name: Name) -> Iterator[Slot]:
-        """Yield a slot for each column that does not get its values from the server."""
+        """Yield a slot for each column whose values do not come from a sequence or a generation expression."""
         for column in self.here.tables[name].columns.values():
             if column.settable and not column.counted:
                 options = [*self._pairs(name, column), *[NULL] * self._nullable(name, column.name)]
@@ -247,7 +251,7 @@ class _Filling:
                     yield [column.name], [(pair,) for pair in options or [NULL]]
 
     def _key_slots(self, name: Name) -> Iterator[Slot]:
-        """Yield a slot for each foreign key: what rows of the other table have."""
+        """Yield a slot for each foreign key, with the keys of the referenced table's rows."""
         for key in self._foreign_keys(name):
             parents = self.rows[key.target]
             columns = [
@@ -270,7 +274,7 @@ class _Filling:
                 yield [column for column, *_ in columns], options
 
     def _pairs(self, name: Name, column: RowColumn) -> Iterable[Pair]:
-        """Return values that both databases can read; if there are none, what each can read."""
+        """Return values that the types of both databases accept; if there are none, pairs that each one accepts."""
         there = (
             self.goal.tables[name].columns.get(column.name) if name in self.goal.tables else None
         )
@@ -296,7 +300,7 @@ class _Filling:
         return zip(own, read or own, strict=False)
 
     def _foreign_keys(self, name: Name) -> Iterable[RowRule]:
-        """Return the foreign keys of a table, of either database, whose columns are all here."""
+        """Return the foreign keys of a table, in either database, whose columns the database has."""
         tables = self.here.tables
         return {
             (*rule.columns, rule.target, *rule.target_columns): rule
@@ -315,14 +319,14 @@ class _Filling:
 
 
 def _start(options: Sequence[tuple[Pair, ...]], place: int) -> int:
-    """Choose differently for each row, and NULL for the last."""
+    """Return the index of the first option to try: another one for each row, NULL for the last row."""
     last = len(options) - 1
     filled = last if NULL in options[last] else last + 1
     return last if not filled or (place == ROWS - 1 and filled == last) else place % filled
 
 
 def _row(slots: Sequence[Slot], choice: Sequence[int]) -> Row:
-    """Return the values that were chosen; of a column in several slots the last counts."""
+    """Return the chosen values by column; for a column in several slots, that of the last slot."""
     chosen = [
         zip(columns, options[n], strict=True)
         for (columns, options), n in zip(slots, choice, strict=True)

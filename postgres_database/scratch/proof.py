@@ -1,4 +1,4 @@
-"""The proof of a script: up, down and up again on scratch databases, first on one that holds rows."""
+"""The proof of a script: upgrade, downgrade and upgrade again on a scratch database with rows."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
@@ -21,46 +21,46 @@ from postgres_database.server.connection import Database
 
 @dataclass(frozen=True)
 class Filled:
-    """A scratch database at head that holds rows, and what is true of it."""
+    """A scratch database at head that holds rows, before the script runs."""
 
     database: Database
     held: Contents
-    """The rows, under their new names."""
+    """Its rows, by the names that tables and columns have after the script."""
     refusals: Refusals
-    """What it refuses before the script."""
+    """The errors of its triggers and rules."""
 
 
 @dataclass(frozen=True)
 class Proof:
-    """What a proof found."""
+    """The result of a proof. Texts are lines for people."""
 
     failure: str = ""
-    """Why the script does not run on a scratch database."""
+    """The error if the script fails on a scratch database."""
     cautions: tuple[str, ...] = ()
-    """What the script drops and which rows it may refuse, a line each."""
+    """What the script drops, and on which rows it may fail."""
     not_upgraded: tuple[Difference, ...] = ()
-    """Objects that after the upgrade still differ from the models."""
+    """Objects that differ from the models after the upgrade."""
     not_downgraded: tuple[Difference, ...] = ()
-    """Objects that the downgrade does not bring back."""
+    """Objects that differ from the state before the upgrade after the downgrade."""
     lost: tuple[str, ...] = ()
-    """Rows and values that are gone after the upgrade, though their table and column are there."""
+    """Rows and values that are gone after the upgrade, of tables and columns that still exist."""
     broken: tuple[str, ...] = ()
-    """What worked on rows before and now fails, because a trigger or rule names what is gone."""
+    """Statements that fail after the upgrade because a trigger or rule uses an old name, but not before it."""
     unguarded: tuple[str, ...] = ()
-    """Rules that are enforced before and after the upgrade, and not at some moment between."""
+    """Constraints that are enforced before and after the upgrade, but not between two of its statements."""
 
     @property
     def faults(self) -> tuple[str, ...]:
-        """What was found besides a failure and differences, a line each."""
+        """A line for each fault other than a failure or a difference."""
         return (
             *(f"lost: {line}" for line in self.lost),
             *(f"broken: {line}" for line in self.broken),
-            *(f"on the way {line}" for line in self.unguarded),
+            *(f"between two statements, {line}" for line in self.unguarded),
         )
 
     @property
     def proved(self) -> bool:
-        """Whether the script leads to the models, back and there again, and loses no row or rule."""
+        """Whether the script succeeds in both directions without differences and faults."""
         return not (self.failure or self.not_upgraded or self.not_downgraded or self.faults)
 
 
@@ -70,7 +70,7 @@ ON_ROWS = {"downgrade": "with rows it cannot be undone", AGAIN: "with rows it ca
 
 @dataclass(frozen=True)
 class Leg:
-    """A script, and what a database ought to be after it is upgraded and after it is undone."""
+    """A script, and the expected schema after its upgrade and after its downgrade."""
 
     revision: str
     after: tuple[Comparison, Side]
@@ -78,18 +78,18 @@ class Leg:
 
 
 class _States:
-    """The states that a database is in on the way, as others see them between two statements."""
+    """The states of a database between the statements of a script, as other sessions see them."""
 
     def __init__(self, database: Database) -> None:
         self.database = database
         self._found: list[Catalog] = []
 
     def look(self) -> None:
-        """Remember the state of now."""
+        """Record the current state."""
         self._found.append(catalog.take(self.database))
 
     def unguarded(self, before: Catalog, goal: Catalog) -> tuple[str, ...]:
-        """Say what was not enforced in between, and forget the states."""
+        """Return a line for each constraint that a recorded state does not enforce, and forget the states."""
         found = [str(gap) for state in self._found for gap in enforced.gaps(before, goal, state)]
         self._found = []
         return tuple(dict.fromkeys(found))
@@ -97,28 +97,29 @@ class _States:
 
 @dataclass(frozen=True)
 class Prover:
-    """What scripts that follow a history are measured by."""
+    """Proves scripts that follow a history."""
 
     project: Project
     session: Scratch
     history: History
     whole: Comparison
-    """History and models before renames."""
+    """History and models, with the old names."""
     compared: Comparison
-    """The same after them."""
+    """History and models, with the names that renamed objects have in the models."""
     from_models: Database
+    """A scratch database from the models."""
     provided: frozenset[str] = frozenset()
-    """What may be in that from the history, and is not the models'."""
+    """Objects that it may have from the history, not from the models; see `provided.build`."""
 
     def new_objects(self) -> tuple[str, ...]:
-        """Return what the models have besides tables and their parts, and no script lists yet."""
+        """Return the objects of the models other than tables and their parts that no script lists yet."""
         return tuple(each for each in self.compared.new_objects() if each not in self.provided)
 
     def legs(self, scripts: Sequence[tuple[str, Side | None]]) -> list[Leg]:
-        """Say what each of one or two scripts ought to do.
+        """Return the expected schemas of one or two scripts.
 
         Args:
-            scripts: The revision and what a database is after it; None: what the models say.
+            scripts: Each revision, and the expected schema after its upgrade; None: that of the models.
         """
         legs: list[Leg] = []
         undone = self.whole, self.whole.before
@@ -150,15 +151,15 @@ class Prover:
     def _walk(
         self, legs: Sequence[Leg], database: Database, filled: Filled | None
     ) -> tuple[Proof, str]:
-        """Upgrade, compare with the models, downgrade, compare with before, upgrade again.
+        """Upgrade, compare with the models, downgrade, compare with the state before, upgrade again.
 
         Args:
             legs: The scripts.
             database: A scratch database at head.
-            filled: What is known of it, if it holds rows.
+            filled: Its rows; None if it has none.
 
         Returns:
-            What was found, and which step failed, if one did.
+            The proof, and the stage that failed, `upgrade`, `downgrade` or AGAIN; empty if none did.
         """
         proof, states = Proof(), _States(database)
         for leg in legs:
@@ -195,7 +196,7 @@ class Prover:
         return proof, ""
 
     def _failure(self, states: "_States", verb: str, leg: Leg) -> str:
-        """Run a script and return why it fails; empty if it does not."""
+        """Run a script, and return its error; empty if it succeeds."""
         scripts = self.project.history
         plan = (scripts[leg.revision],)
         try:
@@ -212,12 +213,12 @@ class Prover:
     def _differing(
         self, database: Database, compared: Comparison, goal: Side
     ) -> tuple[Difference, ...]:
-        """Return what of a database is not as it ought to be, whatever the spelling.
+        """Return the objects of a database that differ from a goal in more than the spelling of expressions.
 
         Args:
-            database: What is looked at.
+            database: A scratch database after a script.
             compared: The comparison that the goal belongs to.
-            goal: What it ought to be.
+            goal: The expected schema.
         """
         there = compared.seen(comparison.side(database))
         if not (differing := compared.unlike(there, goal)):
@@ -231,5 +232,5 @@ class Prover:
         return tuple(each for each in differing if each.key in left)
 
     def _bare(self) -> Database:
-        """Make a database at head without rows but those of the history."""
+        """Create a database at head, without rows other than those of the history."""
         return self.session.at(self.project, self.history.heads)

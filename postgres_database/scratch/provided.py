@@ -1,4 +1,4 @@
-"""The models as a database; what they name and do not make, such as an extension, comes from the history."""
+"""Creates a database from models that use objects of the history, such as an extension, without creating them."""
 
 import re
 from collections.abc import Callable, Iterator, Sequence
@@ -24,10 +24,11 @@ KINDS = frozenset((
     "SEQUENCE", "SERVER", "SHELL TYPE", "TEXT SEARCH CONFIGURATION", "TEXT SEARCH DICTIONARY", "TEXT SEARCH PARSER",
     "TEXT SEARCH TEMPLATE", "TRANSFORM", "TYPE",
 ))  # fmt: skip
-"""What tables may need, as a dump names it."""
-ABOUT = ("ACL", "COMMENT")
+"""Kinds of objects that tables may depend on, as pg_dump names them."""
+ATTRIBUTES = ("ACL", "COMMENT")
+"""Kinds of dump sections that belong to another object."""
 TYPE = re.compile(rf"\s*CREATE (?:TYPE|DOMAIN) ({IDENTIFIER}(?:\.{IDENTIFIER})?)")
-# What is not of an extension, the last first, so that what stands on something else is dropped before it.
+# User objects outside of extensions, in an order in which they can be dropped: dependent ones first.
 OBJECTS = """
     SELECT i.type, i.identity FROM (
         SELECT 'pg_proc'::regclass, oid, 9 FROM pg_proc
@@ -52,20 +53,20 @@ OBJECTS = """
 
 @dataclass(frozen=True)
 class Built:
-    """The models as a database."""
+    """A database that was created from models."""
 
     database: Database
     provided: frozenset[str] = frozenset()
-    """What may be there from the history, as a snapshot names it: it did not come from the models."""
+    """Objects that it may have from the history, not from the models; by their names in a snapshot."""
 
 
 def build(session: Scratch, models: Models, at_head: Callable[[], Database]) -> Built:
-    """Make a database with all that the models create, and what they need of the history, no more.
+    """Create the models in a scratch database, with only those objects of the history that they use.
 
     Args:
-        session: Makes it.
-        models: The models. What they make themselves is never taken from the history.
-        at_head: Makes a scratch database at the end of the history; called where something is missing.
+        session: Creates the database.
+        models: The models. Objects that they create are never taken from the history.
+        at_head: Creates a scratch database at the head of the history; called only if an object is missing.
 
     Raises:
         ExpectedError: The models cannot be created.
@@ -88,13 +89,19 @@ def build(session: Scratch, models: Models, at_head: Callable[[], Database]) -> 
 
 
 def _offered(text: str, made: set[str], types: set[tuple[str, str]]) -> Iterator[Section]:
-    """Yield what a history has to offer, in its order: nothing that models make or that belongs to a column."""
+    """Yield the sections of a dump that the models may use.
+
+    Args:
+        text: The dump of the history.
+        made: Objects that the models create: left out, like the sequences of columns.
+        types: Schema and name of types that the models try to create: left out.
+    """
     found = split_dump(text)
     owned = {(each.schema, each.name) for each in found if each.kind == "SEQUENCE OWNED BY"}
     names: set[tuple[str, str]] = set()
     for each in found:
         here = (each.schema, each.name)
-        if each.kind in ABOUT and here in names:
+        if each.kind in ATTRIBUTES and here in names:
             yield each
         if each.kind not in KINDS or str(each) in made or here in owned:
             continue
@@ -107,11 +114,15 @@ def _offered(text: str, made: set[str], types: set[tuple[str, str]]) -> Iterator
 def _made(
     database: Database, session: Scratch, models: Models
 ) -> tuple[set[str], set[tuple[str, str]]]:
-    """Return what models make where nothing is: the objects that can be, and all types that are tried."""
+    """Create as much of the models as possible in an empty database.
+
+    Returns:
+        The objects that were created, and the schema and name of all types that the models try to create.
+    """
     types: set[tuple[str, str]] = set()
 
     class Tolerant(psycopg2.extensions.cursor):
-        """Leaves out what cannot be made."""
+        """Skips statements that fail."""
 
         def execute(self, query: Any, values: Any = None) -> None:
             text = query if isinstance(query, str) else str(query)
@@ -124,7 +135,7 @@ def _made(
             except psycopg2.Error:
                 super().execute("ROLLBACK TO SAVEPOINT tolerant")
 
-    with suppress(ExpectedError):  # what models run in events may need an answer
+    with suppress(ExpectedError):  # event listeners may need the result of a skipped query
         session.from_models(models, database, Tolerant)
     return {str(each) for each in split_dump(dump.take(database))}, types
 
@@ -157,7 +168,7 @@ def _completing(left: list[str]) -> type[psycopg2.extensions.cursor]:
 
 
 def _run_each(database: Database, texts: Sequence[str]) -> list[str]:
-    """Run texts in a transaction of their own; return those that fail."""
+    """Run statements in one transaction, and return those that fail; see `_run`."""
     with (
         database.connect() as connection,
         connection.begin(),
@@ -167,7 +178,7 @@ def _run_each(database: Database, texts: Sequence[str]) -> list[str]:
 
 
 def _run(cursor: Any, texts: Sequence[str]) -> list[str]:
-    """Run texts, those that fail again after the others, as long as one more succeeds; return those that fail."""
+    """Run statements in any order that works, and return those that never succeed; each success lets others retry."""
     cursor.execute("SET LOCAL check_function_bodies = off")
     waiting, left = [*texts], [""]
     while waiting and waiting != left:

@@ -1,7 +1,7 @@
-"""Pending scripts, run on a scratch database to measure what live traffic would wait for, statement by statement.
+"""Runs pending scripts on a scratch database to find the statements that live traffic would wait for.
 
-A lock is held until its transaction ends (PostgreSQL manual, "Explicit Locking"). So while a statement reads or
-rewrites a table, others wait for every table that is locked by then, by this statement or by an earlier one.
+A lock is held until its transaction ends (PostgreSQL manual, "Explicit Locking"). So while a statement scans or
+rewrites a table, other sessions wait for every table that this statement or an earlier one has locked.
 """
 
 from collections.abc import Iterable, Mapping, Sequence
@@ -34,15 +34,15 @@ from postgres_database.sql.tokens import without_literals
 WIDTH = 70  # characters of a statement
 READS = {"SELECT", "VALUES", "TABLE"}
 PLANNED = {*READS, "WITH", "INSERT", "UPDATE", "DELETE", "MERGE"}
-"""How statements begin whose rows are found as the planner decides."""
+"""First words of statements for which the planner chooses between a sequential scan and an index."""
 WITHOUT_LOCKS = {
     "", "SHOW", "SET", "RESET", "BEGIN", "START", "COMMIT", "ROLLBACK", "SAVEPOINT", "RELEASE", "TRUNCATE",
 }  # fmt: skip
-"""How statements begin that lock nothing for long; TRUNCATE gives a table another file, but an empty one."""
+"""First words of statements that take no time in proportion to rows; TRUNCATE changes the file, but to an empty one."""
 REWRITES = ["AccessExclusiveLock"]
-"""What rewrites a table, unless it does so beside live traffic."""
+"""The lock of a rewrite outside of a transaction block, such as VACUUM FULL."""
 CHANGED = "RowExclusiveLock"
-"""The lock on a table whose rows are changed."""
+"""The lock on a table by INSERT, UPDATE, DELETE and MERGE."""
 SIZES = """
     SELECT n.nspname, c.relname, c.reltuples
     FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace
@@ -50,14 +50,14 @@ SIZES = """
       AND n.nspname !~ '^pg_' AND n.nspname <> 'information_schema'
 """
 Rows = Mapping[tuple[str, str], int]
-"""How many rows the tables of a target have that are not empty, by schema and name; -1: the server has no estimate."""
+"""(schema, name) of a table of the target that is not empty → the planner's estimate of its rows; -1: none."""
 
 
 def sizes(database: Database) -> Rows:
-    """Return how many rows each table of a target has that is not empty.
+    """Return the estimated number of rows of the tables of a target that are not empty.
 
     Raises:
-        ExpectedError: It cannot be asked, such as where another session keeps a table locked.
+        ExpectedError: The query fails, such as by a lock timeout.
     """
     with row_checks.read_only_session(database) as session:
         found = session.ask(SIZES, {})
@@ -73,18 +73,18 @@ def cautions(  # noqa: PLR0913 - what is run, where, and what is known of it
     verb: str = "upgrade",
     rows: Rows | None = None,
 ) -> list[str]:
-    """Say which statements of scripts make others wait for as long as a table is read or rewritten.
+    """Return the statements of scripts for which other sessions wait as long as a table is scanned or rewritten.
 
     Args:
-        session: Where the scratch database is made.
-        project: Where the scripts are.
-        before: The revisions that a target is at.
-        plan: The scripts to be run there, in order.
+        session: Creates the scratch database.
+        project: Has the scripts.
+        before: The revisions that the target is at.
+        plan: The scripts to run, in order.
         verb: `upgrade` or `downgrade`.
-        rows: What tables of the target hold rows; None: every table may be large.
+        rows: The tables of the target with rows, see `sizes`; None: every table may be large.
 
     Returns:
-        A line for each such statement, and one for what could not be measured.
+        A line for each such statement. If a script fails, the last line says from which revision on nothing is known.
     """
     if not plan or rows == {}:
         return []
@@ -107,22 +107,29 @@ def cautions(  # noqa: PLR0913 - what is run, where, and what is known of it
 
 @dataclass
 class _Watch:
-    """What is measured while scripts run."""
+    """The running script, and the lines about its statements."""
 
     rows: Rows | None
     known: Mapping[int, State] = field(default_factory=dict)
-    """The tables that are there before, by their OIDs."""
+    """The tables before the first script, by OID."""
     script: Path = Path()
-    """The one that runs."""
+    """The file of the running script."""
     name: str = ""
-    """As people see it."""
+    """Its name for messages."""
     lines: dict[str, None] = field(default_factory=dict)
-    """What is said, each once: a loop does the same many times."""
+    """The lines in order, without repetition: a loop runs the same statement many times."""
 
     def take(
         self, sql: str, line: int, before: Mapping[int, State], after: Mapping[int, State]
     ) -> None:
-        """Take note of what a statement did."""
+        """Add a line if other sessions would wait for a statement.
+
+        Args:
+            sql: The statement.
+            line: Its line in the script.
+            before: The state of all tables before it.
+            after: The state of all tables after it.
+        """
         read = {
             oid: "rewritten" if state.file != before[oid].file else "read from end to end"
             for oid, state in after.items()
@@ -149,7 +156,7 @@ class _Watch:
             ] = None
 
     def _may_be_large(self, oid: int) -> bool:
-        """Tell whether a table was there before, and holds rows on the target."""
+        """Tell whether a table existed before the scripts, and has rows in the target."""
         known = self.known.get(oid)
         return known is not None and (self.rows is None or (known.schema, known.name) in self.rows)
 
@@ -163,7 +170,7 @@ class _Watch:
 
 
 class _Watching(PlainCursor):
-    """Measures what statements of scripts do, and runs them."""
+    """Runs the statements of scripts, and measures them."""
 
     watch: _Watch
 
@@ -190,7 +197,7 @@ class _Watching(PlainCursor):
             return
         with PlainCursor(self.connection) as aside:
             before = effects.states(aside)
-            if word in PLANNED:  # rows that an index finds are few
+            if word in PLANNED:  # with few rows the planner ignores indexes, so forbid scans
                 aside.execute("SAVEPOINT measured; SET LOCAL enable_seqscan = off")
             super().execute(query, values)
             if word in PLANNED:
@@ -198,7 +205,10 @@ class _Watching(PlainCursor):
             self.watch.take(sql, line, before, effects.states(aside))
 
     def _tried(self, sql: str, line: int, query: Any, values: Any) -> None:
-        """Measure a statement that commits by itself in a transaction that is rolled back, if it runs in one."""
+        """Run a statement in autocommit mode, after measuring it in a transaction that is rolled back.
+
+        A statement that cannot run in a transaction block is measured afterwards, when only a rewrite is visible.
+        """
         with PlainCursor(self.connection) as aside:
             aside.execute("BEGIN")
             before = effects.states(aside)
@@ -211,7 +221,7 @@ class _Watching(PlainCursor):
                 after = effects.states(aside)
                 aside.execute("ROLLBACK")
             super().execute(query, values)
-            # CREATE INDEX CONCURRENTLY, VACUUM: its locks are gone, a rewrite can be seen
+            # CREATE INDEX CONCURRENTLY, VACUUM
             if after is None:
                 aside.execute("BEGIN")
                 after = {

@@ -1,10 +1,9 @@
-"""Scratch databases are worked on without the rights of a superuser.
+"""The roles that own scratch databases and log in to them: without rights outside of scratch databases.
 
-What a database was adopted with (triggers, defaults, index expressions, …) runs there, and whoever wrote it need not
-be trusted: a superuser may run programs as the account of the server. So each scratch database has a login role of its
-own, which acts as the role that owns everything; neither may do anything outside of it, and no function can be more
-than its session. What only a superuser may make, such as an extension, is made by one for the length of that
-statement, if the statement is of a kind that calls no function of users.
+A scratch database runs code of the schema: triggers, defaults, index expressions, …. Its authors need not be trusted,
+and a superuser may run programs as the operating system's user of the server. So each scratch database has its own
+login role, which does SET ROLE to a common owner. Neither has rights elsewhere. A statement that needs a superuser,
+such as CREATE EXTENSION, is run as one if statements of its kind call no function of users; see `elevation`.
 """
 
 import base64
@@ -22,7 +21,7 @@ import sqlalchemy as sa
 from psycopg2.errors import InsufficientPrivilege
 
 from postgres_database.errors import ExpectedError
-from postgres_database.scratch.lifting import Lift
+from postgres_database.scratch.elevation import Elevation
 from postgres_database.server.connection import LESSER, Database
 from postgres_database.server.dsn import Dsn
 from postgres_database.sql.names import quoted
@@ -45,32 +44,32 @@ HARMLESS = """
             p.rolsuper OR p.rolcreaterole OR p.rolreplication OR p.rolcanlogin OR p.rolname ~ '^pg_'
             OR EXISTS (SELECT FROM pg_database WHERE datdba = p.oid AND datname !~ '^postgres_database_')))
 """
-"""Roles by which nothing can be done outside of scratch databases."""
+"""Roles that give no rights outside of scratch databases."""
 
 
 class Rights:
-    """The roles that scratch databases of a server are worked on with."""
+    """The roles of scratch databases on one server."""
 
     def __init__(self, maintenance: Database, connection: sa.Connection, me: str) -> None:
-        """Make the roles that last.
+        """Create the roles that all scratch databases share.
 
         Args:
-            maintenance: The server.
-            connection: To it, in autocommit.
-            me: What tells apart those who use the server.
+            maintenance: The server's maintenance database.
+            connection: A connection to it, in autocommit mode.
+            me: A suffix for their names, different for each user of the server.
 
         Raises:
-            ExpectedError: The role of the DSN has rights that no function of others may get, and cannot make roles.
+            ExpectedError: The role of the DSN may run programs or access files of the server, and cannot create roles.
         """
         self._maintenance = maintenance
         self._driver: Any = connection.connection.driver_connection
         self._user, self._superuser, creates, version, dangerous = self.run(ME)[0]
         self.separate = bool(self._superuser or creates)
-        """Whether there are roles of their own; else the role of the DSN has no rights that matter."""
+        """Whether scratch databases have their own roles; otherwise the role of the DSN is used."""
         if dangerous and not self.separate:
             raise ExpectedError(
                 f"the role of {maintenance.dsn} may not be used for scratch databases",
-                cause="it may run programs or touch files of the server, and so could every function there",
+                cause="it may run programs or access files of the server, and so could every function in them",
                 hint=LESSER,
             )
         self.owner = OWNER + me if self.separate else ""
@@ -103,32 +102,32 @@ class Rights:
 
     @property
     def owned(self) -> str:
-        """What CREATE DATABASE says of the owner."""
+        """The OWNER clause of CREATE DATABASE, after a space; empty without own roles."""
         return f" OWNER {quoted(self.owner)}" if self.separate else ""
 
     def include(self, roles: Iterable[str], tablespaces: Iterable[str]) -> None:
-        """Let the owner of all act as roles, and use tablespaces, that schemas name.
+        """Grant the owner membership in roles, and the use of tablespaces, that a schema names.
 
-        Not as one that may log in, or may do more than a database holds.
+        Roles that give rights outside of scratch databases, such as any login role, are skipped.
         """
         if not self.separate:
             return
         harmless = {name for (name,) in self.run(HARMLESS)}
         for name in harmless.intersection(roles):
-            with suppress(InsufficientPrivilege):  # a role that others made
+            with suppress(InsufficientPrivilege):  # no ADMIN OPTION on it
                 self.run(f"GRANT {quoted(name)} TO {quoted(self.owner)}")
         for name in tablespaces:
             self.run(f"GRANT CREATE ON TABLESPACE {quoted(name)} TO {quoted(self.owner)}")
 
     def provide(self, roles: Iterable[str]) -> None:
-        """Make roles that are missing, as `cluster.provide` does."""
+        """Create missing roles without login, and grant the owner membership; see `include`."""
         there = {name for (name,) in self.run("SELECT rolname FROM pg_roles")}
         for name in {*roles} - there:
             self._create(f"CREATE ROLE {quoted(name)} NOLOGIN")
         self.include(roles, [])
 
     def admit(self, name: str) -> Database:
-        """Return a scratch database as its own login role reaches it, which is made."""
+        """Create the login role of a scratch database, and return the database with the DSN of that role."""
         dsn = self._maintenance.dsn.with_parts(dbname=name)
         if not self.separate:
             return Database(dsn, "scratch")
@@ -142,20 +141,20 @@ class Rights:
         if not self._superuser:
             return database
         whole = partial(self._whole, name, database.dsn)
-        lift = Lift(
-            self.owner, self._user, self._elevated, partial(self.lifted, name), self.provide
+        elevation = Elevation(
+            self.owner, self._user, self._elevated, partial(self.elevated, name), self.provide
         )
-        return replace(database, cursor=lift.cursor(), whole=whole)
+        return replace(database, cursor=elevation.cursor(), whole=whole)
 
     def dismiss(self, name: str) -> None:
         """Drop the login role of a scratch database that was dropped, or became a template."""
         if self.separate:
-            with suppress(psycopg2.errors.DependentObjectsStillExist):  # in the template
+            with suppress(psycopg2.errors.DependentObjectsStillExist):  # in a template
                 self.run(f"DROP ROLE IF EXISTS {quoted(name)}")
 
     @contextmanager
-    def lifted(self, login: str) -> Iterator[None]:
-        """Let a login role be able to act as a superuser meanwhile."""
+    def elevated(self, login: str) -> Iterator[None]:
+        """Make a login role a member of the superuser role within the block."""
         membership = f"{quoted(self._elevated)} {{}} {quoted(login)}"
         self.run(f"GRANT {membership.format('TO')}")
         try:
@@ -165,9 +164,9 @@ class Rights:
 
     @contextmanager
     def _whole(self, login: str, dsn: Dsn) -> Iterator[Dsn]:
-        """Let pg_dump act as a superuser, and no function be called when it logs in: it calls none itself."""
+        """Yield a DSN by which pg_dump acts as a superuser: it calls no function of users, login triggers are off."""
         role = f"ALTER ROLE {quoted(login)}"
-        with self.lifted(login):
+        with self.elevated(login):
             if self._has_login_triggers:
                 self.run(f"{role} SET event_triggers = off")
             options = dsn.parts["options"].replace(self.owner, self._elevated)
@@ -177,9 +176,9 @@ class Rights:
 
 
 def _verifier(password: str) -> str:
-    """Return what the server keeps of a password: RFC 5803, as in PostgreSQL's pg_authid.
+    """Return the SCRAM verifier of a password (RFC 5803; PostgreSQL manual, "pg_authid").
 
-    One round is enough for a password that cannot be guessed.
+    A random password of 32 bytes needs no more than one iteration.
     """
     salt = secrets.token_bytes(16)
     salted = hashlib.pbkdf2_hmac("sha256", password.encode(), salt, 1)

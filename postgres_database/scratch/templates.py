@@ -1,4 +1,7 @@
-"""What a kept scratch database was made from: by its name scripts, by its comment what these read besides."""
+"""Tells whether a template database is still what its scripts would create.
+
+Its name contains a hash of the scripts; its comment is a `Recipe`, which lists what else they read.
+"""
 
 import inspect
 import json
@@ -23,28 +26,28 @@ from postgres_database.history.project_models import Deferred
 
 @dataclass(frozen=True)
 class Recipe:
-    """What scripts read besides themselves, and how they named constraints."""
+    """What scripts read besides themselves and their SQL files, and how they named constraints."""
 
     files: Mapping[str, str]
-    """Digests of files and folders, by their paths from the root of the repository."""
+    """Path from the root of the repository → digest of the file or folder."""
     convention: str = ""
-    """What stands for the naming convention of the models; empty if no script asked for it."""
+    """A hash of the naming convention of the models; empty if no script used it."""
     steady: bool = True
-    """Whether the files still are what they were when they were read."""
+    """Whether no file changed between its reading and the digest."""
 
     def text(self) -> str:
-        """Return it as text, for the comment of a database."""
+        """Return the text for the comment of a database; `parse` reads it."""
         return json.dumps([self.files, self.convention])
 
     def is_current(self, project: Project) -> bool:
-        """Tell whether scripts would read the same now."""
+        """Tell whether the files and the naming convention are unchanged."""
         same = all(
             reads.digest(project.root / name) == digest for name, digest in self.files.items()
         )
         return same and (not self.convention or self.convention == _fingerprint(_naming(project)))
 
     def with_more(self, other: "Recipe") -> "Recipe":
-        """Return what a database was made from whose first scripts were run for this one."""
+        """Return the recipe of a database whose later scripts have another recipe."""
         return Recipe(
             {**self.files, **other.files},
             other.convention or self.convention,
@@ -53,7 +56,7 @@ class Recipe:
 
 
 def parse(text: str | None) -> Recipe | None:
-    """Return what the comment of a database says; None if it says nothing that is understood."""
+    """Read the comment of a database; None if it is no text of a recipe."""
     try:
         files, convention = json.loads(text or "")
         return Recipe(dict(files), str(convention))
@@ -62,10 +65,10 @@ def parse(text: str | None) -> Recipe | None:
 
 
 def recipe(project: Project, revisions: Iterable[Revision], models: object) -> Recipe:
-    """Return what scripts have read in this process.
+    """Return the recipe of scripts that were run in this process.
 
     Args:
-        project: Where they are, and whose models name their constraints.
+        project: Has the scripts, and the models that name their constraints.
         revisions: The scripts that were run.
         models: Alembic's `target_metadata`, as env.py gave it to them.
     """
@@ -76,7 +79,7 @@ def recipe(project: Project, revisions: Iterable[Revision], models: object) -> R
     sources = [Path(name) for name in functions if name]
     env = Path(project.scripts.dir) / "env.py"
     needed, steady = reads.closure([*(revision.path for revision in revisions), *sources])
-    # Where env.py imports the models, all that counts of them is how they name constraints.
+    # If env.py imports the models, of their files only the naming convention matters to a script.
     more, also = reads.closure([env], leave=_sources(project) if ours else ())
     return Recipe(
         {
@@ -98,7 +101,7 @@ def _is_named(project: Project, models: object) -> bool:
 
 
 def _sources(project: Project) -> list[Path]:
-    """Return the files of the module or package that the models are in, as far as they are loaded."""
+    """Return the loaded files of the module or package of the models."""
     name = project.target_metadata.partition(":")[0]
     modules = [
         module
@@ -114,7 +117,7 @@ def _naming(project: Project) -> Mapping[str, Any]:
 
 
 def _fingerprint(naming: Mapping[str, Any]) -> str:
-    """Return what stands for a naming convention; its functions are known by their names, and by their files."""
+    """Return a hash of a naming convention; of its functions, only the names: `Recipe.files` has their files."""
     items = sorted(
         f"{key!r}: {getattr(value, '__qualname__', repr(value))}" for key, value in naming.items()
     )
@@ -122,9 +125,13 @@ def _fingerprint(naming: Mapping[str, Any]) -> str:
 
 
 def fingerprints(revisions: Iterable[Revision], *more: str) -> list[str]:
-    """Return a hash for none, one, two, … of these scripts with the SQL files beside them.
+    """Return a hash of no script, of the first one, of the first two, … with the SQL files beside them.
 
-    Same hash and same recipe, same schema. `more` is what else the schema depends on.
+    Databases with the same hash and the same recipe have the same schema.
+
+    Args:
+        revisions: The scripts in the order in which they run.
+        more: Whatever else the schema depends on.
     """
     versions = __version__, alembic.__version__, sa.__version__
     digest = sha256("\0".join([*versions, *more]).encode())

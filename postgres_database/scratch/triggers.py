@@ -1,6 +1,7 @@
-"""Whether triggers and rules still work: what a scratch database refuses before a script and after it.
+"""Finds triggers and rules that fail on rows after a script, but not before it.
 
-A function's body is text to PostgreSQL: nothing tells it that a column in there has another name now.
+PostgreSQL does not track which tables and columns the text of a function body names (PostgreSQL manual, "Dependency
+Tracking"). So a rename breaks a trigger function without an error until the trigger fires.
 """
 
 from collections.abc import Iterator, Mapping, Sequence
@@ -13,7 +14,7 @@ from postgres_database.server.connection import Database
 from postgres_database.sql.names import Name
 
 Refusals = Mapping[tuple[int, str], tuple[str, psycopg2.Error]]
-"""By the OID of a table or view and INSERT, UPDATE or DELETE: its name for SQL, and why that is refused."""
+"""(OID of a table or view, INSERT, UPDATE or DELETE) → its name for SQL, and the error of that statement."""
 
 TRIGGERING = """
     SELECT c.oid, n.nspname, c.relname, array(
@@ -32,7 +33,7 @@ COPY = "postgres_database_copy"
 
 
 def refusals(database: Database) -> Refusals:
-    """Try to write rows into every table and view with triggers or rules, and write nothing."""
+    """Try to write to every table and view with triggers or rules, and return the errors; all is rolled back."""
     found = {}
     with database.connect(usual_path=True) as connection:
         sandbox = Sandbox(connection)
@@ -48,7 +49,7 @@ def refusals(database: Database) -> Refusals:
                 if error := _refusal(sandbox, statement):
                     found[oid, verb] = sql, error
             if table and (refused := found.get((oid, "INSERT"))) and refused[1].pgcode == UNIQUE:
-                # The row is there already: what comes after that is seen with one that is taken away.
+                # A copy of a row violates a unique key before AFTER triggers fire: delete and insert it instead.
                 if error := _refusal(sandbox, _again(sql, columns)):
                     found[oid, "INSERT"] = sql, error
                 else:
@@ -57,7 +58,7 @@ def refusals(database: Database) -> Refusals:
 
 
 def broken(before: Refusals, after: Refusals, database: Database) -> tuple[str, ...]:
-    """Say in a line each what worked before, and now finds a name missing or of another type."""
+    """Return a line for each statement that fails now because of an undefined or mistyped name, and did not before."""
     return tuple(
         f"{verb} on {name}: {database.words(error).partition(chr(10))[0]}"
         for (oid, verb), (name, error) in after.items()
@@ -67,7 +68,7 @@ def broken(before: Refusals, after: Refusals, database: Database) -> tuple[str, 
 
 
 def _refusal(sandbox: Sandbox, statement: str) -> psycopg2.Error | None:
-    """Run a statement, undo it, and return why it was refused, if it was."""
+    """Run a statement, roll it back, and return its error; None if it succeeds."""
     try:
         sandbox.run(statement)
     except psycopg2.Error as error:
@@ -78,12 +79,12 @@ def _refusal(sandbox: Sandbox, statement: str) -> psycopg2.Error | None:
 
 
 def _statements(sql: str, columns: Sequence[str], own: Sequence[str]) -> Iterator[tuple[str, str]]:
-    """Yield what writes rows.
+    """Yield the verb and the text of statements that write rows without changing a value.
 
     Args:
         sql: The name of the table or view.
-        columns: What can be written.
-        own: The same without what a sequence counts.
+        columns: The columns that can be written.
+        own: Those without a sequence.
     """
     listed = ", ".join(map(name_in_sql, own))
     values = f"({listed}) SELECT {listed} FROM {sql} LIMIT 1" if own else "DEFAULT VALUES"  # noqa: S608
@@ -95,7 +96,7 @@ def _statements(sql: str, columns: Sequence[str], own: Sequence[str]) -> Iterato
 
 
 def _again(sql: str, columns: Sequence[str]) -> str:
-    """Return what takes all rows away, past the triggers of users, and inserts them once more."""
+    """Return statements that delete all rows without firing user triggers, and insert them again."""
     listed = ", ".join(map(name_in_sql, columns))
     return "; ".join(
         [

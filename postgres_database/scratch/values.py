@@ -1,6 +1,6 @@
-"""What may be a value of a type: from the catalog, and from the literals in what rows must obey.
+"""Literals that a type may accept: from the catalog, and from literals in constraints.
 
-Nothing here knows for certain: the server takes what it likes of these texts.
+They are guesses: the caller tries them on the server.
 """
 
 import json
@@ -38,7 +38,7 @@ TYPES = """
 """
 """OID, kind, name, labels of an enum, types inside the type, constraints of a domain."""
 
-# By the name of the type, or else by its category (PostgreSQL manual, pg_type, "typcategory Codes").
+# By the name of the type, or by its category (PostgreSQL manual, "pg_type", typcategory Codes).
 VALUES: dict[str, tuple[str, ...]] = {
     "N": ("1", "2", "3", "0", "0.5", "0.25", "0.125", "-1", "10", "100", "1000", "2000"),
     "S": ("1", "2", "3", "a", "b", "aa", "aaa", "A", "AA", "AAA", "a@example.org", "https://example.org"),
@@ -65,12 +65,13 @@ VALUES: dict[str, tuple[str, ...]] = {
 ANY = tuple(dict.fromkeys(value for values in VALUES.values() for value in values))
 
 HINTS = 100
-"""How many literals are looked at: a table may have a thousand partitions."""
+"""Most literals of a text that are used: a table may have a thousand partitions."""
 LONGEST = 2000
+"""Most repetitions in a text for a regular expression."""
 QUOTED = re.compile(r"'((?:[^']|'')*)'")
 NUMBER = re.compile(r'(?<![\w."])-?\d+(?:\.\d+)?')
 
-# A group and a piece of a regular expression, and how often each must be there at least.
+# A group and an atom of a regular expression, and the least number of their repetitions.
 TIMES = r"(?:\{(\d+)[\d,]*\}|[+*?])?"
 GROUP = re.compile(rf"(?<!\\)\((?:\?:)?([^()]*)\){TIMES}")
 PIECE = re.compile(rf"(\[\^?\]?(?:\[:\w+:\]|\\.|[^\]])*\]|\\.|.){TIMES}")
@@ -80,12 +81,12 @@ SAMPLES = 3
 
 
 def literals(types: Mapping[int, Sequence[Any]], oid: int, hints: str) -> list[str]:
-    """Return what may be values of a type, the likeliest first.
+    """Return texts that may be values of a type, the likeliest first.
 
     Args:
-        types: What TYPES finds, by the OID.
+        types: The rows of TYPES by OID, without the OID.
         oid: The type.
-        hints: SQL of constraints, defaults and the like; literals in it may fit.
+        hints: SQL of constraints and defaults, whose literals are tried, too.
     """
     kind, name, labels, inner, checks = types[oid]
     hints = f"{hints} {checks}"
@@ -107,7 +108,7 @@ def literals(types: Mapping[int, Sequence[Any]], oid: int, hints: str) -> list[s
 
 
 def _joined(kind: str, parts: Sequence[Sequence[str]]) -> Iterator[str]:
-    """Yield values of an array, a range or a composite type from values of what is in it."""
+    """Yield values of an array, a range or a composite type from values of its elements, bounds or attributes."""
     items = [[_item(text) for text in part] for part in parts if part]
     for place in range(max(map(len, items), default=0)):
         row = [part[place % len(part)] for part in items]
@@ -130,7 +131,7 @@ def _item(text: str) -> str:
 
 @cache
 def _hinted(sql: str) -> tuple[Sequence[str], Sequence[str]]:
-    """Return words and numbers that are in SQL, match a pattern in it, or lie beside a number."""
+    """Return texts from SQL (its string literals, and matches of patterns in them) and its numbers, each also ± 1."""
     quotes = [text.replace("''", "'") for text in QUOTED.findall(sql)[:HINTS]]
     words = [word for text in quotes for word in (*_samples(text), text)]
     bare = NUMBER.findall(QUOTED.sub("", sql))[:HINTS]
@@ -143,7 +144,7 @@ def _hinted(sql: str) -> tuple[Sequence[str], Sequence[str]]:
 
 
 def _samples(pattern: str) -> Iterator[str]:
-    """Yield what may match, if a text is a regular expression or a pattern of LIKE."""
+    """Yield texts that may match, if the text is a regular expression or a LIKE pattern."""
     if not re.search(r"[][%_.^$*+?|\\]", pattern):
         return
     for place in range(SAMPLES):

@@ -31,7 +31,7 @@ DETACH = "ALTER TABLE e DETACH PARTITION e1"
 def test_rows_of_partitions(
     database: Database, statements: list[str], lost: tuple[str, ...]
 ) -> None:
-    """What a table held counts where it is: in the table, or in a partition that it has no more."""
+    """Rows of a table count as kept if they are in a partition that was detached from it, or attached to it."""
     run_sql(database, PARTITIONED)
     before = contents.take(database)
     run_sql(database, *statements)

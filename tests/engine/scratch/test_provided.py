@@ -1,4 +1,4 @@
-"""Models that name what only the history has are built with it, and with nothing else of it."""
+"""Models that use objects of the history are created with these objects, and with no others of the history."""
 
 import pytest
 from commands import up
@@ -51,21 +51,21 @@ person = sa.Table(
 
 
 def models(project: Project, values: str = "'sad', 'happy'", more: str = "") -> None:
-    """Write the models; the collation is found by its name with a schema."""
+    """Write the models; the collation needs its schema."""
     text = MODELS.format(values=values, more=more)
     project.models(text.replace('sa.Text(collation="german")', "Named('text COLLATE app.german')"))
 
 
 @pytest.fixture
 def provided(project: Project) -> Project:
-    """A project whose history has what its models need."""
+    """A project whose history creates the objects that its models use."""
     project.script("r1", "", f"op.run_sql({PROVIDES!r})", "op.execute('SELECT 1')")
     models(project)
     return project
 
 
 def test_nothing_differs_for_what_the_history_has(provided: Project) -> None:
-    """Types, functions, collations, sequences and extensions of the history are no difference, nor the models'."""
+    """Types, functions, collations, sequences and extensions that only the history creates are no difference."""
     result = check.compare(*provided.settings)
     assert result.differences
     assert not result.differences.objects
@@ -74,8 +74,8 @@ def test_nothing_differs_for_what_the_history_has(provided: Project) -> None:
 
 
 @pytest.mark.long
-def test_what_models_make_is_made_by_them(provided: Project) -> None:
-    """A value that an enum of the models got is seen; the next script does not take over what it was lent."""
+def test_objects_of_models_are_not_taken_from_the_history(provided: Project) -> None:
+    """A new value of an enum of the models is a difference; the script does not create objects of the history again."""
     models(provided, values="'sad', 'happy', 'calm'", more="sa.Column('more', sa.Integer),")
     written = revision.write(*provided.settings, "Calm")
     assert written.proved, written
@@ -91,8 +91,8 @@ def test_what_models_make_is_made_by_them(provided: Project) -> None:
     assert run_sql(provided.database, "SELECT to_regproc('app.token') IS NOT NULL") == [(True,)]
 
 
-def test_what_is_nowhere_is_an_error(project: Project) -> None:
-    """What neither models nor history have is told in the server's words."""
+def test_missing_object_is_an_error(project: Project) -> None:
+    """An object that neither models nor history create is an error with the server's message."""
     project.script("r1", "", "op.execute('CREATE TYPE x AS ENUM ()')")
     models(project)
     with pytest.raises(ExpectedError, match="cannot be created") as caught:

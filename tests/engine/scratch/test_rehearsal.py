@@ -1,4 +1,4 @@
-"""What pending scripts make live traffic wait for is measured on a scratch database, statement by statement."""
+"""Statements of pending scripts for which live traffic would wait are found on a scratch database."""
 
 from dataclasses import replace
 
@@ -70,22 +70,22 @@ HARMLESS = {
 
 @pytest.fixture
 def pending(project: Project) -> Project:
-    """A target at a revision that made two tables."""
+    """A target at a revision that created two tables."""
     project.script("one", "", TABLES, "op.execute('DROP TABLE a, b')")
     up(project.settings, project.database)
     return project
 
 
 def measured(project: Project, rows: rehearsal.Rows | None = None) -> list[str]:
-    """Measure the script that is pending."""
+    """Measure the pending script."""
     history = project.settings.project.history
     with databases.session(*project.settings) as session:
         plan = history.pending(("one",), "head")
         return rehearsal.cautions(session, project.settings.project, ("one",), plan, rows=rows)
 
 
-def test_what_others_would_wait_for_is_measured(pending: Project) -> None:
-    """Each statement for whose tables others would wait is named by its line, with what happens and to whom."""
+def test_blocking_statements_are_reported(pending: Project) -> None:
+    """A statement that scans or rewrites a locked table is reported with its line, the tables, and the effect."""
     wrong = {}
     for name, (statement, words) in STATEMENTS.items():
         path = pending.script("two", "one", statement)
@@ -96,8 +96,8 @@ def test_what_others_would_wait_for_is_measured(pending: Project) -> None:
     assert not wrong
 
 
-def test_what_keeps_no_one_waiting_is_not_named(pending: Project) -> None:
-    """Short locks, safe forms, new tables and tables that are empty on the target give no caution."""
+def test_other_statements_are_not_reported(pending: Project) -> None:
+    """Short locks, safe forms, new tables and tables that are empty in the target cause no caution."""
     wrong = {}
     for name, statement in HARMLESS.items():
         pending.script("two", "one", statement)
@@ -106,8 +106,8 @@ def test_what_keeps_no_one_waiting_is_not_named(pending: Project) -> None:
     assert not wrong
 
 
-def test_a_dry_run_and_check_say_it_with_the_rows_of_the_target(pending: Project) -> None:
-    """A table that holds rows there is named with their number; one without is not named."""
+def test_dry_run_and_check_report_rows_of_the_target(pending: Project) -> None:
+    """`upgrade --dry-run` and `check` report the estimated rows of the target, and no tables that are empty there."""
     pending.script(
         "two", "one", "op.create_index('i', 'a', ['n']); op.create_index('j', 'b', ['id'])"
     )
@@ -122,8 +122,8 @@ def test_a_dry_run_and_check_say_it_with_the_rows_of_the_target(pending: Project
     assert len(check.compare(*pending.settings).cautions) == 2
 
 
-def test_a_table_that_is_locked_and_a_missing_scratch_server_are_said(pending: Project) -> None:
-    """A dry run does not hang behind a lock of others, and says what it could not measure, and why."""
+def test_unmeasured_scripts_are_reported(pending: Project) -> None:
+    """A dry run neither waits for a locked table nor needs a scratch server, but reports what it cannot measure."""
     pending.script("two", "one", "op.create_index('i', 'a', ['n'])")
     run_sql(pending.database, ROWS[0])
     notes: list[str] = []
@@ -139,8 +139,8 @@ def test_a_table_that_is_locked_and_a_missing_scratch_server_are_said(pending: P
     assert "is not measured: cannot connect to u@127.0.0.1:1/x" in notes[-1]
 
 
-def test_a_role_that_may_read_nothing_learns_it_too(pending: Project) -> None:
-    """What a table holds is asked of the catalog: no right on the table is needed."""
+def test_sizes_need_no_right_on_tables(pending: Project) -> None:
+    """The number of rows is read from the catalog: the role needs no right on the table."""
     pending.script("two", "one", "op.create_index('i', 'a', ['n'])")
     run_sql(pending.database, ROWS[0], "GRANT SELECT ON alembic_version TO app")
     as_app = replace(

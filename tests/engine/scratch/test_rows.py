@@ -1,4 +1,4 @@
-"""Rows that are made up for scratch databases, and whether they are still there."""
+"""Scratch databases are filled with rows that satisfy all constraints, and lost rows and values are noticed."""
 
 import secrets
 from collections.abc import Iterator, Mapping
@@ -65,7 +65,7 @@ def test_types(database: Database, goal: Database) -> None:
 
 
 def test_text_becomes_anything(database: Database, goal: Database) -> None:
-    """A text is made up so that any type that it becomes can read it."""
+    """A text column whose type changes in the goal gets values that the new type accepts."""
     types = dict(enumerate(TYPES))
     run_sql(database, USER_TYPES, *(f"CREATE TABLE t{n} (x text UNIQUE)" for n in types))
     run_sql(goal, USER_TYPES, *(f"CREATE TABLE t{n} (x {type_})" for n, type_ in types.items()))
@@ -279,7 +279,7 @@ def filled(server: Database) -> Iterator[Database]:
 
 @pytest.mark.parametrize("case", FILLED)
 def test_filled(filled: Database, case: str) -> None:
-    """A table gets rows that obey all its constraints: three, unless these allow less."""
+    """A table gets three rows that satisfy all its constraints, or fewer if the constraints allow no more."""
     _, expected = FILLED[case]
     assert numbers(filled, case) == expected
 
@@ -424,7 +424,7 @@ def upgradable(server: Database) -> Iterator[Database]:
 
 @pytest.mark.parametrize("case", UPGRADES)
 def test_upgrades(upgradable: Database, case: str) -> None:
-    """Rows do not stand in the way of what leads to the goal, and are all there after it."""
+    """A change to the goal succeeds on the rows, and loses none."""
     before = contents.take(upgradable)
     assert set(numbers(upgradable, case).values()) <= {2, 3}
     _, upgrade = UPGRADES[case]
@@ -454,8 +454,8 @@ def test_partitions_that_the_models_do_not_know(
 @pytest.mark.parametrize(
     "key", ["CHECK (false)", "REFERENCES only_new"], ids=["nothing", "nothing yet"]
 )
-def test_what_the_goal_never_takes(database: Database, goal: Database, key: str) -> None:
-    """What only the goal refuses gets rows all the same, and so does what refers to it."""
+def test_rows_that_only_the_goal_rejects(database: Database, goal: Database, key: str) -> None:
+    """A table whose rows only the goal rejects gets rows nevertheless, and so do tables that reference it."""
     a = "CREATE TABLE a (z int NOT NULL REFERENCES z, x int NOT NULL {})"
     run_sql(database, "CREATE TABLE z (id int PRIMARY KEY)", a.format(""))
     run_sql(
@@ -471,7 +471,7 @@ def test_what_the_goal_never_takes(database: Database, goal: Database, key: str)
 
 
 def test_rows_of_a_script(database: Database, goal: Database) -> None:
-    """Rows that a script of the history put there are referred to as those that are made up."""
+    """Made-up rows may reference rows that a script of the history inserted."""
     z = "CREATE TABLE z (id int PRIMARY KEY)"
     a = "CREATE TABLE a (z int NOT NULL REFERENCES z, x int NOT NULL{})"
     run_sql(database, z, "INSERT INTO z VALUES (7), (8), (9), (10)", a.format(""))
@@ -481,7 +481,7 @@ def test_rows_of_a_script(database: Database, goal: Database) -> None:
     assert run_sql(database, "SELECT min(x) > 70 FROM a") == [(True,)]
 
 
-# What takes no row, and what is said of it.
+# Tables that accept no row, and the line about them.
 EMPTY: dict[str, tuple[str, dict[str, str]]] = {
     "check": (
         "CREATE TABLE t (x int CONSTRAINT never CHECK (x > 1 AND x IS NULL AND x IS NOT NULL))",
@@ -497,7 +497,7 @@ EMPTY: dict[str, tuple[str, dict[str, str]]] = {
         """CREATE FUNCTION f() RETURNS trigger LANGUAGE plpgsql AS $$
         BEGIN RETURN NULL; END $$; CREATE TABLE t (x int);
         CREATE TRIGGER f BEFORE INSERT ON t FOR EACH ROW EXECUTE FUNCTION f()""",
-        {"t": "a trigger or rule lets no row in"},
+        {"t": "a trigger or rule discards the row"},
     ),
     "rule": (
         "CREATE TABLE t (x int); CREATE RULE r AS ON INSERT TO t DO INSTEAD NOTHING",
@@ -539,7 +539,7 @@ def refusals(server: Database) -> Iterator[tuple[Database, tuple[str, ...]]]:
 
 @pytest.mark.parametrize("case", EMPTY)
 def test_tables_that_stay_empty(refusals: tuple[Database, tuple[str, ...]], case: str) -> None:
-    """A table that takes no row is named with the words of the server; others get theirs."""
+    """A table that accepts no row is reported with the error of the server; other tables get rows."""
     _, reasons = EMPTY[case]
     database, lines = refusals
     said = [line for line in lines if line.startswith(f"table {case}.")]
@@ -549,7 +549,7 @@ def test_tables_that_stay_empty(refusals: tuple[Database, tuple[str, ...]], case
 
 
 def test_tables_of_extensions(database: Database, goal: Database) -> None:
-    """A table that an extension owns is left alone, and its rows are nobody's loss."""
+    """A table of an extension gets no rows, and rows that it loses are not reported."""
     for side in (database, goal):
         run_sql(
             side,
@@ -562,7 +562,7 @@ def test_tables_of_extensions(database: Database, goal: Database) -> None:
 
 
 def test_sequences_are_used(database: Database, goal: Database) -> None:
-    """After rows were made up, a row of somebody else does not collide with them."""
+    """Sequences are advanced: a row that is inserted later does not collide with made-up rows."""
     for side in (database, goal):
         run_sql(
             side,
@@ -577,7 +577,7 @@ def test_sequences_are_used(database: Database, goal: Database) -> None:
 
 
 def test_same_rows_each_time(server: Database) -> None:
-    """What is made up does not change from one run to the next."""
+    """The made-up rows are the same in each run."""
     taken = []
     for _ in range(2):
         with fresh(server) as database, fresh(server) as goal:
@@ -589,7 +589,7 @@ def test_same_rows_each_time(server: Database) -> None:
 
 
 def test_needs_no_superuser(server: Database, database: Database, goal: Database) -> None:
-    """Whoever owns both databases can fill the one."""
+    """The owner of both databases can fill one without being a superuser."""
     role = f"test_{secrets.token_hex(6)}"
     run_sql(server, f"CREATE ROLE {role}")
     sql = "CREATE TABLE t (id serial PRIMARY KEY, x int REFERENCES t)"
@@ -652,7 +652,9 @@ LOST: dict[str, tuple[str, list[str]]] = {
         CREATE SERVER w FOREIGN DATA WRAPPER w;
         CREATE FOREIGN TABLE part_2 PARTITION OF part FOR VALUES IN (9) SERVER w
         """,
-        ['what table public.part holds: foreign-data wrapper "w" has no handler'],
+        [
+            'all rows of table public.part, which cannot be read: foreign-data wrapper "w" has no handler'
+        ],
     ),
     "table moved": ("CREATE SCHEMA s; ALTER TABLE t SET SCHEMA s", []),
     "partition": ("DROP TABLE part_1", ["2 of 2 rows of table public.part"]),
@@ -683,7 +685,7 @@ def looked_at(server: Database) -> Iterator[Database]:
 
 @pytest.mark.parametrize("case", LOST)
 def test_lost(looked_at: Database, case: str) -> None:
-    """Rows and values that are gone or changed are named; what was dropped or cast is not."""
+    """Rows and values that are gone or changed are reported; dropped columns and changed types are not."""
     change, lines = LOST[case]
     before = contents.take(looked_at)
     run_sql(looked_at, f"SET LOCAL search_path TO {quoted(case)}", change)
@@ -692,7 +694,7 @@ def test_lost(looked_at: Database, case: str) -> None:
 
 
 def test_tables_that_cannot_be_read(database: Database, goal: Database) -> None:
-    """A table that cannot be read is named when it stays empty, and else left out."""
+    """A table that cannot be read is reported by `fill`, and not counted as lost."""
     for side in (database, goal):
         run_sql(
             side,

@@ -1,4 +1,4 @@
-"""Scratch databases: what is in them, when they go, and what happens when several commands make them."""
+"""Scratch databases: their contents, when they are dropped, and several commands that create them at once."""
 
 import secrets
 import shutil
@@ -43,7 +43,7 @@ def say(text):
 
 @pytest.fixture(scope="module")
 def own() -> Iterator[Database]:
-    """A server that no other test uses: here databases can be counted, and everybody may log in."""
+    """A server that no other test uses: its databases can be counted, and all roles may log in without a password."""
     directory = Path(tempfile.mkdtemp(prefix="pgdb-"))
     directory.chmod(0o755)
     running = cheap_server(directory / "home")
@@ -57,7 +57,7 @@ def own() -> Iterator[Database]:
 
 @pytest.fixture
 def alone(project: Project, own: Database) -> Project:
-    """A repository whose scratch server no other test uses at the same time."""
+    """A project with a scratch server that no other test uses."""
     project.settings = changed(project.settings, scratch=own.dsn)
     for name in names(own, "postgres_database_"):
         statement(own, f'DROP DATABASE "{name}" WITH (FORCE)')
@@ -65,13 +65,13 @@ def alone(project: Project, own: Database) -> Project:
 
 
 def statement(database: Database, sql: str) -> None:
-    """Run a statement that does not work in a transaction."""
+    """Run a statement that cannot run in a transaction block."""
     with database.connect(autocommit=True, usual_path=True) as connection:
         connection.exec_driver_sql(sql)
 
 
 def names(server: Database, prefix: str) -> set[str]:
-    """Return the databases whose names begin like this."""
+    """Return the databases with a prefix."""
     rows = run_sql(
         server, f"SELECT datname FROM pg_database WHERE starts_with(datname, '{prefix}')"
     )
@@ -86,7 +86,7 @@ def child(project: Project, code: str, dsn: Dsn | None = None) -> subprocess.Pop
 
 
 def wait_until_forgotten(server: Database, database: str) -> None:
-    """Wait until the server has noticed that the maker of a scratch database is dead."""
+    """Wait until the server has released the lock of a killed process on a scratch database."""
     query = f"SELECT pg_try_advisory_lock(hashtextextended('{database}', 0))"
     end = time.monotonic() + 20
     while run_sql(server, query) != [(True,)]:
@@ -95,7 +95,7 @@ def wait_until_forgotten(server: Database, database: str) -> None:
 
 
 def counting(project: Project, revision: str, parents: str = "", more: str = "") -> Path:
-    """Write a script that makes a table and notes in a file that it ran; return the file."""
+    """Write a script that creates a table and appends a letter to a file when it runs; return the file."""
     notes = project.root / f"{revision}.ran"
     project.script(
         revision,
@@ -111,12 +111,12 @@ def counting(project: Project, revision: str, parents: str = "", more: str = "")
 
 
 def ran(notes: Path) -> int:
-    """Return how often a script of `counting` ran."""
+    """Return the number of times that a script of `counting` ran."""
     return len(notes.read_text()) if notes.exists() else 0
 
 
 def at_head(project: Project) -> list[str]:
-    """Make a scratch database at head and return its tables."""
+    """Create a scratch database at head and return its tables."""
     with databases.session(*project.settings) as session:
         return tables(session.at_head(project.settings.project))
 
@@ -127,8 +127,8 @@ def tables(database: Database) -> list[str]:
         return sorted(sa.inspect(connection).get_table_names())
 
 
-def test_text_is_unicode_whatever_the_server_has(alone: Project, own: Database) -> None:
-    """A server of SQL_ASCII, which initdb makes where there is no locale, takes any comment."""
+def test_encoding_is_utf8_on_any_server(alone: Project, own: Database) -> None:
+    """Scratch databases are UTF8 even on a server with SQL_ASCII, the choice of initdb without a locale."""
     encoding = (
         "UPDATE pg_database SET encoding = pg_char_to_encoding('{}') WHERE datname = 'template0'"
     )
@@ -143,8 +143,8 @@ def test_text_is_unicode_whatever_the_server_has(alone: Project, own: Database) 
         statement(own, encoding.format("UTF8"))
 
 
-def test_a_target_of_no_encoding_is_read(server: Database) -> None:
-    """What such a database holds is read as UTF-8."""
+def test_target_with_sql_ascii_is_read(server: Database) -> None:
+    """Text of a target with the encoding SQL_ASCII is read as UTF-8."""
     name = f"test_{secrets.token_hex(6)}"
     statement(server, f"CREATE DATABASE {name} TEMPLATE template0 ENCODING 'SQL_ASCII' LOCALE 'C'")
     made = Database(server.dsn.with_parts(dbname=name), "test")
@@ -157,7 +157,7 @@ def test_a_target_of_no_encoding_is_read(server: Database) -> None:
 
 
 def test_empty_is_empty(alone: Project, own: Database) -> None:
-    """An empty database has no object, whatever somebody put into template1."""
+    """An empty database has no objects, even if template1 has."""
     template1 = Database(own.dsn.with_parts(dbname="template1"), "test")
     run_sql(template1, "CREATE TABLE IF NOT EXISTS somebodys ()")
 
@@ -165,8 +165,8 @@ def test_empty_is_empty(alone: Project, own: Database) -> None:
         assert snapshot.take(session.empty()).objects == {}
 
 
-def test_databases_of_one_session_are_strangers(project: Project) -> None:
-    """Each call makes a database of its own, even of the same template."""
+def test_databases_of_one_session_are_separate(project: Project) -> None:
+    """Each call creates another database, even from the same template."""
     counting(project, "a1")
     with databases.session(*project.settings) as session:
         first, second = (session.at_head(project.settings.project) for _ in range(2))
@@ -179,14 +179,14 @@ def test_databases_of_one_session_are_strangers(project: Project) -> None:
 
 @pytest.mark.parametrize("ids", [(), ("base",)], ids=["no revision", "base"])
 def test_at_base(project: Project, ids: tuple[str, ...]) -> None:
-    """At base there is nothing, and nothing is kept as a template."""
+    """A database at base is empty, and no template is kept for it."""
     counting(project, "a1")
     with databases.session(*project.settings) as session:
         assert snapshot.take(session.at(project.settings.project, ids)).objects == {}
 
 
 def test_at_a_revision_in_the_middle(project: Project) -> None:
-    """A database at a revision has what that revision made and nothing later; it is stamped."""
+    """A database at a revision has the objects up to that revision, and its stamp."""
     counting(project, "a1")
     counting(project, "b2", "a1")
     counting(project, "c3", "b2")
@@ -197,7 +197,7 @@ def test_at_a_revision_in_the_middle(project: Project) -> None:
 
 
 def test_at_several_heads(project: Project) -> None:
-    """Two branches can stand beside each other in one database."""
+    """A database can be at the heads of two branches."""
     counting(project, "a1")
     counting(project, "b2", "a1")
     counting(project, "c3", "a1")
@@ -209,7 +209,7 @@ def test_at_several_heads(project: Project) -> None:
 def test_databases_go_with_the_session(
     project: Project, ending: type[BaseException] | None
 ) -> None:
-    """However a command ends, and whoever is still connected, its databases go."""
+    """Databases are dropped however a command ends, also while sessions are connected to them."""
     made: list[Database] = []
     connections = []
     counting(project, "a1")
@@ -247,8 +247,8 @@ with databases.session(project, environment) as session:
 """
 
 
-def test_orphans_are_dropped_and_the_living_kept(alone: Project, own: Database) -> None:
-    """A session drops the databases of killed processes, and no other."""
+def test_only_databases_of_killed_processes_are_dropped(alone: Project, own: Database) -> None:
+    """A session drops the databases of killed processes, but not those of running ones."""
     dead, living = child(alone, MAKE_ONE), child(alone, MAKE_ONE)
     orphan, kept = next_line(dead), next_line(living)
     dead.kill()
@@ -263,8 +263,8 @@ def test_orphans_are_dropped_and_the_living_kept(alone: Project, own: Database) 
     assert names(own, PREFIX) == set()
 
 
-def test_a_session_from_another_database_is_alive_too(alone: Project, own: Database) -> None:
-    """People may name different databases of one server in SCRATCH_DSN; locks hold in one only."""
+def test_sessions_by_other_maintenance_databases_are_kept(alone: Project, own: Database) -> None:
+    """SCRATCH_DSNs may name different databases of one server, which do not see each other's advisory locks."""
     living = child(alone, MAKE_ONE, own.dsn.with_parts(dbname="template1"))
     kept = next_line(living)
 
@@ -274,8 +274,8 @@ def test_a_session_from_another_database_is_alive_too(alone: Project, own: Datab
     assert finish(living) == [(0, "")]
 
 
-def test_orphans_of_somebody_else_do_no_harm(alone: Project, own: Database) -> None:
-    """On a shared server a role without special powers works beside what it may not drop."""
+def test_databases_of_other_roles_are_left_alone(alone: Project, own: Database) -> None:
+    """On a shared server a role that is no superuser works beside databases that it may not drop."""
     name = f"maker_{secrets.token_hex(4)}"
     statement(own, f"CREATE ROLE {name} LOGIN CREATEDB")
     counting(alone, "a1")
@@ -310,7 +310,7 @@ def test_a_role_that_may_not_create_databases(project: Project, server: Database
 
 
 def test_a_role_that_may_not_create_roles(alone: Project, own: Database) -> None:
-    """Scripts that name roles need a scratch server where they can be created, or are there."""
+    """Scripts that name roles need a scratch server on which the roles exist or can be created."""
     name = f"maker_{secrets.token_hex(4)}"
     statement(own, f"CREATE ROLE {name} LOGIN CREATEDB")
     alone.settings = changed(alone.settings, scratch=own.dsn.with_parts(user=name))
@@ -327,8 +327,8 @@ def test_a_role_that_may_not_create_roles(alone: Project, own: Database) -> None
     statement(own, f"DROP ROLE {name}, reader_{name}")
 
 
-def test_a_template_is_made_once(project: Project) -> None:
-    """The history is replayed once, and a new script alone on top of what is there."""
+def test_template_is_created_once(project: Project) -> None:
+    """Each script of the history runs once; after a new script is written, only that one runs."""
     first = counting(project, "a1")
     second = counting(project, "b2", "a1")
     at_head(project)
@@ -352,7 +352,7 @@ def change_sql(project: Project) -> None:
 
 @pytest.mark.parametrize("change", [change_script, change_sql])
 def test_a_template_is_rebuilt_when_a_script_changes(project: Project, change: object) -> None:
-    """A changed script, or the SQL file beside it, is run again; what is below is not."""
+    """A script that changed, also in its SQL file, is run again with later ones; earlier scripts are not."""
     first = counting(project, "a1")
     run_file = "op.execute_file(__file__.removesuffix('.py') + '.sql')"
     second = counting(project, "b2", "a1", f"import postgres_database.operations; {run_file}")
@@ -369,7 +369,7 @@ def test_a_template_is_rebuilt_when_a_script_changes(project: Project, change: o
 
 
 def test_few_templates_are_kept(alone: Project, own: Database) -> None:
-    """Templates do not pile up: the newest are kept, and they still serve."""
+    """Only the newest templates are kept, and they are still used."""
     notes = []
     for number in range(KEPT_TEMPLATES + 3):
         notes.append(counting(alone, f"r{number}", f"r{number - 1}" if number else ""))
@@ -391,8 +391,8 @@ with databases.session(project, environment) as session:
 
 
 @pytest.mark.long
-def test_two_commands_make_one_template_at_once(alone: Project, own: Database) -> None:
-    """Commands that need the same template at once all get their database, from one replay."""
+def test_template_that_two_commands_need_at_once(alone: Project, own: Database) -> None:
+    """Commands that need the same template at once all get a database, and its scripts run once."""
     notes = counting(alone, "a1", more='op.execute("SELECT pg_sleep(0.3)")')
     children = [child(alone, AT_HEAD) for _ in range(4)]
     assert {next_line(process) for process in children} == {"ready"}
@@ -404,8 +404,8 @@ def test_two_commands_make_one_template_at_once(alone: Project, own: Database) -
 
 
 @pytest.mark.long
-def test_no_template_goes_while_it_is_needed(alone: Project) -> None:
-    """Commands on different scripts do not throw away each other's templates half-way."""
+def test_template_in_use_is_not_dropped(alone: Project) -> None:
+    """Commands on different scripts do not drop the templates that another one is cloning."""
     code = """
     import dataclasses, os, shutil
     databases.KEPT_TEMPLATES = 1
@@ -439,8 +439,8 @@ def _quoted(name: str) -> str:
     return '"' + name.replace('"', '""') + '"'
 
 
-def test_roles_of_scripts_are_there(alone: Project, own: Database) -> None:
-    """Roles that a script names are created without login, also when the template was made before."""
+def test_roles_of_scripts_are_created(alone: Project, own: Database) -> None:
+    """Roles that a script names are created without login, also if the template existed before."""
     roles = tuple(f"{name} {secrets.token_hex(4)}" for name in ("reader", 'the "100%"', "ö:x"))
     with_roles(alone, "a1", roles)
 
@@ -461,7 +461,7 @@ def drop_templates_and_roles(own: Database, roles: tuple[str, ...]) -> None:
 
 @pytest.mark.long
 def test_two_commands_create_the_same_role_at_once(alone: Project, own: Database) -> None:
-    """Commands whose scripts name the same missing role do not stumble over each other."""
+    """Commands whose scripts name the same missing role all succeed."""
     rounds = [f"r{number}_{secrets.token_hex(4)}" for number in range(20)]
     with_roles(alone, "a1", tuple(rounds))
     children = [child(alone, AT_HEAD) for _ in range(4)]
@@ -472,7 +472,7 @@ def test_two_commands_create_the_same_role_at_once(alone: Project, own: Database
 
 
 def test_a_failing_script_leaves_no_template(alone: Project, own: Database) -> None:
-    """A script that fails is an expected error that names it; what it made is gone."""
+    """A script that fails is an expected error that names it, and its database is dropped."""
     counting(alone, "a1")
     alone.script("b2", "a1", 'op.execute("CREATE TABLE half ()"); op.execute("SELECT 1/0")')
 
@@ -488,7 +488,7 @@ def test_a_failing_script_leaves_no_template(alone: Project, own: Database) -> N
 
 
 def test_models_in_other_schemas(project: Project) -> None:
-    """The schemas of tables and types are made before them, however they are called."""
+    """The schemas of tables and types are created before them, also those whose names need quotes."""
     project.models(
         """
         sa.Table("t", metadata, sa.Column("id", sa.Integer, primary_key=True), schema='My "Shop"; 100%')
@@ -507,7 +507,7 @@ def test_models_in_other_schemas(project: Project) -> None:
 
 
 def test_models_that_cannot_be_created(alone: Project, own: Database) -> None:
-    """Models that PostgreSQL refuses are an expected error with its words, and leave nothing."""
+    """Models that PostgreSQL rejects are an expected error with its message, and leave no database."""
     alone.models(
         'sa.Table("t", metadata, sa.Column("x", sa.Integer, server_default=sa.text("oops(1)")))'
     )
@@ -542,7 +542,7 @@ def test_models_that_cannot_be_created(alone: Project, own: Database) -> None:
 def test_models_that_cannot_be_loaded(
     project: Project, monkeypatch: pytest.MonkeyPatch, name: str, cause: str
 ) -> None:
-    """Whatever is wrong with TARGET_METADATA, the error names it and says why."""
+    """Any fault of TARGET_METADATA is an error that names the setting and the cause."""
     module = f"m_{secrets.token_hex(6)}"
     for kind, text in {
         "MODULE": "a = number = 1\ndef raises(): 1 / 0",
@@ -566,7 +566,7 @@ def test_models_that_cannot_be_loaded(
 
 @pytest.mark.parametrize("name", ["metadata", "Base", "Base.metadata", "shop.Base", "db"])
 def test_models_that_can_be_loaded(project: Project, name: str) -> None:
-    """A MetaData, a declarative base, and whatever else carries a MetaData may be named."""
+    """TARGET_METADATA may name a MetaData, a declarative base, or another object with a MetaData."""
     module = f"m_{secrets.token_hex(6)}"
     (project.root / f"{module}.py").write_text(
         textwrap.dedent(

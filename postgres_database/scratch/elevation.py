@@ -1,7 +1,8 @@
-"""What only a superuser may run, on a connection that has no such rights.
+"""Runs single statements as a superuser for a session that is none.
 
-A statement that is refused, such as CREATE EXTENSION, is run once more by a role that is a superuser, which the session
-may act as for no longer than that; but only if its kind is one that calls no function of users.
+If the server rejects a statement such as CREATE EXTENSION for lack of rights, it is run again as a superuser role, in
+which the session's role is a member only for that statement. This is done only for kinds of statements that call no
+function of users.
 """
 
 import re
@@ -19,10 +20,10 @@ from postgres_database.sql.names import IDENTIFIER, NAME, quoted, unquoted
 from postgres_database.sql.syntax import statements
 
 REFUSED = InsufficientPrivilege, InvalidFunctionDefinition
-"""The second one says that only a superuser may make an aggregate of internal values."""
+"""The errors for lack of rights; the second one is that of an aggregate with the state type `internal`."""
 SAVEPOINT = "postgres_database_rights"
-# Kinds of statements that a role may be refused and that call no function of users. Not among them: aggregates with an
-# initial value, which the type reads, conversions, which are tried when they are made, and bounds of partitions.
+# Kinds of statements that may need a superuser and call no function of users. These do call one, so they are left out:
+# aggregates with INITCOND (the input function of the type), CREATE CONVERSION (tests the function), partition bounds.
 WORD = r"(?:OR REPLACE |TRUSTED |PROCEDURAL )*"
 KIND = (
     r"EXTENSION|EVENT TRIGGER|LANGUAGE|FOREIGN DATA WRAPPER|SERVER|USER MAPPING|FUNCTION|PROCEDURE|ROUTINE|OPERATOR"
@@ -41,7 +42,7 @@ MAKES = re.compile(
     rf"((?:\bBEGIN|\bTHEN|\bELSE|;)\s+)CREATE\s+(?:ROLE|USER|GROUP)\s+(?!MAPPING\b)({IDENTIFIER})[^;]*;",
     re.IGNORECASE,
 )
-"""In a block; it would be refused to whoever may make no roles even if the role is there."""
+"""CREATE ROLE in a DO block: rejected without CREATEROLE, even if the role exists."""
 VALIDATED = re.compile(
     rf"(?P<create>CREATE FOREIGN DATA WRAPPER (?P<name>{IDENTIFIER})(?: HANDLER {NAME})?)"
     rf" VALIDATOR (?P<validator>{NAME})(?P<rest>.*)",
@@ -58,7 +59,7 @@ IS_ELEVATED, IS_OWNED, IS_ROLE, IS_BLOCK, IS_SESSION_USER = (
 )
 TRANSACTION = re.compile(r"\s*(?:SAVEPOINT|RELEASE|ROLLBACK|COMMIT|BEGIN)\b", re.IGNORECASE)
 TRIGGERS = "SELECT EXISTS (SELECT FROM pg_event_trigger WHERE evtenabled <> 'D')"
-"""Whether any statement calls something, whatever it is."""
+"""Whether event triggers are enabled: then a statement of any kind may call functions of users."""
 VALIDATORS = """
     SELECT quote_ident(w.fdwname), format('%%I.%%I', n.nspname, p.proname)
     FROM pg_foreign_data_wrapper w
@@ -67,11 +68,12 @@ VALIDATORS = """
     JOIN pg_language l ON l.oid = p.prolang
     WHERE l.lanname NOT IN ('c', 'internal') AND %s
 """
-"""The functions that are called when options of foreign servers are set."""
+"""Foreign data wrappers with a validator that a user may have written: it is called when options are set."""
 SHARED = (
     r"CREATE (?:ROLE|USER|GROUP)\b(?! MAPPING)|(?:CREATE|ALTER|DROP|COMMENT ON) EVENT TRIGGER\b"
 )
-"""Statements that fire no event triggers."""
+"""Statements that fire no event triggers: those on objects of the whole cluster, and on event triggers."""
+# What the superuser role owns in this database, of kinds that another role may own; without parts of extensions.
 MADE = """
     SELECT i.type, i.identity
     FROM pg_shdepend d CROSS JOIN LATERAL pg_identify_object(d.classid, d.objid, 0) AS i
@@ -82,35 +84,37 @@ MADE = """
       AND NOT EXISTS (SELECT FROM pg_depend e
                       WHERE e.classid = d.classid AND e.objid = d.objid AND e.deptype IN ('e', 'i'))
 """
-HEAR = f"SAVEPOINT {SAVEPOINT}; LOCK TABLE pg_catalog.pg_ts_parser IN ACCESS SHARE MODE; ROLLBACK TO {SAVEPOINT};"
-"""A transaction hears what others did to roles when it takes a lock that it does not have."""
+LOCK = "LOCK TABLE pg_catalog.pg_ts_parser IN ACCESS SHARE MODE"
+REFRESH_ROLES = f"SAVEPOINT {SAVEPOINT}; {LOCK}; ROLLBACK TO {SAVEPOINT};"
+"""Makes a transaction see GRANTs and REVOKEs of role membership by other sessions: it processes invalidation messages
+when it acquires a lock that it does not hold yet."""
 
 
 @dataclass(frozen=True)
-class Lift:
-    """How a session becomes a superuser for a statement."""
+class Elevation:
+    """The roles of a session, and how it becomes a superuser for one statement."""
 
     owner: str
-    """The role that it acts as otherwise, which owns everything."""
+    """The current role of the session, which owns everything in the database."""
     user: str
-    """The role whose part it plays in scripts: that of the DSN."""
+    """The role of the DSN: a script that sets it as its role gets the owner instead."""
     superuser: str
-    lifted: Callable[[], AbstractContextManager[None]]
-    """Lets the session be able to act as the superuser meanwhile."""
+    elevated: Callable[[], AbstractContextManager[None]]
+    """Makes the session's role a member of the superuser role within the block."""
     provide: Callable[[Iterable[str]], None]
-    """Makes roles that are missing, and lets the owner act as those that are harmless."""
+    """Creates missing roles, and makes the owner a member of those without rights elsewhere."""
 
     def cursor(self) -> type[PlainCursor]:
-        """Return the class of cursors that run statements in this way."""
-        return type("Cursor", (_Cursor,), {"lift": self})
+        """Return a psycopg2 cursor class that runs statements in this way."""
+        return type("Cursor", (_Cursor,), {"elevation": self})
 
 
 class _NotGrantedError(InsufficientPrivilege):
-    """Nothing was granted or revoked."""
+    """A GRANT or REVOKE that had no effect: PostgreSQL only warns about it."""
 
 
 def _roles(statement: str) -> list[str]:
-    """Return the roles that a statement may be refused for: to own, to act as, or to make in a block."""
+    """Return the roles whose absence may be why a statement fails: of OWNER TO, SET ROLE, or a DO block."""
     if IS_BLOCK.match(statement):
         return [unquoted(name)[-1] for _, name in MAKES.findall(statement)]
     if IS_OWNED.match(statement) or IS_ROLE.match(statement):
@@ -119,9 +123,9 @@ def _roles(statement: str) -> list[str]:
 
 
 class _Cursor(PlainCursor):
-    """Runs what it is given as the owner of all; what only a superuser may do and calls nothing, as one."""
+    """Runs statements as the owner, and as the superuser role if they need one and call no function of users."""
 
-    lift: Lift
+    elevation: Elevation
 
     def execute(self, query: Any, vars: Any = None) -> None:  # noqa: A002 - psycopg2's name
         """Run SQL; see `cursor.execute` of psycopg2."""
@@ -142,7 +146,11 @@ class _Cursor(PlainCursor):
             self._one(statement)
 
     def _run(self, text: str) -> None:
-        """Run a text; whoever may not grant or revoke what it says gets no error, but a warning."""
+        """Run a text.
+
+        Raises:
+            psycopg2.Error: It fails, or a GRANT or REVOKE in it raised a warning for lack of rights.
+        """
         del self.connection.notices[:]
         super().execute(text)
         if self.connection.notices and GRANTS.search(text):
@@ -150,7 +158,7 @@ class _Cursor(PlainCursor):
 
     @contextmanager
     def _trying(self) -> Iterator[None]:
-        """Go on in the transaction after an error."""
+        """Run the block in a savepoint, so that the transaction survives an error."""
         if self.connection.autocommit:
             yield
             return
@@ -179,39 +187,39 @@ class _Cursor(PlainCursor):
             if not IS_ELEVATED.match(statement) or not self._reads() or self._calls(statement):
                 raise
             self._as_superuser(self._unchecked(statement))
-            for kind, identity in self._superusers():
-                self._as_superuser(
-                    f"ALTER {kind.upper().removeprefix('COMPOSITE ')} {identity} OWNER TO {quoted(self.lift.owner)}"
-                )
+            owner = quoted(self.elevation.owner)
+            for type_, identity in self._superusers():
+                kind = type_.upper().removeprefix("COMPOSITE ")
+                self._as_superuser(f"ALTER {kind} {identity} OWNER TO {owner}")
 
     def _with_roles(self, statement: str, roles: Sequence[str]) -> None:
-        """Run a statement once more when there are the roles that it names, and may be acted as."""
-        if IS_ROLE.match(statement) and self.lift.user in roles:
+        """Run a statement again after its roles are created, and the owner is a member of them."""
+        if IS_ROLE.match(statement) and self.elevation.user in roles:
             super().execute("RESET ROLE")
             return
-        self.lift.provide(roles)
+        self.elevation.provide(roles)
         if not self.connection.autocommit:
             with PlainCursor(self.connection) as aside:
-                aside.execute(HEAR)
+                aside.execute(REFRESH_ROLES)
         try:
             with self._trying():
                 super().execute(MAKES.sub(r"\1NULL;", statement))
         except REFUSED:
-            if not IS_OWNED.match(statement):  # whose something is, is compared nowhere
+            if not IS_OWNED.match(statement):  # owners are not compared
                 raise
 
     def _reads(self) -> bool:
-        """Tell whether the server takes the text of a statement for the one statement that was read in it."""
+        """Tell whether the server splits a text into the same statements as the parser here, whatever it contains."""
         status = self.connection.get_parameter_status
         return (status("standard_conforming_strings"), status("client_encoding")) == ("on", "UTF8")
 
     def _calls(self, statement: str) -> bool:
-        """Tell whether a statement of a harmless kind calls functions of users all the same."""
+        """Tell whether a statement of these kinds calls functions of users nevertheless, in event triggers."""
         shared = re.match(SHARED, statement, re.IGNORECASE)
         return not shared and self._asked(TRIGGERS) == [(True,)]
 
     def _unchecked(self, statement: str) -> str:
-        """Return a statement with others around it that keep it from calling what checks options."""
+        """Return a statement together with others that disable the validators of foreign data wrappers meanwhile."""
         kind = statement.split(" ", 2)[1]
         if kind.upper() == "FOREIGN" and (made := VALIDATED.fullmatch(statement)):
             plain = f"{made['create']}{made['rest']}"
@@ -227,11 +235,11 @@ class _Cursor(PlainCursor):
         return "; ".join([*before, statement, *after])
 
     def _superusers(self) -> list[Any]:
-        """Return what the superuser made and need not own."""
-        return self._asked(MADE, [self.lift.superuser])
+        """Return kind and identity of the objects that the superuser role owns and need not own."""
+        return self._asked(MADE, [self.elevation.superuser])
 
     def _asked(self, query: str, values: Any = None) -> list[Any]:
-        """Ask the catalogs, past everything that a search path may put in their way."""
+        """Query the catalog, with nothing but pg_catalog on the search path, and leave the transaction as it was."""
         query = f"SET LOCAL search_path = pg_catalog, pg_temp; {query}"
         with PlainCursor(self.connection) as aside:
             if self.connection.autocommit:
@@ -243,19 +251,19 @@ class _Cursor(PlainCursor):
             return rows
 
     def _as_superuser(self, statement: str) -> None:
-        role, inside = quoted(self.lift.superuser), not self.connection.autocommit
+        role, inside = quoted(self.elevation.superuser), not self.connection.autocommit
         # The text is a transaction, or a part of one, so the role is as before whether it fails or not.
-        hear = HEAR if inside else ""
+        refresh = REFRESH_ROLES if inside else ""
         with PlainCursor(self.connection) as aside:
             aside.execute("SHOW role")
             ((before,),) = aside.fetchall()
-            with self.lift.lifted():
+            with self.elevation.elevated():
                 super().execute(
-                    f"{hear} SET LOCAL ROLE {role};\n{statement};\nSET LOCAL ROLE {quoted(before)}"
+                    f"{refresh} SET LOCAL ROLE {role};\n{statement};\nSET LOCAL ROLE {quoted(before)}"
                 )
             if not inside:
-                return  # the next transaction hears of it before it does anything
-            aside.execute(hear)
+                return  # the next transaction sees the REVOKE at its beginning
+            aside.execute(refresh)
             try:
                 aside.execute(f"SET LOCAL ROLE {role}")
             except InsufficientPrivilege:
@@ -263,7 +271,7 @@ class _Cursor(PlainCursor):
                 return
             aside.execute(f"ROLLBACK TO {SAVEPOINT}")
         raise ExpectedError(
-            "a scratch database keeps the rights of a superuser",
-            cause=f"something there holds a lock on pg_ts_parser\n{statement}",
+            "the session of a scratch database still has the rights of a superuser",
+            cause=f"it holds a lock on pg_ts_parser, so it does not see the REVOKE\n{statement}",
             hint="invoke check   (once no function of the schema locks that catalog)",
         )
