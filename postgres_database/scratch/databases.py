@@ -65,9 +65,9 @@ class Scratch:
         self._project = project
         self._maintenance = maintenance
         self._connection = connection
-        self._made: list[str] = []
+        self._made: set[str] = set()
         self._models = ExitStack()
-        self._rights = Rights(maintenance, connection, self._me)
+        self.rights = Rights(maintenance, connection, self._me)
 
     def empty(self) -> Database:
         """Create an empty database."""
@@ -83,7 +83,7 @@ class Scratch:
         if not revisions:
             return self.empty()
         self.provide(*cluster_names(revisions))
-        hashes = templates.fingerprints(revisions, f"{self._extensions or ''} {self._rights.owner}")
+        hashes = templates.fingerprints(revisions, f"{self._extensions or ''} {self.rights.owner}")
         names = [f"{TEMPLATE_PREFIX}{self._me}_{hash_[:24]}" for hash_ in hashes]
         with self._lock(names[-1]):  # another command may be creating the same template
             known = self._recipe(project, names[-1])
@@ -105,7 +105,7 @@ class Scratch:
             attribute = "SUPERUSER" if tablespaces else "CREATEROLE"
             with self._lock("roles"), self._refusals(attribute):  # another command may create them
                 cluster.provide(self._connection, roles, tablespaces)
-                self._rights.include(roles, tablespaces)
+                self.rights.include(roles, tablespaces)
 
     def available(self) -> set[str]:
         """Return the names of the extensions that can be created on the server."""
@@ -161,8 +161,8 @@ class Scratch:
     def close(self) -> None:
         """Drop the databases of the session, and restore the models."""
         self._models.close()
-        for name in self._made:
-            self._drop(name)
+        for name in [*self._made]:
+            self.drop(name)
 
     def drop_orphans(self) -> None:
         """Drop scratch databases and login roles of commands that were killed: no session holds their locks."""
@@ -232,13 +232,13 @@ class Scratch:
     def _clone(self, template: str, options: str = "") -> Database:
         name = f"{PREFIX}{self._me}_{secrets.token_hex(8)}"
         self._scalar("SELECT pg_advisory_lock(hashtextextended(%s, 0))", name)
-        self._made.append(name)
-        options = f"{options}{self._strategy}{self._rights.owned}"
+        self._made.add(name)
+        options = f"{options}{self._strategy}{self.rights.owned}"
         with self._refusals("CREATEDB"):
             self._connection.exec_driver_sql(
                 f"CREATE DATABASE {quoted(name)} TEMPLATE {quoted(template)}{options}"
             )
-        return replace(self._rights.admit(name), versions=self._project.versions)
+        return replace(self.rights.admit(name), versions=self._project.versions)
 
     def _databases(self, prefix: str) -> Sequence[str]:
         """Return the databases of this role with a prefix, oldest first."""
@@ -254,13 +254,14 @@ class Scratch:
         """Drop the databases whose lock no session holds."""
         for name in names:
             if self._scalar("SELECT pg_try_advisory_lock(hashtextextended(%s, 0))", name):
-                self._drop(name)
+                self.drop(name)
 
-    def _drop(self, name: str) -> None:
+    def drop(self, name: str) -> None:
         """Drop a database whose lock this session holds, and its login role."""
         self._connection.exec_driver_sql(f"DROP DATABASE IF EXISTS {quoted(name)} WITH (FORCE)")
-        self._rights.dismiss(name)
+        self.rights.dismiss(name)
         self._scalar("SELECT pg_advisory_unlock(hashtextextended(%s, 0))", name)
+        self._made.discard(name)
 
     @contextmanager
     def _lock(self, name: str) -> Iterator[None]:

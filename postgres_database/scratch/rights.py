@@ -146,6 +146,16 @@ class Rights:
         )
         return replace(database, cursor=elevation.cursor(), whole=whole)
 
+    def plain(self, database: Database) -> Dsn:
+        """Let the server choose the role that the login role of a scratch database acts as; return its DSN."""
+        if not self.separate:
+            return database.dsn
+        login = quoted(database.dsn.parts["user"])
+        self.run(f"ALTER ROLE {login} SET role = {quoted(self.owner)}")
+        given = self._maintenance.dsn.parts.get("options")
+        parts = {name: value for name, value in database.dsn.parts.items() if name != "options"}
+        return Dsn({**parts, **({"options": given} if given else {})})
+
     def dismiss(self, name: str) -> None:
         """Drop the login role of a scratch database that was dropped, or became a template."""
         if self.separate:

@@ -1,7 +1,4 @@
-"""What any history must hold, for the tests of a project: `tests/schema/test_schema.py` says it in four sentences.
-
-Works on scratch databases only; no target is read. An application copies that file into its own tests.
-"""
+"""What any history must hold: `tests/schema/test_schema.py` says it in four sentences, for an application to copy."""
 
 from dataclasses import dataclass
 from pathlib import Path
