@@ -92,7 +92,10 @@ def followers(here: Catalog, goal: Catalog) -> tuple[Rename, ...]:
 
 
 def _without(table: Table, names: Iterable[str]) -> Table:
-    """Leave out what goes on as part of an index or key of the parent."""
+    """Return a table without the constraints and indexes of these names.
+
+    They become parts of an index or key of the partitioned table, so they are not renamed by themselves.
+    """
     return replace(
         table,
         constraints={name: each for name, each in table.constraints.items() if name not in names},

@@ -6,7 +6,7 @@ import re
 import traceback
 from collections.abc import Iterator, Sequence
 from contextlib import redirect_stdout, suppress
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
 from textwrap import shorten
@@ -143,89 +143,103 @@ def printed(project: Project, verb: str, plan: Sequence[Revision]) -> tuple[Prin
         verb: `upgrade` or `downgrade`.
         plan: The revisions, in order.
     """
-    if not plan:
-        return ()
-    config = project.alembic_config()
-    output = io.StringIO()
-    directory = project.scripts
-    texts: dict[str, str] = {}
-    refusals: dict[str, ExpectedError] = {}
-    reasons: dict[str, str] = {}
-    unfilled: dict[str, list[tuple[str, ExpectedError]]] = {each.id: [] for each in plan}
+    printer = _Printer(project, verb, plan)
+    reason = printer.run_env() if plan else ""
+    return tuple(printer.printed(revision, reason) for revision in plan)
 
-    def run(_heads: object, context: MigrationContext) -> list[Any]:
+
+class _Printer:
+    """Runs the scripts of a plan in offline mode, and keeps what each one printed or raised."""
+
+    def __init__(self, project: Project, verb: str, plan: Sequence[Revision]) -> None:
+        self._project = project
+        self._verb = verb
+        self._plan = plan
+        self._output = io.StringIO()
+        self._texts: dict[str, str] = {}
+        self._refusals: dict[str, ExpectedError] = {}
+        self._reasons: dict[str, str] = {}
+        """Why the statements of a revision are unknown."""
+        self._unfilled: dict[str, list[tuple[str, ExpectedError]]] = {each.id: [] for each in plan}
+
+    def run_env(self) -> str:
+        """Run env.py, which runs the scripts; return why it prints nothing, if it does not run them."""
+        config, directory = self._project.alembic_config(), self._project.scripts
+        try:
+            with (
+                redirect_stdout(io.StringIO()),  # messages of scripts
+                EnvironmentContext(config, directory, fn=self._run, as_sql=True),
+            ):
+                directory.run_env()
+        except (Exception, SystemExit) as error:  # noqa: BLE001 - an env.py that has no offline mode
+            return f"env.py cannot print: {type(error).__name__}: {error}".partition("\n")[0]
+        return "env.py prints nothing"
+
+    def _run(self, _heads: object, context: MigrationContext) -> list[Any]:
+        """Run all scripts; Alembic calls this with the context that env.py configured."""
         # A context of our own: env.py may configure other options, or a real connection.
-        printer = MigrationContext.configure(
+        printing = MigrationContext.configure(
             dialect_name="postgresql",
             dialect_opts={"paramstyle": "named"},
-            opts={**context.opts, "as_sql": True, "literal_binds": True, "output_buffer": output},
+            opts={
+                **context.opts,
+                "as_sql": True,
+                "literal_binds": True,
+                "output_buffer": self._output,
+            },
         )
-        mock = printer.connection
-        for revision in plan:
-            output.seek(0)
-            output.truncate()
-            bind: Any = _Bind(mock, output)
-            printer.opts[UNFILLED] = partial(
-                _note, unfilled[revision.id], revision, project.folders
-            )
-            printer.connection = printer.impl.connection = bind
-            try:
-                with Operations.context(printer):
-                    getattr(directory.get_revision(revision.id).module, verb)()
-                texts[revision.id] = output.getvalue()
-            except ExpectedError as error:
-                refusals[revision.id] = script_errors.located(error, project.folders, revision.path)
-            except _ReadsRowsError:
-                reasons[revision.id] = "the script reads rows"
-            except (Exception, SystemExit) as error:  # noqa: BLE001 - a script may raise anything
-                words = f"{type(error).__name__}: {error}"
-                if bind.asked or DEPENDS.search(revision.text) or not _is_its_own(error, project):
-                    reasons[revision.id] = words.partition("\n")[0]
-                    continue
-                refusals[revision.id] = ExpectedError(
-                    f"revision {revision} cannot run; nothing was changed",
-                    cause=f"{words}\n(in {script_errors.own_file_and_line(error, project.folders)})",
-                    hint=f"invoke edit {revision.id}   (mend it there)",
-                )
+        mock = printing.connection
+        for revision in self._plan:
+            self._output.seek(0)
+            self._output.truncate()
+            bind: Any = _Bind(mock, self._output)
+            printing.opts[UNFILLED] = partial(self._note, revision)
+            printing.connection = printing.impl.connection = bind
+            self._run_script(revision, printing, bind)
         return []
 
-    reason = "env.py prints nothing"
-    try:
-        with (
-            redirect_stdout(io.StringIO()),  # what scripts say
-            EnvironmentContext(config, directory, fn=run, as_sql=True),
-        ):
-            directory.run_env()
-    except (Exception, SystemExit) as error:  # noqa: BLE001 - an env.py that has no offline mode
-        reason = f"env.py cannot print: {type(error).__name__}: {error}".partition("\n")[0]
-    return tuple(
-        _printed(
-            Printed(
-                revision,
-                None,
-                revision.online,
-                refusals.get(revision.id),
-                tuple(unfilled[revision.id]),
-                _source(revision.text, verb),
-                reasons.get(revision.id, reason),
-            ),
-            texts.get(revision.id),
-        )
-        for revision in plan
-    )
+    def _run_script(self, revision: Revision, printing: MigrationContext, bind: _Bind) -> None:
+        folders = self._project.folders
+        try:
+            with Operations.context(printing):
+                getattr(self._project.scripts.get_revision(revision.id).module, self._verb)()
+            self._texts[revision.id] = self._output.getvalue()
+        except ExpectedError as error:
+            self._refusals[revision.id] = script_errors.located(error, folders, revision.path)
+        except _ReadsRowsError:
+            self._reasons[revision.id] = "the script reads rows"
+        except (Exception, SystemExit) as error:  # noqa: BLE001 - a script may raise anything
+            words = f"{type(error).__name__}: {error}"
+            by_mode = bind.asked or DEPENDS.search(revision.text)
+            if by_mode or not _is_its_own(error, self._project):
+                self._reasons[revision.id] = words.partition("\n")[0]
+                return
+            self._refusals[revision.id] = ExpectedError(
+                f"revision {revision} cannot run; nothing was changed",
+                cause=f"{words}\n(in {script_errors.own_file_and_line(error, folders)})",
+                hint=f"invoke edit {revision.id}   (mend it there)",
+            )
 
+    def _note(self, revision: Revision, table: str, error: ExpectedError) -> None:
+        """Record the error of an `op.backfill` without values, with the line of the script."""
+        line = script_errors.running_line(revision.path)
+        where = f"\n(in {self._project.folders.name(revision.path)}, line {line})"
+        self._unfilled[revision.id].append((table, error.with_(cause=error.cause + where)))
 
-def _note(
-    found: list[tuple[str, ExpectedError]],
-    revision: Revision,
-    folders: script_errors.Folders,
-    table: str,
-    error: ExpectedError,
-) -> None:
-    """Record the error of an `op.backfill` without values, with the line of the script."""
-    line = script_errors.running_line(revision.path)
-    where = f"\n(in {folders.name(revision.path)}, line {line})"
-    found.append((table, error.with_(cause=error.cause + where)))
+    def printed(self, revision: Revision, reason: str) -> Printed:
+        """Return the result for a revision; `reason` is why its statements are unknown if no other is known."""
+        refusal = self._refusals.get(revision.id)
+        unfilled = tuple(self._unfilled[revision.id])
+        text = self._texts.get(revision.id)
+        if refusal is None and text is not None and not DEPENDS.search(revision.text):
+            lines = statements(text)
+            kept = tuple(line for line in lines if line.upper() not in {"BEGIN", "COMMIT"})
+            return Printed(revision, kept, online=len(kept) < len(lines), unfilled=unfilled)
+        if text is not None:
+            reason = "the script asks whether it is printed"
+        reason = self._reasons.get(revision.id, reason)
+        source = _source(revision.text, self._verb)
+        return Printed(revision, None, revision.online, refusal, unfilled, source, reason)
 
 
 def _is_its_own(error: BaseException, project: Project) -> bool:
@@ -236,17 +250,6 @@ def _is_its_own(error: BaseException, project: Project) -> bool:
     installed = {"site-packages", ".venv"}.intersection(last.parts)
     own = last.is_relative_to(project.root) and not installed
     return own or last.name == "<string>" or any(map(last.is_relative_to, LIBRARIES))
-
-
-def _printed(step: Printed, text: str | None) -> Printed:
-    """Return a step with the statements in the printed text, if they can be known."""
-    if step.refusal or text is None:
-        return step
-    if DEPENDS.search(step.revision.text):
-        return replace(step, reason="the script asks whether it is printed")
-    lines = statements(text)
-    kept = tuple(line for line in lines if line.upper() not in {"BEGIN", "COMMIT"})
-    return replace(step, statements=kept, online=len(kept) < len(lines), source="", reason="")
 
 
 def _source(script: str, verb: str) -> str:

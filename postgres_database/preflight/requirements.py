@@ -46,7 +46,8 @@ WRITES = (
 )  # fmt: skip
 """Nodes, at any depth of a query, by which it may do more than read."""
 ROLLBACKS = {"TRANS_STMT_ROLLBACK", "TRANS_STMT_ROLLBACK_TO", "TRANS_STMT_ROLLBACK_PREPARED"}
-# ALTER TABLE executes its actions in passes (AlterTablePass in PostgreSQL's source): drop, change types, add, others.
+# ALTER TABLE executes its actions in passes, whatever their order in the statement (AT_PASS_… in PostgreSQL's source,
+# tablecmds.c): drop, alter type, add column, set expression, then all others.
 ORDER = {
     "AT_DropConstraint": 0,
     "AT_DropColumn": 0,
