@@ -4,6 +4,7 @@ import random
 import re
 import threading
 import time
+from itertools import pairwise
 from typing import Any
 
 import faults
@@ -267,7 +268,10 @@ def test_batches_shrink_for_waiting_sessions(
     fill(database, Backfill("", "t", {"n": "n + 1"}), place)
     ends = [int(key) for *_, key in place.saved]
     sizes = [after - before for before, after in zip([0, *ends], ends, strict=False)]
-    assert sizes[:4] == [100, 50, 25, 12]
+    assert sizes[0] == 100
+    assert all(
+        after <= max(before // 2, 1) for before, after in pairwise(sizes)
+    )  # less still if the machine is slow
     assert run_sql(database, ONCE) == [(400, 1, 1)]
 
 
