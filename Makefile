@@ -29,7 +29,7 @@ DEV_TASKS := test test-slow lint bench bench-faults
 TAKES_MSG    := revision migrate merge baseline-existing
 TAKES_TARGET := upgrade downgrade stamp show edit merge
 
-GOALS     := help install tests lock clean $(TASKS) $(DEV_TASKS)
+GOALS     := help install install-dev tests lock clean $(TASKS) $(DEV_TASKS)
 # What the command line may set. What only the process environment has is not looked at.
 VARIABLES := ENV MSG TARGET ARGS PYTHON VENV DEBUG NO_COLOR EDITOR VISUAL SHELL TEST_POSTGRES_BIN \
              POSTGRES_DSN DATABASE_URL PROTECTED LOCK_TIMEOUT STATEMENT_TIMEOUT SCRATCH_DSN \
@@ -107,6 +107,8 @@ $(DEV_TASKS): $(DEV_STAMP)
 	@$(INVOKE) $@ $(options)
 
 install: $(STAMP)
+
+install-dev: $(DEV_STAMP)
 
 # There is a folder of this name, so make would say that nothing is to be done.
 tests: test
