@@ -15,10 +15,10 @@ PAGE = (ROOT / "docs" / "ci.md").read_text()
 
 @pytest.fixture
 def runner(checkout: Checkout, role: str, database: Database) -> Checkout:
-    """A checkout whose target is a fresh database, reached by a role that may only read."""
+    """A checkout whose target is a fresh database, on which the role of the commands may only read."""
     ready_venv(checkout)
     run_sql(database, f"GRANT pg_read_all_data TO {role}")
-    checkout.environ["POSTGRES_DSN"] = as_text(database.dsn.with_parts(user=role))
+    checkout.environ["POSTGRES_DSN"] = as_text(database.dsn.with_parts(options=f"-c role={role}"))
     checkout.environ["PYTEST_ADDOPTS"] = "-n 0"
     return checkout
 
