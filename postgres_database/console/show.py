@@ -209,7 +209,7 @@ def _remarks(row: EnvironmentStatus) -> Iterator[str]:
     if row.drift and row.revision:
         yield f"not as its revision says: {_some(row.drift)}"
     yield from (f"not compared: {note}" for note in row.not_compared)
-    yield from filter(None, (row.fault, row.drift_fault))
+    yield from filter(None, (row.run, row.fault, row.drift_fault))
 
 
 def _next(row: EnvironmentStatus) -> Iterator[str]:

@@ -75,6 +75,10 @@ ENTRIES = """
     SELECT revision, direction, started, seconds::float, who, host, tool, outcome FROM {} ORDER BY started
 """
 
+LAST = """
+    SELECT revision, direction, started, seconds::float, who, host, tool, outcome FROM {} ORDER BY started DESC LIMIT 1
+"""
+
 
 @dataclass(frozen=True)
 class Entry:
@@ -301,6 +305,12 @@ def half_done(database: Database) -> list[str]:
 def read(database: Database) -> list[Entry]:
     """Return the log of a database, the oldest entry first; nothing if there is none. Only reads."""
     return [Entry(*row) for row in _rows(database, ENTRIES)]
+
+
+def unfinished(database: Database) -> Entry | None:
+    """Return the last entry of the log of a database if that run is not done. Only reads."""
+    last = [Entry(*row) for row in _rows(database, LAST)]
+    return last[0] if last and last[0].outcome != DONE else None
 
 
 def _rows(database: Database, query: str, *values: str) -> list[tuple[Any, ...]]:

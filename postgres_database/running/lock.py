@@ -106,6 +106,12 @@ def one_command_at_a_time(
                     connection.execute(UNLOCK, key)
 
 
+def holder(database: Database, connection: sa.Connection) -> str:
+    """Return which session changes a database by this history now; empty if none does. In a transaction of ours."""
+    key = {"schema": database.version_schema(connection), "name": database.versions.name}
+    return connection.execute(WHO_LOCKS, key).scalar() or ""
+
+
 def require_held(connection: sa.Connection) -> None:
     """Raise ExpectedError if what ran on a connection has given back the lock that it had; in a transaction of ours."""
     key = context.of(connection).lock

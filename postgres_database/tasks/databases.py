@@ -225,10 +225,11 @@ def check(c: Context, env: str = "", fresh: bool = False, json: bool = False) ->
 @command(
     help={
         "env": "only this environment (default: all that have a file, and the default one)",
+        "exit_code": "end with exit code 2 if something is pending, has drifted, is unfinished or unknown",
         "json": JSON,
     }
 )
-def status(c: Context, env: str = "", json: bool = False) -> None:
+def status(c: Context, env: str = "", exit_code: bool = False, json: bool = False) -> None:
     """Show where the target of each environment stands and what is pending."""
     from postgres_database.console import report, show, terminal
     from postgres_database.server import environment
@@ -246,6 +247,8 @@ def status(c: Context, env: str = "", json: bool = False) -> None:
         terminal.raw(report.status_json(result))
     else:
         show.status(result, heads)
+    if exit_code and not all(each.clean for each in result):
+        raise Exit(code=DIFFERENT)
 
 
 @command(help={"env": ENV, "json": JSON})

@@ -10,7 +10,7 @@ import sqlalchemy as sa
 from postgres_database.errors import ExpectedError
 from postgres_database.history import project as projects
 from postgres_database.history.project import Project
-from postgres_database.running import runner
+from postgres_database.running import journal, lock, runner
 from postgres_database.running.missing_scripts import require_scripts
 from postgres_database.scratch import databases
 from postgres_database.server import embedded
@@ -38,6 +38,8 @@ class EnvironmentStatus:
     size: str = ""
     revision: tuple[str, ...] = ()
     pending: tuple[str, ...] = ()
+    run: str = ""
+    """The last run of a revision, if that goes on, was interrupted or failed."""
     drift: tuple[str, ...] | None = None
     """The objects that differ from the revision; None if that is unknown."""
     not_compared: tuple[str, ...] = ()
@@ -48,6 +50,12 @@ class EnvironmentStatus:
     """Why nothing is known."""
     env_option: str = ""
     """What to add to a command so that it works on this environment."""
+
+    @property
+    def clean(self) -> bool:
+        """Whether there is nothing to do."""
+        faults = self.fault or self.drift_fault or self.run
+        return not (faults or self.pending or self.drift)
 
 
 def collect(project: Project, environments: Sequence[str]) -> tuple[EnvironmentStatus, ...]:
@@ -74,10 +82,17 @@ def _look(project: Project, environment: Environment) -> EnvironmentStatus:
                 current = run.current()
             with run.connection.begin():
                 version, size = run.connection.execute(FACTS).one()
+                holder = lock.holder(database, run.connection)
     except ExpectedError as error:
         return EnvironmentStatus(label, target, fault=error.cause)
     known = EnvironmentStatus(
-        label, target, version, size, current, env_option=environment.env_option
+        label,
+        target,
+        version,
+        size,
+        current,
+        run=_last_run(database, holder),
+        env_option=environment.env_option,
     )
     try:
         require_scripts(scripts, database, current)
@@ -86,6 +101,19 @@ def _look(project: Project, environment: Environment) -> EnvironmentStatus:
         return replace(known, fault=fault)
     pending = tuple(str(revision) for revision in scripts.pending(current, "heads"))
     return _with_drift(replace(known, pending=pending), here, environment, database)
+
+
+def _last_run(database: Database, holder: str) -> str:
+    """Say of the last run of a revision that it goes on, was interrupted or failed; nothing if it is done."""
+    last = journal.unfinished(database)
+    if last is None:
+        return f"another command works on it: {holder}" if holder else ""
+    what = f"{last.direction} of revision {last.revision}"
+    since = f"{last.started.astimezone():%Y-%m-%d %H:%M:%S} by {last.who} at {last.host}"
+    if last.outcome == journal.RUNNING and holder:
+        return f"{what} runs since {since}: {holder}"
+    ended = "failed" if last.outcome == journal.FAILED else "was interrupted"
+    return f"{what} {ended}, begun {since}"
 
 
 def _with_drift(

@@ -60,6 +60,7 @@ STATUS = {
     "size": "",
     "revision": ["aaaa"],
     "pending": [ODD],
+    "run": "",
     "drift": None,
     "not_compared": [],
     "drift_fault": "",

@@ -1,5 +1,6 @@
 """Where every environment stands."""
 
+import re
 from contextlib import ExitStack
 
 import pytest
@@ -8,6 +9,9 @@ from checkouts import as_text
 from commands import up
 from conftest import Project, fresh, run_sql
 
+from postgres_database.errors import ExpectedError
+from postgres_database.running import runner
+from postgres_database.running.listener import SILENT
 from postgres_database.server import environment
 from postgres_database.server.connection import Database
 from postgres_database.workflows import status
@@ -73,3 +77,28 @@ def test_status_of_an_unknown_revision(project: Project) -> None:
     (row,) = status.collect(project.settings.project, ["x"])
     assert "is at revision other, which is not among the scripts" in row.fault
     assert "does not say who has run other" in row.fault
+
+
+def test_status_of_a_run_that_goes_on_and_of_one_that_failed(project: Project) -> None:
+    """Who runs what since when is shown, and what was interrupted or failed; after it is done, nothing."""
+    project.script("aaaa", "", CREATE)
+    project.script("bbbb", "aaaa", "op.execute('SELECT 1 / (SELECT count(*) FROM t)')")
+    (project.root / ".env.x").write_text(f"POSTGRES_DSN={as_text(project.database.dsn)}\n")
+
+    def status_now() -> status.EnvironmentStatus:
+        (row,) = status.collect(project.settings.project, ["x"])
+        return row
+
+    with pytest.raises(ExpectedError):
+        up(project.settings, project.database, confirm=yes)
+    assert re.match(r"upgrade of revision bbbb failed, begun 20\d\d-.* by .* at ", status_now().run)
+    run_sql(project.database, "UPDATE alembic_version_log SET outcome = 'running'")
+    assert "upgrade of revision bbbb was interrupted, begun" in status_now().run
+    with (
+        runner.open_runner(project.settings.project, project.database) as run,
+        run.alone(SILENT, None),
+    ):
+        assert re.match(r"upgrade of revision bbbb runs since .*: pid \d+ ", status_now().run)
+    run_sql(project.database, "INSERT INTO t VALUES (1)")
+    up(project.settings, project.database, confirm=yes)
+    assert status_now().run == ""
