@@ -107,14 +107,24 @@ def check(result: CheckResult) -> None:
         _look_at(line)
     if result.clean:
         if sys.stdout.isatty():
-            say("models and history agree", style="green")
-            if result.target:
-                say(
-                    f"the database is what revision {_places(result.target.revision)} says", "green"
-                )
-                _show_pending(result.target)
-            _show_kept(result.differences.kept if result.differences else ())
+            _show_agreement(result)
         return
+    if not result.target_only:
+        _show_models(result)
+    if result.target and result.target.drifts.objects:
+        _show_drift(result.target)
+
+
+def _show_agreement(result: CheckResult) -> None:
+    if not result.target_only:
+        say("models and history agree", style="green")
+    if result.target:
+        say(f"the database is what revision {_places(result.target.revision)} says", "green")
+        _show_pending(result.target)
+    _show_kept(result.differences.kept if result.differences else ())
+
+
+def _show_models(result: CheckResult) -> None:
     if result.unfit:
         say(result.unfit, style="yellow")
     elif result.differences is None:
@@ -125,8 +135,6 @@ def check(result: CheckResult) -> None:
             say(f"detected  {line}")
         _show_objects("differs", result.differences.objects, "history", "models")
         advise("next: invoke revision --msg '…'")
-    if result.target and result.target.drifts.objects:
-        _show_drift(result.target)
 
 
 def _show_drift(checked: TargetCheck) -> None:

@@ -8,6 +8,7 @@ from pathlib import Path
 from invoke import Context, Exit
 
 from postgres_database.console.command import DIFFERENT, command
+from postgres_database.errors import ExpectedError
 from postgres_database.tasks.shared import (
     DRY_RUN,
     ENV,
@@ -201,11 +202,14 @@ def models(
 @command(
     help={
         "env": "also compare the target of this environment with its revision (default: the variable ENV)",
+        "target_only": "with --env: do not compare the models, such as while they are still missing",
         "fresh": "run the whole history again: forget what is kept of it on the scratch server",
         "json": JSON,
     }
 )
-def check(c: Context, env: str = "", fresh: bool = False, json: bool = False) -> None:
+def check(
+    c: Context, env: str = "", target_only: bool = False, fresh: bool = False, json: bool = False
+) -> None:
     """Tell whether models and history agree, and the target with its revision; exit code 2 if not."""
     from postgres_database.console import report, show, terminal
     from postgres_database.server import embedded
@@ -213,7 +217,16 @@ def check(c: Context, env: str = "", fresh: bool = False, json: bool = False) ->
 
     project, environment = project_and_environment(env)
     target = embedded.target(environment, project.versions) if environment.name else None
-    result = workflow.compare(project, environment, target, fresh=fresh)
+    if not target_only:
+        result = workflow.compare(project, environment, target, fresh=fresh)
+    elif target:
+        result = workflow.compare_target(project, environment, target, fresh=fresh)
+    else:
+        raise ExpectedError(
+            "check --target-only compares the target of an environment",
+            cause="no environment is named",
+            hint="invoke check --env production --target-only",
+        )
     if json:
         terminal.raw(report.check_json(result))
     else:

@@ -89,7 +89,8 @@ class Adoption:
 
     def adopt(self, message: str, listener: Listener) -> BaselineResult:
         """Write, prove, stamp."""
-        dumped = dump.take(self._reader, self.project.scope)
+        with listener.at_work("read the schema of the target"):
+            dumped = dump.take(self._reader, self.project.scope)
         if secrets := disclosures.find(dumped):
             lines = [f"look at   {line}" for line in secrets]
             where = "migration/, for everyone who reads the repository"
@@ -100,9 +101,11 @@ class Adoption:
             if dump.names_role(dumped, bootstrap):
                 roles = tuple(sorted({*roles, bootstrap}))
             self._write(message, dumped, roles, tablespaces)
-            rebuilt = self._rebuild(dumped, session)
-            respelled = self._prove(dumped, rebuilt, session)
-            unlike, known, failure = self._models(rebuilt, session)
+            with listener.at_work("prove the script on a scratch database"):
+                rebuilt = self._rebuild(dumped, session)
+                respelled = self._prove(dumped, rebuilt, session)
+            with listener.at_work("compare with the models"):
+                unlike, known, failure = self._models(rebuilt, session)
             if known:
                 self._write(message, dumped, roles, tablespaces, known)
             scripts = self.staged.history

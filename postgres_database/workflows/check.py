@@ -43,6 +43,8 @@ class CheckResult:
     """Why the models are not compared: they are certainly incomplete."""
     cautions: tuple[str, ...] = ()
     """What live traffic would wait for: in the pending scripts of the target, without one in the last script."""
+    target_only: bool = False
+    """Whether the models were left out."""
 
     @property
     def agree(self) -> bool:
@@ -52,7 +54,8 @@ class CheckResult:
     @property
     def clean(self) -> bool:
         """Whether there is nothing to do."""
-        return self.agree and not (self.target and self.target.drifts.objects)
+        drifted = self.target is not None and bool(self.target.drifts.objects)
+        return (self.agree or self.target_only) and not drifted
 
 
 def compare(
@@ -93,6 +96,22 @@ def compare(
             return CheckResult(scripts.heads, None, checked, str(error), cautions)
         differences = autogenerate.compare(compared, at_head, models)
         return CheckResult(scripts.heads, differences, checked, cautions=cautions)
+
+
+def compare_target(
+    project: Project, environment: Environment, target: Database, *, fresh: bool = False
+) -> CheckResult:
+    """Compare a target, which is only read, with its revision; the models are not even imported.
+
+    Raises:
+        ExpectedError: The history or the target cannot be read.
+    """
+    with databases.session(project, environment) as session:
+        if fresh:
+            session.forget()
+        checked, cautions = _target(project, environment, target, session)
+    heads = project.history.heads
+    return CheckResult(heads, None, checked, cautions=cautions, target_only=True)
 
 
 def _cautions_of_heads(project: Project, session: Scratch) -> tuple[str, ...]:

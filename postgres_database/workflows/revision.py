@@ -107,7 +107,7 @@ def write(  # noqa: PLR0913 - each is an option
                 tuple(rename), no_renames, matching.hints(models), listener.choose, drop_adopted
             )
             with databases.session(aside, environment) as session:
-                result = _next(aside, session, message, models, decisions)
+                result = _next(aside, session, message, models, decisions, listener)
     if sql and result.path and result.proved:
         return _with_sql(project.anew(), environment, result)
     return result
@@ -125,17 +125,25 @@ def _head(before: History) -> tuple[str, ...]:
     return before.heads if before.head != "base" else ()
 
 
-def _next(
-    project: Project, session: Scratch, message: str, models: Models, decisions: Decisions
+def _next(  # noqa: PLR0913, PLR0917
+    project: Project,
+    session: Scratch,
+    message: str,
+    models: Models,
+    decisions: Decisions,
+    listener: Listener,
 ) -> RevisionResult:
     """Find the operations of the next script, write it and prove it."""
-    built = provided.build(session, models, lambda: session.at_head(project))
-    from_models = built.database
     before = project.history
-    _head(before)
-    at_head = session.at_head(project)
-    compare = partial(respelling.compare, project.scope, at_head, from_models, empty=session.empty)
-    whole = compare(before.objects)
+    with listener.at_work("compare the models with the history"):
+        built = provided.build(session, models, lambda: session.at_head(project))
+        from_models = built.database
+        _head(before)
+        at_head = session.at_head(project)
+        compare = partial(
+            respelling.compare, project.scope, at_head, from_models, empty=session.empty
+        )
+        whole = compare(before.objects)
     strangers.require_whole(project, models, whole)
     if not whole.differences.objects and not decisions.flags:
         return RevisionResult(kept=whole.differences.kept)
@@ -147,8 +155,9 @@ def _next(
     strangers.require_dropped(compared, project, session, decisions)
     trial = session.clone(at_head)
     made_up_rows.remove(trial)  # they may stop the proof, but not the draft
-    filled, unfilled = _filled(at_head, from_models, renamed)
-    drafted = find_operations(trial, whole, compared, renamed, models)
+    with listener.at_work("try the changes on a scratch database"):
+        filled, unfilled = _filled(at_head, from_models, renamed)
+        drafted = find_operations(trial, whole, compared, renamed, models)
     result = RevisionResult(
         renamed=tuple(f"{rename.kind} {rename}" for rename in renamed if rename.old.name),
         detected=drafted.detected,
@@ -161,9 +170,11 @@ def _next(
     if not drafted.upgrade:
         return result
     origin = Origin(session, project, trial, whole, compared, renamed, models)
-    divided = stages.divide(origin, drafted) if project.online else stages.whole(drafted)
+    with listener.at_work("measure what live traffic would wait for"):
+        divided = stages.divide(origin, drafted) if project.online else stages.whole(drafted)
     prover = Prover(project, session, before, whole, compared, from_models, built.provided)
-    proved = _write_and_prove(message, divided, prover, filled, result)
+    with listener.at_work("prove the script"):
+        proved = _write_and_prove(message, divided, prover, filled, result)
     if proved.result.unguarded and divided.stages[1:]:
         proved.remove()
         divided = stages.whole(drafted, TOGETHER)

@@ -1,5 +1,7 @@
 """Whether models and history agree, and a target with its revision."""
 
+from answers import yes
+from commands import up
 from conftest import Project, run_sql
 
 from postgres_database.workflows import check
@@ -62,3 +64,16 @@ def test_column_of_a_type_that_sqlalchemy_does_not_know(project: Project) -> Non
         f"remove column t.p ({unknown})",
         f"remove column t.q ({unknown})",
     ]
+
+
+def test_target_alone(project: Project) -> None:
+    """Models that are missing or broken are no fault of a target: it is as its revision says, or it is not."""
+    project.script("aaaa", "", "op.execute('CREATE TABLE t (id int PRIMARY KEY)')")
+    project.models("raise RuntimeError('never imported')")
+    up(project.settings, project.database, confirm=yes)
+    assert check.compare_target(*project.settings, project.database).clean
+    run_sql(project.database, "ALTER TABLE t ADD odd int")
+    result = check.compare_target(*project.settings, project.database)
+    assert not result.clean
+    assert result.target
+    assert [str(drift.key) for drift in result.target.drifts.objects] == ["TABLE t"]
