@@ -6,6 +6,7 @@ The `tasks.py` of a project imports them by name. What a command needs is import
     shared     the words of their options, and what they work on
     scripts    the commands for scripts
     databases  the commands for databases
+    server     the commands for the embedded server, and psql
 """
 
 import sys
@@ -21,11 +22,8 @@ from postgres_database.tasks.databases import (
     current,
     downgrade,
     models,
-    psql,
     stamp,
-    start,
     status,
-    stop,
     upgrade,
 )
 from postgres_database.tasks.scripts import (
@@ -38,6 +36,7 @@ from postgres_database.tasks.scripts import (
     revision,
     show,
 )
+from postgres_database.tasks.server import psql, start, stop
 
 __all__ = [
     "baseline_existing",
