@@ -144,6 +144,7 @@ def _written(result: RevisionResult) -> dict[str, Any]:
         "failure": result.failure or None,
         "lost": result.lost,
         "broken": result.broken,
+        "misplaced": result.misplaced,
         "unguarded": result.unguarded,
         "empty_tables": result.empty,
         "not_upgraded": _objects(result.not_upgraded, "history", "models"),

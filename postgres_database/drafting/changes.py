@@ -1,7 +1,8 @@
 """Every difference between two schemas as a change, with the ways to make it, for `trial` to try."""
 
-from collections.abc import Collection, Iterator
+from collections.abc import Collection, Iterator, Mapping
 from copy import copy
+from dataclasses import replace
 from typing import Any
 
 import sqlalchemy as sa
@@ -24,7 +25,7 @@ from postgres_database.history import project_models
 from postgres_database.history.operations import CastColumn
 from postgres_database.history.project_models import Models
 from postgres_database.schema import alter
-from postgres_database.schema.catalog import Catalog
+from postgres_database.schema.catalog import Catalog, Column
 from postgres_database.schema.comparison import Side
 from postgres_database.schema.snapshot import Key, Snapshot
 from postgres_database.sql.names import Name, identifier
@@ -58,7 +59,7 @@ def from_alembic(op: MigrateOperation, here: Side, goal: Side) -> Change:
         if not op.has_changes():
             return Change([])
     if isinstance(op, CreateTableOp) and not _is_whole(op, goal.catalog):
-        return create(Key("TABLE", *Name.of(op.schema, op.table_name)), goal.snapshot)
+        return create(Key("TABLE", *Name.of(op.schema, op.table_name)), goal)
     if isinstance(op, AlterColumnOp) and op.modify_type is not None:
         return Change(_retypings(op, here.catalog, goal.catalog), _concerned(op))
     if isinstance(op, AddColumnOp):
@@ -93,14 +94,13 @@ def _becomes_serial(op: AlterColumnOp, here: Catalog, goal: Catalog) -> bool:
 
 
 def _is_whole(op: CreateTableOp, goal: Catalog) -> bool:
-    """Tell whether an operation has its table's partitioning and parents; one reflected from a database has not."""
+    """Tell whether an operation has its table's partitioning and parents, which a reflected one has not, or wrongly."""
     table = goal.tables[Name.of(op.schema, op.table_name)]
     partitioned = not table.partitioned_by or "postgresql_partition_by" in op.kw
-    return (
-        partitioned
-        and not table.partition
-        and (not table.parents or "postgresql_inherits" in op.kw)
-    )
+    named = {each.name for each in op.columns if isinstance(each, sa.Column)}
+    from_parents = {name for name, column in table.columns.items() if column.inherited}
+    inherits = not table.parents or ("postgresql_inherits" in op.kw and not named & from_parents)
+    return partitioned and not table.partition and inherits
 
 
 def _retypings(op: AlterColumnOp, here: Catalog, goal: Catalog) -> list[list[MigrateOperation]]:
@@ -145,9 +145,15 @@ def drop(key: Key, here: Snapshot) -> Change:
     return Change([as_way(objects.to_drop(key, here))], _subject(key, body), key)
 
 
-def create(key: Key, goal: Snapshot) -> Change:
+def create(key: Key, goal: Side) -> Change:
     """Return the change that creates an object."""
-    return Change([as_way(objects.to_create(key, goal))], key=key)
+    return Change([as_way(objects.to_create(key, goal.snapshot, _columns(key, goal)))], key=key)
+
+
+def _columns(key: Key, side: Side) -> Mapping[str, Column]:
+    """Return the columns of a table in their order."""
+    table = side.catalog.tables.get(Name(key.schema, key.name))
+    return table.columns if table else objects.NO_COLUMNS
 
 
 def unchecked(here: Side, goal: Side) -> Iterator[Change]:
@@ -206,7 +212,7 @@ def remaining(trial: Trial, here: Side, goal: Side, parts: Parts) -> Iterator[Ch
             yield from _object(key, here, goal, parts)
     for key in objects.missing(here.hidden, goal.hidden):
         if not preserved.comes_with_whole(key, here, goal):
-            yield create(key, goal.hidden)
+            yield create(key, replace(goal, snapshot=goal.hidden))
 
 
 def _renamed(rename: renames.Rename) -> Key | None:
@@ -258,9 +264,10 @@ def _is_altered_table(name: Name, here: Side, goal: Side) -> bool:
 
 def _object(key: Key, here: Side, goal: Side, parts: Parts) -> Iterator[Change]:
     if key not in here.snapshot.objects:
-        yield create(key, goal.snapshot)
+        yield create(key, goal)
     elif here.snapshot.objects[key] != goal.snapshot.objects[key]:
-        if not (ways := objects.to_change(key, here.snapshot, goal.snapshot)):
+        ways = objects.to_change(key, here.snapshot, goal.snapshot, _columns(key, goal))
+        if not ways:
             return
         table = _indexed(key, goal)
         modelled = _as_modelled(table, key.name, parts, exists=True) if table else []

@@ -3,6 +3,7 @@
 import re
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from itertools import groupby
 
 from alembic.operations import MigrateOperation
 from alembic.operations.ops import AlterColumnOp, ModifyTableOps, RenameTableOp
@@ -78,7 +79,7 @@ def find_operations(  # noqa: PLR0913
     return Draft(
         [
             *notes(cautions),
-            *map(_as_operation, renamed),
+            *_as_operations(renamed),
             *_values_first(up.done),
             *_analyses(*ends),
         ],
@@ -114,11 +115,22 @@ def undo(  # noqa: PLR0913
     ends = compared.goal.catalog, compared.before.catalog
     # Before the renames are undone: the statements have the new names.
     down.apply(Change([[op]]) for op in _analyses(*ends))
-    for rename in reversed(renamed):
-        down.apply([Change([[_as_operation(rename.inverse)]])])
+    undone = _as_operations([rename.inverse for rename in reversed(renamed)])
+    down.apply(Change([[op]]) for op in undone)
     if renamed:  # texts that name the renamed, such as the bodies of functions
         _finish(down, whole, whole.before, {})
     return [*notes(find_losses(*ends)), *_values_first(down.done)]
+
+
+def _as_operations(renamed: Sequence[Rename]) -> list[MigrateOperation]:
+    """Return the operations of renames; the NOT NULL constraints of a table are one."""
+    ops: list[MigrateOperation] = []
+    for table, group in groupby(renamed, lambda each: each.kind == "not null" and each.inside):
+        if table:
+            ops.append(RunSql(renames.not_null_names(table, [*group])))
+        else:
+            ops += map(_as_operation, group)
+    return ops
 
 
 def _as_operation(rename: Rename) -> MigrateOperation:
@@ -159,7 +171,7 @@ def reach_goal(
     trial.apply(preserved.released_sequences(here, goal))
     trial.apply(preserved.moved_columns(here.catalog, goal.catalog))
     needed = [key for key in new if key.kind in objects.EARLY and not changes.is_owned(key, goal)]
-    trial.apply(changes.create(key, goal.snapshot) for key in needed)
+    trial.apply(changes.create(key, goal) for key in needed)
     trial.apply(type_changes.added_values(here, goal))
     trial.apply(preserved.parts_of_parents(here, goal))
     trial.apply((changes.from_alembic(op, here, goal) for op in ops), force=True)

@@ -5,15 +5,27 @@ statement that drops it is derived from the same text.
 """
 
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 
 from postgres_database.schema.alter import Statements
+from postgres_database.schema.catalog import Column
 from postgres_database.schema.snapshot import Key, Snapshot
-from postgres_database.sql.names import IDENTIFIER, NAME, QUALIFIED, Name, bare, identifier, literal
-from postgres_database.sql.tokens import TOKEN, split
+from postgres_database.sql.names import (
+    IDENTIFIER,
+    NAME,
+    QUALIFIED,
+    Name,
+    bare,
+    identifier,
+    is_own_not_null,
+    literal,
+)
+from postgres_database.sql.tokens import TOKEN, parentheses, split
 
 OPERANDS = r"(?=(?:.*?LEFTARG = (?P<left>[^\n,)]+))?)(?=(?:.*?RIGHTARG = (?P<right>[^\n,)]+))?)"
 CALLABLE = ("FUNCTION", "PROCEDURE", "AGGREGATE")
+TABLES = ("TABLE", "FOREIGN TABLE")
+NO_COLUMNS: Mapping[str, Column] = {}
 GRANTS = ("ACL", "DEFAULT ACL")
 VERSION = ";\n-- version "
 """What a snapshot puts between the statement of an extension and its version."""
@@ -96,9 +108,17 @@ def missing(here: Snapshot, goal: Snapshot) -> list[Key]:
     return [key for key in goal.objects if key not in here.objects]
 
 
-def to_create(key: Key, goal: Snapshot) -> Statements:
-    """Return the statements that create an object as the goal has it, filled, if it is a materialized view."""
+def to_create(key: Key, goal: Snapshot, columns: Mapping[str, Column] = NO_COLUMNS) -> Statements:
+    """Return the statements that create an object as the goal has it, filled, if it is a materialized view.
+
+    Args:
+        key: The object.
+        goal: Where it is.
+        columns: Of a table, in their order; a snapshot keeps neither that nor the names of their NOT NULL.
+    """
     bodies = goal.objects[key]
+    if key.kind in TABLES:
+        return [_in_column_order(key.name, body, columns) for body in bodies]
     if key.kind == "MATERIALIZED VIEW":
         return [re.sub(r"\s+WITH NO DATA;$", ";", body) for body in bodies]
     if key.kind == "EXTENSION":  # in the default version of the server
@@ -110,6 +130,31 @@ def to_create(key: Key, goal: Snapshot) -> Statements:
     if key.kind in GRANTS:
         return sorted(_grants(bodies), key=lambda statement: not _revokes(statement))
     return bodies
+
+
+def _in_column_order(table: str, body: str, columns: Mapping[str, Column]) -> str:
+    """Order the columns in a CREATE TABLE, and name their NOT NULL where a person chose the name."""
+    if not (span := parentheses(body)):
+        return body
+    order = [*columns]
+
+    def column(element: str) -> str:
+        name = re.match(IDENTIFIER, element)
+        return bare(name[0]) if name else ""
+
+    def place(element: str) -> int:
+        return order.index(column(element)) if column(element) in columns else len(order)
+
+    def named(element: str) -> str:
+        name = columns[column(element)].not_null_name if column(element) in columns else ""
+        if not name or is_own_not_null(table, column(element), name):
+            return element
+        return re.sub(r"NOT NULL$", lambda _: f"CONSTRAINT {identifier(name)} NOT NULL", element)
+
+    start, stop = span
+    elements = sorted((each.strip() for each in split(body[start:stop], ",")), key=place)
+    inside = ",".join(f"\n    {named(each)}" for each in elements)
+    return f"{body[:start]}{inside}\n{body[stop:]}"
 
 
 def is_complete(key: Key, goal: Snapshot) -> bool:
@@ -140,8 +185,13 @@ def to_drop(key: Key, here: Snapshot) -> Iterator[str]:
             yield drop
 
 
-def to_change(key: Key, here: Snapshot, goal: Snapshot) -> list[Statements]:
-    """Return alternative statements that change an object, in place first, then drop and create."""
+def to_change(
+    key: Key, here: Snapshot, goal: Snapshot, columns: Mapping[str, Column] = NO_COLUMNS
+) -> list[Statements]:
+    """Return alternative statements that change an object, in place first, then drop and create.
+
+    The arguments are those of `to_create`, and where the object is as it is now.
+    """
     old, new = here.objects[key], goal.objects[key]
     ways: list[Statements] = []
     match key.kind:
@@ -160,7 +210,7 @@ def to_change(key: Key, here: Snapshot, goal: Snapshot) -> list[Statements]:
             if key.kind in (*CALLABLE, "VIEW"):
                 ways.append([re.sub(r"^CREATE ", "CREATE OR REPLACE ", body) for body in new])
             if drops := list(to_drop(key, here)):
-                ways.append([*drops, *to_create(key, goal)])
+                ways.append([*drops, *to_create(key, goal, columns)])
     return ways
 
 

@@ -1,13 +1,13 @@
 """Renames: their order, their statements, and the constraints, indexes and sequences renamed along. Pure."""
 
 import re
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from itertools import product
 from typing import Any
 
 from postgres_database.schema.catalog import Catalog, Table
-from postgres_database.sql.names import IDENTIFIER, Name, identifier, literal
+from postgres_database.sql.names import IDENTIFIER, Name, identifier, is_own_not_null, literal
 
 INDEXED = ("p", "u", "x")
 """Kinds of constraints (`pg_constraint.contype`) that have an index of the same name."""
@@ -21,7 +21,7 @@ class Rename:
     """One name that changes."""
 
     kind: str
-    """schema, type, table, sequence, column, value or attribute; from `followers` also constraint or index."""
+    """schema, type, table, sequence, column, value or attribute; of what follows also constraint, index or not null."""
     old: Name
     """Its `schema` is empty for a schema; its `name` is the bare one for what is inside a table or type."""
     new: Name
@@ -89,6 +89,39 @@ def followers(here: Catalog, goal: Catalog) -> tuple[Rename, ...]:
         relations += renames("index", _nameless(left), _nameless(right))
         relations += _sequences(left, right)
     return (*constraints, *one_by_one(relations, _relations(here)))
+
+
+def not_nulls(before: Catalog, here: Catalog, goal: Catalog) -> list[Rename]:
+    """Return the renames of NOT NULL constraints that PostgreSQL named after tables or columns that are renamed.
+
+    Args:
+        before: The database before these are renamed.
+        here: The same afterwards.
+        goal: Its goal.
+    """
+    own = {
+        column.not_null_name
+        for name, table in before.tables.items()
+        for column in table.columns.values()
+        if is_own_not_null(name.name, column.name, column.not_null_name)
+    }
+    found: list[Rename] = []
+    for name in sorted(here.tables.keys() & goal.tables.keys()):
+        old, new = here.tables[name].columns, goal.tables[name].columns
+        inherited = {each for each in old if old[each].inherited or here.tables[name].partition}
+        names = {each: old[each].not_null_name for each in old}
+        pairs = [
+            (names[each], new[each].not_null_name)
+            for each in sorted((old.keys() & new.keys()) - inherited)
+            if names[each] in own and not is_own_not_null(name.name, each, names[each])
+        ]
+        renames = [
+            Rename("not null", Name(name.schema, a), Name(name.schema, b), name)
+            for a, b in pairs
+            if b
+        ]
+        found += one_by_one(renames, [Name(name.schema, each) for each in names.values()])
+    return found
 
 
 def _without(table: Table, names: Iterable[str]) -> Table:
@@ -174,6 +207,8 @@ def one_by_one(renames: Iterable[Rename], names: Iterable[Name]) -> list[Rename]
 
 def statement(rename: Rename) -> str:
     """Return the SQL of a rename, one or two statements (PostgreSQL manual, the ALTER commands)."""
+    if rename.inside and rename.kind == "not null":
+        return not_null_names(rename.inside, [rename])
     if rename.inside:
         text = literal if rename.kind == "value" else identifier
         alter = "TABLE" if rename.kind in {"column", "constraint"} else "TYPE"
@@ -190,6 +225,38 @@ def statement(rename: Rename) -> str:
         place = Name(new.schema, old.name).sql
         statements.append(f"ALTER {kind} {place} RENAME TO {identifier(new.name)};")
     return "\n".join(statements)
+
+
+NOT_NULL_NAMES = """DO $$ DECLARE present name; wanted name; BEGIN -- names of NOT NULL, since PostgreSQL 18
+    FOR present, wanted IN VALUES {pairs} LOOP
+        IF NOT EXISTS (
+            WITH RECURSIVE tree (oid, is_child) AS (
+                SELECT {table}::regclass::oid, false
+                UNION
+                SELECT i.inhrelid, true FROM tree JOIN pg_inherits i ON i.inhparent = tree.oid
+            )
+            SELECT FROM tree WHERE NOT EXISTS (
+                SELECT FROM pg_constraint c WHERE c.conrelid = tree.oid AND c.contype = 'n'
+                AND c.conname = present AND (is_child OR c.coninhcount = 0)
+            )
+        ) THEN
+            EXECUTE format({rename}, present, wanted);
+        END IF;
+    END LOOP;
+END $$;"""
+"""A constraint is renamed in the children, too, unless one has another name there: then it keeps its name."""
+
+
+def not_null_names(table: Name, names: Sequence[Rename]) -> str:
+    """Return the SQL that renames NOT NULL constraints of a table where these have names: on 17 none has.
+
+    PostgreSQL manual, ALTER TABLE, "RENAME".
+    """
+    return NOT_NULL_NAMES.format(
+        pairs=", ".join(f"({literal(each.old.name)}, {literal(each.new.name)})" for each in names),
+        table=literal(table.sql),
+        rename=literal(f"ALTER TABLE {table.sql.replace('%', '%%')} RENAME CONSTRAINT %I TO %I"),
+    )
 
 
 def _schema(old: str, new: str) -> str:

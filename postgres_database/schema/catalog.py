@@ -43,6 +43,8 @@ class Column:
     """Its own settings, such as n_distinct=5."""
     inherited: bool
     """Whether it only is there because a parent has it."""
+    not_null_name: str = field(default="", compare=False)
+    """The name of its NOT NULL constraint, which has one since PostgreSQL 18."""
 
 
 @dataclass(frozen=True)
@@ -167,7 +169,9 @@ COLUMNS = f"""
            a.attstorage::text,
            a.attcompression::text, coalesce(a.attstattarget, -1),
            array(SELECT o FROM unnest(a.attoptions) o
-                 WHERE split_part(o, '=', 1) IN {COLUMN_OPTIONS}), NOT a.attislocal
+                 WHERE split_part(o, '=', 1) IN {COLUMN_OPTIONS}), NOT a.attislocal,
+           coalesce((SELECT o.conname::text FROM pg_constraint o WHERE o.conrelid = a.attrelid AND o.contype = 'n'
+                     AND o.conkey = ARRAY[a.attnum]), '')
     FROM pg_attribute a
     JOIN pg_type t ON t.oid = a.atttypid
     LEFT JOIN pg_attrdef d ON d.adrelid = a.attrelid AND d.adnum = a.attnum

@@ -46,6 +46,8 @@ class Proof:
     """Rows and values that are gone after the upgrade, of tables and columns that still exist."""
     broken: tuple[str, ...] = ()
     """Statements that fail after the upgrade because a trigger or rule uses an old name, but not before it."""
+    misplaced: tuple[str, ...] = ()
+    """Tables that the script makes with their columns in another order, which matters to INSERT without names."""
     unguarded: tuple[str, ...] = ()
     """Constraints that are enforced before and after the upgrade, but not between two of its statements."""
 
@@ -55,6 +57,7 @@ class Proof:
         return (
             *(f"lost: {line}" for line in self.lost),
             *(f"broken: {line}" for line in self.broken),
+            *(f"order: {line}" for line in self.misplaced),
             *(f"between two statements, {line}" for line in self.unguarded),
         )
 
@@ -170,7 +173,8 @@ class Prover:
             if leg is not legs[-1]:
                 states.look()
         ends = self.compared.before.catalog, self.compared.goal.catalog
-        proof = replace(proof, unguarded=states.unguarded(*ends))
+        misplaced = _misplaced(database, *ends)
+        proof = replace(proof, unguarded=states.unguarded(*ends), misplaced=misplaced)
         if filled:
             refused = triggers.refusals(database)
             proof = replace(
@@ -189,7 +193,8 @@ class Prover:
             if leg is not legs[0]:
                 states.look()
         unguarded = dict.fromkeys((*proof.unguarded, *states.unguarded(*reversed(ends))))
-        proof = replace(proof, unguarded=tuple(unguarded))
+        misplaced = (*proof.misplaced, *_misplaced(database, *reversed(ends)))
+        proof = replace(proof, unguarded=tuple(unguarded), misplaced=misplaced)
         for leg in legs:
             if failure := self._failure(states, "upgrade", leg):
                 return replace(proof, failure=failure), AGAIN
@@ -234,3 +239,18 @@ class Prover:
     def _bare(self) -> Database:
         """Create a database at head, without rows other than those of the history."""
         return self.session.at(self.project, self.history.heads)
+
+
+def _misplaced(database: Database, before: Catalog, goal: Catalog) -> tuple[str, ...]:
+    """Say which tables that only the goal has are in a database with their columns in another order."""
+    if not (new := sorted(goal.tables.keys() - before.tables.keys())):
+        return ()
+    here = catalog.take(database).tables
+    orders = {
+        name: ([*here[name].columns], [*goal.tables[name].columns]) for name in new if name in here
+    }
+    return tuple(
+        f"table {name} has the columns {', '.join(have)} instead of {', '.join(want)}"
+        for name, (have, want) in orders.items()
+        if have != want and sorted(have) == sorted(want)
+    )

@@ -8,6 +8,9 @@ from sqlalchemy.dialects import postgresql
 IDENTIFIER = r'(?:"(?:[^"]|"")*"|[^\W\d][\w$]*)'
 QUALIFIED = rf"{IDENTIFIER}\.{IDENTIFIER}"
 NAME = rf"{IDENTIFIER}(?:\.{IDENTIFIER})?"
+NOT_NULL = re.compile(r"_not_null\d*$")
+LONGEST = 63
+"""The most bytes of a name."""
 DEFAULT_SCHEMA = "public"
 """The schema of tables for which models name none."""
 PREPARER = postgresql.dialect(paramstyle="named").identifier_preparer  # type: ignore[no-untyped-call]
@@ -40,6 +43,23 @@ def unquoted(sql: str) -> tuple[str, ...]:
 def bare(sql: str) -> str:
     """Return the last part of a dotted name in SQL as the catalog stores it."""
     return unquoted(sql)[-1]
+
+
+def is_own_not_null(table: str, column: str, name: str) -> bool:
+    """Tell whether PostgreSQL itself may have given this name to a NOT NULL constraint (`makeObjectName`, indexcmds.c).
+
+    In a name that would be too long, it cuts those of the table and the column; one that is taken gets a number.
+    """
+    stem = NOT_NULL.sub("", name)
+    places = (place for place, mark in enumerate(stem) if mark == "_")
+    cut = (
+        len(name.encode()) > LONGEST - 4
+        and any(  # a character has up to four bytes
+            table.startswith(stem[:place]) and column.startswith(stem[place + 1 :])
+            for place in places
+        )
+    )
+    return stem != name and (stem == f"{table}_{column}" or cut)
 
 
 class Name(NamedTuple):

@@ -159,7 +159,11 @@ def _next(  # noqa: PLR0913, PLR0917
         filled, unfilled = _filled(at_head, from_models, renamed)
         drafted = find_operations(trial, whole, compared, renamed, models)
     result = RevisionResult(
-        renamed=tuple(f"{rename.kind} {rename}" for rename in renamed if rename.old.name),
+        renamed=tuple(
+            f"{rename.kind} {rename}"
+            for rename in renamed
+            if rename.old.name and rename.kind != "not null"
+        ),
         detected=drafted.detected,
         completed=drafted.completed,
         cautions=drafted.cautions,
@@ -191,7 +195,11 @@ def _rename(at_head: Database, compared: Comparison, decisions: Decisions) -> tu
     goal = compared.models.catalog
     done = matching.find(compared.before.catalog, goal, decisions)
     _run_sql(at_head, map(renames.statement, done))
-    following = renames.followers(catalog.take(at_head), goal)
+    here = catalog.take(at_head)
+    following = [
+        *renames.followers(here, goal),
+        *renames.not_nulls(compared.before.catalog, here, goal),
+    ]
     _run_sql(at_head, map(renames.statement, following))
     return (*done, *following)
 

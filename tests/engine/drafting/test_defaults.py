@@ -6,7 +6,7 @@ from answers import yes
 from commands import up
 from conftest import Project, run_sql
 
-from postgres_database.drafting import trial
+from postgres_database.drafting import objects, trial
 from postgres_database.history import project_models
 from postgres_database.history.operations import RunSql
 from postgres_database.workflows import revision
@@ -103,3 +103,24 @@ def test_proof_compares_the_values_that_rows_get(
     result = revision.write(*project.settings, "Wrong")
     assert not result.proved
     assert "the default of column note.c0" in result.lost[0]
+
+
+@pytest.mark.parametrize("gone", [False, True], ids=["upgrade", "downgrade"])
+def test_proof_compares_the_order_of_columns(
+    project: Project, monkeypatch: pytest.MonkeyPatch, *, gone: bool
+) -> None:
+    """A table that a script makes with its columns in another order is a fault, which is named."""
+    with_parcel = (
+        BEFORE
+        + "MADE = 'CREATE TABLE parcel (id int, depot int, count int) PARTITION BY LIST (id)'\n"
+    )
+    with_parcel += "sa.event.listen(metadata, 'after_create', sa.DDL(MADE))\n"
+    project.models(with_parcel if gone else BEFORE)
+    assert revision.write(*project.settings, "Init").proved
+    monkeypatch.setattr(objects, "_in_column_order", lambda _table, body, _columns: body)
+    project.models(BEFORE if gone else with_parcel)
+    result = revision.write(*project.settings, "Wrong")
+    assert not result.proved
+    assert result.misplaced == (
+        "table parcel has the columns count, depot, id instead of id, depot, count",
+    )

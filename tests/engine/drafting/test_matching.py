@@ -1,12 +1,15 @@
 """Which names were renamed, by flags, by hints in models and by answers; and which pairs are asked about."""
 
 import pytest
+import sqlalchemy as sa
 from catalogs import catalog
 
 from postgres_database.drafting import matching
 from postgres_database.drafting.matching import Decisions
 from postgres_database.drafting.renames import Rename, one_by_one
+from postgres_database.drafting.renames import statement as statement_of
 from postgres_database.errors import ExpectedError
+from postgres_database.server.connection import Database
 from postgres_database.sql.names import Name
 
 USERS = {"id": "integer", "email": "text", "age": "integer"}
@@ -116,3 +119,26 @@ def test_hint_is_applied_once() -> None:
         "t.email:mail"
     ]
     assert matching.find(goal, goal, decisions) == ()
+
+
+def test_not_null_names_are_left_where_postgresql_cannot_change_them(database: Database) -> None:
+    """The SQL runs on any table: where no constraint has the name, and where a partition's has another one."""
+    rename = Rename(
+        "not null", Name("public", "t_a_not_null"), Name("public", "b"), Name("public", "t")
+    )
+    names = sa.text(
+        "SELECT conname FROM pg_constraint WHERE conname IN ('t_a_not_null', 'p_a_not_null', 'b')"
+    )
+    with database.connect(autocommit=True, usual_path=True) as connection:
+        for statement in (
+            "CREATE TABLE t (a int NOT NULL) PARTITION BY LIST (a)",
+            "CREATE TABLE p (a int NOT NULL)",
+            "ALTER TABLE t ATTACH PARTITION p DEFAULT",
+        ):
+            connection.exec_driver_sql(statement)
+        before = [*connection.execute(names)]
+        connection.connection.cursor().execute(statement_of(rename))
+        assert [*connection.execute(names)] == before
+        connection.exec_driver_sql("DROP TABLE p")
+        connection.connection.cursor().execute(statement_of(rename))
+        assert [*connection.execute(names).scalars()] == (["b"] if before else [])

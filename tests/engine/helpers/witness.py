@@ -61,7 +61,7 @@ QUERIES = {
         FROM pg_constraint c
         LEFT JOIN r ON r.oid = c.conrelid
         LEFT JOIN types t ON t.oid = c.contypid
-        WHERE contype NOT IN ('n', 't') AND (r.oid IS NOT NULL OR t.oid IS NOT NULL)
+        WHERE contype <> 't' AND (r.oid IS NOT NULL OR t.oid IS NOT NULL)
             AND NOT EXISTS (SELECT FROM pg_constraint p WHERE p.oid = c.conparentid AND p.conrelid = c.conrelid)""",
     "TRIGGER": """
         SELECT quote_ident(tgname) || ' ON ' || r.identity AS identity, pg_get_triggerdef(t.oid), tgenabled
