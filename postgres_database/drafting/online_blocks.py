@@ -1,5 +1,6 @@
 """Operations grouped into online blocks and transactions, so that what is enforced is enforced at every moment."""
 
+import re
 from collections.abc import Iterator, Sequence
 from collections.abc import Set as AbstractSet
 from itertools import groupby
@@ -16,14 +17,20 @@ from postgres_database.online.steps import text
 from postgres_database.schema import catalog
 from postgres_database.schema.catalog import Catalog
 from postgres_database.scratch import enforced
-from postgres_database.scratch.effects import Effects, measuring, tables
+from postgres_database.scratch.effects import Effects, measuring, names, tables
 from postgres_database.scratch.enforced import Gap
 from postgres_database.server.connection import Database
-from postgres_database.sql.names import Name, bare
+from postgres_database.sql.names import NAME, Name, bare
 from postgres_database.sql.syntax import statements
 
 ELSEWHERE = "SET LOCAL TimeZone = 1"
 """Any zone but UTC: in UTC, a change of timestamp to timestamptz needs no rewrite, elsewhere it does."""
+ALTER_COLUMN = re.compile(
+    rf"ALTER TABLE (?P<table>{NAME})\s+(?P<change>ALTER COLUMN .*?);?\s*$", re.DOTALL
+)
+IN_STEPS = """Others can neither read nor write {table} while this rewrites it. Where that takes too long, do it in
+steps, each a revision of its own: add a second column; let the application, or a trigger, write both; give the rows
+their values by op.backfill; let the application read the new column; drop the old one."""
 Tables = AbstractSet[tuple[str, str]]
 """Schemas and names."""
 Operations = Sequence[MigrateOperation]
@@ -102,6 +109,22 @@ def has_safe_form(op: MigrateOperation, models: Models, effects: Effects, ends: 
     return any(each.form in ("drop index", "detach") or effects.blocking for each in parsed)
 
 
+def joined(ops: Operations, models: Models) -> RunSql | None:
+    """Return changes of one table's columns as one statement, which rewrites it once; None if others are among them."""
+    tried = [ALTER_COLUMN.match(each) for op in ops for each in statements(text(op, models))]
+    matches = [each for each in tried if each]
+    tables = {Name.read(each["table"]).sql for each in matches}
+    if len(tables) != 1 or len(matches) < len(tried):
+        return None
+    changes = ",\n    ".join(each["change"] for each in matches)
+    return RunSql(f"ALTER TABLE {tables.pop()}\n    {changes};")
+
+
+def rewrite_notes(effects: Effects) -> list[Note]:
+    """Return the comments to put above an operation that rewrites tables."""
+    return [Note(IN_STEPS.format(table=name)) for name in names(effects.rewritten)]
+
+
 def group(
     database: Database, ops: Operations, models: Models, ends: Ends, *, online: bool = False
 ) -> list[MigrateOperation]:
@@ -109,7 +132,8 @@ def group(
 
     What is enforced before and after a script stays enforced within it. If an operation drops such a constraint, all
     from there to the operation that recreates it are one transaction; a foreign key or check is recreated NOT VALID
-    there, and validated online afterwards. A comment stays with the operation that it precedes.
+    there, and validated online afterwards. A comment stays with the operation that it precedes. Operations in sequence
+    that rewrite one table become one statement, in a transaction and with a comment above it.
 
     Args:
         database: A scratch database, on which the operations are run.
@@ -121,6 +145,7 @@ def group(
     parts: list[Part] = []
     missing: list[Gap] = []
     validations: list[Part] = []
+    rewriting: list[MigrateOperation] = []
     with database.connect() as connection, connection.begin():
         existing = tables(connection)
     with database.connect(usual_path=True) as connection:
@@ -131,9 +156,14 @@ def group(
             if together or "DROP" in text(op, models):
                 missing = enforced.gaps(*ends, catalog.take(database))
             together = together or bool(missing)
-            parts.append(
-                (op, not together and (online or has_safe_form(op, models, effects, ends)))
-            )
+            if rewriting and (whole := joined([*rewriting, op], models)):
+                parts[-1] = whole, False
+                rewriting.append(op)
+                continue
+            parts += [(note, False) for note in rewrite_notes(effects)]
+            safe = has_safe_form(op, models, effects, ends)
+            parts.append((op, not together and (safe or (online and not effects.rewritten))))
+            rewriting = [op] if effects.rewritten and not validations else []
             validations += [(step, True) for step in validation]
             if not missing:
                 parts += validations

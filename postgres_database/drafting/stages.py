@@ -1,6 +1,5 @@
 """A draft as one or two scripts: a transactional one and an online one."""
 
-import re
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
@@ -23,17 +22,9 @@ from postgres_database.schema import catalog, comparison
 from postgres_database.schema.comparison import Comparison, Side
 from postgres_database.scratch import enforced
 from postgres_database.scratch.databases import Scratch
-from postgres_database.scratch.effects import Effects, names
+from postgres_database.scratch.effects import Effects
 from postgres_database.server.connection import Database
-from postgres_database.sql.names import NAME, Name
-from postgres_database.sql.syntax import statements
-
-ALTER_COLUMN = re.compile(
-    rf"ALTER TABLE (?P<table>{NAME})\s+(?P<change>ALTER COLUMN .*?);?\s*$", re.DOTALL
-)
-IN_STEPS = """Others can neither read nor write {table} while this rewrites it. Where that takes too long, do it in
-steps, each a revision of its own: add a second column; let the application, or a trigger, write both; give the rows
-their values by op.backfill; let the application read the new column; drop the old one."""
+from postgres_database.sql.names import Name
 
 
 @dataclass(frozen=True)
@@ -164,14 +155,18 @@ def _first_stage(
     rewriting: list[MigrateOperation] = []
     for op, effects in measured:
         unfilled = fills.instead(op, effects)
-        if rewriting and unfilled is None and (joined := _joined([*rewriting, op], models)):
+        if (
+            rewriting
+            and unfilled is None
+            and (joined := online_blocks.joined([*rewriting, op], models))
+        ):
             first[-1] = joined
             rewriting.append(op)
             continue
         if unfilled is None and effects.blocking:
             cautions += effects.lines()
             first += [Note(line) for line in effects.scans()]
-            first += [Note(IN_STEPS.format(table=name)) for name in names(effects.rewritten)]
+            first += online_blocks.rewrite_notes(effects)
         first += unfilled or [op]
         rewriting = [op] if unfilled is None and effects.rewritten else []
     return first, cautions
@@ -182,17 +177,6 @@ def _lasting_views(ops: Operations, before: Side, models: Models) -> Tables:
     drops = [each for op in ops if "DROP MATERIALIZED VIEW " in (each := text(op, models))]
     keys = [key for key in before.snapshot.objects if key.kind == "MATERIALIZED VIEW"]
     return {(key.schema, key.name) for key in keys if not any(key.name in each for each in drops)}
-
-
-def _joined(ops: Operations, models: Models) -> RunSql | None:
-    """Return changes of one table's columns as one statement, which rewrites it once; None if others are among them."""
-    tried = [ALTER_COLUMN.match(each) for op in ops for each in statements(text(op, models))]
-    matches = [each for each in tried if each]
-    tables = {Name.read(each["table"]).sql for each in matches}
-    if len(tables) != 1 or len(matches) < len(tried):
-        return None
-    changes = ",\n    ".join(each["change"] for each in matches)
-    return RunSql(f"ALTER TABLE {tables.pop()}\n    {changes};")
 
 
 def _enforced_again(

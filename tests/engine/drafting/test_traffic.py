@@ -118,3 +118,28 @@ def test_online_can_be_turned_off(project: Project) -> None:
     texts = [path.read_text() for path in project.versions.glob("*after*.py")]
     assert len(texts) == 1
     assert "op.online" not in texts[0]
+
+
+WIDENED = """
+for column in (users.c.age, users.c.score, users.c.level):
+    column.type = sa.BigInteger()
+"""
+
+
+@pytest.mark.parametrize("direction", ["upgrade", "downgrade"])
+def test_columns_of_one_table_are_rewritten_at_once(project: Project, direction: str) -> None:
+    """Changes of type that rewrite a table are one statement under one comment, in either direction."""
+    columns = "sa.Column('score', sa.Integer), sa.Column('level', sa.Integer)"
+    base = f"{BASE}\nfor column in ({columns}):\n    users.append_column(column)\n"
+    project.models(base)
+    assert revision.write(*project.settings, "Before").proved
+    project.models(base + WIDENED)
+    result = revision.write(*project.settings, "After")
+    assert result.proved, result
+    assert result.path
+    body = result.path.read_text().partition(f"def {direction}")[2].partition("\ndef ")[0]
+    assert body.count("ALTER TABLE") == 1
+    assert body.count("ALTER COLUMN") == 3
+    assert "op.alter_column" not in body
+    assert body.count("Others can neither read nor write users") == 1
+    assert body.index("neither read") < body.index("ALTER TABLE")
