@@ -29,6 +29,24 @@ LOSSES = {
     ("json", "jsonb"): "the order of keys and keys that are there twice are lost",
 }
 """What other casts do, by the first words of both types."""
+ZONED = ("timestamp with time zone", "time with time zone")
+UNZONED = ("timestamp without time zone", "time without time zone", "date")
+TIMESTAMPS = {"timestamp with time zone", "timestamp without time zone"}
+"""Of these LOSSES says it."""
+WRITTEN_BY = {
+    "bytea": "bytea_output",
+    "real": "extra_float_digits",
+    "double precision": "extra_float_digits",
+}
+"""Type → the setting that decides how it is written as text."""
+READ_BY = {
+    "date": "DateStyle",
+    "timestamp with time zone": "DateStyle",
+    "timestamp without time zone": "DateStyle",
+    "interval": "IntervalStyle",
+    "xml": "xmloption",
+}
+"""Type → the setting that decides how it is read from text and written."""
 UNIQUE = ("p", "u")
 NULLS = "NULLS NOT DISTINCT"
 BREAKS = {
@@ -107,8 +125,11 @@ def _column(name: str, here: Column | None, goal: Column, *, has_values: bool) -
     if goal.generated and not here.generated:
         yield f"the values of column {name} are replaced by generated ones"
         return
-    if here.type != goal.type and (loss := cast_loss(here.type, goal.type)):
-        yield f"the values of column {name} are cast to {goal.type}: {loss}"
+    loss = cast_loss(here.type, goal.type) if here.type != goal.type else ""
+    settings = " and ".join(sorted(cast_settings(here.type, goal.type)))
+    depends = f"the result depends on {settings} of the session" if settings else ""
+    if says := "; ".join(filter(None, (loss, depends))):
+        yield f"the values of column {name} are cast to {goal.type}: {says}"
     if goal.not_null and not (here.not_null or has_values):
         yield f"column {name} becomes NOT NULL: fails on rows without a value"
 
@@ -125,6 +146,31 @@ def _type(here: Type, goal: Type) -> Iterator[str]:
             yield f"{name} of domain {goal.name} fails on rows that break it"
     if goal.not_null and not here.not_null:
         yield f"domain {goal.name} becomes NOT NULL: fails on rows without a value"
+
+
+def cast_settings(here: str, goal: str) -> set[str]:
+    """Return the settings that a cast depends on (PostgreSQL manual, "Client Connection Defaults").
+
+    A scratch database has other settings than the target, so its rows do not show what these do.
+    """
+    old, new = (re.sub(r"\(.*?\)|\[\]", "", text).strip() for text in (here, goal))
+    pair = {old, new}
+    found: set[str] = set()
+    if old == new:
+        return found
+    if "money" in pair:
+        found.add("lc_monetary")
+    if len(pair & {*ZONED, *UNZONED}) == 2 and pair & {*ZONED} and pair != TIMESTAMPS:  # noqa: PLR2004
+        found.add("TimeZone")
+    if not pair & TEXTS:
+        return found
+    (other,) = pair - TEXTS or {new}
+    if other in ZONED:
+        found.add("TimeZone")
+    if new in TEXTS:
+        found |= {WRITTEN_BY[other]} if other in WRITTEN_BY else set()
+    found |= {READ_BY[other]} if other in READ_BY else set()
+    return found | ({"search_path"} if other.startswith("reg") else set())
 
 
 def cast_loss(here: str, goal: str) -> str:

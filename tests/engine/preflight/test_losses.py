@@ -38,6 +38,33 @@ def test_cast(here: str, goal: str, said: str) -> None:
     assert losses.cast_loss(here, goal) == said
 
 
+@pytest.mark.parametrize(
+    ("here", "goal", "settings"),
+    [
+        ("integer", "text", set()),
+        ("text", "text[]", set()),
+        ("timestamp with time zone", "date", {"TimeZone"}),
+        ("date", "timestamp with time zone", {"TimeZone"}),
+        ("timestamp without time zone", "date", set()),
+        ("timestamp(3) with time zone", "text", {"DateStyle", "TimeZone"}),
+        ("character varying(9)[]", "date[]", {"DateStyle"}),
+        ("text", "interval", {"IntervalStyle"}),
+        ("interval", "text", {"IntervalStyle"}),
+        ("money", "numeric(10,2)", {"lc_monetary"}),
+        ("bytea", "text", {"bytea_output"}),
+        ("text", "bytea", set()),
+        ("double precision", "text", {"extra_float_digits"}),
+        ("regclass", "text", {"search_path"}),
+    ],
+)
+def test_cast_that_depends_on_settings(here: str, goal: str, settings: set[str]) -> None:
+    """Values that settings of a session decide are a caution: a scratch database has other settings."""
+    assert losses.cast_settings(here, goal) == settings
+    before, after = ({"t": {"a": each}} for each in (here, goal))
+    said = losses.find_losses(catalog(before), catalog(after))
+    assert all(name in "".join(said) for name in settings)
+
+
 def rule(kind: str, definition: str, *columns: str) -> dict[str, Any]:
     return {"constraints": {"r": Constraint("r", kind, definition, columns)}}
 
