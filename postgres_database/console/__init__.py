@@ -7,6 +7,7 @@
     command       a command of invoke: in which folder it runs, and how it ends
     report        results → JSON; pure functions
     terminal      the only module that prints and asks
+    each          one command on many environments, a line each
     show_init     what `init` did → lines for people
     show_models   what `models` wrote → lines for people
     show          results → lines for people

@@ -1,6 +1,7 @@
 """The commands for databases."""
 
 import os
+from collections.abc import Sequence
 from functools import partial
 from pathlib import Path
 
@@ -31,10 +32,19 @@ MOVE = {
 }
 
 
-@command(help=MOVE | {"target": "a revision, head, or +1 (default head)"})
+@command(
+    help=MOVE
+    | {
+        "target": "a revision, head, or +1 (default head)",
+        "all_envs": "upgrade every environment that has a file .env.NAME; one that fails does not stop the others",
+        "at_once": "with --all-envs: how many are upgraded at the same time (default 4)",
+    }
+)
 def upgrade(
     c: Context,
     env: str = "",
+    all_envs: bool = False,
+    at_once: int = 4,
     target: str = "head",
     dry_run: bool = False,
     sql: bool = False,
@@ -44,7 +54,34 @@ def upgrade(
     json: bool = False,
 ) -> None:
     """Bring the target to --target, revision by revision."""
+    if all_envs:
+        switches = {"--dry-run": dry_run, "--skip-row-checks": skip_row_checks, "--yes": yes}
+        options = [name for name, chosen in switches.items() if chosen]
+        options += [f"--wait={wait}"] if wait else []
+        _upgrade_all(["upgrade", f"--target={target}", *options], at_once, env or sql or json)
+        return
     _move("upgrade", env, target, sql, wait, yes, dry_run, skip_row_checks, json)
+
+
+def _upgrade_all(command: Sequence[str], at_once: int, others: object) -> None:
+    """Run a command on all environments that have a file."""
+    from postgres_database.console import each
+    from postgres_database.server import environment
+
+    names = [*environment.env_files(Path.cwd())]
+    hint = "invoke upgrade --all-envs"
+    if others:
+        raise ExpectedError("--all-envs does not go with --env, --sql and --json", hint=hint)
+    if at_once < 1:
+        raise ExpectedError(f"--at-once is {at_once}, less than 1", hint=f"{hint} --at-once 4")
+    if not names:
+        raise ExpectedError(
+            "there is no environment with a file",
+            cause="no .env.NAME is in the root of the project",
+            hint="cp .env.example .env.production   (and its POSTGRES_DSN)",
+        )
+    if code := each.run(names, command, at_once):
+        raise Exit(code=code)
 
 
 @command(help=MOVE | {"target": "a revision, base, or -1; write --target=-1 (default -1)"})

@@ -55,6 +55,25 @@ def test_every_option_is_long_and_has_help(name: str) -> None:
         assert not set(argument.names) & CORE_NAMES
 
 
+@pytest.mark.long
+def test_upgrade_of_all_environments(trial: Checkout) -> None:
+    """Each environment gets a line and is upgraded by itself; one that fails stops no other, and is the exit code."""
+    trial.env_file("gone", POSTGRES_DSN="host=/nowhere user=x dbname=y")
+    done = trial.invoke("upgrade", "--all-envs", "--at-once", "2")
+    assert done.returncode == 1
+    assert re.search(
+        r"^trial  now at head: \w+   \(3 revisions in .* s\)$", done.stdout, re.MULTILINE
+    )
+    assert re.search(r"^gone +failed$", done.stdout, re.MULTILINE)
+    assert "cannot connect to" in done.stderr
+    (trial.root / ".env.gone").unlink()
+    again = trial.invoke("upgrade", "--all-envs")
+    assert again.returncode == 0, again.stderr
+    assert re.fullmatch(r"trial  already at head: \w+; nothing to upgrade\n", again.stdout)
+    refused = trial.invoke("upgrade", "--all-envs", "--env", "trial")
+    assert refused.stderr.startswith("error: --all-envs does not go with --env")
+
+
 @pytest.mark.parametrize("name", COMMANDS)
 def test_help_runs_nothing(checkout: Checkout, name: str) -> None:
     """--help after a command shows its options and does nothing else."""
@@ -71,7 +90,7 @@ def test_upgrade_names_its_target_first(trial: Checkout) -> None:
     assert done.returncode == 0, done.stderr
     first, *steps, last = done.stdout.splitlines()
     assert re.fullmatch(r"trial  postgres@\S+/test_\w+  \(from \.env\.trial\)", first)
-    assert [step.split()[0] for step in steps] == ["1", "2", "3"]
+    assert [step.split()[0] for step in steps] == ["[1/3]", "[2/3]", "[3/3]"]
     assert last.startswith("now at head: ")
     again = trial.invoke("upgrade", ENV="trial", PYTHONPROFILEIMPORTTIME="1")
     assert re.search(r"^already at head: \w+; nothing to upgrade$", again.stdout, re.MULTILINE)
