@@ -6,6 +6,7 @@ The `tasks.py` of a project imports them by name. What a command needs is import
     shared     the words of their options, and what they work on
     scripts    the commands for scripts
     databases  the commands for databases
+    adoption   the commands for databases that were online before they had scripts
     server     the commands for the embedded server, and psql
 """
 
@@ -16,12 +17,11 @@ from invoke import Collection, Exit, Program
 
 from postgres_database import __version__
 from postgres_database.console.command import command, require_understood
+from postgres_database.tasks.adoption import baseline_existing, models
 from postgres_database.tasks.databases import (
-    baseline_existing,
     check,
     current,
     downgrade,
-    models,
     stamp,
     status,
     upgrade,
