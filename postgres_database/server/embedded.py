@@ -135,7 +135,7 @@ class EmbeddedServer:
         except FileNotFoundError:
             return False
         except OSError as error:
-            raise _cannot_use(self.home, error) from error
+            raise self._cannot_use(self.home, error) from error
         with self._locked():
             self._clear_after_crash()
             if not (self.data / "postmaster.pid").exists():
@@ -249,7 +249,7 @@ class EmbeddedServer:
         try:
             programs.private_directory(directory, self.account)
         except OSError as error:
-            raise _cannot_use(directory, error) from error
+            raise self._cannot_use(directory, error) from error
 
     @contextmanager
     def _locked(self) -> Iterator[None]:
@@ -261,12 +261,21 @@ class EmbeddedServer:
                 flags = os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW
                 descriptor = os.open(self.home / "lock", flags, 0o600)
             except OSError as error:
-                raise _cannot_use(self.home, error) from error
+                raise self._cannot_use(self.home, error) from error
             try:
                 fcntl.flock(descriptor, fcntl.LOCK_EX)
                 yield
             finally:
                 os.close(descriptor)
+
+    def _cannot_use(self, directory: Path, cause: object) -> ExpectedError:
+        variable = "POSTGRES_DSN" if self.durable else "SCRATCH_DSN"
+        return ExpectedError(
+            f"the directory of the embedded PostgreSQL cannot be used: {directory}",
+            cause=str(cause),
+            hint=f"ls -ld {shlex.quote(str(directory))} {shlex.quote(str(directory.parent))}"
+            f"   (you must own the first; or name a PostgreSQL of your own: {variable})",
+        )
 
     def _run(self, program: str, *arguments: str, typed: str = "") -> None:
         """Run a program of PostgreSQL in the home, as the account of the server.
@@ -339,12 +348,3 @@ def scratch_server(environment: Environment) -> Database:
 def _last_lines(said: bytes) -> str:
     text = said.decode(errors="replace")
     return "\n".join([line for line in text.splitlines() if line.strip()][-5:])
-
-
-def _cannot_use(directory: Path, cause: object) -> ExpectedError:
-    return ExpectedError(
-        f"the directory of the embedded PostgreSQL cannot be used: {directory}",
-        cause=str(cause),
-        hint=f"ls -ld {shlex.quote(str(directory))} {shlex.quote(str(directory.parent))}"
-        "   (you must own the first; or name a PostgreSQL of your own: POSTGRES_DSN)",
-    )

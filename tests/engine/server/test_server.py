@@ -767,3 +767,12 @@ def test_a_scratch_server_that_an_older_version_set_up(make: Make) -> None:
         theirs = Database(scratch.dsn.with_parts(user=role), "test")
 
         assert run_sql(theirs, "SELECT session_user") == [(role,)]
+
+
+def test_advice_names_the_setting_that_helps(place: Path) -> None:
+    """A server that cannot live in its directory is replaced by the setting for that server."""
+    (place / "file").write_text("")
+    for durable, variable in ((True, "POSTGRES_DSN"), (False, "SCRATCH_DSN")):
+        with pytest.raises(ExpectedError) as raised:
+            EmbeddedServer(place / "file" / "home", durable=durable).ensure_running()
+        assert raised.value.hint.endswith(f"name a PostgreSQL of your own: {variable})")
