@@ -3,6 +3,7 @@
 An `env.py` that makes an engine of its own might upgrade another database than the target.
 """
 
+import re
 import traceback
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
@@ -15,6 +16,7 @@ from alembic.runtime.environment import EnvironmentContext
 from alembic.runtime.migration import MigrationContext
 
 from postgres_database.errors import ExpectedError
+from postgres_database.history import env_text
 from postgres_database.history.project import Project
 from postgres_database.server import transactions
 from postgres_database.server.connection import Database
@@ -32,6 +34,9 @@ else:
     ...
 """
 """What belongs into an env.py (Alembic cookbook, "Sharing a Connection across one or more programmatic … commands")."""
+
+VARIABLE = re.compile(r"[A-Z][A-Z0-9_]*")
+"""How variables of the process environment are usually named."""
 
 Work = Callable[[tuple[str, ...], MigrationContext], Iterable[Any]]
 """What Alembic is to run: from the revisions that the database is at, and the context, to the steps."""
@@ -170,10 +175,23 @@ class EnvScript:
         frames = traceback.extract_tb(error.__traceback__)
         lines = [frame.lineno for frame in frames if Path(frame.filename) == self.path]
         place = f"\n(in {self.name}, line {lines[-1]})" if lines else ""
-        return self.error(
+        failed = self.error(
             "failed before the first script; nothing was run",
             f"{type(error).__name__}: {words}{place}",
         )
+        match error:
+            case KeyError(args=(str(key),)) if VARIABLE.fullmatch(key):
+                where = "reads the process environment, into which no .env file is exported"
+                return failed.with_(hint=f"export {key}=…   ({self.name} {where})")
+        return failed.with_(hint=f"${{EDITOR:-vi}} {self.name}") if self._is_complete() else failed
+
+    def _is_complete(self) -> bool:
+        """Tell whether the lines that `error` shows are there, or whether something else must be mended first."""
+        try:
+            text = self.path.read_text(encoding="utf-8")
+            return env_text.with_connection(text) == text
+        except (UnicodeDecodeError, SyntaxError):
+            return True
 
 
 def _place(connection: sa.Connection | None) -> str:

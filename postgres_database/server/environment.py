@@ -26,6 +26,9 @@ KEYS = (
 )
 METADATA = re.compile(r"[\w.]+:[\w.]+")
 """How models are named: package.module:name."""
+REFERENCE = re.compile(r"\$\{([A-Za-z_]\w*)")
+"""How env files of Docker Compose refer to another variable."""
+REPLACED = "${{{}}} in it is not replaced, as Docker Compose does it: write the value itself"
 MISSPELT = 0.75  # how like a setting a key must be
 PROCESS = "the process environment"
 LIBPQ_TARGET = ("PGHOST", "PGHOSTADDR", "PGSERVICE")
@@ -259,10 +262,14 @@ class _Reader:
     def _dsn(self, origin: str, text: str) -> Dsn | None:
         if not text:
             return None
+        names = REFERENCE.findall(text)
         try:
             parsed, warnings = dsn.parse(text)
         except ValueError as error:
-            self.faults.append(f"{origin}: {error}")
+            self.faults.append(f"{origin}: {REPLACED.format(names[0]) if names else error}")
+            return None
+        if meant := [name for name in names if name in self.in_file]:  # else it may be a password
+            self.faults.append(f"{origin}: {REPLACED.format(meant[0])}")
             return None
         self.warnings += [f"{origin}: {warning}" for warning in warnings]
         if origin.endswith(f" in {self.path.name}"):

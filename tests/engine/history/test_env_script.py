@@ -185,7 +185,11 @@ def test_an_env_that_would_run_them_elsewhere(project: Project, other: Database)
                 run()
             assert what in caught.value.what, name
             assert caught.value.cause, name
-            assert 'config.attributes.get("connection")' in caught.value.hint
+            hint = caught.value.hint
+            if "DATABASE_URL" in body:
+                assert hint.startswith("export DATABASE_URL=…   (theirs/env.py reads the process")
+            else:
+                assert 'config.attributes.get("connection")' in hint, name
         assert state(other) == [("",)], name
         assert state(project.database) == [("alembic_version_log",)], name
         (project.root / "theirs" / "env.py").write_text((project.root / "shared.py").read_text())
@@ -234,3 +238,14 @@ def test_printing_connects_nowhere_it_matters(project: Project, other: Database)
         env(project, other, body)
         with pytest.raises(ExpectedError, match=r"theirs/env\.py"):
             runner.offline(project.settings.project, "upgrade", "base", "r1")
+
+
+@pytest.mark.parametrize("line", ["raise ValueError", "this is no Python"])
+def test_lines_that_are_there_are_not_advised(three: Project, line: str) -> None:
+    """Where env.py has the lines that our commands need, only its own fault is named."""
+    path = three.root / "migration" / "env.py"
+    path.write_text(f"{line}\n{path.read_text()}")
+    with pytest.raises(ExpectedError) as caught:
+        up(three.settings, three.database, confirm=yes)
+    assert "failed before the first script" in caught.value.what
+    assert caught.value.hint == "${EDITOR:-vi} migration/env.py"

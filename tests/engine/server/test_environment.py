@@ -264,6 +264,65 @@ def test_values_of_a_file_are_literal(
     assert str(loaded.target) == SHOWN_A
 
 
+COMPOSE = """
+POSTGRES_USER=shop
+POSTGRES_PASSWORD=s3cret
+POSTGRES_SERVER=db
+POSTGRES_PORT=5432
+POSTGRES_DB=shop
+{}
+PROJECT_NAME='Shop'
+STACK_NAME=shop
+DOMAIN=localhost
+ENVIRONMENT=local
+SECRET_KEY=changethis
+FIRST_SUPERUSER=admin@example.com
+FIRST_SUPERUSER_PASSWORD=changethis
+BACKEND_CORS_ORIGINS="http://localhost,http://localhost:5173"
+SMTP_HOST=mail
+SMTP_PORT=587
+SMTP_TLS=True
+REDIS_URL=redis://cache:6379/0
+SENTRY_DSN=https://key@sentry.example.com/1
+TEST_DATABASE_URL=postgresql://app@localhost/test
+LOG_LEVEL=info
+DEBUG=true
+DOCKER_IMAGE_BACKEND=backend
+AWS_REGION=eu-central-1
+"""
+"""The file of an application that Docker Compose reads, too."""
+
+
+def test_env_file_of_an_application(root: Path, write: Write) -> None:
+    """Settings of the application are no business of the commands, whatever the driver of its DSN is."""
+    write("", COMPOSE.format("DATABASE_URL=postgresql+asyncpg://shop:s3cret@db:5432/shop"))
+    loaded = settings.load(root=root, environ={})
+    assert str(loaded.target) == "shop@db:5432/shop"
+    (warning,) = loaded.warnings
+    assert "psycopg2 is used" in warning
+
+
+@pytest.mark.parametrize(
+    "dsn",
+    [
+        "postgresql+asyncpg://${POSTGRES_USER}:${POSTGRES_PASSWORD}@${POSTGRES_SERVER}:${POSTGRES_PORT}/${POSTGRES_DB}",
+        "postgresql://shop:${POSTGRES_PASSWORD}@db/shop",
+        "postgresql://shop@db:${SHELL_PORT:-5432}/shop",
+        "host=db user=shop password=${POSTGRES_PASSWORD}",
+    ],
+)
+def test_reference_to_another_setting_is_a_fault(root: Path, write: Write, dsn: str) -> None:
+    """What Docker Compose would replace is not taken for a password, and the message says so."""
+    write("", COMPOSE.format(f"DATABASE_URL={dsn}"))
+    with pytest.raises(ExpectedError) as raised:
+        settings.load(root=root, environ={})
+    assert raised.value.cause.startswith("DATABASE_URL in .env: ${")
+    assert (
+        "is not replaced, as Docker Compose does it: write the value itself" in raised.value.cause
+    )
+    assert "did you mean" not in raised.value.cause
+
+
 passwords = st.text(
     st.one_of(
         st.sampled_from("@:/?#[]%&=+$ '\"\\\t{}"),
