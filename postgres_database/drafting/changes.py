@@ -51,6 +51,11 @@ def is_owned(key: Key, side: Side) -> bool:
     return key.kind == "SEQUENCE" and Name(key.schema, key.name) not in side.catalog.sequences
 
 
+def goes_with_table(op: MigrateOperation, goal: Catalog) -> bool:
+    """Tell whether an operation drops an index whose table is dropped, too: a foreign key may need it until then."""
+    return isinstance(op, DropIndexOp) and Name.of(op.schema, str(op.table_name)) not in goal.tables
+
+
 def from_alembic(op: MigrateOperation, here: Side, goal: Side) -> Change:
     """Return the change for an operation of Alembic, with further or other ways where it may fail or is wrong."""
     if isinstance(op, AlterColumnOp) and _becomes_serial(op, here.catalog, goal.catalog):
@@ -207,7 +212,11 @@ def remaining(trial: Trial, here: Side, goal: Side, parts: Parts) -> Iterator[Ch
     yield from type_changes.changed(trial, here, goal)
     yield from _tables(here, goal, parts)
     yield from (drop(key, here.snapshot) for key in old_sequences)
+    own = [create(key, goal) for key in preserved.own_keys(here, goal)]
     for key in goal.snapshot.objects:
+        if key.kind == "TABLE ATTACH" and own:
+            yield from own
+            own = []
         if not _is_altered(key, here, goal) and not preserved.comes_with_whole(key, here, goal):
             yield from _object(key, here, goal, parts)
     for key in objects.missing(here.hidden, goal.hidden):

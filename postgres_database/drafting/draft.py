@@ -174,9 +174,11 @@ def reach_goal(
     trial.apply(changes.create(key, goal) for key in needed)
     trial.apply(type_changes.added_values(here, goal))
     trial.apply(preserved.parts_of_parents(here, goal))
-    trial.apply((changes.from_alembic(op, here, goal) for op in ops), force=True)
+    own = [op for op in ops if not changes.goes_with_table(op, goal.catalog)]
+    trial.apply((changes.from_alembic(op, here, goal) for op in own), force=True)
     trial.apply(preserved.continued_sequences(here, goal))
     _finish(trial, compared, goal, parts)
+    trial.apply(preserved.nullable_keys(here.catalog, goal.catalog))
 
 
 def _finish(trial: Trial, compared: Comparison, goal: Side, parts: Parts) -> None:

@@ -8,6 +8,7 @@ they are to be called, so that no index is built again for a name.
 import re
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
+from itertools import chain
 
 from postgres_database.drafting import objects, renames
 from postgres_database.drafting.renames import Rename
@@ -133,6 +134,27 @@ def parts_of_parents(here: Side, goal: Side) -> Iterator[Change]:
         yield Change([as_way([renames.statement(each)])])
 
 
+def nullable_keys(here: Catalog, goal: Catalog) -> Iterator[Change]:
+    """Yield the changes that make columns of old primary keys nullable in the partitions, too.
+
+    A key that was built beside live traffic was added to each partition, whose NOT NULL is then its own: it stays when
+    the partitioned table becomes nullable.
+    """
+    for name in [each for each in goal.tables if each in here.tables]:
+        old, new = here.tables[name], goal.tables[name]
+        for column in _key(old, here) if old.partition and new.partition else ():
+            if column in new.columns and not new.columns[column].not_null:
+                text = f"ALTER TABLE {name.sql} ALTER COLUMN {identifier(column)} DROP NOT NULL;"
+                yield Change([as_way([text])])
+
+
+def _key(table: Table, catalog: Catalog) -> tuple[str, ...]:
+    """Return the columns of the primary key that a table has of its own or as a partition."""
+    own = (each.columns for each in table.constraints.values() if each.kind == "p")
+    above = (catalog.tables.get(Name.read(each)) for each in table.parents)
+    return next(chain(own, (_key(each, catalog) for each in above if each)), ())
+
+
 def without_parts(here: Side, goal: Side) -> Iterator[Change]:
     """Yield what drops an index of which a part is to be none: PostgreSQL has no other way. It is made again."""
     wanted = _parts(goal)
@@ -149,6 +171,24 @@ def without_parts(here: Side, goal: Side) -> Iterator[Change]:
             yield Change([as_way([f"DROP INDEX {whole.name.sql};"])], key=whole.key)
 
 
+def own_keys(here: Side, goal: Side) -> Iterator[Key]:
+    """Yield new keys and unique constraints of partitions that are to be parts of indexes of their parents.
+
+    Attaching a partition takes them in if they are there first; it makes an index beside them otherwise.
+    """
+    wanted = _parts(goal)
+    for part in wanted.values():
+        new = part.key not in here.snapshot.objects and part.key in goal.snapshot.objects
+        if new and _is_own_key(part, wanted):
+            yield part.key
+
+
+def _is_own_key(part: Part, wanted: dict[Name, Part]) -> bool:
+    """Tell whether a part is a constraint of the partition alone: its parent has no more than an index."""
+    whole = wanted.get(part.whole) if part.whole else None
+    return bool(whole and (part.key.kind, whole.key.kind) == ("CONSTRAINT", "INDEX"))
+
+
 def comes_with_whole(key: Key, here: Side, goal: Side) -> bool:
     """Tell whether an index or key of a partition is made together with its parent's, or by attaching the partition."""
     if key.kind not in {"INDEX", "CONSTRAINT"}:
@@ -156,7 +196,7 @@ def comes_with_whole(key: Key, here: Side, goal: Side) -> bool:
     wanted = _parts(goal)
     part = next((each for each in wanted.values() if each.key == key), None)
     whole = wanted.get(part.whole) if part and part.whole else None
-    if part is None or whole is None:
+    if part is None or whole is None or _is_own_key(part, wanted):
         return False
     if whole.key.kind == "INDEX" and not objects.is_complete(whole.key, goal.snapshot):
         return False
