@@ -5,6 +5,8 @@ import errno
 import logging
 import os
 import sys
+import warnings
+from collections.abc import Iterator
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -43,7 +45,10 @@ class Command(Task[Any]):
             library_versions.require_engine(home / "alembic.ini")
             if not os.environ.get("DEBUG"):  # an env.py may let Alembic log what our commands say
                 logging.disable(logging.INFO)
-            with contextlib.chdir(home):  # relative paths in alembic.ini and env.py begin there
+            with (
+                contextlib.chdir(home),
+                noted_warnings(),
+            ):  # relative paths in alembic.ini and env.py begin there
                 return super().__call__(*args, **kwargs)
         except ExpectedError as error:
             if os.environ.get("DEBUG"):
@@ -57,6 +62,31 @@ class Command(Task[Any]):
             resumed = self.name in {"upgrade", "downgrade"}
             more = "; what is done stays, the same command goes on where it was" if resumed else ""
             raise Exit(f"interrupted{more}", code=INTERRUPTED) from error
+
+
+@contextlib.contextmanager
+def noted_warnings() -> Iterator[None]:
+    """Show what libraries and models warn of as a line each on stderr; with DEBUG=1 as Python does.
+
+    The same words are shown once; which warnings are shown at all is for Python's own filters (PYTHONWARNINGS).
+    """
+    shown: set[str] = set()
+
+    def show(
+        message: Warning | str, category: type[Warning], filename: str, lineno: int, *_: object
+    ) -> None:
+        text = " ".join(str(message).split())
+        path = Path(filename)
+        inside = path.is_relative_to(Path.cwd()) and "site-packages" not in path.parts
+        place = f", {path.relative_to(Path.cwd())} line {lineno}" if inside else ""
+        if text not in shown:
+            shown.add(text)
+            sys.stderr.write(f"note: {text}   ({category.__name__}{place})\n")
+
+    with warnings.catch_warnings():
+        if not os.environ.get("DEBUG"):
+            warnings.showwarning = show  # type: ignore[assignment]
+        yield
 
 
 def _unwritable(error: OSError) -> ExpectedError:

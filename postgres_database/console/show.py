@@ -179,7 +179,8 @@ def _show_objects(title: str, differences: Iterable[Difference], left: str, righ
 
 
 def _look_at(text: str) -> None:
-    say(f"look at   {text}", style="yellow")
+    indented = text.strip().replace("\n", "\n          ")
+    say(f"look at   {indented}", style="yellow")
 
 
 def _show_text(name: str, text: str) -> None:

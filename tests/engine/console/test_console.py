@@ -5,6 +5,7 @@ import re
 import subprocess
 import sys
 import termios
+import warnings
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import fields, replace
@@ -12,10 +13,11 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import sqlalchemy as sa
 from checkouts import Checkout, as_text
 from conftest import ROOT
 
-from postgres_database.console import show, show_init, terminal
+from postgres_database.console import command, show, show_init, terminal
 from postgres_database.errors import ExpectedError
 from postgres_database.history.env_text import Option
 from postgres_database.history.graph import Revision
@@ -304,6 +306,29 @@ def test_warnings_leave_stdout_to_results(capsys: pytest.CaptureFixture[str]) ->
     """Warnings go to stderr, so that what a program reads is not disturbed."""
     terminal.warn(replace(PLAIN, warnings=("one", "two")))
     assert capsys.readouterr() == ("", "warning: one\nwarning: two\n")
+
+
+def test_warnings_of_libraries_are_notes(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What a library or the models warn of is a line on stderr, once, without Python's file and source."""
+    monkeypatch.delenv("DEBUG", raising=False)
+    with command.noted_warnings():
+        warnings.simplefilter("always")
+        for _ in range(2):
+            warnings.warn_explicit("of two\n  lines", sa.exc.SAWarning, "/lib/a.py", 1)
+        warnings.warn_explicit("old", DeprecationWarning, str(Path.cwd() / "models" / "b.py"), 7)
+    assert capsys.readouterr() == (
+        "",
+        "note: of two lines   (SAWarning)\nnote: old   (DeprecationWarning, models/b.py line 7)\n",
+    )
+
+
+def test_lines_to_look_at_are_aligned(capsys: pytest.CaptureFixture[str]) -> None:
+    """The further lines of what is to be looked at begin where the first one does."""
+    show.revision(RevisionResult(path=Path.cwd() / "a.py", failure="one\ntwo\n"))
+    lines = capsys.readouterr().out.splitlines()
+    assert lines[1:3] == ["look at   on a scratch database: one", "          two"]
 
 
 @pytest.mark.parametrize("quiet", [True, False])
