@@ -1,43 +1,16 @@
-"""Documentation is a promise: its commands are run in their order, and print what it says.
+"""Documentation is a promise: its commands are run in their order, and print what it says (`helpers/pages.py`)."""
 
-UPDATE_DOCS=1 writes what they print into the pages. A comment before a block says what is run first,
-unseen (`setup`), or that the block's first lines are about .venv, which a test has already (`first`).
-"""
-
-import os
 import re
-import subprocess
 from pathlib import Path
 
 import pytest
 from checkouts import Checkout
 from conftest import ROOT
+from pages import require_true
 
 PAGES = ["README.md", "docs/when-it-goes-wrong.md"]
-BLOCK = re.compile(
-    r"(?P<note><!-- (?P<when>first|setup): (?P<run>[^\n]*) -->\n)?```(?P<kind>console|diff)\n(?P<text>.*?)```",
-    re.DOTALL,
-)
 SHIPPED = [*(ROOT / "migration" / "versions").glob("*d92233541b7a*")]
 SHOWN_ROOT = "/home/you/postgres-database"
-
-# What differs from run to run, and what stands for it in the comparison.
-VARIABLE = {
-    r"\d{4}_\d\d_\d\d_\d{4}": "<date>",
-    r"(?<![0-9a-f])[0-9a-f]{12}(?![0-9a-f])": "<revision>",
-    r"\d+\.\d\d s\b": "<seconds>",
-    r"\d+ [kM]B\b": "<size>",
-    r"\b\d\d\.\d+\b": "<version>",
-    r"postgres@\S+/main": "postgres@<socket>",
-    r"[ \t]+": " ",
-}
-
-
-def normal(text: str) -> str:
-    """Replace what differs from run to run."""
-    for pattern, name in VARIABLE.items():
-        text = re.sub(pattern, name, text)
-    return "\n".join(line.rstrip() for line in text.strip().splitlines())
 
 
 @pytest.mark.long
@@ -48,32 +21,7 @@ def normal(text: str) -> str:
 @pytest.mark.parametrize("page", PAGES)
 def test_pages_print_what_they_say(newcomer: Checkout, page: str) -> None:
     """Every console block of a page runs as it stands there and prints what stands there."""
-    path = ROOT / page
-    text = path.read_text()
-    real = BLOCK.sub(lambda block: run_block(newcomer, block), text)
-    if os.environ.get("UPDATE_DOCS"):
-        path.write_text(real)
-    assert normal(real) == normal(text)
-
-
-def run_block(checkout: Checkout, block: re.Match[str]) -> str:
-    """Run a block and return it with what its commands print."""
-    if block["kind"] == "diff":
-        subprocess.run(
-            ["git", "apply"], input=block["text"], text=True, cwd=checkout.root, check=True
-        )
-        return block[0]
-    if block["when"] == "setup":
-        checkout.run("sh", "-c", block["run"])
-    lines = []
-    for command in re.findall(r"^\$ (.*)$", block["text"], re.MULTILINE):
-        done = checkout.run("sh", "-c", f"{{ {command}\n}} 2>&1")
-        output = done.stdout.replace(str(checkout.root), SHOWN_ROOT)
-        lines += [f"$ {command}", *([output.rstrip()] if output.strip() else [])]
-    if block["when"] == "first":
-        venv = r"^(?:building|installing into) .venv.*$"
-        lines[1:1] = re.findall(venv, block["text"], re.MULTILINE)
-    return f"{block['note'] or ''}```console\n" + "\n".join(lines) + "\n```"
+    require_true(ROOT / page, newcomer, {str(newcomer.root): SHOWN_ROOT})
 
 
 @pytest.mark.parametrize(

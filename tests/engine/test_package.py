@@ -13,6 +13,7 @@ import alembic
 import pytest
 from checkouts import as_text
 from conftest import ROOT, run_sql
+from pages import require_true
 
 from postgres_database.server.connection import Database
 
@@ -86,6 +87,13 @@ class Application:
         (root / "db" / "env.py").write_text(env)
         for script in SCRIPTS:
             (root / "db" / "versions" / f"{script[0]}.py").write_text(SCRIPT.format(*script))
+
+    def use(self, database: Database) -> None:
+        """Let plain Alembic work on a database."""
+        parts = database.dsn.parts
+        url = f"postgresql+psycopg2://{parts['user']}@/{parts['dbname']}?host={parts['host']}&port={parts['port']}"
+        ini = self.root / "alembic.ini"
+        ini.write_text(ini.read_text().replace("driver://user:pass@localhost/dbname", url))
 
     def type(self, *words: str, folder: str = "") -> subprocess.CompletedProcess[str]:
         """Run a command of the package."""
@@ -172,9 +180,19 @@ def test_an_application_takes_the_engine_in(application: Application, database: 
     assert run_sql(database, f"{columns} AND attrelid = 'orders'::regclass") == [("id total note",)]
     assert run_sql(database, "SELECT count(*) FROM shop_version") == [(1,)]
 
-    parts = database.dsn.parts
-    url = f"postgresql+psycopg2://{parts['user']}@/{parts['dbname']}?host={parts['host']}&port={parts['port']}"
-    ini = application.root / "alembic.ini"
-    ini.write_text(ini.read_text().replace("driver://user:pass@localhost/dbname", url))
+    application.use(database)
     plain = application.run(str(application.programs / "python"), "-m", "alembic", "check")
     assert plain.stdout == "No new upgrade operations detected.\n", plain.stderr
+
+
+@pytest.mark.long
+@pytest.mark.timeout(300)
+def test_an_application_moves_in_as_the_page_says(
+    application: Application, database: Database
+) -> None:
+    """Every console block of docs/moving-in.md runs as it stands there."""
+    (application.root / ".env.local").write_text(f"DATABASE_URL={as_text(database.dsn)}\n")
+    (application.root / ".env.local").chmod(0o600)
+    application.use(database)
+    shown = {str(database.dsn): "shop@localhost:5432/shop", str(application.root): "/home/you/shop"}
+    require_true(ROOT / "docs" / "moving-in.md", application, shown)

@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 from answers import no, yes
 from commands import adopt, down, mark, printed, up
-from conftest import PASSWORD, ROOT, Project, changed, run_sql
+from conftest import PASSWORD, ROOT, Project, changed, fresh, run_sql
 from servers import cheap_server
 
 from postgres_database.console import report, show
@@ -227,6 +227,31 @@ def test_database_of_another_history_is_refused(online: Project) -> None:
         adopt(online.settings, online.database, "Init tables", yes)
     assert "invoke stamp --purge --target base" in caught.value.hint
     assert online.scripts() == []
+
+
+def test_history_whose_first_tables_no_script_makes_begins_anew(
+    project: Project, server: Database
+) -> None:
+    """Tables that `create_all` made: the first script that changes one fails, and a baseline takes its place."""
+    project.models(
+        "sa.Table('t', metadata, sa.Column('id', sa.Integer, primary_key=True), sa.Column('note', sa.Text))"
+    )
+    script = project.script("one", "", "op.add_column('t', sa.Column('note', sa.Text))")
+    with fresh(server) as other:
+        for database in (project.database, other):
+            run_sql(database, "CREATE TABLE t (id serial PRIMARY KEY)")
+            up(project.settings, database, confirm=yes)
+        with pytest.raises(ExpectedError) as caught:
+            check.compare(*project.settings)
+        assert 'relation "t" does not exist' in caught.value.cause
+        script.unlink()
+        for database in (project.database, other):
+            mark(project.settings, database, "base", purge=True, confirm=yes)
+            adopted = adopt(project.settings, database, "Init tables", yes)
+            assert bool(adopted.path) == (database is project.database)
+            assert adopted.revision
+        assert len(project.scripts()) == 2
+    assert check.compare(*project.settings).clean
 
 
 def test_database_that_cannot_be_written(online: Project, monkeypatch: pytest.MonkeyPatch) -> None:
