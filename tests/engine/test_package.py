@@ -13,7 +13,7 @@ import alembic
 import pytest
 from checkouts import as_text
 from conftest import ROOT, run_sql
-from pages import require_true
+from pages import require_true, without_progress
 
 from postgres_database.server.connection import Database
 
@@ -101,7 +101,7 @@ class Application:
 
     def run(self, *command: str, folder: str = "") -> subprocess.CompletedProcess[str]:
         """Run any program in the application."""
-        return subprocess.run(
+        done = subprocess.run(
             command,
             cwd=self.root / folder,
             env=self.environ,
@@ -110,6 +110,8 @@ class Application:
             text=True,
             check=False,
         )
+        done.stderr = without_progress(done.stderr)
+        return done
 
 
 @pytest.fixture(scope="module")

@@ -37,6 +37,11 @@ class Terminal(Protocol):
         """Run a program at the root."""
 
 
+def without_progress(text: str) -> str:
+    """Leave out the lines of work that takes long, as it does on a machine that does other work, too."""
+    return re.sub(r"^ +\S.*: \d+ s so far\n", "", text, flags=re.MULTILINE)
+
+
 def normal(text: str) -> str:
     """Replace what differs from run to run."""
     for pattern, name in VARIABLE.items():
@@ -65,7 +70,7 @@ def run_block(terminal: Terminal, block: re.Match[str], shown: Mapping[str, str]
     lines = []
     for command in re.findall(r"^\$ (.*)$", block["text"], re.MULTILINE):
         done = terminal.run("sh", "-c", f"{{ {command}\n}} 2>&1")
-        output = done.stdout
+        output = without_progress(done.stdout)
         for printed, name in shown.items():
             output = output.replace(printed, name)
         lines += [f"$ {command}", *([output.rstrip()] if output.strip() else [])]
