@@ -20,7 +20,7 @@ from alembic.operations.ops import (
 )
 
 from postgres_database.drafting import objects, preserved, renames, type_changes
-from postgres_database.drafting.trial import Change, Subject, Trial, as_way
+from postgres_database.drafting.trial import Change, Subject, Trial, Way, as_way
 from postgres_database.history import project_models
 from postgres_database.history.operations import CastColumn
 from postgres_database.history.project_models import Models
@@ -51,11 +51,6 @@ def is_owned(key: Key, side: Side) -> bool:
     return key.kind == "SEQUENCE" and Name(key.schema, key.name) not in side.catalog.sequences
 
 
-def goes_with_table(op: MigrateOperation, goal: Catalog) -> bool:
-    """Tell whether an operation drops an index whose table is dropped, too: a foreign key may need it until then."""
-    return isinstance(op, DropIndexOp) and Name.of(op.schema, str(op.table_name)) not in goal.tables
-
-
 def from_alembic(op: MigrateOperation, here: Side, goal: Side) -> Change:
     """Return the change for an operation of Alembic, with further or other ways where it may fail or is wrong."""
     if isinstance(op, AlterColumnOp) and _becomes_serial(op, here.catalog, goal.catalog):
@@ -75,7 +70,21 @@ def from_alembic(op: MigrateOperation, here: Side, goal: Side) -> Change:
         if column.default and not column.generated:  # existing rows must get exactly this default
             whole = as_way([alter.add_column(name, column)])
             return Change([[op], whole], default=(name.sql, column.name, column.default))
-    return Change([[op]], _concerned(op))
+    return Change([_unchecked(op, goal.catalog) or [op]], _concerned(op))
+
+
+def _unchecked(op: MigrateOperation, goal: Catalog) -> Way:
+    """Return what adds a constraint NOT VALID or NOT ENFORCED, if Alembic's operation would check it."""
+    if not isinstance(op, AddConstraintOp):
+        return []
+    constraint = op.to_constraint()
+    name, table = str(constraint.name), Name.of(constraint.table.schema, constraint.table.name)
+    wanted = goal.tables[table].constraints.get(name) if table in goal.tables else None
+    said = constraint.dialect_kwargs.get("postgresql_not_valid")
+    if said or not wanted or not wanted.definition.endswith((" NOT VALID", " NOT ENFORCED")):
+        return []
+    add = f"ALTER TABLE {table.sql} ADD CONSTRAINT {identifier(name)} {wanted.definition};"
+    return as_way([add])
 
 
 def _concerned(op: MigrateOperation) -> Subject | None:

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from itertools import groupby
 
 from alembic.operations import MigrateOperation
-from alembic.operations.ops import AlterColumnOp, ModifyTableOps, RenameTableOp
+from alembic.operations.ops import AlterColumnOp, DropIndexOp, ModifyTableOps, RenameTableOp
 
 from postgres_database.drafting import (
     autogenerate,
@@ -27,7 +27,7 @@ from postgres_database.schema.catalog import Catalog
 from postgres_database.schema.comparison import Comparison, Side
 from postgres_database.schema.snapshot import Snapshot
 from postgres_database.server.connection import Database
-from postgres_database.sql.names import identifier
+from postgres_database.sql.names import Name, identifier
 
 ADDED_LABEL = re.compile(r" ADD VALUE (?:IF NOT EXISTS )?E?'((?:[^']|'')*)'")
 """The label that a statement adds to an enum, in its first group."""
@@ -174,11 +174,16 @@ def reach_goal(
     trial.apply(changes.create(key, goal) for key in needed)
     trial.apply(type_changes.added_values(here, goal))
     trial.apply(preserved.parts_of_parents(here, goal))
-    own = [op for op in ops if not changes.goes_with_table(op, goal.catalog)]
+    own = [op for op in ops if not _goes_with_table(op, goal.catalog)]
     trial.apply((changes.from_alembic(op, here, goal) for op in own), force=True)
     trial.apply(preserved.continued_sequences(here, goal))
     _finish(trial, compared, goal, parts)
     trial.apply(preserved.nullable_keys(here.catalog, goal.catalog))
+
+
+def _goes_with_table(op: MigrateOperation, goal: Catalog) -> bool:
+    """Tell whether an operation drops an index whose table is dropped, too: a foreign key may need it until then."""
+    return isinstance(op, DropIndexOp) and Name.of(op.schema, str(op.table_name)) not in goal.tables
 
 
 def _finish(trial: Trial, compared: Comparison, goal: Side, parts: Parts) -> None:
