@@ -134,10 +134,11 @@ def _next(  # noqa: PLR0913, PLR0917
     listener: Listener,
 ) -> RevisionResult:
     """Find the operations of the next script, write it and prove it."""
-    before = project.history
     with listener.at_work("compare the models with the history"):
+        # Before a script is imported, which may change the models.
         built = provided.build(session, models, lambda: session.at_head(project))
         from_models = built.database
+        before = project.history
         _head(before)
         at_head = session.at_head(project)
         compare = partial(
