@@ -39,7 +39,7 @@ SHOWN = 10  # lines of a difference or a failure
 
 BEGIN, END = "<!-- table -->", "<!-- end of table -->"
 HEAD = """\
-| schema | server | objects | exact | seconds | times pg_dump + psql | tables of the models that are right |
+| schema | server | objects | exact | seconds | times pg_dump + psql | models: right tables |
 | --- | ---: | ---: | --- | ---: | ---: | --- |"""
 
 # The schema alone, without owners
