@@ -18,8 +18,10 @@ from typing import Any
 
 import psycopg2
 import sqlalchemy as sa
+from psycopg2.errors import InsufficientPrivilege
 
 from postgres_database import __version__
+from postgres_database.errors import ExpectedError
 from postgres_database.schema import identity
 from postgres_database.server.connection import Database
 from postgres_database.server.transactions import SAFELY, usual_path
@@ -74,10 +76,7 @@ INSERT = f"""
 ENTRIES = """
     SELECT revision, direction, started, seconds::float, who, host, tool, outcome FROM {} ORDER BY started
 """
-
-LAST = """
-    SELECT revision, direction, started, seconds::float, who, host, tool, outcome FROM {} ORDER BY started DESC LIMIT 1
-"""
+LAST = f"{ENTRIES} DESC LIMIT 1"
 
 
 @dataclass(frozen=True)
@@ -283,8 +282,7 @@ def settle(
     `adjacent` are the revisions that may be run next, up and down.
     """
     with _cursor(connection) as cursor:
-        table = _existing(database, connection, cursor)
-        if table is None:
+        if (table := _existing(database, connection, cursor)) is None:
             return
         cursor.execute(RIGHTS, {"table": table})
         if cursor.fetchone()[0]:
@@ -292,8 +290,7 @@ def settle(
 
 
 def _settle(cursor: Any, table: str, adjacent: tuple[list[str], list[str]]) -> None:
-    up, down = adjacent
-    values = {"ended": json.dumps(ENDED), "up": up, "down": down}
+    values = {"ended": json.dumps(ENDED), "up": adjacent[0], "down": adjacent[1]}
     cursor.execute(SETTLE.format(table), values)
 
 
@@ -309,18 +306,22 @@ def read(database: Database) -> list[Entry]:
 
 def unfinished(database: Database) -> Entry | None:
     """Return the last entry of the log of a database if that run is not done. Only reads."""
-    last = [Entry(*row) for row in _rows(database, LAST)]
-    return last[0] if last and last[0].outcome != DONE else None
+    last = (Entry(*row) for row in _rows(database, LAST))
+    return next((entry for entry in last if entry.outcome != DONE), None)
 
 
 def _rows(database: Database, query: str, *values: str) -> list[tuple[Any, ...]]:
-    """Run a query of the log that only reads; no rows if there is no log."""
+    """Run a query of the log that only reads; no rows if there is no log, ExpectedError if it may not be read."""
     with database.connect() as connection, connection.begin(), _cursor(connection) as cursor:
         cursor.execute("SET TRANSACTION READ ONLY")
-        table = _existing(database, connection, cursor)
-        if table is None:
+        if (table := _existing(database, connection, cursor)) is None:
             return []
-        cursor.execute(query.format(table), values or None)
+        try:
+            cursor.execute(query.format(table), values or None)
+        except InsufficientPrivilege as error:
+            grant = f"invoke psql{database.env_option} --command 'GRANT SELECT ON {table} TO …'"
+            what, cause = f"the log of {database.dsn} cannot be read", str(error).strip()
+            raise ExpectedError(what, cause=cause, hint=f"{grant}   (as its owner)") from error
         return [*cursor.fetchall()]
 
 

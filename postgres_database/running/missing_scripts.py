@@ -45,7 +45,10 @@ def _below(scripts: History, revision: str) -> set[str]:
 
 def origin(database: Database, revisions: Collection[str]) -> str:
     """Return who has brought a database to revisions, and when, a line each, as far as its log knows."""
-    log = journal.read(database)
+    try:
+        log = journal.read(database)
+    except ExpectedError as error:
+        return f"{error.what}: {error.cause}"
     lines = []
     for revision in revisions:
         runs = [

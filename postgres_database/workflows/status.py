@@ -105,7 +105,10 @@ def _look(project: Project, environment: Environment) -> EnvironmentStatus:
 
 def _last_run(database: Database, holder: str) -> str:
     """Say of the last run of a revision that it goes on, was interrupted or failed; nothing if it is done."""
-    last = journal.unfinished(database)
+    try:
+        last = journal.unfinished(database)
+    except ExpectedError as error:
+        return f"whether a run is unfinished is not known: {error.cause}"
     if last is None:
         return f"another command works on it: {holder}" if holder else ""
     what = f"{last.direction} of revision {last.revision}"

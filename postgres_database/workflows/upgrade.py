@@ -247,9 +247,13 @@ class _Look:
 
 def _half_done(database: Database) -> list[str]:
     """Say of interrupted scripts what a downgrade of the revisions below means for them."""
+    try:
+        revisions = journal.half_done(database)
+    except ExpectedError as error:
+        return [f"whether a revision was interrupted is not known: {error.cause}"]
     return [
         f"revision {revision} was interrupted: what it has committed is not undone, and its next run begins anew"
-        for revision in journal.half_done(database)
+        for revision in revisions
     ]
 
 

@@ -1,7 +1,9 @@
 """Where every environment stands."""
 
 import re
+import secrets
 from contextlib import ExitStack
+from dataclasses import replace
 
 import pytest
 from answers import yes
@@ -10,7 +12,7 @@ from commands import up
 from conftest import Project, fresh, run_sql
 
 from postgres_database.errors import ExpectedError
-from postgres_database.running import runner
+from postgres_database.running import journal, runner
 from postgres_database.running.listener import SILENT
 from postgres_database.server import environment
 from postgres_database.server.connection import Database
@@ -102,3 +104,29 @@ def test_status_of_a_run_that_goes_on_and_of_one_that_failed(project: Project) -
     run_sql(project.database, "INSERT INTO t VALUES (1)")
     up(project.settings, project.database, confirm=yes)
     assert status_now().run == ""
+
+
+def test_status_for_a_role_that_may_not_read_the_log(project: Project) -> None:
+    """A role for monitoring sees where a database stands; what it may not read is said, and is no traceback."""
+    project.script("aaaa", "", CREATE)
+    project.script("bbbb", "aaaa")
+    up(project.settings, project.database, target="aaaa", confirm=yes)
+    role = f"reader_{secrets.token_hex(4)}"
+    run_sql(project.database, f"CREATE ROLE {role}", f"GRANT SELECT ON alembic_version TO {role}")
+    limited = replace(
+        project.database, dsn=project.database.dsn.with_parts(options=f"-c role={role}")
+    )
+    (project.root / ".env.x").write_text(f"POSTGRES_DSN={as_text(limited.dsn)}\n")
+    try:
+        (row,) = status.collect(project.settings.project, ["x"])
+        with pytest.raises(ExpectedError, match="cannot be read") as caught:
+            journal.read(limited)
+    finally:
+        run_sql(project.database, f"DROP OWNED BY {role}", f"DROP ROLE {role}")
+    assert row.revision == ("aaaa",)
+    assert row.pending == ("bbbb  Message of bbbb",)
+    assert row.run == (
+        "whether a run is unfinished is not known: permission denied for table alembic_version_log"
+    )
+    assert "GRANT SELECT ON public.alembic_version_log" in caught.value.hint
+    assert not row.clean
