@@ -10,42 +10,48 @@ from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor, as_completed
 from pathlib import Path
 
+from postgres_database.console.command import DIFFERENT, FAILED
 from postgres_database.console.terminal import ERR, say
 
-DIFFERENT = 2
 
-
-def run(environments: Sequence[str], command: Sequence[str], at_once: int) -> int:
+def run(environments: Sequence[str], command: Sequence[str], at_once: int, *, whole: bool) -> int:
     """Run a command on each environment, print how each ended, and return the exit code of all.
+
+    What a command says on stderr is shown below its line. When this is interrupted, the commands that run are, too, and
+    no other begins.
 
     Args:
         environments: Their names.
         command: The command and its options, without `--env`.
         at_once: How many work at the same time.
+        whole: Whether all that a command prints is shown, and not its last line only.
 
     Returns:
         1 if one failed, else 2 if one found differences, else 0.
     """
     codes = {0}
-    width = max(map(len, environments), default=0)
-    with ThreadPoolExecutor(at_once) as pool:
+    width = max(map(len, environments))
+    pool = ThreadPoolExecutor(at_once)
+    try:
         running = {pool.submit(_run, name, command): name for name in environments}
         for each in as_completed(running):
             name, done = running[each], each.result()
             codes.add(done.returncode)
-            last = (done.stdout.strip().splitlines() or [""])[-1]
             failed = done.returncode not in {0, DIFFERENT}
-            say(f"{name:<{width}}  {'failed' if failed else last}", style="red" if failed else "")
-            if failed:
-                for line in done.stderr.strip().splitlines():
-                    ERR.print(f"{'':<{width}}  {line}")
-    return 1 if codes - {0, DIFFERENT} else max(codes)
+            lines = done.stdout.strip().splitlines() or [""]
+            say(f"{name:<{width}}  {'failed' if failed else lines[-1]}", "red" if failed else "")
+            for line in lines if whole else ():
+                say(f"{'':<{width}}  {line}")
+            for line in done.stderr.strip().splitlines():
+                ERR.print(f"{'':<{width}}  {line}")
+    finally:
+        pool.shutdown(cancel_futures=True)
+    return FAILED if codes - {0, DIFFERENT} else max(codes)
 
 
 def _run(environment: str, command: Sequence[str]) -> subprocess.CompletedProcess[str]:
     return subprocess.run(
         [*_program(), *command, "--env", environment],
-        env=os.environ | {"ENV": environment},
         stdin=subprocess.DEVNULL,
         capture_output=True,
         text=True,

@@ -58,12 +58,13 @@ def upgrade(
         switches = {"--dry-run": dry_run, "--skip-row-checks": skip_row_checks, "--yes": yes}
         options = [name for name, chosen in switches.items() if chosen]
         options += [f"--wait={wait}"] if wait else []
-        _upgrade_all(["upgrade", f"--target={target}", *options], at_once, env or sql or json)
+        command = ["upgrade", f"--target={target}", *options]
+        _upgrade_all(command, at_once, env or sql or json, whole=dry_run)
         return
     _move("upgrade", env, target, sql, wait, yes, dry_run, skip_row_checks, json)
 
 
-def _upgrade_all(command: Sequence[str], at_once: int, others: object) -> None:
+def _upgrade_all(command: Sequence[str], at_once: int, others: object, *, whole: bool) -> None:
     """Run a command on all environments that have a file."""
     from postgres_database.console import each
     from postgres_database.server import environment
@@ -80,7 +81,7 @@ def _upgrade_all(command: Sequence[str], at_once: int, others: object) -> None:
             cause="no .env.NAME is in the root of the project",
             hint="cp .env.example .env.production   (and its POSTGRES_DSN)",
         )
-    if code := each.run(names, command, at_once):
+    if code := each.run(names, command, at_once, whole=whole):
         raise Exit(code=code)
 
 
