@@ -195,9 +195,8 @@ def _finish(trial: Trial, compared: Comparison, goal: Side, parts: Parts) -> Non
         before = len(trial.applied)
         trial.apply(changes.remaining(trial, present, goal, parts), force=True)
         present = compared.seen(comparison.side(trial.database))
-        if _state(present) in reached:  # so these led no nearer to the goal, here and before
-            vain = [way for _, way in trial.applied[before:]]
-            trial.applied[:] = [each for each in trial.applied[:before] if each[1] not in vain]
+        if _state(present) in reached:
+            del trial.applied[before:]  # they end in a state that was reached before
             if trial.apply(changes.unchecked(present, goal)):
                 present = compared.seen(comparison.side(trial.database))
                 continue

@@ -227,20 +227,20 @@ def statement(rename: Rename) -> str:
     return "\n".join(statements)
 
 
-NOT_NULL_NAMES = """DO $$ DECLARE present name; wanted name; BEGIN -- names of NOT NULL, since PostgreSQL 18
+NOT_NULL_NAMES = """DO $$ DECLARE present pg_catalog.name; wanted pg_catalog.name; BEGIN -- NOT NULL, since 18
     FOR present, wanted IN VALUES {pairs} LOOP
         IF NOT EXISTS (
             WITH RECURSIVE tree (oid, is_child) AS (
-                SELECT {table}::regclass::oid, false
+                SELECT {table}::pg_catalog.regclass::pg_catalog.oid, false
                 UNION
-                SELECT i.inhrelid, true FROM tree JOIN pg_inherits i ON i.inhparent = tree.oid
+                SELECT i.inhrelid, true FROM tree JOIN pg_catalog.pg_inherits i ON i.inhparent = tree.oid
             )
             SELECT FROM tree WHERE NOT EXISTS (
-                SELECT FROM pg_constraint c WHERE c.conrelid = tree.oid AND c.contype = 'n'
+                SELECT FROM pg_catalog.pg_constraint c WHERE c.conrelid = tree.oid AND c.contype = 'n'
                 AND c.conname = present AND (is_child OR c.coninhcount = 0)
             )
         ) THEN
-            EXECUTE format({rename}, present, wanted);
+            EXECUTE pg_catalog.format({rename}, present, wanted);
         END IF;
     END LOOP;
 END $$;"""

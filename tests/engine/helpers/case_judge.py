@@ -41,10 +41,12 @@ PARTED = """
     WHERE c.relispartition AND c.relkind = 'r'
 """
 ORDERS = """
-    SELECT c.oid::regclass::text, array_agg(a.attname::text ORDER BY a.attnum)
+    SELECT c.oid, c.oid::regclass::text, array_agg(a.attname::text ORDER BY a.attnum)
     FROM pg_class c JOIN pg_attribute a ON a.attrelid = c.oid AND a.attnum > 0 AND NOT a.attisdropped
     WHERE c.relkind IN ('r', 'p', 'f') AND c.oid >= 16384 GROUP BY c.oid
 """
+Orders = dict[int, tuple[str, list[str]]]
+"""The name of each table, and its columns in their order, by its OID."""
 # Cases that run at the same time may create the same role.
 CREATE_ROLE = """
     DO $$ BEGIN
@@ -121,8 +123,8 @@ class _Trial:
         self.faults: list[str] = []
         self.before = self.goal = Snapshot({})
         self.by_hand: set[str] = set()
-        self.orders: dict[str, list[str]] = {}
-        """The columns of the models' tables in their order."""
+        self.orders: Orders = {}
+        """Those of the models."""
 
     def play(self) -> None:
         """Let the command write the next script, and check its claim."""
@@ -225,11 +227,8 @@ class _Trial:
             return
         self._upgrade()
         self._equal("upgrade", witness.read(self.here), goal)
-        renamed = {name for rename in self.case.rename for name in rename.split(":")}
-        new, gone = (
-            a.keys() - b.keys() - renamed for a, b in ((self.orders, old), (old, self.orders))
-        )
-        self._require_order("upgrade", new, self.orders)
+        self._require_order("upgrade", old, self.orders)
+        up = _orders(self.here)
         self._keeps_partitions(counts, roots)
         lasting = self._rows("upgrade", counts, self.case.rows_after)
         if self.case.stops_back:
@@ -238,7 +237,7 @@ class _Trial:
         else:
             self._downgrade()
             self._equal_to_all("downgrade", witness.read(self.here), before)
-            self._require_order("downgrade", gone, old)
+            self._require_order("downgrade", up, old)
             self._rows("downgrade", lasting, self.case.rows_back)
             self._upgrade()
         self._equal("upgrade again", witness.read(self.here), goal)
@@ -295,16 +294,12 @@ class _Trial:
             lines = [line for line in lines if NOT_NULL not in line]
         self.faults += [f"{when}: {line}" for line in lines]
 
-    def _require_order(
-        self, when: str, tables: Iterable[str], wanted: dict[str, list[str]]
-    ) -> None:
-        """Require that tables that a script made have their columns in order."""
-        here = _orders(self.here)
-        for table in tables:
-            if here.get(table) not in (None, wanted[table]):
-                self.faults.append(
-                    f"{when}: {table} has columns {here[table]}, not {wanted[table]}"
-                )
+    def _require_order(self, when: str, before: Orders, wanted: Orders) -> None:
+        """Require that the tables that a script made have their columns in order; others keep the order they had."""
+        orders = dict(wanted.values())
+        for oid, (table, columns) in _orders(self.here).items():
+            if oid not in before and columns != orders.get(table, columns):
+                self.faults.append(f"{when}: {table} has columns {columns}, not {orders[table]}")
 
     def _counts(self) -> dict[str, object]:
         """Return the number of rows of each table."""
@@ -361,11 +356,11 @@ def _objects(identities: Iterable[str]) -> list[str]:
     return [identity for identity in identities if not identity.startswith(PARTS)]
 
 
-def _orders(connection: sa.Connection) -> dict[str, list[str]]:
+def _orders(connection: sa.Connection) -> Orders:
     """Return the columns of each table in their order."""
     with connection.begin():
         rows = connection.exec_driver_sql(ORDERS)
-        return {str(table): [*columns] for table, columns in rows}
+        return {int(oid): (str(table), [*columns]) for oid, table, columns in rows}
 
 
 def _texts(rows: Iterable[Sequence[object]]) -> list[list[str]]:

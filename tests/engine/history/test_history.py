@@ -536,3 +536,27 @@ def test_alembic_is_not_asked_for_the_current_revision(
     """What asks a database is not run where env.py would choose which."""
     with pytest.raises(ExpectedError, match="does not know which revision"):
         runner.alembic(project.settings.project, name, argument)
+
+
+@pytest.mark.parametrize(
+    ("graph", "span", "expected"),
+    [
+        (LINE, "", "dddd cccc bbbb aaaa"),
+        (LINE, "bbbb:cccc", "cccc bbbb"),
+        (LINE, "bbbb:", "dddd cccc bbbb"),
+        (LINE, ":bbb", "bbbb aaaa"),
+        (LINE, "base:head", "dddd cccc bbbb aaaa"),
+        (MERGED, "dddd:", "eeee dddd"),
+        (FORK, "bbbb:", "cccc bbbb"),
+        (NONE, "", ""),
+    ],
+)
+def test_revisions_between_two(graph: Graph, span: str, expected: str) -> None:
+    """Both ends belong to a range, the newest comes first, and nothing that an end needs is left in."""
+    assert ids(build(graph).between(span)) == expected
+
+
+def test_range_of_a_revision_that_is_not_there() -> None:
+    """A misspelt end is an error, not an empty list."""
+    with pytest.raises(ExpectedError, match="there is no revision"):
+        build(LINE).between("bbbbb:")
