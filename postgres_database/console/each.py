@@ -39,7 +39,8 @@ def run(environments: Sequence[str], command: Sequence[str], at_once: int, *, wh
             codes.add(done.returncode)
             failed = done.returncode not in {0, DIFFERENT}
             lines = done.stdout.strip().splitlines() or [""]
-            say(f"{name:<{width}}  {'failed' if failed else lines[-1]}", "red" if failed else "")
+            end = "failed" if failed else "" if whole else lines[-1]
+            say(f"{name:<{width}}  {end}".rstrip(), "red" if failed else "")
             for line in lines if whole else ():
                 say(f"{'':<{width}}  {line}")
             for line in done.stderr.strip().splitlines():

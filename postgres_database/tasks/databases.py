@@ -1,6 +1,7 @@
 """The commands for databases."""
 
 import os
+import re
 from collections.abc import Sequence
 from functools import partial
 from pathlib import Path
@@ -44,7 +45,7 @@ def upgrade(
     c: Context,
     env: str = "",
     all_envs: bool = False,
-    at_once: int = 4,
+    at_once: str = "4",
     target: str = "head",
     dry_run: bool = False,
     sql: bool = False,
@@ -64,7 +65,7 @@ def upgrade(
     _move("upgrade", env, target, sql, wait, yes, dry_run, skip_row_checks, json)
 
 
-def _upgrade_all(command: Sequence[str], at_once: int, others: object, *, whole: bool) -> None:
+def _upgrade_all(command: Sequence[str], at_once: str, others: object, *, whole: bool) -> None:
     """Run a command on all environments that have a file."""
     from postgres_database.console import each
     from postgres_database.server import environment
@@ -73,15 +74,17 @@ def _upgrade_all(command: Sequence[str], at_once: int, others: object, *, whole:
     hint = "invoke upgrade --all-envs"
     if others:
         raise ExpectedError("--all-envs does not go with --env, --sql and --json", hint=hint)
-    if at_once < 1:
-        raise ExpectedError(f"--at-once is {at_once}, less than 1", hint=f"{hint} --at-once 4")
+    if not re.fullmatch(r"[1-9]\d{0,3}", at_once):
+        raise ExpectedError(
+            f"--at-once {at_once} is not a number of environments", hint=f"{hint} --at-once 4"
+        )
     if not names:
         raise ExpectedError(
             "there is no environment with a file",
             cause="no .env.NAME is in the root of the project",
             hint="cp .env.example .env.production   (and its POSTGRES_DSN)",
         )
-    if code := each.run(names, command, at_once, whole=whole):
+    if code := each.run(names, command, int(at_once), whole=whole):
         raise Exit(code=code)
 
 

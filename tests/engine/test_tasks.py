@@ -70,6 +70,9 @@ def test_upgrade_of_all_environments(trial: Checkout) -> None:
     again = trial.invoke("upgrade", "--all-envs")
     assert again.returncode == 0, again.stderr
     assert re.fullmatch(r"trial  already at head: \w+; nothing to upgrade\n", again.stdout)
+    for number in ("x", "0", "-1", ""):
+        refused = trial.invoke("upgrade", "--all-envs", f"--at-once={number}")
+        assert f"error: --at-once {number} is not a number of environments" in refused.stderr
     refused = trial.invoke("upgrade", "--all-envs", "--env", "trial")
     assert refused.stderr.startswith("error: --all-envs does not go with --env")
 

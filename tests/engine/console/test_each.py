@@ -36,11 +36,11 @@ def test_each_gets_a_line_and_nothing_is_lost(
     """The worst end is the exit code; what a command says on stderr is shown, also of one that ended well."""
     assert each.run(names, [], 2, whole=whole) == code
     shown = capsys.readouterr()
+    width = max(map(len, names))
+    end = "" if whole else "last line"
+    lines = shown.out.splitlines()
     for name in names:
-        assert (
-            f"{name:<{max(map(len, names))}}  {'failed' if name == 'fails' else 'last line'}"
-            in shown.out
-        )
+        assert f"{name:<{width}}  {'failed' if name == 'fails' else end}".rstrip() in lines
         assert f"note of {name}" in shown.err
     assert ("first line" in shown.out) is whole
 
