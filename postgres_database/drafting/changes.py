@@ -222,14 +222,15 @@ def remaining(trial: Trial, here: Side, goal: Side, parts: Parts) -> Iterator[Ch
     yield from _tables(here, goal, parts)
     yield from (drop(key, here.snapshot) for key in old_sequences)
     own = [create(key, goal) for key in preserved.own_keys(here, goal)]
+    coming = preserved.coming_with_wholes(here, goal)
     for key in goal.snapshot.objects:
         if key.kind == "TABLE ATTACH" and own:
             yield from own
             own = []
-        if not _is_altered(key, here, goal) and not preserved.comes_with_whole(key, here, goal):
+        if key not in coming and not _is_altered(key, here, goal):
             yield from _object(key, here, goal, parts)
     for key in objects.missing(here.hidden, goal.hidden):
-        if not preserved.comes_with_whole(key, here, goal):
+        if key not in coming:
             yield create(key, replace(goal, snapshot=goal.hidden))
 
 

@@ -8,6 +8,7 @@ they are to be called, so that no index is built again for a name.
 import re
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
+from functools import cache, partial
 from itertools import chain
 
 from postgres_database.drafting import objects, renames
@@ -189,19 +190,19 @@ def _is_own_key(part: Part, wanted: dict[Name, Part]) -> bool:
     return bool(whole and (part.key.kind, whole.key.kind) == ("CONSTRAINT", "INDEX"))
 
 
-def comes_with_whole(key: Key, here: Side, goal: Side) -> bool:
-    """Tell whether an index or key of a partition is made together with its parent's, or by attaching the partition."""
-    if key.kind not in {"INDEX", "CONSTRAINT"}:
-        return False
-    wanted = _parts(goal)
-    part = next((each for each in wanted.values() if each.key == key), None)
-    whole = wanted.get(part.whole) if part and part.whole else None
-    if part is None or whole is None or _is_own_key(part, wanted):
-        return False
-    if whole.key.kind == "INDEX" and not objects.is_complete(whole.key, goal.snapshot):
-        return False
-    attached = Key("TABLE ATTACH", *part.table) in here.snapshot.objects
-    return whole.name not in _parts(here) or not attached
+def coming_with_wholes(here: Side, goal: Side) -> set[Key]:
+    """Return the indexes and keys of partitions that are made with their parent's, or by attaching the partition."""
+    present, wanted = _parts(here), _parts(goal)
+    is_complete = cache(partial(objects.is_complete, goal=goal.snapshot))
+    found = set()
+    for part in wanted.values():
+        whole = wanted.get(part.whole) if part.whole else None
+        attached = Key("TABLE ATTACH", *part.table) in here.snapshot.objects
+        if whole is None or (whole.name in present and attached) or _is_own_key(part, wanted):
+            continue
+        if whole.key.kind != "INDEX" or is_complete(whole.key):
+            found.add(part.key)
+    return found
 
 
 def _parts(side: Side) -> dict[Name, Part]:
