@@ -229,9 +229,8 @@ def remaining(trial: Trial, here: Side, goal: Side, parts: Parts) -> Iterator[Ch
             own = []
         if key not in coming and not _is_altered(key, here, goal):
             yield from _object(key, here, goal, parts)
-    for key in objects.missing(here.hidden, goal.hidden):
-        if key not in coming:
-            yield create(key, replace(goal, snapshot=goal.hidden))
+    hidden = [key for key in objects.missing(here.hidden, goal.hidden) if key not in coming]
+    yield from (create(key, replace(goal, snapshot=goal.hidden)) for key in hidden)
 
 
 def _renamed(rename: renames.Rename) -> Key | None:
