@@ -53,39 +53,50 @@ unknown := $(firstword $(filter-out $(VARIABLES) PG% PIP_% __BASH_%,$(typed)))
 emptied := $(firstword $(foreach v,$(filter ENV TARGET,$(typed)),$(if $(strip $(value $(v))),,$(v))))
 again   := make $(or $(filter $(GOALS),$(MAKECMDGOALS)),help)
 flags   := $(filter-out --%,$(firstword -$(MAKEFLAGS)))
+comma   := ,
 space   := $() $()
-stop     = $(error error: $1; nothing was run; try: $(again) $2)
 # A value may be a secret where it holds an @ or a colon.
-shown    = $(if $(findstring @,$(value $1))$(findstring :,$(value $1)),…,$(value $1))
+shown    = $(if $(findstring @,$1)$(findstring :,$1)$(findstring ',$1),…,$1)
+spelled  = $1=$(if $(findstring $(space),$2),'$2',$2)
 meant    = $(or $(if $(filter e% E%,$1),ENV),$(if $(filter t% T% r% R%,$1),TARGET),$\
            $(if $(filter m% M%,$1),MSG),$(if $(filter v% V%,$1),VENV))
+# What else was typed and stays in the advice: $1 is the variable that the advice sets.
+dashed  := $(filter-out --env,$(filter --%,$(strays)))
+kept     = $(foreach v,$(filter-out $1 ARGS $(emptied),$(filter $(VARIABLES),$(typed))),$\
+           $(space)$(call spelled,$v,$(call shown,$(value $v))))$\
+           $(if $(strip $(filter-out $1,ARGS) $(dashed)),$\
+           $(if $(strip $(value ARGS) $(dashed)),$\
+           $(space)$(call spelled,ARGS,$(strip $(call shown,$(value ARGS)) $(dashed)))))
+# $1: what is wrong; $2: the variable that the advice sets; $3: its value; $4: a note. make puts a point behind all.
+stop     = $(error error: $1; nothing was run; try: $(again)$(if $2, $(call spelled,$2,$3))$(call kept,$2)$(if $4,   ($4))$(space))
+values  := ENV=… is an environment$(comma) TARGET=… a revision$(comma) ARGS='--…' any option
 
 ifneq ($(stray),)
     $(if $(filter $(GOALS),$(MAKECMDGOALS)),$\
-        $(call stop,make has no command $(stray),$(if $(filter --%,$(stray)),ARGS,$\
-            $(if $(filter +% -% head base,$(stray)),TARGET,ENV))=$(stray:.env.%=%)$\
-            $(space)  (ENV=… is an environment, TARGET=… a revision, ARGS='--…' any option)),$\
-        $(call stop,make has no command $(stray),))
+        $(if $(filter --%,$(stray)),$(call stop,make has no command $(stray),,,$(values)),$\
+            $(call stop,make has no command $(stray),$(if $(filter +% -% head base,$(stray)),TARGET,ENV),$\
+                $(stray:.env.%=%),$(values))),$\
+        $(call stop,make has no command $(stray)))
 endif
 ifneq ($(unknown),)
     $(if $(call meant,$(unknown)),$\
-        $(call stop,make has no variable $(unknown),$(call meant,$(unknown))='$(call shown,$(unknown))'),$\
-        $(call stop,make has no variable $(unknown),ARGS='--…'   (or $(unknown)=… $(again), for the process environment)))
+        $(call stop,make has no variable $(unknown),$(call meant,$(unknown)),$(call shown,$(value $(unknown)))),$\
+        $(call stop,make has no variable $(unknown),ARGS,'--…',or $(unknown)=… $(again)$(comma) for the process environment))
 endif
 ifneq ($(emptied),)
-    $(call stop,$(emptied) is empty,   (without $(emptied) for its default))
+    $(call stop,$(emptied) is empty,,,without $(emptied) for its default)
 endif
 # `--env` is short for make's own --environment-overrides.
 ifneq ($(findstring e,$(flags)),)
-    $(call stop,-e and --env are options of make itself,ENV=production)
+    $(call stop,-e and --env are options of make itself,ENV,production)
 endif
 ifneq ($(word 2,$(MAKECMDGOALS)),)
     both := $(firstword $(foreach g,$(filter $(GOALS),$(MAKECMDGOALS)),$(if $(wildcard .env.$(g)),$(g))))
     $(if $(both),$(error error: $(both) is a command and an environment; nothing was run; try: $\
-        make $(or $(filter-out $(both),$(MAKECMDGOALS)),$(both)) ENV=$(both)   (or one command after the other)))
+        make $(or $(filter-out $(both),$(MAKECMDGOALS)),$(both)) ENV=$(both)$(call kept,ENV)   (or one command after the other)$(space)))
 endif
 ifneq ($(words $(VENV)),1)
-    $(call stop,VENV must be one folder without blanks,VENV=.venv-database)
+    $(call stop,VENV must be one folder without blanks,VENV,.venv-database)
 endif
 
 options = $(if $(filter $@,$(TAKES_MSG)),$(if $(MSG),--msg="$$MSG")) \

@@ -14,6 +14,7 @@ CALLER = "POSTGRES_DATABASE_CALLER"
 PROGRAM = "postgres-database"
 LIST = "invoke --list"
 VALUE = r"""'[^']*'|"[^"]*"|[^\s();,:]+"""
+SAME = "the same command with"
 OPTION = rf" --(?P<name>[a-z-]+)(?:(?:=| (?![-(]))(?P<value>{VALUE}))?"
 UNNAMED = re.sub(r"\?P<\w+>", "?:", OPTION)
 COMMAND = re.compile(rf"\binvoke (?P<command>[a-z]+(?:-[a-z]+)*)(?P<options>(?:{UNNAMED})*)")
@@ -26,7 +27,8 @@ VARIABLES = {"env": "ENV", "msg": "MSG", "target": "TARGET"}
 def as_typed(text: str) -> str:
     """Return a text with its commands as its reader types them."""
     if os.environ.get(CALLER) == "make":
-        return COMMAND.sub(_for_make, text.replace(LIST, "make help"))
+        text = text.replace(LIST, "make help").replace(f"{SAME} --env ", f"{SAME} ENV=")
+        return COMMAND.sub(_for_make, text)
     if Path(sys.argv[0]).name.startswith(PROGRAM):
         text = text.replace(LIST, f"{PROGRAM} --list")
         return COMMAND.sub(lambda match: PROGRAM + match[0].removeprefix("invoke"), text)

@@ -13,8 +13,9 @@ from typing import Any
 
 from invoke import Collection, Context, Exit, Task, task
 
-from postgres_database.console import command_line
+from postgres_database.console import command_line, completion
 from postgres_database.console.advice import as_typed
+from postgres_database.console.listing import grouped
 from postgres_database.errors import ExpectedError
 from postgres_database.history import library_versions
 from postgres_database.server import root
@@ -103,12 +104,24 @@ def _unwritable(error: OSError) -> ExpectedError:
 command = partial(task, klass=Command, positional=[], auto_shortflags=False)
 
 
-def require_understood(commands: Collection) -> None:
-    """End with what was probably meant, before anything runs, if Invoke would not understand the command line.
+def answer_before_invoke(commands: Collection) -> None:
+    """Raise Exit, before anything runs, where Invoke's own answer to the command line would not help.
 
-    Invoke itself answers "No idea what 'production' is!", or runs a second command.
+    To what it does not understand it says "No idea what 'production' is!", or it runs a second command. Its list is one
+    row by the alphabet, and it completes no values of options.
     """
+    home = root.find(Path.cwd()) or Path.cwd()
     try:
-        command_line.require_understood(sys.argv[1:], commands, root.find(Path.cwd()) or Path.cwd())
+        core = command_line.require_understood(sys.argv[1:], commands, home)
     except ExpectedError as error:
         raise Exit(as_typed(str(error)), code=FAILED) from error
+    said, args = "", core[0].args
+    if args["complete"].value:
+        said = "".join(f"{value}\n" for value in completion.values(core.remainder, home))
+    elif args["list"].value is True and not (
+        args["list-format"].got_value or args["list-depth"].got_value
+    ):
+        said = grouped(commands)
+    if said:
+        sys.stdout.write(said)
+        raise Exit(code=0)

@@ -16,7 +16,8 @@ from pathlib import Path
 from invoke import Collection, Exit, Program
 
 from postgres_database import __version__
-from postgres_database.console.command import command, require_understood
+from postgres_database.console.command import answer_before_invoke, command
+from postgres_database.console.listing import grouped
 from postgres_database.tasks.adoption import baseline_existing, models
 from postgres_database.tasks.databases import (
     check,
@@ -65,16 +66,24 @@ __all__ = [
 
 
 def understand(name: str) -> None:
-    """End a command of this module that Invoke would not understand, with what was probably meant; nothing is run."""
+    """Answer a command line that calls for no command of this module: a list, a completion, or what is misspelt."""
     if "invoke" in sys.argv[0] or Path(sys.argv[0]).name == "inv":
-        require_understood(Collection.from_module(sys.modules[name]))
+        answer_before_invoke(Collection.from_module(sys.modules[name]))
+
+
+class _Installed(Program):
+    """The program of the package, whose help lists the commands in groups, too."""
+
+    def list_tasks(self) -> None:
+        """Print the commands."""
+        sys.stdout.write(grouped(self.collection))
 
 
 def main() -> None:
     """Run `postgres-database`: the same commands where there is no tasks.py."""
     commands = Collection.from_module(sys.modules[__name__])
     try:
-        require_understood(commands)
+        answer_before_invoke(commands)
     except Exit as error:
-        sys.exit(f"{error}")
-    Program(namespace=commands, name="postgres-database", version=__version__).run()
+        sys.exit(error.message or error.code)
+    _Installed(namespace=commands, name="postgres-database", version=__version__).run()

@@ -38,6 +38,10 @@ SPELLINGS = {
     ),
     "invoke upgrade --help": ("make upgrade ARGS=--help", "postgres-database upgrade --help"),
     "invoke --list": ("make help", "postgres-database --list"),
+    "the same command with --env production   (did you mean that?)": (
+        "the same command with ENV=production   (did you mean that?)",
+        "the same command with --env production   (did you mean that?)",
+    ),
     "no command in it: --env x": ("no command in it: --env x", "no command in it: --env x"),
 }  # fmt: skip
 

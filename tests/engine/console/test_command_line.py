@@ -41,6 +41,22 @@ from postgres_database.errors import ExpectedError
         ("upgrade -- +1", "invoke upgrade --target=+1"),
         ("upgarde", "invoke upgrade"),
         ("qqq", "invoke --list"),
+        ("check --env x --target-onl", "invoke check --env x --target-only"),
+        ("check --tarjet-only --env x --jsn", "invoke check --target-only --env x --json"),
+        ("upgrade --evn=production --yes", "invoke upgrade --env production --yes"),
+        ("upgrade production --wait 30s", "invoke upgrade --env production --wait 30s"),
+        ("--yes upgrade --env x", "invoke upgrade --yes --env x   (options come after"),
+        ("downgrade --env x -1 --yes", "invoke downgrade --env x --target=-1 --yes"),
+        ("upgarde --env x", "invoke upgrade --env x"),
+        ("status --env test upgarde --dyr-run", "invoke status --env test upgrade --dry-run"),
+        ("upgrade --yes test --sql", "invoke upgrade --yes --env test --sql"),
+        ("test upgrade --yes", "invoke upgrade --env test --yes"),
+        ("upgrade --env= --yes", "invoke upgrade --env production --yes"),
+        ("upgrade --env production --env staging --yes", "invoke upgrade --env staging --yes   (-"),
+        ("revision --msg A new column --env x", "invoke revision --msg 'A new column' --env x"),
+        ("revision --rename a.b:c --no-rename", "invoke revision --rename a.b:c --no-renames"),
+        ("psql --env x 'SELECT 1'", "invoke psql --env x --command 'SELECT 1'"),
+        ("psql --env x select", "invoke psql --help"),
     ],
 )
 def test_what_invoke_does_not_understand_names_what_was_meant(
@@ -64,6 +80,18 @@ def test_what_invoke_understands_is_left_to_it(tmp_path: Path, typed: str) -> No
     """Several commands, help and the completion of a shell are no misspelling."""
     (tmp_path / ".env.test").touch()
     command_line.require_understood(typed.split(), Collection.from_module(tasks), tmp_path)
+
+
+def test_the_environment_of_the_variable_is_kept(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What ENV names, as make sets it, is part of the command that is proposed."""
+    monkeypatch.setenv("ENV", "production")
+    with pytest.raises(ExpectedError) as caught:
+        command_line.require_understood(
+            ["upgrade", "--dry_run"], Collection.from_module(tasks), tmp_path
+        )
+    assert caught.value.hint == "invoke upgrade --dry-run --env production"
 
 
 def test_an_address_is_not_shown(tmp_path: Path) -> None:
