@@ -119,8 +119,8 @@ def to_create(key: Key, goal: Snapshot, columns: Mapping[str, Column] = NO_COLUM
     bodies = goal.objects[key]
     if key.kind in TABLES:
         return [_in_column_order(key.name, body, columns) for body in bodies]
-    if key.kind == "MATERIALIZED VIEW":
-        return [re.sub(r"\s+WITH NO DATA;$", ";", body) for body in bodies]
+    if key.kind == "MATERIALIZED VIEW":  # the settings of its columns may follow
+        return [re.sub(r"\s+WITH NO DATA;$", ";", body, flags=re.MULTILINE) for body in bodies]
     if key.kind == "EXTENSION":  # in the default version of the server
         return [f"{body.partition(VERSION)[0]};" for body in bodies]
     if key.kind == "INDEX" and is_complete(key, goal):  # on the partitions as well
