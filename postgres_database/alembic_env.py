@@ -72,13 +72,16 @@ def _run(context: Any, project: Project, environment: Environment | None = None)
             _migrate(context, connection=connected, on_version_apply=settle, **where)
 
 
-def _settle(project: Project, database: Database, *, ctx: Any, heads: set[str], **_: Any) -> None:
+def _settle(
+    project: Project, database: Database, *, ctx: Any, heads: set[str], step: Any, **_: Any
+) -> None:
     """Write into the log that plain Alembic has brought the database to another revision."""
     scripts = project.history
     journal.settle(
         database,
         ctx.connection,
         execution.adjacent(scripts, (head for head in heads if head in scripts)),
+        step.up_revision_ids,
     )
 
 

@@ -5,7 +5,7 @@ from collections.abc import Iterable, Sequence
 from typing import Any
 
 from postgres_database.history.graph import History, Revision
-from postgres_database.running.journal import Entry
+from postgres_database.running.log import Edited, Entry
 from postgres_database.schema.snapshot import Difference
 from postgres_database.workflows.adoption import BaselineResult
 from postgres_database.workflows.check import CheckResult, TargetCheck
@@ -186,6 +186,8 @@ def _target(checked: TargetCheck) -> dict[str, Any]:
             }
             for drift in checked.drifts.objects
         ],
+        "edited": _edited(checked.edited),
+        "unread": checked.unread or None,
         "repair": checked.drifts.repair,
         "losses": checked.drifts.losses,
         "kept": [str(key) for key in checked.drifts.kept],
@@ -198,7 +200,12 @@ def status_json(environments: Iterable[EnvironmentStatus]) -> str:
     rows = [dict(vars(environment)) for environment in environments]
     for row in rows:
         del row["env_option"]  # for people who type
+        row["edited"] = _edited(row["edited"])
     return _json({"environments": rows})
+
+
+def _edited(scripts: Iterable[Edited]) -> list[dict[str, Any]]:
+    return [{**_revision(each.revision), "ran": each.ran.isoformat()} for each in scripts]
 
 
 def _objects(differences: Iterable[Difference], left: str, right: str) -> list[dict[str, Any]]:

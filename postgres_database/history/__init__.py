@@ -2,6 +2,7 @@
 
 Gives the `Project` (settings, models and `History` of a repository) and the operations that scripts have on `op`.
 
+    digests           a script and the files that it names → a digest, by which an edited one is known
     reads             which files a script imports and opens
     staged            scripts written aside, then published all at one moment
     script_errors     errors in scripts, with file and line

@@ -31,6 +31,9 @@ class Revision:
     tablespaces: tuple[str, ...] = ()
     """Tablespaces that the script names."""
 
+    digest: str = ""
+    """What `digests.of_scripts` returned when the script was read."""
+
     objects: tuple[str, ...] = ()
     """Objects besides tables that came from the models (`objects = (...)` in the script)."""
 

@@ -16,7 +16,7 @@ from alembic.config import Config
 from alembic.script import ScriptDirectory
 
 from postgres_database.errors import ExpectedError
-from postgres_database.history import project_models, script_errors, staged
+from postgres_database.history import digests, project_models, script_errors, staged
 from postgres_database.history.graph import History, Revision, tips
 from postgres_database.history.project_models import Deferred, Models
 from postgres_database.history.script_errors import Folders
@@ -122,16 +122,20 @@ class Project:
         ):  # stdout is for results
             read = list(self.scripts.walk_revisions())[::-1]
             script_errors.require_all_read(self.folders, read)
-            revisions = tuple(map(self._revision, read))
+            digested = digests.of_scripts(Path(script.path) for script in read)
+            revisions = tuple(
+                self._revision(script, digested[Path(script.path)]) for script in read
+            )
             # Alembic calls that a head, too, which another branch depends on; a database is never stamped with both.
             return History(revisions, tuple(sorted(tips(revisions))))
 
-    def _revision(self, script: Any) -> Revision:
+    def _revision(self, script: Any, digest: str) -> Revision:
         needed = _as_tuple(script.dependencies)
         return Revision(
             id=script.revision,
             message=script.doc,
             path=Path(script.path),
+            digest=digest,
             parents=_as_tuple(script.down_revision),
             dependencies=tuple(
                 revision.revision

@@ -4,9 +4,9 @@ Gives `runner.open_runner`, through which all others run scripts.
 
     listener         what a command says while it works, and what it asks
     waiting          locks that others hold: who does, and when to try again
-    session          what scripts set in a session, undone between them
     stamped          which revisions a database is stamped with
-    journal          the log of a target: what was run, and the progress of what was interrupted
+    log              the log of a target: what was run, and which of its scripts were edited since
+    journal          writes the log while revisions are run, with the progress of what is interrupted
     context          what the operations of a script find on their connection: listener, journal
     lock             one command at a time may change a database
     autocommit       the connection of a script while each statement commits by itself

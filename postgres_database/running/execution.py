@@ -16,10 +16,11 @@ from postgres_database.history.project import Project
 from postgres_database.history.project_models import Deferred
 from postgres_database.running import context, lock, unfinished
 from postgres_database.running.guard import Guard
-from postgres_database.running.journal import DONE, Journal
+from postgres_database.running.journal import Journal
 from postgres_database.running.listener import Listener, Step
-from postgres_database.running.session import Session
+from postgres_database.running.log import DONE
 from postgres_database.server.connection import Database
+from postgres_database.server.session import Session
 from postgres_database.server.transactions import scripts
 
 
@@ -72,7 +73,13 @@ class Running:
             self.left.pop(0)
         if self.left and self.journal:
             beside, online = adjacent(scripts, applied), self.left[0].online
-            note = self.journal.begin(self.left[0].id, self.verb, beside, resumable=online)
+            note = self.journal.begin(
+                self.left[0].id,
+                self.verb,
+                beside,
+                digest=self.left[0].digest,
+                resumable=online,
+            )
             if note:
                 self.listener.progress(f"revision {self.left[0]}: {note}")
         self._started = time.monotonic()

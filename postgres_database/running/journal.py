@@ -1,4 +1,4 @@
-"""The log of a target: a row for each revision that was run, with the progress of one that was interrupted.
+"""The log of a target while revisions are run: a row for each, with the progress of one that is interrupted.
 
 The row is written before the revision begins, and closed in the transaction that stamps it. What a script commits in
 between is recorded in the row by the same commit, so that the next run continues after it. A record counts only for
@@ -11,23 +11,27 @@ import json
 import socket
 from collections import Counter
 from collections.abc import Sequence
-from contextlib import AbstractContextManager, closing
-from dataclasses import dataclass
+from contextlib import AbstractContextManager
 from datetime import datetime
 from typing import Any
 
 import psycopg2
 import sqlalchemy as sa
-from psycopg2.errors import InsufficientPrivilege
 
 from postgres_database import __version__
-from postgres_database.errors import ExpectedError
+from postgres_database.running.log import (
+    DONE,
+    ENDED,
+    INTERRUPTED,
+    RUNNING,
+    cursor_of,
+    existing,
+    table_name,
+)
 from postgres_database.schema import identity
 from postgres_database.server.connection import Database
 from postgres_database.server.transactions import SAFELY, usual_path
-from postgres_database.sql.names import Name
 
-RUNNING, DONE, FAILED, INTERRUPTED = "running", "done", "failed", "interrupted"
 FORBIDDEN = ("42501", "3F000", "25006")
 """SQLSTATE of a missing privilege, a missing schema, and a read-only database."""
 
@@ -42,9 +46,18 @@ CREATE = """
         tool text NOT NULL,
         outcome text NOT NULL,
         progress jsonb,
+        digest text,
         PRIMARY KEY (started, revision)
     )
 """
+# Logs that earlier versions made lack the column. A dump of the database, which may run for hours, keeps ALTER waiting.
+HAS_DIGEST = """
+    SELECT EXISTS (SELECT FROM pg_attribute
+                   WHERE attrelid = to_regclass(%s) AND attname = 'digest' AND NOT attisdropped)
+"""
+ADD_DIGEST = "SET LOCAL lock_timeout = '1s'; ALTER TABLE {} ADD COLUMN IF NOT EXISTS digest text"
+NOT_GRANTED = "55P03"
+"""SQLSTATE of a lock that was not granted in time."""
 RIGHTS = "SELECT bool_and(has_table_privilege(%(table)s, r)) FROM unnest('{SELECT,INSERT,UPDATE}'::text[]) AS r"
 # An unfinished run counts until the same revision was finished, up or down.
 LEFT = """
@@ -57,15 +70,13 @@ LEFT = """
 # database, and after pg_upgrade, it was written by that one (PostgreSQL manual, "System Columns").
 WRITTEN = "jsonb_build_object('xact', pg_current_xact_id()::text)"
 GENUINE = "coalesce(mod((progress ->> 'xact')::numeric, 4294967296) = xmin::text::numeric, false)"
-ENDED = {"ended": True}
 SETTLE = f"""
     UPDATE {{}} SET progress = %(ended)s
     WHERE progress IS NOT NULL AND progress <> %(ended)s AND NOT (
         {GENUINE} AND revision = ANY (CASE direction WHEN 'upgrade' THEN %(up)s::text[] ELSE %(down)s::text[] END))
 """  # noqa: S608 - a constant
-HALF_DONE = """
-    SELECT DISTINCT revision FROM {} WHERE direction = 'upgrade' AND progress IS NOT NULL AND progress <> %s
-"""
+# A row with progress must keep its transaction; only what is done is compared with the scripts.
+FORGET = "UPDATE {} SET digest = NULL WHERE digest IS NOT NULL AND progress IS NULL"
 INTERRUPT = f"UPDATE {{}} SET outcome = %s, progress = progress || {WRITTEN} WHERE outcome = %s"  # noqa: S608
 # A script may have left a transaction that is about to end.
 UPDATE = SAFELY + "; UPDATE {table} SET {columns} WHERE (revision, started) = (%s, %s)"  # noqa: S608 - names are quoted
@@ -73,33 +84,17 @@ INSERT = f"""
     INSERT INTO {{}} (revision, direction, who, host, tool, outcome, progress)
     VALUES (%s, %s, %s || session_user, %s, %s, %s, %s::jsonb || {WRITTEN}) RETURNING started
 """  # noqa: S608 - a constant
-ENTRIES = """
-    SELECT revision, direction, started, seconds::float, who, host, tool, outcome FROM {} ORDER BY started
-"""
-LAST = f"{ENTRIES} DESC LIMIT 1"
-
-
-@dataclass(frozen=True)
-class Entry:
-    """A revision that was run, as the log has it."""
-
-    revision: str
-    direction: str
-    started: datetime
-    seconds: float | None
-    who: str
-    host: str
-    tool: str
-    outcome: str
 
 
 class Journal:
     """The log of a target while revisions are run, and what of a script is done already."""
 
-    def __init__(self, connection: sa.Connection, table: str) -> None:
+    def __init__(self, connection: sa.Connection, table: str, fault: str) -> None:
         """Use `open_journal`."""
         self._connection = connection
         self._table = table
+        self.fault = fault
+        """Why it does not keep which script ran; empty if it does."""
         self._row: tuple[str, datetime] | None = None
         self._uncommitted: list[str] = []
         self._steps: dict[str, dict[str, Any]] = {}
@@ -116,6 +111,7 @@ class Journal:
         direction: str,
         adjacent: tuple[list[str], list[str]],
         *,
+        digest: str,
         resumable: bool,
     ) -> str:
         """Write down that a revision is begun, and read how far an earlier run came; outside a transaction.
@@ -124,6 +120,7 @@ class Journal:
             revision: Which.
             direction: `upgrade` or `downgrade`.
             adjacent: The revisions that may be run next, up and down: only they can be half done.
+            digest: Of the script.
             resumable: Whether the script commits before its end.
 
         Returns:
@@ -145,6 +142,8 @@ class Journal:
             text = self._text() if self._steps or self._positions else None
             cursor.execute(INSERT.format(self._table), (*values, text))
             self._row = revision, cursor.fetchone()[0]
+            if not self.fault:
+                self._set(cursor, digest=digest)
             return note
 
     def _read(self, cursor: Any, progress: dict[str, Any]) -> str:
@@ -229,7 +228,7 @@ class Journal:
             self._row = None
 
     def _cursor(self) -> AbstractContextManager[Any]:
-        return _cursor(self._connection)
+        return cursor_of(self._connection)
 
     def _identity(self, cursor: Any, sql: str) -> identity.Identity:
         return identity.of(cursor, sql, usual_path(self._connection).schemas, self._table)
@@ -255,8 +254,8 @@ def open_journal(database: Database, connection: sa.Connection) -> Journal | Non
     An upgrade needs no log: without one, an interrupted script looks into the catalog for what it has done.
     """
     try:
-        with connection.begin(), _cursor(connection) as cursor:
-            table = _table(database, connection)
+        with connection.begin(), cursor_of(connection) as cursor:
+            table = table_name(database, connection)
             if table is None:
                 return None
             cursor.execute("SELECT to_regclass(%s) IS NULL", (table,))
@@ -269,77 +268,61 @@ def open_journal(database: Database, connection: sa.Connection) -> Journal | Non
         if error.pgcode in FORBIDDEN:
             return None
         raise
-    return Journal(connection, table)
+    return Journal(connection, table, _without_digest(connection, table))
+
+
+def _without_digest(connection: sa.Connection, table: str) -> str:
+    """Give the log the column for the digests of scripts if it is missing; return why that is not possible."""
+    try:
+        with connection.begin(), cursor_of(connection) as cursor:
+            if not _has_digest(cursor, table):
+                cursor.execute(ADD_DIGEST.format(table))
+    except psycopg2.Error as error:
+        if error.pgcode not in (*FORBIDDEN, NOT_GRANTED):
+            raise
+        return (
+            f"whether a script is edited after it runs here will not be known: {str(error).strip()}"
+            f" (the log needs a column: ALTER TABLE {table} ADD COLUMN digest text, as its owner)"
+        )
+    return ""
+
+
+def _has_digest(cursor: Any, table: str) -> bool:
+    cursor.execute(HAS_DIGEST, (table,))
+    (has,) = cursor.fetchone()
+    return bool(has)
 
 
 def settle(
     database: Database,
     connection: sa.Connection,
     adjacent: tuple[list[str], list[str]] = ([], []),
+    revisions: Sequence[str] | None = None,
 ) -> None:
-    """After a stamp, in its transaction, drop the progress of half done revisions that can no longer be next.
+    """After a stamp, in its transaction, write into the log that what it says of some revisions no longer counts.
 
-    `adjacent` are the revisions that may be run next, up and down.
+    Dropped is the progress of half done revisions that can no longer be next, and which scripts ran.
+
+    Args:
+        database: Where.
+        connection: In the transaction of the stamp.
+        adjacent: The revisions that may be run next, up and down.
+        revisions: Which were run without the log; None: a stamp says of all what the database is.
     """
-    with _cursor(connection) as cursor:
-        if (table := _existing(database, connection, cursor)) is None:
+    with cursor_of(connection) as cursor:
+        if (table := existing(database, connection, cursor)) is None:
             return
         cursor.execute(RIGHTS, {"table": table})
         if cursor.fetchone()[0]:
             _settle(cursor, table, adjacent)
+            if _has_digest(cursor, table):
+                forget = FORGET if revisions is None else f"{FORGET} AND revision = ANY (%s)"
+                cursor.execute(forget.format(table), revisions and ([*revisions],))
 
 
 def _settle(cursor: Any, table: str, adjacent: tuple[list[str], list[str]]) -> None:
     values = {"ended": json.dumps(ENDED), "up": adjacent[0], "down": adjacent[1]}
     cursor.execute(SETTLE.format(table), values)
-
-
-def half_done(database: Database) -> list[str]:
-    """Return the revisions whose upgrade has committed some of its steps and was not finished. Only reads."""
-    return [revision for (revision,) in _rows(database, HALF_DONE, json.dumps(ENDED))]
-
-
-def read(database: Database) -> list[Entry]:
-    """Return the log of a database, the oldest entry first; nothing if there is none. Only reads."""
-    return [Entry(*row) for row in _rows(database, ENTRIES)]
-
-
-def unfinished(database: Database) -> Entry | None:
-    """Return the last entry of the log of a database if that run is not done. Only reads."""
-    last = (Entry(*row) for row in _rows(database, LAST))
-    return next((entry for entry in last if entry.outcome != DONE), None)
-
-
-def _rows(database: Database, query: str, *values: str) -> list[tuple[Any, ...]]:
-    """Run a query of the log that only reads; no rows if there is no log, ExpectedError if it may not be read."""
-    with database.connect() as connection, connection.begin(), _cursor(connection) as cursor:
-        cursor.execute("SET TRANSACTION READ ONLY")
-        if (table := _existing(database, connection, cursor)) is None:
-            return []
-        try:
-            cursor.execute(query.format(table), values or None)
-        except InsufficientPrivilege as error:
-            grant = f"invoke psql{database.env_option} --command 'GRANT SELECT ON {table} TO …'"
-            what, cause = f"the log of {database.dsn} cannot be read", str(error).strip()
-            raise ExpectedError(what, cause=cause, hint=f"{grant}   (as its owner)") from error
-        return [*cursor.fetchall()]
-
-
-def _existing(database: Database, connection: sa.Connection, cursor: Any) -> str | None:
-    """Return the name of the log for SQL; None if there is none."""
-    table = _table(database, connection)
-    cursor.execute("SELECT to_regclass(%s) IS NOT NULL", (table,))
-    return table if cursor.fetchone()[0] else None
-
-
-def _table(database: Database, connection: sa.Connection) -> str | None:
-    """Return the name of the log for SQL: beside the version table, or where that will be made."""
-    schema = database.version_schema(connection)
-    return schema and Name(schema, database.versions.log).sql
-
-
-def _cursor(connection: sa.Connection) -> AbstractContextManager[Any]:
-    return closing(connection.connection.cursor())
 
 
 def _person() -> str:

@@ -5,7 +5,7 @@ from datetime import UTC
 
 from postgres_database.errors import ExpectedError
 from postgres_database.history.graph import History
-from postgres_database.running import journal
+from postgres_database.running import log
 from postgres_database.server.connection import Database
 
 
@@ -46,13 +46,15 @@ def _below(scripts: History, revision: str) -> set[str]:
 def origin(database: Database, revisions: Collection[str]) -> str:
     """Return who has brought a database to revisions, and when, a line each, as far as its log knows."""
     try:
-        log = journal.read(database)
+        entries = log.read(database)
     except ExpectedError as error:
         return f"{error.what}: {error.cause}"
     lines = []
     for revision in revisions:
         runs = [
-            entry for entry in log if entry.revision == revision and entry.direction == "upgrade"
+            entry
+            for entry in entries
+            if entry.revision == revision and entry.direction == "upgrade"
         ]
         if runs:
             when = runs[-1].started.astimezone(UTC)

@@ -21,8 +21,9 @@ from postgres_database.history.graph import Revision
 from postgres_database.history.project import Project
 from postgres_database.running import failures, journal, lock, missing_scripts, stamped
 from postgres_database.running.execution import Running
-from postgres_database.running.journal import FAILED, INTERRUPTED, Journal
+from postgres_database.running.journal import Journal
 from postgres_database.running.listener import SILENT, Listener
+from postgres_database.running.log import FAILED, INTERRUPTED
 from postgres_database.server import transactions
 from postgres_database.server.connection import Database, cancelled_by_ctrl_c
 from postgres_database.sql.names import identifier

@@ -7,6 +7,7 @@ Gives `Environment` (which database, which limits) and `Database` (connect to it
     version_table  the table in which Alembic keeps the revision of a database: its name and place
     environment    its name + file + process environment → one frozen value; reports all faults at once
     transactions   how transactions begin: with which time limits, and where they find names
+    session        the state of a session: what was set since then is undone
     connection     a database → an engine, a connection, and errors that say what to do
     pooler         connection poolers: some cannot keep a lock
     cluster        what belongs to a server and is named in schemas: roles, tablespaces

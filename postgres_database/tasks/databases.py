@@ -153,7 +153,7 @@ def check(
     c: Context, env: str = "", target_only: bool = False, fresh: bool = False, json: bool = False
 ) -> None:
     """Tell whether models and history agree, and the target with its revision; exit code 2 if not."""
-    from postgres_database.console import report, show, terminal
+    from postgres_database.console import report, show_state, terminal
     from postgres_database.server import embedded
     from postgres_database.workflows import check as workflow
 
@@ -172,7 +172,7 @@ def check(
     if json:
         terminal.raw(report.check_json(result))
     else:
-        show.check(result)
+        show_state.check(result)
     if not result.clean:
         raise Exit(code=DIFFERENT)
 
@@ -186,7 +186,7 @@ def check(
 )
 def status(c: Context, env: str = "", exit_code: bool = False, json: bool = False) -> None:
     """Show where the target of each environment stands and what is pending."""
-    from postgres_database.console import report, show, terminal
+    from postgres_database.console import report, show_state, terminal
     from postgres_database.server import environment
     from postgres_database.workflows import status as workflow
 
@@ -201,7 +201,7 @@ def status(c: Context, env: str = "", exit_code: bool = False, json: bool = Fals
     if json:
         terminal.raw(report.status_json(result))
     else:
-        show.status(result, heads)
+        show_state.status(result, heads)
     if exit_code and not all(each.clean for each in result):
         raise Exit(code=DIFFERENT)
 

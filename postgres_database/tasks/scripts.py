@@ -118,14 +118,14 @@ def history(
         _alembic("history", rev_range=range or None, verbose=verbose)
         return
     from postgres_database.console import report, show, terminal
-    from postgres_database.running import journal
+    from postgres_database.running import log
 
     if not env:
         terminal.raw(report.history_json(project_here().history.between(range)))
         return
     project, environment = project_and_environment(env)
     target = terminal.open_target(environment, project.versions, quiet=json)
-    entries = journal.read(target)
+    entries = log.read(target)
     if json:
         terminal.raw(report.log_json(entries))
     else:

@@ -1,11 +1,14 @@
 """Compare the models with the history, and a target with its revision."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 from postgres_database.drafting import autogenerate
 from postgres_database.errors import ExpectedError
+from postgres_database.history.graph import Revision
 from postgres_database.history.project import Project
-from postgres_database.running import runner
+from postgres_database.running import log, runner
+from postgres_database.running.log import Edited
 from postgres_database.schema import respelling
 from postgres_database.schema.comparison import Differences
 from postgres_database.scratch import databases, provided, rehearsal
@@ -28,6 +31,10 @@ class TargetCheck:
     drifts: Drifts
     env_option: str
     """What to add to a command so that it works on this environment."""
+    edited: tuple[Edited, ...] = ()
+    """Scripts of its revisions that were edited after they ran there."""
+    unread: str = ""
+    """Why that is not known; empty if it is."""
 
 
 @dataclass(frozen=True)
@@ -54,8 +61,9 @@ class CheckResult:
     @property
     def clean(self) -> bool:
         """Whether there is nothing to do."""
-        drifted = self.target is not None and bool(self.target.drifts.objects)
-        return (self.agree or self.target_only) and not drifted
+        target = self.target
+        differs = target and (target.drifts.objects or target.edited or target.unread)
+        return (self.agree or self.target_only) and not differs
 
 
 def compare(
@@ -133,6 +141,7 @@ def _target(
         current = run.require_current()
     pending = project.history.pending(current, "heads")
     rows = rehearsal.sizes(target) if pending else {}
+    edited, unread = _edited(target, project.history.upto(current))
     checked = TargetCheck(
         environment.label,
         str(target.dsn),
@@ -140,5 +149,15 @@ def _target(
         tuple(map(str, pending)),
         drift.find(project, target, session.at(project, current), session, repair=bool(current)),
         environment.env_option,
+        edited,
+        unread,
     )
     return checked, tuple(rehearsal.cautions(session, project, current, pending, rows=rows))
+
+
+def _edited(target: Database, applied: Sequence[Revision]) -> tuple[tuple[Edited, ...], str]:
+    """Return which scripts were edited after they ran on a target, or why that is not known."""
+    try:
+        return log.edited(target, applied), ""
+    except ExpectedError as error:
+        return (), f"whether scripts were edited after they ran is not known: {error.cause}"

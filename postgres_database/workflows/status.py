@@ -10,7 +10,8 @@ import sqlalchemy as sa
 from postgres_database.errors import ExpectedError
 from postgres_database.history import project as projects
 from postgres_database.history.project import Project
-from postgres_database.running import journal, lock, runner
+from postgres_database.running import lock, log, runner
+from postgres_database.running.log import Edited
 from postgres_database.running.missing_scripts import require_scripts
 from postgres_database.scratch import databases
 from postgres_database.server import embedded
@@ -42,6 +43,8 @@ class EnvironmentStatus:
     """The last run of a revision, if that goes on, was interrupted or failed."""
     drift: tuple[str, ...] | None = None
     """The objects that differ from the revision; None if that is unknown."""
+    edited: tuple[Edited, ...] = ()
+    """Scripts of its revisions that were edited after they ran there."""
     not_compared: tuple[str, ...] = ()
     """What of the target was left out, a line each."""
     drift_fault: str = ""
@@ -55,7 +58,7 @@ class EnvironmentStatus:
     def clean(self) -> bool:
         """Whether there is nothing to do."""
         faults = self.fault or self.drift_fault or self.run
-        return not (faults or self.pending or self.drift)
+        return not (faults or self.pending or self.drift or self.edited)
 
 
 def collect(project: Project, environments: Sequence[str]) -> tuple[EnvironmentStatus, ...]:
@@ -100,22 +103,27 @@ def _look(project: Project, environment: Environment) -> EnvironmentStatus:
         fault = "; ".join([error.what, *error.cause.splitlines()])
         return replace(known, fault=fault)
     pending = tuple(str(revision) for revision in scripts.pending(current, "heads"))
-    return _with_drift(replace(known, pending=pending), here, environment, database)
+    try:
+        edited = log.edited(database, scripts.upto(current))
+    except ExpectedError:  # `run` says that the log cannot be read
+        edited = ()
+    known = replace(known, pending=pending, edited=edited)
+    return _with_drift(known, here, environment, database)
 
 
 def _last_run(database: Database, holder: str) -> str:
     """Say of the last run of a revision that it goes on, was interrupted or failed; nothing if it is done."""
     try:
-        last = journal.unfinished(database)
+        last = log.unfinished(database)
     except ExpectedError as error:
         return f"whether a run is unfinished is not known: {error.cause}"
     if last is None:
         return f"another command works on it: {holder}" if holder else ""
     what = f"{last.direction} of revision {last.revision}"
     since = f"{last.started.astimezone():%Y-%m-%d %H:%M:%S} by {last.who} at {last.host}"
-    if last.outcome == journal.RUNNING and holder:
+    if last.outcome == log.RUNNING and holder:
         return f"{what} runs since {since}: {holder}"
-    ended = "failed" if last.outcome == journal.FAILED else "was interrupted"
+    ended = "failed" if last.outcome == log.FAILED else "was interrupted"
     return f"{what} {ended}, begun {since}"
 
 

@@ -13,7 +13,7 @@ from postgres_database.preflight import drops, preview, row_checks
 from postgres_database.preflight.drops import Dropped
 from postgres_database.preflight.preview import Printed
 from postgres_database.preflight.row_checks import Violation
-from postgres_database.running import context, journal, runner, stamped, waiting
+from postgres_database.running import context, journal, log, runner, stamped, waiting
 from postgres_database.running.listener import SILENT, Listener
 from postgres_database.running.runner import BlockedError, Runner
 from postgres_database.scratch import databases, rehearsal
@@ -195,7 +195,7 @@ def _confirm_all_scripts(run: Runner, listener: Listener) -> None:
             for schema, name in stamped.unmarked(run.database, run.connection)
             if run.project.scope.includes(schema, name)
         ]
-    if not tables or journal.read(run.database):
+    if not tables or log.read(run.database):
         return
     more = f" and {len(tables) - SHOWN} more" if len(tables) > SHOWN else ""
     held = f"it holds {', '.join(tables[:SHOWN])}{more}, and no revision in {run.database.versions.name}"
@@ -248,7 +248,7 @@ class _Look:
 def _half_done(database: Database) -> list[str]:
     """Say of interrupted scripts what a downgrade of the revisions below means for them."""
     try:
-        revisions = journal.half_done(database)
+        revisions = log.half_done(database)
     except ExpectedError as error:
         return [f"whether a revision was interrupted is not known: {error.cause}"]
     return [
@@ -260,6 +260,8 @@ def _half_done(database: Database) -> list[str]:
 def _ready(run: Runner, environment: Environment, listener: Listener) -> Runner:
     """Open the log of the target, set the time limits, and let the steps of scripts report to the listener."""
     target_log = journal.open_journal(run.database, run.connection)
+    if target_log and target_log.fault:
+        listener.note(target_log.fault)
     transactions.limit_waits(run.connection, environment)
     context.of(run.connection).listener = listener
     return replace(run, journal=target_log)

@@ -10,7 +10,7 @@ from commands import adopt, down, mark, up
 from conftest import Project, fresh, run_sql
 from shadows import called, shadow
 
-from postgres_database.running import journal, runner
+from postgres_database.running import log, runner
 from postgres_database.server import transactions
 from postgres_database.server.connection import Database
 from postgres_database.workflows import check, status
@@ -99,7 +99,7 @@ def test_no_command_calls_what_shadows_a_name(
     nothing_called("upgrade of online scripts")
     up(settings, target, confirm=yes)
     nothing_called("upgrade")
-    assert journal.read(target)[-1].outcome == "done"
+    assert log.read(target)[-1].outcome == "done"
     nothing_called("history --env")
     with runner.open_runner(settings.project, target) as run:
         assert run.current() == ("cccc",)

@@ -9,6 +9,7 @@ import warnings
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import fields, replace
+from datetime import datetime
 from pathlib import Path
 from typing import Any
 
@@ -17,7 +18,7 @@ import sqlalchemy as sa
 from checkouts import Checkout, as_text
 from conftest import ROOT
 
-from postgres_database.console import command, show, show_init, terminal
+from postgres_database.console import command, show, show_init, show_state, terminal
 from postgres_database.errors import ExpectedError
 from postgres_database.history.env_text import Option
 from postgres_database.history.graph import Revision
@@ -25,6 +26,7 @@ from postgres_database.preflight.drops import Dropped
 from postgres_database.preflight.preview import Printed
 from postgres_database.preflight.row_checks import Violation
 from postgres_database.running.listener import Step
+from postgres_database.running.log import Edited
 from postgres_database.schema.comparison import Differences
 from postgres_database.schema.snapshot import Difference, Key
 from postgres_database.server.connection import Database
@@ -40,6 +42,7 @@ from postgres_database.workflows.revision import RevisionResult
 from postgres_database.workflows.status import EnvironmentStatus
 from postgres_database.workflows.upgrade import UpgradeResult
 
+RAN = datetime(2026, 1, 2, 12).astimezone()
 SHOP = Dsn({"user": "app", "host": "db", "dbname": "shop"})
 PLAIN = Environment(Path(), "x", "from .env.x", SHOP)
 PROTECTED = replace(PLAIN, protected=True)
@@ -231,6 +234,7 @@ def shows(text: str) -> dict[str, Callable[[], None]]:
         tuple[str, ...] | None: (text,),
         tuple[Key, ...]: (difference.key,),
         tuple[Revision, ...]: (revision,),
+        tuple[Edited, ...]: (Edited(revision, RAN),),
         tuple[Difference, ...]: (difference,),
         tuple[Violation, ...]: (Violation(revision, 1, text, text, text),),
         tuple[Dropped, ...]: (Dropped(text, table=True),),
@@ -255,10 +259,10 @@ def shows(text: str) -> dict[str, Callable[[], None]]:
         "by hand": lambda: show.revision(filled(RevisionResult, path=None)),
         "waiting": lambda: listener.wait(text),
         "note": lambda: listener.note(text),
-        "check": lambda: show.check(CheckResult(("a",), comparison)),
-        "heads": lambda: show.check(CheckResult((text, "b"), None)),
-        "status": lambda: show.status([filled(EnvironmentStatus, fault="")], [text]),
-        "fault": lambda: show.status([filled(EnvironmentStatus)], []),
+        "check": lambda: show_state.check(CheckResult(("a",), comparison)),
+        "heads": lambda: show_state.check(CheckResult((text, "b"), None)),
+        "status": lambda: show_state.status([filled(EnvironmentStatus, fault="")], [text]),
+        "fault": lambda: show_state.status([filled(EnvironmentStatus)], []),
         "current": lambda: show.current([revision], []),
         "baseline": lambda: show.baseline(
             filled(BaselineResult, match=None, unlike_models=(Key("VIEW", "s", text),)),
@@ -347,13 +351,15 @@ def rows(*environments: EnvironmentStatus) -> Sequence[EnvironmentStatus]:
 
 def test_status_ends_with_what_to_type(capsys: pytest.CaptureFixture[str]) -> None:
     """For each environment that is behind, status ends with the command that brings it to head."""
-    show.status(
+    show_state.status(
         rows(
             EnvironmentStatus(
                 "x", revision=("aaaa",), pending=("b", "c"), drift=(), env_option=" --env x"
             ),
             EnvironmentStatus("default", pending=("aaaa",), drift_fault="no\n  scratch"),
             EnvironmentStatus("done", drift=("TABLE t", "VIEW v")),
+            EnvironmentStatus("edited", revision=("aaaa",), drift=(), edited=(Edited(A, RAN),)),
+            EnvironmentStatus("e", drift=(), edited=(Edited(A, RAN),), env_option=" --env e"),
             EnvironmentStatus("broken", pending=("aaaa",), fault="no\n  route"),
         ),
         ["cccc"],
@@ -364,20 +370,24 @@ def test_status_ends_with_what_to_type(capsys: pytest.CaptureFixture[str]) -> No
         ["default", "base", "1", "see", "below"],
         ["done", "base", "none", "2", "objects"],
     ]
-    assert shown[4].startswith("broken ")
-    assert shown[5:] == [
+    assert shown[6].startswith("broken ")
+    assert shown[7:] == [
         "head: cccc",
         "default: no scratch",
+        "edited: script aaaa m was edited after it ran on 2026-01-02 12:00: what ran is not what is written",
+        "e: script aaaa m was edited after it ran on 2026-01-02 12:00: what ran is not what is written",
         "broken: no route",
         "next: invoke upgrade --env x",
         "next: invoke upgrade",
         "next: invoke baseline-existing",
+        "next: invoke stamp --target aaaa   (if what is written is right; else put back what ran)",
+        "next: invoke check --env e",
     ]
 
 
 def test_status_of_several_heads_ends_with_merge(capsys: pytest.CaptureFixture[str]) -> None:
     """While there are several heads nothing can be upgraded: what to type is merge."""
-    show.status(rows(EnvironmentStatus("default", pending=("b",))), ["aaaa", "bbbb"])
+    show_state.status(rows(EnvironmentStatus("default", pending=("b",))), ["aaaa", "bbbb"])
     shown = capsys.readouterr().out.splitlines()
     assert shown[2:] == ["head: aaaa, bbbb", 'next: invoke merge --msg "Merge the heads"']
 
@@ -557,7 +567,7 @@ LINES: dict[str, tuple[Callable[[], None], list[str]]] = {
         ],
     ),
     "check, drift": (
-        lambda: show.check(
+        lambda: show_state.check(
             CheckResult(
                 ("aaaa",), Differences(()), replace(TARGET, drifts=Drifts((DRIFT,)), pending=("b",))
             )
@@ -573,8 +583,27 @@ LINES: dict[str, tuple[Callable[[], None], list[str]]] = {
             "next: invoke psql --env x",
         ],
     ),
+    "check, edited": (
+        lambda: show_state.check(
+            CheckResult(
+                ("aaaa",),
+                Differences(()),
+                replace(TARGET, edited=(Edited(A, RAN),) * 6, unread="no"),
+            )
+        ),
+        [
+            *[
+                "look at   script aaaa  m was edited after it ran on 2026-01-02",
+                "          (git log -p -- ",
+            ]
+            * 5,
+            "look at   and 1 more scripts were edited",
+            "look at   no",
+            "next: put back what ran, and write what is to change into a new revision; or, if what",
+        ],
+    ),
     "check, not adopted": (
-        lambda: show.check(
+        lambda: show_state.check(
             CheckResult(
                 ("aaaa",), Differences(()), replace(TARGET, revision=(), drifts=Drifts((DRIFT,)))
             )
@@ -604,7 +633,7 @@ def test_what_is_shown(
 def test_nothing_to_do_is_one_line(capsys: pytest.CaptureFixture[str]) -> None:
     """Where nothing was to be done, one line says where the target stands; `check` is silent for cron."""
     show.upgrade(UpgradeResult(("aaaa",), (), ("aaaa",), at_head=True), "upgrade")
-    show.check(CheckResult(("aaaa",), Differences(())))
+    show_state.check(CheckResult(("aaaa",), Differences(())))
     show.revision(RevisionResult())
     show.current([], [])
     assert capsys.readouterr().out.splitlines() == [

@@ -15,7 +15,7 @@ from postgres_database.history.graph import History, Revision
 from postgres_database.preflight.drops import Dropped
 from postgres_database.preflight.preview import Printed
 from postgres_database.preflight.row_checks import Violation
-from postgres_database.running.journal import Entry
+from postgres_database.running.log import Edited, Entry
 from postgres_database.schema.comparison import Differences
 from postgres_database.schema.snapshot import Difference, Key
 from postgres_database.workflows.adoption import BaselineResult
@@ -54,20 +54,6 @@ NOTHING: dict[str, Any] = {
     "kept": [],
     "sql": None,
 }
-STATUS = {
-    "environment": "x",
-    "target": "app@db:5432/shop",
-    "version": "",
-    "size": "",
-    "revision": ["aaaa"],
-    "pending": [ODD],
-    "run": "",
-    "drift": None,
-    "not_compared": [],
-    "drift_fault": "",
-    "fault": "",
-}
-
 REVISION = Revision("aaaa", ODD, Path(__file__), ("base0",))
 SAID = {
     "revision": "aaaa",
@@ -78,6 +64,21 @@ SAID = {
 }
 REFUSED = ExpectedError(ODD)
 STARTED = datetime(2026, 1, 2, 3, 4, 5, tzinfo=UTC)
+
+STATUS = {
+    "environment": "x",
+    "target": "app@db:5432/shop",
+    "version": "",
+    "size": "",
+    "revision": ["aaaa"],
+    "pending": [ODD],
+    "run": "",
+    "drift": None,
+    "edited": [{**SAID, "ran": "2026-01-02T03:04:05+00:00"}],
+    "not_compared": [],
+    "drift_fault": "",
+    "fault": "",
+}
 
 REPORTS: dict[str, tuple[str, dict[str, Any]]] = {
     "revision, nothing to do": (report.revision_json(RevisionResult()), NOTHING),
@@ -188,6 +189,8 @@ REPORTS: dict[str, tuple[str, dict[str, Any]]] = {
                         (ODD,),
                     ),
                     " --env x",
+                    (Edited(REVISION, STARTED),),
+                    ODD,
                 ),
             )
         ),
@@ -206,6 +209,8 @@ REPORTS: dict[str, tuple[str, dict[str, Any]]] = {
                 "drift": [
                     {**VIEW, "history": "left", "target": None, "repair": [ODD], "repaired": True}
                 ],
+                "edited": [{**SAID, "ran": "2026-01-02T03:04:05+00:00"}],
+                "unread": ODD,
                 "repair": [ODD],
                 "losses": ["rows"],
                 "kept": [f"TABLE {ODD}"],
@@ -325,7 +330,7 @@ REPORTS: dict[str, tuple[str, dict[str, Any]]] = {
     ),
     "history": (report.history_json([REVISION]), {"revisions": [SAID]}),
     "history of a target": (
-        report.log_json([Entry("aaaa", "upgrade", STARTED, None, "me", "here", "1.0", ODD)]),
+        report.log_json([Entry("aaaa", "upgrade", STARTED, None, "me", "here", "1.0", ODD, "f00")]),
         {
             "runs": [
                 {
@@ -337,6 +342,7 @@ REPORTS: dict[str, tuple[str, dict[str, Any]]] = {
                     "host": "here",
                     "tool": "1.0",
                     "outcome": ODD,
+                    "digest": "f00",
                 }
             ]
         },
@@ -344,7 +350,15 @@ REPORTS: dict[str, tuple[str, dict[str, Any]]] = {
     "status, no environment": (report.status_json([]), {"environments": []}),
     "status": (
         report.status_json(
-            [EnvironmentStatus("x", "app@db:5432/shop", revision=("aaaa",), pending=(ODD,))]
+            [
+                EnvironmentStatus(
+                    "x",
+                    "app@db:5432/shop",
+                    revision=("aaaa",),
+                    pending=(ODD,),
+                    edited=(Edited(REVISION, STARTED),),
+                )
+            ]
         ),
         {"environments": [STATUS]},
     ),

@@ -18,7 +18,7 @@ from conftest import Project, run_sql
 from postgres_database.errors import ExpectedError
 from postgres_database.online import backfill
 from postgres_database.online.backfill import Backfill
-from postgres_database.running import journal
+from postgres_database.running import log
 from postgres_database.server.connection import Database
 
 ONCE = "SELECT count(*), min(n), max(n) FROM t"
@@ -356,7 +356,7 @@ def killed(project: Project, rows: int, kills: int) -> None:
     assert done > 0
     faults.upgraded(project)
     assert run_sql(project.database, ONCE) == [(rows, 1, 1)]
-    assert [each.outcome for each in journal.read(project.database)][-1] == "done"
+    assert [each.outcome for each in log.read(project.database)][-1] == "done"
 
 
 @pytest.mark.long

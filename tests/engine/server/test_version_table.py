@@ -9,7 +9,7 @@ from conftest import Project, Settings, changed, run_sql
 
 from postgres_database.errors import ExpectedError
 from postgres_database.history import project as projects
-from postgres_database.running import journal, runner
+from postgres_database.running import log, runner
 from postgres_database.server import version_table
 from postgres_database.server.connection import Database
 from postgres_database.server.version_table import VersionTable
@@ -105,7 +105,7 @@ def test_version_table_of_a_project(app: Project, ini: dict[str, str], options: 
     )
     mine = changed(mine)  # reads the scripts anew
     assert up(mine, target, confirm=never).after == ("v3",)
-    assert [entry.revision for entry in journal.read(target)] == ["v3"]
+    assert [entry.revision for entry in log.read(target)] == ["v3"]
     mark(mine, target, "v2", confirm=yes)
     mark(mine, target, "v3", confirm=never)
     down(mine, target, confirm=yes)

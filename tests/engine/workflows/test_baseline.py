@@ -15,7 +15,7 @@ from commands import adopt, down, mark, printed, up
 from conftest import PASSWORD, ROOT, Project, changed, fresh, run_sql
 from servers import cheap_server
 
-from postgres_database.console import report, show
+from postgres_database.console import report, show, show_state
 from postgres_database.errors import ExpectedError
 from postgres_database.running.runner import open_runner
 from postgres_database.schema import dump, snapshot
@@ -701,7 +701,7 @@ def test_no_secret_of_the_database_is_written(
             f"DROP SUBSCRIPTION {name}",
         )
     show.baseline(result, project.settings.environment)
-    show.check(checked)
+    show_state.check(checked)
     shown = capsys.readouterr().out
     assert "secrets of foreign servers are not in the script" in shown
     written = b"".join(path.read_bytes() for path in project.root.rglob("*") if path.is_file())

@@ -12,7 +12,7 @@ from commands import up
 from conftest import Project, fresh, run_sql
 
 from postgres_database.errors import ExpectedError
-from postgres_database.running import journal, runner
+from postgres_database.running import log, runner
 from postgres_database.running.listener import SILENT
 from postgres_database.server import environment
 from postgres_database.server.connection import Database
@@ -120,7 +120,7 @@ def test_status_for_a_role_that_may_not_read_the_log(project: Project) -> None:
     try:
         (row,) = status.collect(project.settings.project, ["x"])
         with pytest.raises(ExpectedError, match="cannot be read") as caught:
-            journal.read(limited)
+            log.read(limited)
     finally:
         run_sql(project.database, f"DROP OWNED BY {role}", f"DROP ROLE {role}")
     assert row.revision == ("aaaa",)

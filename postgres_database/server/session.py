@@ -1,4 +1,4 @@
-"""The state of a session while scripts run: what one of them sets is gone when the next one begins.
+"""The state of a session: what is set in it later, as by a script, is undone before the next one begins.
 
 So the result does not depend on how many revisions were pending. DISCARD ALL would do more: it gives back the lock that
 keeps other runners out (PostgreSQL manual, DISCARD).

@@ -1,0 +1,122 @@
+"""The log of a target: which revisions were run, by whom and how they ended. Only read here; `journal` writes."""
+
+import json
+from collections.abc import Iterable
+from contextlib import AbstractContextManager, closing
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any
+
+import sqlalchemy as sa
+from psycopg2.errors import InsufficientPrivilege
+
+from postgres_database.errors import ExpectedError
+from postgres_database.history.graph import Revision
+from postgres_database.server.connection import Database
+from postgres_database.sql.names import Name
+
+RUNNING, DONE, FAILED, INTERRUPTED = "running", "done", "failed", "interrupted"
+ENDED = {"ended": True}
+"""The progress of a run that no later one continues."""
+HALF_DONE = """
+    SELECT DISTINCT revision FROM {} WHERE direction = 'upgrade' AND progress IS NOT NULL AND progress <> %s
+"""
+# Logs of earlier versions lack the column.
+ENTRIES = """
+    SELECT revision, direction, started, seconds::float, who, host, tool, outcome, to_jsonb(log) ->> 'digest'
+    FROM {} AS log ORDER BY started
+"""
+LAST = f"{ENTRIES} DESC LIMIT 1"
+
+
+@dataclass(frozen=True)
+class Entry:
+    """A revision that was run, as the log has it."""
+
+    revision: str
+    direction: str
+    started: datetime
+    seconds: float | None
+    who: str
+    host: str
+    tool: str
+    outcome: str
+    digest: str | None = None
+    """Of the script that ran (`Revision.digest`); None if an earlier version ran it, or it no longer counts."""
+
+
+@dataclass(frozen=True)
+class Edited:
+    """A script that is not what was run."""
+
+    revision: Revision
+    ran: datetime
+
+    def __str__(self) -> str:
+        """Say so in a line."""
+        when = f"{self.ran.astimezone():%Y-%m-%d %H:%M}"
+        return f"script {self.revision} was edited after it ran on {when}: what ran is not what is written"
+
+
+def half_done(database: Database) -> list[str]:
+    """Return the revisions whose upgrade has committed some of its steps and was not finished. Only reads."""
+    return [revision for (revision,) in _rows(database, HALF_DONE, json.dumps(ENDED))]
+
+
+def read(database: Database) -> list[Entry]:
+    """Return the log of a database, the oldest entry first; nothing if there is none. Only reads."""
+    return [Entry(*row) for row in _rows(database, ENTRIES)]
+
+
+def unfinished(database: Database) -> Entry | None:
+    """Return the last entry of the log of a database if that run is not done. Only reads."""
+    last = (Entry(*row) for row in _rows(database, LAST))
+    return next((entry for entry in last if entry.outcome != DONE), None)
+
+
+def _rows(database: Database, query: str, *values: str) -> list[tuple[Any, ...]]:
+    """Run a query of the log that only reads; no rows if there is no log, ExpectedError if it may not be read."""
+    with database.connect() as connection, connection.begin(), cursor_of(connection) as cursor:
+        cursor.execute("SET TRANSACTION READ ONLY")
+        if (table := existing(database, connection, cursor)) is None:
+            return []
+        try:
+            cursor.execute(query.format(table), values or None)
+        except InsufficientPrivilege as error:
+            grant = f"invoke psql{database.env_option} --command 'GRANT SELECT ON {table} TO …'"
+            what, cause = f"the log of {database.dsn} cannot be read", str(error).strip()
+            raise ExpectedError(what, cause=cause, hint=f"{grant}   (as its owner)") from error
+        return [*cursor.fetchall()]
+
+
+def edited(database: Database, applied: Iterable[Revision]) -> tuple[Edited, ...]:
+    """Return which scripts of the revisions of a database are not what its log says was run. Only reads.
+
+    Raises:
+        ExpectedError: The log may not be read.
+    """
+    last = {entry.revision: entry for entry in read(database) if entry.outcome == DONE}
+    runs = ((revision, last.get(revision.id)) for revision in applied)
+    return tuple(
+        Edited(revision, run.started)
+        for revision, run in runs
+        if run and run.direction == "upgrade" and run.digest and run.digest != revision.digest
+    )
+
+
+def existing(database: Database, connection: sa.Connection, cursor: Any) -> str | None:
+    """Return the name of the log for SQL; None if there is none."""
+    table = table_name(database, connection)
+    cursor.execute("SELECT to_regclass(%s) IS NOT NULL", (table,))
+    return table if cursor.fetchone()[0] else None
+
+
+def table_name(database: Database, connection: sa.Connection) -> str | None:
+    """Return the name of the log for SQL: beside the version table, or where that will be made."""
+    schema = database.version_schema(connection)
+    return schema and Name(schema, database.versions.log).sql
+
+
+def cursor_of(connection: sa.Connection) -> AbstractContextManager[Any]:
+    """Return a cursor of the driver, which sends statements as they are."""
+    return closing(connection.connection.cursor())
