@@ -17,10 +17,12 @@ from alembic.operations.ops import (
     AddConstraintOp,
     AlterColumnOp,
     CreateIndexOp,
+    CreateTableCommentOp,
     CreateTableOp,
     DowngradeOps,
     DropConstraintOp,
     DropIndexOp,
+    DropTableCommentOp,
     DropTableOp,
     ModifyTableOps,
     UpgradeOps,
@@ -35,11 +37,13 @@ from sqlalchemy.types import TypeEngine
 from postgres_database.history import project_models
 from postgres_database.history.project_models import Models
 from postgres_database.schema.catalog import Catalog, Constraint, Table
-from postgres_database.schema.comparison import Comparison, Differences
+from postgres_database.schema.comparison import Comparison, Differences, Side
 from postgres_database.server.connection import Database
-from postgres_database.sql.names import Name
+from postgres_database.sql.names import Name, identifier
 
 PLUGIN = "postgres_database.catalog"
+Part = tuple[Name, str]
+"""An index or constraint: its table and its name."""
 
 
 @dataclass(frozen=True)
@@ -82,7 +86,9 @@ def operations(here: Database, compared: Comparison, models: Models) -> BothWays
     """
     _name_constraints(models, compared.goal.catalog)
     with here.connect(usual_path=True) as connection, warnings.catch_warnings():
-        warnings.simplefilter("ignore", sa.exc.SAWarning)  # about types unknown to SQLAlchemy
+        # About types unknown to SQLAlchemy, and expressions that Alembic cannot compare: the catalogs are compared.
+        warnings.simplefilter("ignore", UserWarning)
+        warnings.simplefilter("ignore", sa.exc.SAWarning)
         context = MigrationContext.configure(connection, opts=options(compared))
         several: Any = models  # Alembic takes a list as well; its type hint does not say so
         try:
@@ -93,7 +99,7 @@ def operations(here: Database, compared: Comparison, models: Models) -> BothWays
             upgrade = None
     if upgrade is None:
         return BothWays(UpgradeOps([]), DowngradeOps([]))
-    _leave_out_needless(upgrade.ops, compared.before.catalog, compared.goal.catalog)
+    _leave_out_needless(upgrade.ops, compared.before, compared.goal)
     return BothWays(upgrade, upgrade.reverse())
 
 
@@ -182,22 +188,71 @@ def _is_meant(constraint: Constraint, kind: str, columns: tuple[str, ...]) -> bo
     return constraint.kind == kind and constraint.columns == columns
 
 
-def _leave_out_needless(ops: list[Any], here: Catalog, goal: Catalog) -> None:
+def _leave_out_needless(ops: list[Any], here: Side, goal: Side) -> None:
     """Remove operations on what both catalogs have alike or no table is, and those of Alembic's extensions."""
     for op in ops:
         if isinstance(op, ModifyTableOps):
             _leave_out_needless(op.ops, here, goal)
     # Operations of extensions, such as alembic_utils, compare only what was registered with the extension.
     alembics = [op for op in ops if type(op).__module__.startswith("alembic.")]
-    ops[:] = [op for op in alembics if not _is_needless(op, here, goal)]
+    made = {_named(op) for op in alembics if isinstance(op, (CreateIndexOp, AddConstraintOp))}
+    ops[:] = [op for op in alembics if not _is_needless(op, here, goal, made)]
 
 
-def _is_needless(op: MigrateOperation, here: Catalog, goal: Catalog) -> bool:
+def _is_needless(op: MigrateOperation, here: Side, goal: Side, made: set[Part]) -> bool:
+    """Tell whether nothing is left of an operation. Alembic would drop what statements of the models make.
+
+    Args:
+        op: The operation.
+        here: The database.
+        goal: The goal.
+        made: What the operations on the same table create.
+    """
     if isinstance(op, ModifyTableOps):
         return op.is_empty()
     if isinstance(op, (CreateTableOp, DropTableOp)):  # a view, or made by a statement of the models
-        return isinstance(op, DropTableOp) == (Name.of(op.schema, op.table_name) in goal.tables)
-    return is_same(op, here, goal)
+        is_there = Name.of(op.schema, op.table_name) in goal.catalog.tables
+        return isinstance(op, DropTableOp) == is_there
+    if isinstance(op, (CreateTableCommentOp, DropTableCommentOp)):
+        about = f"TABLE {Name.of(op.schema, op.table_name).sql}"
+        return _comment(here, about) == _comment(goal, about)
+    if isinstance(op, AlterColumnOp):
+        return not _altered(op, here, goal)
+    if isinstance(op, (DropIndexOp, DropConstraintOp)) and _named(op) not in made:
+        old, new = (_end(op, each.catalog) for each in (here, goal))
+        return new is not None and type(old) is type(new)  # `schema.alter` changes it
+    return is_same(op, here.catalog, goal.catalog)
+
+
+def _altered(op: AlterColumnOp, here: Side, goal: Side) -> bool:
+    """Take from an operation what both sides have alike, and return whether anything is left of it."""
+    table = Name.of(op.schema, op.table_name)
+    ends = [each.catalog.tables[table].columns.get(op.column_name) for each in (here, goal)]
+    if ends[0] and ends[1] and ends[0].not_null == ends[1].not_null:
+        op.modify_nullable = None
+    about = f"COLUMN {table.sql}.{identifier(op.column_name)}"
+    if _comment(here, about) == _comment(goal, about):
+        op.modify_comment = False
+    return op.has_changes()
+
+
+def _comment(side: Side, about: str) -> str:
+    """Return the statement that comments on an object; empty if there is none."""
+    comments = (bodies[0] for key, bodies in side.snapshot.objects.items() if key.kind == "COMMENT")
+    return next((each for each in comments if each.startswith(f"COMMENT ON {about} IS ")), "")
+
+
+def _named(op: MigrateOperation) -> Part:
+    """Return the table and the name of the index or constraint that an operation concerns."""
+    if isinstance(op, (CreateIndexOp, DropIndexOp)):
+        return Name.of(op.schema, op.table_name or ""), str(op.index_name)
+    constraint = op.to_constraint()  # type: ignore[attr-defined]
+    return Name.of(constraint.table.schema, constraint.table.name), str(constraint.name)
+
+
+def _end(op: MigrateOperation, of: Catalog) -> Constraint | str | None:
+    table, name = _named(op)
+    return _part(of.tables[table], name) if table in of.tables else None
 
 
 def is_same(op: MigrateOperation, here: Catalog, goal: Catalog) -> bool:
@@ -207,20 +262,14 @@ def is_same(op: MigrateOperation, here: Catalog, goal: Catalog) -> bool:
     """
     if not isinstance(op, (CreateIndexOp, DropIndexOp, AddConstraintOp, DropConstraintOp)):
         return False
-    if isinstance(op, (CreateIndexOp, DropIndexOp)):
-        table, name = Name.of(op.schema, op.table_name or ""), str(op.index_name)
-    else:
-        constraint = op.to_constraint()
-        table = Name.of(constraint.table.schema, constraint.table.name)
-        name = str(constraint.name)
+    table, name = _named(op)
     left, right = (each.tables.get(table) for each in (here, goal))
     if left is None or right is None:
         return False
     ends = _part(left, name), _part(right, name)
-    own = isinstance(op, (AddConstraintOp, DropConstraintOp)) and isinstance(
-        constraint, sa.ForeignKeyConstraint
-    )
-    return ends[0] == ends[1] and (ends[0] is not None or (own and constraint.name is not None))
+    constraint = op.to_constraint() if isinstance(op, (AddConstraintOp, DropConstraintOp)) else None
+    own = isinstance(constraint, sa.ForeignKeyConstraint) and constraint.name is not None
+    return ends[0] == ends[1] and (ends[0] is not None or own)
 
 
 def _part(table: Table, name: str) -> Constraint | str | None:

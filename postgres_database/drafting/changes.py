@@ -245,7 +245,7 @@ def _tables(here: Side, goal: Side, parts: Parts) -> Iterator[Change]:
         constraints = {*old.constraints, *table.constraints}
         for part, ways in alter.table_changes(old, table):
             modelled = _as_modelled(name, part, parts, exists=part in old.constraints)
-            modelled = [] if alter.only_validates(old, table, part) else modelled
+            modelled = [] if alter.is_in_place(old, table, part) else modelled
             subject = _part(name, constraints, part)
             yield Change([*modelled, *map(as_way, ways)], subject, Key("TABLE", *name))
 

@@ -193,7 +193,7 @@ def _constraint_adds(
     table: str, here: Table, goal: Table
 ) -> Iterator[tuple[str, list[Statements]]]:
     for name, constraint in goal.constraints.items():
-        add = f"ALTER TABLE {table} ADD CONSTRAINT {identifier(name)} {constraint.definition};"
+        add = f"ALTER TABLE {table} ADD CONSTRAINT {identifier(name)} {constraint.clause};"
         drop = f"ALTER TABLE {table} DROP CONSTRAINT {identifier(name)};"
         old = here.constraints.get(name)
         if old is None:
@@ -203,8 +203,24 @@ def _constraint_adds(
             swap = f"{drop.removesuffix(';')}, ADD CONSTRAINT {identifier(name)} {constraint.definition};"
             if only_validates(here, goal, name):
                 yield name, [[validate]]
+            elif _only_stores_otherwise(here, goal, name):
+                index = Name(goal.name.schema, name).sql
+                settings = _options(old.options, constraint.options)
+                in_place = [f"ALTER INDEX {index} {each};" for each in settings]
+                yield name, [in_place, [drop, add]]  # not of a partitioned table
             else:  # what does not look at rows is one statement, so that the rule holds at every moment
                 yield name, [[swap] if constraint.definition.endswith("NOT VALID") else [drop, add]]
+
+
+def is_in_place(here: Table, goal: Table, name: str) -> bool:
+    """Tell whether a constraint that changes stays the same one."""
+    return only_validates(here, goal, name) or _only_stores_otherwise(here, goal, name)
+
+
+def _only_stores_otherwise(here: Table, goal: Table, name: str) -> bool:
+    """Tell whether nothing but the storage parameters of a key differs."""
+    old, new = here.constraints.get(name), goal.constraints.get(name)
+    return bool(old and new and old != new and replace(old, options=new.options) == new)
 
 
 def only_validates(here: Table, goal: Table, name: str) -> bool:

@@ -4,6 +4,7 @@ Every text is as `pg_dump` would print it: with nothing but pg_catalog on the se
 What an extension owns is left out. PostgreSQL manual, chapter "System Catalogs".
 """
 
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
@@ -13,6 +14,8 @@ from postgres_database.server.connection import Database
 from postgres_database.server.version_table import VersionTable
 from postgres_database.sql.names import Name
 from postgres_database.sql.tokens import without_redundant_groups
+
+DEFERRABLE = re.compile(r"(?: DEFERRABLE)?(?: INITIALLY DEFERRED)?$")
 
 
 @dataclass(frozen=True)
@@ -56,6 +59,16 @@ class Constraint:
     """As in pg_constraint: c check, f foreign key, p primary key, u unique, x exclude."""
     definition: str
     columns: tuple[str, ...]
+    options: Sequence[str] = ()
+    """Storage parameters of the index of a primary key or unique constraint, which the definition leaves out."""
+
+    @property
+    def clause(self) -> str:
+        """What follows the name in ADD CONSTRAINT."""
+        if not self.options:
+            return self.definition
+        options = f" WITH ({', '.join(self.options)})"
+        return DEFERRABLE.sub(lambda found: f"{options}{found[0]}", self.definition, count=1)
 
 
 @dataclass(frozen=True)
@@ -193,7 +206,9 @@ COLUMNS = f"""
 CONSTRAINTS = """
     SELECT c.conrelid, c.conname, c.contype::text, pg_get_constraintdef(c.oid),
            array(SELECT a.attname::text FROM unnest(c.conkey) WITH ORDINALITY AS k (attnum, place)
-                 JOIN pg_attribute a ON a.attrelid = c.conrelid AND a.attnum = k.attnum ORDER BY k.place)
+                 JOIN pg_attribute a ON a.attrelid = c.conrelid AND a.attnum = k.attnum ORDER BY k.place),
+           array(SELECT o FROM pg_class x, unnest(x.reloptions) o
+                 WHERE x.oid = c.conindid AND c.contype IN ('p', 'u') ORDER BY o)
     FROM pg_constraint c
     WHERE c.conrelid = ANY (%s) AND c.contype IN ('c', 'f', 'p', 'u', 'x') AND c.conislocal
     ORDER BY c.conrelid, c.conname
@@ -282,9 +297,9 @@ def _read(cursor: Any, versions: VersionTable) -> Catalog:
         columns[oid][column.name] = replace(
             column, default=without_redundant_groups(column.default)
         )
-    for oid, name, kind, definition, names in rows(CONSTRAINTS, oids):
+    for oid, name, kind, definition, names, options in rows(CONSTRAINTS, oids):
         constraints[oid][name] = Constraint(
-            name, kind, without_redundant_groups(definition), tuple(names)
+            name, kind, without_redundant_groups(definition), tuple(names), tuple(options)
         )
     for oid, name, definition in rows(INDEXES, oids):
         indexes[oid][name] = without_redundant_groups(definition)

@@ -203,6 +203,26 @@ def test_constraint_spelled_otherwise_is_renamed(project: Project) -> None:
     assert "DROP CONSTRAINT" not in result.path.read_text()
 
 
+def test_parts_that_statements_make_stay(project: Project) -> None:
+    """Alembic knows neither a key nor a comment that a statement of the models makes; it is not made again."""
+    table = 'sa.Table("t", metadata, sa.Column("id", sa.Integer), sa.Column("a", sa.Integer))'
+    listen = "sa.event.listen(metadata, 'after_create', sa.DDL({!r}))"
+    key = "ALTER TABLE t ADD CONSTRAINT t_pkey PRIMARY KEY (id); COMMENT ON COLUMN t.a IS 'x'"
+    pointing = "CREATE TABLE r (t_id int REFERENCES t (id))"
+    models = "\n".join([table, *map(listen.format, (key, pointing))])
+    project.models(models)
+    assert revision.write(*project.settings, "First").proved
+    project.models(models.replace("(id);", "(id) WITH (fillfactor=70);"))
+    result = revision.write(*project.settings, "Second")
+    assert result.proved
+    assert result.path
+    lines = [line.strip() for line in result.path.read_text().splitlines()]
+    assert [line for line in lines if line.startswith(("op.", "with "))] == [
+        """op.run_sql("ALTER INDEX public.t_pkey SET (fillfactor = '70');")""",
+        "op.run_sql('ALTER INDEX public.t_pkey RESET (fillfactor);')",
+    ]
+
+
 @pytest.mark.long
 def test_view_goes_with_what_was_given_to_it_by_hand(project: Project) -> None:
     """Grants and comments of an object that the models lose are no obstacle, and are brought back."""
