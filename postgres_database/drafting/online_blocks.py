@@ -190,15 +190,20 @@ def _grouped(parts: Sequence[Part]) -> list[MigrateOperation]:
 def _not_valid(
     op: MigrateOperation, missing: Sequence[Gap], models: Models
 ) -> tuple[MigrateOperation, list[MigrateOperation]]:
-    """Return the operation with a missing foreign key or check as NOT VALID, and what validates that later."""
+    """Return the operation with a missing foreign key or check as NOT VALID, and what validates that later.
+
+    Alembic's change of a column's type adds the check of the new type as well.
+    """
     soft = {(gap.table, gap.name) for gap in missing if gap.not_valid}
+    validations: list[MigrateOperation] = []
+    pieces = []
     for piece in statements(text(op, models)) if soft else ():
-        statement = forms.parse(piece)
-        if (
-            statement
-            and statement.form == "constraint"
-            and (Name.read(statement.table), bare(statement.name)) in soft
-        ):
-            validate = f"ALTER TABLE {statement.table} VALIDATE CONSTRAINT {statement.name};"
-            return RunSql(f"{statement.sql} NOT VALID;"), [RunSql(validate)]
-    return op, []
+        each = forms.parse(piece)
+        is_soft = (
+            each and each.form == "constraint" and (Name.read(each.table), bare(each.name)) in soft
+        )
+        pieces.append(f"{each.sql} NOT VALID;" if each and is_soft else f"{piece};")
+        if each and is_soft:
+            validate = f"ALTER TABLE {each.table} VALIDATE CONSTRAINT {each.name};"
+            validations.append(RunSql(validate))
+    return (RunSql("\n".join(pieces)) if validations else op), validations
