@@ -9,6 +9,7 @@ from collections.abc import Iterator, Mapping, Sequence
 
 from postgres_database.schema.alter import Statements
 from postgres_database.schema.catalog import Column
+from postgres_database.schema.numbering import begun_anew
 from postgres_database.schema.snapshot import Key, Snapshot
 from postgres_database.sql.names import (
     IDENTIFIER,
@@ -203,7 +204,9 @@ def to_change(
             ways = _in_schema(identifier(key.name), old[0], new[0])
             ways += _in_version(identifier(key.name), new[0])
         case "SEQUENCE":
-            ways = [[_altered_sequence(body) for body in new]]
+            altered = [_altered_sequence(body) for body in new]
+            sequence = Name(key.schema, key.name).sql
+            ways = [altered, [*begun_anew(sequence, altered[0]), *altered]]
         case "INDEX" if [*map(_index_only, old)] == [*map(_index_only, new)]:
             ways = []
         case _:

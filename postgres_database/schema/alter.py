@@ -9,7 +9,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import replace
 
 from postgres_database.schema.catalog import Column, Table, Type
-from postgres_database.schema.numbering import IDENTITY, renumbered
+from postgres_database.schema.numbering import IDENTITY, begun_anew, renumbered
 from postgres_database.sql.names import Name, identifier, literal
 
 Statements = Sequence[str]
@@ -128,7 +128,8 @@ def _column(table: Name, here: Column, goal: Column) -> Iterator[list[Statements
     if (here.identity, here.options) != (goal.identity, goal.options):
         options = SEQUENCE_OPTION.sub(lambda found: f"SET {found[0]}", goal.options)
         cycle = "" if "CYCLE" in goal.options else " SET NO CYCLE"
-        yield [[f"{column} SET GENERATED {IDENTITY[goal.identity]} {options}{cycle};"]]
+        change = f"{column} SET GENERATED {IDENTITY[goal.identity]} {options}{cycle};"
+        yield [[change], [*begun_anew(here.sequence, goal.options), change]]
     if here.default != goal.default and not goal.generated:
         yield [[f"{column} {_default(goal)};"]]
     if here.not_null != goal.not_null:

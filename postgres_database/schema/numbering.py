@@ -14,6 +14,8 @@ IDENTITY = {"a": "ALWAYS", "d": "BY DEFAULT"}
 NUMBERS = {"smallint", "integer", "bigint"}
 DRAWN = re.compile(r"nextval\('(?P<name>(?:[^']|'')+)'::regclass\)")
 """A default that draws from a sequence, as the server prints it."""
+OPTION = re.compile(r"(?<!NO )(START WITH|INCREMENT BY|MINVALUE|MAXVALUE) (-?\d+)")
+TYPE = re.compile(r"\bAS (?:smallint|integer|bigint)\b")
 
 
 def drawn_from(column: Column) -> str:
@@ -49,6 +51,28 @@ def count_on(
     return (
         f"SELECT setval({literal(sequence)}, {last}(last)) FROM ({united}) AS numbers"  # noqa: S608
         f" HAVING {last}(last) {reaches} {first};"
+    )
+
+
+def begun_anew(sequence: str, options: str) -> Iterator[str]:
+    """Yield what lets a sequence begin with its new start, if its number is before all that it may give out.
+
+    Where its number is beyond them, ALTER SEQUENCE is refused and the numbers stay.
+
+    Args:
+        sequence: The sequence, for SQL.
+        options: How it is to count, as CREATE SEQUENCE says it.
+    """
+    values = dict(OPTION.findall(options))
+    down = values.get("INCREMENT BY", "").startswith("-")
+    near, far, before = ("MAXVALUE", "MINVALUE", ">") if down else ("MINVALUE", "MAXVALUE", "<")
+    first = values.get(near, "-1" if down else "1")
+    type_ = TYPE.search(options)
+    limit = f"{far} {values[far]}" if far in values else f"NO {far}"
+    yield f"ALTER SEQUENCE {sequence} {f'{type_[0]} ' if type_ else ''}{limit};"
+    yield (
+        f"SELECT setval({literal(sequence)}, {values.get('START WITH', first)}, false)"  # noqa: S608
+        f" FROM {sequence} WHERE last_value {before} {first};"
     )
 
 
