@@ -198,6 +198,8 @@ class Partition(LiveTable):
             ):
                 continue
             part = replace(found, table=self.sql, only=False)
+            if part.form == "index" and not self.partitioned and self.equal_part(part):
+                continue
             yield part if found.form == "constraint" else replace(part, name=self.part_name(part))
 
 

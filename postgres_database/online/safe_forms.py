@@ -217,8 +217,10 @@ class LiveTable(Table):
                 attached = self.session.rows(ATTACHED, self.session.find(whole), child.oid)
                 if attached and not child.partitioned:
                     continue
-                name = identifier(attached[0][0]) if attached else child.part_name(wanted)
-                child.make(replace(wanted, name=name))
+                equal = "" if attached else child.equal_part(wanted)
+                name = identifier(attached[0][0]) if attached else equal or child.part_name(wanted)
+                if child.partitioned or not equal:
+                    child.make(replace(wanted, name=name))
                 if not attached:
                     part = f"{child.schema}.{name}"
                     self.session.execute(f"ALTER INDEX {whole} ATTACH PARTITION {part}")
@@ -228,7 +230,7 @@ class LiveTable(Table):
         found = self.relation(bare(wanted.name))
         if found is None:
             return False
-        table, valid, text, is_key = found
+        table, valid, text, is_key, _ = found
         if table != self.oid or is_key or definition(text) != self.definition_of(wanted):
             raise self.name_taken(wanted.name, text)
         if not valid and not self.partitioned:

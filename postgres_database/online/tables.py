@@ -27,10 +27,11 @@ CHILDREN = """
     FROM pg_inherits i JOIN pg_class c ON c.oid = i.inhrelid JOIN pg_namespace n ON n.oid = c.relnamespace
     WHERE i.inhparent = %s ORDER BY 4, 3
 """
-# Its table, whether it is a valid index, its definition, whether it belongs to a key or exclusion constraint.
+# Its table, whether it is a valid index, its definition, whether it belongs to a key or exclusion constraint, whether
+# it is part of an index of a partitioned table.
 RELATION = """
     SELECT coalesce(i.indrelid, 0), coalesce(i.indisvalid AND i.indisready, false),
-           coalesce(pg_get_indexdef(i.indexrelid), ''), k.conname IS NOT NULL
+           coalesce(pg_get_indexdef(i.indexrelid), ''), k.conname IS NOT NULL, c.relispartition
     FROM pg_class c
     LEFT JOIN pg_index i ON i.indexrelid = c.oid
     LEFT JOIN pg_constraint k ON k.conindid = c.oid AND k.contype IN ('p', 'u', 'x')
@@ -94,14 +95,22 @@ class Table:
         That is the name of an equal index or key that is not attached yet, or else the name that PostgreSQL would
         choose.
         """
+        if equal := self.equal_part(wanted):
+            return equal
         meant = self.definition_of(wanted)
-        unattached = UNATTACHED_INDEXES if wanted.form == "index" else UNATTACHED_KEYS
-        for name, text in self.session.rows(unattached, self.oid):
-            if definition(text) == meant:
-                return identifier(name)
         index = self.definition_of(as_index(wanted))
         with closing(self._names(wanted)) as names:  # an open transaction: no further sketch in it
             return identifier(next(name for name in names if self._is_free(name, meant, index)))
+
+    def equal_part(self, wanted: Statement) -> str:
+        """Return the name, for SQL, of an equal index or key that is not attached yet; empty if there is none.
+
+        The index may belong to a key of the partition's own, as for CREATE INDEX.
+        """
+        meant = self.definition_of(wanted)
+        unattached = UNATTACHED_INDEXES if wanted.form == "index" else UNATTACHED_KEYS
+        rows = self.session.rows(unattached, self.oid)
+        return next((identifier(name) for name, text in rows if definition(text) == meant), "")
 
     def earlier_names(self, wanted: Statement, name: str) -> list[str]:
         """Return the names that PostgreSQL would prefer to this one for a part of an index, the first choice first."""
@@ -114,6 +123,8 @@ class Table:
         found = self.relation(name)
         if found is None:
             return True
+        if found[4]:
+            return False
         keys = [text for _, text in self.session.rows(CONSTRAINT, self.oid, name)]
         if keys:
             return keys == [meant]

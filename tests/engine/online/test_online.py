@@ -75,6 +75,11 @@ CASES = {
         f"{PARTITIONED} CREATE INDEX o ON t (a) WHERE id > 5;",
         "CREATE INDEX i ON t (a)",
     ),
+    "partitioned index beside an equal one": (f"{PARTITIONED} CREATE INDEX o ON t (a);", "CREATE INDEX i ON t (a)"),
+    "partitioned index over the key of a partition": (
+        f'{PARTITIONED} ALTER TABLE "S 1"."p,1" ADD CONSTRAINT own UNIQUE (id, d, a);',
+        "CREATE UNIQUE INDEX i ON t (id, d, a)",
+    ),
     "partitioned expression": (PARTITIONED, "CREATE INDEX i ON t ((a + 1)) WHERE b <> 'q'"),
     "partitioned index of which a part exists": (
         f'{PARTITIONED} CREATE INDEX mine ON "S 1"."p,1" (a);',
@@ -87,6 +92,10 @@ CASES = {
     "partitioned check": (PARTITIONED, "ALTER TABLE t ADD CONSTRAINT c CHECK (a > 0)"),
     "partitioned not null": (PARTITIONED, "ALTER TABLE t ALTER a SET NOT NULL"),
     "attach": (LISTED, "ALTER TABLE t ATTACH PARTITION p2 FOR VALUES IN ('z')"),
+    "attach with a key of its own": (
+        f"{LISTED} CREATE UNIQUE INDEX j ON t (a, id); ALTER TABLE p2 ADD CONSTRAINT own UNIQUE (a, id);",
+        "ALTER TABLE t ATTACH PARTITION p2 FOR VALUES IN ('z')",
+    ),
     "attach beside a default": (WITH_DEFAULT, "ALTER TABLE ONLY t ATTACH PARTITION public.p2 FOR VALUES IN ('z')"),
     "attach a default": (LISTED, "ALTER TABLE t ATTACH PARTITION p2 DEFAULT"),
     "attach to a hash": (HASHED, "ALTER TABLE t ATTACH PARTITION p2 FOR VALUES WITH (MODULUS 2, REMAINDER 1)"),
