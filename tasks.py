@@ -23,7 +23,7 @@ from postgres_database.tasks import revision, upgrade, downgrade
 from postgres_database.tasks import status, check, current, history
 
 # The scripts.
-from postgres_database.tasks import heads, branches, show, edit, merge, stamp
+from postgres_database.tasks import heads, branches, show, edit, merge, rebase, stamp
 
 # The embedded server.
 from postgres_database.tasks import start, stop, psql

@@ -9,6 +9,7 @@ from postgres_database.running.log import Edited, Entry
 from postgres_database.schema.snapshot import Difference
 from postgres_database.workflows.adoption import BaselineResult
 from postgres_database.workflows.check import CheckResult, TargetCheck
+from postgres_database.workflows.rebase import RebaseResult
 from postgres_database.workflows.revision import RevisionResult
 from postgres_database.workflows.status import EnvironmentStatus
 from postgres_database.workflows.upgrade import UpgradeResult
@@ -152,6 +153,18 @@ def _written(result: RevisionResult) -> dict[str, Any]:
         "sql": result.sql or None,
         "not_downgraded": _objects(result.not_downgraded, "after", "before"),
     }
+
+
+def rebase_json(result: RebaseResult) -> str:
+    """Return the outcome of `rebase` as one JSON object."""
+    return _json(
+        {
+            "moved": [_revision(each) for each in result.moved],
+            "onto": _revision(result.onto),
+            "branch": result.branch or None,
+            "notes": result.notes,
+        }
+    )
 
 
 def check_json(result: CheckResult) -> str:

@@ -20,6 +20,7 @@ from postgres_database.history.graph import History, Revision
 from postgres_database.running.log import DONE, Entry
 from postgres_database.server.environment import Environment
 from postgres_database.workflows.adoption import BaselineResult
+from postgres_database.workflows.rebase import RebaseResult
 from postgres_database.workflows.revision import RevisionResult
 from postgres_database.workflows.stamp import counted, describe
 from postgres_database.workflows.upgrade import UpgradeResult
@@ -92,6 +93,19 @@ def _show_next(result: RevisionResult) -> None:
         advise(FILL if result.unfilled else f"next: review the script{plural}, then invoke upgrade")
     else:
         advise("next: mend the script, remove the error from its upgrade(), then invoke check")
+
+
+def rebase(result: RebaseResult) -> None:
+    """Show what follows what now."""
+    for line in result.notes:
+        look_at(line)
+    if result.branch:
+        say(f"yours     what {result.branch} has not", "dim")
+    for each in result.moved:
+        say(f"moved     {_relative(each.path)}")
+    first = result.moved[0]
+    say(f"proved    {first.id} follows {result.onto}: up, down and up again", style="green")
+    advise("next: git add --all and git commit, then invoke upgrade")
 
 
 def current(revisions: Sequence[Revision], heads: Sequence[str]) -> None:

@@ -21,6 +21,8 @@ from postgres_database.workflows.check import CheckResult, TargetCheck
 from postgres_database.workflows.stamp import counted
 from postgres_database.workflows.status import EnvironmentStatus
 
+MERGE = 'next: invoke merge --msg "Merge the heads"   (or invoke rebase, which puts yours on top of the other)'
+
 
 def check(result: CheckResult) -> None:
     """Show what `check` found; that all is well is shown on a terminal only."""
@@ -53,7 +55,7 @@ def _show_models(result: CheckResult) -> None:
         say(result.unfit, style="yellow")
     elif result.differences is None:
         say(f"the history has {len(result.heads)} heads: {', '.join(result.heads)}", style="yellow")
-        advise('next: invoke merge --msg "Merge the heads"')
+        advise(MERGE)
     elif not result.agree:
         for line in result.differences.detected:
             say(f"detected  {line}")
@@ -130,7 +132,7 @@ def status(environments: Iterable[EnvironmentStatus], heads: Sequence[str]) -> N
             style = "red" if row.fault else "yellow"
             say(f"{row.environment}: {' '.join(remark.split())}", style=style)
     if len(heads) > 1:
-        advise('next: invoke merge --msg "Merge the heads"')
+        advise(MERGE)
         return
     for row in rows:
         for command in _next(row):

@@ -91,7 +91,8 @@ class History:
                 cause="two scripts follow the same revision, as happens when two branches are merged"
                 if len(bases) == 1
                 else f"it begins at {len(bases)} revisions: {', '.join(bases)}",
-                hint='invoke merge --msg "Merge the heads"   (or invoke upgrade --target heads, if they are to stay)',
+                hint='invoke merge --msg "Merge the heads"   (or invoke rebase, which puts yours on top of the other;'
+                " or invoke upgrade --target heads, if they are to stay)",
             )
         return self.heads[0] if self.heads else "base"
 

@@ -50,6 +50,8 @@ class Project:
     """Where databases keep their revision."""
     staged: Path | None = None
     """A folder of scripts that are not proved yet, and are read besides those of the history."""
+    places: tuple[Path, ...] = ()
+    """The folders that are read instead of those of alembic.ini: a copy, with other scripts."""
 
     def anew(self) -> "Project":
         """Return the same project; its scripts have changed and are read again."""
@@ -105,7 +107,9 @@ class Project:
         """The scripts as Alembic has them: it would import every script again for each step."""
         directory = ScriptDirectory.from_config(self.alembic_config())
         staged.finish(Path(directory.dir))
-        if self.staged:
+        if self.places:
+            directory.version_locations = [*map(str, self.places)]
+        elif self.staged:
             directory.version_locations = [*map(str, self.folders.versions), str(self.staged)]
         return directory
 

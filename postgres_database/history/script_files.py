@@ -1,5 +1,6 @@
 """Write scripts of the history: aside, and into their places once they are whole and proved."""
 
+import shutil
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
@@ -35,6 +36,61 @@ def staging(
         home = Path(project.scripts.dir)
     with staged.folder(home, on_wait, wait) as folder:
         yield replace(project, staged=folder)
+
+
+def copied(project: Project) -> Project:
+    """Copy the scripts of the history into the folder of `staging`; return the project that reads the copies alone.
+
+    Raises:
+        ExpectedError: They cannot be copied.
+    """
+    if project.staged is None:
+        raise ValueError(project)
+    folders = project.folders.versions
+    # What a script opens may be named from its own place.
+    places = [
+        project.staged / str(number) if folders[1:] else project.staged
+        for number in range(len(folders))
+    ]
+    with staged.explained(project.staged.parent):
+        for folder, place in zip(folders, places, strict=True):
+            ignored = shutil.ignore_patterns("__pycache__")
+            shutil.copytree(folder, place, ignore=ignored, dirs_exist_ok=True)
+    return replace(project, places=tuple(places))
+
+
+def copies_of(project: Project, path: Path) -> list[Path]:
+    """Return the copies that `copied` made of a file: several where a folder is in another."""
+    pairs = zip(project.places, project.folders.versions, strict=True)
+    copies = [
+        place / path.relative_to(folder) for place, folder in pairs if path.is_relative_to(folder)
+    ]
+    return [copy for copy in copies if copy.exists()]
+
+
+def as_original(project: Project, text: str) -> str:
+    """Return a text in which the copies that `copied` made are named by what they are copies of."""
+    for place, folder in zip(project.places, project.folders.versions, strict=True):
+        text = text.replace(str(place), str(folder))
+        text = text.replace(project.folders.name(place), project.folders.name(folder))
+    return text
+
+
+def require_unchanged(project: Project) -> None:
+    """Raise ExpectedError if a script of the history was written or edited since it was read."""
+    before, now = (
+        {each.id: (each.path, each.digest) for each in history.revisions}
+        for history in (project.history, replace(project, staged=None).history)
+    )
+    if before != now:
+        changed = sorted(
+            name for name in before.keys() | now.keys() if before.get(name) != now.get(name)
+        )
+        raise ExpectedError(
+            "the history has changed meanwhile; nothing was written",
+            cause=f"these scripts were written or edited: {', '.join(changed)}",
+            hint="the same command again",
+        )
 
 
 def publish(project: Project, heads: Sequence[str]) -> list[Path]:

@@ -19,7 +19,7 @@ from postgres_database.errors import ExpectedError
 OPEN, DONE = ".staged", ".staged-done"
 """The names of the folder before and after the moment."""
 MOVES = "moves"
-"""The file in it that lists, for each script, the name of the copy and the place, both from `home`."""
+"""The file in it that lists the names of the copies and their places, both from `home`."""
 POLLED = 0.1  # seconds
 
 
@@ -44,19 +44,23 @@ def folder(home: Path, on_wait: Callable[[str], None], wait: float | None = None
             _discard(home / OPEN)
 
 
-def publish(staged: Path, places: Sequence[tuple[Path, Path]]) -> None:
-    """Put the files of a folder into their places, in this order, all at one moment.
+def publish(
+    staged: Path, places: Sequence[tuple[Path, Path]], removed: Sequence[Path] = ()
+) -> None:
+    """Put the files of a folder into their places, in this order, all at one moment, and remove others.
 
     Raises:
         ExpectedError: They cannot be written; none was put anywhere.
     """
     moves = [(place.with_name(f"{OPEN}-{place.name}.new"), place) for _, place in places]
     names = [[os.path.relpath(path, staged.parent) for path in move] for move in moves]
+    names += [["", os.path.relpath(path, staged.parent)] for path in removed]
     with explained(staged.parent):
         (staged / MOVES).write_text(json.dumps(names), encoding="utf-8")
         for (file, _), (aside, place) in zip(places, moves, strict=True):
             place.parent.mkdir(parents=True, exist_ok=True)
             shutil.copyfile(file, aside)
+            shutil.copymode(file, aside)
         staged.rename(staged.with_name(DONE))
     _finish(staged.parent)
 
@@ -95,24 +99,28 @@ def finish(home: Path) -> None:
 
 def _finish(home: Path) -> None:
     for aside, place in _moves(home / DONE):
-        if aside.exists():
+        if aside is None:
+            place.unlink(missing_ok=True)
+        elif aside.exists():
             aside.replace(place)
     shutil.rmtree(home / DONE, ignore_errors=True)
 
 
 def _discard(staged: Path) -> None:
     for aside, _ in _moves(staged):
-        aside.unlink(missing_ok=True)
+        if aside:
+            aside.unlink(missing_ok=True)
     shutil.rmtree(staged, ignore_errors=True)
 
 
-def _moves(staged: Path) -> list[tuple[Path, Path]]:
-    """Return the names aside and the places; none if nothing was copied yet."""
+def _moves(staged: Path) -> list[tuple[Path | None, Path]]:
+    """Return the names aside and the places, no name where a file is removed; nothing if nothing was copied yet."""
     try:
         moves = json.loads((staged / MOVES).read_text(encoding="utf-8"))
     except (FileNotFoundError, ValueError):
         return []
-    return [(staged.parent / aside, staged.parent / place) for aside, place in moves]
+    home = staged.parent
+    return [(home / aside if aside else None, home / place) for aside, place in moves]
 
 
 @contextmanager

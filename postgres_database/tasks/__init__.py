@@ -34,6 +34,7 @@ from postgres_database.tasks.scripts import (
     history,
     init,
     merge,
+    rebase,
     revision,
     show,
 )
@@ -54,6 +55,7 @@ __all__ = [
     "merge",
     "models",
     "psql",
+    "rebase",
     "revision",
     "show",
     "stamp",

@@ -171,3 +171,24 @@ def merge(c: Context, msg: str = "Merge the heads", target: str = "heads") -> No
     listener = terminal.Terminal(environment, "merge")
     path = script_files.merge(project, msg, target.split(","), listener.wait)
     terminal.say(f"wrote     {path}")
+
+
+@command(
+    help={
+        "env": "environment: its models and scratch server are used (default: the variable ENV)",
+        "revision": "the first revision that is moved (default: the first one that git's main branch has not)",
+        "json": JSON,
+    }
+)
+def rebase(c: Context, env: str = "", revision: str = "", json: bool = False) -> None:
+    """Put my revisions on top of the other head and prove them there, instead of a merge."""
+    from postgres_database.console import report, show, terminal
+    from postgres_database.workflows import rebase as workflow
+
+    project, environment = project_and_environment(env)
+    listener = terminal.Terminal(environment, "rebase", asks=not json)
+    result = workflow.perform(project, environment, revision, listener)
+    if json:
+        terminal.raw(report.rebase_json(result))
+    else:
+        show.rebase(result)

@@ -5,19 +5,12 @@ from pathlib import Path
 
 import sqlalchemy as sa
 
-from postgres_database.errors import ExpectedError
 from postgres_database.history import project as projects
 from postgres_database.history import project_models
 from postgres_database.history.graph import Revision
-from postgres_database.history.operations import RefusedError
 from postgres_database.history.project import Project
-from postgres_database.running.runner import open_runner
-from postgres_database.schema import comparison
-from postgres_database.schema.respelling import respell
-from postgres_database.scratch import databases, made_up_rows
-from postgres_database.scratch.databases import Scratch
+from postgres_database.scratch import databases, proof
 from postgres_database.server import environment, root
-from postgres_database.server.connection import Database
 from postgres_database.server.environment import Environment
 from postgres_database.workflows import check
 
@@ -61,31 +54,7 @@ class Schema:
             What fails or differs, a line each. A downgrade that only says `op.refuse` is no fault.
         """
         with databases.session(self.project, self.environment) as session:
-            try:
-                return self._walk(session, revision, rows=True)
-            except ExpectedError:
-                try:
-                    return self._walk(session, revision, rows=False)
-                except ExpectedError as error:
-                    return (str(error),)
-
-    def _walk(self, session: Scratch, revision: Revision, *, rows: bool) -> tuple[str, ...]:
-        before, here = (session.at(self.project, revision.needed) for _ in range(2))
-        after = session.at(self.project, [*revision.needed, revision.id])
-        if rows:
-            made_up_rows.fill(here, after)
-        with open_runner(self.project, here) as run:
-            run.upgrade([revision])
-            try:
-                run.downgrade([revision])
-            except ExpectedError as error:
-                if isinstance(error.__cause__, RefusedError):
-                    return ()
-                raise
-            if faults := _unlike(session, "after the downgrade", here, before):
-                return faults
-            run.upgrade([revision])
-        return _unlike(session, "after the second upgrade", here, after)
+            return proof.there_and_back(self.project, session, revision)
 
     def differences(self) -> tuple[str, ...]:
         """Compare the models with what the scripts make, as `invoke check` does."""
@@ -104,12 +73,3 @@ class Schema:
             for item in (*table.constraints, *table.indexes)
             if not isinstance(getattr(item, "name", None), str)
         )
-
-
-def _unlike(session: Scratch, when: str, database: Database, goal: Database) -> tuple[str, ...]:
-    left, right = comparison.sides(database, goal)
-    right = respell(right, left, (database, goal), session.empty)
-    return tuple(
-        f"{when}: {difference.key} is\n{difference.left}\ninstead of\n{difference.right}"
-        for difference in left.snapshot.difference(right.snapshot)
-    )

@@ -11,6 +11,7 @@
     adoption    a database without scripts → its first revision: written, proved, stamped
     baseline    workflow: adopt a database that is online
     written_models  workflow: write the models of a database, and prove them
+    rebase      workflow: put the revisions of one branch on top of the other head
     check       workflow: models = history? target = its revision?
     status      workflow: the revision, the pending scripts and the drift of every environment
     project_files  the files of a project besides its scripts: which are missing or incomplete

@@ -38,6 +38,7 @@ from postgres_database.workflows.check import CheckResult, TargetCheck
 from postgres_database.workflows.drift import Drift, Drifts
 from postgres_database.workflows.init import InitResult
 from postgres_database.workflows.locate import Match
+from postgres_database.workflows.rebase import RebaseResult
 from postgres_database.workflows.revision import RevisionResult
 from postgres_database.workflows.status import EnvironmentStatus
 from postgres_database.workflows.upgrade import UpgradeResult
@@ -389,7 +390,10 @@ def test_status_of_several_heads_ends_with_merge(capsys: pytest.CaptureFixture[s
     """While there are several heads nothing can be upgraded: what to type is merge."""
     show_state.status(rows(EnvironmentStatus("default", pending=("b",))), ["aaaa", "bbbb"])
     shown = capsys.readouterr().out.splitlines()
-    assert shown[2:] == ["head: aaaa, bbbb", 'next: invoke merge --msg "Merge the heads"']
+    assert shown[2] == "head: aaaa, bbbb"
+    assert [line.partition("   ")[0] for line in shown[3:]] == [
+        'next: invoke merge --msg "Merge the heads"'
+    ]
 
 
 A, B = (Revision(name, "m", Path()) for name in ("aaaa", "bbbb"))
@@ -600,6 +604,19 @@ LINES: dict[str, tuple[Callable[[], None], list[str]]] = {
             "look at   and 1 more scripts were edited",
             "look at   no",
             "next: put back what ran, and write what is to change into a new revision; or, if what",
+        ],
+    ),
+    "rebase": (
+        lambda: show.rebase(
+            RebaseResult((A, B), B, "main", ("whether x has run it is not known",))
+        ),
+        [
+            "look at   whether x has run it is not known",
+            "yours     what main has not",
+            "moved     ",
+            "moved     ",
+            "proved    aaaa follows bbbb  m: up, down and up again",
+            "next: git add",
         ],
     ),
     "check, not adopted": (

@@ -22,6 +22,7 @@ from postgres_database.workflows.adoption import BaselineResult
 from postgres_database.workflows.check import CheckResult, TargetCheck
 from postgres_database.workflows.drift import Drift, Drifts
 from postgres_database.workflows.locate import Match
+from postgres_database.workflows.rebase import RebaseResult
 from postgres_database.workflows.revision import RevisionResult
 from postgres_database.workflows.status import EnvironmentStatus
 from postgres_database.workflows.upgrade import UpgradeResult
@@ -346,6 +347,10 @@ REPORTS: dict[str, tuple[str, dict[str, Any]]] = {
                 }
             ]
         },
+    ),
+    "rebase": (
+        report.rebase_json(RebaseResult((REVISION,), REVISION, "main", (ODD,))),
+        {"moved": [SAID], "onto": SAID, "branch": "main", "notes": [ODD]},
     ),
     "status, no environment": (report.status_json([]), {"environments": []}),
     "status": (
