@@ -1,14 +1,16 @@
 """Changes of types: values added to enums, types replaced by new ones of the same name."""
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 
 from postgres_database.drafting.trial import Change, Subject, Trial, as_way
 from postgres_database.schema import alter
 from postgres_database.schema.comparison import Side
 from postgres_database.schema.snapshot import Key
-from postgres_database.sql.names import Name, identifier
+from postgres_database.sql.names import Name, identifier, literal
 
+CONVERTED = "pg_temp.converted"
+"""The functions that make values of new composite types from those of the old ones."""
 REPLACED = "_replaced"
 """The end of the temporary name of a type that is replaced."""
 
@@ -62,7 +64,7 @@ def changed(trial: Trial, here: Side, goal: Side) -> Iterator[Change]:
         text = goal.snapshot.objects.get(key)
         if old and text and here.snapshot.objects.get(key) != text:
             ways = alter.type_changes(old, type_) if old != type_ else []
-            ways.append(list(_replacement(*_users(trial, name, goal), goal)))
+            ways.append(list(_replacement(*_users(trial, name, goal), here, goal)))
             yield Change([*map(as_way, ways)], Subject("type", type_.sql), key)
 
 
@@ -86,11 +88,12 @@ class _Use:
         """The beginning of a statement that changes the column."""
         return f"ALTER TABLE {self.table.sql} ALTER COLUMN {identifier(self.column)}"
 
-    @property
-    def retype(self) -> str:
-        """The statement that changes the column to the new type, whose name is the old one's."""
-        type_ = self.type.sql + "[]" * self.is_array
-        cast = f"{identifier(self.column)}::text{'[]' * self.is_array}::{type_}"
+    def retype(self, *, by_name: bool) -> str:
+        """Return the statement that changes the column to the new type, whose name is the old one's."""
+        type_, column = self.type.sql + "[]" * self.is_array, identifier(self.column)
+        cast = f"{column}::text{'[]' * self.is_array}::{type_}"
+        if by_name:
+            cast = f"{CONVERTED}({column})"
         return f"{self.alter} TYPE {type_} USING {cast};"
 
 
@@ -111,10 +114,11 @@ def _users(trial: Trial, name: Name, goal: Side) -> tuple[dict[Name, Key], list[
     return keys, uses
 
 
-def _replacement(keys: dict[Name, Key], uses: list[_Use], goal: Side) -> Iterator[str]:
+def _replacement(keys: dict[Name, Key], uses: list[_Use], here: Side, goal: Side) -> Iterator[str]:
     """Yield the statements that replace types: rename the old, create the new, change the columns, drop the old.
 
-    Values are cast by their text. A row whose value the new type does not have makes the statement fail.
+    Values are cast by their text, those of composite types with other attributes by name. A row whose value the new
+    type does not have makes the statement fail.
     """
     with_default = [use for use in uses if use.has_default]
     for use in with_default:
@@ -124,8 +128,14 @@ def _replacement(keys: dict[Name, Key], uses: list[_Use], goal: Side) -> Iterato
         yield f"ALTER TYPE {type_.sql} RENAME TO {identifier(old.name)};"
     for key in keys.values():
         yield from goal.snapshot.objects[key]
+    by_name = _composites(keys, here, goal)
+    for type_ in by_name:
+        yield from _converters(type_, replaced, by_name, here, goal)
     for use in uses:
-        yield use.retype
+        yield use.retype(by_name=use.type in by_name)
+    for type_ in reversed(by_name):
+        gone = replaced[type_].sql
+        yield f"DROP FUNCTION {CONVERTED}({gone}), {CONVERTED}({gone}[]);"
     for use in with_default:
         table = goal.catalog.tables.get(use.table)
         column = table.columns.get(use.column) if table else None
@@ -133,3 +143,35 @@ def _replacement(keys: dict[Name, Key], uses: list[_Use], goal: Side) -> Iterato
             yield f"{use.alter} SET DEFAULT {column.default};"
     for old in reversed(replaced.values()):
         yield f"DROP TYPE {old.sql};"
+
+
+def _composites(keys: Iterable[Name], here: Side, goal: Side) -> list[Name]:
+    """Return the composite types among some, if one has other attributes or another order: texts have no names."""
+    old, new = here.catalog.types, goal.catalog.types
+    found = [name for name in keys if name in old and new[name].kind == old[name].kind == "c"]
+    changed = any([*old[name].attributes] != [*new[name].attributes] for name in found)
+    return found if changed else []
+
+
+def _converters(
+    type_: Name, replaced: dict[Name, Name], by_name: Sequence[Name], here: Side, goal: Side
+) -> Iterator[str]:
+    """Yield the functions that make a value of a composite type, or an array of them, from the replaced type's."""
+    old, new = (each.catalog.types[type_].attributes for each in (here, goal))
+
+    def value(name: str) -> str:
+        if name not in old:
+            return "NULL"
+        attribute, wanted = f"($1).{identifier(name)}", new[name].partition(" COLLATE ")[0]
+        inner = Name.read(wanted.removesuffix("[]")) if "." in wanted else None
+        if inner in by_name:
+            return f"{CONVERTED}({attribute})"
+        same = old[name] == new[name] and inner not in replaced
+        return attribute if same else f"{attribute}::text::{wanted}"
+
+    before, after = replaced[type_].sql, type_.sql
+    row = f"SELECT ROW({', '.join(map(value, new))})::{after}"
+    array = f"SELECT array_agg({CONVERTED}($1[n]) ORDER BY n) FROM generate_subscripts($1, 1) AS n"  # noqa: S608 - a constant
+    for suffix, body in (("", row), ("[]", f"SELECT coalesce(({array}), '{{}}')")):
+        head = f"CREATE FUNCTION {CONVERTED}({before}{suffix}) RETURNS {after}{suffix}"
+        yield f"{head} LANGUAGE sql STRICT AS {literal(body)};"

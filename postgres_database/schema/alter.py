@@ -234,8 +234,9 @@ def _settings(here: Table, goal: Table) -> Iterator[str]:
     """Yield the actions of ALTER TABLE for everything but columns and constraints."""
     yield from _table_storage(here, goal)
     if not (here.partition or goal.partition):
-        yield from (f"NO INHERIT {name}" for name in here.parents if name not in goal.parents)
+        # In this order: a column that no parent has for a moment would be the table's own from then on.
         yield from (f"INHERIT {name}" for name in goal.parents if name not in here.parents)
+        yield from (f"NO INHERIT {name}" for name in here.parents if name not in goal.parents)
     yield from _index_settings(here, goal)
     if here.row_security != goal.row_security:
         yield f"{'ENABLE' if goal.row_security else 'DISABLE'} ROW LEVEL SECURITY"

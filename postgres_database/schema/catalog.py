@@ -120,7 +120,7 @@ class Type:
     constraints: Mapping[str, str] = field(default_factory=dict)
     """The definitions of a domain's checks."""
     attributes: Mapping[str, str] = field(default_factory=dict)
-    """The types of a composite type's attributes."""
+    """The types of a composite type's attributes, in their order."""
 
 
 @dataclass(frozen=True)
@@ -248,7 +248,7 @@ TYPES = f"""
                      WHERE c.contypid = t.oid AND c.contype = 'c'), '{{}}'),
            coalesce((SELECT json_object_agg(a.attname, format_type(a.atttypid, a.atttypmod) || CASE
                         WHEN a.attcollation <> y.typcollation THEN ' COLLATE ' || a.attcollation::regcollation
-                        ELSE '' END)
+                        ELSE '' END ORDER BY a.attnum)
                      FROM pg_attribute a JOIN pg_type y ON y.oid = a.atttypid
                      WHERE a.attrelid = t.typrelid AND a.attnum > 0 AND NOT a.attisdropped), '{{}}')
     FROM pg_type t

@@ -22,9 +22,15 @@ TABLES = """
     SELECT n.nspname, c.relname, c.relkind, a.attname, format_type(a.atttypid, a.atttypmod),
            a.atttypid, NOT (a.attnotnull OR t.typnotnull), a.attgenerated <> '', a.attidentity,
            coalesce(pg_get_expr(d.adbin, d.adrelid), ''),
-           array(SELECT format_type(x.atttypid, x.atttypmod)
-                 FROM pg_type e JOIN pg_attribute x ON x.attrelid = e.typrelid
-                 WHERE e.oid IN (t.oid, t.typelem) AND x.attnum > 0 AND NOT x.attisdropped ORDER BY x.attnum)
+           array(WITH RECURSIVE made (oid) AS (
+                     SELECT e.typrelid FROM pg_type e WHERE e.oid IN (t.oid, t.typelem)
+                     UNION
+                     SELECT e.typrelid FROM made JOIN pg_attribute x ON x.attrelid = made.oid AND x.attnum > 0
+                     JOIN pg_type y ON y.oid = x.atttypid JOIN pg_type e ON e.oid IN (y.oid, y.typelem)
+                 )
+                 SELECT x.attname || ' ' || format_type(x.atttypid, x.atttypmod)
+                 FROM made JOIN pg_attribute x ON x.attrelid = made.oid AND x.attnum > 0 AND NOT x.attisdropped
+                 ORDER BY made.oid::regclass::text, x.attnum)
     FROM pg_class c
     JOIN pg_namespace n ON n.oid = c.relnamespace
     LEFT JOIN pg_attribute a ON a.attrelid = c.oid AND a.attnum > 0 AND NOT a.attisdropped
@@ -112,7 +118,7 @@ class RowColumn:
     identity: str
     default: str
     attributes: Sequence[str]
-    """The types of the attributes, if its type (or element type) is composite."""
+    """The attributes and their types, if its type (or element type) is composite; those within attributes, too."""
 
     @property
     def settable(self) -> bool:
