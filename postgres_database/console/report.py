@@ -144,6 +144,7 @@ def _written(result: RevisionResult) -> dict[str, Any]:
         "proved": result.proved if result.tried else None,
         "failure": result.failure or None,
         "lost": result.lost,
+        "not_shown": result.not_shown,
         "broken": result.broken,
         "misplaced": result.misplaced,
         "unguarded": result.unguarded,

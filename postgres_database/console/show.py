@@ -64,7 +64,9 @@ def revision(result: RevisionResult) -> None:
     for path in filter(None, (result.path, result.then)):
         say(f"wrote     {_relative(path)}")
     for line in result.empty:
-        say(f"no rows   {line}", style="dim")
+        say(f"no rows   {line}; what the script does to its rows is not shown", style="dim")
+    for line in result.not_shown:
+        say(f"not shown {line}", style="dim")
     failures = [f"on a scratch database: {result.failure}"] if result.failure else []
     for line in (*result.cautions, *failures, *result.faults):
         look_at(line)

@@ -15,12 +15,11 @@ from postgres_database.drafting.trial import Change, Trial
 from postgres_database.history.operations import Note, Outside, RunSql
 from postgres_database.history.project import Project
 from postgres_database.history.project_models import Models
-from postgres_database.online import dropped
+from postgres_database.online import dropped, enforced
 from postgres_database.online.steps import text
 from postgres_database.preflight.losses import find_losses
 from postgres_database.schema import catalog, comparison
 from postgres_database.schema.comparison import Comparison, Side
-from postgres_database.scratch import enforced
 from postgres_database.scratch.databases import Scratch
 from postgres_database.scratch.effects import Effects
 from postgres_database.server.connection import Database

@@ -12,12 +12,11 @@ from alembic.operations import MigrateOperation
 
 from postgres_database.history.operations import RunSql
 from postgres_database.history.project_models import Models
-from postgres_database.online import dropped, forms
+from postgres_database.online import dropped, enforced, forms
 from postgres_database.online.dropped import Dropped
 from postgres_database.online.forms import Statement
 from postgres_database.online.steps import text
 from postgres_database.schema.catalog import Catalog
-from postgres_database.scratch import enforced
 from postgres_database.sql.names import Name, bare, identifier
 
 PRIMARY = "PRIMARY KEY"

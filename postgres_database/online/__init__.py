@@ -10,6 +10,7 @@ Scripts get here through `op.online()` and `op.backfill()`.
     backfill    updates rows in short transactions; can be resumed
     steps       runs every operation of a script as a step: in its safe form, and not twice
     dropped     the constraints, indexes and key columns that operations drop; pure
+    enforced    finds constraints that a state between two others does not enforce; pure
     filling     runs `op.backfill` as a step
 
 A module imports only modules above it in this list, and rooms above this one.

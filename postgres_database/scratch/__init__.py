@@ -10,11 +10,11 @@ Gives `databases.session`, which creates and drops them, and `proof`, which runs
     values        literals that a type may accept
     constraints   the columns and constraints that decide which rows a scratch database accepts
     made_up_rows  fills the tables of a scratch database with a few rows
-    contents      counts and digests of rows, and what a script lost of them
+    contents      the rows of a scratch database and the values of its sequences, held for a comparison
+    lost_rows     rows after a script: which values are lost, or not those of defaults and casts
     triggers      which triggers and rules fail on rows after a script
     effects       measures a statement: locks, scans, rewrites
     rehearsal     runs pending scripts to find the statements that live traffic would wait for
-    enforced      finds constraints that a state between two others does not enforce; pure
     proof         upgrades, downgrades and upgrades again: what differs or is lost
 
 A module imports only modules above it in this list, and rooms above this one.

@@ -7,13 +7,14 @@ from postgres_database.errors import ExpectedError
 from postgres_database.history.graph import History, Revision
 from postgres_database.history.operations import RefusedError
 from postgres_database.history.project import Project
+from postgres_database.online import enforced
 from postgres_database.running import context, runner
 from postgres_database.schema import catalog, comparison
 from postgres_database.schema.catalog import Catalog
 from postgres_database.schema.comparison import Comparison, Side
 from postgres_database.schema.respelling import respell
 from postgres_database.schema.snapshot import Difference
-from postgres_database.scratch import contents, enforced, made_up_rows, triggers
+from postgres_database.scratch import contents, lost_rows, made_up_rows, triggers
 from postgres_database.scratch.contents import Contents
 from postgres_database.scratch.databases import Scratch
 from postgres_database.scratch.triggers import Refusals
@@ -29,6 +30,8 @@ class Filled:
     """Its rows, by the names that tables and columns have after the script."""
     refusals: Refusals
     """The errors of its triggers and rules."""
+    renames: tuple[str, ...] = ()
+    """The statements that give tables and columns those names."""
 
 
 @dataclass(frozen=True)
@@ -44,7 +47,9 @@ class Proof:
     not_downgraded: tuple[Difference, ...] = ()
     """Objects that differ from the state before the upgrade after the downgrade."""
     lost: tuple[str, ...] = ()
-    """Rows and values that are gone after the upgrade, of tables and columns that still exist."""
+    """Rows and values that are gone after a step, of tables and columns that still exist."""
+    not_shown: tuple[str, ...] = ()
+    """Values of which the rows of a scratch database do not show what becomes of them."""
     broken: tuple[str, ...] = ()
     """Statements that fail after the upgrade because a trigger or rule uses an old name, but not before it."""
     misplaced: tuple[str, ...] = ()
@@ -147,6 +152,7 @@ class Prover:
         found = replace(
             without,
             lost=proof.lost,
+            not_shown=proof.not_shown,
             broken=proof.broken,
             unguarded=proof.unguarded or without.unguarded,
         )
@@ -165,43 +171,74 @@ class Prover:
         Returns:
             The proof, and the stage that failed, `upgrade`, `downgrade` or AGAIN; empty if none did.
         """
-        proof, states = Proof(), _States(database)
-        for leg in legs:
-            if failure := self._failure(states, "upgrade", leg):
-                return replace(proof, failure=failure), "upgrade"
-            found = self._differing(database, *leg.after)
-            proof = replace(proof, not_upgraded=(*proof.not_upgraded, *found))
-            if leg is not legs[-1]:
-                states.look()
-        ends = self.compared.before.catalog, self.compared.goal.catalog
-        misplaced = _misplaced(database, *ends)
-        proof = replace(proof, unguarded=states.unguarded(*ends), misplaced=misplaced)
+        states = _States(database)
+        proof = self._upgraded(states, legs)
+        if proof.failure:
+            return proof, "upgrade"
+        held = None
         if filled:
-            refused = triggers.refusals(database)
-            proof = replace(
-                proof,
-                lost=(
-                    *filled.held.lost(contents.take(database)),
-                    *contents.not_given(database, self.from_models, *ends),
-                ),
-                broken=triggers.broken(filled.refusals, refused, database),
-            )
-        for leg in reversed(legs):
-            if failure := self._failure(states, "downgrade", leg):
-                return replace(proof, failure=failure), "downgrade"
-            found = self._differing(database, *leg.undone)
-            proof = replace(proof, not_downgraded=(*proof.not_downgraded, *found))
-            if leg is not legs[0]:
-                states.look()
-        unguarded = dict.fromkeys((*proof.unguarded, *states.unguarded(*reversed(ends))))
-        misplaced = (*proof.misplaced, *_misplaced(database, *reversed(ends)))
-        proof = replace(proof, unguarded=tuple(unguarded), misplaced=misplaced)
+            proof, held = self._with_rows(proof, database, filled)
+        proof = self._downgraded(proof, states, legs)
+        if proof.failure:
+            return proof, "downgrade"
+        if filled and held and not proof.not_downgraded:  # else there may be other names
+            now = contents.take(database, filled.renames)
+            proof, held = _with_losses(proof, held, now, "in the downgrade, ")
         for leg in legs:
             if failure := self._failure(states, "upgrade", leg):
                 return replace(proof, failure=failure), AGAIN
+        if held and not proof.not_downgraded:
+            again = "in the second upgrade, "
+            proof, _ = _with_losses(proof, held, contents.take(database), again)
         return proof, ""
 
-    def _failure(self, states: "_States", verb: str, leg: Leg) -> str:
+    @property
+    def _ends(self) -> tuple[Catalog, Catalog]:
+        return self.compared.before.catalog, self.compared.goal.catalog
+
+    def _upgraded(self, states: _States, legs: Sequence[Leg]) -> Proof:
+        """Upgrade, and return what differs from the models."""
+        differing: list[Difference] = []
+        for leg in legs:
+            if failure := self._failure(states, "upgrade", leg):
+                return Proof(failure, not_upgraded=tuple(differing))
+            differing += self._differing(states.database, *leg.after)
+            if leg is not legs[-1]:
+                states.look()
+        return Proof(
+            not_upgraded=tuple(differing),
+            unguarded=states.unguarded(*self._ends),
+            misplaced=_misplaced(states.database, *self._ends),
+        )
+
+    def _with_rows(
+        self, proof: Proof, database: Database, filled: Filled
+    ) -> tuple[Proof, Contents]:
+        """Return a proof with what became of the rows and of writing them, and the rows."""
+        proof, held = _with_losses(proof, filled.held, contents.take(database))
+        lost = (*proof.lost, *lost_rows.not_given(database, self.from_models, *self._ends))
+        broken = triggers.broken(filled.refusals, triggers.refusals(database), database)
+        return replace(proof, lost=lost, broken=broken), held
+
+    def _downgraded(self, proof: Proof, states: _States, legs: Sequence[Leg]) -> Proof:
+        """Downgrade, and return the proof with what differs from the state before."""
+        differing: list[Difference] = []
+        for leg in reversed(legs):
+            if failure := self._failure(states, "downgrade", leg):
+                return replace(proof, failure=failure, not_downgraded=tuple(differing))
+            differing += self._differing(states.database, *leg.undone)
+            if leg is not legs[0]:
+                states.look()
+        goal, before = self._ends[::-1]
+        unguarded = dict.fromkeys((*proof.unguarded, *states.unguarded(goal, before)))
+        return replace(
+            proof,
+            not_downgraded=tuple(differing),
+            unguarded=tuple(unguarded),
+            misplaced=(*proof.misplaced, *_misplaced(states.database, goal, before)),
+        )
+
+    def _failure(self, states: _States, verb: str, leg: Leg) -> str:
         """Run a script, and return its error; empty if it succeeds."""
         scripts = self.project.history
         plan = (scripts[leg.revision],)
@@ -240,6 +277,16 @@ class Prover:
     def _bare(self) -> Database:
         """Create a database at head, without rows other than those of the history."""
         return self.session.at(self.project, self.history.heads)
+
+
+def _with_losses(
+    proof: Proof, before: Contents, now: Contents, when: str = ""
+) -> tuple[Proof, Contents]:
+    """Return a proof with what a step lost, and the contents after the step."""
+    found = lost_rows.compare(before, now)
+    lost = [f"{when}{line}" for line in found.lost]
+    not_shown = dict.fromkeys((*proof.not_shown, *found.unknown))
+    return replace(proof, lost=(*proof.lost, *lost), not_shown=tuple(not_shown)), now
 
 
 def there_and_back(project: Project, session: Scratch, revision: Revision) -> tuple[str, ...]:

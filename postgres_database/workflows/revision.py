@@ -212,7 +212,8 @@ def _filled(
     unfilled = made_up_rows.fill(at_head, from_models)
     held = contents.take(at_head)
     _run_sql(at_head, [renames.statement(rename.inverse) for rename in reversed(renamed)])
-    return Filled(at_head, held, triggers.refusals(at_head)), unfilled
+    statements = tuple(map(renames.statement, renamed))
+    return Filled(at_head, held, triggers.refusals(at_head), statements), unfilled
 
 
 def _run_sql(database: Database, statements: Iterable[str]) -> None:

@@ -1,12 +1,14 @@
 """Columns added with a default: existing rows get the default of the models at once."""
 
+from dataclasses import replace
+
 import pytest
 import sqlalchemy as sa
 from answers import yes
 from commands import up
 from conftest import Project, run_sql
 
-from postgres_database.drafting import objects, trial
+from postgres_database.drafting import draft, objects, stages, trial
 from postgres_database.history import project_models
 from postgres_database.history.operations import RunSql
 from postgres_database.workflows import revision
@@ -103,6 +105,69 @@ def test_proof_compares_the_values_that_rows_get(
     result = revision.write(*project.settings, "Wrong")
     assert not result.proved
     assert "the default of column note.c0" in result.lost[0]
+
+
+COUNTED = "sa.Table('note', metadata, sa.Column('id', sa.Integer, primary_key=True), sa.Column('{name}', sa.{type}))"
+BAD_STEPS = {
+    "row": ("DELETE FROM note WHERE id = 2", "1 of 3 rows of table public.note"),
+    "value": ("UPDATE note SET id = id + 9", "values of column public.note.id"),
+    "other rows": (
+        "UPDATE note SET {n} = (SELECT o.{n} FROM note o WHERE o.id = 3 - note.id) WHERE id < 3",
+        "values of table public.note: they are in other rows",
+    ),
+    "cast": (
+        "UPDATE note SET {n} = {n}::int + 1",
+        "values of column public.note.n: not what a cast to {} gives",
+    ),
+    "sequence": (
+        "SELECT setval('note_id_seq', 1)",
+        "the value of sequence public.note_id_seq: it gives numbers that were given before",
+    ),
+}
+
+
+@pytest.mark.parametrize("way", ["upgrade", "downgrade"])
+@pytest.mark.parametrize("case", BAD_STEPS)
+def test_proof_compares_rows_and_sequences_in_both_directions(
+    project: Project, monkeypatch: pytest.MonkeyPatch, case: str, way: str
+) -> None:
+    """What either direction does to rows that keep their table, column or sequence is a fault, which is named."""
+    bad, line = BAD_STEPS[case]
+    project.models(COUNTED.format(name="m", type="Integer"))
+    assert revision.write(*project.settings, "Init").proved
+    divide = stages.divide
+
+    def wrong(origin: stages.Origin, drafted: draft.Draft) -> stages.Stages:
+        divided = divide(origin, drafted)
+        last = divided.stages[-1]
+        statement = RunSql(bad.format(n="m" if way == "downgrade" else "n"))
+        worse = {way: [*getattr(last, way), statement]}
+        return replace(divided, stages=(*divided.stages[:-1], replace(last, **worse)))
+
+    monkeypatch.setattr(stages, "divide", wrong)
+    project.models(COUNTED.format(name="n", type="Text"))
+    result = revision.write(*project.settings, "Wrong", rename=["note.m:n"])
+    assert not result.proved
+    where = "in the downgrade, " if way == "downgrade" else ""
+    assert where + line.format("integer" if where else "text") in result.lost
+
+
+def test_proof_says_which_values_it_does_not_compare(project: Project) -> None:
+    """Values of a type that nothing casts to the new one are not compared, which is said."""
+    models = """
+        from sqlalchemy import event
+        from sqlalchemy.types import UserDefinedType
+        class Pair(UserDefinedType):
+            def get_col_spec(self, **_): return 'pair'
+        event.listen(metadata, 'before_create', sa.DDL("CREATE TYPE pair AS ({})"))
+        sa.Table('note', metadata, sa.Column('id', sa.Integer, primary_key=True), sa.Column('p', Pair))
+    """
+    project.models(models.format("a int"))
+    assert revision.write(*project.settings, "Init").proved
+    project.models(models.format("a int, b int"))
+    result = revision.write(*project.settings, "Wider")
+    assert result.proved, result
+    assert result.not_shown == ("values of column public.note.p: nothing casts pair to pair",)
 
 
 @pytest.mark.parametrize("gone", [False, True], ids=["upgrade", "downgrade"])

@@ -3,7 +3,7 @@
 import pytest
 from conftest import run_sql
 
-from postgres_database.scratch import contents
+from postgres_database.scratch import contents, lost_rows
 from postgres_database.server.connection import Database
 
 PARTITIONED = """
@@ -35,4 +35,4 @@ def test_rows_of_partitions(
     run_sql(database, PARTITIONED)
     before = contents.take(database)
     run_sql(database, *statements)
-    assert before.lost(contents.take(database)) == lost
+    assert lost_rows.compare(before, contents.take(database)).lost == lost

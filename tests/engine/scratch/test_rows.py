@@ -6,7 +6,7 @@ from collections.abc import Iterator, Mapping
 import pytest
 from conftest import fresh, run_sql
 
-from postgres_database.scratch import contents, made_up_rows
+from postgres_database.scratch import contents, lost_rows, made_up_rows
 from postgres_database.server.connection import Database
 from postgres_database.sql.names import quoted
 
@@ -29,7 +29,7 @@ def each(cases: Mapping[str, str]) -> list[str]:
 def numbers(database: Database, schema: str = "public") -> dict[str, int]:
     """Return how many rows the tables of a schema have."""
     tables = contents.take(database).tables
-    return {name: number for (where, name), (number, _) in tables.items() if where == schema}
+    return {name: rows.number for (where, name), rows in tables.items() if where == schema}
 
 
 USER_TYPES = r"""
@@ -74,7 +74,7 @@ def test_text_becomes_anything(database: Database, goal: Database) -> None:
     run_sql(database, *(f"ALTER TABLE t{n} DROP CONSTRAINT t{n}_x_key" for n in types))
     for n, type_ in types.items():
         run_sql(database, f"ALTER TABLE t{n} ALTER x TYPE {type_} USING x::{type_}")
-    assert before.lost(contents.take(database)) == ()
+    assert lost_rows.compare(before, contents.take(database)).lost == ()
 
 
 # Statements, and how many rows each table gets.
@@ -379,7 +379,7 @@ UPGRADES: dict[str, tuple[str, str]] = {
     ),
     "to identity": (
         "CREATE TABLE t (id int PRIMARY KEY)",
-        "ALTER TABLE t ALTER id ADD GENERATED ALWAYS AS IDENTITY",
+        "ALTER TABLE t ALTER id ADD GENERATED ALWAYS AS IDENTITY; SELECT setval('t_id_seq', max(id)) FROM t",
     ),
     "from identity": (
         "CREATE TABLE t (id int GENERATED ALWAYS AS IDENTITY PRIMARY KEY)",
@@ -429,7 +429,7 @@ def test_upgrades(upgradable: Database, case: str) -> None:
     assert set(numbers(upgradable, case).values()) <= {2, 3}
     _, upgrade = UPGRADES[case]
     run_sql(upgradable, f"SET LOCAL search_path TO {quoted(case)}", upgrade)
-    assert before.lost(contents.take(upgradable)) == ()
+    assert lost_rows.compare(before, contents.take(upgradable)).lost == ()
 
 
 PARTITIONS = {
@@ -633,7 +633,15 @@ LOST: dict[str, tuple[str, list[str]]] = {
         ["2 of 3 values of column public.t.Z.%"],
     ),
     "no NULL": ("UPDATE t SET x = '' WHERE x IS NULL", ["values of column public.t.x"]),
-    "other order": ("UPDATE t SET x = CASE x WHEN 'a' THEN 'b' WHEN 'b' THEN 'a' END", []),
+    "other row": (
+        "UPDATE t SET x = CASE x WHEN 'a' THEN 'b' WHEN 'b' THEN 'a' END",
+        ["values of table public.t: they are in other rows"],
+    ),
+    "other rows": (
+        """UPDATE t SET x = CASE x WHEN 'a' THEN 'b' WHEN 'b' THEN 'a' END,
+        "Z.%" = CASE id WHEN 2 THEN 'q' ELSE 'p' END""",
+        ["values of table public.t: they are in other rows"],
+    ),
     "column dropped": ("ALTER TABLE t DROP x", []),
     "column replaced": ("ALTER TABLE t DROP x, ADD x text", ["2 of 2 values of column public.t.x"]),
     "column of another type": (
@@ -658,9 +666,14 @@ LOST: dict[str, tuple[str, list[str]]] = {
     ),
     "table moved": ("CREATE SCHEMA s; ALTER TABLE t SET SCHEMA s", []),
     "partition": ("DROP TABLE part_1", ["2 of 2 rows of table public.part"]),
-    "type": (
-        "ALTER TABLE t ALTER id TYPE text USING 'n' || id; ALTER TABLE u ALTER n TYPE int",
-        [],
+    "type": ("ALTER TABLE t ALTER id TYPE text; ALTER TABLE u ALTER n TYPE int", []),
+    "type and value": (
+        "ALTER TABLE t ALTER id TYPE text USING 'n' || id",
+        ["values of column public.t.id: not what a cast to text gives"],
+    ),
+    "type and another row": (
+        "ALTER TABLE t ALTER id TYPE text USING (4 - id)::text",
+        ["values of column public.t.id: they are in other rows"],
     ),
     "type and NULL": (
         "ALTER TABLE t ALTER x TYPE int USING length(nullif(x, 'a'))",
@@ -671,7 +684,11 @@ LOST: dict[str, tuple[str, list[str]]] = {
         ["values of column public.t.x"],
     ),
     "generated": ("ALTER TABLE t DROP y, ADD y int GENERATED ALWAYS AS (3) STORED", []),
-    "no longer generated": ("ALTER TABLE t ALTER y DROP EXPRESSION; UPDATE t SET y = 9", []),
+    "no longer generated": (
+        "ALTER TABLE t ALTER y DROP EXPRESSION; UPDATE t SET y = 9",
+        ["values of column public.t.y"],
+    ),
+    "generated no longer": ("ALTER TABLE t ALTER y DROP EXPRESSION", []),
 }
 
 
@@ -690,7 +707,7 @@ def test_lost(looked_at: Database, case: str) -> None:
     before = contents.take(looked_at)
     run_sql(looked_at, f"SET LOCAL search_path TO {quoted(case)}", change)
     expected = [line.replace(" public.", f" {case}.") for line in lines]
-    assert before.lost(contents.take(looked_at)) == tuple(expected)
+    assert lost_rows.compare(before, contents.take(looked_at)).lost == tuple(expected)
 
 
 def test_tables_that_cannot_be_read(database: Database, goal: Database) -> None:
