@@ -141,8 +141,9 @@ def test_proof_compares_rows_and_sequences_in_both_directions(
         divided = divide(origin, drafted)
         last = divided.stages[-1]
         statement = RunSql(bad.format(n="m" if way == "downgrade" else "n"))
-        worse = {way: [*getattr(last, way), statement]}
-        return replace(divided, stages=(*divided.stages[:-1], replace(last, **worse)))
+        ways = {"upgrade": last.upgrade, "downgrade": last.downgrade}
+        ways[way] = [*ways[way], statement]
+        return replace(divided, stages=(*divided.stages[:-1], stages.Stage(**ways, end=last.end)))
 
     monkeypatch.setattr(stages, "divide", wrong)
     project.models(COUNTED.format(name="n", type="Text"))
