@@ -57,6 +57,11 @@ MAY_BE_REFUSED = re.compile(
 IS_ELEVATED, IS_OWNED, IS_ROLE, IS_BLOCK, IS_SESSION_USER = (
     re.compile(pattern, FLAGS) for pattern in (ELEVATED, OWNED, ROLE, BLOCK, SESSION_USER)
 )
+DEFAULTS = re.compile(
+    rf"(\bDEFAULT\s+PRIVILEGES\s+FOR\s+(?:ROLE|USER)\s+)({IDENTIFIER}(?:\s*,\s*{IDENTIFIER})*)",
+    FLAGS,
+)
+"""ALTER DEFAULT PRIVILEGES with its roles in the second group."""
 TRANSACTION = re.compile(r"\s*(?:SAVEPOINT|RELEASE|ROLLBACK|COMMIT|BEGIN)\b", re.IGNORECASE)
 TRIGGERS = "SELECT EXISTS (SELECT FROM pg_event_trigger WHERE evtenabled <> 'D')"
 """Whether event triggers are enabled: then a statement of any kind may call functions of users."""
@@ -97,7 +102,7 @@ class Elevation:
     owner: str
     """The current role of the session, which owns everything in the database."""
     user: str
-    """The role of the DSN: a script that sets it as its role gets the owner instead."""
+    """The role of the DSN: a script that sets it as its role, or its default privileges, gets the owner instead."""
     superuser: str
     elevated: Callable[[], AbstractContextManager[None]]
     """Makes the session's role a member of the superuser role within the block."""
@@ -133,7 +138,7 @@ class _Cursor(PlainCursor):
         if TRANSACTION.match(text) or not MAY_BE_REFUSED.search(text):
             super().execute(query, vars)
             return
-        text = self.mogrify(query, vars).decode()
+        text = DEFAULTS.sub(self._by_owner, self.mogrify(query, vars).decode())
         if not IS_SESSION_USER.search(text):
             try:
                 with self._trying():
@@ -144,6 +149,15 @@ class _Cursor(PlainCursor):
                 return
         for statement in statements(text):
             self._one(statement)
+
+    def _by_owner(self, found: re.Match[str]) -> str:
+        """Name the owner in place of the role of the DSN: a dump prints the one as the other."""
+        elevation = self.elevation
+        roles = [
+            quoted(elevation.owner) if unquoted(role)[-1] == elevation.user else role
+            for role in re.findall(IDENTIFIER, found[2])
+        ]
+        return found[1] + ", ".join(roles)
 
     def _run(self, text: str) -> None:
         """Run a text.
