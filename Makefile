@@ -22,7 +22,7 @@ PIP       := $(VENV)/bin/python -m pip install --quiet --disable-pip-version-che
              --require-hashes --only-binary :all:
 
 # A new task goes into one of these two lists; a test compares them with `invoke --list`.
-TASKS := init revision migrate upgrade downgrade baseline-existing models check status current history \
+TASKS := init revision migrate upgrade downgrade baseline-existing models check review status current history \
          heads branches show edit merge rebase stamp start stop psql
 DEV_TASKS := test test-slow lint bench bench-faults
 

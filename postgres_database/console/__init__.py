@@ -14,6 +14,8 @@
     show_init     what `init` did → lines for people
     show_models   what `models` wrote → lines for people
     show_state    what `check` and `status` found → lines for people
+    review_report  a review → JSON, SARIF, Markdown; pure
+    show_review   a review → lines for people
     show          results → lines for people
 
 A module imports only modules above it in this list, and rooms above this one.

@@ -160,9 +160,14 @@ def conflict(error: BaseException) -> int:
 
 def running_line(script: Path) -> int:
     """Return the line of a script that is being run; 0 if it is not."""
+    return next(iter(running_lines(script)), 0)
+
+
+def running_lines(script: Path) -> tuple[int, ...]:
+    """Return the lines of a script that are being run, the innermost call first; none if it is not."""
     path = str(script)
-    lines = (line for frame, line in traceback.walk_stack(None) if frame.f_code.co_filename == path)
-    return next(lines, 0)
+    frames = traceback.walk_stack(None)
+    return tuple(line for frame, line in frames if frame.f_code.co_filename == path)
 
 
 def file_and_line(error: BaseException, folders: Folders) -> str:

@@ -8,7 +8,6 @@ from postgres_database.errors import ExpectedError
 from postgres_database.history.script_errors import Folders
 
 NAMES = ("main", "master")
-HINT = "invoke rebase --revision …   (the first of your revisions; invoke history shows them)"
 
 
 @dataclass(frozen=True)
@@ -20,16 +19,19 @@ class Upstream:
     """Its files in the folders of the scripts."""
 
 
-def find_upstream(folders: Folders) -> Upstream:
+def find_upstream(folders: Folders, hint: str) -> Upstream:
     """Find the branch: what `origin/HEAD` names, else `main` or `master` of the remote, else of this repository.
+
+    Args:
+        folders: Where the scripts are.
+        hint: What to type if it is not found.
 
     Raises:
         ExpectedError: git is missing, this is no repository of it, or it has no such branch besides the current one.
     """
-    top = _git(folders.root, "rev-parse", "--show-toplevel")
-    branch = _branch(folders.root)
-    listed = _git(
-        folders.root,
+    git = _Git(folders.root, hint)
+    branch = git.branch()
+    listed = git.read(
         "ls-tree",
         "-r",
         "-z",
@@ -39,44 +41,83 @@ def find_upstream(folders: Folders) -> Upstream:
         "--",
         *map(str, folders.versions),
     )
-    names = filter(None, listed.split("\0"))
-    return Upstream(branch, frozenset(Path(top, name).resolve() for name in names))
+    return Upstream(branch, git.files(listed))
 
 
-def _branch(root: Path) -> str:
-    remotes = _git(root, "remote").split()
-    remote = "origin" if "origin" in remotes else remotes[0] if len(remotes) == 1 else ""
-    current = _git(root, "rev-parse", "--abbrev-ref", "HEAD")
-    remote_names = [f"{remote}/{name}" for name in ("HEAD", *NAMES)] if remote else []
-    for name in (*remote_names, *(name for name in NAMES if name != current)):
-        there = ("rev-parse", "--verify", "--quiet", f"{name}^{{commit}}")
-        if _git(root, *there, required=False):
-            return _git(root, "rev-parse", "--abbrev-ref", name)
-    raise ExpectedError(
-        "which revisions are yours is not known",
-        cause=f"the current branch is {current}, and no other is {' or '.join(NAMES)}, here or at a remote",
-        hint=HINT,
-    )
+def changed(folders: Folders, hint: str) -> frozenset[Path]:
+    """Return the files in the folders of the scripts that differ from where the branch was left, also uncommitted ones.
+
+    On that branch itself, without a remote, these are the uncommitted ones.
+
+    Raises:
+        ExpectedError: As `find_upstream` does.
+    """
+    git = _Git(folders.root, hint)
+    base = "HEAD" if git.on_the_branch() else git.read("merge-base", "HEAD", git.branch())
+    where = "--", *map(str, folders.versions)
+    listed = [
+        git.read("diff", "--name-only", "-z", base, *where),
+        git.read("ls-files", "--others", "--exclude-standard", "--full-name", "-z", *where),
+    ]
+    return git.files("\0".join(listed))
 
 
-def _git(root: Path, *arguments: str, required: bool = True) -> str:
-    """Return what git prints; nothing if it fails and is not required not to."""
-    try:
-        done = subprocess.run(
-            ["git", *arguments],  # noqa: S607 - the git that people type
-            cwd=root,
-            capture_output=True,
-            text=True,
-            check=False,
-        )
-    except OSError as error:
-        raise ExpectedError(
-            "which revisions are yours is not known: git cannot be run", cause=str(error), hint=HINT
-        ) from error
-    if done.returncode and required:
+@dataclass(frozen=True)
+class _Git:
+    """The repository of a folder."""
+
+    root: Path
+    hint: str
+    """What to type if git does not answer."""
+
+    def files(self, listed: str) -> frozenset[Path]:
+        """Return the files that git lists from the top of the repository, with NUL between them."""
+        top = self.read("rev-parse", "--show-toplevel")
+        return frozenset(Path(top, name).resolve() for name in listed.split("\0") if name)
+
+    def on_the_branch(self) -> bool:
+        """Tell whether there is no remote, and the current branch is the one on which a team meets."""
+        return not self.read("remote") and self._current() in NAMES
+
+    def _current(self) -> str:
+        return self.read("rev-parse", "--abbrev-ref", "HEAD")
+
+    def branch(self) -> str:
+        """Return the branch on which a team meets."""
+        remotes = self.read("remote").split()
+        remote = "origin" if "origin" in remotes else remotes[0] if len(remotes) == 1 else ""
+        current = self._current()
+        remote_names = [f"{remote}/{name}" for name in ("HEAD", *NAMES)] if remote else []
+        for name in (*remote_names, *(name for name in NAMES if name != current)):
+            there = ("rev-parse", "--verify", "--quiet", f"{name}^{{commit}}")
+            if self.read(*there, required=False):
+                return self.read("rev-parse", "--abbrev-ref", name)
         raise ExpectedError(
             "which revisions are yours is not known",
-            cause=done.stderr.strip() or f"git {arguments[0]} ended with {done.returncode}",
-            hint=HINT,
+            cause=f"the current branch is {current}, and no other is {' or '.join(NAMES)}, here or at a remote",
+            hint=self.hint,
         )
-    return "" if done.returncode else done.stdout.strip("\n")
+
+    def read(self, *arguments: str, required: bool = True) -> str:
+        """Return what git prints; nothing if it fails and is not required not to."""
+        try:
+            done = subprocess.run(
+                ["git", *arguments],  # noqa: S607 - the git that people type
+                cwd=self.root,
+                capture_output=True,
+                text=True,
+                check=False,
+            )
+        except OSError as error:
+            raise ExpectedError(
+                "which revisions are yours is not known: git cannot be run",
+                cause=str(error),
+                hint=self.hint,
+            ) from error
+        if done.returncode and required:
+            raise ExpectedError(
+                "which revisions are yours is not known",
+                cause=done.stderr.strip() or f"git {arguments[0]} ended with {done.returncode}",
+                hint=self.hint,
+            )
+        return "" if done.returncode else done.stdout.strip("\n")

@@ -85,9 +85,14 @@ class Printed:
                 yield f"  {_line(statement)}"
 
 
-def _line(statement: str) -> str:
+def shown(statement: str) -> str:
+    """Return a statement in one line, without values of rows and passwords."""
     text = statement if OPEN.match(statement) else without_literals(statement)
-    return f"  {shorten(text, WIDTH, placeholder=' …')}"
+    return " ".join(text.split())
+
+
+def _line(statement: str) -> str:
+    return f"  {shorten(shown(statement), WIDTH, placeholder=' …')}"
 
 
 class _ReadsRowsError(BaseException):

@@ -14,7 +14,6 @@ Gives `databases.session`, which creates and drops them, and `proof`, which runs
     lost_rows     rows after a script: which values are lost, or not those of defaults and casts
     triggers      which triggers and rules fail on rows after a script
     effects       measures a statement: locks, scans, rewrites
-    rehearsal     runs pending scripts to find the statements that live traffic would wait for
     proof         upgrades, downgrades and upgrades again: what differs or is lost
 
 A module imports only modules above it in this list, and rooms above this one.

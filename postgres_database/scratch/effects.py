@@ -4,7 +4,7 @@ PostgreSQL counts scans within the transaction, also those of empty tables (manu
 pg_stat_xact_user_tables); a table that is rewritten gets another file (pg_class.relfilenode).
 """
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from collections.abc import Set as AbstractSet
 from contextlib import closing, contextmanager
 from dataclasses import dataclass, field
@@ -18,15 +18,23 @@ from postgres_database.sql.names import Name
 BLOCKING = ("ShareLock", "ShareRowExclusiveLock", "ExclusiveLock", "AccessExclusiveLock")
 """Lock modes that block writers; the last one blocks readers, too (PostgreSQL manual, "Table-Level Locks")."""
 STATE = """
-    SELECT c.oid, n.nspname, c.relname, c.relfilenode, coalesce(s.seq_scan, 0), array(
-        SELECT l.mode FROM pg_locks l
-        WHERE l.locktype = 'relation' AND l.relation = c.oid AND l.pid = pg_backend_pid() AND l.granted
-          AND l.database = (SELECT oid FROM pg_database WHERE datname = current_database()))
+    SELECT c.oid, n.nspname, c.relname, c.relkind, c.relfilenode,
+        CASE WHEN c.relkind IN ('r', 'm', 'p') THEN pg_stat_get_xact_numscans(c.oid) ELSE 0 END,
+        CASE WHEN c.relkind IN ('r', 'm', 'p') THEN pg_stat_get_xact_tuples_inserted(c.oid)
+            + pg_stat_get_xact_tuples_updated(c.oid) + pg_stat_get_xact_tuples_deleted(c.oid) ELSE 0 END,
+        coalesce(l.modes, '{}')
     FROM pg_class c
     JOIN pg_namespace n ON n.oid = c.relnamespace
-    LEFT JOIN pg_stat_xact_user_tables s ON s.relid = c.oid
-    WHERE c.relkind IN ('r', 'm', 'p') AND n.nspname !~ '^pg_' AND n.nspname <> 'information_schema'
+    LEFT JOIN (
+        SELECT relation, array_agg(DISTINCT mode) AS modes FROM pg_locks
+        WHERE locktype = 'relation' AND pid = pg_backend_pid() AND granted
+          AND database = (SELECT oid FROM pg_database WHERE datname = current_database())
+        GROUP BY relation
+    ) AS l ON l.relation = c.oid
+    WHERE c.relkind = ANY(%s::"char"[]) AND n.nspname !~ '^pg_' AND n.nspname <> 'information_schema'
 """
+TABLES = ["r", "m", "p"]
+"""pg_class.relkind of what has rows that can be scanned or rewritten."""
 
 
 class State(NamedTuple):
@@ -34,10 +42,14 @@ class State(NamedTuple):
 
     schema: str
     name: str
+    kind: str
+    """pg_class.relkind."""
     file: int
     """pg_class.relfilenode: another one after a rewrite."""
     scans: int
     """The number of sequential scans in this transaction."""
+    changed: int
+    """The number of rows that this transaction inserted, updated or deleted."""
     locks: list[str]
     """The lock modes that this session holds."""
 
@@ -90,9 +102,10 @@ class Effects:
         return bool(self.scanned or self.rewritten or self.unknown)
 
 
-def states(cursor: Any) -> dict[int, State]:
-    """Return the state of all tables by their OIDs, as a transaction sees it."""
-    return {oid: State(*state) for oid, *state in transactions.asked(cursor, STATE)}
+def states(cursor: Any, kinds: Sequence[str] = TABLES) -> dict[int, State]:
+    """Return the state of all tables by their OIDs, as a transaction sees it; or of relations of other kinds."""
+    found = transactions.asked(cursor, STATE, ([*kinds],))
+    return {oid: State(*state) for oid, *state in found}
 
 
 def tables(connection: sa.Connection) -> set[tuple[str, str]]:

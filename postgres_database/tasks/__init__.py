@@ -6,6 +6,7 @@ The `tasks.py` of a project imports them by name. What a command needs is import
     shared     the words of their options, and what they work on
     scripts    the commands for scripts
     databases  the commands for databases
+    reviews    the command that reviews scripts
     adoption   the commands for databases that were online before they had scripts
     server     the commands for the embedded server, and psql
 """
@@ -27,6 +28,7 @@ from postgres_database.tasks.databases import (
     status,
     upgrade,
 )
+from postgres_database.tasks.reviews import review
 from postgres_database.tasks.scripts import (
     branches,
     edit,
@@ -56,6 +58,7 @@ __all__ = [
     "models",
     "psql",
     "rebase",
+    "review",
     "revision",
     "show",
     "stamp",

@@ -20,7 +20,7 @@ from postgres_database.tasks import init, baseline_existing, models
 from postgres_database.tasks import revision, upgrade, downgrade
 
 # Each day: where everything stands, and whether it fits together.
-from postgres_database.tasks import status, check, current, history
+from postgres_database.tasks import status, check, review, current, history
 
 # The scripts.
 from postgres_database.tasks import heads, branches, show, edit, merge, rebase, stamp

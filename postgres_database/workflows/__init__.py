@@ -13,6 +13,7 @@
     written_models  workflow: write the models of a database, and prove them
     rebase      workflow: put the revisions of one branch on top of the other head
     check       workflow: models = history? target = its revision?
+    review      workflow: what pending scripts do to a target, measured and judged
     status      workflow: the revision, the pending scripts and the drift of every environment
     project_files  the files of a project besides its scripts: which are missing or incomplete
     init          workflow: set up a project, or start a history of its own

@@ -7,11 +7,12 @@ from postgres_database.drafting import autogenerate
 from postgres_database.errors import ExpectedError
 from postgres_database.history.graph import Revision
 from postgres_database.history.project import Project
+from postgres_database.reviewing import cautions, sizes
 from postgres_database.running import log, runner
 from postgres_database.running.log import Edited
 from postgres_database.schema import respelling
 from postgres_database.schema.comparison import Differences
-from postgres_database.scratch import databases, provided, rehearsal
+from postgres_database.scratch import databases, provided
 from postgres_database.scratch.databases import Scratch
 from postgres_database.server.connection import Database
 from postgres_database.server.environment import Environment
@@ -129,7 +130,7 @@ def _cautions_of_heads(project: Project, session: Scratch) -> tuple[str, ...]:
         line
         for revision in last
         if revision.parents
-        for line in rehearsal.cautions(session, project, revision.needed, [revision])
+        for line in cautions.find(session, project, revision.needed, [revision])
     )
 
 
@@ -140,7 +141,7 @@ def _target(
     with runner.open_runner(project, target.read_only()) as run:
         current = run.require_current()
     pending = project.history.pending(current, "heads")
-    rows = rehearsal.sizes(target) if pending else {}
+    there = sizes.read(target) if pending else {}
     edited, unread = _edited(target, project.history.upto(current))
     checked = TargetCheck(
         environment.label,
@@ -152,7 +153,7 @@ def _target(
         edited,
         unread,
     )
-    return checked, tuple(rehearsal.cautions(session, project, current, pending, rows=rows))
+    return checked, tuple(cautions.find(session, project, current, pending, sizes=there))
 
 
 def _edited(target: Database, applied: Sequence[Revision]) -> tuple[tuple[Edited, ...], str]:

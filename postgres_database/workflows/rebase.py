@@ -22,6 +22,9 @@ from postgres_database.server.connection import Database
 from postgres_database.server.environment import Environment
 
 MERGE = 'invoke merge --msg "Merge the heads"'
+NAME_MINE = (
+    "invoke rebase --revision …   (the first of your revisions; invoke history shows them)"
+)
 
 
 @dataclass(frozen=True)
@@ -111,7 +114,7 @@ def _choose(project: Project, named: str) -> _Move:
     if named:
         first, branch = scripts[_existing(scripts, named)], ""
     else:
-        found = upstream.find_upstream(project.folders)
+        found = upstream.find_upstream(project.folders, NAME_MINE)
         first, branch = _first_of_mine(scripts, found), found.branch
     moved = {first.id}
     for each in scripts.revisions:

@@ -13,10 +13,11 @@ from postgres_database.preflight import drops, preview, row_checks
 from postgres_database.preflight.drops import Dropped
 from postgres_database.preflight.preview import Printed
 from postgres_database.preflight.row_checks import Violation
+from postgres_database.reviewing import cautions, sizes
 from postgres_database.running import context, journal, log, runner, stamped, waiting
 from postgres_database.running.listener import SILENT, Listener
 from postgres_database.running.runner import BlockedError, Runner
-from postgres_database.scratch import databases, rehearsal
+from postgres_database.scratch import databases
 from postgres_database.server import cluster, transactions
 from postgres_database.server.connection import Database
 from postgres_database.server.environment import Environment
@@ -125,11 +126,11 @@ def _waits(  # noqa: PLR0913, PLR0917
 ) -> tuple[str, ...]:
     """Measure on a scratch database what others would wait for; the listener hears why, if that is not possible."""
     try:
-        rows = rehearsal.sizes(database) if plan else {}
-        if not rows:
+        there = sizes.read(database) if plan else {}
+        if not there:
             return ()
         with databases.session(project, environment) as session:
-            return tuple(rehearsal.cautions(session, project, before, plan, verb=verb, rows=rows))
+            return tuple(cautions.find(session, project, before, plan, verb=verb, sizes=there))
     except ExpectedError as error:
         listener.note(f"what others would wait for is not measured: {error.what}: {error.cause}")
         return ()

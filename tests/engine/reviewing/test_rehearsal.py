@@ -6,7 +6,9 @@ import pytest
 from commands import Heard, up
 from conftest import PASSWORD, Project, changed, run_sql
 
-from postgres_database.scratch import databases, rehearsal
+from postgres_database.reviewing import cautions
+from postgres_database.reviewing.sizes import Size, Sizes
+from postgres_database.scratch import databases
 from postgres_database.server import dsn
 from postgres_database.workflows import check, upgrade
 from postgres_database.workflows.upgrade import Move
@@ -76,12 +78,12 @@ def pending(project: Project) -> Project:
     return project
 
 
-def measured(project: Project, rows: rehearsal.Rows | None = None) -> list[str]:
+def measured(project: Project, sizes: Sizes | None = None) -> list[str]:
     """Measure the pending script."""
     history = project.settings.project.history
     with databases.session(*project.settings) as session:
         plan = history.pending(("one",), "head")
-        return rehearsal.cautions(session, project.settings.project, ("one",), plan, rows=rows)
+        return cautions.find(session, project.settings.project, ("one",), plan, sizes=sizes)
 
 
 def test_blocking_statements_are_reported(pending: Project) -> None:
@@ -101,7 +103,7 @@ def test_other_statements_are_not_reported(pending: Project) -> None:
     wrong = {}
     for name, statement in HARMLESS.items():
         pending.script("two", "one", statement)
-        if lines := measured(pending, {("public", "a"): 9}):
+        if lines := measured(pending, {("public", "a"): Size(9)}):
             wrong[name] = lines
     assert not wrong
 

@@ -1,0 +1,285 @@
+"""What could go wrong with the statements of a rehearsal on a target, judged by the sizes of its tables. Pure."""
+
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from textwrap import shorten
+
+from postgres_database.history.graph import Revision
+from postgres_database.preflight import preview
+from postgres_database.reviewing import fixes, source
+from postgres_database.reviewing.sizes import UNKNOWN, Size, Sizes
+from postgres_database.reviewing.statements import CHANGES, Measured, Rehearsal, Relation, names
+
+ERROR, WARNING, NOTE = "error", "warning", "note"
+LEVELS = (NOTE, WARNING, ERROR)
+"""From the least to the gravest."""
+WIDTH = 70  # characters of a statement
+STORED = ("table", "materialized view")
+"""Kinds of relations that have rows."""
+RULES = {
+    "table-rewrite": "A table is rewritten while other sessions wait for it, for a time that grows with its rows.",
+    "table-scan": "A table is read from end to end while other sessions wait for it or for another one.",
+    "row-locks": "Rows that a transaction changes stay locked until it ends: whoever wants to change them waits.",
+    "old-code": "Code that is still running uses what is gone, or inserts rows without a value that is now needed.",
+    "drops-data": "Rows or values are dropped; a downgrade does not bring them back.",
+    "violation": "Rows of the target break what a statement requires, so that it would fail.",
+    "fails": "The script fails.",
+    "fails-on-rows": "The script fails on rows that were made up, though not on empty tables.",
+    "irreversible": "The downgrade does not lead back to the schema of before.",
+    "drift": "The target is not what its revision says; the scripts were measured on a copy of it as it is.",
+    "not-reviewed": "Something could not be looked at; that it is harmless is not known.",
+    "no-reason": "A comment accepts findings without saying why; it accepts nothing.",
+}
+"""The rules, each with its reason; the names are a promise (docs/review.md)."""
+
+
+@dataclass(frozen=True)
+class Finding:
+    """Something that could go wrong."""
+
+    rule: str
+    level: str
+    """`error`, `warning` or `note`."""
+    what: str
+    """What happens, to which object."""
+    revision: str = ""
+    file: str = ""
+    line: int = 0
+    """The line in the script; 0: the script as a whole."""
+    object: str = ""
+    sql: str = ""
+    """The statement, without values of rows."""
+    evidence: str = ""
+    """What was measured or read."""
+    fix: str = ""
+    """What to write instead: code for this script, or advice."""
+    accepted: str = ""
+    """The reason by which the author of the script accepts it; empty if it is not accepted."""
+
+    @property
+    def why(self) -> str:
+        """Why that matters."""
+        return RULES[self.rule]
+
+    @property
+    def place(self) -> str:
+        """The file with its line."""
+        return f"{self.file}, line {self.line}" if self.line else self.file
+
+    def caution(self) -> str:
+        """Return the finding in one line."""
+        more = ""
+        if self.rule == "row-locks":
+            more = "; op.backfill does it in batches"
+        elif self.fix.startswith("with op.online():"):
+            more = "; in op.online() it is safe beside live traffic"
+        statement = f": {shorten(self.sql, WIDTH, placeholder=' …')}" if self.sql else ""
+        return f"{self.place}{statement}: {self.what}{more}"
+
+
+def waits(rehearsal: Rehearsal, sizes: Sizes | None, name: Callable[[Path], str]) -> list[Finding]:
+    """Return the statements for which other sessions would wait as long as a table is scanned or rewritten.
+
+    A lock is held until its transaction ends (PostgreSQL manual, "Explicit Locking"). So while a statement scans or
+    rewrites a table, others wait for every table that this statement or an earlier one has locked.
+
+    Args:
+        rehearsal: What the statements did.
+        sizes: The tables of the target with rows; None: every table may be large.
+        name: The name of a file for people.
+    """
+    found = [finding for measured in rehearsal.statements for finding in _waits(measured, sizes)]
+    return _placed(found, name)
+
+
+def _placed(
+    found: Iterable[tuple[Measured, Finding]], name: Callable[[Path], str]
+) -> list[Finding]:
+    """Add to findings where they are; a loop runs the same statement many times, which is said once."""
+    placed = [
+        replace(
+            finding,
+            revision=measured.revision.id,
+            file=name(measured.revision.path),
+            line=measured.line,
+            sql=preview.shown(measured.sql),
+        )
+        for measured, finding in found
+    ]
+    return [*{(each.rule, each.place, each.sql, each.what): each for each in placed}.values()]
+
+
+def _waits(measured: Measured, sizes: Sizes | None) -> Iterator[tuple[Measured, Finding]]:
+    read = {
+        relation: "rewritten" if relation in measured.rewritten else "read from end to end"
+        for relation in dict.fromkeys((*measured.rewritten, *measured.scanned))
+        if size_of(relation, sizes)
+    }
+    locked = [each for each in measured.locked if each.kind in STORED]
+    script = measured.revision.text
+    said = ", ".join(f"{counted(each, sizes)} is {did}" for each, did in read.items())
+    level = _level(read, sizes)
+    if read and locked:
+        denied = "read or written" if measured.readers_wait else "written"
+        held = "it" if {*read} == {*locked} else names(locked)
+        rule = "table-rewrite" if "rewritten" in read.values() else "table-scan"
+        yield (
+            measured,
+            Finding(
+                rule,
+                level,
+                f"{said} while {held} cannot be {denied}",
+                object=str(next(iter(read))),
+                evidence=evidence(measured),
+                fix=fixes.for_wait(measured, script),
+            ),
+        )
+        return
+    changing = {lock.relation for lock in measured.held if lock.mode == CHANGES}
+    changed = {each: did for each, did in read.items() if each in changing}
+    if changed and not measured.safely:
+        said = ", ".join(f"{counted(each, sizes)} is {did}" for each, did in changed.items())
+        yield (
+            measured,
+            Finding(
+                "row-locks",
+                _level(changed, sizes),
+                f"{said}, and rows that it changes stay locked until the script ends",
+                object=str(next(iter(changed))),
+                evidence=evidence(measured),
+                fix=fixes.for_changes(measured),
+            ),
+        )
+
+
+def size_of(relation: Relation, sizes: Sizes | None) -> Size | None:
+    """Return the size of a table of the target; None if it is empty."""
+    return UNKNOWN if sizes is None else sizes.get(relation.place)
+
+
+def counted(relation: Relation, sizes: Sizes | None) -> str:
+    """Return the name of a table, with its number of rows if there is an estimate."""
+    size = size_of(relation, sizes)
+    return f"{relation} ({size})" if size and str(size) else str(relation)
+
+
+def _level(relations: Iterable[Relation], sizes: Sizes | None) -> str:
+    found = [size_of(relation, sizes) for relation in relations]
+    return ERROR if any(size and size.large for size in found) else WARNING
+
+
+def evidence(measured: Measured) -> str:
+    """Return in words what was measured of a statement."""
+    parts = [
+        f"takes {', '.join(f'{lock.mode} on {lock.relation}' for lock in blocking)}"
+        for blocking in [[lock for lock in measured.taken if lock.blocks_writes]]
+        if blocking
+    ]
+    parts += [f"rewrites {names(measured.rewritten)}"] if measured.rewritten else []
+    parts += [f"reads {names(measured.scanned)} from end to end"] if measured.scanned else []
+    earlier = {lock for lock in measured.held if lock.blocks_writes} - {*measured.taken}
+    held = sorted({f"{lock.mode} on {lock.relation}" for lock in earlier})
+    parts += [f"an earlier statement of the transaction holds {', '.join(held)}"] if held else []
+    return "; ".join(parts)
+
+
+def broken(
+    rehearsal: Rehearsal, name: Callable[[Path], str], uses: Callable[[Relation, str], bool] | None
+) -> list[Finding]:
+    """Return the statements that code from before them would trip over.
+
+    Args:
+        rehearsal: What the statements did.
+        name: The name of a file for people.
+        uses: Tells whether the deployed models use a table, or a column of it; None: that is not known.
+    """
+    found = []
+    for measured in rehearsal.statements:
+        for change in measured.broken:
+            used = (
+                uses(change.relation, "" if change.what == "required" else change.column)
+                if uses
+                else None
+            )
+            if used is False or (change.relation.kind == "sequence"):
+                continue
+            evidence = (
+                "the deployed models use it" if used else "measured: the catalog before and after"
+            )
+            finding = Finding(
+                "old-code",
+                ERROR if used else WARNING,
+                str(change),
+                object=f"{change.relation}.{change.column}"
+                if change.column
+                else str(change.relation),
+                evidence=evidence,
+                fix=FIXES[change.what],
+            )
+            found.append((measured, finding))
+    return _placed(found, name)
+
+
+FIXES = {
+    "dropped": "# first deploy code that does not use it; then run this, in a revision of its own",
+    "renamed": "# add the new name beside the old one, let the application write both, and drop the old one later",
+    "required": "# give it a server_default, or deploy code that gives a value before this runs",
+}
+
+
+def failure(rehearsal: Rehearsal, name: Callable[[Path], str]) -> list[Finding]:
+    """Return the finding of a script that failed."""
+    if not (revision := rehearsal.failed) or not (error := rehearsal.failure):
+        return []
+    return [of_script("fails", ERROR, f"{error.what}: {error.cause}", revision, name, error.hint)]
+
+
+def of_script(  # noqa: PLR0913, PLR0917 - the parts of a finding
+    rule: str,
+    level: str,
+    what: str,
+    revision: Revision,
+    name: Callable[[Path], str],
+    fix: str = "",
+) -> Finding:
+    """Return a finding about a script as a whole."""
+    return Finding(rule, level, what, revision.id, name(revision.path), fix=fix)
+
+
+def accepted(
+    found: Iterable[Finding], plan: Sequence[Revision], name: Callable[[Path], str]
+) -> list[Finding]:
+    """Mark the findings that comments of the scripts accept, and add one for each comment without a reason."""
+    comments = {revision.id: source.acceptances(revision.text) for revision in plan}
+    marked = [
+        replace(finding, accepted=next(reasons, ""))
+        for finding in found
+        for reasons in [
+            (
+                each.reason
+                for each in comments.get(finding.revision, ())
+                if each.covers(finding.rule, finding.line)
+            )
+        ]
+    ]
+    for revision in plan:
+        for comment in comments[revision.id]:
+            unknown = comment.rule not in RULES and not comment.rule.startswith("squawk:")
+            if comment.reason and not unknown:
+                continue
+            what = (
+                f"there is no rule {comment.rule}: {', '.join(sorted(RULES))}"
+                if unknown
+                else f"the comment that accepts {comment.rule} gives no reason"
+            )
+            fix = f"# review: accept {comment.rule if not unknown else 'RULE'} because …"
+            finding = of_script("no-reason", WARNING, what, revision, name, fix)
+            marked.append(replace(finding, line=comment.line))
+    return marked
+
+
+def open_at(found: Iterable[Finding], level: str) -> list[Finding]:
+    """Return the findings of a level or a graver one that are not accepted."""
+    graver = LEVELS[LEVELS.index(level) :]
+    return [each for each in found if each.level in graver and not each.accepted]

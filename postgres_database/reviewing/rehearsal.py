@@ -1,0 +1,289 @@
+"""Runs pending scripts on a scratch database, and measures each statement: locks, rewrites, scans, rows.
+
+Nothing is guessed from the text: what a loop, a helper, a DO block or a function runs is measured like any other.
+"""
+
+import time
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field, replace
+from typing import Any
+
+import psycopg2
+from psycopg2.errors import ActiveSqlTransaction
+from psycopg2.extensions import TRANSACTION_STATUS_IDLE
+from psycopg2.extensions import cursor as PlainCursor  # noqa: N812 - a class
+
+from postgres_database.errors import ExpectedError
+from postgres_database.history import script_errors
+from postgres_database.history.graph import Revision
+from postgres_database.history.project import Project
+from postgres_database.online import steps
+from postgres_database.reviewing import old_code, onlooker
+from postgres_database.reviewing.old_code import OldNames
+from postgres_database.reviewing.statements import (
+    KINDS,
+    Change,
+    Lock,
+    Measured,
+    Rehearsal,
+    Relation,
+)
+from postgres_database.running import runner
+from postgres_database.running.listener import SILENT
+from postgres_database.scratch import effects
+from postgres_database.scratch.effects import TABLES, State
+from postgres_database.server.connection import Database
+from postgres_database.sql.names import Name
+from postgres_database.sql.syntax import statements
+
+READS = {"SELECT", "VALUES", "TABLE"}
+PLANNED = {*READS, "WITH", "INSERT", "UPDATE", "DELETE", "MERGE"}
+"""First words of statements for which the planner chooses between a sequential scan and an index."""
+WITHOUT_LOCKS = {
+    "", "SHOW", "SET", "RESET", "BEGIN", "START", "COMMIT", "ROLLBACK", "SAVEPOINT", "RELEASE",
+}  # fmt: skip
+"""First words of statements that take no locks on relations."""
+
+
+def measure(
+    project: Project, database: Database, plan: Sequence[Revision], verb: str = "upgrade"
+) -> Rehearsal:
+    """Run scripts on a scratch database, and measure their statements.
+
+    Args:
+        project: Has the scripts.
+        database: A scratch database at the revisions that the scripts need.
+        plan: The scripts to run, in order.
+        verb: `upgrade` or `downgrade`.
+
+    Returns:
+        The statements up to the end, or up to a failure.
+    """
+    watch = _Watch(database)
+    with _looking(database) as cursor:
+        watch.begin(cursor)
+    cursors = type("Watching", (_Watching, database.cursor or PlainCursor), {"watch": watch})
+    with runner.open_runner(project, replace(database, cursor=cursors)) as run:
+        for revision in plan:
+            watch.revision = revision
+            try:
+                run.run(verb, (revision,), SILENT)
+            except ExpectedError as error:
+                return Rehearsal(tuple(watch.found), revision, error)
+    with _looking(database) as cursor:
+        return Rehearsal(tuple(old_code.without_mended(cursor, watch.found)))
+
+
+@contextmanager
+def _looking(database: Database) -> Iterator[Any]:
+    """Open a cursor in a transaction of its own."""
+    with database.connect() as connection, connection.begin():
+        driver: Any = connection.connection.driver_connection
+        with PlainCursor(driver) as cursor:
+            yield cursor
+
+
+@dataclass
+class _Watch:
+    """The running script, and the statements so far."""
+
+    database: Database
+    revision: Revision | None = None
+    known: dict[int, Relation] = field(default_factory=dict)
+    """The relations before the first script, by OID."""
+    names: OldNames | None = None
+    """What old code knows of them."""
+    found: list[Measured] = field(default_factory=list)
+    transaction: int = 0
+    last: Mapping[int, State] | None = None
+    """The state at the end of the last statement, if nothing has changed it since."""
+
+    def begin(self, cursor: Any) -> None:
+        """Record the relations of before."""
+        self.known = {
+            oid: Relation(state.schema, state.name, KINDS[state.kind])
+            for oid, state in effects.states(cursor, [*KINDS]).items()
+        }
+        self.names = OldNames(self.known)
+        self.names.begin(cursor)
+
+    def state(self, cursor: Any) -> Mapping[int, State]:
+        """Return the state of the known relations; of none if there were none."""
+        if not self.known:
+            return {}
+        found = effects.states(cursor, [*KINDS])
+        return {oid: state for oid, state in found.items() if oid in self.known}
+
+    def broken(self, cursor: Any, after: Mapping[int, State]) -> tuple[Change, ...]:
+        """Return what old code would trip over since the last statement."""
+        return self.names.changes(cursor, after) if self.names else ()
+
+    def take(  # noqa: PLR0913, PLR0917 - a statement and what is known of it
+        self,
+        sql: str,
+        lines: tuple[int, int],
+        seconds: float,
+        before: Mapping[int, State],
+        after: Mapping[int, State],
+        broken: tuple[Change, ...],
+        *,
+        alone: bool,
+    ) -> None:
+        """Record a statement.
+
+        Args:
+            sql: The statement.
+            lines: Its line in the script, and the line of `upgrade()` that leads there.
+            seconds: How long it took.
+            before: The state of the known relations before it.
+            after: Their state after it.
+            broken: What old code would trip over.
+            alone: Whether it commits by itself.
+        """
+        assert self.revision is not None  # noqa: S101 - for mypy
+        held = [
+            Lock(self.known[oid], mode)
+            for oid, state in after.items()
+            for mode in sorted(state.locks)
+        ]
+        holding = {
+            (oid, mode) for oid, state in before.items() if not alone for mode in state.locks
+        }
+        taken = [
+            Lock(self.known[oid], mode)
+            for oid, state in after.items()
+            for mode in sorted(state.locks)
+            if (oid, mode) not in holding
+        ]
+        both = [
+            (self.known[oid], before[oid], state)
+            for oid, state in after.items()
+            if oid in before
+            and state.kind in TABLES
+            and _word(sql) != "TRUNCATE"  # it reads nothing
+        ]
+        self.found.append(
+            Measured(
+                self.revision,
+                *lines,
+                sql,
+                seconds,
+                online=alone,
+                safely=steps.ONLINE.get(),
+                transaction=self.transaction,
+                taken=tuple(taken),
+                held=tuple(held),
+                rewritten=tuple(each for each, was, now in both if was.file != now.file),
+                scanned=tuple(each for each, was, now in both if now.scans > was.scans),
+                changed={
+                    each: now.changed - was.changed
+                    for each, was, now in both
+                    if now.changed > was.changed
+                },
+                broken=broken,
+            )
+        )
+
+
+class _Watching(PlainCursor):
+    """Runs the statements of scripts, and measures them."""
+
+    watch: _Watch
+
+    def execute(self, query: Any, vars: Any = None) -> None:  # noqa: A002 - psycopg2's name
+        """Run SQL; see `cursor.execute` of psycopg2."""
+        watch = self.watch
+        lines = script_errors.running_lines(watch.revision.path) if watch.revision else ()
+        pieces = statements(self.mogrify(query, vars).decode()) if lines else []
+        idle = self.connection.info.transaction_status == TRANSACTION_STATUS_IDLE
+        if idle:
+            watch.transaction += 1
+            watch.last = None
+        if not lines:
+            super().execute(query, vars)
+            return
+        place = lines[0], lines[-1]
+        if self.connection.autocommit and idle:  # all of it is one transaction
+            watch.last = None
+            if {_word(piece) for piece in pieces} <= WITHOUT_LOCKS | READS:
+                super().execute(query, vars)
+            else:
+                self._tried("; ".join(pieces), place, query, vars)
+            return
+        if len(pieces) > 1:
+            for piece in pieces:
+                self._measured(piece, place, piece, None)
+        else:
+            self._measured("".join(pieces), place, query, vars)
+
+    def _measured(self, sql: str, place: tuple[int, int], query: Any, values: Any) -> None:
+        watch, word = self.watch, _word(sql)
+        if word in WITHOUT_LOCKS:
+            watch.last = None
+            super().execute(query, values)
+            return
+        with PlainCursor(self.connection) as aside:
+            before = watch.state(aside) if watch.last is None else watch.last
+            planned = word in PLANNED and bool(watch.known)
+            if planned:  # with few rows the planner ignores indexes, so forbid scans
+                aside.execute("SAVEPOINT measured; SET LOCAL enable_seqscan = off")
+            started = time.perf_counter()
+            super().execute(query, values)
+            seconds = time.perf_counter() - started
+            if planned:
+                aside.execute("SET LOCAL enable_seqscan = on; RELEASE measured")
+            watch.last = after = watch.state(aside)
+            broken = watch.broken(aside, after)
+        alone = self.connection.autocommit
+        watch.take(sql, place, seconds, before, after, broken, alone=alone)
+
+    def _tried(self, sql: str, place: tuple[int, int], query: Any, values: Any) -> None:
+        """Run a statement in autocommit mode, after measuring it in a transaction that is rolled back.
+
+        A statement that cannot run in a transaction block is measured while it runs, from a second session.
+        """
+        watch = self.watch
+        broken: tuple[Change, ...] = ()
+        with PlainCursor(self.connection) as aside:
+            aside.execute("BEGIN")
+            before = watch.state(aside)
+            after: Mapping[int, State] | None = before
+            started = time.perf_counter()
+            try:
+                super().execute(query, values)
+            except psycopg2.Error as error:
+                aside.execute("ROLLBACK")
+                after = None if isinstance(error, ActiveSqlTransaction) else before
+            else:
+                after = watch.state(aside)
+                broken = watch.broken(aside, after)
+                aside.execute("ROLLBACK")
+            seconds = time.perf_counter() - started
+            if after is not None:
+                super().execute(query, values)
+            else:
+                started = time.perf_counter()
+                seen = self._watched(query, values)
+                seconds = time.perf_counter() - started
+                aside.execute("BEGIN")
+                after = {
+                    oid: state._replace(locks=sorted(seen.get(oid, ())), scans=before[oid].scans)
+                    for oid, state in watch.state(aside).items()
+                    if oid in before
+                }
+                aside.execute("ROLLBACK")
+            watch.take(sql, place, seconds, before, after, broken, alone=True)
+
+    def _watched(self, query: Any, values: Any) -> Mapping[int, set[str]]:
+        """Run a statement, and return the locks that another session sees."""
+        watch = self.watch
+        tables = [Name(*each.place).sql for each in watch.known.values() if each.kind == "table"]
+        pid = self.connection.info.backend_pid
+        with onlooker.watching(replace(watch.database, cursor=None), pid, tables) as seen:
+            super().execute(query, values)
+        return seen
+
+
+def _word(sql: str) -> str:
+    return sql.partition(" ")[0].upper()

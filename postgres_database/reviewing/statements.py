@@ -1,0 +1,147 @@
+"""A statement of a script with its effects. Pure: no database."""
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+from typing import NamedTuple
+
+from postgres_database.errors import ExpectedError
+from postgres_database.history.graph import Revision
+from postgres_database.scratch.effects import BLOCKING
+from postgres_database.sql.names import Name
+
+READERS = "AccessExclusiveLock"
+"""The one lock mode that blocks readers, too (PostgreSQL manual, "Table-Level Locks")."""
+CHANGES = "RowExclusiveLock"
+"""The lock on a table by INSERT, UPDATE, DELETE and MERGE."""
+KINDS = {
+    "r": "table",
+    "p": "table",
+    "m": "materialized view",
+    "i": "index",
+    "I": "index",
+    "v": "view",
+    "S": "sequence",
+    "f": "foreign table",
+    "c": "type",
+}
+"""pg_class.relkind → what people call it."""
+
+
+class Relation(NamedTuple):
+    """A table, index, view or sequence that existed before the scripts, by its name at that time."""
+
+    schema: str
+    name: str
+    kind: str
+    """One of the words in KINDS."""
+
+    def __str__(self) -> str:
+        """Return the name for people."""
+        return str(Name(self.schema, self.name))
+
+    @property
+    def place(self) -> tuple[str, str]:
+        """The schema and the name."""
+        return self.schema, self.name
+
+
+class Lock(NamedTuple):
+    """A lock on a relation that existed before the scripts."""
+
+    relation: Relation
+    mode: str
+    """As in pg_locks, such as AccessExclusiveLock."""
+
+    @property
+    def blocks_writes(self) -> bool:
+        """Whether other sessions cannot write while it is held."""
+        return self.mode in BLOCKING
+
+    @property
+    def blocks_reads(self) -> bool:
+        """Whether other sessions cannot even read while it is held."""
+        return self.mode == READERS
+
+
+class Change(NamedTuple):
+    """A change that code which was written before it would trip over."""
+
+    relation: Relation
+    column: str
+    """The column as old code names it; empty: the table itself."""
+    what: str
+    """`dropped`, `renamed` or `required` (a value is needed that old code may not give)."""
+    to: str = ""
+    """The new name."""
+
+    def __str__(self) -> str:
+        """Return the change in words."""
+        subject = (
+            f"column {self.relation}.{self.column}"
+            if self.column
+            else f"{self.relation[2]} {self.relation}"
+        )
+        said = {
+            "dropped": "is dropped",
+            "renamed": f"is renamed to {self.to}",
+            "required": "needs a value in each new row",
+        }
+        return f"{subject} {said[self.what]}"
+
+
+@dataclass(frozen=True)
+class Measured:
+    """A statement that was run, and what it did to relations that existed before the scripts."""
+
+    revision: Revision
+    line: int
+    """Its line in the script."""
+    called: int
+    """The line in `upgrade()` or `downgrade()` that leads there, if a function of the script runs it."""
+    sql: str
+    seconds: float
+    """How long it took on the scratch database."""
+    online: bool
+    """Whether it commits by itself: in `op.online()`, or in an autocommit block of Alembic."""
+    safely: bool
+    """Whether it is in `op.online()`."""
+    transaction: int
+    """Statements with the same number are one transaction, to whose end locks are held."""
+    taken: tuple[Lock, ...] = ()
+    """Locks that it took, and that were not held before it."""
+    held: tuple[Lock, ...] = ()
+    """All locks at its end."""
+    rewritten: tuple[Relation, ...] = ()
+    """Tables and materialized views that have another file now (pg_class.relfilenode)."""
+    scanned: tuple[Relation, ...] = ()
+    """Tables that were read from end to end."""
+    changed: Mapping[Relation, int] = field(default_factory=dict)
+    """The number of rows that it inserted, updated or deleted."""
+    broken: tuple[Change, ...] = ()
+    """What old code would trip over."""
+
+    @property
+    def locked(self) -> tuple[Relation, ...]:
+        """The relations that others cannot write to at its end."""
+        return tuple(dict.fromkeys(lock.relation for lock in self.held if lock.blocks_writes))
+
+    @property
+    def readers_wait(self) -> bool:
+        """Whether others cannot even read a relation."""
+        return any(lock.blocks_reads for lock in self.held)
+
+
+@dataclass(frozen=True)
+class Rehearsal:
+    """What the statements of scripts did, in order."""
+
+    statements: tuple[Measured, ...] = ()
+    failed: Revision | None = None
+    """The script that failed; nothing is known of it from there on, or of those after it."""
+    failure: ExpectedError | None = None
+    """Its error."""
+
+
+def names(relations: Iterable[Relation]) -> str:
+    """Return the names of relations for people."""
+    return ", ".join(sorted(map(str, relations)))

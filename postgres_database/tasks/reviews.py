@@ -1,0 +1,65 @@
+"""The command that reviews scripts."""
+
+from pathlib import Path
+
+from invoke import Context, Exit
+
+from postgres_database.console.command import DIFFERENT, command
+from postgres_database.errors import ExpectedError
+from postgres_database.tasks.shared import JSON, project_and_environment
+
+
+@command(
+    help={
+        "env": "review what is pending there, judged by the sizes of its tables (default: the variable ENV)",
+        "from_": "without --env: the revision after which the scripts begin (default: what git's main branch lacks)",
+        "to": "without --env: the last revision (default head)",
+        "fail_on": "end with exit code 2 from this level on: note, warning or error (default error)",
+        "markdown": "print it as Markdown, for a comment in a pull request; or write it to this file",
+        "sarif": "print it as SARIF, for code scanners; or write it to this file",
+        "json": JSON,
+    },
+    optional=["markdown", "sarif"],
+)
+def review(
+    c: Context,
+    env: str = "",
+    from_: str = "",
+    to: str = "",
+    fail_on: str = "error",
+    markdown: str | bool = "",
+    sarif: str | bool = "",
+    json: bool = False,
+) -> None:
+    """Run pending scripts on a scratch database, and show what each statement locks, rewrites and scans."""
+    from postgres_database.console import review_report, show_review, terminal
+    from postgres_database.reviewing import findings
+    from postgres_database.server import embedded
+    from postgres_database.workflows import review as workflow
+
+    if fail_on not in findings.LEVELS:
+        raise ExpectedError(
+            f"--fail-on {fail_on} is no level",
+            cause=f"the levels are {', '.join(findings.LEVELS)}",
+            hint="invoke review --fail-on warning",
+        )
+    project, environment = project_and_environment(env)
+    named = environment.name and not (from_ or to)
+    target = embedded.target(environment, project.versions) if named else None
+    quiet = json or markdown is True or sarif is True
+    listener = terminal.Terminal(environment, "review", quiet=quiet)
+    if target and not quiet:
+        terminal.say(f"{target}", style="bold")
+    result = workflow.perform(project, environment, target, (from_, to), listener)
+    if json:
+        terminal.raw(review_report.as_json(result))
+    pages = (markdown, review_report.as_markdown), (sarif, review_report.as_sarif)
+    for place, text in pages:
+        if place is True:
+            terminal.raw(text(result))
+        elif place:
+            show_review.write(Path(str(place)), text(result))
+    if not quiet:
+        show_review.review(result)
+    if findings.open_at(result.findings, fail_on):
+        raise Exit(code=DIFFERENT)

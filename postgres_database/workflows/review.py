@@ -1,0 +1,228 @@
+"""Review pending scripts: what each statement does, measured, and what could go wrong on the target."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+
+from postgres_database.errors import ExpectedError
+from postgres_database.history import upstream
+from postgres_database.history.graph import Revision, tips
+from postgres_database.history.project import Project
+from postgres_database.preflight import drops, preview, row_checks
+from postgres_database.reviewing import findings, rehearsal, sizes
+from postgres_database.reviewing.findings import ERROR, WARNING, Finding
+from postgres_database.reviewing.sizes import Sizes
+from postgres_database.reviewing.statements import Measured, Rehearsal
+from postgres_database.running import runner
+from postgres_database.running.listener import SILENT, Listener
+from postgres_database.schema import dump, snapshot
+from postgres_database.scratch import databases, made_up_rows
+from postgres_database.scratch.databases import Scratch
+from postgres_database.server.connection import Database
+from postgres_database.server.environment import Environment
+from postgres_database.workflows import drift
+
+SAFE = "safe beside live traffic"
+TRAFFIC = ("table-rewrite", "table-scan", "row-locks")
+"""The rules about sessions that wait."""
+
+
+@dataclass(frozen=True)
+class Review:
+    """The statements of scripts, what could go wrong, and a verdict."""
+
+    target: str
+    """The DSN of the target; empty: none was asked for."""
+    server: str
+    """The version of the scratch server on which it was measured."""
+    before: tuple[str, ...]
+    """The revisions from which the scripts were run."""
+    plan: tuple[Revision, ...]
+    files: Mapping[str, str] = field(default_factory=dict)
+    """Id of a revision → its file, as people see it."""
+    statements: tuple[Measured, ...] = ()
+    findings: tuple[Finding, ...] = ()
+    sizes: Sizes | None = field(default=None, repr=False)
+
+    @property
+    def verdict(self) -> str:
+        """The answer in one line."""
+        if not self.plan:
+            return "nothing to review"
+        open_ = findings.open_at(self.findings, WARNING)
+        gravest = [each for each in open_ if each.level == ERROR] or open_
+        if not gravest:
+            return SAFE
+        first, *others = gravest
+        more = f", and {len(others)} more" if others else ""
+        return f"{first.place}: {first.what.splitlines()[0]}{more}"
+
+
+def perform(
+    project: Project,
+    environment: Environment,
+    target: Database | None,
+    span: tuple[str, str] = ("", ""),
+    listener: Listener = SILENT,
+) -> Review:
+    """Run scripts on a scratch database, statement by statement, and judge what they do.
+
+    Args:
+        project: Has the scripts.
+        environment: Where the scratch server is.
+        target: Its pending scripts are reviewed, on a copy of its schema; only read. None: those of `span`.
+        span: Without a target, the revision after which the scripts begin, and the last one; both empty: those that
+            the main branch of the repository does not have.
+        listener: Hears what is done.
+
+    Raises:
+        ExpectedError: The target or the history cannot be read, or there is no scratch server.
+    """
+    before, plan = _plan(project, target, span)
+    if not plan:
+        return Review(str(target.dsn) if target else "", "", before, plan)
+    there = sizes.read(target) if target else None
+    name = project.folders.name
+    found: list[Finding] = []
+    if target:
+        found += _read_target(project, target, plan, listener)
+    with databases.session(project, environment) as session:
+        database, drifted = _copy(project, session, target, before, plan)
+        found += drifted
+        with listener.at_work("measure the statements on a scratch database"):
+            measured, more = _measured(project, session, database, before, plan)
+        found += more
+        found += findings.waits(measured, there, name)
+        found += findings.broken(measured, name, None)
+        server = _server(database)
+        if not measured.failed:
+            with listener.at_work("downgrade, and upgrade again"):
+                found += _undone(project, session, before, plan)
+    found = findings.accepted(found, plan, name)
+    order = {revision.id: number for number, revision in enumerate(plan)}
+    found.sort(key=lambda each: (order.get(each.revision, -1), each.line))
+    files = {revision.id: name(revision.path) for revision in plan}
+    label = str(target.dsn) if target else ""
+    return Review(label, server, before, plan, files, measured.statements, tuple(found), there)
+
+
+def _plan(
+    project: Project, target: Database | None, span: tuple[str, str]
+) -> tuple[tuple[str, ...], tuple[Revision, ...]]:
+    """Return the revisions from which scripts are reviewed, and the scripts."""
+    scripts = project.history
+    first, last = span
+    if target:
+        with runner.open_runner(project, target.read_only()) as run:
+            before = run.require_current()
+        return before, scripts.pending(before, "heads")
+    if not any(span):
+        return upstream.new_scripts(project.folders, scripts)
+    ids = scripts.resolve(first or "base")
+    before = () if ids == "base" else (ids,)
+    return before, scripts.pending(before, last or "heads")
+
+
+def _read_target(
+    project: Project, target: Database, plan: Sequence[Revision], listener: Listener
+) -> list[Finding]:
+    """Return what the rows of the target have to do with the scripts."""
+    name, steps = project.folders.name, preview.printed(project, "upgrade", plan)
+    found = [
+        findings.of_script("violation", ERROR, str(each), each.revision, name)
+        for each in row_checks.violations(target, steps, listener)
+    ]
+    for step in steps:
+        found += [
+            findings.of_script("drops-data", WARNING, str(each), step.revision, name)
+            for each in drops.dropped(target, [step])
+        ]
+    return found
+
+
+def _copy(
+    project: Project,
+    session: Scratch,
+    target: Database | None,
+    before: Sequence[str],
+    plan: Sequence[Revision],
+) -> tuple[Database, list[Finding]]:
+    """Return a scratch database like the target: of its schema where that is not what its revision says."""
+    at = session.at(project, before)
+    if not target or not before:
+        return at, []
+    reader = target.read_only()
+    texts = [dump.take(reader, project.scope), dump.take(at, None)]
+    if snapshot.parse(texts[0]) == snapshot.parse(texts[1]):
+        return at, []
+    drift.provide(reader, session)
+    copy, here = snapshot.copies(texts, session.empty)
+    differing = snapshot.compare(copy, here, session.empty)
+    if not differing:
+        return at, []
+    with runner.open_runner(project, copy) as run:
+        run.stamp(before)
+    named = ", ".join(str(difference.key) for difference in differing[:SHOWN])
+    what = f"the target differs from its revision in {len(differing)} objects: {named}"
+    finding = Finding("drift", WARNING, what, plan[0].id, fix=f"# invoke check{target.env_option}")
+    return copy, [finding]
+
+
+SHOWN = 5  # names
+
+
+def _measured(
+    project: Project,
+    session: Scratch,
+    database: Database,
+    before: Sequence[str],
+    plan: Sequence[Revision],
+) -> tuple[Rehearsal, list[Finding]]:
+    """Measure the statements on made-up rows; where these make a script fail, on empty tables."""
+    name = project.folders.name
+    if not before:
+        measured = rehearsal.measure(project, database, plan)
+        return measured, findings.failure(measured, name)
+    bare = session.clone(database)
+    made_up_rows.fill(database, session.clone(bare))
+    measured = rehearsal.measure(project, database, plan)
+    if not measured.failed:
+        return measured, []
+    without = rehearsal.measure(project, bare, plan)
+    if without.failed:
+        return without, findings.failure(without, name)
+    error = measured.failure
+    what = f"{error.what}: {error.cause}" if error else ""
+    return without, [findings.of_script("fails-on-rows", WARNING, what, measured.failed, name)]
+
+
+def _undone(
+    project: Project, session: Scratch, before: Sequence[str], plan: Sequence[Revision]
+) -> list[Finding]:
+    """Return what the downgrades do not bring back, and why the scripts cannot be run again after them."""
+    name = project.folders.name
+    database = session.at(project, tips((*project.history.upto(before), *plan)))
+    found: list[Finding] = []
+    with runner.open_runner(project, database) as run:
+        for revision in reversed(plan):
+            try:
+                run.downgrade((revision,))
+            except ExpectedError as error:
+                what = f"the downgrade fails: {error.what}: {error.cause}"
+                return [findings.of_script("irreversible", WARNING, what, revision, name)]
+    left = snapshot.compare(database, session.at(project, before), session.empty)
+    if left:
+        named = ", ".join(str(difference.key) for difference in left[:SHOWN])
+        what = f"the downgrade does not bring back {named}"
+        found.append(findings.of_script("irreversible", WARNING, what, plan[0], name))
+    with runner.open_runner(project, database) as run:
+        try:
+            run.upgrade(plan)
+        except ExpectedError as error:
+            what = f"after its downgrade it cannot run again: {error.what}: {error.cause}"
+            found.append(findings.of_script("irreversible", ERROR, what, plan[-1], name))
+    return found
+
+
+def _server(database: Database) -> str:
+    with database.connect() as connection:
+        return str(connection.exec_driver_sql("SHOW server_version").scalar_one())
