@@ -7,7 +7,7 @@ from typing import Any
 from postgres_database import __version__
 from postgres_database.preflight import preview
 from postgres_database.reviewing.findings import RULES, Finding
-from postgres_database.reviewing.statements import Measured
+from postgres_database.reviewing.statements import Measured, strongest
 from postgres_database.workflows.review import Review
 
 SCHEMA = "https://json.schemastore.org/sarif-2.1.0.json"
@@ -156,7 +156,7 @@ def _table(review: Review) -> list[str]:
 
 
 def _effects(measured: Measured) -> str:
-    said = [f"{lock.mode} on {lock.relation}" for lock in measured.taken if lock.blocks_writes]
+    said = [str(lock) for lock in strongest(measured.taken)]
     said += [f"rewrites {each}" for each in measured.rewritten]
     said += [f"reads {each}" for each in measured.scanned]
     return _escaped(", ".join(said))

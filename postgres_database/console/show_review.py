@@ -8,7 +8,7 @@ from textwrap import shorten
 from postgres_database.console.terminal import OUT, advise, raw, say
 from postgres_database.preflight import preview
 from postgres_database.reviewing.findings import ERROR, WARNING, Finding, open_at
-from postgres_database.reviewing.statements import Measured, names
+from postgres_database.reviewing.statements import Measured, names, strongest
 from postgres_database.workflows.review import Review
 
 STYLES = {"error": "red", "warning": "yellow", "note": "dim"}
@@ -43,10 +43,9 @@ def review(result: Review) -> None:
 
 
 def _statement(measured: Measured) -> str:
-    effects = [f"{lock.mode} {lock.relation}" for lock in measured.taken if lock.blocks_writes]
+    effects = [str(lock).replace("Lock on", "") for lock in strongest(measured.taken)]
     effects += [f"rewrites {names(measured.rewritten)}"] if measured.rewritten else []
     effects += [f"reads {names(measured.scanned)}"] if measured.scanned else []
-    effects += [f"{rows} rows of {table}" for table, rows in measured.changed.items()]
     said = f"   [{'; '.join(effects)}]" if effects else ""
     return f"{shorten(preview.shown(measured.sql), WIDTH, placeholder=' …')}{said}"
 
@@ -56,7 +55,8 @@ def _show(finding: Finding) -> None:
         say(f"accepted  {finding.rule}  {finding.place}: {finding.what}", style="dim")
         say(f"          because {finding.accepted}", style="dim")
         return
-    place = f"  {finding.place}" if finding.file else ""
+    line = f", line {finding.line}" if finding.line else ""
+    place = f"  in revision {finding.revision}{line}" if finding.revision else ""
     say(f"{finding.level:<9} {finding.rule}{place}", style=STYLES[finding.level])
     for line in finding.what.splitlines():
         say(f"          {line}")

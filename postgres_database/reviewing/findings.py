@@ -9,14 +9,19 @@ from postgres_database.history.graph import Revision
 from postgres_database.preflight import preview
 from postgres_database.reviewing import fixes, source
 from postgres_database.reviewing.sizes import UNKNOWN, Size, Sizes
-from postgres_database.reviewing.statements import CHANGES, Measured, Rehearsal, Relation, names
+from postgres_database.reviewing.statements import (
+    CHANGES,
+    Measured,
+    Rehearsal,
+    Relation,
+    names,
+    strongest,
+)
 
 ERROR, WARNING, NOTE = "error", "warning", "note"
 LEVELS = (NOTE, WARNING, ERROR)
 """From the least to the gravest."""
 WIDTH = 70  # characters of a statement
-STORED = ("table", "materialized view")
-"""Kinds of relations that have rows."""
 RULES = {
     "table-rewrite": "A table is rewritten while other sessions wait for it, for a time that grows with its rows.",
     "table-scan": "A table is read from end to end while other sessions wait for it or for another one.",
@@ -116,7 +121,7 @@ def _waits(measured: Measured, sizes: Sizes | None) -> Iterator[tuple[Measured, 
         for relation in dict.fromkeys((*measured.rewritten, *measured.scanned))
         if size_of(relation, sizes)
     }
-    locked = [each for each in measured.locked if each.kind in STORED]
+    locked = measured.locked
     script = measured.revision.text
     said = ", ".join(f"{counted(each, sizes)} is {did}" for each, did in read.items())
     level = _level(read, sizes)
@@ -171,16 +176,16 @@ def _level(relations: Iterable[Relation], sizes: Sizes | None) -> str:
 
 def evidence(measured: Measured) -> str:
     """Return in words what was measured of a statement."""
-    parts = [
-        f"takes {', '.join(f'{lock.mode} on {lock.relation}' for lock in blocking)}"
-        for blocking in [[lock for lock in measured.taken if lock.blocks_writes]]
-        if blocking
-    ]
+    taken, held = strongest(measured.taken), strongest(measured.held)
+    earlier = [lock for lock in held if lock not in taken]
+    parts = [f"takes {', '.join(map(str, taken))}"] if taken else []
     parts += [f"rewrites {names(measured.rewritten)}"] if measured.rewritten else []
     parts += [f"reads {names(measured.scanned)} from end to end"] if measured.scanned else []
-    earlier = {lock for lock in measured.held if lock.blocks_writes} - {*measured.taken}
-    held = sorted({f"{lock.mode} on {lock.relation}" for lock in earlier})
-    parts += [f"an earlier statement of the transaction holds {', '.join(held)}"] if held else []
+    parts += (
+        [f"earlier statements of the transaction hold {', '.join(map(str, earlier))}"]
+        if earlier
+        else []
+    )
     return "; ".join(parts)
 
 

@@ -27,6 +27,10 @@ KINDS = {
 """pg_class.relkind → what people call it."""
 
 
+STORED = ("table", "materialized view")
+"""Kinds of relations that have rows."""
+
+
 class Relation(NamedTuple):
     """A table, index, view or sequence that existed before the scripts, by its name at that time."""
 
@@ -51,6 +55,10 @@ class Lock(NamedTuple):
     relation: Relation
     mode: str
     """As in pg_locks, such as AccessExclusiveLock."""
+
+    def __str__(self) -> str:
+        """Return the lock for people."""
+        return f"{self.mode} on {self.relation}"
 
     @property
     def blocks_writes(self) -> bool:
@@ -122,8 +130,8 @@ class Measured:
 
     @property
     def locked(self) -> tuple[Relation, ...]:
-        """The relations that others cannot write to at its end."""
-        return tuple(dict.fromkeys(lock.relation for lock in self.held if lock.blocks_writes))
+        """The tables that others cannot write to at its end."""
+        return tuple(lock.relation for lock in strongest(self.held))
 
     @property
     def readers_wait(self) -> bool:
@@ -140,6 +148,13 @@ class Rehearsal:
     """The script that failed; nothing is known of it from there on, or of those after it."""
     failure: ExpectedError | None = None
     """Its error."""
+
+
+def strongest(locks: Iterable[Lock]) -> list[Lock]:
+    """Return the strongest lock on each table; those that let others read and write are left out."""
+    blocking = [lock for lock in locks if lock.blocks_writes and lock.relation.kind in STORED]
+    by_mode = sorted(blocking, key=lambda each: BLOCKING.index(each.mode))
+    return sorted({lock.relation: lock for lock in by_mode}.values())
 
 
 def names(relations: Iterable[Relation]) -> str:

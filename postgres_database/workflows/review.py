@@ -22,8 +22,9 @@ from postgres_database.server.environment import Environment
 from postgres_database.workflows import drift
 
 SAFE = "safe beside live traffic"
-TRAFFIC = ("table-rewrite", "table-scan", "row-locks")
-"""The rules about sessions that wait."""
+FIRST = ("fails", "violation", "table-rewrite", "table-scan", "row-locks")
+"""The rules that the verdict is about if there are several findings of the same level; the first one counts."""
+SHOWN = 5  # names
 
 
 @dataclass(frozen=True)
@@ -48,13 +49,14 @@ class Review:
         """The answer in one line."""
         if not self.plan:
             return "nothing to review"
-        open_ = findings.open_at(self.findings, WARNING)
-        gravest = [each for each in open_ if each.level == ERROR] or open_
-        if not gravest:
-            return SAFE
-        first, *others = gravest
-        more = f", and {len(others)} more" if others else ""
-        return f"{first.place}: {first.what.splitlines()[0]}{more}"
+        found = findings.open_at(self.findings, WARNING)
+        gravest = findings.open_at(found, ERROR) or found
+        for rule in (*FIRST, *(each.rule for each in gravest)):
+            for each in gravest:
+                if each.rule == rule:
+                    more = f"; {len(found) - 1} more" if found[1:] else ""
+                    return f"{each.what.splitlines()[0]}{more}"
+        return SAFE
 
 
 def perform(
@@ -167,9 +169,6 @@ def _copy(
     return copy, [finding]
 
 
-SHOWN = 5  # names
-
-
 def _measured(
     project: Project,
     session: Scratch,
@@ -201,7 +200,6 @@ def _undone(
     """Return what the downgrades do not bring back, and why the scripts cannot be run again after them."""
     name = project.folders.name
     database = session.at(project, tips((*project.history.upto(before), *plan)))
-    found: list[Finding] = []
     with runner.open_runner(project, database) as run:
         for revision in reversed(plan):
             try:
@@ -213,14 +211,14 @@ def _undone(
     if left:
         named = ", ".join(str(difference.key) for difference in left[:SHOWN])
         what = f"the downgrade does not bring back {named}"
-        found.append(findings.of_script("irreversible", WARNING, what, plan[0], name))
+        return [findings.of_script("irreversible", WARNING, what, plan[0], name)]
     with runner.open_runner(project, database) as run:
         try:
             run.upgrade(plan)
         except ExpectedError as error:
             what = f"after its downgrade it cannot run again: {error.what}: {error.cause}"
-            found.append(findings.of_script("irreversible", ERROR, what, plan[-1], name))
-    return found
+            return [findings.of_script("irreversible", ERROR, what, plan[-1], name)]
+    return []
 
 
 def _server(database: Database) -> str:
