@@ -6,7 +6,7 @@ import textwrap
 from invoke import Collection
 
 GROUPS = {
-    "Every day": ("revision", "upgrade", "downgrade", "status", "check"),
+    "Every day": ("revision", "review", "upgrade", "downgrade", "status", "check"),
     "Setting up": ("init", "baseline-existing", "models"),
     "As in Alembic": ("history", "current", "heads", "branches", "show", "edit", "merge", "stamp"),
     "The scripts": ("rebase",),

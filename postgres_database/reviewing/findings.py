@@ -202,24 +202,18 @@ def broken(
     found = []
     for measured in rehearsal.statements:
         for change in measured.broken:
-            used = (
-                uses(change.relation, "" if change.what == "required" else change.column)
-                if uses
-                else None
-            )
-            if used is False or (change.relation.kind == "sequence"):
+            column = change.column if change.what in {"dropped", "renamed"} else ""
+            used = uses(change.relation, column) if uses else None
+            if used is False or change.relation.kind == "sequence":
                 continue
-            evidence = (
-                "the deployed models use it" if used else "measured: the catalog before and after"
-            )
             finding = Finding(
                 "old-code",
-                ERROR if used else WARNING,
+                NOTE if change.what == "filled" else ERROR if used else WARNING,
                 str(change),
-                object=f"{change.relation}.{change.column}"
-                if change.column
-                else str(change.relation),
-                evidence=evidence,
+                object=".".join(filter(None, [str(change.relation), change.column])),
+                evidence="the deployed models use it"
+                if used
+                else "read from the catalog before and after",
                 fix=FIXES[change.what],
             )
             found.append((measured, finding))
@@ -229,6 +223,7 @@ def broken(
 FIXES = {
     "dropped": "# first deploy code that does not use it; then run this, in a revision of its own",
     "renamed": "# add the new name beside the old one, let the application write both, and drop the old one later",
+    "filled": "# deploy code that always gives a value before this runs",
     "required": "# give it a server_default, or deploy code that gives a value before this runs",
 }
 

@@ -11,7 +11,10 @@ from postgres_database.server import transactions
 from postgres_database.sql.names import Name
 
 COLUMNS = """
-    SELECT a.attrelid, a.attnum, a.attname, a.attnotnull,
+    SELECT a.attrelid, a.attnum, a.attname,
+           a.attnotnull OR EXISTS (
+               SELECT FROM pg_constraint k WHERE k.conrelid = a.attrelid AND k.contype = 'c'
+               AND pg_get_expr(k.conbin, k.conrelid) = format('(%%I IS NOT NULL)', a.attname)),
            a.atthasdef OR a.attidentity <> '' OR t.typdefault IS NOT NULL
     FROM pg_attribute a JOIN pg_class c ON c.oid = a.attrelid JOIN pg_type t ON t.oid = a.atttypid
     WHERE a.attnum > 0 AND NOT a.attisdropped AND a.attrelid = ANY(%s::oid[])
@@ -84,7 +87,9 @@ class OldNames:
         for (oid, number), (name, required, given) in now.items():
             _, was_required, was_given = self.columns.get((oid, number), (name, False, True))
             if required and not given and (was_given or not was_required):
-                yield Change(self.known[oid], name, "required")
+                added = (oid, number) not in self.columns
+                what = "required" if added or was_given else "filled"
+                yield Change(self.known[oid], name, what)
 
 
 def without_mended(cursor: Any, statements: Iterable[Measured]) -> Iterator[Measured]:
@@ -101,7 +106,7 @@ def without_mended(cursor: Any, statements: Iterable[Measured]) -> Iterator[Meas
         if not change.column:
             return change.relation.place not in relations
         fine = columns.get((*change.relation.place, change.column))
-        return fine is None if change.what != "required" else fine is not True
+        return fine is None if change.what in {"dropped", "renamed"} else fine is not True
 
     for measured in statements:
         yield replace(measured, broken=tuple(filter(lasts, measured.broken)))

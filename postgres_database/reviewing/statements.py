@@ -78,7 +78,8 @@ class Change(NamedTuple):
     column: str
     """The column as old code names it; empty: the table itself."""
     what: str
-    """`dropped`, `renamed` or `required` (a value is needed that old code may not give)."""
+    """`dropped`, `renamed`, `required` (old code gives no value, and there is no default), or `filled` (it must give a
+    value where it could leave NULL)."""
     to: str = ""
     """The new name."""
 
@@ -93,6 +94,7 @@ class Change(NamedTuple):
             "dropped": "is dropped",
             "renamed": f"is renamed to {self.to}",
             "required": "needs a value in each new row",
+            "filled": "takes no NULL any more",
         }
         return f"{subject} {said[self.what]}"
 

@@ -4,8 +4,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
 from postgres_database.errors import ExpectedError
-from postgres_database.history import upstream
-from postgres_database.history.graph import Revision, tips
+from postgres_database.history import graph, upstream
+from postgres_database.history.graph import History, Revision
 from postgres_database.history.project import Project
 from postgres_database.preflight import drops, preview, row_checks
 from postgres_database.reviewing import findings, rehearsal, sizes
@@ -21,6 +21,7 @@ from postgres_database.server.connection import Database
 from postgres_database.server.environment import Environment
 from postgres_database.workflows import drift
 
+NAME_THEM = "invoke review --from …   (the revision after which the scripts begin)"
 SAFE = "safe beside live traffic"
 FIRST = ("fails", "violation", "table-rewrite", "table-scan", "row-locks")
 """The rules that the verdict is about if there are several findings of the same level; the first one counts."""
@@ -88,17 +89,17 @@ def perform(
     if target:
         found += _read_target(project, target, plan, listener)
     with databases.session(project, environment) as session:
-        database, drifted = _copy(project, session, target, before, plan)
+        copy, drifted = _copy(project, session, target, before, plan)
         found += drifted
         with listener.at_work("measure the statements on a scratch database"):
-            measured, more = _measured(project, session, database, before, plan)
+            measured, more = _measured(project, session, copy, plan)
         found += more
         found += findings.waits(measured, there, name)
         found += findings.broken(measured, name, None)
-        server = _server(database)
+        server = _server(copy)
         if not measured.failed:
-            with listener.at_work("downgrade, and upgrade again"):
-                found += _undone(project, session, before, plan)
+            with listener.at_work("upgrade, downgrade, and upgrade again"):
+                found += _undone(project, session, copy, plan)
     found = findings.accepted(found, plan, name)
     order = {revision.id: number for number, revision in enumerate(plan)}
     found.sort(key=lambda each: (order.get(each.revision, -1), each.line))
@@ -118,10 +119,22 @@ def _plan(
             before = run.require_current()
         return before, scripts.pending(before, "heads")
     if not any(span):
-        return upstream.new_scripts(project.folders, scripts)
+        changed = upstream.changed(project.folders, NAME_THEM)
+        return _following(scripts, {each.id for each in scripts.revisions if each.path.resolve() in changed})
     ids = scripts.resolve(first or "base")
     before = () if ids == "base" else (ids,)
     return before, scripts.pending(before, last or "heads")
+
+
+def _following(scripts: History, first: set[str]) -> tuple[tuple[str, ...], tuple[Revision, ...]]:
+    """Return some revisions with all that follow them, and the revisions that come before."""
+    plan: list[Revision] = []
+    for revision in scripts.revisions:
+        if revision.id in first or {each.id for each in plan}.intersection(revision.needed):
+            plan.append(revision)
+    new = {each.id for each in plan}
+    below = [each for revision in plan for each in revision.needed if each not in new]
+    return graph.tips(scripts.upto(below)), tuple(plan)
 
 
 def _read_target(
@@ -170,44 +183,40 @@ def _copy(
 
 
 def _measured(
-    project: Project,
-    session: Scratch,
-    database: Database,
-    before: Sequence[str],
-    plan: Sequence[Revision],
+    project: Project, session: Scratch, copy: Database, plan: Sequence[Revision]
 ) -> tuple[Rehearsal, list[Finding]]:
-    """Measure the statements on made-up rows; where these make a script fail, on empty tables."""
+    """Measure the statements on made-up rows; where these make a script fail, on empty tables.
+
+    The copy is not changed.
+    """
     name = project.folders.name
-    if not before:
-        measured = rehearsal.measure(project, database, plan)
-        return measured, findings.failure(measured, name)
-    bare = session.clone(database)
-    made_up_rows.fill(database, session.clone(bare))
-    measured = rehearsal.measure(project, database, plan)
-    if not measured.failed:
+    filled = session.clone(copy)
+    made_up_rows.fill(filled, copy)
+    measured = rehearsal.measure(project, filled, plan)
+    if not (measured.failed and measured.failure):
         return measured, []
-    without = rehearsal.measure(project, bare, plan)
+    without = rehearsal.measure(project, session.clone(copy), plan)
     if without.failed:
         return without, findings.failure(without, name)
-    error = measured.failure
-    what = f"{error.what}: {error.cause}" if error else ""
+    what = f"{measured.failure.what}: {measured.failure.cause}"
     return without, [findings.of_script("fails-on-rows", WARNING, what, measured.failed, name)]
 
 
 def _undone(
-    project: Project, session: Scratch, before: Sequence[str], plan: Sequence[Revision]
+    project: Project, session: Scratch, copy: Database, plan: Sequence[Revision]
 ) -> list[Finding]:
     """Return what the downgrades do not bring back, and why the scripts cannot be run again after them."""
     name = project.folders.name
-    database = session.at(project, tips((*project.history.upto(before), *plan)))
+    database = session.clone(copy)
     with runner.open_runner(project, database) as run:
+        run.upgrade(plan)
         for revision in reversed(plan):
             try:
                 run.downgrade((revision,))
             except ExpectedError as error:
                 what = f"the downgrade fails: {error.what}: {error.cause}"
                 return [findings.of_script("irreversible", WARNING, what, revision, name)]
-    left = snapshot.compare(database, session.at(project, before), session.empty)
+    left = snapshot.compare(copy, database, session.empty)
     if left:
         named = ", ".join(str(difference.key) for difference in left[:SHOWN])
         what = f"the downgrade does not bring back {named}"

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 from conftest import ROOT
 
-from postgres_database.console import report
+from postgres_database.console import report, review_report
 from postgres_database.errors import ExpectedError
 from postgres_database.history.graph import History, Revision
 from postgres_database.preflight.drops import Dropped
@@ -23,6 +23,7 @@ from postgres_database.workflows.check import CheckResult, TargetCheck
 from postgres_database.workflows.drift import Drift, Drifts
 from postgres_database.workflows.locate import Match
 from postgres_database.workflows.rebase import RebaseResult
+from postgres_database.workflows.review import Review
 from postgres_database.workflows.revision import RevisionResult
 from postgres_database.workflows.status import EnvironmentStatus
 from postgres_database.workflows.upgrade import UpgradeResult
@@ -353,6 +354,18 @@ REPORTS: dict[str, tuple[str, dict[str, Any]]] = {
     "rebase": (
         report.rebase_json(RebaseResult((REVISION,), REVISION, "main", (ODD,))),
         {"moved": [SAID], "onto": SAID, "branch": "main", "notes": [ODD]},
+    ),
+    "review": (
+        review_report.as_json(Review("", "18.6", (), ())),
+        {
+            "verdict": "nothing to review",
+            "target": None,
+            "server": "18.6",
+            "before": [],
+            "revisions": [],
+            "statements": [],
+            "findings": [],
+        },
     ),
     "status, no environment": (report.status_json([]), {"environments": []}),
     "status": (

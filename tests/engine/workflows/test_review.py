@@ -1,0 +1,200 @@
+"""A review measures what pending scripts do, and judges it by what the target holds."""
+
+import json
+import subprocess
+from dataclasses import dataclass
+
+import pytest
+from commands import up
+from conftest import Project, run_sql
+
+from postgres_database.console import review_report
+from postgres_database.errors import ExpectedError
+from postgres_database.reviewing import findings
+from postgres_database.reviewing.findings import Finding
+from postgres_database.workflows import review
+from postgres_database.workflows.review import Review
+
+TABLES = """
+op.execute('''
+    CREATE TABLE orders (id int PRIMARY KEY, n int, note varchar(10), shop int);
+    CREATE TABLE shops (id int PRIMARY KEY, name text NOT NULL);
+    ALTER TABLE orders ADD CONSTRAINT filled CHECK (n IS NOT NULL);
+''')
+"""
+DROP = "op.execute('DROP TABLE orders, shops')"
+ROWS = (
+    "INSERT INTO orders SELECT i, i, 'x', 1 FROM generate_series(1, 20000) i",
+    "INSERT INTO shops VALUES (1, 'a')",
+    "ANALYZE",
+)
+
+
+@pytest.fixture
+def shop(project: Project) -> Project:
+    """A target with rows at a revision that made its tables."""
+    project.script("one", "", TABLES, DROP)
+    up(project.settings, project.database)
+    run_sql(project.database, *ROWS)
+    return project
+
+
+def reviewed(project: Project) -> Review:
+    """Review what is pending on the target."""
+    return review.perform(*project.settings, project.database)
+
+
+def traffic(result: Review) -> list[Finding]:
+    """Return the findings but those about the downgrade."""
+    return [each for each in result.findings if each.rule != "irreversible"]
+
+
+def write(project: Project, upgrade: str, above: str = "") -> None:
+    """Write the pending script, with a line above the functions."""
+    path = project.script("two", "one", upgrade, "pass")
+    path.write_text(path.read_text().replace("\n\n\ndef upgrade", f"{above}\n\n\ndef upgrade"))
+
+
+def test_levels_depend_on_the_size_of_the_table(shop: Project) -> None:
+    """The same statement is an error on a large table, a warning on a small one, and nothing on an empty one."""
+    write(shop, "op.create_index('i', 'orders', ['n'])")
+    assert [each.level for each in traffic(reviewed(shop))] == ["error"]
+    assert "orders (about 20,000 rows) is read" in reviewed(shop).verdict
+    run_sql(shop.database, "TRUNCATE orders", ROWS[0].replace("20000", "5"), "ANALYZE orders")
+    assert [each.level for each in traffic(reviewed(shop))] == ["warning"]
+    run_sql(shop.database, "TRUNCATE orders")
+    assert not traffic(reviewed(shop))
+
+
+FIXES = {
+    "op.create_index('i', 'orders', ['n'])": "with op.online():\n    op.create_index('i', 'orders', ['n'])",
+    "op.execute('UPDATE orders SET n = n + 1 WHERE n > 2')": (
+        "with op.online():\n    op.backfill('orders', {'n': 'n + 1'}, where='n > 2')"
+    ),
+    "op.execute('ALTER TABLE orders ADD u uuid DEFAULT gen_random_uuid()')": (
+        "op.execute('ALTER TABLE orders ADD COLUMN u uuid')\n"
+        "op.execute('ALTER TABLE orders ALTER COLUMN u SET DEFAULT gen_random_uuid()')\n"
+        "with op.online():\n    op.backfill('orders', {'u': 'gen_random_uuid()'})"
+    ),
+}
+
+
+@pytest.mark.parametrize("upgrade", FIXES)
+def test_what_is_proposed_is_safe(shop: Project, upgrade: str) -> None:
+    """The code that a finding proposes takes its place, and the review of that has no finding."""
+    write(shop, upgrade)
+    (finding,) = traffic(reviewed(shop))
+    assert finding.fix == FIXES[upgrade]
+    write(shop, finding.fix)
+    assert not traffic(reviewed(shop))
+    up(shop.settings, shop.database)
+
+
+ACCEPTED = "op.create_index('i', 'orders', ['n'])  # review: accept table-scan because it is night"
+
+
+def test_comments_accept_findings(shop: Project) -> None:
+    """A comment with a reason, beside or above a statement, accepts its finding, which is still shown."""
+    above = (
+        "# review: accept table-scan because all is quiet\nop.create_index('i', 'orders', ['n'])"
+    )
+    for upgrade, reason in {ACCEPTED: "it is night", above: "all is quiet"}.items():
+        write(shop, upgrade)
+        result = reviewed(shop)
+        assert [each.accepted for each in traffic(result)] == [reason]
+        assert not findings.open_at(traffic(result), "note")
+    write(shop, "op.create_index('i', 'orders', ['n'])  # review: accept table-scan")
+    assert {each.rule for each in findings.open_at(traffic(reviewed(shop)), "note")} == {
+        "no-reason",
+        "table-scan",
+    }
+
+
+def test_rows_of_the_target_are_looked_at(shop: Project) -> None:
+    """Rows that break a requirement, and rows that are dropped, are findings; the target is only read."""
+    write(shop, "op.create_check_constraint('c', 'orders', 'n > 5'); op.drop_table('shops')")
+    result = reviewed(shop)
+    rules = {each.rule for each in result.findings}
+    assert {"violation", "drops-data"} <= rules
+    assert "5 rows of" in result.verdict
+    assert run_sql(shop.database, "SELECT count(*) FROM shops") == [(1,)]
+
+
+def test_a_script_that_fails_is_a_finding(shop: Project) -> None:
+    """What was measured before the failure is shown, with the error."""
+    write(shop, "op.create_index('i', 'orders', ['n']); op.execute('SELECT 1/0')")
+    result = reviewed(shop)
+    assert "division by zero" in result.verdict
+    assert [each.rule for each in result.findings] == ["fails", "table-scan"]
+
+
+def test_drift_is_measured_as_it_is(shop: Project) -> None:
+    """Scripts are measured on the schema that the target has, and its drift is said."""
+    run_sql(shop.database, "CREATE TABLE by_hand (n int)", "INSERT INTO by_hand VALUES (1)")
+    write(shop, "op.execute('CREATE INDEX i ON by_hand (n)')")
+    result = reviewed(shop)
+    assert [(each.rule, each.object) for each in traffic(result)] == [
+        ("drift", ""),
+        ("table-scan", "by_hand"),
+    ]
+
+
+@dataclass
+class Repository:
+    """A project in git."""
+
+    project: Project
+
+    def git(self, *arguments: str) -> None:
+        """Run git there."""
+        who = "-c", "user.name=x", "-c", "user.email=x@example.org"
+        subprocess.run(["git", *who, *arguments], cwd=self.project.root, check=True)
+
+
+def test_without_a_target_the_new_scripts_are_reviewed(project: Project) -> None:
+    """Without a target the scripts are reviewed that git's main branch does not have; every table may be large."""
+    repository = Repository(project)
+    project.script("one", "", TABLES, DROP)
+    with pytest.raises(ExpectedError, match="which revisions are yours is not known"):
+        review.perform(*project.settings, None)
+    repository.git("init", "-q", "-b", "main")
+    repository.git("add", ".")
+    repository.git("commit", "-qm", "one")
+    assert review.perform(*project.settings, None).verdict == "nothing to review"
+    project.script("two", "one", "op.create_index('i', 'orders', ['n'])", "op.drop_index('i')")
+    result = review.perform(*project.settings, None)
+    assert [each.id for each in result.plan] == ["two"]
+    assert [each.level for each in result.findings] == ["error"]
+    repository.git("checkout", "-qb", "mine")
+    repository.git("add", ".")
+    repository.git("commit", "-qm", "two")
+    assert [each.id for each in review.perform(*project.settings, None).plan] == ["two"]
+    result = review.perform(*project.settings, None, ("base", "one"))
+    assert [each.id for each in result.plan] == ["one"]
+    assert result.verdict == review.SAFE
+
+
+def test_reports_for_programs(shop: Project) -> None:
+    """JSON, SARIF and Markdown hold each finding with its place."""
+    write(shop, ACCEPTED + "\nop.create_index('j', 'orders', ['shop'])")
+    result = reviewed(shop)
+    data = json.loads(review_report.as_json(result))
+    assert [each["accepted"] for each in data["findings"] if each["rule"] == "table-scan"] == [
+        "it is night",
+        None,
+    ]
+    (first, _) = data["statements"]
+    assert first["locks"] == [
+        {"mode": "ShareLock", "object": "orders", "kind": "table", "blocks_reads": False, "blocks_writes": True}
+    ]  # fmt: skip
+    assert first["scanned"] == ["orders"]
+    run = json.loads(review_report.as_sarif(result))["runs"][0]
+    places = [
+        each["locations"][0]["physicalLocation"]["region"]["startLine"]
+        for each in run["results"]
+        if each["ruleId"] == "table-scan"
+    ]
+    assert places == [each["line"] for each in data["findings"] if each["rule"] == "table-scan"]
+    page = review_report.as_markdown(result)
+    assert "accepted: `table-scan`" in page
+    assert "op.create_index('j', 'orders', ['shop'])" in page
