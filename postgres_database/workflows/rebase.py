@@ -22,9 +22,7 @@ from postgres_database.server.connection import Database
 from postgres_database.server.environment import Environment
 
 MERGE = 'invoke merge --msg "Merge the heads"'
-NAME_MINE = (
-    "invoke rebase --revision …   (the first of your revisions; invoke history shows them)"
-)
+NAME_MINE = "invoke rebase --revision …   (the first of your revisions; invoke history shows them)"
 
 
 @dataclass(frozen=True)

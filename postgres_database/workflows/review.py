@@ -120,7 +120,9 @@ def _plan(
         return before, scripts.pending(before, "heads")
     if not any(span):
         changed = upstream.changed(project.folders, NAME_THEM)
-        return _following(scripts, {each.id for each in scripts.revisions if each.path.resolve() in changed})
+        return _following(
+            scripts, {each.id for each in scripts.revisions if each.path.resolve() in changed}
+        )
     ids = scripts.resolve(first or "base")
     before = () if ids == "base" else (ids,)
     return before, scripts.pending(before, last or "heads")
