@@ -230,13 +230,18 @@ def _indexes(here: Side, goal: Side) -> Iterator[Rename]:
     # What stays as it is comes last, because that must be made again.
     free = sorted(present.values(), key=lambda part: (part.name in wanted, part.name))
     for part in wanted.values():
-        if part.whole is None or part.name in present:
+        taken = present.get(part.name)
+        if part.whole is None or (taken and taken.whole in {None, part.whole}):
             continue
         for old in free:
             alike = (old.table, old.definition) == (part.table, part.definition)
-            stays = old.name in wanted and wanted[old.name].whole is not None
+            other = wanted[old.name].whole if old.name in wanted else None
+            stays = other is not None and old.whole in {None, other}
             if alike and not stays and old.whole in {None, part.whole}:
                 free.remove(old)
+                if taken:  # they change names
+                    aside = Name(part.name.schema, f"{part.name.name[:50]}_aside")
+                    yield Rename("index", part.name, aside)
                 yield Rename("index", old.name, part.name)
                 break
 

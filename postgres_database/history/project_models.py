@@ -12,6 +12,7 @@ from typing import Any
 
 import sqlalchemy as sa
 from sqlalchemy.exc import DBAPIError
+from sqlalchemy.util import OrderedSet
 
 from postgres_database.errors import ExpectedError
 from postgres_database.history import script_errors
@@ -148,7 +149,13 @@ def create(
 
 
 def _create_all(connection: sa.Connection, models: Models) -> None:
-    """Create the tables of several MetaData, which may reference each other's, in an order that works."""
+    """Create the tables of several MetaData, which may reference each other's, in an order that works.
+
+    The indexes of a table are a set, which has another order each time; PostgreSQL names their parts on partitions in
+    the order in which they are made. So they are ordered by their names.
+    """
+    for table in tables(models):
+        table.indexes = OrderedSet(sorted(table.indexes, key=lambda each: str(each.name)))
     waiting = each_metadata(models)
     while waiting:
         later: list[sa.MetaData] = []

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Literal
 
 import sqlalchemy as sa
+from sqlalchemy.util import OrderedSet
 
 FOLDER = Path(__file__).parent / "cases"
 HEAD = '''
@@ -79,8 +80,11 @@ def load() -> list[Case]:
 def create_all(connection: sa.Connection, metadata: sa.MetaData) -> None:
     """Run `create_all`, after creating the schemas of the tables.
 
+    Indexes are made in the order of their names: PostgreSQL names their parts on partitions by it.
     The connection must be in autocommit: CREATE INDEX CONCURRENTLY cannot run in a transaction.
     """
     for schema in {table.schema for table in metadata.tables.values()} - {None}:
         connection.execute(sa.schema.CreateSchema(str(schema), if_not_exists=True))
+    for table in metadata.tables.values():
+        table.indexes = OrderedSet(sorted(table.indexes, key=lambda each: str(each.name)))
     metadata.create_all(connection)
