@@ -160,6 +160,8 @@ def group(
                 rewriting.append(op)
                 continue
             parts += [(note, False) for note in rewrite_notes(effects)]
+            if together:
+                parts += [(Note(line), False) for line in effects.scans()]
             safe = has_safe_form(op, models, effects, ends)
             parts.append((op, not together and (safe or (online and not effects.rewritten))))
             rewriting = [op] if effects.rewritten and not validations else []

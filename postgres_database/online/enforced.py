@@ -1,16 +1,21 @@
 """Finds constraints that hold before and after a change, but not in a state between. Pure."""
 
+import re
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from postgres_database.schema.catalog import Catalog, Constraint, Table
 from postgres_database.sql import rules, syntax
-from postgres_database.sql.names import Name, identifier
-from postgres_database.sql.rules import Unique
+from postgres_database.sql.names import IDENTIFIER, Name, bare, identifier
+from postgres_database.sql.rules import NotNull, Unique
 
+NOT_NULL = re.compile(rf"CHECK \(+{IDENTIFIER} IS NOT NULL\)")
 NOT_VALID, NOT_ENFORCED = " NOT VALID", " NOT ENFORCED"
+INHERITED = ("f", "c")
+"""The kinds of constraints that a partition has from its parent without an index of its own."""
+KEYS = ("p", "u", "x")
 NOT_KEYS = ("f", "c", "x")
-"""The kinds of constraints that are compared by definition; keys are compared by what they imply."""
+"""The kinds of constraints that are compared by definition; keys are also compared by what they imply."""
 
 
 @dataclass(frozen=True)
@@ -18,18 +23,19 @@ class Gap:
     """A constraint that is not enforced in between, though it is before and after the change."""
 
     table: Name
+    """The table, or the domain."""
     name: str
     """The name of the constraint or index; of NOT NULL, the column."""
     kind: str
-    """As in pg_constraint.contype; also i for a unique index, and n for NOT NULL."""
+    """As in pg_constraint.contype; also i for a unique index, n for NOT NULL, and d for a rule of a domain."""
     adds: str = ""
-    """The statement that adds it; empty for NOT NULL."""
+    """The statement that adds it; empty for NOT NULL, for a domain and for what a table has from its parent."""
     not_valid: bool = False
     """Whether that statement adds it NOT VALID, without a scan."""
 
     def __str__(self) -> str:
         """Return it as the rest of a sentence."""
-        return f"{self.name} of table {self.table} is not enforced"
+        return f"{self.name} of {'domain' if self.kind == 'd' else 'table'} {self.table} is not enforced"
 
 
 def gaps(before: Catalog, goal: Catalog, now: Catalog) -> list[Gap]:
@@ -41,26 +47,66 @@ def gaps(before: Catalog, goal: Catalog, now: Catalog) -> list[Gap]:
         now: The catalog of the state. Tables and columns that it does not have under the names of the goal are
             skipped.
     """
-    found: list[Gap] = []
+    found: dict[tuple[Name, str], Gap] = {}
     for name, last in goal.tables.items():
         first, table = before.tables.get(name), now.tables.get(name)
-        if first and table and last.kind in {"r", "p"} and not last.partition:
-            found += [
-                *_values(first, last, table),
-                *_rules(first, last, table),
-                *_keys(first, last, table),
-            ]
-    return found
+        if not (first and table and last.kind in {"r", "p"}):
+            continue
+        ends = _whole(first, before), _whole(last, goal)
+        here = _whole(table, now)
+        for gap in (*_values(*ends, here), *_rules(*ends, here), *_keys(*ends, here)):
+            own = gap.name in last.constraints or gap.name in last.indexes
+            found[name, gap.name] = gap if own else replace(gap, adds="", not_valid=False)
+    return [*found.values(), *_domains(before, goal, now)]
+
+
+def _whole(table: Table, catalog: Catalog) -> Table:
+    """Return a table with what it has from its parents, too: their rules, and its parts of their keys and indexes."""
+    constraints: dict[str, Constraint] = {}
+    for parent in [catalog.tables.get(Name.read(each)) for each in table.parents]:
+        if parent:
+            above = _whole(parent, catalog).constraints
+            constraints |= {name: rule for name, rule in above.items() if rule.kind in INHERITED}
+    keys = {name: each for name, each in table.attached.items() if isinstance(each, Constraint)}
+    indexes = {name: each for name, each in table.attached.items() if isinstance(each, str)}
+    return replace(
+        table,
+        constraints={**constraints, **keys, **table.constraints},
+        indexes={**indexes, **table.indexes},
+    )
 
 
 def _values(first: Table, last: Table, now: Table) -> Iterator[Gap]:
-    for name, column in now.columns.items():
-        ends = first.columns.get(name), last.columns.get(name)
-        if column.not_null or not all(end and end.not_null for end in ends):
+    for name in sorted((_filled(first) & _filled(last) & now.columns.keys()) - _filled(now)):
+        yield Gap(last.name, name, "n")
+
+
+def _filled(table: Table) -> set[str]:
+    """Return the columns that are NOT NULL, by themselves or by a CHECK."""
+    checks = [
+        each
+        for each in table.constraints.values()
+        if each.kind == "c" and _enforces(each) and NOT_NULL.search(each.definition)
+    ]
+    rules_ = [rule for each in checks for rule in _read(each) if isinstance(rule, NotNull)]
+    names = {name for name, column in table.columns.items() if column.not_null}
+    return names | {bare(rule.column) for rule in rules_}
+
+
+def _domains(before: Catalog, goal: Catalog, now: Catalog) -> Iterator[Gap]:
+    for name, last in goal.types.items():
+        first, here = before.types.get(name), now.types.get(name)
+        if last.kind != "d" or not first or not here:
             continue
-        filled = f"({identifier(name)} IS NOT NULL)"
-        if not any(filled in rule.definition for rule in now.constraints.values()):
-            yield Gap(last.name, name, "n")
+        if first.not_null and last.not_null and not here.not_null:
+            yield Gap(name, "NOT NULL", "d")
+        for rule, text in last.constraints.items():
+            held = [
+                rule in each.constraints or text in each.constraints.values()
+                for each in (first, here)
+            ]
+            if held == [True, False]:
+                yield Gap(name, rule, "d")
 
 
 def _rules(first: Table, last: Table, now: Table) -> Iterator[Gap]:
@@ -140,10 +186,18 @@ def _unique(table: Table) -> dict[str, Unique]:
 
 def _columns(rule: Constraint) -> list[Unique]:
     """Return the columns that a constraint makes unique; empty if it is no key, or compares not only by equality."""
-    found = (
-        rules.constraint(syntax.read_constraint(rule.definition)) if rule.kind in {"p", "u"} else []
-    )
-    return [each for each in found if isinstance(each, Unique)]
+    return [each for each in _read(rule) if isinstance(each, Unique)] if rule.kind in KEYS else []
+
+
+def _read(rule: Constraint) -> list[rules.Rule]:
+    node = syntax.read_constraint(rule.definition)
+    if rule.kind != "x":
+        return rules.constraint(node)
+    elements = [(each.items[0], syntax.words(each.items[1].items)) for each in node.exclusions]
+    if any(operator != ["="] for _, operator in elements):
+        return []
+    where = node.where_clause.sql() if node.where_clause else ""
+    return [Unique(tuple(rules.element(each) for each, _ in elements), where)]
 
 
 def _common(one: Unique, other: Unique) -> Unique | None:

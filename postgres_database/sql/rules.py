@@ -182,11 +182,11 @@ def index(node: Node, existing_index: str = "") -> Unique:
         UnreadableError: An expression cannot be written as SQL.
     """
     where = node.where_clause.sql() if node.where_clause else ""
-    elements = tuple(map(_element, node.index_params))
+    elements = tuple(map(element, node.index_params))
     return Unique(elements, where, node.nulls_not_distinct, existing_index)
 
 
-def _element(node: Node) -> str:
+def element(node: Node) -> str:
     """Return an element of an index as SQL, without sort order and operator class."""
     text = identifier(node.name) if node.name else node.expr.sql()
     if node.expr and node.expr.tag != "FuncCall":

@@ -105,6 +105,69 @@ def test_changed_constraints_are_enforced_at_every_moment(
         assert accepted == []
 
 
+FILLED = """
+sa.Table('t', metadata, sa.Column('id', sa.Integer, nullable=False, primary_key={key}, autoincrement=False), {columns},
+    {new} postgresql_partition_by={by})
+for statement in {made}:
+    sa.event.listen(metadata, 'after_create', sa.DDL(statement))
+"""
+UUID = "sa.Column('u', sa.Uuid, server_default=sa.text('gen_random_uuid()'), nullable=False),"
+PARTITION = "CREATE TABLE t1 PARTITION OF t FOR VALUES IN (1)"
+OWN = "ALTER TABLE t1 ADD CONSTRAINT c "
+PLAIN = "sa.Column('a', sa.Integer)"
+# The columns and rules before and after, those of a partition, and a row that breaks both.
+OTHERWISE = {
+    "CHECK to NOT NULL": (
+        f"{PLAIN}, sa.CheckConstraint('a IS NOT NULL', name='c')",
+        "sa.Column('a', sa.Integer, nullable=False)",
+        None,
+        "INSERT INTO t VALUES (2, NULL)",
+    ),
+    "EXCLUDE to UNIQUE": (
+        f"{PLAIN}, postgresql.ExcludeConstraint(('a', '='), name='c', using='btree')",
+        f"{PLAIN}, sa.UniqueConstraint('a', name='c')",
+        None,
+        "INSERT INTO t VALUES (2, 1)",
+    ),
+    "CHECK of a partition": (
+        PLAIN,
+        PLAIN,
+        (f"{OWN} CHECK (a > 0)", f"{OWN} CHECK (a > -1)"),
+        "INSERT INTO t VALUES (1, -5)",
+    ),
+    "key of a partition": (
+        PLAIN,
+        f"{PLAIN}, sa.UniqueConstraint('id', 'a', name='c')",
+        (f"{OWN} UNIQUE (id, a)", "SELECT"),
+        "INSERT INTO t VALUES (1, 1)",
+    ),
+}
+
+
+@pytest.mark.long
+@pytest.mark.parametrize("case", OTHERWISE)
+def test_rule_in_another_form_is_enforced_at_every_moment(
+    project: Project, monkeypatch: pytest.MonkeyPatch, case: str
+) -> None:
+    """A rule that both ends imply in different forms is enforced between all statements, also beside a backfill."""
+    *ends, own, breaking = OTHERWISE[case]
+    for place, (columns, new) in enumerate(zip(ends, ("", UUID), strict=True)):
+        made = (PARTITION, own[place]) if own else ()
+        by = "'LIST (id)'" if own else None
+        facts = {"columns": columns, "new": new, "made": made, "by": by, "key": not own}
+        project.models("from sqlalchemy.dialects import postgresql\n" + FILLED.format(**facts))
+        result = revision.write(*project.settings, "Rules")
+        assert result.proved, result
+        if not place:
+            up(project.settings, project.database, confirm=yes)
+            run_sql(project.database, "INSERT INTO t VALUES (1, 1)")
+    steps = 2 if result.then else 1
+    for run, target in [(up, "+1")] * steps + [(down, "-1")] * steps:
+        with tried_between(project, monkeypatch, (breaking,)) as accepted:
+            run(project.settings, project.database, target=target, confirm=yes)
+        assert accepted == []
+
+
 @pytest.mark.long
 def test_changed_foreign_key_refuses_orphans_between_its_scripts(project: Project) -> None:
     """The first of two scripts ends with the new foreign key, which the second one validates."""
