@@ -47,6 +47,15 @@ READ_BY = {
     "xml": "xmloption",
 }
 """Type → the setting that decides how it is read from text and written."""
+DECIDED_BY = {
+    "default_text_search_config": re.compile(
+        r"\b(?:(?:to|json_to|jsonb_to)_tsvector|(?:to|plainto|phraseto|websearch_to)_tsquery|ts_headline)"
+        r"\((?!'[^']*'::regconfig)"
+    ),
+    "TimeZone": re.compile(r"\)::(?:timestamp|time)(?:\(\d\))? with time zone"),
+    "lc_monetary": re.compile(r"\)::money\b"),
+}
+"""Setting → what depends on it in an expression as the server prints it."""
 UNIQUE = ("p", "u")
 NULLS = "NULLS NOT DISTINCT"
 BREAKS = {
@@ -103,7 +112,8 @@ def _table(here: Table, goal: Table, filled: Columns) -> Iterator[str]:
             and changed
             and not (believed or _is_implied(constraint, here))
         ):
-            yield f"{name} on {goal.name} fails on rows that {BREAKS[constraint.kind]}"
+            broken = f"{name} on {goal.name} fails on rows that {BREAKS[constraint.kind]}"
+            yield broken + _which(constraint.definition)
     for name, definition in goal.indexes.items():
         if definition.startswith("CREATE UNIQUE") and here.indexes.get(name) != definition:
             yield f"{name} on {goal.name} fails on rows that are equal"
@@ -121,6 +131,8 @@ def _column(name: str, here: Column | None, goal: Column, *, has_values: bool) -
     if here is None:
         if goal.not_null and not (goal.default or goal.identity or goal.generated):
             yield f"column {name} is NOT NULL without a default: fails on rows"
+        if settings := " and ".join(expression_settings(goal.default)):
+            yield f"the values of column {name} depend on {settings} of the session"
         return
     if goal.generated and not here.generated:
         yield f"the values of column {name} are replaced by generated ones"
@@ -143,9 +155,23 @@ def _type(here: Type, goal: Type) -> Iterator[str]:
             yield f"the values of attribute {goal.name}.{attribute} are dropped"
     for name, definition in goal.constraints.items():
         if here.constraints.get(name) != definition:
-            yield f"{name} of domain {goal.name} fails on rows that break it"
+            yield f"{name} of domain {goal.name} fails on rows that break it{_which(definition)}"
     if goal.not_null and not here.not_null:
         yield f"domain {goal.name} becomes NOT NULL: fails on rows without a value"
+
+
+def _which(definition: str) -> str:
+    """Return what decides which rows break a rule, as the rest of a message; empty if only the rows do."""
+    settings = " and ".join(expression_settings(definition))
+    return f": which ones depends on {settings} of the session" if settings else ""
+
+
+def expression_settings(expression: str) -> list[str]:
+    """Return the settings that an expression depends on; those of text search have one if none is named in it.
+
+    A scratch database has other settings than the target. PostgreSQL manual, "Text Search Functions and Operators".
+    """
+    return [setting for setting, pattern in DECIDED_BY.items() if pattern.search(expression)]
 
 
 def cast_settings(here: str, goal: str) -> set[str]:

@@ -65,6 +65,30 @@ def test_cast_that_depends_on_settings(here: str, goal: str, settings: set[str])
     assert all(name in "".join(said) for name in settings)
 
 
+@pytest.mark.parametrize(
+    ("expression", "settings"),
+    [
+        ("CHECK (a > 0)", []),
+        ("CHECK ((to_tsvector(a) @@ to_tsquery('x'::text)))", ["default_text_search_config"]),
+        ("CHECK ((to_tsvector('simple'::regconfig, a) @@ q))", []),
+        ("to_tsvector('english'::regconfig, 'a'::text)", []),
+        ("plainto_tsquery('a b'::text)", ["default_text_search_config"]),
+        ("CHECK ((my_to_tsvector(a) IS NOT NULL))", []),
+        ("CHECK (((a)::timestamp with time zone < now()))", ["TimeZone"]),
+        ("CHECK ((a < '2026-01-01 00:00:00+00'::timestamp with time zone))", []),
+        ("CHECK (((a)::money > '1'::money))", ["lc_monetary"]),
+    ],
+)
+def test_expression_that_depends_on_settings(expression: str, settings: list[str]) -> None:
+    """Which rows break a CHECK, and what a default gives, may depend on settings of the session: that is said."""
+    before = replace(EMPTY, tables={T: table(T, {"a": "integer"})})
+    check = replace(table(T, {"a": "integer"}), **rule("c", expression))
+    new = replace(table(T, {}), columns={"b": column("b", "text", default=expression)})
+    for goal in (check, new):
+        said = "".join(losses.find_losses(before, replace(EMPTY, tables={T: goal})))
+        assert [name for name in losses.DECIDED_BY if name in said] == settings
+
+
 def rule(kind: str, definition: str, *columns: str) -> dict[str, Any]:
     return {"constraints": {"r": Constraint("r", kind, definition, columns)}}
 
