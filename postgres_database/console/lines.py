@@ -1,11 +1,14 @@
 """Lines that the results of several commands share."""
 
 from collections.abc import Iterable, Sequence
+from difflib import SequenceMatcher
 
 from postgres_database.console.terminal import say
 from postgres_database.schema.snapshot import Difference, Key
 
 SHOWN_KEPT = 5
+SHORT = 4
+"""Lines of a definition that is shown whole, even if the other side has most of them, too."""
 
 
 def places(revisions: Sequence[str]) -> str:
@@ -26,11 +29,25 @@ def show_text(name: str, text: str) -> None:
 
 
 def show_objects(title: str, differences: Iterable[Difference], left: str, right: str) -> None:
-    """Show objects that differ, with their texts on both sides."""
+    """Show objects that differ, with their texts on both sides; of long ones, the lines that differ."""
     for difference in differences:
         look_at(f"{title}: {difference.key}")
-        for name, text in ((left, difference.left), (right, difference.right)):
+        texts = unlike(difference.left, difference.right)
+        for name, text in zip((left, right), texts, strict=True):
             show_text(name, text)
+
+
+def unlike(left: str, right: str) -> tuple[str, str]:
+    """Return two texts without the lines that both have, in place of which `…` stands; short ones whole."""
+    sides = left.splitlines(), right.splitlines()
+    if not all(sides) or max(map(len, sides)) <= SHORT:
+        return left, right
+    shown: tuple[list[str], list[str]] = ([], [])
+    for same, *places in SequenceMatcher(None, *sides, autojunk=False).get_opcodes():
+        ends = (places[0], places[1]), (places[2], places[3])
+        for lines, kept, (start, end) in zip(sides, shown, ends, strict=True):
+            kept.extend(["…"] if same == "equal" else lines[start:end])
+    return "\n".join(shown[0]), "\n".join(shown[1])
 
 
 def show_kept(kept: Sequence[Key]) -> None:
