@@ -117,6 +117,10 @@ def _table(here: Table, goal: Table, filled: Columns) -> Iterator[str]:
     for name, definition in goal.indexes.items():
         if definition.startswith("CREATE UNIQUE") and here.indexes.get(name) != definition:
             yield f"{name} on {goal.name} fails on rows that are equal"
+    if here.partitioned_by and goal.partitioned_by:
+        keys = {name for name, rule in here.constraints.items() if rule.kind in UNIQUE}
+        for name in sorted((keys | {*here.indexes}) - {*goal.constraints, *goal.indexes}):
+            yield f"{name} on {goal.name} goes with its parts, also those that partitions had before it took them in"
 
 
 def _is_implied(rule: Constraint, here: Table) -> bool:

@@ -127,6 +127,24 @@ TABLES: dict[str, tuple[dict[str, Any], dict[str, Any], list[str]]] = {
         {"columns": {"a": column("a", "integer", not_null=True, default="1")}},
         [],
     ),
+    "index of a partitioned table": (
+        {
+            "partitioned_by": "LIST (a)",
+            "indexes": {"i": "CREATE INDEX i …"},
+            **rule("u", "UNIQUE (a)"),
+        },
+        {"partitioned_by": "LIST (a)"},
+        [
+            "i on t goes with its parts, also those that partitions had before it took them in",
+            "r on t goes with its parts, also those that partitions had before it took them in",
+        ],
+    ),
+    "index of a plain table": ({"indexes": {"i": "CREATE INDEX i …"}}, {}, []),
+    "rule of a partitioned table": (
+        {"partitioned_by": "LIST (a)", **rule("c", "CHECK (a > 0)")},
+        {"partitioned_by": "LIST (a)"},
+        [],
+    ),
     "generated": (
         {},
         {"columns": {"a": column("a", "integer", generated="s")}},
