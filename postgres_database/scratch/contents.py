@@ -211,8 +211,11 @@ def _sum(*digests: str | None) -> str | None:
 
 
 def _last(sandbox: Sandbox, name: Name, step: int) -> int:
-    """Return the last value of a sequence; negated if it counts down, so that later values are larger."""
+    """Return the last value of a sequence; negated if it counts down, so that later values are larger.
+
+    Of an unused one, the value is just before its first, by one: its steps may have been others before.
+    """
     sequence = ".".join(map(name_in_sql, name))
     number = "last_value - CASE WHEN is_called THEN 0 ELSE %s END"
-    ((last,),) = sandbox.run(f"SELECT {number} FROM {sequence}", [step])  # noqa: S608
+    ((last,),) = sandbox.run(f"SELECT {number} FROM {sequence}", [1 if step > 0 else -1])  # noqa: S608
     return int(last) if step > 0 else -int(last)
