@@ -54,7 +54,7 @@ class Values:
 
     type: str
     attributes: tuple[str, ...]
-    """The types of its attributes, if the type is composite."""
+    """Its attributes and their types, if the type is composite; those within attributes, too."""
     generated: bool
     filled: int
     """How many are not NULL."""

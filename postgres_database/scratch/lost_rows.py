@@ -94,6 +94,9 @@ class _Table:
             self.lost.append(f"{some}values of column {self.name}.{column}")
         elif same_type:
             self._right[column] = None
+        elif old.attributes and new.attributes and _names(old) != _names(new):
+            place = f"values of column {self.name}.{column}"  # texts have attributes by position
+            self.unknown.append(f"{place}: the attributes of {new.type} are others than before")
         elif self.before.number:
             self._compare_casts(column, old.type, new.type)
 
@@ -131,6 +134,10 @@ class _Table:
         ]
         what = f"column {self.name}.{blamed[0]}" if len(blamed) == 1 else f"table {self.name}"
         self.lost.append(f"values of {what}: they are in other rows")
+
+
+def _names(values: Values) -> list[str]:
+    return [each.partition(" ")[0] for each in values.attributes]
 
 
 def _cast(values: Counter[str | None], cast: Cast) -> Counter[str | None]:
