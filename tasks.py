@@ -23,7 +23,7 @@ from postgres_database.tasks import revision, upgrade, downgrade
 from postgres_database.tasks import status, check, review, current, history
 
 # The scripts.
-from postgres_database.tasks import heads, branches, show, edit, merge, rebase, stamp
+from postgres_database.tasks import heads, branches, show, edit, merge, rebase, squash, stamp
 
 # The embedded server.
 from postgres_database.tasks import start, stop, psql

@@ -9,7 +9,7 @@ GROUPS = {
     "Every day": ("revision", "review", "upgrade", "downgrade", "status", "check"),
     "Setting up": ("init", "baseline-existing", "models"),
     "As in Alembic": ("history", "current", "heads", "branches", "show", "edit", "merge", "stamp"),
-    "The scripts": ("rebase",),
+    "The scripts": ("rebase", "squash"),
     "The server": ("start", "stop", "psql"),
 }
 OTHERS = "Of this repository"

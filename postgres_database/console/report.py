@@ -11,6 +11,7 @@ from postgres_database.workflows.adoption import BaselineResult
 from postgres_database.workflows.check import CheckResult, TargetCheck
 from postgres_database.workflows.rebase import RebaseResult
 from postgres_database.workflows.revision import RevisionResult
+from postgres_database.workflows.squash import SquashResult
 from postgres_database.workflows.status import EnvironmentStatus
 from postgres_database.workflows.upgrade import UpgradeResult
 from postgres_database.workflows.written_models import ModelsResult
@@ -48,10 +49,10 @@ def upgrade_json(result: UpgradeResult, target: str) -> str:
     )
 
 
-def current_json(ids: Iterable[str], history: History, target: str) -> str:
+def current_json(ids: Iterable[str], history: History, heads: Sequence[str], target: str) -> str:
     """Return where a target stands as one JSON object."""
     revisions = [_revision(history[each]) for each in ids]
-    at_head = {each["revision"] for each in revisions} == {*history.heads}
+    at_head = {each["revision"] for each in revisions} == {*heads}
     return _json({"target": target, "revisions": revisions, "at_head": at_head})
 
 
@@ -163,6 +164,20 @@ def rebase_json(result: RebaseResult) -> str:
             "moved": [_revision(each) for each in result.moved],
             "onto": _revision(result.onto),
             "branch": result.branch or None,
+            "notes": result.notes,
+        }
+    )
+
+
+def squash_json(result: SquashResult) -> str:
+    """Return the outcome of `squash` as one JSON object."""
+    return _json(
+        {
+            "revision": _revision(result.revision),
+            "replaced": [each.id for each in result.replaced],
+            "kept": str(result.kept),
+            "objects": result.objects,
+            "rows": dict(result.rows),
             "notes": result.notes,
         }
     )

@@ -22,6 +22,7 @@ from postgres_database.server.environment import Environment
 from postgres_database.workflows.adoption import BaselineResult
 from postgres_database.workflows.rebase import RebaseResult
 from postgres_database.workflows.revision import RevisionResult
+from postgres_database.workflows.squash import SquashResult
 from postgres_database.workflows.stamp import counted, describe
 from postgres_database.workflows.upgrade import UpgradeResult
 
@@ -108,6 +109,25 @@ def rebase(result: RebaseResult) -> None:
     first = result.moved[0]
     say(f"proved    {first.id} follows {result.onto}: up, down and up again", style="green")
     advise("next: git add --all and git commit, then invoke upgrade")
+
+
+def squash(result: SquashResult) -> None:
+    """Show what stands for what."""
+    for line in result.notes:
+        look_at(line)
+    last, path = result.revision, result.revision.path
+    say(f"wrote     {_relative(path)}")
+    say(f"wrote     {_relative(path.with_suffix('.sql'))}")
+    for name, count in result.rows:
+        say(f"rows      {name}: {count}")
+    say(
+        f"kept      {len(result.replaced)} scripts in {_relative(result.kept)}, for databases in the middle"
+    )
+    say(
+        f"proved    a database made by {last.id} has the same {result.objects} objects and the same rows",
+        style="green",
+    )
+    advise("next: invoke check, then git add --all and git commit")
 
 
 def current(revisions: Sequence[Revision], heads: Sequence[str]) -> None:

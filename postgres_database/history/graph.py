@@ -37,6 +37,9 @@ class Revision:
     objects: tuple[str, ...] = ()
     """Objects besides tables that came from the models (`objects = (...)` in the script)."""
 
+    replaces: tuple[str, ...] = ()
+    """Digests of the scripts that had this id before a squash (`replaces = (...)` in the script)."""
+
     def __str__(self) -> str:
         """Name the revision for people."""
         return f"{self.id}  {self.message}"
@@ -123,6 +126,14 @@ class History:
         before = [] if start in ("", "base") else self[self.resolve(start)].needed
         below = {revision.id for revision in self.upto(before)}
         return tuple(one for one in self.upto(goal)[::-1] if one.id not in below)
+
+    def names(self, text: str) -> bool:
+        """Tell whether what people type for a revision names one."""
+        try:
+            self.resolve(text)
+        except ExpectedError:
+            return False
+        return True
 
     def resolve(self, text: str) -> str:
         """Turn what people type for a revision (`head`, `base`, an id or its beginning) into an id.

@@ -4,8 +4,9 @@ import argparse
 import configparser
 import io
 import os
+import re
 import sys
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from contextlib import redirect_stdout
 from dataclasses import dataclass, replace
 from functools import cached_property
@@ -28,6 +29,8 @@ from postgres_database.server.version_table import ALEMBICS, VersionTable
 SECTION = "postgres_database"
 OPTIONS = ("include_schemas", "exclude", "online", *version_table.OPTIONS)
 """What stands under SECTION in alembic.ini, besides target_metadata."""
+KEPT = "squashed-"
+"""How the names of folders begin, beside those of the scripts, whose scripts a squash has replaced."""
 SHIPPED_MODELS = "postgres_database.models:metadata"
 
 
@@ -133,6 +136,57 @@ class Project:
             # Alembic calls that a head, too, which another branch depends on; a database is never stamped with both.
             return History(revisions, tuple(sorted(tips(revisions))))
 
+    def kept_in(self, revision_id: str) -> Path:
+        """Return the folder of the scripts that a squash has replaced by this revision, whether it is there or not.
+
+        It is as deep as that of the scripts: what they open by a path from their own is where it was.
+        """
+        return self.folders.home / f"{KEPT}{revision_id}"
+
+    @cached_property
+    def kept(self) -> "tuple[Project, ...]":
+        """The histories that squashes have replaced, each up to the revision that stands for it."""
+        return tuple(
+            replace(self, places=(folder,), staged=None)
+            for folder in sorted(self.folders.home.glob(f"{KEPT}*"))
+            if folder.is_dir()
+        )
+
+    def route(self, current: Collection[str]) -> "tuple[Project, ...]":
+        """Return the projects whose scripts lead a database at these revisions to the end, one after the other.
+
+        This one is the last; there are others only where the database is at a revision that a squash has replaced.
+        """
+        if all(each in self.history for each in current):
+            return (self,)
+        for before in self.kept:
+            stands = all(each in before.history for each in current)
+            if stands and {*current} != {*before.history.heads}:
+                return (before, *self.route(before.history.heads))
+        return (self,)
+
+    def legs(self, current: tuple[str, ...], target: str) -> "tuple[Leg, ...]":
+        """Return what an upgrade runs to reach `target` (see `History.pending`), by the projects of `route`.
+
+        Raises:
+            ExpectedError: There is no such revision.
+        """
+        *kept, last = self.route(current)
+        steps = re.fullmatch(r"\+(\d+)", target)
+        left = int(steps[1]) if steps else 0
+        legs: list[Leg] = []
+        for before in kept:
+            named = not steps and not last.history.names(target) and before.history.names(target)
+            plan = before.history.pending(current, target if named else "heads")
+            plan = plan[:left] if steps else plan
+            legs.append(Leg(before, current, plan))
+            left -= len(plan)
+            if named or (steps and not left):
+                return tuple(legs)
+            current = before.history.heads
+        plan = last.history.pending(current, f"+{left}" if steps else target)
+        return (*legs, Leg(last, current, plan))
+
     def _revision(self, script: Any, digest: str) -> Revision:
         needed = _as_tuple(script.dependencies)
         return Revision(
@@ -150,7 +204,19 @@ class Project:
             roles=_said(script.module, "roles"),
             tablespaces=_said(script.module, "tablespaces"),
             objects=_said(script.module, "objects"),
+            replaces=_said(script.module, "replaces"),
         )
+
+
+@dataclass(frozen=True)
+class Leg:
+    """A part of the way of a database to the end of the history."""
+
+    project: Project
+    """Has the scripts."""
+    before: tuple[str, ...]
+    """Where it begins."""
+    plan: tuple[Revision, ...]
 
 
 def load(root: Path, target_metadata: str = "", environ: Mapping[str, str] = os.environ) -> Project:

@@ -100,7 +100,9 @@ def edited(database: Database, applied: Iterable[Revision]) -> tuple[Edited, ...
     return tuple(
         Edited(revision, run.started)
         for revision, run in runs
-        if run and run.direction == "upgrade" and run.digest and run.digest != revision.digest
+        if run
+        and run.direction == "upgrade"
+        and run.digest not in {None, revision.digest, *revision.replaces}
     )
 
 

@@ -64,8 +64,20 @@ class Runner:
     def require_current(self) -> tuple[str, ...]:
         """Return the revisions that the database is stamped with; raise ExpectedError if a script is missing."""
         current = self.current()
+        missing_scripts.require_not_squashed(self.project, self.database, current)
         missing_scripts.require_scripts(self.project.history, self.database, current)
         return current
+
+    def require_route(self) -> tuple[tuple[str, ...], tuple[Project, ...]]:
+        """Return the revisions that the database is stamped with, and `Project.route` from there.
+
+        Raises:
+            ExpectedError: A script is missing.
+        """
+        current = self.current()
+        route = self.project.route(current)
+        missing_scripts.require_scripts(route[0].history, self.database, current)
+        return current, route
 
     def upgrade(self, plan: Sequence[Revision], listener: Listener = SILENT) -> object:
         """Run the upgrades of `plan`; see `run`."""

@@ -14,7 +14,7 @@ import sqlalchemy as sa
 from postgres_database.errors import ExpectedError
 from postgres_database.schema import bookkeeping, masks
 from postgres_database.schema.scope import Scope
-from postgres_database.schema.sections import rewritten, split_dump
+from postgres_database.schema.sections import TRAILER, rewritten, split_dump
 from postgres_database.server import programs
 from postgres_database.server.connection import Database
 from postgres_database.server.dsn import Dsn
@@ -51,6 +51,17 @@ RESETTABLE = {
     "xmloption": "content",
     "row_security": "off",
 }
+PART = re.compile(
+    r"^--\n-- (?:Data for )?Name: .*; Type: (?P<kind>[^;\n]*); Schema: .*; Owner: -.*\n--\n",
+    re.MULTILINE,
+)
+"""How a part begins of a dump that has rows."""
+AFTER_DATA = frozenset((
+    "ACL", "CHECK CONSTRAINT", "CONSTRAINT", "DEFAULT ACL", "EVENT TRIGGER", "FK CONSTRAINT", "INDEX", "INDEX ATTACH",
+    "POLICY", "PUBLICATION", "PUBLICATION TABLE", "PUBLICATION TABLES IN SCHEMA", "ROW SECURITY", "RULE", "STATISTICS",
+    "TRIGGER",
+))  # fmt: skip
+"""Kinds of objects that a dump has after the rows: keys are checked and triggers run from then on."""
 SET_BY_OBJECTS = ("default_tablespace", "default_table_access_method")
 
 
@@ -120,11 +131,13 @@ def _tolerant(kind: str, body: str, schema: str) -> str:
     )
 
 
-def _run(dsn: Dsn, more: list[str]) -> subprocess.CompletedProcess[bytes]:
+def _run(
+    dsn: Dsn, more: list[str], part: str = "--schema-only"
+) -> subprocess.CompletedProcess[bytes]:
     environment = programs.encrypting(dsn.child_environment())
     options = " ".join([environment.get("PGOPTIONS", ""), *(f"-c {each}" for each in SESSION)])
     arguments = [
-        "--schema-only",
+        part,
         "--no-owner",
         "--no-subscriptions",
         "--encoding=UTF8",
@@ -196,11 +209,48 @@ def _advice(said: str, database: Database) -> str:
     )
 
 
-def restorable(text: str) -> str:
-    """Return a dump as SQL that runs inside any transaction and leaves no setting behind."""
+def rows(database: Database) -> tuple[str, str]:
+    """Return the rows of a database as statements, and those that fill its materialized views.
+
+    The former go between tables and their indexes, keys and triggers, the latter to the end.
+
+    Raises:
+        ExpectedError: pg_dump refuses.
+    """
+    with database.connect() as connection, connection.begin():
+        left_out = [argument for argument, _ in _version_table(database, connection)]
+    sections = ["--section=post-data", "--column-inserts", "--rows-per-insert=100"]
+    done = _run(database.dsn, [*left_out, *sections], "--section=data")
+    if done.returncode:
+        said = database.dsn.scrub(done.stderr.decode(errors="replace"))
+        raise ExpectedError(
+            f"the rows of {database.dsn} cannot be dumped",
+            cause=said,
+            hint=_advice(said, database),
+        )
+    text = done.stdout.decode().partition(TRAILER)[0]
+    found = [*PART.finditer(text)]
+    ends = [*(match.start() for match in found[1:]), len(text)]
+    parts = [
+        (match["kind"], text[match.start() : end]) for match, end in zip(found, ends, strict=True)
+    ]
+    filled = [part for kind, part in parts if kind == "TABLE DATA" and "\nINSERT INTO " in part]
+    # A sequence that was never used is as it was made.
+    used = [part for kind, part in parts if kind == "SEQUENCE SET" and ", true);\n" in part]
+    views = [part for kind, part in parts if kind == "MATERIALIZED VIEW DATA"]
+    return "".join([*filled, *used]), "".join(views)
+
+
+def restorable(text: str, data: tuple[str, str] = ("", "")) -> str:
+    """Return a dump as SQL that runs inside any transaction and leaves no setting behind, with `data` from `rows`."""
     before, after = _frame()
-    objects = "".join(section.text for section in split_dump(text))
-    return f"{before}\n{objects.rstrip()}\n\n{after}"
+    sections = split_dump(text)
+    kinds = [section.kind for section in sections]
+    at = next((number for number, kind in enumerate(kinds) if kind in AFTER_DATA), len(kinds))
+    tables, others = (
+        "".join(each.text for each in part) for part in (sections[:at], sections[at:])
+    )
+    return f"{before}\n{f'{tables}{data[0]}{others}{data[1]}'.rstrip()}\n\n{after}"
 
 
 def _frame() -> tuple[str, str]:

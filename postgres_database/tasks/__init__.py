@@ -39,6 +39,7 @@ from postgres_database.tasks.scripts import (
     rebase,
     revision,
     show,
+    squash,
 )
 from postgres_database.tasks.server import psql, start, stop
 
@@ -61,6 +62,7 @@ __all__ = [
     "review",
     "revision",
     "show",
+    "squash",
     "stamp",
     "start",
     "status",

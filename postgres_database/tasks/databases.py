@@ -216,11 +216,11 @@ def current(c: Context, env: str = "", json: bool = False) -> None:
     scripts = project.history
     target = terminal.open_target(environment, project.versions, quiet=json)
     with runner.open_runner(project, target) as run:
-        ids = run.require_current()
+        ids, (here, *_) = run.require_route()
     if json:
-        terminal.raw(report.current_json(ids, scripts, str(target.dsn)))
+        terminal.raw(report.current_json(ids, here.history, scripts.heads, str(target.dsn)))
     else:
-        show.current([scripts[revision_id] for revision_id in ids], scripts.heads)
+        show.current([here.history[revision_id] for revision_id in ids], scripts.heads)
 
 
 @command(

@@ -192,3 +192,27 @@ def rebase(c: Context, env: str = "", revision: str = "", json: bool = False) ->
         terminal.raw(report.rebase_json(result))
     else:
         show.rebase(result)
+
+
+@command(
+    help={
+        "env": "environment: its scratch server is used (default: the variable ENV)",
+        "target": "the last revision that is replaced (default head)",
+        "msg": "what the new revision is called (default: as the last one that it replaces)",
+        "json": JSON,
+    }
+)
+def squash(
+    c: Context, env: str = "", target: str = "head", msg: str = "", json: bool = False
+) -> None:
+    """Put one revision in place of a long history, proved equal; keep the others."""
+    from postgres_database.console import report, show, terminal
+    from postgres_database.workflows import squash as workflow
+
+    project, environment = project_and_environment(env)
+    listener = terminal.Terminal(environment, "squash", asks=not json)
+    result = workflow.perform(project, environment, target, msg, listener)
+    if json:
+        terminal.raw(report.squash_json(result))
+    else:
+        show.squash(result)

@@ -4,18 +4,17 @@
 
     strangers   models that are perhaps not those of the database: no tables, none in common, or not all imported
     drift       a database against a revision: what differs, and what would bring it back
-    locate      which revision of the history a database equals
+    stamp       which revision a database is: found by comparison; workflow: written into it
     upgrade     workflow: bring a target up or down, print it as SQL
-    stamp       workflow: write into a target which revision it is
     revision    workflow: write the next script and prove it
     adoption    a database without scripts → its first revision: written, proved, stamped
     baseline    workflow: adopt a database that is online
     written_models  workflow: write the models of a database, and prove them
     rebase      workflow: put the revisions of one branch on top of the other head
+    squash      workflow: put one revision in place of a long history
     check       workflow: models = history? target = its revision?
     review      workflow: what pending scripts do to a target, measured and judged
     status      workflow: the revision, the pending scripts and the drift of every environment
-    project_files  the files of a project besides its scripts: which are missing or incomplete
     init          workflow: set up a project, or start a history of its own
 
 A module imports only modules above it in this list, and rooms above this one.

@@ -21,7 +21,7 @@ from postgres_database.server.environment import Environment
 from postgres_database.sql.names import DEFAULT_SCHEMA, Name
 from postgres_database.sql.tokens import printed_unchanged
 from postgres_database.workflows import drift, strangers
-from postgres_database.workflows.locate import Match
+from postgres_database.workflows.stamp import Match
 
 UPGRADE = 'op.execute_file(__file__.removesuffix(".py") + ".sql")'
 DOWNGRADE = """op.refuse(

@@ -8,7 +8,7 @@ from postgres_database.history.graph import History
 from postgres_database.history.project import Project
 from postgres_database.running import runner, stamped
 from postgres_database.running.listener import SILENT, Listener
-from postgres_database.running.missing_scripts import origin
+from postgres_database.running.missing_scripts import origin, require_not_squashed
 from postgres_database.running.runner import Runner
 from postgres_database.schema import snapshot
 from postgres_database.scratch import databases
@@ -16,9 +16,9 @@ from postgres_database.scratch.databases import Scratch
 from postgres_database.server.connection import Database
 from postgres_database.server.environment import Environment
 from postgres_database.sql.names import identifier, quoted
-from postgres_database.workflows import drift, locate, strangers
+from postgres_database.workflows import drift, stamp, strangers
 from postgres_database.workflows.adoption import Adoption, BaselineResult
-from postgres_database.workflows.locate import Match
+from postgres_database.workflows.stamp import Match
 
 # Whether the version table is there, and its schema; and whether it may be written or made.
 ALLOWED = sa.text("""
@@ -69,6 +69,7 @@ def adopt(  # noqa: PLR0913
     ):
         _require_stampable(run, database)
         current, scripts = run.current(), project.history
+        require_not_squashed(project, database, current)
         _require_known(database, current, scripts)
         if with_models:
             strangers.require_same(project, database)
@@ -122,12 +123,14 @@ def _match(
 ) -> Match:
     """Return where in the history the target is: where it is stamped, unless another revision is nearer."""
     if not current:
-        return locate.best_match(project, database, session)
-    stamp = Match(current, drift.find(project, database, session.at(project, current), session))
-    if not stamp.drifts.objects:
-        return stamp
-    best = locate.best_match(project, database, session)
-    return best if len(best.drifts.objects) < len(stamp.drifts.objects) else stamp
+        return stamp.best_match(project, database, session)
+    stamped_as = Match(
+        current, drift.find(project, database, session.at(project, current), session)
+    )
+    if not stamped_as.drifts.objects:
+        return stamped_as
+    best = stamp.best_match(project, database, session)
+    return best if len(best.drifts.objects) < len(stamped_as.drifts.objects) else stamped_as
 
 
 def _match_and_stamp(

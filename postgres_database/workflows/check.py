@@ -5,7 +5,6 @@ from dataclasses import dataclass
 
 from postgres_database.drafting import autogenerate
 from postgres_database.errors import ExpectedError
-from postgres_database.history.graph import Revision
 from postgres_database.history.project import Project
 from postgres_database.reviewing import cautions, sizes
 from postgres_database.running import log, runner
@@ -139,26 +138,33 @@ def _target(
 ) -> tuple[TargetCheck, tuple[str, ...]]:
     """Compare a target with its revision, and measure what others would wait for while pending scripts run."""
     with runner.open_runner(project, target.read_only()) as run:
-        current = run.require_current()
-    pending = project.history.pending(current, "heads")
+        current, route = run.require_route()
+    at, legs = route[0], project.legs(current, "heads")
+    pending = [revision for leg in legs for revision in leg.plan]
     there = sizes.read(target) if pending else {}
-    edited, unread = _edited(target, project.history.upto(current))
+    edited, unread = _edited(target, at, current)
     checked = TargetCheck(
         environment.label,
         str(target.dsn),
         current,
         tuple(map(str, pending)),
-        drift.find(project, target, session.at(project, current), session, repair=bool(current)),
+        drift.find(project, target, session.at(at, current), session, repair=bool(current)),
         environment.env_option,
         edited,
         unread,
     )
-    return checked, tuple(cautions.find(session, project, current, pending, sizes=there))
+    return checked, tuple(
+        line
+        for leg in legs
+        for line in cautions.find(session, leg.project, leg.before, leg.plan, sizes=there)
+    )
 
 
-def _edited(target: Database, applied: Sequence[Revision]) -> tuple[tuple[Edited, ...], str]:
+def _edited(
+    target: Database, at: Project, current: Sequence[str]
+) -> tuple[tuple[Edited, ...], str]:
     """Return which scripts were edited after they ran on a target, or why that is not known."""
     try:
-        return log.edited(target, applied), ""
+        return log.edited(target, at.history.upto(current)), ""
     except ExpectedError as error:
         return (), f"whether scripts were edited after they ran is not known: {error.cause}"

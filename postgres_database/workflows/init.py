@@ -6,13 +6,12 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from postgres_database.errors import ExpectedError
-from postgres_database.history import env_script
+from postgres_database.history import env_script, project_files
 from postgres_database.history import project as projects
 from postgres_database.history.env_text import Option
+from postgres_database.history.project_files import EnvFile, File
 from postgres_database.running.listener import Listener
 from postgres_database.server.environment import METADATA
-from postgres_database.workflows import project_files
-from postgres_database.workflows.project_files import EnvFile, File
 
 NEW = Path("migration")
 """Where the scripts of a new project are."""

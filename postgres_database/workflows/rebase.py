@@ -7,7 +7,7 @@ from datetime import datetime, timedelta
 from pathlib import Path
 
 from postgres_database.errors import ExpectedError
-from postgres_database.history import rewriting, script_files, staged, upstream
+from postgres_database.history import script_files, staged, upstream
 from postgres_database.history.graph import History, Revision
 from postgres_database.history.project import Project
 from postgres_database.history.project_models import Models
@@ -222,7 +222,7 @@ def _rewrite(copy: Project, move: _Move) -> tuple[list[tuple[Path, Path]], list[
     """Let the first revision follow the other head, in a copy; return what is put where, and what is removed."""
     path = move.first.path
     try:
-        text = rewriting.followed(path.read_bytes(), move.onto.id)
+        text = script_files.followed(path.read_bytes(), move.onto.id)
     except ValueError as error:
         raise ExpectedError(
             f"{move.first} cannot be changed; nothing was changed",
@@ -237,7 +237,7 @@ def _rewrite(copy: Project, move: _Move) -> tuple[list[tuple[Path, Path]], list[
     if path.name <= move.onto.path.name:  # else they are in order
         for number, revision in enumerate(move.moved):
             when = now + timedelta(minutes=number)
-            new = revision.path.with_name(rewriting.renamed(revision.path.name, template, when))
+            new = revision.path.with_name(script_files.renamed(revision.path.name, template, when))
             if new == revision.path or new.exists():
                 continue
             for old, place in (

@@ -75,7 +75,6 @@ def collect(project: Project, environments: Sequence[str]) -> tuple[EnvironmentS
 
 
 def _look(project: Project, environment: Environment) -> EnvironmentStatus:
-    scripts = project.history
     here = projects.load(project.root, environment.models) if environment.models else project
     database = embedded.target(environment, here.versions)
     label, target = environment.label, str(database.dsn)
@@ -97,18 +96,19 @@ def _look(project: Project, environment: Environment) -> EnvironmentStatus:
         run=_last_run(database, holder),
         env_option=environment.env_option,
     )
+    route = here.route(current)
     try:
-        require_scripts(scripts, database, current)
+        require_scripts(route[0].history, database, current)
     except ExpectedError as error:
         fault = "; ".join([error.what, *error.cause.splitlines()])
         return replace(known, fault=fault)
-    pending = tuple(str(revision) for revision in scripts.pending(current, "heads"))
+    pending = tuple(str(each) for leg in here.legs(current, "heads") for each in leg.plan)
     try:
-        edited = log.edited(database, scripts.upto(current))
+        edited = log.edited(database, route[0].history.upto(current))
     except ExpectedError:  # `run` says that the log cannot be read
         edited = ()
     known = replace(known, pending=pending, edited=edited)
-    return _with_drift(known, here, environment, database)
+    return _with_drift(known, route[0], environment, database)
 
 
 def _last_run(database: Database, holder: str) -> str:

@@ -8,7 +8,7 @@ from dataclasses import dataclass, replace
 from postgres_database.errors import ExpectedError
 from postgres_database.history import graph
 from postgres_database.history.graph import Revision
-from postgres_database.history.project import Project
+from postgres_database.history.project import Leg, Project
 from postgres_database.preflight import drops, preview, row_checks
 from postgres_database.preflight.drops import Dropped
 from postgres_database.preflight.preview import Printed
@@ -84,18 +84,19 @@ def perform(
         runner.open_runner(project, database) as run,
         nullcontext() if move.dry_run else run.alone(listener, move.wait),
     ):
-        before = run.require_current()
+        before, (here, *_) = run.require_route()
         if move.verb == "upgrade":
-            plan = scripts.pending(before, move.target)
+            legs = project.legs(before, move.target)
         else:
-            plan, _ = scripts.undone(before, move.target)
-        steps = preview.printed(project, move.verb, plan)
+            legs = (Leg(here, before, here.history.undone(before, move.target)[0]),)
+        plan = tuple(revision for leg in legs for revision in leg.plan)
+        steps = [step for leg in legs for step in preview.printed(leg.project, move.verb, leg.plan)]
         look = _Look(database, steps, listener, move.skip_row_checks)
         if move.dry_run or not plan:
             at_head = before == scripts.heads
             seen = look.violations(), look.dropped()
-            waits = _waits(project, environment, database, move.verb, plan, before, listener)
-            return UpgradeResult(before, plan, before, at_head, steps, *seen, waits)
+            waits = _waits(environment, database, move.verb, legs, listener)
+            return UpgradeResult(before, plan, before, at_head, tuple(steps), *seen, waits)
         look.require_runnable(run)
         if move.verb == "upgrade":
             _confirm_upgrade(run, environment, look, listener)
@@ -107,30 +108,35 @@ def perform(
             listener.require_yes(question, [*look.lines(look.dropped()), *_half_done(database)])
         started = time.monotonic()
         listener.plan(plan)
-        _retry_while_locked(
-            _ready(run, environment, listener), environment, move.verb, plan, listener
-        )
+        ready = _ready(run, environment, listener)
+        for leg in legs:
+            on = replace(ready, project=leg.project)
+            _retry_while_locked(on, environment, move.verb, leg.plan, listener)
         seconds = time.monotonic() - started
         after = run.current()
         return UpgradeResult(before, plan, after, after == scripts.heads, seconds=seconds)
 
 
-def _waits(  # noqa: PLR0913, PLR0917
-    project: Project,
+def _waits(
     environment: Environment,
     database: Database,
     verb: str,
-    plan: Sequence[Revision],
-    before: Sequence[str],
+    legs: Sequence[Leg],
     listener: Listener,
 ) -> tuple[str, ...]:
     """Measure on a scratch database what others would wait for; the listener hears why, if that is not possible."""
     try:
-        there = sizes.read(database) if plan else {}
+        there = sizes.read(database) if any(leg.plan for leg in legs) else {}
         if not there:
             return ()
-        with databases.session(project, environment) as session:
-            return tuple(cautions.find(session, project, before, plan, verb=verb, sizes=there))
+        with databases.session(legs[0].project, environment) as session:
+            return tuple(
+                line
+                for leg in legs
+                for line in cautions.find(
+                    session, leg.project, leg.before, leg.plan, verb=verb, sizes=there
+                )
+            )
     except ExpectedError as error:
         listener.note(f"what others would wait for is not measured: {error.what}: {error.cause}")
         return ()

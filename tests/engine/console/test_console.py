@@ -37,9 +37,10 @@ from postgres_database.workflows.adoption import BaselineResult
 from postgres_database.workflows.check import CheckResult, TargetCheck
 from postgres_database.workflows.drift import Drift, Drifts
 from postgres_database.workflows.init import InitResult
-from postgres_database.workflows.locate import Match
 from postgres_database.workflows.rebase import RebaseResult
 from postgres_database.workflows.revision import RevisionResult
+from postgres_database.workflows.squash import SquashResult
+from postgres_database.workflows.stamp import Match
 from postgres_database.workflows.status import EnvironmentStatus
 from postgres_database.workflows.upgrade import UpgradeResult
 
@@ -396,7 +397,7 @@ def test_status_of_several_heads_ends_with_merge(capsys: pytest.CaptureFixture[s
     ]
 
 
-A, B = (Revision(name, "m", Path()) for name in ("aaaa", "bbbb"))
+A, B = (Revision(name, "m", Path("x.py")) for name in ("aaaa", "bbbb"))
 HERE = Path(ROOT, "migration", "versions", "x.py")
 OTHER = Difference(Key("VIEW", "public", "v"), "", "CREATE VIEW v AS\nSELECT 1;")
 DRIFT = Drift(OTHER.key, "CREATE VIEW v", "", ("CREATE VIEW v AS\nSELECT 1;",))
@@ -617,6 +618,18 @@ LINES: dict[str, tuple[Callable[[], None], list[str]]] = {
             "moved     ",
             "proved    aaaa follows bbbb  m: up, down and up again",
             "next: git add",
+        ],
+    ),
+    "squash": (
+        lambda: show.squash(SquashResult(A, (A, B), Path("kept"), 3, (("public.t", 2),), ("odd",))),
+        [
+            "look at   odd",
+            "wrote     ",
+            "wrote     ",
+            "rows      public.t: 2",
+            "kept      2 scripts in kept, for databases in the middle",
+            "proved    a database made by aaaa has the same 3 objects and the same rows",
+            "next: invoke check",
         ],
     ),
     "check, not adopted": (

@@ -21,10 +21,11 @@ from postgres_database.schema.snapshot import Difference, Key
 from postgres_database.workflows.adoption import BaselineResult
 from postgres_database.workflows.check import CheckResult, TargetCheck
 from postgres_database.workflows.drift import Drift, Drifts
-from postgres_database.workflows.locate import Match
 from postgres_database.workflows.rebase import RebaseResult
 from postgres_database.workflows.review import Review
 from postgres_database.workflows.revision import RevisionResult
+from postgres_database.workflows.squash import SquashResult
+from postgres_database.workflows.stamp import Match
 from postgres_database.workflows.status import EnvironmentStatus
 from postgres_database.workflows.upgrade import UpgradeResult
 from postgres_database.workflows.written_models import ModelsResult
@@ -329,7 +330,9 @@ REPORTS: dict[str, tuple[str, dict[str, Any]]] = {
         },
     ),
     "current": (
-        report.current_json(["aaaa"], History((REVISION,), ("aaaa",)), "app@db:5432/shop"),
+        report.current_json(
+            ["aaaa"], History((REVISION,), ("aaaa",)), ["aaaa"], "app@db:5432/shop"
+        ),
         {"target": "app@db:5432/shop", "revisions": [SAID], "at_head": True},
     ),
     "history": (report.history_json([REVISION]), {"revisions": [SAID]}),
@@ -365,6 +368,19 @@ REPORTS: dict[str, tuple[str, dict[str, Any]]] = {
             "revisions": [],
             "statements": [],
             "findings": [],
+        },
+    ),
+    "squash": (
+        report.squash_json(
+            SquashResult(REVISION, (REVISION,), Path("kept"), 3, ((ODD, 2),), (ODD,))
+        ),
+        {
+            "revision": SAID,
+            "replaced": ["aaaa"],
+            "kept": "kept",
+            "objects": 3,
+            "rows": {ODD: 2},
+            "notes": [ODD],
         },
     ),
     "status, no environment": (report.status_json([]), {"environments": []}),

@@ -22,7 +22,7 @@ from postgres_database.schema import dump, snapshot
 from postgres_database.scratch import databases
 from postgres_database.scratch.databases import Scratch
 from postgres_database.server.connection import Database
-from postgres_database.workflows import check, locate
+from postgres_database.workflows import check, stamp
 from postgres_database.workflows import revision as revisions
 from postgres_database.workflows.adoption import BaselineResult
 
@@ -532,9 +532,9 @@ def test_states_aside_of_the_way(project: Project) -> None:
     for number in range(5):
         project.script(f"r{number}aa", f"r{number - 1}aa" if number else "")
     linear = project.settings.project.history
-    assert [*locate._aside(linear)] == [(revision.id,) for revision in linear.revisions]
+    assert [*stamp._aside(linear)] == [(revision.id,) for revision in linear.revisions]
     project.script("side", "r2aa")
-    assert {frozenset(state) for state in locate._aside(project.settings.project.history)} == {
+    assert {frozenset(state) for state in stamp._aside(project.settings.project.history)} == {
         *(frozenset({f"r{number}aa"}) for number in range(5)),
         frozenset({"side"}),
         frozenset({"r3aa", "side"}),

@@ -17,8 +17,8 @@ from conftest import ROOT, Project
 
 from postgres_database.errors import ExpectedError
 from postgres_database.history import project as projects
+from postgres_database.history.project_files import TEMPLATE
 from postgres_database.workflows import init
-from postgres_database.workflows.project_files import TEMPLATE
 
 ALEMBICS = Path(alembic.__file__).parent / "templates"
 

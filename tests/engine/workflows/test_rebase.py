@@ -12,7 +12,7 @@ from commands import up
 from conftest import Project, run_sql
 
 from postgres_database.errors import ExpectedError
-from postgres_database.history import rewriting
+from postgres_database.history import script_files
 from postgres_database.workflows import rebase
 from postgres_database.workflows.rebase import RebaseResult
 
@@ -230,9 +230,9 @@ def test_text_of_a_script_that_follows_another(before: bytes, after: bytes | Non
     """Only the literal of down_revision and the line of the docstring change; what is computed is refused."""
     if after is None:
         with pytest.raises(ValueError, match="is not given once, as a literal"):
-            rewriting.followed(before, "b")
+            script_files.followed(before, "b")
     else:
-        assert rewriting.followed(before, "b") == after
+        assert script_files.followed(before, "b") == after
 
 
 @pytest.mark.parametrize(
@@ -248,4 +248,4 @@ def test_text_of_a_script_that_follows_another(before: bytes, after: bytes | Non
 def test_names_by_the_template(template: str, before: str, after: str) -> None:
     """What the template says of the date is written anew; a name that is not by it is kept."""
     when = datetime(2026, 3, 4, 5, 6).astimezone()
-    assert rewriting.renamed(before, template, when) == after.format(epoch=int(when.timestamp()))
+    assert script_files.renamed(before, template, when) == after.format(epoch=int(when.timestamp()))
