@@ -6,7 +6,7 @@ from typing import Any
 
 from postgres_database.reviewing.statements import KINDS, READERS, Change, Measured, Relation
 from postgres_database.scratch import effects
-from postgres_database.scratch.effects import State
+from postgres_database.scratch.effects import DROPPED, State
 from postgres_database.server import transactions
 from postgres_database.sql.names import Name
 
@@ -55,6 +55,7 @@ class OldNames:
 
     def changes(self, cursor: Any, after: Mapping[int, State]) -> tuple[Change, ...]:
         """Return what old code would trip over since the last call; only a full lock makes that possible."""
+        after = {oid: state for oid, state in after.items() if state.kind != DROPPED}
         gone = [oid for oid in self.relations if oid not in after]
         locked = [oid for oid, state in after.items() if READERS in state.locks]
         if not (gone or locked):

@@ -32,11 +32,21 @@ from postgres_database.reviewing.statements import (
 from postgres_database.running import runner
 from postgres_database.running.listener import SILENT
 from postgres_database.scratch import effects
-from postgres_database.scratch.effects import TABLES, State
+from postgres_database.scratch.effects import DROPPED, TABLES, State
+from postgres_database.server import transactions
 from postgres_database.server.connection import Database
 from postgres_database.sql.names import Name
 from postgres_database.sql.syntax import statements
 
+HELD = """
+    SELECT relation, array_agg(DISTINCT mode) FROM pg_locks
+    WHERE locktype = 'relation' AND pid = pg_backend_pid() AND granted
+      AND database = (SELECT oid FROM pg_database WHERE datname = current_database())
+    GROUP BY relation
+"""
+SCANS = "SELECT oid, pg_stat_get_numscans(oid) FROM pg_class WHERE relkind IN ('r', 'm')"
+FLUSH = "SELECT pg_stat_force_next_flush()"
+"""Lets the scans of this session be counted for all when its next transaction ends."""
 READS = {"SELECT", "VALUES", "TABLE"}
 PLANNED = {*READS, "WITH", "INSERT", "UPDATE", "DELETE", "MERGE"}
 """First words of statements for which the planner chooses between a sequential scan and an index."""
@@ -109,11 +119,16 @@ class _Watch:
         self.names.begin(cursor)
 
     def state(self, cursor: Any) -> Mapping[int, State]:
-        """Return the state of the known relations; of none if there were none."""
+        """Return the state of the known relations, also of those that this transaction has dropped."""
         if not self.known:
             return {}
         found = effects.states(cursor, [*KINDS])
-        return {oid: state for oid, state in found.items() if oid in self.known}
+        there = {oid: state for oid, state in found.items() if oid in self.known}
+        if len(there) < len(self.known):
+            for oid, modes in transactions.asked(cursor, HELD):
+                if oid in self.known and oid not in there:
+                    there[oid] = State(*self.known[oid].place, DROPPED, 0, 0, 0, modes)
+        return there
 
     def broken(self, cursor: Any, after: Mapping[int, State]) -> tuple[Change, ...]:
         """Return what old code would trip over since the last statement."""
@@ -263,24 +278,39 @@ class _Watching(PlainCursor):
             if after is not None:
                 super().execute(query, values)
             else:
+                scans = self._scans(aside)
                 started = time.perf_counter()
-                seen = self._watched(query, values)
+                seen = self._watched(before, query, values)
                 seconds = time.perf_counter() - started
+                more = {oid: count - scans.get(oid, 0) for oid, count in self._scans(aside).items()}
                 aside.execute("BEGIN")
                 after = {
-                    oid: state._replace(locks=sorted(seen.get(oid, ())), scans=before[oid].scans)
+                    oid: state._replace(
+                        locks=sorted(seen.get(oid, ())), scans=before[oid].scans + more.get(oid, 0)
+                    )
                     for oid, state in watch.state(aside).items()
                     if oid in before
                 }
                 aside.execute("ROLLBACK")
             watch.take(sql, place, seconds, before, after, broken, alone=True)
 
-    def _watched(self, query: Any, values: Any) -> Mapping[int, set[str]]:
-        """Run a statement, and return the locks that another session sees."""
-        watch = self.watch
-        tables = [Name(*each.place).sql for each in watch.known.values() if each.kind == "table"]
-        pid = self.connection.info.backend_pid
-        with onlooker.watching(replace(watch.database, cursor=None), pid, tables) as seen:
+    def _scans(self, aside: Any) -> dict[int, int]:
+        """Return the number of scans of each table so far."""
+        aside.execute(FLUSH)
+        aside.execute(SCANS)
+        return dict(aside.fetchall())
+
+    def _watched(
+        self, before: Mapping[int, State], query: Any, values: Any
+    ) -> Mapping[int, set[str]]:
+        """Run a statement, and return the locks that other sessions see."""
+        database = replace(self.watch.database, cursor=None)
+        tables = {
+            Name(state.schema, state.name).sql: state.kind
+            for state in before.values()
+            if state.kind in {"r", "p"}
+        }
+        with onlooker.watching(database, self.connection.info.backend_pid, tables) as seen:
             super().execute(query, values)
         return seen
 

@@ -33,6 +33,8 @@ STATE = """
     ) AS l ON l.relation = c.oid
     WHERE c.relkind = ANY(%s::"char"[]) AND n.nspname !~ '^pg_' AND n.nspname <> 'information_schema'
 """
+DROPPED = ""
+"""The kind of what the transaction has dropped, and still locks."""
 TABLES = ["r", "m", "p"]
 """pg_class.relkind of what has rows that can be scanned or rewritten."""
 
@@ -43,7 +45,7 @@ class State(NamedTuple):
     schema: str
     name: str
     kind: str
-    """pg_class.relkind."""
+    """pg_class.relkind, or DROPPED."""
     file: int
     """pg_class.relfilenode: another one after a rewrite."""
     scans: int
