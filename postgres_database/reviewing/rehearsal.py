@@ -5,7 +5,7 @@ Nothing is guessed from the text: what a loop, a helper, a DO block or a functio
 
 import time
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import dataclass, field, replace
 from typing import Any
 
@@ -30,7 +30,7 @@ from postgres_database.reviewing.statements import (
     Relation,
 )
 from postgres_database.running import runner
-from postgres_database.running.listener import SILENT
+from postgres_database.running.listener import Listener
 from postgres_database.scratch import effects
 from postgres_database.scratch.effects import DROPPED, TABLES, State
 from postgres_database.server import transactions
@@ -70,19 +70,32 @@ def measure(
     Returns:
         The statements up to the end, or up to a failure.
     """
-    watch = _Watch(database)
+    following = Following(plan)
+    watch = _Watch(database, following)
     with _looking(database) as cursor:
         watch.begin(cursor)
     cursors = type("Watching", (_Watching, database.cursor or PlainCursor), {"watch": watch})
     with runner.open_runner(project, replace(database, cursor=cursors)) as run:
-        for revision in plan:
-            watch.revision = revision
-            try:
-                run.run(verb, (revision,), SILENT)
-            except ExpectedError as error:
-                return Rehearsal(tuple(watch.found), revision, error)
+        try:
+            run.run(verb, plan, following)
+        except ExpectedError as error:
+            return Rehearsal(tuple(watch.found), following.revision, error)
     with _looking(database) as cursor:
         return Rehearsal(tuple(old_code.without_mended(cursor, watch.found)))
+
+
+class Following(Listener):
+    """Hears which script is running."""
+
+    def __init__(self, plan: Sequence[Revision]) -> None:
+        """Begin before the first of these scripts."""
+        self.revision = plan[0]
+        self._revisions = {str(revision): revision for revision in plan}
+
+    def at_work(self, doing: str) -> AbstractContextManager[None]:
+        """Hear of the next script."""
+        self.revision = self._revisions[doing]
+        return nullcontext()
 
 
 @contextmanager
@@ -99,7 +112,7 @@ class _Watch:
     """The running script, and the statements so far."""
 
     database: Database
-    revision: Revision | None = None
+    following: Following
     known: dict[int, Relation] = field(default_factory=dict)
     """The relations before the first script, by OID."""
     names: OldNames | None = None
@@ -156,7 +169,6 @@ class _Watch:
             broken: What old code would trip over.
             alone: Whether it commits by itself.
         """
-        assert self.revision is not None  # noqa: S101 - for mypy
         held = [
             Lock(self.known[oid], mode)
             for oid, state in after.items()
@@ -180,7 +192,7 @@ class _Watch:
         ]
         self.found.append(
             Measured(
-                self.revision,
+                self.following.revision,
                 *lines,
                 sql,
                 seconds,
@@ -209,7 +221,7 @@ class _Watching(PlainCursor):
     def execute(self, query: Any, vars: Any = None) -> None:  # noqa: A002 - psycopg2's name
         """Run SQL; see `cursor.execute` of psycopg2."""
         watch = self.watch
-        lines = script_errors.running_lines(watch.revision.path) if watch.revision else ()
+        lines = script_errors.running_lines(watch.following.revision.path)
         pieces = statements(self.mogrify(query, vars).decode()) if lines else []
         idle = self.connection.info.transaction_status == TRANSACTION_STATUS_IDLE
         if idle:

@@ -212,12 +212,13 @@ def _undone(
     database = session.clone(copy)
     with runner.open_runner(project, database) as run:
         run.upgrade(plan)
-        for revision in reversed(plan):
-            try:
-                run.downgrade((revision,))
-            except ExpectedError as error:
-                what = f"the downgrade fails: {error.what}: {error.cause}"
-                return [findings.of_script("irreversible", WARNING, what, revision, name)]
+        back = plan[::-1]
+        following = rehearsal.Following(back)
+        try:
+            run.run("downgrade", back, following)
+        except ExpectedError as error:
+            what = f"the downgrade fails: {error.what}: {error.cause}"
+            return [findings.of_script("irreversible", WARNING, what, following.revision, name)]
     left = snapshot.compare(copy, database, session.empty)
     if left:
         named = ", ".join(str(difference.key) for difference in left[:SHOWN])
