@@ -2,11 +2,6 @@
 
 `tasks` calls it with what a workflow returned.
 
-    advice        what to type next: for make, for invoke, or for the installed program; pure
-    command_line  what Invoke would not understand → what was probably meant
-    listing       the commands in groups; pure
-    completion    values of options for the completion of a shell
-    command       a command of invoke: in which folder it runs, and how it ends
     report        results → JSON; pure functions
     terminal      the only module that prints and asks
     each          one command on many environments, a line each

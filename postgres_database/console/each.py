@@ -10,7 +10,7 @@ from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor, as_completed
 from pathlib import Path
 
-from postgres_database.console.command import DIFFERENT, FAILED
+from postgres_database.commands.command import DIFFERENT, FAILED
 from postgres_database.console.terminal import ERR, say
 
 

@@ -2,7 +2,7 @@
 
 from pathlib import Path
 
-from postgres_database.console.advice import as_typed
+from postgres_database.commands.advice import as_typed
 from postgres_database.console.terminal import ERR, OUT, raw
 from postgres_database.workflows.written_models import ModelsResult
 

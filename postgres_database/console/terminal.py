@@ -13,7 +13,7 @@ from typing import Any
 from rich.console import Console
 from rich.text import Text
 
-from postgres_database.console.advice import as_typed
+from postgres_database.commands.advice import as_typed
 from postgres_database.errors import ExpectedError
 from postgres_database.history.graph import Revision
 from postgres_database.running.listener import Listener, Step

@@ -17,8 +17,8 @@ from pathlib import Path
 from invoke import Collection, Exit, Program
 
 from postgres_database import __version__
-from postgres_database.console.command import answer_before_invoke, command
-from postgres_database.console.listing import grouped
+from postgres_database.commands.command import answer_before_invoke, command
+from postgres_database.commands.listing import grouped
 from postgres_database.tasks.adoption import baseline_existing, models
 from postgres_database.tasks.databases import (
     check,

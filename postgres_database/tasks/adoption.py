@@ -2,7 +2,7 @@
 
 from invoke import Context, Exit
 
-from postgres_database.console.command import DIFFERENT, command
+from postgres_database.commands.command import DIFFERENT, command
 from postgres_database.tasks.shared import ENV, JSON, WAIT, YES, project_and_environment
 
 

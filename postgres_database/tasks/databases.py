@@ -8,7 +8,7 @@ from pathlib import Path
 
 from invoke import Context, Exit
 
-from postgres_database.console.command import DIFFERENT, command
+from postgres_database.commands.command import DIFFERENT, command
 from postgres_database.errors import ExpectedError
 from postgres_database.tasks.shared import (
     DRY_RUN,

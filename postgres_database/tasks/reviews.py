@@ -4,7 +4,7 @@ from pathlib import Path
 
 from invoke import Context, Exit
 
-from postgres_database.console.command import DIFFERENT, command
+from postgres_database.commands.command import DIFFERENT, command
 from postgres_database.errors import ExpectedError
 from postgres_database.tasks.shared import JSON, project_and_environment
 

@@ -6,7 +6,7 @@ from typing import Any
 
 from invoke import Context, Exit
 
-from postgres_database.console.command import DIFFERENT, FAILED, command
+from postgres_database.commands.command import DIFFERENT, FAILED, command
 from postgres_database.tasks.shared import (
     JSON,
     YES,

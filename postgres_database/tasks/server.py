@@ -5,7 +5,7 @@ import sys
 
 from invoke import Context
 
-from postgres_database.console.command import command
+from postgres_database.commands.command import command
 from postgres_database.tasks.shared import ENV, project_alone, project_and_environment
 
 

@@ -18,7 +18,8 @@ import sqlalchemy as sa
 from checkouts import Checkout, as_text
 from conftest import ROOT
 
-from postgres_database.console import command, show, show_init, show_state, terminal
+from postgres_database.commands import command
+from postgres_database.console import show, show_init, show_state, terminal
 from postgres_database.errors import ExpectedError
 from postgres_database.history.env_text import Option
 from postgres_database.history.graph import Revision

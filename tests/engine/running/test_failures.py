@@ -9,7 +9,7 @@ from answers import yes
 from commands import adopt, down, mark, up
 from conftest import Project, run_sql
 
-from postgres_database.console import command as command_module
+from postgres_database.commands import command as command_module
 from postgres_database.errors import ExpectedError
 from postgres_database.running import runner
 from postgres_database.workflows import check, status

@@ -25,7 +25,7 @@ from hypothesis import strategies as st
 from sqlalchemy.exc import OperationalError
 
 from postgres_database import tasks
-from postgres_database.console.command import Command
+from postgres_database.commands.command import Command
 from postgres_database.errors import ExpectedError
 from postgres_database.server.connection import Database, cancelled_by_ctrl_c
 from postgres_database.server.dsn import Dsn

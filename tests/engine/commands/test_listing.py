@@ -12,7 +12,7 @@ from invoke import Collection
 
 import postgres_database.tasks
 import tasks
-from postgres_database.console import completion, listing
+from postgres_database.commands import completion, listing
 
 COMMANDS = Collection.from_module(tasks)
 HEAD = "d92233541b7a"

@@ -3,8 +3,8 @@
 import pytest
 from checkouts import Checkout, ready_venv
 
-from postgres_database.console import advice
-from postgres_database.console.advice import as_typed
+from postgres_database.commands import advice
+from postgres_database.commands.advice import as_typed
 
 # what is written → with make, with the installed program
 SPELLINGS = {

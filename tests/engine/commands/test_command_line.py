@@ -8,7 +8,7 @@ from checkouts import Checkout
 from invoke import Collection
 
 import tasks
-from postgres_database.console import command_line
+from postgres_database.commands import command_line
 from postgres_database.errors import ExpectedError
 
 

@@ -13,9 +13,9 @@ from typing import Any
 
 from invoke import Collection, Context, Exit, Task, task
 
-from postgres_database.console import command_line, completion
-from postgres_database.console.advice import as_typed
-from postgres_database.console.listing import grouped
+from postgres_database.commands import command_line, completion
+from postgres_database.commands.advice import as_typed
+from postgres_database.commands.listing import grouped
 from postgres_database.errors import ExpectedError
 from postgres_database.history import library_versions
 from postgres_database.server import root
