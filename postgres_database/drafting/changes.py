@@ -37,7 +37,7 @@ Parts = dict[tuple[Name, str], sa.Constraint | sa.Index]
 
 
 def parts(models: Models) -> Parts:
-    """Return the named constraints and indexes of the models."""
+    """Return the models' named constraints and indexes."""
     named: Parts = {}
     for table in project_models.tables(models):
         name = Name.of(table.schema, table.name)
@@ -271,7 +271,8 @@ def _comes_with_column(key: Key, here: Side, goal: Side) -> bool:
 
 def _altered_tables(here: Side, goal: Side) -> Iterator[Name]:
     """Yield the tables that are altered."""
-    return (name for name in goal.catalog.tables if _is_altered_table(name, here, goal))
+    names = preserved.parents_first(goal.catalog)
+    return (name for name in names if _is_altered_table(name, here, goal))
 
 
 def _is_altered_table(name: Name, here: Side, goal: Side) -> bool:

@@ -68,12 +68,12 @@ def find_operations(  # noqa: PLR0913
         models: The models.
         filled: Columns that have a value in every row before the operations.
     """
-    alembics = autogenerate.operations(trial, compared, models)
+    found = autogenerate.operations(trial, compared, models)
     up = Trial(trial, models)
-    reach_goal(up, compared, _flat(alembics.upgrade.ops), changes.parts(models))
+    reach_goal(up, compared, _flat(found.upgrade.ops), changes.parts(models))
     invalid = up.invalid_bodies()
-    back = _flat(alembics.downgrade.ops)
-    diffs = alembics.upgrade.as_diffs()
+    back = _flat(found.downgrade.ops)
+    diffs = found.upgrade.as_diffs()
     ends = compared.before.catalog, compared.goal.catalog
     cautions = find_losses(*ends, filled)
     return Draft(
@@ -153,8 +153,8 @@ def reach_goal(
 ) -> None:
     """Apply changes that bring a scratch database from one side of a comparison to the other.
 
-    In this order: drop what depends on tables, create what tables depend on, apply Alembic's operations, then the
-    changes for what still differs. What remains different in the end is for the caller to find.
+    In this order: drop what depends on tables, create and recreate what tables depend on, apply Alembic's operations,
+    then the changes for what still differs. What remains different in the end is for the caller to find.
 
     Args:
         trial: The scratch database; it records the changes.
@@ -172,6 +172,7 @@ def reach_goal(
     trial.apply(preserved.moved_columns(here.catalog, goal.catalog))
     needed = [key for key in new if key.kind in objects.EARLY and not changes.is_owned(key, goal)]
     trial.apply(changes.create(key, goal) for key in needed)
+    trial.apply(type_changes.other_signatures(here, goal), force=True)
     trial.apply(type_changes.added_values(here, goal))
     trial.apply(preserved.parts_of_parents(here, goal))
     own = [op for op in ops if not _goes_with_table(op, goal.catalog)]

@@ -88,6 +88,17 @@ def _to_parent(parent: Table, column: str, children: list[Table]) -> Iterator[st
         yield f"ALTER TABLE {child.name.sql} DROP COLUMN {aside};"
 
 
+def parents_first(catalog: Catalog) -> list[Name]:
+    """Return the tables in an order in which what children inherit comes with their parents'."""
+
+    def generation(name: Name) -> int:
+        table = catalog.tables.get(name)
+        parents = map(Name.read, table.parents) if table else ()
+        return max((generation(each) + 1 for each in parents), default=0)
+
+    return sorted(catalog.tables, key=generation)
+
+
 def released_sequences(here: Side, goal: Side) -> Iterator[Change]:
     """Yield the changes that detach sequences from owning columns, where the goal keeps the sequence but not its owner.
 

@@ -4,6 +4,7 @@ A swap is one operation of several statements: the builds, beside live traffic, 
 (`forms.parse_swap`). So one of the two always exists, and an interrupted run can be repeated.
 """
 
+import re
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from hashlib import sha256
@@ -17,9 +18,13 @@ from postgres_database.online.dropped import Dropped
 from postgres_database.online.forms import Statement
 from postgres_database.online.steps import text
 from postgres_database.schema.catalog import Catalog
-from postgres_database.sql.names import Name, bare, identifier
+from postgres_database.sql.names import NAME, Name, bare, identifier
 
 PRIMARY = "PRIMARY KEY"
+GONE = re.compile(
+    rf"^DROP (?:FUNCTION|AGGREGATE|OPERATOR|TYPE|DOMAIN|COLLATION) (?:IF EXISTS )?({NAME})",
+    re.MULTILINE,
+)
 BUILT = ("index", "key")
 """Forms of statements (`forms.Statement.form`) that build an index."""
 HARMLESS = ("not null", "constraint", "validate", *BUILT)
@@ -107,8 +112,18 @@ class _List:
         """Yield positions of two operations: one creates a key or index, an earlier one drops what it replaces."""
         for make, new in enumerate(self._forms):
             for drop, old in enumerate(self._drops[:make]):
-                if new and old and new.form in BUILT and self._replaces(new, old):
+                replaces = new and old and new.form in BUILT and self._replaces(new, old)
+                if replaces and not self._uses_what_goes(drop, make):
                     yield make, drop
+
+    def _uses_what_goes(self, drop: int, make: int) -> bool:
+        """Tell whether a function or type that an index may use is dropped after the old one and before the new one."""
+        gone = [
+            match[1]
+            for place in range(drop + 1, make)
+            for match in GONE.finditer(self._texts[place])
+        ]
+        return any(bare(name.rpartition(".")[2]) in self._texts[make] for name in gone)
 
     def swap(self, drops: list[int], makes: list[int]) -> Swap | None:
         """Return the swap of some drops for some makes; None if they cannot be done at one position."""

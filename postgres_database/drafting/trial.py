@@ -84,23 +84,30 @@ VALIDATOR = """
 # What depends on an object (PostgreSQL manual, "pg_depend"), by deptype: normal (n) and internal (i) dependents block a
 # drop. Automatic ones (a) are dropped with it; of these, generated columns are listed, and those indexes and
 # constraints of a column whose kind is in the last parameter: their expressions may not fit another type.
-# In place of a view's rule the view is listed, in place of a default expression its generated column.
+# In place of a view's rule the view is listed, in place of a default expression its generated column, and in place of
+# the index of a constraint that constraint. A domain depends
+# on a function by its default alone, and what depends on the domain is not concerned. What partitions and children
+# inherit goes with their parent's; what they have by themselves as well comes after it.
 DEPENDENTS = """
-    WITH RECURSIVE used (classid, objid, objsubid, depth, internal) AS (
-        SELECT *, false FROM ({subject}) AS s (classid, objid, objsubid), (VALUES (0)) AS v (depth)
+    WITH RECURSIVE used (classid, objid, objsubid, depth, internal, by_default) AS (
+        SELECT *, false, false FROM ({subject}) AS s (classid, objid, objsubid), (VALUES (0)) AS v (depth)
         UNION
-        SELECT x.classid, x.objid, x.objsubid, used.depth + 1, d.deptype = 'i' AND r.oid IS NULL
+        SELECT x.classid, x.objid, x.objsubid, used.depth + 1, d.deptype = 'i' AND r.oid IS NULL,
+               (d.refclassid, d.classid) = ('pg_proc'::regclass, 'pg_type'::regclass)
         FROM used
         JOIN pg_depend d ON d.refclassid = used.classid AND d.refobjid = used.objid
              AND (used.objsubid = 0 OR d.refobjsubid = used.objsubid)
         LEFT JOIN pg_rewrite r ON d.classid = 'pg_rewrite'::regclass AND r.oid = d.objid AND r.rulename = '_RETURN'
+        LEFT JOIN pg_constraint k ON d.classid = 'pg_class'::regclass AND k.conindid = d.objid
+             AND k.contype IN ('p', 'u', 'x')
         LEFT JOIN pg_attrdef f ON d.classid = 'pg_attrdef'::regclass AND f.oid = d.objid
         LEFT JOIN pg_attribute g ON g.attgenerated <> '' AND (g.attrelid, g.attnum) = (
             coalesce(f.adrelid, d.objid), coalesce(f.adnum, d.objsubid))
             AND d.classid IN ('pg_attrdef'::regclass, 'pg_class'::regclass)
         CROSS JOIN LATERAL (SELECT
-            CASE WHEN r.oid IS NULL AND g.attnum IS NULL THEN d.classid ELSE 'pg_class'::regclass END,
-            coalesce(r.ev_class, g.attrelid, d.objid),
+            CASE WHEN k.oid > 0 THEN 'pg_constraint'::regclass WHEN r.oid IS NULL AND g.attnum IS NULL THEN d.classid
+                 ELSE 'pg_class'::regclass END,
+            coalesce(r.ev_class, g.attrelid, k.oid, d.objid),
             CASE WHEN r.oid IS NULL THEN coalesce(g.attnum, d.objsubid) ELSE 0 END
         ) AS x (classid, objid, objsubid)
         WHERE (d.deptype IN ('n', 'i') OR g.attnum IS NOT NULL
@@ -108,17 +115,22 @@ DEPENDENTS = """
                    AND coalesce((SELECT n.contype::text FROM pg_constraint n
                                  WHERE d.classid = 'pg_constraint'::regclass AND n.oid = d.objid), 'i') = ANY (%s)
                    AND d.classid IN ('pg_class'::regclass, 'pg_constraint'::regclass)))
-          AND used.depth < 20
+          AND used.depth < 20 AND NOT used.by_default
           AND (x.classid, x.objid, x.objsubid) <> (used.classid, used.objid, used.objsubid)
     )
-    SELECT i.type, i.identity, a.object_names
-    FROM (SELECT classid, objid, objsubid, max(depth) AS depth FROM used
+    SELECT CASE WHEN u.by_default THEN 'domain default' ELSE i.type END, i.identity, a.object_names || a.object_args
+    FROM (SELECT classid, objid, objsubid, max(depth) AS depth, bool_and(by_default) AS by_default FROM used
           WHERE depth > 0 AND NOT internal GROUP BY 1, 2, 3) AS u
     CROSS JOIN LATERAL pg_identify_object(u.classid, u.objid, u.objsubid) AS i
     CROSS JOIN LATERAL pg_identify_object_as_address(u.classid, u.objid, u.objsubid) AS a
     LEFT JOIN pg_attribute g ON i.type = 'table column' AND g.attrelid = u.objid AND g.attnum = u.objsubid
-    WHERE i.type <> 'table column' OR g.attgenerated <> ''
-    ORDER BY u.depth DESC, i.identity
+    LEFT JOIN pg_constraint n ON u.classid = 'pg_constraint'::regclass AND n.oid = u.objid
+    LEFT JOIN pg_class p ON u.classid = 'pg_class'::regclass AND p.oid = u.objid AND p.relkind IN ('i', 'I')
+    LEFT JOIN pg_trigger t ON u.classid = 'pg_trigger'::regclass AND t.oid = u.objid
+    WHERE (i.type <> 'table column' OR g.attgenerated <> '')
+      AND coalesce(n.conislocal OR n.coninhcount = 0, g.attislocal OR g.attinhcount = 0,
+                   NOT p.relispartition, t.tgparentid = 0, true)
+    ORDER BY u.depth DESC, u.by_default, coalesce(n.coninhcount, g.attinhcount, 0) > 0, i.identity
 """
 
 AUTOMATIC = ("", "f", "fci", "fcipux")
@@ -241,7 +253,11 @@ class Trial:
         rows = asked(cursor, query, (subject.sql, subject.part, [*automatic]))
         drops = []
         for kind, identity, names in rows:
-            if kind in DROPPED:
+            if kind == "domain constraint":
+                drops.append(RunSql(f"ALTER DOMAIN {names[0]} DROP CONSTRAINT {quoted(names[1])};"))
+            elif kind == "domain default":
+                drops.append(RunSql(f"ALTER DOMAIN {identity} DROP DEFAULT;"))
+            elif kind in DROPPED:
                 drop = kind.upper().removesuffix(" OBJECT")
                 drops.append(RunSql(f"DROP {drop} IF EXISTS {identity};"))
             elif clause := IN_TABLES.get(kind):

@@ -1,8 +1,9 @@
-"""Changes of types: values added to enums, types replaced by new ones of the same name."""
+"""Changes of types, and of functions that must be recreated: values added to enums, types replaced by new ones."""
 
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 
+from postgres_database.drafting import objects
 from postgres_database.drafting.trial import Change, Subject, Trial, as_way
 from postgres_database.schema import alter
 from postgres_database.schema.comparison import Side
@@ -66,6 +67,22 @@ def changed(trial: Trial, here: Side, goal: Side) -> Iterator[Change]:
             ways = alter.type_changes(old, type_) if old != type_ else []
             ways.append(list(_replacement(*_users(trial, name, goal), here, goal)))
             yield Change([*map(as_way, ways)], Subject("type", type_.sql), key)
+
+
+def other_signatures(here: Side, goal: Side) -> Iterator[Change]:
+    """Yield the changes of functions that must be recreated, before any table begins to use what they are now."""
+    for key, (new, *_) in goal.snapshot.objects.items():
+        old = here.snapshot.objects.get(key)
+        if key.kind in objects.CALLABLE and old and _header(old[0]) != _header(new):
+            name = objects.created_name(new)
+            subject = Subject("function", name + objects.signature(key, name))
+            ways = objects.to_change(key, here.snapshot, goal.snapshot)
+            yield Change([*map(as_way, ways)], subject, key)
+
+
+def _header(sql: str) -> str:
+    """Return what of a CREATE FUNCTION in a dump says its name, its arguments and what it returns."""
+    return sql.partition("\n    LANGUAGE ")[0]
 
 
 def type_key(name: Name, kind: str) -> Key:

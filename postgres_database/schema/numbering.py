@@ -83,8 +83,9 @@ def renumbered(table: Name, here: Column, goal: Column) -> Iterator[str]:
     present = [each for each in dict.fromkeys((here.sequence, old)) if each]
     makes = _makes(here, goal)
     takes_name = makes and new in present
-    dropped = new if takes_name else here.sequence if here.serial and here.sequence != new else ""
-    undefaulted = not here.identity and here.default and (dropped or goal.identity)
+    lost = here.serial and here.sequence not in {new, goal.sequence}
+    dropped = new if takes_name else here.sequence if lost else ""
+    undefaulted = not here.identity and here.default and (dropped or not goal.default)
     if undefaulted:
         yield f"{column} DROP DEFAULT;"
     name = made = Name.read(new) if new else table
