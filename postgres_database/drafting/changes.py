@@ -270,7 +270,6 @@ def _comes_with_column(key: Key, here: Side, goal: Side) -> bool:
 
 
 def _altered_tables(here: Side, goal: Side) -> Iterator[Name]:
-    """Yield the tables that are altered."""
     names = preserved.parents_first(goal.catalog)
     return (name for name in names if _is_altered_table(name, here, goal))
 
