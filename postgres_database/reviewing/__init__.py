@@ -5,6 +5,7 @@ Gives `rehearsal.measure`, which runs scripts and returns what each statement di
     statements   a statement with its locks, rewrites and scans; pure
     old_code     what code from before the scripts would trip over
     onlooker     the locks of a session, seen from another one
+    settings     settings by which a statement does one thing here and another there
     rehearsal    runs pending scripts, and measures each statement
     sizes        how large the tables of a target are
     source       the statements of a script in Python, and what its comments accept; pure

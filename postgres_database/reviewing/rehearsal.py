@@ -21,6 +21,7 @@ from postgres_database.history.project import Project
 from postgres_database.online import steps
 from postgres_database.reviewing import old_code, onlooker
 from postgres_database.reviewing.old_code import OldNames
+from postgres_database.reviewing.settings import WORST, give
 from postgres_database.reviewing.statements import (
     KINDS,
     Change,
@@ -57,7 +58,12 @@ WITHOUT_LOCKS = {
 
 
 def measure(
-    project: Project, database: Database, plan: Sequence[Revision], verb: str = "upgrade"
+    project: Project,
+    database: Database,
+    plan: Sequence[Revision],
+    verb: str = "upgrade",
+    *,
+    settings: Mapping[str, str] = WORST,
 ) -> Rehearsal:
     """Run scripts on a scratch database, and measure their statements.
 
@@ -66,10 +72,12 @@ def measure(
         database: A scratch database at the revisions that the scripts need.
         plan: The scripts to run, in order.
         verb: `upgrade` or `downgrade`.
+        settings: The settings of the target.
 
     Returns:
         The statements up to the end, or up to a failure.
     """
+    give(database, settings)
     following = Following(plan)
     watch = _Watch(database, following)
     with _looking(database) as cursor:

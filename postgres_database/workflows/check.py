@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from postgres_database.drafting import autogenerate
 from postgres_database.errors import ExpectedError
 from postgres_database.history.project import Project
-from postgres_database.reviewing import cautions, sizes
+from postgres_database.reviewing import cautions, settings, sizes
 from postgres_database.running import log, runner
 from postgres_database.running.log import Edited
 from postgres_database.schema import respelling
@@ -142,6 +142,7 @@ def _target(
     at, legs = route[0], project.legs(current, "heads")
     pending = [revision for leg in legs for revision in leg.plan]
     there = sizes.read(target) if pending else {}
+    given = settings.of_target(target) if there else {}
     edited, unread = _edited(target, at, current)
     checked = TargetCheck(
         environment.label,
@@ -156,7 +157,9 @@ def _target(
     return checked, tuple(
         line
         for leg in legs
-        for line in cautions.find(session, leg.project, leg.before, leg.plan, sizes=there)
+        for line in cautions.find(
+            session, leg.project, leg.before, leg.plan, sizes=there, settings=given
+        )
     )
 
 

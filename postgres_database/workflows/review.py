@@ -8,7 +8,7 @@ from postgres_database.history import graph, upstream
 from postgres_database.history.graph import History, Revision
 from postgres_database.history.project import Project
 from postgres_database.preflight import drops, preview, row_checks
-from postgres_database.reviewing import findings, rehearsal, sizes
+from postgres_database.reviewing import findings, rehearsal, settings, sizes
 from postgres_database.reviewing.findings import ERROR, WARNING, Finding
 from postgres_database.reviewing.sizes import Sizes
 from postgres_database.reviewing.statements import Measured, Rehearsal
@@ -84,6 +84,7 @@ def perform(
     if not plan:
         return Review(str(target.dsn) if target else "", "", before, plan)
     there = sizes.read(target) if target else None
+    given = settings.of_target(target) if target else settings.WORST
     name = project.folders.name
     found: list[Finding] = []
     if target:
@@ -92,7 +93,7 @@ def perform(
         copy, drifted = _copy(project, session, target, before, plan)
         found += drifted
         with listener.at_work("measure the statements on a scratch database"):
-            measured, more = _measured(project, session, copy, plan)
+            measured, more = _measured(project, session, copy, plan, given)
         found += more
         found += findings.waits(measured, there, name)
         found += findings.broken(measured, name, None)
@@ -185,7 +186,11 @@ def _copy(
 
 
 def _measured(
-    project: Project, session: Scratch, copy: Database, plan: Sequence[Revision]
+    project: Project,
+    session: Scratch,
+    copy: Database,
+    plan: Sequence[Revision],
+    given: Mapping[str, str],
 ) -> tuple[Rehearsal, list[Finding]]:
     """Measure the statements on made-up rows; where these make a script fail, on empty tables.
 
@@ -194,10 +199,10 @@ def _measured(
     name = project.folders.name
     filled = session.clone(copy)
     made_up_rows.fill(filled, copy)
-    measured = rehearsal.measure(project, filled, plan)
+    measured = rehearsal.measure(project, filled, plan, settings=given)
     if not (measured.failed and measured.failure):
         return measured, []
-    without = rehearsal.measure(project, session.clone(copy), plan)
+    without = rehearsal.measure(project, session.clone(copy), plan, settings=given)
     if without.failed:
         return without, findings.failure(without, name)
     what = f"{measured.failure.what}: {measured.failure.cause}"

@@ -13,7 +13,7 @@ from postgres_database.preflight import drops, preview, row_checks
 from postgres_database.preflight.drops import Dropped
 from postgres_database.preflight.preview import Printed
 from postgres_database.preflight.row_checks import Violation
-from postgres_database.reviewing import cautions, sizes
+from postgres_database.reviewing import cautions, settings, sizes
 from postgres_database.running import context, journal, log, runner, stamped, waiting
 from postgres_database.running.listener import SILENT, Listener
 from postgres_database.running.runner import BlockedError, Runner
@@ -129,12 +129,19 @@ def _waits(
         there = sizes.read(database) if any(leg.plan for leg in legs) else {}
         if not there:
             return ()
+        given = settings.of_target(database)
         with databases.session(legs[0].project, environment) as session:
             return tuple(
                 line
                 for leg in legs
                 for line in cautions.find(
-                    session, leg.project, leg.before, leg.plan, verb=verb, sizes=there
+                    session,
+                    leg.project,
+                    leg.before,
+                    leg.plan,
+                    verb=verb,
+                    sizes=there,
+                    settings=given,
                 )
             )
     except ExpectedError as error:

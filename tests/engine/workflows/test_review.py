@@ -139,6 +139,21 @@ def test_drift_is_measured_as_it_is(shop: Project) -> None:
     ]
 
 
+def test_statements_are_measured_under_the_settings_of_the_target(shop: Project) -> None:
+    """Whether timestamp → timestamptz rewrites the table depends on the time zone of the target; unknown, it does."""
+    run_sql(shop.database, "ALTER TABLE orders ADD at timestamp DEFAULT now()")
+    upgrade = "op.execute('ALTER TABLE orders ALTER at TYPE timestamptz')"
+    write(shop, upgrade)
+    name = shop.database.dsn.database
+    for zone, rules in {"UTC": [], "Asia/Tokyo": ["table-rewrite"]}.items():
+        run_sql(shop.database, f"ALTER DATABASE {name} SET timezone TO '{zone}'")
+        assert [each.rule for each in traffic(reviewed(shop)) if each.rule != "drift"] == rules
+    shop.script("two", "one", "op.add_column('orders', sa.Column('at', sa.DateTime))")
+    shop.script("three", "two", upgrade)
+    result = review.perform(*shop.settings, None, ("two", ""))
+    assert [each.rule for each in traffic(result)] == ["table-rewrite"]
+
+
 @dataclass
 class Repository:
     """A project in git."""
