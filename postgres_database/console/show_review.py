@@ -21,6 +21,8 @@ def review(result: Review) -> None:
     open_ = open_at(result.findings, WARNING)
     style = STYLES[ERROR] if open_at(open_, ERROR) else STYLES[WARNING] if open_ else "green"
     say(f"verdict   {result.verdict}", style=style)
+    if not result.plan:
+        advise("next: invoke review --from …   (the revision after which the scripts begin)")
     for revision in result.plan:
         say(f"revision  {revision}  ({'online' if revision.online else 'transactional'})")
         mine = [each for each in result.statements if each.revision == revision]

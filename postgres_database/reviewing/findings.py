@@ -1,5 +1,6 @@
 """What could go wrong with the statements of a rehearsal on a target, judged by the sizes of its tables. Pure."""
 
+import re
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -22,6 +23,8 @@ ERROR, WARNING, NOTE = "error", "warning", "note"
 LEVELS = (NOTE, WARNING, ERROR)
 """From the least to the gravest."""
 WIDTH = 70  # characters of a statement
+LINE = re.compile(r"\n?\(in [^\n]*, line (?P<line>\d+)\)")
+"""Where a script failed, in the cause of its error."""
 RULES = {
     "table-rewrite": "A table is rewritten while other sessions wait for it, for a time that grows with its rows.",
     "table-scan": "A table is read from end to end while other sessions wait for it or for another one.",
@@ -228,11 +231,16 @@ FIXES = {
 }
 
 
-def failure(rehearsal: Rehearsal, name: Callable[[Path], str]) -> list[Finding]:
+def failure(
+    rehearsal: Rehearsal, name: Callable[[Path], str], rule: str = "fails", level: str = ERROR
+) -> list[Finding]:
     """Return the finding of a script that failed."""
     if not (revision := rehearsal.failed) or not (error := rehearsal.failure):
         return []
-    return [of_script("fails", ERROR, f"{error.what}: {error.cause}", revision, name, error.hint)]
+    found = LINE.search(error.cause)
+    what = LINE.sub("", error.cause).strip() or error.what
+    finding = of_script(rule, level, what, revision, name)
+    return [replace(finding, line=int(found["line"])) if found else finding]
 
 
 def of_script(  # noqa: PLR0913, PLR0917 - the parts of a finding

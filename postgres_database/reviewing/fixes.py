@@ -20,6 +20,12 @@ with op.online():
     op.backfill({table}, {{{new!r}: {cast!r}}}{schema})
 # a later revision, when no reader uses {column}: drop it and rename {new}
 """
+FILLED = """
+op.execute({add!r})
+with op.online():
+    op.backfill({table}, {{{column!r}: '…'}}{schema})  # what the rows that are there get
+    op.execute({required!r})
+"""
 DEFAULT = """
 op.execute({add!r})
 op.execute({default!r})
@@ -74,12 +80,16 @@ def _added_column(node: Node, action: Node) -> str:
             value = constraint.raw_expr.sql()
         elif constraint.contype != "CONSTR_NULL":
             kept.append(constraint.contype)
-    if not value or kept:
+    if kept not in ([], ["CONSTR_NOTNULL"]) or bool(value) == bool(kept):
         return ""
     table, name = syntax.name(node.relation), column.colname
     alter = f"ALTER TABLE {table}"
     add = f"{alter} ADD COLUMN {identifier(name)} {column.type_name.sql()}"
-    default = f"{alter} ALTER COLUMN {identifier(name)} SET DEFAULT {value}"
+    change = f"{alter} ALTER COLUMN {identifier(name)} SET"
+    if kept:
+        required = f"{change} NOT NULL"
+        return FILLED.format(add=add, required=required, column=name, **_table_arguments(table))
+    default = f"{change} DEFAULT {value}"
     return DEFAULT.format(
         add=add, default=default, column=name, value=value, **_table_arguments(table)
     )

@@ -200,13 +200,12 @@ def _measured(
     filled = session.clone(copy)
     made_up_rows.fill(filled, copy)
     measured = rehearsal.measure(project, filled, plan, settings=given)
-    if not (measured.failed and measured.failure):
+    if not measured.failed:
         return measured, []
     without = rehearsal.measure(project, session.clone(copy), plan, settings=given)
     if without.failed:
         return without, findings.failure(without, name)
-    what = f"{measured.failure.what}: {measured.failure.cause}"
-    return without, [findings.of_script("fails-on-rows", WARNING, what, measured.failed, name)]
+    return without, findings.failure(measured, name, "fails-on-rows", WARNING)
 
 
 def _undone(
