@@ -82,7 +82,8 @@ def annotated(findings: Iterable[Finding]) -> Iterable[str]:
             yield f"::{level}{place}title={each.rule}::{text}"
 
 
-def write(path: Path, text: str) -> None:
+def write(path: Path, text: str, *, quiet: bool = False) -> None:
     """Write a page to a file, and say so."""
     path.write_text(text, encoding="utf-8")
-    OUT.print(f"wrote     {os.path.relpath(path)}")
+    if not quiet:
+        OUT.print(f"wrote     {os.path.relpath(path)}")

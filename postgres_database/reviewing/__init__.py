@@ -11,6 +11,7 @@ Gives `rehearsal.measure`, which runs scripts and returns what each statement di
     source       the statements of a script in Python, and what its comments accept; pure
     fixes        what to write instead; pure
     findings     what could go wrong with the statements of a rehearsal; pure
+    pins         what a review pins of scripts and of a target, as a file, and what of it is no longer so
     cautions     the findings about waiting in a line each, for other commands
 
 A module imports only modules above it in this list, and rooms above this one.

@@ -252,13 +252,9 @@ class Comparison:
         return name not in self._partitions and self._scope.includes(*name)
 
     def _sees_object(self, key: Key) -> bool:
-        if key.kind == "SCHEMA":
-            return self._scope.includes(key.name)
         if key.kind == "DATABASE SETTING":  # a scratch database is a copy, which has none
             return False
-        return key.schema == "-" or self._scope.includes(
-            key.schema, key.name, key.name.partition("(")[0]
-        )
+        return self._scope.manages(key.kind, key.schema, key.name)
 
 
 def _joined(models: Side, history: Side, kept: Collection[Key]) -> Side:

@@ -20,6 +20,13 @@ class Scope:
         spelled = [schema] if not names else [text for n in names for text in (f"{schema}.{n}", n)]
         return not any(fnmatchcase(text, pattern) for pattern in self.exclude for text in spelled)
 
+    def manages(self, kind: str, schema: str, name: str) -> bool:
+        """Tell whether an object of a snapshot is managed by this project."""
+        if kind == "SCHEMA":
+            return self.includes(name)
+        of_table = name.partition(" ")[0]  # constraints, triggers and others begin with its name
+        return schema == "-" or self.includes(schema, name, name.partition("(")[0], of_table)
+
 
 EVERYTHING = Scope()
 """The default."""

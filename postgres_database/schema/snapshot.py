@@ -16,6 +16,7 @@ from functools import lru_cache
 import sqlalchemy as sa
 
 from postgres_database.schema import dump
+from postgres_database.schema.scope import Scope
 from postgres_database.schema.sections import REMEMBERED, split_dump
 from postgres_database.server.connection import Database
 from postgres_database.sql.names import IDENTIFIER
@@ -107,9 +108,9 @@ class Snapshot:
         )
 
 
-def take(database: Database) -> Snapshot:
-    """Take the snapshot of a database: its dump, and what a dump leaves out."""
-    objects = dict(parse(dump.take(database)).objects)
+def take(database: Database, scope: Scope | None = None) -> Snapshot:
+    """Take the snapshot of a database: its dump, and what a dump leaves out; see `dump.take`."""
+    objects = dict(parse(dump.take(database, scope)).objects)
     with database.connect() as connection, connection.begin():
         for kind, schema, name, text in connection.execute(SUPPLEMENT):
             key = Key(kind, schema, name)

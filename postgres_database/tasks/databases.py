@@ -37,6 +37,7 @@ MOVE = {
     help=MOVE
     | {
         "target": "a revision, head, or +1 (default head)",
+        "plan": "run exactly what `review --plan` wrote to this file; nothing, if anything has changed since",
         "all_envs": "upgrade every environment that has a file .env.NAME; one that fails does not stop the others",
         "at_once": "with --all-envs: how many are upgraded at the same time (default 4)",
     }
@@ -46,7 +47,8 @@ def upgrade(
     env: str = "",
     all_envs: bool = False,
     at_once: str = "4",
-    target: str = "head",
+    target: str = "",
+    plan: str = "",
     dry_run: bool = False,
     sql: bool = False,
     skip_row_checks: bool = False,
@@ -55,14 +57,22 @@ def upgrade(
     json: bool = False,
 ) -> None:
     """Bring the target to --target, revision by revision."""
+    if plan and (target or sql):
+        raise ExpectedError(
+            f"--plan does not go with {'--target' if target else '--sql'}",
+            cause="a plan runs all revisions that were reviewed, where the target is as it was then",
+            hint=f"invoke upgrade --plan {plan}",
+        )
     if all_envs:
         switches = {"--dry-run": dry_run, "--skip-row-checks": skip_row_checks, "--yes": yes}
         options = [name for name, chosen in switches.items() if chosen]
         options += [f"--wait={wait}"] if wait else []
-        command = ["upgrade", f"--target={target}", *options]
+        options += [f"--target={target}"] if target else []
+        options += [f"--plan={plan}"] if plan else []
+        command = ["upgrade", *options]
         _upgrade_all(command, at_once, env or sql or json, whole=dry_run)
         return
-    _move("upgrade", env, target, sql, wait, yes, dry_run, skip_row_checks, json)
+    _move("upgrade", env, target or "head", sql, wait, yes, dry_run, skip_row_checks, json, plan)
 
 
 def _upgrade_all(command: Sequence[str], at_once: str, others: object, *, whole: bool) -> None:
@@ -114,13 +124,16 @@ def _move(
     dry_run: bool,
     skip_row_checks: bool,
     json: bool,
+    plan: str = "",
 ) -> None:
     from postgres_database.console import report, show, terminal
+    from postgres_database.reviewing import pins
     from postgres_database.running import lock
     from postgres_database.workflows import upgrade as workflow
 
-    move = workflow.Move(verb, target, dry_run, skip_row_checks, lock.parse_wait(wait))
-    project, environment = project_and_environment(env)
+    seconds, (project, environment) = lock.parse_wait(wait), project_and_environment(env)
+    reviewed = pins.load(Path(plan), environment.env_option) if plan else None
+    move = workflow.Move(verb, target, dry_run, skip_row_checks, reviewed, seconds)
     if sql:
         open_target = partial(terminal.open_target, environment, project.versions, quiet=True)
         terminal.raw(workflow.offline(project, environment, open_target, move))

@@ -14,6 +14,7 @@ from postgres_database.tasks.shared import JSON, project_and_environment
         "env": "review what is pending there, judged by the sizes of its tables (default: the variable ENV)",
         "from_": "without --env: the revision after which the scripts begin (default: what git's main branch lacks)",
         "to": "without --env: the last revision (default head)",
+        "plan": "pin what was reviewed in this file, for upgrade --plan; without --env: of the default target",
         "fail_on": "end with exit code 2 from this level on: note, warning or error (default error)",
         "markdown": "print it as Markdown, for a comment in a pull request; or write it to this file",
         "sarif": "print it as SARIF, for code scanners; or write it to this file",
@@ -26,6 +27,7 @@ def review(
     env: str = "",
     from_: str = "",
     to: str = "",
+    plan: str = "",
     fail_on: str = "error",
     markdown: str | bool = "",
     sarif: str | bool = "",
@@ -33,24 +35,23 @@ def review(
 ) -> None:
     """Run pending scripts on a scratch database, and show what each statement locks, rewrites and scans."""
     from postgres_database.console import review_report, show_review, terminal
-    from postgres_database.reviewing import findings
+    from postgres_database.reviewing import findings, pins
     from postgres_database.server import embedded
     from postgres_database.workflows import review as workflow
 
-    if fail_on not in findings.LEVELS:
-        raise ExpectedError(
-            f"--fail-on {fail_on} is no level",
-            cause=f"the levels are {', '.join(findings.LEVELS)}",
-            hint="invoke review --fail-on warning",
-        )
+    _require_usable(fail_on, plan, "--from" if from_ else "--to" if to else "")
     project, environment = project_and_environment(env)
-    named = environment.name and not (from_ or to)
+    named = (environment.name or plan) and not (from_ or to)
     target = embedded.target(environment, project.versions) if named else None
     quiet = json or markdown is True or sarif is True
     listener = terminal.Terminal(environment, "review", quiet=quiet)
     if target and not quiet:
         terminal.say(f"{target}", style="bold")
-    result = workflow.perform(project, environment, target, (from_, to), listener)
+    result = workflow.perform(
+        project, environment, target, (from_, to), listener, pinning=bool(plan)
+    )
+    if result.pinned:
+        show_review.write(Path(plan), pins.text(result.pinned), quiet=quiet)
     if json:
         terminal.raw(review_report.as_json(result))
     pages = (markdown, review_report.as_markdown), (sarif, review_report.as_sarif)
@@ -63,3 +64,20 @@ def review(
         show_review.review(result)
     if findings.open_at(result.findings, fail_on):
         raise Exit(code=DIFFERENT)
+
+
+def _require_usable(fail_on: str, plan: str, span: str) -> None:
+    from postgres_database.reviewing import findings
+
+    if fail_on not in findings.LEVELS:
+        raise ExpectedError(
+            f"--fail-on {fail_on} is no level",
+            cause=f"the levels are {', '.join(findings.LEVELS)}",
+            hint="invoke review --fail-on warning",
+        )
+    if plan and span:
+        raise ExpectedError(
+            f"--plan does not go with {span}",
+            cause="a plan pins all that is pending on a target, and the state of the target",
+            hint=f"invoke review --plan {plan}",
+        )

@@ -1,15 +1,16 @@
 """Review pending scripts: what each statement does, measured, and what could go wrong on the target."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from postgres_database.errors import ExpectedError
 from postgres_database.history import graph, upstream
 from postgres_database.history.graph import History, Revision
 from postgres_database.history.project import Project
 from postgres_database.preflight import drops, preview, row_checks
-from postgres_database.reviewing import findings, rehearsal, settings, sizes
+from postgres_database.reviewing import findings, pins, rehearsal, settings, sizes
 from postgres_database.reviewing.findings import ERROR, WARNING, Finding
+from postgres_database.reviewing.pins import Plan
 from postgres_database.reviewing.sizes import Sizes
 from postgres_database.reviewing.statements import Measured, Rehearsal
 from postgres_database.running import runner
@@ -44,6 +45,8 @@ class Review:
     statements: tuple[Measured, ...] = ()
     findings: tuple[Finding, ...] = ()
     sizes: Sizes | None = field(default=None, repr=False)
+    pinned: Plan | None = field(default=None, repr=False)
+    """What an upgrade is to run exactly, if that was asked for."""
 
     @property
     def verdict(self) -> str:
@@ -60,12 +63,14 @@ class Review:
         return SAFE
 
 
-def perform(
+def perform(  # noqa: PLR0913 - what is run, where, and who hears of it
     project: Project,
     environment: Environment,
     target: Database | None,
     span: tuple[str, str] = ("", ""),
     listener: Listener = SILENT,
+    *,
+    pinning: bool = False,
 ) -> Review:
     """Run scripts on a scratch database, statement by statement, and judge what they do.
 
@@ -76,11 +81,29 @@ def perform(
         span: Without a target, the revision after which the scripts begin, and the last one; both empty: those that
             the main branch of the repository does not have.
         listener: Hears what is done.
+        pinning: Whether the scripts and the state of the target are pinned; needs a target.
 
     Raises:
-        ExpectedError: The target or the history cannot be read, or there is no scratch server.
+        ExpectedError: The target or the history cannot be read, there is no scratch server, or a script that is to be
+            pinned was changed in the meantime.
     """
     before, plan = _plan(project, target, span)
+    state = pins.state(project, target, before) if target and pinning else None
+    result = _reviewed(project, environment, target, before, plan, listener)
+    if not (target and state):
+        return result
+    pinned = pins.pin(project, target, result.verdict, state, plan)
+    return replace(result, pinned=pinned)
+
+
+def _reviewed(  # noqa: PLR0913, PLR0917 - what is run, where, and who hears of it
+    project: Project,
+    environment: Environment,
+    target: Database | None,
+    before: tuple[str, ...],
+    plan: tuple[Revision, ...],
+    listener: Listener,
+) -> Review:
     if not plan:
         return Review(str(target.dsn) if target else "", "", before, plan)
     there = sizes.read(target) if target else None

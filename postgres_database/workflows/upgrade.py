@@ -13,7 +13,8 @@ from postgres_database.preflight import drops, preview, row_checks
 from postgres_database.preflight.drops import Dropped
 from postgres_database.preflight.preview import Printed
 from postgres_database.preflight.row_checks import Violation
-from postgres_database.reviewing import cautions, settings, sizes
+from postgres_database.reviewing import cautions, pins, settings, sizes
+from postgres_database.reviewing.pins import Plan
 from postgres_database.running import context, journal, log, runner, stamped, waiting
 from postgres_database.running.listener import SILENT, Listener
 from postgres_database.running.runner import BlockedError, Runner
@@ -37,6 +38,8 @@ class Move:
     """Return the plan and touch nothing."""
     skip_row_checks: bool = False
     """Do not look for violations beforehand; tables may be very large."""
+    reviewed: Plan | None = None
+    """What a review has pinned: exactly that is run, instead of what leads to `target`."""
     wait: float | None = None
     """How many seconds to wait at most for another command; None: for ever."""
 
@@ -77,15 +80,21 @@ def perform(
     protected environment, before it drops a table with rows, and on a database with tables but no revision.
 
     Raises:
-        ExpectedError: It was not confirmed, rows violate what is required, or a revision failed and was rolled back.
+        ExpectedError: It was not confirmed, rows violate what is required, a revision failed and was rolled back, or
+            something is not as it was when it was reviewed.
     """
     scripts = project.history
+    if move.reviewed:
+        pins.require_files(project, move.reviewed, environment.env_option)
     with (
         runner.open_runner(project, database) as run,
         nullcontext() if move.dry_run else run.alone(listener, move.wait),
     ):
         before, (here, *_) = run.require_route()
-        if move.verb == "upgrade":
+        legs: tuple[Leg, ...]
+        if move.reviewed:
+            legs = (_reviewed(project, database, before, move.reviewed, listener),)
+        elif move.verb == "upgrade":
             legs = project.legs(before, move.target)
         else:
             legs = (Leg(here, before, here.history.undone(before, move.target)[0]),)
@@ -115,6 +124,23 @@ def perform(
         seconds = time.monotonic() - started
         after = run.current()
         return UpgradeResult(before, plan, after, after == scripts.heads, seconds=seconds)
+
+
+def _reviewed(
+    project: Project,
+    database: Database,
+    before: tuple[str, ...],
+    reviewed: Plan,
+    listener: Listener,
+) -> Leg:
+    """Return what was reviewed, if all is as it was; files may have changed while another command was waited for."""
+    plan = pins.require_files(project, reviewed, database.env_option)
+    pins.require_state(project, database, before, reviewed)
+    if reviewed.target != str(database.dsn):
+        listener.note(
+            f"the plan was made for {reviewed.target}; {database.dsn} is in the same state"
+        )
+    return Leg(project, before, plan)
 
 
 def _waits(
