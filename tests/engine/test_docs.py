@@ -4,6 +4,7 @@ import re
 from pathlib import Path
 
 import pytest
+import session_picture
 from checkouts import Checkout
 from conftest import ROOT
 from pages import require_true
@@ -37,3 +38,10 @@ def test_tests_that_pages_name_are_there(page: Path) -> None:
         assert f"def {function}(" in (ROOT / path).read_text() if function else True, function
     for name in re.findall(r"`(test_\w+\.py)`", text):
         assert [*(ROOT / "tests").rglob(name)], name
+
+
+def test_the_picture_shows_what_the_page_says() -> None:
+    """The picture of a terminal in README.md has the lines of its console blocks."""
+    assert session_picture.PICTURE.read_text() == session_picture.drawn(), (
+        "python tests/engine/helpers/session_picture.py draws it again"
+    )
