@@ -40,8 +40,9 @@ def drawn() -> str:
     for number, row in enumerate(rows):
         colour = next((c for start, c in COLOURS.items() if row.startswith(start)), PLAIN)
         text = row if len(row) <= WIDEST else f"{row[: WIDEST - 2]} …"
+        shown = escape(text).replace(" ", "&#160;")
         y = BAR + MARGIN + LINE * number
-        texts.append(f'<text x="{MARGIN}" y="{y}" fill="{colour}">{escape(text)}</text>')
+        texts.append(f'<text x="{MARGIN}" y="{y}" fill="{colour}">{shown}</text>')
     dots = "".join(
         f'<circle cx="{MARGIN + 18 * n}" cy="17" r="6" fill="{colour}"/>'
         for n, colour in enumerate(("#ff5f57", "#febc2e", "#28c840"))
@@ -52,7 +53,7 @@ def drawn() -> str:
             f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {WIDTH} {height}" role="img" aria-label="{said}">',
             f'<rect width="{WIDTH}" height="{height}" rx="10" fill="#0d1117"/>',
             dots,
-            f'<g style="{FONT}; font-size: 13.5px; white-space: pre" xml:space="preserve">',
+            f'<g style="{FONT}; font-size: 13.5px">',
             *texts,
             "</g>",
             "</svg>",
