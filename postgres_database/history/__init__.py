@@ -6,7 +6,7 @@ Gives the `Project` (settings, models and `History` of a repository) and the ope
     reads             which files a script imports and opens
     staged            scripts written aside, then published all at one moment
     script_errors     errors in scripts, with file and line
-    upstream          which scripts the branch has on which a team meets, as git knows it
+    upstream          git, and which scripts the branch has on which a team meets
     project_models    the models of the project: imported by name, when something asks for them
     library_versions  the versions that are needed of libraries, and of the engine by a project
     graph             the revision graph as a plain ordered value; pure

@@ -1,6 +1,8 @@
-"""Which scripts the branch has on which a team meets, as git knows it."""
+"""git, and which scripts the branch has on which a team meets."""
 
+import os
 import subprocess
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -8,6 +10,7 @@ from postgres_database.errors import ExpectedError
 from postgres_database.history.script_errors import Folders
 
 NAMES = ("main", "master")
+UNKNOWN = "which revisions are yours is not known"
 
 
 @dataclass(frozen=True)
@@ -29,7 +32,7 @@ def find_upstream(folders: Folders, hint: str) -> Upstream:
     Raises:
         ExpectedError: git is missing, this is no repository of it, or it has no such branch besides the current one.
     """
-    git = _Git(folders.root, hint)
+    git = _Repository(folders.root, UNKNOWN, hint)
     branch = git.branch()
     listed = git.read(
         "ls-tree",
@@ -52,7 +55,7 @@ def changed(folders: Folders, hint: str) -> frozenset[Path]:
     Raises:
         ExpectedError: As `find_upstream` does.
     """
-    git = _Git(folders.root, hint)
+    git = _Repository(folders.root, UNKNOWN, hint)
     base = "HEAD" if git.on_the_branch() else git.read("merge-base", "HEAD", git.branch())
     where = "--", *map(str, folders.versions)
     listed = [
@@ -63,12 +66,48 @@ def changed(folders: Folders, hint: str) -> frozenset[Path]:
 
 
 @dataclass(frozen=True)
-class _Git:
+class Git:
     """The repository of a folder."""
 
     root: Path
+    what: str
+    """What is not known if git does not answer."""
     hint: str
-    """What to type if git does not answer."""
+    """What to type then."""
+
+    def read(
+        self, *arguments: str, required: bool = True, environ: Mapping[str, str] | None = None
+    ) -> str:
+        """Return what git prints; nothing if it fails and is not required not to.
+
+        Args:
+            arguments: Those of git.
+            required: Whether a failure is an error.
+            environ: Variables besides those of this process.
+
+        Raises:
+            ExpectedError: git is missing, or it failed and was required not to.
+        """
+        try:
+            done = subprocess.run(
+                ["git", *arguments],  # noqa: S607 - the git that people type
+                cwd=self.root,
+                env={**os.environ, **(environ or {})},
+                capture_output=True,
+                text=True,
+                check=False,
+            )
+        except OSError as error:
+            what = f"{self.what}: git cannot be run"
+            raise ExpectedError(what, cause=str(error), hint=self.hint) from error
+        if done.returncode and required:
+            cause = done.stderr.strip() or f"git {arguments[0]} ended with {done.returncode}"
+            raise ExpectedError(self.what, cause=cause, hint=self.hint)
+        return "" if done.returncode else done.stdout.strip("\n")
+
+
+class _Repository(Git):
+    """The repository of the scripts."""
 
     def files(self, listed: str) -> frozenset[Path]:
         """Return the files that git lists from the top of the repository, with NUL between them."""
@@ -93,31 +132,7 @@ class _Git:
             if self.read(*there, required=False):
                 return self.read("rev-parse", "--abbrev-ref", name)
         raise ExpectedError(
-            "which revisions are yours is not known",
+            self.what,
             cause=f"the current branch is {current}, and no other is {' or '.join(NAMES)}, here or at a remote",
             hint=self.hint,
         )
-
-    def read(self, *arguments: str, required: bool = True) -> str:
-        """Return what git prints; nothing if it fails and is not required not to."""
-        try:
-            done = subprocess.run(
-                ["git", *arguments],  # noqa: S607 - the git that people type
-                cwd=self.root,
-                capture_output=True,
-                text=True,
-                check=False,
-            )
-        except OSError as error:
-            raise ExpectedError(
-                "which revisions are yours is not known: git cannot be run",
-                cause=str(error),
-                hint=self.hint,
-            ) from error
-        if done.returncode and required:
-            raise ExpectedError(
-                "which revisions are yours is not known",
-                cause=done.stderr.strip() or f"git {arguments[0]} ended with {done.returncode}",
-                hint=self.hint,
-            )
-        return "" if done.returncode else done.stdout.strip("\n")

@@ -9,6 +9,7 @@ Gives `rehearsal.measure`, which runs scripts and returns what each statement di
     rehearsal    runs pending scripts, and measures each statement
     sizes        how large the tables of a target are
     source       the statements of a script in Python, and what its comments accept; pure
+    deployed     the tables and columns of the models of a git ref, imported in another process
     fixes        what to write instead; pure
     findings     what could go wrong with the statements of a rehearsal; pure
     pins         what a review pins of scripts and of a target, as a file, and what of it is no longer so

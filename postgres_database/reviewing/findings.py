@@ -9,6 +9,7 @@ from textwrap import shorten
 from postgres_database.history.graph import Revision
 from postgres_database.preflight import preview
 from postgres_database.reviewing import fixes, source
+from postgres_database.reviewing.deployed import Deployed
 from postgres_database.reviewing.sizes import UNKNOWN, Size, Sizes
 from postgres_database.reviewing.statements import (
     CHANGES,
@@ -193,20 +194,20 @@ def evidence(measured: Measured) -> str:
 
 
 def broken(
-    rehearsal: Rehearsal, name: Callable[[Path], str], uses: Callable[[Relation, str], bool] | None
+    rehearsal: Rehearsal, name: Callable[[Path], str], deployed: Deployed | None
 ) -> list[Finding]:
     """Return the statements that code from before them would trip over.
 
     Args:
         rehearsal: What the statements did.
         name: The name of a file for people.
-        uses: Tells whether the deployed models use a table, or a column of it; None: that is not known.
+        deployed: The models of the code that runs; None: nothing is known of it.
     """
     found = []
     for measured in rehearsal.statements:
         for change in measured.broken:
             column = change.column if change.what in {"dropped", "renamed"} else ""
-            used = uses(change.relation, column) if uses else None
+            used = deployed.use(*change.relation.place, column) if deployed else None
             if used is False or change.relation.kind == "sequence":
                 continue
             finding = Finding(
@@ -214,8 +215,8 @@ def broken(
                 NOTE if change.what == "filled" else ERROR if used else WARNING,
                 str(change),
                 object=".".join(filter(None, [str(change.relation), change.column])),
-                evidence="the deployed models use it"
-                if used
+                evidence=deployed.evidence
+                if deployed
                 else "read from the catalog before and after",
                 fix=FIXES[change.what],
             )

@@ -15,6 +15,7 @@ from postgres_database.tasks.shared import JSON, project_and_environment
         "from_": "without --env: the revision after which the scripts begin (default: what git's main branch lacks)",
         "to": "without --env: the last revision (default head)",
         "plan": "pin what was reviewed in this file, for upgrade --plan; without --env: of the default target",
+        "deployed": "the git ref that is deployed: whether its models use what is dropped, renamed or needs a value",
         "fail_on": "end with exit code 2 from this level on: note, warning or error (default error)",
         "markdown": "print it as Markdown, for a comment in a pull request; or write it to this file",
         "sarif": "print it as SARIF, for code scanners; or write it to this file",
@@ -28,6 +29,7 @@ def review(
     from_: str = "",
     to: str = "",
     plan: str = "",
+    deployed: str = "",
     fail_on: str = "error",
     markdown: str | bool = "",
     sarif: str | bool = "",
@@ -48,7 +50,13 @@ def review(
     if target and not quiet:
         terminal.say(f"{target}", style="bold")
     result = workflow.perform(
-        project, environment, target, (from_, to), listener, pinning=bool(plan)
+        project,
+        environment,
+        target,
+        (from_, to),
+        listener,
+        pinning=bool(plan),
+        deployed=deployed,
     )
     if result.pinned:
         show_review.write(Path(plan), pins.text(result.pinned), quiet=quiet)

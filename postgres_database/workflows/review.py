@@ -8,7 +8,9 @@ from postgres_database.history import graph, upstream
 from postgres_database.history.graph import History, Revision
 from postgres_database.history.project import Project
 from postgres_database.preflight import drops, preview, row_checks
+from postgres_database.reviewing import deployed as deployed_models
 from postgres_database.reviewing import findings, pins, rehearsal, settings, sizes
+from postgres_database.reviewing.deployed import Deployed
 from postgres_database.reviewing.findings import ERROR, WARNING, Finding
 from postgres_database.reviewing.pins import Plan
 from postgres_database.reviewing.sizes import Sizes
@@ -71,6 +73,7 @@ def perform(  # noqa: PLR0913 - what is run, where, and who hears of it
     listener: Listener = SILENT,
     *,
     pinning: bool = False,
+    deployed: str = "",
 ) -> Review:
     """Run scripts on a scratch database, statement by statement, and judge what they do.
 
@@ -82,14 +85,16 @@ def perform(  # noqa: PLR0913 - what is run, where, and who hears of it
             the main branch of the repository does not have.
         listener: Hears what is done.
         pinning: Whether the scripts and the state of the target are pinned; needs a target.
+        deployed: The git ref of the code that runs while the scripts do; empty: not known.
 
     Raises:
-        ExpectedError: The target or the history cannot be read, there is no scratch server, or a script that is to be
-            pinned was changed in the meantime.
+        ExpectedError: There is no such ref or no scratch server, the target or the history cannot be read, or a script
+            that is to be pinned was changed in the meantime.
     """
+    known = deployed_models.read(project, deployed, environment.models) if deployed else None
     before, plan = _plan(project, target, span)
     state = pins.state(project, target, before) if target and pinning else None
-    result = _reviewed(project, environment, target, before, plan, listener)
+    result = _reviewed(project, environment, target, before, plan, known, listener)
     if not (target and state):
         return result
     pinned = pins.pin(project, target, result.verdict, state, plan)
@@ -102,6 +107,7 @@ def _reviewed(  # noqa: PLR0913, PLR0917 - what is run, where, and who hears of 
     target: Database | None,
     before: tuple[str, ...],
     plan: tuple[Revision, ...],
+    deployed: Deployed | None,
     listener: Listener,
 ) -> Review:
     if not plan:
@@ -110,6 +116,11 @@ def _reviewed(  # noqa: PLR0913, PLR0917 - what is run, where, and who hears of 
     given = settings.of_target(target) if target else settings.WORST
     name = project.folders.name
     found: list[Finding] = []
+    if deployed and deployed.fault:
+        what = (
+            f"the models of {deployed.ref} are not known, and may use everything: {deployed.fault}"
+        )
+        found.append(Finding("not-reviewed", WARNING, what, plan[0].id))
     if target:
         found += _read_target(project, target, plan, listener)
     with databases.session(project, environment) as session:
@@ -119,7 +130,7 @@ def _reviewed(  # noqa: PLR0913, PLR0917 - what is run, where, and who hears of 
             measured, more = _measured(project, session, copy, plan, given)
         found += more
         found += findings.waits(measured, there, name)
-        found += findings.broken(measured, name, None)
+        found += findings.broken(measured, name, deployed)
         server = _server(copy)
         if not measured.failed:
             with listener.at_work("upgrade, downgrade, and upgrade again"):

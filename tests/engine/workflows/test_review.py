@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 import pytest
 from commands import up
-from conftest import Project, run_sql
+from conftest import Project, changed, run_sql
 
 from postgres_database.console import review_report
 from postgres_database.errors import ExpectedError
@@ -216,3 +216,32 @@ def test_reports_for_programs(shop: Project) -> None:
     page = review_report.as_markdown(result)
     assert "accepted: `table-scan`" in page
     assert "op.create_index('j', 'orders', ['shop'])" in page
+
+
+def test_deployed_models_decide_what_old_code_trips_over(shop: Project) -> None:
+    """What they use is an error, the rest is none; models that cannot be imported may use everything."""
+    repository = Repository(shop)
+    models = "sa.Table('orders', metadata, sa.Column('id', sa.Integer), sa.Column('n', sa.Integer))"
+    shop.models(models)
+    (module,) = shop.root.glob("models_*.py")
+    repository.git("init", "-q", "-b", "main")
+    repository.git("add", ".")
+    repository.git("commit", "-qm", "used")
+    write(shop, "op.drop_column('orders', 'n'); op.drop_column('orders', 'note')")
+
+    def found() -> list[tuple[str, str, str]]:
+        settings = changed(shop.settings, models=shop.settings.project.target_metadata)
+        result = review.perform(*settings, shop.database, deployed="main")
+        rules = "old-code", "not-reviewed"
+        return [
+            (each.level, each.rule, each.object) for each in result.findings if each.rule in rules
+        ]
+
+    assert found() == [("error", "old-code", "orders.n")]
+    module.write_text("1/0")
+    repository.git("commit", "-qam", "broken")
+    assert found() == [
+        ("warning", "not-reviewed", ""),
+        ("error", "old-code", "orders.n"),
+        ("error", "old-code", "orders.note"),
+    ]
