@@ -5,7 +5,7 @@ from collections.abc import Iterable
 from pathlib import Path
 from textwrap import shorten
 
-from postgres_database.console.terminal import OUT, advise, raw, say
+from postgres_database.console.terminal import ERR, OUT, advise, raw, say
 from postgres_database.preflight import preview
 from postgres_database.reviewing.findings import ERROR, WARNING, Finding, open_at
 from postgres_database.reviewing.statements import Measured, names, strongest
@@ -83,7 +83,6 @@ def annotated(findings: Iterable[Finding]) -> Iterable[str]:
 
 
 def write(path: Path, text: str, *, quiet: bool = False) -> None:
-    """Write a page to a file, and say so."""
+    """Write a page to a file, and say so; to stderr if stdout is for a program."""
     path.write_text(text, encoding="utf-8")
-    if not quiet:
-        OUT.print(f"wrote     {os.path.relpath(path)}")
+    (ERR if quiet else OUT).print(f"wrote     {os.path.relpath(path)}")

@@ -87,8 +87,12 @@ class Printed:
 
 def shown(statement: str) -> str:
     """Return a statement in one line, without values of rows and passwords."""
-    text = statement if OPEN.match(statement) else without_literals(statement)
-    return " ".join(text.split())
+    return " ".join(without_values(statement).split())
+
+
+def without_values(statement: str) -> str:
+    """Return a statement in its lines, without values of rows and passwords."""
+    return statement if OPEN.match(statement) else without_literals(statement)
 
 
 def _line(statement: str) -> str:

@@ -8,6 +8,9 @@ from postgres_database.commands.command import DIFFERENT, command
 from postgres_database.errors import ExpectedError
 from postgres_database.tasks.shared import JSON, project_and_environment
 
+PAGE = "review.html"
+"""The file of the page, if none is named."""
+
 
 @command(
     help={
@@ -19,9 +22,10 @@ from postgres_database.tasks.shared import JSON, project_and_environment
         "fail_on": "end with exit code 2 from this level on: note, warning or error (default error)",
         "markdown": "print it as Markdown, for a comment in a pull request; or write it to this file",
         "sarif": "print it as SARIF, for code scanners; or write it to this file",
+        "html": "write it as a page with pictures, which needs no network (default review.html)",
         "json": JSON,
     },
-    optional=["markdown", "sarif"],
+    optional=["markdown", "sarif", "html"],
 )
 def review(
     c: Context,
@@ -33,10 +37,12 @@ def review(
     fail_on: str = "error",
     markdown: str | bool = "",
     sarif: str | bool = "",
+    html: str | bool = "",
     json: bool = False,
 ) -> None:
     """Run pending scripts on a scratch database, and show what each statement locks, rewrites and scans."""
     from postgres_database.console import review_report, show_review, terminal
+    from postgres_database.pages import review_page
     from postgres_database.reviewing import findings, pins
     from postgres_database.server import embedded
     from postgres_database.workflows import review as workflow
@@ -67,7 +73,10 @@ def review(
         if place is True:
             terminal.raw(text(result))
         elif place:
-            show_review.write(Path(str(place)), text(result))
+            show_review.write(Path(str(place)), text(result), quiet=quiet)
+    if html:
+        page = Path(PAGE if html is True else html)
+        show_review.write(page, review_page.as_html(result), quiet=quiet)
     if not quiet:
         show_review.review(result)
     if findings.open_at(result.findings, fail_on):

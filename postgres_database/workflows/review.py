@@ -17,7 +17,8 @@ from postgres_database.reviewing.sizes import Sizes
 from postgres_database.reviewing.statements import Measured, Rehearsal
 from postgres_database.running import runner
 from postgres_database.running.listener import SILENT, Listener
-from postgres_database.schema import dump, snapshot
+from postgres_database.schema import comparison, dump, snapshot
+from postgres_database.schema.comparison import Side
 from postgres_database.scratch import databases, made_up_rows
 from postgres_database.scratch.databases import Scratch
 from postgres_database.server.connection import Database
@@ -49,6 +50,8 @@ class Review:
     sizes: Sizes | None = field(default=None, repr=False)
     pinned: Plan | None = field(default=None, repr=False)
     """What an upgrade is to run exactly, if that was asked for."""
+    sides: tuple[Side, ...] = field(default=(), repr=False)
+    """The schema before and after the scripts; empty if there are none, or one fails."""
 
     @property
     def verdict(self) -> str:
@@ -132,15 +135,21 @@ def _reviewed(  # noqa: PLR0913, PLR0917 - what is run, where, and who hears of 
         found += findings.waits(measured, there, name)
         found += findings.broken(measured, name, deployed)
         server = _server(copy)
+        sides: tuple[Side, ...] = ()
         if not measured.failed:
             with listener.at_work("upgrade, downgrade, and upgrade again"):
-                found += _undone(project, session, copy, plan)
+                upgraded = session.clone(copy)
+                with runner.open_runner(project, upgraded) as run:
+                    run.upgrade(plan)
+                sides = comparison.sides(copy, upgraded)
+                found += _undone(project, session, copy, upgraded, plan)
     found = findings.accepted(found, plan, name)
     order = {revision.id: number for number, revision in enumerate(plan)}
     found.sort(key=lambda each: (order.get(each.revision, -1), each.line))
     files = {revision.id: name(revision.path) for revision in plan}
     label = str(target.dsn) if target else ""
-    return Review(label, server, before, plan, files, measured.statements, tuple(found), there)
+    statements = measured.statements
+    return Review(label, server, before, plan, files, statements, tuple(found), there, sides=sides)
 
 
 def _plan(
@@ -243,13 +252,15 @@ def _measured(
 
 
 def _undone(
-    project: Project, session: Scratch, copy: Database, plan: Sequence[Revision]
+    project: Project,
+    session: Scratch,
+    copy: Database,
+    database: Database,
+    plan: Sequence[Revision],
 ) -> list[Finding]:
-    """Return what the downgrades do not bring back, and why the scripts cannot be run again after them."""
+    """Return what the downgrades of an upgraded copy do not bring back, and why the scripts cannot run after them."""
     name = project.folders.name
-    database = session.clone(copy)
     with runner.open_runner(project, database) as run:
-        run.upgrade(plan)
         back = plan[::-1]
         following = rehearsal.Following(back)
         try:
