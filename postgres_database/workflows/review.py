@@ -6,12 +6,13 @@ from dataclasses import dataclass, field, replace
 from postgres_database.errors import ExpectedError
 from postgres_database.history import graph, upstream
 from postgres_database.history.graph import History, Revision
+from postgres_database.history.operations import RefusedError
 from postgres_database.history.project import Project
 from postgres_database.preflight import drops, preview, row_checks
 from postgres_database.reviewing import deployed as deployed_models
 from postgres_database.reviewing import findings, pins, rehearsal, settings, sizes
 from postgres_database.reviewing.deployed import Deployed
-from postgres_database.reviewing.findings import ERROR, WARNING, Finding
+from postgres_database.reviewing.findings import ERROR, NOTE, WARNING, Finding
 from postgres_database.reviewing.pins import Plan
 from postgres_database.reviewing.sizes import Sizes
 from postgres_database.reviewing.statements import Measured, Rehearsal
@@ -266,8 +267,10 @@ def _undone(
         try:
             run.run("downgrade", back, following)
         except ExpectedError as error:
-            what = f"the downgrade fails: {error.what}: {error.cause}"
-            return [findings.of_script("irreversible", WARNING, what, following.revision, name)]
+            refused = isinstance(error.__cause__, RefusedError)
+            what = f"the downgrade {'refuses to run' if refused else 'fails'}: {error.cause}"
+            level = NOTE if refused else WARNING
+            return [findings.of_script("irreversible", level, what, following.revision, name)]
     left = snapshot.compare(copy, database, session.empty)
     if left:
         named = ", ".join(str(difference.key) for difference in left[:SHOWN])
@@ -277,7 +280,7 @@ def _undone(
         try:
             run.upgrade(plan)
         except ExpectedError as error:
-            what = f"after its downgrade it cannot run again: {error.what}: {error.cause}"
+            what = f"after its downgrade it cannot run again: {error.cause}"
             return [findings.of_script("irreversible", ERROR, what, plan[-1], name)]
     return []
 

@@ -131,6 +131,30 @@ def test_a_script_that_fails_is_a_finding(shop: Project) -> None:
     ]
 
 
+DOWNGRADES = {
+    "op.drop_column('orders', 'x')": None,
+    "pass": ("warning", "the downgrade does not bring back TABLE orders"),
+    "op.execute('DROP TABLE nothing')": ("warning", "the downgrade fails"),
+    "op.refuse('this cannot be undone', cause='it is too late')": (
+        "note",
+        "the downgrade refuses to run: it is too late",
+    ),
+}
+
+
+@pytest.mark.parametrize("downgrade", DOWNGRADES)
+def test_a_downgrade_that_does_not_lead_back_is_a_finding(shop: Project, downgrade: str) -> None:
+    """What is not brought back is named; a script that refuses on purpose is a note."""
+    shop.script("two", "one", "op.add_column('orders', sa.Column('x', sa.Integer))", downgrade)
+    found = [(each.level, each.what) for each in reviewed(shop).findings]
+    wanted = DOWNGRADES[downgrade]
+    assert len(found) == bool(wanted)
+    for level, what in found:
+        assert wanted
+        assert level == wanted[0]
+        assert what.startswith(wanted[1])
+
+
 def test_drift_is_measured_as_it_is(shop: Project) -> None:
     """Scripts are measured on the schema that the target has, and its drift is said."""
     run_sql(shop.database, "CREATE TABLE by_hand (n int)", "INSERT INTO by_hand VALUES (1)")
