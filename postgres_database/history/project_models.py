@@ -4,9 +4,10 @@ import importlib
 import os
 import re
 import sys
+import traceback
 from collections import Counter
 from collections.abc import Collection, Iterator, Mapping, Sequence
-from contextlib import contextmanager, redirect_stdout
+from contextlib import contextmanager, redirect_stdout, suppress
 from pathlib import Path
 from typing import Any
 
@@ -46,11 +47,13 @@ def load(root: Path, target_metadata: str) -> Models:
         value = _imported(target_metadata)
     except (Exception, SystemExit) as error:
         left = script_errors.conflict(error)
-        raise ExpectedError(
-            what,
-            cause=_why(error, left, root),
-            hint="git status   (then keep one version of each part)" if left else hint,
-        ) from error
+        if left:
+            hint = "git status   (then keep one version of each part)"
+        elif (name := _variable(error)) and (file := _file_with(name, root)):
+            hint = f"set -a; . ./{file}; set +a   (then the same command again: {file} is not exported to the models)"
+        elif name:
+            hint = f"export {name}=…   (the models read the process environment)"
+        raise ExpectedError(what, cause=_why(error, left, root), hint=hint) from error
     given: list[object] = [*value] if isinstance(value, (list, tuple)) else [value]
     models = tuple(dict.fromkeys(one for one in map(_metadata, given) if one is not None))
     if cause := _unfit(value, given, models):
@@ -79,11 +82,34 @@ def _imported(target_metadata: str) -> Any:
 
 
 def _why(error: BaseException, left: int, root: Path) -> str:
-    """Say why models cannot be imported; `left` is the line where git left a conflict, or 0."""
+    """Say why models cannot be imported, and where; `left` is the line where git left a conflict, or 0."""
     if not isinstance(error, SyntaxError) or not error.filename:
-        return f"{type(error).__name__}: {error}"
+        where = script_errors.line_of_project(error, root)
+        return f"{type(error).__name__}: {error}" + (f"\n(in {where})" if where else "")
     words = "git could not merge it and left its conflict markers there" if left else error.msg
     return f"{os.path.relpath(error.filename, root)}, line {left or error.lineno}: {words}"
+
+
+def _variable(error: BaseException) -> str:
+    """Return the environment variable that models ask for and that is not set; empty if that is not what failed."""
+    frames = traceback.extract_tb(error.__traceback__)
+    asked = (
+        isinstance(error, KeyError)
+        and frames
+        and frames[-1].filename in {os.__file__, "<frozen os>"}
+    )
+    return str(error.args[0]) if asked else ""
+
+
+def _file_with(name: str, root: Path) -> str:
+    """Return the settings file in which a variable stands; empty if it stands in none."""
+    lines = re.compile(rf"^\s*(?:export\s+)?{re.escape(name)}\s*=", re.MULTILINE)
+    files = (path for path in sorted(root.glob(".env*")) if path.name != ".env.example")
+    with suppress(OSError):
+        return next(
+            (file.name for file in files if lines.search(file.read_text(errors="replace"))), ""
+        )
+    return ""
 
 
 def _metadata(given: object) -> sa.MetaData | None:

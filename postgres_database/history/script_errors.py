@@ -187,15 +187,20 @@ def file_and_line(error: BaseException, folders: Folders) -> str:
 
 def own_file_and_line(error: BaseException, folders: Folders) -> str:
     """Return file and line of the project's own code where an error arose, such as an event listener."""
+    return line_of_project(error, folders.root) or file_and_line(error, folders)
+
+
+def line_of_project(error: BaseException, root: Path) -> str:
+    """Return file and line of a project's own code, such as its models, where an error arose; or nothing."""
     for frame in reversed(traceback.extract_tb(error.__traceback__)):
         path = Path(frame.filename)
         ours = PACKAGE in path.parents and PACKAGE / "models" not in path.parents
-        if ours or not path.is_relative_to(folders.root) or path.name in {"env.py", "tasks.py"}:
+        if ours or not path.is_relative_to(root) or path.name in {"env.py", "tasks.py"}:
             continue
-        inside = path.relative_to(folders.root)
+        inside = path.relative_to(root)
         if not {"site-packages", ".venv"}.intersection(inside.parts):
             return f"{inside}, line {frame.lineno}"
-    return file_and_line(error, folders)
+    return ""
 
 
 def located(error: ExpectedError, folders: Folders, script: Path) -> ExpectedError:

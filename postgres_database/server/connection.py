@@ -41,7 +41,7 @@ VERSIONS = "postgres_database.versions"
 """The key of the version table in the `info` of a connection."""
 READ_ONLY = ("default_transaction_read_only=on", "lock_timeout=5s")
 
-WRONG_PARTS = {
+OF_THE_SERVER = {
     "too many connections for role": "fewer are connected, or ALTER ROLE … CONNECTION LIMIT … has raised it",
     "too many connections for database": "fewer are connected, or ALTER DATABASE … CONNECTION LIMIT … has raised it",
     "too many clients already": "fewer are connected, or max_connections of the server is greater",
@@ -50,6 +50,9 @@ WRONG_PARTS = {
     "cannot connect to invalid database": "it is dropped and made anew: its DROP DATABASE was interrupted",
     "permission denied for database": "its owner has said GRANT CONNECT ON DATABASE … TO …",
     "is not permitted to log in": "the user may log in: ALTER ROLE … LOGIN",
+}
+"""What must be true before it works with the same DSN, by a part of the server's message."""
+WRONG_PARTS = {
     "no encryption": "sslmode=require is in the DSN, or the server lets this user in without encryption",
     "SSL off": "sslmode=require is in the DSN, or the server lets this user in without encryption",
     "certificate": "sslrootcert, sslcert and sslkey name the right files",
@@ -65,7 +68,7 @@ WRONG_PARTS = {
     "unsupported startup parameter": "it names the server itself, not a pooler in front of it",
     "pg_hba.conf": "the server lets this user in",
 }
-"""What must be true for the connection to work, by a part of the message; the first match counts."""
+"""What must be true for the connection to work, by a part of any other message; the first match counts."""
 FOR_DATABASE = {
     "does not exist": "CREATE DATABASE {}",
     "is not currently accepting connections": "ALTER DATABASE {} ALLOW_CONNECTIONS true",
@@ -196,7 +199,7 @@ class Database:
             return LESSER
         retry = "invoke check" if scratch else f"invoke psql{self.env_option}"
         wrong = next(
-            (wrong for sign, wrong in WRONG_PARTS.items() if sign in said),
+            (wrong for sign, wrong in (OF_THE_SERVER | WRONG_PARTS).items() if sign in said),
             "host and port are right and the server runs",
         )
         for sign, command in FOR_DATABASE.items():
@@ -205,7 +208,14 @@ class Database:
                     sql = command.format(quoted(self.dsn.database))
                     return f"{retry} --database postgres --command {shlex.quote(sql)}"
                 wrong = "it names a database that exists, such as postgres"
-        source = f"; the DSN comes {self.source}" if self.source.startswith("from ") else ""
+        where = self.source.removeprefix("from ")
+        if not scratch and wrong not in OF_THE_SERVER.values():
+            edit = f"${{EDITOR:-vi}} {where}" if where.startswith(".env") else ""
+            if where.endswith(" in the process environment"):
+                edit = f"export {where.partition(' ')[0]}=…"
+            if edit:
+                return f"{edit}   (until {wrong}; then the same command again)"
+        source = f"; the DSN comes from {where}" if where != self.source else ""
         return f"{retry}   (once {wrong}{source})"
 
 

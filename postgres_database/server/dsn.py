@@ -184,22 +184,14 @@ def _login_name() -> str:
         return f"uid {os.getuid()}"
 
 
-def parse(text: str) -> tuple[Dsn, list[str]]:
-    """Parse any form that libpq takes, and SQLAlchemy's `postgresql+driver://`.
-
-    Returns:
-        The DSN, and warnings about what was ignored in it.
+def parse(text: str) -> Dsn:
+    """Parse any form that libpq takes, and SQLAlchemy's `postgresql+driver://`, whatever the driver: ours is psycopg2.
 
     Raises:
         ValueError: The text is no DSN. The message repeats no part of it, because any part may be
             a piece of a password in which a special character was not encoded.
     """
-    warnings = []
-    text = text.strip()
-    if match := re.match(r"(postgres(?:ql)?)\+(\w+)://", text):
-        if match[2] != "psycopg2":
-            warnings.append(f"the driver +{match[2]} of the DSN is ignored: psycopg2 is used")
-        text = "postgresql://" + text[match.end() :]
+    text = re.sub(r"^postgres(?:ql)?\+\w+://", "postgresql://", text.strip())
     is_uri = re.match(r"postgres(ql)?://", text) is not None
     if not is_uri and re.match(r"(?:jdbc:)?[a-zA-Z][\w+.-]*://", text):
         raise ValueError("it must start with postgresql:// (or be key=value pairs)")
@@ -224,7 +216,7 @@ def parse(text: str) -> tuple[Dsn, list[str]]:
         )
     if not numeric:
         raise ValueError("the port is not a number")
-    return Dsn(parts), warnings
+    return Dsn(parts)
 
 
 def _of_frameworks(text: str) -> str:

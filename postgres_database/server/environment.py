@@ -264,14 +264,13 @@ class _Reader:
             return None
         names = REFERENCE.findall(text)
         try:
-            parsed, warnings = dsn.parse(text)
+            parsed = dsn.parse(text)
         except ValueError as error:
             self.faults.append(f"{origin}: {REPLACED.format(names[0]) if names else error}")
             return None
         if meant := [name for name in names if name in self.in_file]:  # else it may be a password
             self.faults.append(f"{origin}: {REPLACED.format(meant[0])}")
             return None
-        self.warnings += [f"{origin}: {warning}" for warning in warnings]
         if origin.endswith(f" in {self.path.name}"):
             self._warn_if_readable_by_others(parsed)
         return self._with_service(origin, parsed)

@@ -1,12 +1,14 @@
 """Models that are several MetaData."""
 
 import secrets
+from pathlib import Path
 
 import pytest
 from commands import up
 from conftest import Project, changed
 
 from postgres_database.errors import ExpectedError
+from postgres_database.history import project_models
 from postgres_database.workflows import check, revision
 
 SEVERAL = """
@@ -69,3 +71,31 @@ def test_a_list_of_something_else(several: Project, name: str, cause: str) -> No
     with pytest.raises(ExpectedError, match="cannot be loaded") as caught:
         settings.project.models()
     assert cause in caught.value.cause
+
+
+FAULTS = {
+    "an attribute": ("import os\n\nx = os.nothing_like_that\n", "m_{0}.py, line 3", "python -c 'import m_{0}'"),
+    "a column": ("import sqlalchemy as sa\nsa.Table('t', sa.MetaData(), 7)\n", "m_{0}.py, line 2", "python -c"),
+    "another module": ("import m_{0}_more\n", "m_{0}_more.py, line 2", "python -c"),
+    "a variable": ("import os\n\nkey = os.environ['SHOP_{0}']\n", "m_{0}.py, line 3", "export SHOP_{0}=…"),
+    "a variable of a file": (
+        "import os\nkey = os.environ['SHOP_KEY_OF_A_FILE']\n", "m_{0}.py, line 2", "set -a; . ./.env.shop; set +a",
+    ),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize(("text", "place", "hint"), FAULTS.values(), ids=FAULTS)
+def test_what_is_wrong_in_models_is_named(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, text: str, place: str, hint: str
+) -> None:
+    """File and line are those of the project, and a variable that only a settings file has is said to be there."""
+    name = secrets.token_hex(6)
+    (tmp_path / f"m_{name}.py").write_text(text.format(name))
+    (tmp_path / f"m_{name}_more.py").write_text("\n1 / 0\n")
+    (tmp_path / ".env.shop").write_text("SHOP_KEY_OF_A_FILE=hush\n")
+    monkeypatch.syspath_prepend(tmp_path)
+    with pytest.raises(ExpectedError) as caught:
+        project_models.load(tmp_path, f"m_{name}:metadata")
+    assert f"(in {place.format(name)})" in caught.value.cause
+    assert caught.value.hint.startswith(hint.format(name))
+    assert "hush" not in str(caught.value)

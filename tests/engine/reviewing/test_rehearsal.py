@@ -136,7 +136,7 @@ def test_unmeasured_scripts_are_reported(pending: Project) -> None:
     assert not result.cautions
     assert "is not measured" in notes[-1]
     assert "lock timeout" in notes[-1]
-    nowhere = changed(settings, scratch=dsn.parse("postgresql://u@127.0.0.1:1/x")[0])
+    nowhere = changed(settings, scratch=dsn.parse("postgresql://u@127.0.0.1:1/x"))
     assert not upgrade.perform(*nowhere, pending.database, Move(dry_run=True), heard).cautions
     assert "is not measured: cannot connect to u@127.0.0.1:1/x" in notes[-1]
 

@@ -33,7 +33,7 @@ from postgres_database.scratch import databases
 from postgres_database.server import dsn
 from postgres_database.server.environment import Environment
 project = Project(Path(sys.argv[1]))
-environment = Environment(project.root, scratch=dsn.parse(sys.argv[2])[0])
+environment = Environment(project.root, scratch=dsn.parse(sys.argv[2]))
 def say(text):
     print(text, flush=True)
     sys.stdin.readline()

@@ -49,7 +49,9 @@ def refused(database: Database) -> ExpectedError:
     with pytest.raises(ExpectedError) as caught, database.connect(usual_path=True):
         pass
     error = caught.value
-    assert re.fullmatch(r"error: .+\ncause: .+\ntry:   invoke (\w+).*", str(error)), str(error)
+    assert re.fullmatch(
+        r"error: .+\ncause: .+\ntry:   (?:invoke \w+|\$\{EDITOR:-vi\} \.env\.x) .*", str(error)
+    ), str(error)
     assert set(re.findall(r"invoke (\w+)", error.hint)) <= COMMANDS
     assert "psycopg2" not in error.cause  # the server's words, without the driver's
     password = database.dsn.parts.get("password", "")
@@ -90,8 +92,8 @@ def test_a_wrong_password(port: int, password: str) -> None:
     error = refused(app(port, password=password))
     assert error.what == f"cannot connect to app@127.0.0.1:{port}/postgres"
     assert error.hint == (
-        "invoke psql --env x   (once user and password are right, and it has not expired: VALID UNTIL of the role;"
-        " the DSN comes from .env.x)"
+        "${EDITOR:-vi} .env.x   (until user and password are right, and it has not expired: VALID UNTIL of the role;"
+        " then the same command again)"
     )
 
 
@@ -206,7 +208,7 @@ FATAL = {
 )
 def test_a_server_that_refuses(stranger: int, wrong: str) -> None:
     """What a server says about a user is not taken for a wrong host or port."""
-    assert f"(once {wrong};" in refused(app(stranger, sslmode="disable")).hint
+    assert f" {wrong};" in refused(app(stranger, sslmode="disable")).hint
 
 
 def test_every_host_is_told(port: int) -> None:

@@ -298,8 +298,7 @@ def test_env_file_of_an_application(root: Path, write: Write) -> None:
     write("", COMPOSE.format("DATABASE_URL=postgresql+asyncpg://shop:s3cret@db:5432/shop"))
     loaded = settings.load(root=root, environ={})
     assert str(loaded.target) == "shop@db:5432/shop"
-    (warning,) = loaded.warnings
-    assert "psycopg2 is used" in warning
+    assert not loaded.warnings
 
 
 @pytest.mark.parametrize(
@@ -449,14 +448,6 @@ def test_unknown_settings(root: Path, write: Write, key: str, meant: str) -> Non
     loaded = settings.load("x", root=root, environ={"FAVOURITE_FOOD": "QXZ"})
     warning = f".env.x: unknown setting {key}; did you mean {meant}?"
     assert loaded.warnings == ((warning,) if meant else ())
-
-
-def test_what_is_ignored_in_a_dsn(root: Path) -> None:
-    """What a DSN says for another program is a warning that names where it stands."""
-    loaded = settings.load(root=root, environ={"DATABASE_URL": A.replace(":", "+asyncpg:", 1)})
-    assert str(loaded.target) == SHOWN_A
-    (warning,) = loaded.warnings
-    assert warning.startswith("DATABASE_URL in the process environment: the driver +asyncpg")
 
 
 def test_all_faults_at_once(root: Path, write: Write) -> None:
