@@ -48,17 +48,18 @@ nav { margin: .8rem 0; } nav a { display: inline-block; margin-right: 1rem; padd
 .tag { display: inline-block; padding: 0 8px; border-radius: 4px; font-size: .85rem; font-weight: 600; }
 .finding { margin: .8rem 0; padding: 12px 14px; border: 1px solid var(--line); border-radius: 8px; background: var(--card); }
 .finding pre { background: var(--page); }
+.fix { white-space: pre; overflow-wrap: normal; }
 .finding .what { font-weight: 600; white-space: pre-line; }
-.wide { overflow-x: auto; border: 1px solid var(--line); border-radius: 8px; margin: .5rem 0; }
+.wide { width: fit-content; max-width: 100%; overflow-x: auto; border: 1px solid var(--line); border-radius: 8px; margin: .5rem 0; }
 .wide:focus-visible { outline: 2px solid var(--link); }
 .timeline { display: flex; width: max-content; }
-.timeline .names { position: sticky; left: 0; flex: none; background: var(--page); border-right: 1px solid var(--line); }
+.timeline .names { position: sticky; left: 0; flex: none; background: var(--page); box-shadow: 1px 0 var(--line); }
 svg { display: block; flex: none; }
 svg text { fill: var(--text); font: 11px ui-monospace, "DejaVu Sans Mono", Menlo, Consolas, monospace; }
 svg .faint { fill: var(--soft); }
 svg .name { font-size: 12px; font-weight: 600; }
 svg a text { fill: var(--link); text-decoration: underline; font-weight: 600; }
-svg .band { fill: var(--band); } svg .grid { stroke: var(--line); }
+svg .band { fill: var(--band); } svg .plain { fill: var(--page); } svg .grid { stroke: var(--line); }
 svg .bar-nothing { fill: var(--note); } svg .bar-writes { fill: var(--warning); } svg .bar-all { fill: var(--error); }
 svg .on-nothing { fill: var(--on-note); } svg .on-writes { fill: var(--on-warning); } svg .on-all { fill: var(--on-error); }
 svg .mark { fill: var(--page); stroke: var(--text); } svg .rewrite { fill: var(--text); } svg .on-rewrite { fill: var(--page); }
@@ -78,7 +79,8 @@ svg .key.gone { stroke: var(--error); stroke-dasharray: 4 3; } svg .arrow { fill
   body { max-width: none; padding: 0; font-size: 11pt; }
   nav { display: none; }
   pre { max-height: none; }
-  .wide { overflow: visible; border: 0; break-inside: avoid; }
+  .fix { white-space: pre-wrap; overflow-wrap: anywhere; }
+  .wide { width: 100%; overflow: visible; border: 0; break-inside: avoid; }
   .timeline { width: 100%; }
   .timeline .names { position: static; width: var(--names); height: auto; }
   .timeline .bars { width: var(--bars); height: auto; }

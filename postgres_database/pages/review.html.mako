@@ -16,7 +16,7 @@
 % if review.plan:
 <li>${len(review.plan)} revision${"s" * (len(review.plan) != 1)}, ${len(review.statements)} statement${"s" * (len(review.statements) != 1)}, measured on PostgreSQL ${review.server}</li>
 % endif
-<li>${f"target {review.target}; sizes from its statistics" if review.target else "no target: every table may be large"}</li>
+<li>${f"target {review.target}; sizes from its statistics" if review.target else "no target was named: every table may be large"}</li>
 <li>
 % for count, level in page.counts:
 <span class="tag ${level.rstrip('s')}">${count} ${level}</span>
@@ -26,8 +26,15 @@
 % endif
 </li>
 </ul>
-<nav><a href="#locks">Locks</a> <a href="#findings">Findings</a> <a href="#changes">Changes</a> <a href="#tables">Tables</a> <a href="#sql">SQL</a></nav>
+% if review.plan:
+<nav><a href="#locks">Locks</a> <a href="#findings">Findings</a> <a href="#changes">Changes</a>
+% if page.diagram:
+<a href="#tables">Tables</a>
+% endif
+<a href="#sql">SQL</a></nav>
+% endif
 </header>
+% if review.plan:
 <main>
 <h2 id="locks">Who waits for what</h2>
 % if page.modes:
@@ -58,7 +65,7 @@
 
 <h2 id="findings">Findings</h2>
 % if not page.open:
-<p>None that counts.</p>
+<p>None.</p>
 % endif
 % for finding in page.open:
 <article class="finding">
@@ -73,7 +80,7 @@
 % endif
 % if finding.fix:
 <p><strong>Instead:</strong></p>
-<pre>${finding.fix}</pre>
+<pre class="fix">${finding.fix}</pre>
 % endif
 % if finding.revision and finding.rule != "no-reason":
 <p class="soft">Or accept it there: <code># review: accept ${finding.rule} because …</code></p>
@@ -92,7 +99,7 @@
 % endif
 
 <h2 id="changes">Before and after</h2>
-% if review.plan and not review.sides:
+% if not review.sides:
 <p>Not known: a script fails, or could not be run.</p>
 % elif not page.changes:
 <p>The schema stays as it is.</p>
@@ -131,5 +138,6 @@
 % endfor
 % endfor
 </main>
+% endif
 </body>
 </html>

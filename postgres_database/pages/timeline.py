@@ -31,10 +31,11 @@ MODES = (*SHORT,)
 ASIDE = ("index", "type")
 """Kinds of relations that are not shown: whoever waits for them waits for their table."""
 COLUMNS = 16  # of a picture
-COLUMN, ROW, NAMES, TOP = 58, 46, 168, 62  # pixels
+COLUMN, ROW, NAMES, TOP = 58, 46, 152, 62  # pixels
+PAPER = 720  # pixels of a printed line: what is wider is made smaller
 LETTER = 6.7  # pixels
 MARGIN = 3  # between a bar and the edge of its columns
-LETTERS = 22  # of a name
+LETTERS = 18  # of a name
 
 
 def blocks(mode: str) -> str:

@@ -2,14 +2,14 @@
 <%
   T, R, N = timeline.TOP, timeline.ROW, timeline.NAMES
   whole = N + picture.width
-  full = max(whole, N + timeline.COLUMNS * timeline.COLUMN)
+  full = max(whole, timeline.PAPER)
 %>
 <div class="wide" tabindex="0" role="group" aria-label="Locks of ${picture.span}"><div class="timeline" style="--names: ${f'{100 * N / full:.3f}'}%; --bars: ${f'{100 * picture.width / full:.3f}'}%">
 <svg class="names" width="${N}" height="${picture.height}" viewBox="0 0 ${N} ${picture.height}" role="img" aria-label="Tables">
   <text class="faint" x="10" y="${T - 36}">statement</text>
 % for row, (relation, size) in enumerate(picture.rows):
   <line class="grid" x1="0" x2="${N}" y1="${T + row * R}" y2="${T + row * R}"/>
-  <text class="name table" x="10" y="${T + row * R + (20 if size else 27)}"><title>${relation}</title>${timeline.fitted(str(relation), timeline.LETTERS - 2)}</text>
+  <text class="name table" x="10" y="${T + row * R + (20 if size else 27)}"><title>${relation}</title>${timeline.fitted(str(relation), timeline.LETTERS)}</text>
 % if size:
   <text class="faint" x="10" y="${T + row * R + 37}">${size}</text>
 % endif
@@ -17,7 +17,7 @@
 </svg>
 <svg class="bars" width="${picture.width}" height="${picture.height}" viewBox="0 0 ${picture.width} ${picture.height}">
 % for number, band in enumerate(picture.bands):
-  <rect class="${'band' if number % 2 == 0 else 'plain'}" x="${band.x}" y="0" width="${band.width}" height="${picture.height}" ${'' if number % 2 == 0 else 'fill-opacity="0"'}/>
+  <rect class="${'band' if number % 2 == 0 else 'plain'}" x="${band.x}" y="0" width="${band.width}" height="${picture.height}"/>
   <text class="faint" x="${band.x + 6}" y="14">${band.label}</text>
 % endfor
 % for column, head in enumerate(picture.columns):

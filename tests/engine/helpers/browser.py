@@ -4,6 +4,7 @@ import re
 import shutil
 import subprocess
 from pathlib import Path
+from tempfile import TemporaryDirectory
 
 import pytest
 
@@ -34,18 +35,17 @@ def needs_browser() -> None:
 
 
 def _run(page: Path, *options: str) -> subprocess.CompletedProcess[str]:
-    home = page.parent / "browser"
-    options = (*OPTIONS, f"--user-data-dir={home}", *options)
-    return subprocess.run(
-        [str(PROGRAM), *options, page.as_uri()],
-        capture_output=True,
-        text=True,
-        timeout=SECONDS,
-        check=True,
-    )
+    with TemporaryDirectory() as home:
+        return subprocess.run(
+            [str(PROGRAM), *OPTIONS, f"--user-data-dir={home}", *options, page.as_uri()],
+            capture_output=True,
+            text=True,
+            timeout=SECONDS,
+            check=True,
+        )
 
 
-def dump(page: Path) -> tuple[str, list[str]]:
+def dumped(page: Path) -> tuple[str, list[str]]:
     """Return the elements of a page as the browser understood it, and the lines of its console."""
     done = _run(page, "--dump-dom")
     return done.stdout, re.findall(r"CONSOLE.*", done.stderr)
@@ -56,7 +56,7 @@ def widths(text: str, folder: Path, width: int) -> tuple[int, int]:
     (folder / "page.html").write_text(text)
     around = folder / "around.html"
     around.write_text(MEASURE % width)
-    title = re.search(r"<title>(\d+) (\d+)</title>", dump(around)[0])
+    title = re.search(r"<title>(\d+) (\d+)</title>", dumped(around)[0])
     assert title, "the page was not measured"
     return int(title[1]), int(title[2])
 

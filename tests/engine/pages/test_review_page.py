@@ -1,6 +1,7 @@
 """The page of a review: true, whole in a browser of any width, and safe whatever tables are called."""
 
 import html
+import json
 import os
 import re
 import shutil
@@ -13,8 +14,9 @@ from typing import Any
 import browser
 import hazards
 import pytest
+from checkouts import Checkout
 from commands import up
-from conftest import ROOT, Project
+from conftest import ROOT, Project, needs_version
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -25,6 +27,7 @@ from postgres_database.reviewing.statements import Lock, Measured, Relation
 from postgres_database.schema.catalog import Catalog, Column, Constraint, Table
 from postgres_database.schema.comparison import Side
 from postgres_database.schema.snapshot import Key, Snapshot
+from postgres_database.server.connection import Database
 from postgres_database.sql.names import Name
 from postgres_database.workflows import review
 from postgres_database.workflows.review import Review
@@ -134,16 +137,22 @@ def column(name: str) -> Column:
 
 
 @pytest.fixture
-def example(project: Project) -> Review:
-    """The review of a script with hazards on top of the shipped history."""
+def migrated(project: Project) -> Project:
+    """A target with rows at the end of the shipped history."""
     if not SHIPPED:
         pytest.skip("the page shows the history that is shipped")
     for path in (ROOT / "migration" / "versions").glob("20*.py"):
         shutil.copy(path, project.versions)
     up(project.settings, project.database)
     hazards.fill(project.database)
-    hazards.write(project.versions)
-    return review.perform(*project.settings, project.database)
+    return project
+
+
+@pytest.fixture
+def example(migrated: Project) -> Review:
+    """The review of a script with hazards on top of it."""
+    hazards.write(migrated.versions)
+    return review.perform(*migrated.settings, migrated.database)
 
 
 def settled(page: str) -> str:
@@ -153,11 +162,13 @@ def settled(page: str) -> str:
     return re.sub(r"target [^<]*; sizes", f"target {SHOWN_TARGET}; sizes", page)
 
 
-def test_page_of_the_example(example: Review) -> None:
-    """docs/review-example.html is what a review prints; WRITE_EXAMPLE=1 writes it anew."""
+def test_page_of_the_example(server: Database, example: Review) -> None:
+    """docs/review-example.html is what a review prints; WRITE_EXAMPLE=1 writes it and its picture anew."""
+    needs_version(server, 18, "the page as it is in the documentation")
     page = settled(review_page.as_html(example))
     if os.environ.get("WRITE_EXAMPLE"):
         EXAMPLE.write_text(page)
+        browser.picture(EXAMPLE, EXAMPLE.with_name("review.png"), 1100, 760)
     assert page == EXAMPLE.read_text()
 
 
@@ -166,14 +177,26 @@ def test_the_browser_shows_it_whole(tmp_path: Path) -> None:
     browser.needs_browser()
     page = review_page.as_html(hostile())
     (tmp_path / "page.html").write_text(page)
-    shown, console = browser.dump(tmp_path / "page.html")
+    shown, console = browser.dumped(tmp_path / "page.html")
     assert not console
-    assert "<b>" not in shown.replace("<b></b>", "")
+    assert "<b>" not in shown
+    assert not re.search(r"<(rect|line|polyline)[^>]*>(?!</\1>|<title>)", shown)  # each is closed
+    assert len(re.findall('<rect class="bar-', shown)) == 302
     tables = re.findall(r'<text class="name table"[^>]*><title>([^<]*)</title>', shown)
     assert [html.unescape(each) for each in tables[:2]] == [str(NASTY), str(LONG)]
     for width in (375, 1200):
         content, window = browser.widths(page, tmp_path, width)
         assert content <= window <= width
+
+
+def test_command_writes_the_page(checkout: Checkout) -> None:
+    """It is written beside what is for a program, and only stderr says so."""
+    done = checkout.invoke("review", "--from", "base", "--json", "--html")
+    assert json.loads(done.stdout)["revisions"]
+    assert "review.html" in done.stderr
+    page = (checkout.root / "review.html").read_text()
+    assert page.startswith("<!DOCTYPE html>")
+    assert "no lock on a table from before the scripts" in page
 
 
 def test_page_needs_nothing_else() -> None:
