@@ -6,7 +6,7 @@ from typing import Any
 
 from postgres_database import __version__
 from postgres_database.preflight import preview
-from postgres_database.reviewing.findings import RULES, Finding
+from postgres_database.reviewing.findings import Finding
 from postgres_database.reviewing.statements import Measured, strongest
 from postgres_database.workflows.review import Review
 
@@ -83,8 +83,9 @@ def _finding(finding: Finding) -> dict[str, Any]:
 
 def as_sarif(review: Review) -> str:
     """Return the findings in the format of code scanners (SARIF 2.1.0, OASIS standard)."""
-    used = [*dict.fromkeys(each.rule for each in review.findings)]
-    rules = [{"id": rule, "shortDescription": {"text": RULES[rule]}} for rule in used]
+    reasons = {each.rule: each.why for each in review.findings}
+    used = [*reasons]
+    rules = [{"id": rule, "shortDescription": {"text": why}} for rule, why in reasons.items()]
     driver = {"name": "postgres-database", "version": __version__, "rules": rules}
     run = {
         "tool": {"driver": driver},

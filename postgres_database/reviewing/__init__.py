@@ -12,6 +12,7 @@ Gives `rehearsal.measure`, which runs scripts and returns what each statement di
     deployed     the tables and columns of the models of a git ref, imported in another process
     fixes        what to write instead; pure
     findings     what could go wrong with the statements of a rehearsal; pure
+    squawk       what squawk says, a linter that may be installed, beside what was measured
     pins         what a review pins of scripts and of a target, as a file, and what of it is no longer so
     cautions     the findings about waiting in a line each, for other commands
 

@@ -69,7 +69,9 @@ class Finding:
     @property
     def why(self) -> str:
         """Why that matters."""
-        return RULES[self.rule]
+        return RULES.get(
+            self.rule, "squawk, a linter of SQL, has this rule: https://squawkhq.com/docs/rules."
+        )
 
     @property
     def place(self) -> str:

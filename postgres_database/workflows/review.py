@@ -10,7 +10,7 @@ from postgres_database.history.operations import RefusedError
 from postgres_database.history.project import Project
 from postgres_database.preflight import drops, preview, row_checks
 from postgres_database.reviewing import deployed as deployed_models
-from postgres_database.reviewing import findings, pins, rehearsal, settings, sizes
+from postgres_database.reviewing import findings, pins, rehearsal, settings, sizes, squawk
 from postgres_database.reviewing.deployed import Deployed
 from postgres_database.reviewing.findings import ERROR, NOTE, WARNING, Finding
 from postgres_database.reviewing.pins import Plan
@@ -136,6 +136,10 @@ def _reviewed(  # noqa: PLR0913, PLR0917 - what is run, where, and who hears of 
         found += findings.waits(measured, there, name)
         found += findings.broken(measured, name, deployed)
         server = _server(copy)
+        there_too = _server(target) if target else server
+        found += squawk.find(
+            measured.statements, found, deployed, server=there_too, root=project.root, name=name
+        )
         sides: tuple[Side, ...] = ()
         if not measured.failed:
             with listener.at_work("upgrade, downgrade, and upgrade again"):

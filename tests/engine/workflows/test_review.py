@@ -45,8 +45,12 @@ def reviewed(project: Project) -> Review:
 
 
 def traffic(result: Review) -> list[Finding]:
-    """Return the findings but those about the downgrade."""
-    return [each for each in result.findings if each.rule != "irreversible"]
+    """Return the findings but those about the downgrade, and those of squawk, which may be installed."""
+    return [
+        each
+        for each in result.findings
+        if each.rule != "irreversible" and not each.rule.startswith("squawk:")
+    ]
 
 
 def write(project: Project, upgrade: str, above: str = "") -> None:
