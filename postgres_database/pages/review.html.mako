@@ -37,8 +37,8 @@
 % if review.plan:
 <main>
 <h2 id="locks">Who waits for what</h2>
-% if page.modes:
-<p class="soft">Tables from before the scripts, against the statements in their order. A bar begins at the statement that takes the lock and ends with its transaction.</p>
+% if page.drawn:
+<p class="soft">Tables from before the scripts, against the statements in their order. A bar begins at the statement that takes the lock and ends with its transaction. Locks of those who only read are left out: they block nothing but what blocks reads.</p>
 <ul class="legend">
 % for short, name, blocks in page.modes:
 <li><span class="tag ${{'nothing': 'note', 'writes': 'warning', 'reads and writes': 'error'}[blocks]}">${short}</span> ${name}: blocks ${blocks}</li>
@@ -47,7 +47,7 @@
 <li><strong>scan</strong>: the table is read from end to end</li>
 </ul>
 % else:
-<p>No statement locks a table from before the scripts.</p>
+<p>No statement does more to a table from before the scripts than to read it.</p>
 % endif
 % for part in page.parts:
 <h3>${part.revision} <span class="soft">${"online: each step commits by itself" if part.revision.online else "one transaction"}</span></h3>
@@ -58,7 +58,7 @@
 % if picture.rows:
 <%include file="timeline.svg.mako" args="picture=picture, timeline=timeline"/>
 % else:
-<p class="soft">${picture.span.capitalize()}: no lock on a table from before the scripts.</p>
+<p class="soft">${picture.span.capitalize()}: no lock on a table from before the scripts, unless to read it.</p>
 % endif
 % endfor
 % endfor

@@ -76,6 +76,11 @@ class Page:
         return parts
 
     @property
+    def drawn(self) -> bool:
+        """Whether a picture shows anything."""
+        return any(picture.rows for part in self.parts for picture in part.pictures)
+
+    @property
     def modes(self) -> list[tuple[str, str, str]]:
         """The lock modes of the pictures: what stands for each in them, its name, and what it blocks."""
         found = timeline.used([picture for part in self.parts for picture in part.pictures])

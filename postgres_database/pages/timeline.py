@@ -5,7 +5,9 @@ and ends with its transaction (PostgreSQL manual, "Explicit Locking"). Many stat
 each with the tables that it is about, so that it can be read on paper, too.
 """
 
+from collections import Counter
 from collections.abc import Iterator, Sequence
+from collections.abc import Set as AbstractSet
 from dataclasses import dataclass
 from itertools import groupby
 
@@ -122,7 +124,7 @@ class Band:
     first: int
     last: int
     alone: bool
-    """Whether the statement commits by itself."""
+    """Whether a statement is all of it."""
 
     @property
     def x(self) -> int:
@@ -136,10 +138,8 @@ class Band:
 
     @property
     def label(self) -> str:
-        """What it is, in as many words as there is room for."""
-        return (
-            "alone" if self.alone else "one transaction" if self.last > self.first + 1 else "trans."
-        )
+        """What it is; nothing where there is room only for a statement of several."""
+        return "alone" if self.alone else "one transaction" if self.last > self.first else ""
 
 
 @dataclass(frozen=True)
@@ -189,8 +189,10 @@ def pictures(
         sizes: The tables of the target with rows; None: there is no target.
         first: The number of the first statement.
     """
+    transactions = Counter(measured.transaction for measured in statements)
+    alone = {number for number, count in transactions.items() if count == 1}
     return [
-        _picture(statements[start : start + COLUMNS], sizes, first + start)
+        _picture(statements[start : start + COLUMNS], sizes, first + start, alone)
         for start in range(0, len(statements), COLUMNS)
     ]
 
@@ -201,7 +203,9 @@ def used(found: Sequence[Picture]) -> list[str]:
     return [mode for mode in reversed(MODES) if mode in there]
 
 
-def _picture(statements: Sequence[Measured], sizes: Sizes | None, first: int) -> Picture:
+def _picture(
+    statements: Sequence[Measured], sizes: Sizes | None, first: int, alone: AbstractSet[int]
+) -> Picture:
     held = [_strongest(measured.held) for measured in statements]
     marks = [_marks(measured) for measured in statements]
     relations = dict.fromkeys(
@@ -220,20 +224,21 @@ def _picture(statements: Sequence[Measured], sizes: Sizes | None, first: int) ->
             for column, marked in enumerate(marks)
             for relation, what in marked.items()
         ),
-        tuple(_bands(statements)),
+        tuple(_bands(statements, alone)),
     )
 
 
 def _strongest(locks: Sequence[Lock]) -> dict[Relation, str]:
-    """Return the strongest mode on each relation."""
-    by_mode = sorted(locks, key=lambda each: MODES.index(each.mode))
+    """Return the strongest mode on each relation, but for those that are only read."""
+    stronger = [each for each in locks if each.mode != READS]
+    by_mode = sorted(stronger, key=lambda each: MODES.index(each.mode))
     return {lock.relation: lock.mode for lock in by_mode}
 
 
 def _counts(relation: Relation, mode: str) -> bool:
     if relation.kind == "sequence":
         return mode in BLOCKING
-    return relation.kind not in ASIDE and mode != READS
+    return relation.kind not in ASIDE
 
 
 def _marks(measured: Measured) -> dict[Relation, str]:
@@ -270,10 +275,8 @@ def _bars(
                 yield Bar(row, columns[0], columns[-1], mode, relation)
 
 
-def _bands(statements: Sequence[Measured]) -> Iterator[Band]:
+def _bands(statements: Sequence[Measured], alone: AbstractSet[int]) -> Iterator[Band]:
     columns = enumerate(statements)
-    for (_, alone), same in groupby(
-        columns, key=lambda each: (each[1].transaction, each[1].online)
-    ):
+    for transaction, same in groupby(columns, key=lambda each: each[1].transaction):
         numbers = [column for column, _ in same]
-        yield Band(numbers[0], numbers[-1], alone)
+        yield Band(numbers[0], numbers[-1], transaction in alone)

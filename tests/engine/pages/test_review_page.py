@@ -5,6 +5,7 @@ import json
 import os
 import re
 import shutil
+import textwrap
 from collections.abc import Sequence
 from dataclasses import replace
 from itertools import pairwise
@@ -22,6 +23,7 @@ from hypothesis import strategies as st
 
 from postgres_database.history.graph import Revision
 from postgres_database.pages import diagram, differences, review_page, texts, timeline
+from postgres_database.reviewing import source
 from postgres_database.reviewing.findings import Finding
 from postgres_database.reviewing.statements import Lock, Measured, Relation
 from postgres_database.schema.catalog import Catalog, Column, Constraint, Table
@@ -172,6 +174,22 @@ def test_page_of_the_example(server: Database, example: Review) -> None:
     assert page == EXAMPLE.read_text()
 
 
+@pytest.mark.long
+def test_what_the_page_says_to_write_turns_it_green(migrated: Project) -> None:
+    """Each statement with a finding is replaced with the code that the page shows instead of it."""
+    path = hazards.write(migrated.versions)
+    before = review.perform(*migrated.settings, migrated.database)
+    text = path.read_text()
+    for finding in before.findings:
+        if not finding.accepted:
+            old, new = source.statement(hazards.SCRIPT, finding.line), finding.fix
+            text = text.replace(textwrap.indent(old, "    "), textwrap.indent(new, "    "))
+    path.write_text(text)
+    after = review.perform(*migrated.settings, migrated.database)
+    assert [review_page.Page(each).level for each in (before, after)] == ["error", "safe"]
+    assert after.verdict == review.SAFE
+
+
 def test_the_browser_shows_it_whole(tmp_path: Path) -> None:
     """Nothing overflows a phone, nothing is wrong in the console, and a name of a table is never part of the page."""
     browser.needs_browser()
@@ -230,7 +248,23 @@ def test_bars_end_with_their_transaction() -> None:
         (1, 2, "AccessExclusiveLock", "all"),
         (3, 3, "RowExclusiveLock", "nothing"),
     ]
-    assert [(band.first, band.last) for band in found.bands] == [(0, 2), (3, 3)]
+    assert [(band.first, band.last, band.label) for band in found.bands] == [
+        (0, 2, "one transaction"),
+        (3, 3, "alone"),
+    ]
+
+
+def test_a_transaction_that_several_pictures_show_is_never_called_alone() -> None:
+    """Its last statement may be the only one of it in a picture."""
+    lock = Lock(NASTY, "AccessExclusiveLock")
+    found = timeline.pictures([measured("ALTER TABLE a", 1, lock)] * (timeline.COLUMNS + 1))
+    assert [band.label for each in found for band in each.bands] == ["one transaction", ""]
+
+
+def test_locks_of_mere_reading_are_left_out() -> None:
+    """A query locks tables so that others may do what they like."""
+    (found,) = timeline.pictures([measured("SELECT 1", 1, Lock(NASTY, "AccessShareLock"))])
+    assert (found.rows, found.bars) == ((), ())
 
 
 def test_every_lock_mode_has_words() -> None:
