@@ -208,7 +208,7 @@ def require_files(project: Project, plan: Plan, env_option: str) -> tuple[Revisi
     differing = [f"revision {each.revision} is not in the history" for each in gone]
     now = {name: reads.digest(project.root / name) for name in plan.files}
     differing += _differences(plan.files, now)
-    _require("the scripts are not as they were", differing, env_option)
+    _require("the scripts are not as they were when they were reviewed", differing, env_option)
     return tuple(project.history[each.revision] for each in plan.revisions)
 
 
@@ -238,7 +238,7 @@ def require_state(project: Project, target: Database, before: Sequence[str], pla
     ]
     if differing and plan.target != str(target.dsn):
         differing.append(f"the plan was made for {plan.target}")
-    _require(f"{target.dsn} is not as it was", differing, target.env_option)
+    _require(f"{target.dsn} is not as it was when it was reviewed", differing, target.env_option)
 
 
 def _differences(before: Mapping[str, str], now: Mapping[str, str]) -> Iterator[str]:
@@ -254,7 +254,7 @@ def _require(what: str, differing: Sequence[str], env_option: str) -> None:
     left = len(differing) - SHOWN
     lines = [*differing[:SHOWN], *([f"and {left} more"] if left > 0 else [])]
     raise ExpectedError(
-        f"{what} when it was reviewed; nothing was run",
+        f"{what}; nothing was run",
         cause="\n".join(lines),
         hint=_again(env_option, "reviews what is there now"),
     )
