@@ -64,7 +64,8 @@ class Review:
         for rule in (*FIRST, *(each.rule for each in gravest)):
             for each in gravest:
                 if each.rule == rule:
-                    more = f"; {len(found) - 1} more" if found[1:] else ""
+                    others = len(found) - 1
+                    more = f"; {others} more finding{'s' * (others > 1)}" if others else ""
                     return f"{each.what.splitlines()[0]}{more}"
         return SAFE
 

@@ -116,8 +116,9 @@ def server() -> Database:
             connection.exec_driver_sql(
                 f"CREATE ROLE app LOGIN PASSWORD '{PASSWORD.replace('%', '%%')}'"
             )
+            connection.exec_driver_sql("CREATE ROLE logins")
             hba = running.data / "pg_hba.conf"
-            rules = "local all app scram-sha-256\nlocal replication all trust\n"
+            rules = "local all app,+logins scram-sha-256\nlocal replication all trust\n"
             hba.write_text(rules + hba.read_text())
             connection.exec_driver_sql("SELECT pg_reload_conf()")
     return maintenance

@@ -9,7 +9,14 @@ from checkouts import Checkout
 from conftest import ROOT
 from pages import require_true
 
-PAGES = ["README.md", "docs/when-it-goes-wrong.md", "docs/branches.md", "docs/squashing.md"]
+PAGES = [
+    "README.md",
+    "docs/when-it-goes-wrong.md",
+    "docs/branches.md",
+    "docs/squashing.md",
+    "docs/going-back.md",
+    "docs/data.md",
+]
 SHIPPED = [*(ROOT / "migration" / "versions").glob("*d92233541b7a*")]
 SHOWN_ROOT = "/home/you/postgres-database"
 
