@@ -100,6 +100,7 @@ DEPENDENTS = """
         LEFT JOIN pg_rewrite r ON d.classid = 'pg_rewrite'::regclass AND r.oid = d.objid AND r.rulename = '_RETURN'
         LEFT JOIN pg_constraint k ON d.classid = 'pg_class'::regclass AND k.conindid = d.objid
              AND k.contype IN ('p', 'u', 'x')
+             AND (used.classid, used.objid) <> ('pg_constraint'::regclass, k.oid)  -- foreign keys depend on its index
         LEFT JOIN pg_attrdef f ON d.classid = 'pg_attrdef'::regclass AND f.oid = d.objid
         LEFT JOIN pg_attribute g ON g.attgenerated <> '' AND (g.attrelid, g.attnum) = (
             coalesce(f.adrelid, d.objid), coalesce(f.adnum, d.objsubid))
