@@ -144,7 +144,14 @@ $(OURS):
 	@mkdir -p $(VENV)
 	@touch $@
 
-$(STAMP): requirements.lock | $(OURS)
+# What your models import besides: kept at the versions of the lock where both name a package.
+OWN        := $(wildcard requirements-models.txt)
+own_install = sed -n 's/^\([A-Za-z0-9._-]*==[^ ;]*\).*/\1/p' requirements.lock >$(VENV)/locked.txt; \
+    $(VENV)/bin/python -m pip install --quiet --disable-pip-version-check -r $(OWN) -c $(VENV)/locked.txt \
+    >$(VENV)/pip.log 2>&1 || { cat $(VENV)/pip.log >&2; \
+    echo >&2 "error: pip cannot install $(OWN) (see above); try: $(again)"; exit 1; }
+
+$(STAMP): requirements.lock $(OWN) | $(OURS)
 	@if ! [ -e $@ ] || ! $(VENV)/bin/python -m pip --version >/dev/null 2>&1; then \
 	    version=$$("$(PYTHON)" -c '$(python_version)' 2>/dev/null) || { \
 	        echo >&2 "error: Python 3.11 or newer is needed, $(PYTHON) is $${version:-missing};" \
@@ -157,6 +164,7 @@ $(STAMP): requirements.lock | $(OURS)
 	fi
 	@echo "installing into $(VENV) …"
 	@$(call pip_install,requirements.lock)
+	@$(if $(OWN),$(own_install))
 	@touch $@
 
 $(DEV_STAMP): requirements-dev.lock $(STAMP)
@@ -164,8 +172,10 @@ $(DEV_STAMP): requirements-dev.lock $(STAMP)
 	@$(call pip_install,requirements-dev.lock)
 	@touch $@
 
-# Keeps the versions that still fit; `make lock ARGS=--upgrade` takes the newest.
-UV_COMPILE = $(VENV)/lock/bin/uv pip compile --quiet $(ARGS) --universal --python-version 3.11 \
+# Keeps the versions that still fit; `make lock ARGS=--upgrade` takes the newest. uv does not read the settings of pip
+# for a proxy or an index.
+UV_COMPILE = $(if $(PIP_CERT),SSL_CERT_FILE="$$PIP_CERT") $(if $(PIP_INDEX_URL),UV_DEFAULT_INDEX="$$PIP_INDEX_URL") \
+    $(VENV)/lock/bin/uv pip compile --quiet $(ARGS) --universal --python-version 3.11 \
     --no-python-downloads --generate-hashes --only-binary :all: --custom-compile-command 'make lock'
 
 lock: | $(OURS)

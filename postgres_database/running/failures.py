@@ -22,6 +22,14 @@ MISSING = (
     "invoke {verb}{env}   (once the script is mended; or the database is at another revision:"
     " invoke baseline-existing{env} finds which one)"
 )
+UNPROVIDED = (
+    "invoke check   (once the script is mended; or SCRATCH_DSN names a server that has what it needs)"
+)
+UNMADE = (
+    "invoke check   (once the script is mended; if no script makes the table, because create_all did,"
+    " docs/moving-in.md tells how to begin a history with it)"
+)
+"""What to type next if a script uses a table that a scratch database does not have."""
 ADVICE = {
     "2D000": "invoke edit   (a procedure or DO block that commits must stand in `with op.online():`)",
     "42P06": FOUND,
@@ -102,7 +110,7 @@ def failure(
         user = identifier(database.dsn.parts.get("user", "") or "…")
         advice = privileges.advice(words, user) or advice
     if database.label == "scratch":
-        advice = "invoke check   (once the script is mended; or SCRATCH_DSN names a server that has what it needs)"
+        advice = UNMADE if code(error) == "42P01" else UNPROVIDED
     hint = advice.format(verb=verb, env=database.env_option)
     return ExpectedError(what, cause=words, hint=hint)
 

@@ -213,6 +213,24 @@ def test_an_installation_that_failed_is_repaired(counted: Path, broken: str) -> 
     assert not (counted / "ours").exists()
 
 
+def test_packages_of_the_models_are_installed_beside_the_lock(counted: Path) -> None:
+    """What requirements-models.txt names is installed, at the versions of the lock; again when it changes."""
+    own, log = counted / "requirements-models.txt", counted / "models" / "pip.log"
+    arguments = ("upgrade", "VENV=models", f"PYTHON={_fake_python(counted)}")
+    own.write_text("geoalchemy2\n")
+    try:
+        assert _make(counted, *arguments).returncode == 0
+        assert "-r requirements-models.txt -c models/locked.txt" in log.read_text()
+        locked = (counted / "models" / "locked.txt").read_text()
+        assert re.search(r"^alembic==[\d.]+$", locked, re.MULTILINE)
+        assert "hash" not in locked
+        assert "installing" not in _make(counted, *arguments).stdout
+        os.utime(own, (2**31, 2**31))
+        assert "installing" in _make(counted, *arguments).stdout
+    finally:
+        own.unlink()
+
+
 def _fake_python(root: Path) -> Path:
     """Write a Python that makes a .venv of stubs; the files no-venv and no-pip let it fail."""
     path = root / "fake-python"
