@@ -22,9 +22,7 @@ MISSING = (
     "invoke {verb}{env}   (once the script is mended; or the database is at another revision:"
     " invoke baseline-existing{env} finds which one)"
 )
-UNPROVIDED = (
-    "invoke check   (once the script is mended; or SCRATCH_DSN names a server that has what it needs)"
-)
+UNPROVIDED = "invoke check   (once the script is mended; or SCRATCH_DSN names a server that has what it needs)"
 UNMADE = (
     "invoke check   (once the script is mended; if no script makes the table, because create_all did,"
     " docs/moving-in.md tells how to begin a history with it)"

@@ -62,8 +62,8 @@ def test_spellings(monkeypatch: pytest.MonkeyPatch, text: str) -> None:
 def test_make_gives_advice_for_make(checkout: Checkout) -> None:
     """What make says to type next works when it is typed."""
     ready_venv(checkout)
-    checkout.env_file("x", POSTGRES_DSN="host=/nowhere dbname=x")
-    failed = checkout.run("make", "upgrade", "ENV=x")
+    failed = checkout.run("make", "downgrade", "TARGET=nowhere")
     assert failed.returncode
-    assert "try:   make psql ENV=x " in failed.stderr, failed.stderr
+    assert "try:   make history" in failed.stderr, failed.stderr
+    checkout.env_file("x", POSTGRES_DSN="host=/nowhere dbname=x")
     assert checkout.run("make", "status", "ENV=x").returncode == 0

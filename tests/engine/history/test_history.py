@@ -3,7 +3,7 @@
 import re
 import shutil
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import alembic.script.revision as reference
@@ -341,7 +341,7 @@ def test_scripts_are_read(project: Project) -> None:
     path.write_text(path.read_text() + "\ndepends_on = 'side'\n")
     scripts = project.settings.project.history
     assert scripts.heads == ("eeee", "ffff")
-    assert scripts["cccc"] == Revision(
+    assert replace(scripts["cccc"], digest="") == Revision(
         "cccc",
         "Message of cccc",
         project.versions / "cccc.py",

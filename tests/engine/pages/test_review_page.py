@@ -190,6 +190,7 @@ def test_what_the_page_says_to_write_turns_it_green(migrated: Project) -> None:
     assert after.verdict == review.SAFE
 
 
+@pytest.mark.long
 def test_the_browser_shows_it_whole(tmp_path: Path) -> None:
     """Nothing overflows a phone, nothing is wrong in the console, and a name of a table is never part of the page."""
     browser.needs_browser()

@@ -3,6 +3,7 @@
 import re
 from collections.abc import Sequence
 
+import pytest
 from conftest import Project
 
 from postgres_database.reviewing import rehearsal
@@ -168,6 +169,7 @@ def facts(statements: Sequence[Measured]) -> str:
     )
 
 
+@pytest.mark.long
 def test_effects_are_measured_as_they_are(project: Project) -> None:
     """Locks, rewrites and scans of each kind of statement are what PostgreSQL's manual and source say."""
     project.script("one", "", f"op.execute('''{SCHEMA}''')")

@@ -78,6 +78,7 @@ def test_models_of_a_ref(shop: Project) -> None:
     assert module.stem not in sys.modules
 
 
+@pytest.mark.long
 def test_models_below_the_top_of_the_repository(shop: Project) -> None:
     """The root of the project may be a folder of the repository, beside the package of its models."""
     top = shop.root / "top"
@@ -108,6 +109,7 @@ FAULTS: dict[str, tuple[Callable[[Path], object], str]] = {
 }  # fmt: skip
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("fault", FAULTS)
 def test_models_that_cannot_be_imported(shop: Project, fault: str) -> None:
     """It is said why, and everything may be used."""

@@ -66,6 +66,7 @@ def test_scripts_that_were_edited_after_they_ran(ran: Project) -> None:
     assert [entry.outcome for entry in log.read(ran.database)] == ["done"] * 5
 
 
+@pytest.mark.long
 def test_scripts_that_plain_alembic_ran_again(
     ran: Project, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -80,6 +81,7 @@ def test_scripts_that_plain_alembic_ran_again(
     assert edited(ran) == ["aaaa"]
 
 
+@pytest.mark.long
 def test_logs_of_earlier_versions(ran: Project) -> None:
     """Of what ran before the log had digests nothing is said; the next upgrade adds the column."""
     run_sql(ran.database, EARLIER)
@@ -114,6 +116,7 @@ def test_log_that_lacks_the_column_and_belongs_to_others(role: str, ran: Project
     run_sql(ran.database, f"DROP OWNED BY {role}")
 
 
+@pytest.mark.long
 def test_log_that_lacks_the_column_while_it_is_dumped(ran: Project) -> None:
     """A dump, which may take hours, does not keep an upgrade waiting for the column."""
     run_sql(ran.database, EARLIER)

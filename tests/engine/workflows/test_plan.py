@@ -181,6 +181,7 @@ def test_what_was_reviewed_is_run(shop: Shop) -> None:
     assert error.value.cause == "it is at the revision bbbb, and was at aaaa"
 
 
+@pytest.mark.long
 def test_a_plan_does_for_another_target_in_the_same_state(shop: Shop) -> None:
     """It is run there, and said; if that target is in another state, the error names the one of the plan."""
     plan = shop.review()
@@ -194,6 +195,7 @@ def test_a_plan_does_for_another_target_in_the_same_state(shop: Shop) -> None:
     assert any(f"the plan was made for {shop.database.dsn}" in note for note in notes)
 
 
+@pytest.mark.long
 def test_what_scripts_take_from_elsewhere_is_pinned(
     shop: Shop, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -236,6 +238,7 @@ def test_other_files_are_refused(tmp_path: Path, text: str) -> None:
         assert error.value.hint.startswith("invoke review --env staging --plan plan.json")
 
 
+@pytest.mark.long
 def test_nothing_pending_is_a_plan_as_well(shop: Shop) -> None:
     """A plan without revisions runs none."""
     up(shop.project.settings, shop.database)

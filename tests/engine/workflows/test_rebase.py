@@ -89,12 +89,14 @@ def test_what_main_has_not_follows_what_it_has(two: Project) -> None:
     up(two.settings, two.database, confirm=yes)
 
 
+@pytest.mark.long
 def test_first_revision_that_is_named(two: Project) -> None:
     """With --revision git is not asked, and either side may move."""
     assert [each.id for each in put(two, "theirs").moved] == ["theirs"]
     assert two.settings.project.history.heads == ("theirs",)
 
 
+@pytest.mark.long
 def test_script_that_fails_after_the_others(two: Project) -> None:
     """Where both add the same column, the server's words say so, and nothing is changed."""
     add(two, "mine", "init", "theirs")
@@ -121,6 +123,7 @@ def test_script_that_does_not_lead_to_the_models(two: Project) -> None:
     assert texts(two) == before
 
 
+@pytest.mark.long
 def test_models_that_are_ahead(two: Project) -> None:
     """What the models lack or have besides is no fault of the new order, and is said."""
     two.models(MODELS.replace("'too'", "'next'"))
@@ -128,6 +131,7 @@ def test_models_that_are_ahead(two: Project) -> None:
     assert note == "the models differ from the history, as they did before, in TABLE t"
 
 
+@pytest.mark.long
 def test_database_that_has_run_it(two: Project) -> None:
     """The database of any environment that has run mine is named, with the command that undoes it there."""
     text = f"POSTGRES_DSN={as_text(two.database.dsn)}\n"
@@ -152,6 +156,7 @@ def refused(project: Project, *, revision: str = "") -> tuple[str, str]:
     return caught.value.what, caught.value.cause + caught.value.hint
 
 
+@pytest.mark.long
 def test_what_is_not_clear(two: Project) -> None:
     """Where git cannot say which revisions are mine, or it is not one line, the first one must be named."""
     git(two, "checkout", "main")
@@ -190,6 +195,7 @@ def test_without_git(two: Project, monkeypatch: pytest.MonkeyPatch) -> None:
     assert put(two, "mine").onto.id == "theirs"
 
 
+@pytest.mark.long
 def test_name_that_holds_an_order(two: Project) -> None:
     """A script whose name holds its date gets a later one, with the SQL file of its name."""
     for name, date in (("mine", "2020_01_02_0304"), ("theirs", "2020_01_03_0304")):

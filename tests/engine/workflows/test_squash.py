@@ -114,6 +114,7 @@ def test_databases_at_every_revision_end_equal(long: Project, server: Database) 
             assert look(long, database) == (("dddd",), (), True)
 
 
+@pytest.mark.long
 def test_database_in_the_middle(long: Project) -> None:
     """It goes up step by step and down again by what is kept; what would need more says that it must be upgraded."""
     settings = long.settings
@@ -137,6 +138,7 @@ def test_database_in_the_middle(long: Project) -> None:
     assert look(long, long.database) == (("dddd",), (), True)
 
 
+@pytest.mark.long
 def test_squash_of_what_was_squashed(long: Project, server: Database) -> None:
     """A database that stands before both goes through both, and each is compared with what ran."""
     with fresh(server) as first, fresh(server) as second:
@@ -155,6 +157,7 @@ def test_squash_of_what_was_squashed(long: Project, server: Database) -> None:
             assert look(long, database) == (("dddd",), (), True)
 
 
+@pytest.mark.long
 def test_plain_alembic_after_a_squash(long: Project, monkeypatch: pytest.MonkeyPatch) -> None:
     """A database at the last revision that was replaced goes on with plain Alembic, too; so does an empty one."""
     up(long.settings, long.database, "cccc", confirm=yes)
@@ -169,6 +172,7 @@ def test_plain_alembic_after_a_squash(long: Project, monkeypatch: pytest.MonkeyP
 LABEL = "branch_labels = ('x',)\n"
 
 
+@pytest.mark.long
 @pytest.mark.parametrize(
     ("script", "target", "why"),
     [
@@ -201,6 +205,7 @@ def test_history_that_is_no_line(long: Project, script: str, target: str, why: s
     assert files(long) == before
 
 
+@pytest.mark.long
 @pytest.mark.parametrize(
     ("statement", "why"),
     [
@@ -225,6 +230,7 @@ def test_what_a_script_cannot_carry(role: str, project: Project, statement: str,
         assert "OWNER TO in bbbb" in note
 
 
+@pytest.mark.long
 def test_files_that_scripts_name(long: Project) -> None:
     """What a script opens goes along, and stays where others may open it."""
     (long.versions / "rows.sql").write_text("CREATE TABLE more (x int)")
