@@ -82,6 +82,7 @@ def trapped(
     return project
 
 
+@pytest.mark.long
 def test_no_command_calls_what_shadows_a_name(
     trapped: Project, shadowed: tuple[Database, str]
 ) -> None:

@@ -84,6 +84,7 @@ def test_default_that_is_a_member_of_an_enum(project: Project) -> None:
     assert "CREATE TABLE" not in text
 
 
+@pytest.mark.long
 def test_proof_compares_the_values_that_rows_get(
     project: Project, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -175,6 +176,7 @@ def test_proof_says_which_values_it_does_not_compare(project: Project) -> None:
     )
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("gone", [False, True], ids=["upgrade", "downgrade"])
 def test_proof_compares_the_order_of_columns(
     project: Project, monkeypatch: pytest.MonkeyPatch, *, gone: bool

@@ -81,6 +81,7 @@ def tried_between(
         between()
 
 
+@pytest.mark.long
 def test_changed_constraints_are_enforced_at_every_moment(
     project: Project, monkeypatch: pytest.MonkeyPatch
 ) -> None:

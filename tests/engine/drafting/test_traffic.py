@@ -126,6 +126,7 @@ for column in (users.c.age, users.c.score, users.c.level):
 """
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("direction", ["upgrade", "downgrade"])
 def test_columns_of_one_table_are_rewritten_at_once(project: Project, direction: str) -> None:
     """Changes of type that rewrite a table are one statement under one comment, in either direction."""

@@ -208,6 +208,7 @@ def test_the_browser_shows_it_whole(tmp_path: Path) -> None:
         assert content <= window <= width
 
 
+@pytest.mark.long
 def test_command_writes_the_page(checkout: Checkout) -> None:
     """It is written beside what is for a program, and only stderr says so."""
     done = checkout.invoke("review", "--from", "base", "--json", "--html")

@@ -124,6 +124,7 @@ def test_dry_run_and_check_report_rows_of_the_target(pending: Project) -> None:
     assert len(check.compare(*pending.settings).cautions) == 2
 
 
+@pytest.mark.long
 def test_unmeasured_scripts_are_reported(pending: Project) -> None:
     """A dry run neither waits for a locked table nor needs a scratch server, but reports what it cannot measure."""
     pending.script("two", "one", "op.create_index('i', 'a', ['n'])")

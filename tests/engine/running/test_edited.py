@@ -43,6 +43,7 @@ def ran(three: Project) -> Project:
     return three
 
 
+@pytest.mark.long
 def test_scripts_that_were_edited_after_they_ran(ran: Project) -> None:
     """They are named until what ran is put back, or is undone, or a stamp says that what is written is right."""
     assert edited(ran) == []

@@ -64,6 +64,7 @@ def test_types(database: Database, goal: Database) -> None:
     assert {type_: result for type_, result in found.items() if result != [(3, 2, 2)]} == {}
 
 
+@pytest.mark.long
 def test_text_becomes_anything(database: Database, goal: Database) -> None:
     """A text column whose type changes in the goal gets values that the new type accepts."""
     types = dict(enumerate(TYPES))

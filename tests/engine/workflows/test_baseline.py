@@ -136,6 +136,7 @@ def test_second_workflow_to_its_end(online: Project) -> None:
     assert run_sql(online.database, "SELECT count(*), count(nick) FROM users") == [(80, 0)]
 
 
+@pytest.mark.long
 def test_what_models_know_at_the_adoption_is_theirs(project: Project) -> None:
     """What models and database both have goes when the models lose it; what only the database has stays."""
     table = 'sa.Table("t", metadata, sa.Column("id", sa.Integer, primary_key=True))\n'
@@ -229,6 +230,7 @@ def test_database_of_another_history_is_refused(online: Project) -> None:
     assert online.scripts() == []
 
 
+@pytest.mark.long
 def test_history_whose_first_tables_no_script_makes_begins_anew(
     project: Project, server: Database
 ) -> None:

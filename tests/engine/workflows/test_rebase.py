@@ -109,6 +109,7 @@ def test_script_that_fails_after_the_others(two: Project) -> None:
     assert texts(two) == before
 
 
+@pytest.mark.long
 def test_script_that_does_not_lead_to_the_models(two: Project) -> None:
     """What differs from the models only because of the new order changes nothing."""
     order = [each.id for each in two.settings.project.history.revisions]
@@ -183,6 +184,7 @@ def test_what_is_not_clear(two: Project) -> None:
     assert "both heads follow it" in why
 
 
+@pytest.mark.long
 def test_without_git(two: Project, monkeypatch: pytest.MonkeyPatch) -> None:
     """Without git, and outside of its repositories, the error says how to go on."""
     monkeypatch.setenv("PATH", "/nowhere")

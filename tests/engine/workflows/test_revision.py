@@ -203,6 +203,7 @@ def test_constraint_spelled_otherwise_is_renamed(project: Project) -> None:
     assert "DROP CONSTRAINT" not in result.path.read_text()
 
 
+@pytest.mark.long
 def test_parts_that_statements_make_stay(project: Project) -> None:
     """Alembic knows neither a key nor a comment that a statement of the models makes; it is not made again."""
     table = 'sa.Table("t", metadata, sa.Column("id", sa.Integer), sa.Column("a", sa.Integer))'

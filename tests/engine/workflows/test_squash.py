@@ -79,6 +79,7 @@ def look(project: Project, database: Database) -> tuple[tuple[str, ...], tuple[s
     return row.revision, tuple(each[:4] for each in row.pending), checked.clean and not row.drift
 
 
+@pytest.mark.long
 def test_databases_at_every_revision_end_equal(long: Project, server: Database) -> None:
     """Wherever a database stands, it is valid after the squash, and one upgrade brings it to the same end."""
     with ExitStack() as stack:
