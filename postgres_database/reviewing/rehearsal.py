@@ -46,7 +46,7 @@ HELD = """
     GROUP BY relation
 """
 SCANS = "SELECT oid, pg_stat_get_numscans(oid) FROM pg_class WHERE relkind IN ('r', 'm')"
-FLUSH = "SELECT pg_stat_force_next_flush()"
+FLUSH = "SELECT pg_catalog.pg_stat_force_next_flush()"
 """Lets the scans of this session be counted for all when its next transaction ends."""
 READS = {"SELECT", "VALUES", "TABLE"}
 PLANNED = {*READS, "WITH", "INSERT", "UPDATE", "DELETE", "MERGE"}
@@ -317,8 +317,10 @@ class _Watching(PlainCursor):
     def _scans(self, aside: Any) -> dict[int, int]:
         """Return the number of scans of each table so far."""
         aside.execute(FLUSH)
-        aside.execute(SCANS)
-        return dict(aside.fetchall())
+        aside.execute("BEGIN")
+        found = transactions.asked(aside, SCANS)
+        aside.execute("COMMIT")
+        return {row[0]: row[1] for row in found}
 
     def _watched(
         self, before: Mapping[int, State], query: Any, values: Any

@@ -10,10 +10,11 @@ from commands import adopt, down, mark, up
 from conftest import Project, fresh, run_sql
 from shadows import called, shadow
 
+from postgres_database.reviewing import rehearsal
 from postgres_database.running import log, runner
 from postgres_database.server import transactions
 from postgres_database.server.connection import Database
-from postgres_database.workflows import check, status
+from postgres_database.workflows import check, review, status
 
 PATHS = {
     "shadows that fit better": "public",
@@ -28,6 +29,14 @@ with op.online():
 """
 
 
+REVIEWED = """
+with op.get_context().autocommit_block():
+    op.execute("SET search_path = public, pg_catalog")
+    op.execute("CREATE INDEX CONCURRENTLY r ON public.t (b)")
+op.execute("SET LOCAL search_path = public, pg_catalog")
+op.execute("UPDATE t SET b = b")
+"""
+"""Where `review` asks its questions, the script has set the path itself."""
 MODELS = """
 other = sa.Table("other", metadata, sa.Column("id", sa.Integer, primary_key=True),
     sa.Column("t", sa.Integer, sa.ForeignKey("u.id", name="g")))
@@ -113,6 +122,16 @@ def test_no_command_calls_what_shadows_a_name(
     (row,) = status.collect(settings.project, ["x"])
     assert (row.fault, row.drift_fault) == ("", "")
     nothing_called("status")
+    trapped.script("dddd", "cccc", upgrade=REVIEWED, downgrade='op.drop_index("r")')
+    assert review.perform(*trapped.settings, target).statements
+    nothing_called("review")
+    project = trapped.settings.project
+    # The copy that a review makes of a target has its functions, too.
+    found = rehearsal.measure(project, target, project.history.pending(("cccc",), "head"))
+    assert [each.sql.partition(" ")[0] for each in found.statements] == ["CREATE", "UPDATE"]
+    nothing_called("measuring")
+    down(trapped.settings, target, target="cccc", confirm=yes)
+    (trapped.versions / "dddd.py").unlink()
     mark(settings, target, "cccc", purge=True, confirm=yes)
     nothing_called("stamp")
     down(settings, target, target="aaaa", confirm=yes)

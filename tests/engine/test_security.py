@@ -21,7 +21,7 @@ from postgres_database.server import connection
 from postgres_database.server.connection import Database
 from postgres_database.server.embedded import SCRATCH_PREFIX
 from postgres_database.sql.syntax import statements
-from postgres_database.workflows import check
+from postgres_database.workflows import check, review
 from postgres_database.workflows import revision as revision_module
 
 CALLED = re.compile(r"called (\w+): (.*) as superuser (\w+)$", re.MULTILINE)
@@ -132,6 +132,7 @@ def test_no_function_of_a_target_runs_as_a_superuser_of_the_scratch_server(
     project.script("second", adopted.revision, f"op.execute({STEPS!r})")
 
     check.compare(*project.settings, project.database)
+    review.perform(*project.settings, project.database)
     written = revision_module.write(
         *project.settings, "A table", no_renames=True, drop_adopted=True
     )
