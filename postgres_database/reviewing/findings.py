@@ -35,6 +35,7 @@ RULES = {
     "violation": "Rows of the target break what a statement requires, so that it would fail.",
     "fails": "The script fails.",
     "fails-on-rows": "The script fails on rows that were made up, though not on empty tables.",
+    "fails-without-rows": "The script fails on empty tables, such as in a new database.",
     "irreversible": "The downgrade does not lead back to the schema of before.",
     "drift": "The target is not what its revision says; the scripts were measured on a copy of it as it is.",
     "not-reviewed": "Something could not be looked at; that it is harmless is not known.",

@@ -1,5 +1,6 @@
 """The command that reviews scripts."""
 
+from collections.abc import Mapping
 from pathlib import Path
 
 from invoke import Context, Exit
@@ -47,9 +48,14 @@ def review(
     from postgres_database.server import embedded
     from postgres_database.workflows import review as workflow
 
-    _require_usable(fail_on, plan, "--from" if from_ else "--to" if to else "")
     project, environment = project_and_environment(env)
-    named = (environment.name or plan) and not (from_ or to)
+    _require_usable(
+        fail_on,
+        plan,
+        environment.name,
+        {name: value for name, value in (("--from", from_), ("--to", to)) if value},
+    )
+    named = environment.name or plan
     target = embedded.target(environment, project.versions) if named else None
     quiet = json or markdown is True or sarif is True
     listener = terminal.Terminal(environment, "review", quiet=quiet)
@@ -83,7 +89,7 @@ def review(
         raise Exit(code=DIFFERENT)
 
 
-def _require_usable(fail_on: str, plan: str, span: str) -> None:
+def _require_usable(fail_on: str, plan: str, env: str, span: Mapping[str, str]) -> None:
     from postgres_database.reviewing import findings
 
     if fail_on not in findings.LEVELS:
@@ -94,7 +100,14 @@ def _require_usable(fail_on: str, plan: str, span: str) -> None:
         )
     if plan and span:
         raise ExpectedError(
-            f"--plan does not go with {span}",
+            f"--plan does not go with {' and '.join(span)}",
             cause="a plan pins all that is pending on a target, and the state of the target",
             hint=f"invoke review --plan {plan}",
+        )
+    if env and span:
+        options = "".join(f" {name} {value}" for name, value in span.items())
+        raise ExpectedError(
+            f"{' and '.join(span)} does not go with an environment, and {env} is named",
+            cause="of an environment all that is pending there is reviewed; of a span every table may be large",
+            hint=f"invoke review --env {env}   (or env -u ENV invoke review{options})",
         )

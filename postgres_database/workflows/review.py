@@ -137,18 +137,20 @@ def _reviewed(  # noqa: PLR0913, PLR0917 - what is run, where, and who hears of 
         found += findings.waits(measured, there, name)
         found += findings.broken(measured, name, deployed)
         server = _server(copy)
-        there_too = _server(target) if target else server
+        theirs = _server(target) if target else server
+        found += _other_server(server, theirs, plan)
         found += squawk.find(
-            measured.statements, found, deployed, server=there_too, root=project.root, name=name
+            measured.statements, found, deployed, server=theirs, root=project.root, name=name
         )
         sides: tuple[Side, ...] = ()
         if not measured.failed:
             with listener.at_work("upgrade, downgrade, and upgrade again"):
                 upgraded = session.clone(copy)
-                with runner.open_runner(project, upgraded) as run:
-                    run.upgrade(plan)
-                sides = comparison.sides(copy, upgraded)
-                found += _undone(project, session, copy, upgraded, plan)
+                failed = _upgraded(project, upgraded, plan)
+                found += failed
+                if not failed:
+                    sides = comparison.sides(copy, upgraded)
+                    found += _undone(project, session, copy, upgraded, plan)
     found = findings.accepted(found, plan, name)
     order = {revision.id: number for number, revision in enumerate(plan)}
     found.sort(key=lambda each: (order.get(each.revision, -1), each.line))
@@ -229,7 +231,8 @@ def _copy(
     with runner.open_runner(project, copy) as run:
         run.stamp(before)
     named = ", ".join(str(difference.key) for difference in differing[:SHOWN])
-    what = f"the target differs from its revision in {len(differing)} objects: {named}"
+    objects = f"{len(differing)} object{'s' * (len(differing) > 1)}"
+    what = f"the target differs from its revision in {objects}: {named}"
     finding = Finding("drift", WARNING, what, plan[0].id, fix=f"# invoke check{target.env_option}")
     return copy, [finding]
 
@@ -255,6 +258,18 @@ def _measured(
     if without.failed:
         return without, findings.failure(without, name)
     return without, findings.failure(measured, name, "fails-on-rows", WARNING)
+
+
+def _upgraded(project: Project, copy: Database, plan: Sequence[Revision]) -> list[Finding]:
+    """Upgrade a copy without made-up rows; return why that fails, as a script may that expects rows."""
+    following = rehearsal.Following(plan)
+    with runner.open_runner(project, copy) as run:
+        try:
+            run.run("upgrade", plan, following)
+        except ExpectedError as error:
+            failed = Rehearsal((), following.revision, error)
+            return findings.failure(failed, project.folders.name, "fails-without-rows", WARNING)
+    return []
 
 
 def _undone(
@@ -288,6 +303,15 @@ def _undone(
             what = f"after its downgrade it cannot run again: {error.cause}"
             return [findings.of_script("irreversible", ERROR, what, plan[-1], name)]
     return []
+
+
+def _other_server(server: str, theirs: str, plan: Sequence[Revision]) -> list[Finding]:
+    """Say that the target's server is of another major version than the one on which was measured."""
+    if server.partition(".")[0] == theirs.partition(".")[0]:
+        return []
+    what = f"measured on PostgreSQL {server}, but the target is {theirs}: its locks and rewrites may be others"
+    fix = "# SCRATCH_DSN names a server of the target's version"
+    return [Finding("not-reviewed", NOTE, what, plan[0].id, fix=fix)]
 
 
 def _server(database: Database) -> str:

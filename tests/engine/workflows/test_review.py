@@ -3,6 +3,7 @@
 import json
 import subprocess
 from dataclasses import dataclass
+from pathlib import Path
 
 import pytest
 from commands import up
@@ -10,6 +11,7 @@ from conftest import Project, changed, run_sql
 
 from postgres_database.console import review_report
 from postgres_database.errors import ExpectedError
+from postgres_database.history.graph import Revision
 from postgres_database.reviewing import findings
 from postgres_database.reviewing.findings import Finding
 from postgres_database.workflows import review
@@ -136,6 +138,21 @@ def test_a_script_that_fails_is_a_finding(shop: Project) -> None:
         ("fails", True),
         ("table-scan", True),
     ]
+
+
+@pytest.mark.long
+def test_a_script_that_expects_rows_is_a_finding(shop: Project) -> None:
+    """A script that runs only where its tables have rows fails in each new database."""
+    write(shop, "op.get_bind().execute(sa.text('SELECT id FROM shops LIMIT 1')).scalar_one()")
+    assert [each.rule for each in traffic(reviewed(shop))] == ["fails-without-rows"]
+
+
+def test_another_version_is_said() -> None:
+    """What was measured on another major version may differ on the target."""
+    plan = (Revision("one", "", Path("one.py")),)
+    assert not review._other_server("18.6 (Debian)", "18.4", plan)
+    (finding,) = review._other_server("18.6", "15.20 (Debian)", plan)
+    assert (finding.rule, finding.level) == ("not-reviewed", "note")
 
 
 DOWNGRADES = {
