@@ -16,7 +16,7 @@ from postgres_database.reviewing.findings import ERROR, NOTE, WARNING, Finding
 from postgres_database.reviewing.pins import Plan
 from postgres_database.reviewing.sizes import Sizes
 from postgres_database.reviewing.statements import Measured, Rehearsal
-from postgres_database.running import runner
+from postgres_database.running import log, runner
 from postgres_database.running.listener import SILENT, Listener
 from postgres_database.schema import comparison, dump, snapshot
 from postgres_database.schema.comparison import Side
@@ -215,10 +215,16 @@ def _copy(
     before: Sequence[str],
     plan: Sequence[Revision],
 ) -> tuple[Database, list[Finding]]:
-    """Return a scratch database like the target: of its schema where that is not what its revision says."""
+    """Return a scratch database like the target: of its schema where that is not what its revision says.
+
+    What an interrupted revision has done is no part of it: its next run goes on after that.
+    """
     at = session.at(project, before)
     if not target or not before:
         return at, []
+    if begun := {*log.half_done(target)}.intersection(each.id for each in plan):
+        what = f"revision {', '.join(begun)} was interrupted on the target: measured as if it had not begun there"
+        return at, [Finding("not-reviewed", NOTE, what, plan[0].id)]
     reader = target.read_only()
     texts = [dump.take(reader, project.scope), dump.take(at, None)]
     if snapshot.parse(texts[0]) == snapshot.parse(texts[1]):

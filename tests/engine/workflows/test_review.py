@@ -210,6 +210,23 @@ def test_statements_are_measured_under_the_settings_of_the_target(shop: Project)
     assert [each.rule for each in traffic(result)] == ["table-rewrite"]
 
 
+@pytest.mark.long
+def test_an_interrupted_revision_is_measured_as_a_whole(shop: Project) -> None:
+    """What a run has done before it was interrupted does not make the review fail, as it does not the next run."""
+    column = "op.add_column('orders', sa.Column('x', sa.Text))"
+    index = "with op.online():\n    op.create_index('i', 'orders', ['x'])"
+    write(
+        shop,
+        f"{column}\n{index}\n    op.execute('SELECT 1 / (SELECT count(*) FROM shops WHERE id > 1)')",
+    )
+    with pytest.raises(ExpectedError, match="division by zero"):
+        up(shop.settings, shop.database)
+    result = reviewed(shop)
+    assert "was interrupted on the target" in result.findings[0].what
+    assert not [each for each in traffic(result) if "already exists" in each.what]
+    assert "division by zero" in result.verdict
+
+
 @dataclass
 class Repository:
     """A project in git."""
