@@ -56,6 +56,13 @@ class Project:
     places: tuple[Path, ...] = ()
     """The folders that are read instead of those of alembic.ini: a copy, with other scripts."""
 
+    @property
+    def aside(self) -> Path:
+        """The folder `staged`, in a block of `script_files.staging`."""
+        if self.staged is None:
+            raise ValueError(self)
+        return self.staged
+
     def anew(self) -> "Project":
         """Return the same project; its scripts have changed and are read again."""
         return replace(self)

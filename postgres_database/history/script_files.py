@@ -53,15 +53,13 @@ def copied(project: Project) -> Project:
     Raises:
         ExpectedError: They cannot be copied.
     """
-    if project.staged is None:
-        raise ValueError(project)
     folders = project.folders.versions
     # What a script opens may be named from its own place.
     places = [
-        project.staged / str(number) if folders[1:] else project.staged
+        project.aside / str(number) if folders[1:] else project.aside
         for number in range(len(folders))
     ]
-    with staged.explained(project.staged.parent):
+    with staged.explained(project.aside.parent):
         for folder, place in zip(folders, places, strict=True):
             ignored = shutil.ignore_patterns("__pycache__")
             shutil.copytree(folder, place, ignore=ignored, dirs_exist_ok=True)
@@ -110,9 +108,7 @@ def publish(project: Project, heads: Sequence[str]) -> list[Path]:
     Raises:
         ExpectedError: The history has changed meanwhile, or they cannot be written; nothing was written.
     """
-    if project.staged is None:
-        raise ValueError(project)
-    aside = project.staged.resolve()
+    aside = project.aside.resolve()
     written = [path for path in _paths(project) if aside in path.parents]
     now = replace(project, staged=None).history
     if [*now.heads] != [*heads]:
@@ -128,7 +124,7 @@ def publish(project: Project, heads: Sequence[str]) -> list[Path]:
         beside = path.with_suffix(".sql")
         places += [(beside, place.with_suffix(".sql"))] if beside.exists() else []
         places.append((path, place))
-    staged.publish(project.staged, places)
+    staged.publish(project.aside, places)
     return [place for _, place in places if place.suffix == ".py"]
 
 

@@ -39,12 +39,6 @@ from postgres_database.server.connection import Database
 from postgres_database.sql.names import Name
 from postgres_database.sql.syntax import statements
 
-HELD = """
-    SELECT relation, array_agg(DISTINCT mode) FROM pg_locks
-    WHERE locktype = 'relation' AND pid = pg_backend_pid() AND granted
-      AND database = (SELECT oid FROM pg_database WHERE datname = current_database())
-    GROUP BY relation
-"""
 SCANS = "SELECT oid, pg_stat_get_numscans(oid) FROM pg_class WHERE relkind IN ('r', 'm')"
 FLUSH = "SELECT pg_catalog.pg_stat_force_next_flush()"
 """Lets the scans of this session be counted for all when its next transaction ends."""
@@ -146,7 +140,7 @@ class _Watch:
         found = effects.states(cursor, [*KINDS])
         there = {oid: state for oid, state in found.items() if oid in self.known}
         if len(there) < len(self.known):
-            for oid, modes in transactions.asked(cursor, HELD):
+            for oid, modes in effects.locks(cursor).items():
                 if oid in self.known and oid not in there:
                     there[oid] = State(*self.known[oid].place, DROPPED, 0, 0, 0, modes)
         return there
@@ -177,20 +171,10 @@ class _Watch:
             broken: What old code would trip over.
             alone: Whether it commits by itself.
         """
-        held = [
-            Lock(self.known[oid], mode)
-            for oid, state in after.items()
-            for mode in sorted(state.locks)
-        ]
+        held = [(oid, mode) for oid, state in after.items() for mode in sorted(state.locks)]
         holding = {
             (oid, mode) for oid, state in before.items() if not alone for mode in state.locks
         }
-        taken = [
-            Lock(self.known[oid], mode)
-            for oid, state in after.items()
-            for mode in sorted(state.locks)
-            if (oid, mode) not in holding
-        ]
         both = [
             (self.known[oid], before[oid], state)
             for oid, state in after.items()
@@ -207,8 +191,10 @@ class _Watch:
                 online=alone,
                 safely=steps.ONLINE.get(),
                 transaction=self.transaction,
-                taken=tuple(taken),
-                held=tuple(held),
+                taken=tuple(
+                    Lock(self.known[oid], mode) for oid, mode in held if (oid, mode) not in holding
+                ),
+                held=tuple(Lock(self.known[oid], mode) for oid, mode in held),
                 rewritten=tuple(each for each, was, now in both if was.file != now.file),
                 scanned=tuple(each for each, was, now in both if now.scans > was.scans),
                 changed={

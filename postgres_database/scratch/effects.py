@@ -17,22 +17,23 @@ from postgres_database.sql.names import Name
 
 BLOCKING = ("ShareLock", "ShareRowExclusiveLock", "ExclusiveLock", "AccessExclusiveLock")
 """Lock modes that block writers; the last one blocks readers, too (PostgreSQL manual, "Table-Level Locks")."""
-STATE = """
+LOCKS = """
+    SELECT relation, array_agg(DISTINCT mode) AS modes FROM pg_locks
+    WHERE locktype = 'relation' AND pid = pg_backend_pid() AND granted
+      AND database = (SELECT oid FROM pg_database WHERE datname = current_database())
+    GROUP BY relation
+"""
+STATE = f"""
     SELECT c.oid, n.nspname, c.relname, c.relkind, c.relfilenode,
         CASE WHEN c.relkind IN ('r', 'm', 'p') THEN pg_stat_get_xact_numscans(c.oid) ELSE 0 END,
         CASE WHEN c.relkind IN ('r', 'm', 'p') THEN pg_stat_get_xact_tuples_inserted(c.oid)
             + pg_stat_get_xact_tuples_updated(c.oid) + pg_stat_get_xact_tuples_deleted(c.oid) ELSE 0 END,
-        coalesce(l.modes, '{}')
+        coalesce(l.modes, '{{}}')
     FROM pg_class c
     JOIN pg_namespace n ON n.oid = c.relnamespace
-    LEFT JOIN (
-        SELECT relation, array_agg(DISTINCT mode) AS modes FROM pg_locks
-        WHERE locktype = 'relation' AND pid = pg_backend_pid() AND granted
-          AND database = (SELECT oid FROM pg_database WHERE datname = current_database())
-        GROUP BY relation
-    ) AS l ON l.relation = c.oid
+    LEFT JOIN ({LOCKS}) AS l ON l.relation = c.oid
     WHERE c.relkind = ANY(%s::"char"[]) AND n.nspname !~ '^pg_' AND n.nspname <> 'information_schema'
-"""
+"""  # noqa: S608 - a constant
 DROPPED = ""
 """The kind of what the transaction has dropped, and still locks."""
 TABLES = ["r", "m", "p"]
@@ -108,6 +109,11 @@ def states(cursor: Any, kinds: Sequence[str] = TABLES) -> dict[int, State]:
     """Return the state of all tables by their OIDs, as a transaction sees it; or of relations of other kinds."""
     found = transactions.asked(cursor, STATE, ([*kinds],))
     return {oid: State(*state) for oid, *state in found}
+
+
+def locks(cursor: Any) -> dict[int, list[str]]:
+    """Return the lock modes that a session holds, by the OIDs of relations, also of those that it has dropped."""
+    return {row[0]: row[1] for row in transactions.asked(cursor, LOCKS)}
 
 
 def tables(connection: sa.Connection) -> set[tuple[str, str]]:

@@ -81,7 +81,7 @@ def perform(
         with databases.session(rebased, environment) as session:
             notes += _prove(here, rebased, session, models, move, listener)
         script_files.require_unchanged(here)
-        staged.publish(_folder(aside), places, removed)
+        staged.publish(aside.aside, places, removed)
     now = project.anew().history
     moved = tuple(now[each.id] for each in move.moved)
     return RebaseResult(moved, move.onto, move.branch, tuple(notes))
@@ -92,12 +92,6 @@ def _models(project: Project) -> tuple[Models | None, list[str]]:
         return project.models(), []
     except ExpectedError as error:
         return None, [f"the models are not compared: {error.what}: {' '.join(error.cause.split())}"]
-
-
-def _folder(project: Project) -> Path:
-    if project.staged is None:
-        raise ValueError(project)
-    return project.staged
 
 
 def _choose(project: Project, named: str) -> _Move:

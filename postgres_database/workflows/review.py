@@ -220,7 +220,7 @@ def _copy(
     What an interrupted revision has done is no part of it: its next run goes on after that.
     """
     at = session.at(project, before)
-    if not target or not before:
+    if not target:
         return at, []
     if begun := {*log.half_done(target)}.intersection(each.id for each in plan):
         what = f"revision {', '.join(begun)} was interrupted on the target: measured as if it had not begun there"
@@ -234,8 +234,9 @@ def _copy(
     differing = snapshot.compare(copy, here, session.empty)
     if not differing:
         return at, []
-    with runner.open_runner(project, copy) as run:
-        run.stamp(before)
+    if before:
+        with runner.open_runner(project, copy) as run:
+            run.stamp(before)
     named = ", ".join(str(difference.key) for difference in differing[:SHOWN])
     objects = f"{len(differing)} object{'s' * (len(differing) > 1)}"
     what = f"the target differs from its revision in {objects}: {named}"

@@ -103,16 +103,10 @@ def perform(
         kept = here.kept_in(last.id)
         notes = tuple(_notes(replaced, rows, dumped))
         script_files.require_unchanged(here)
-        staged.publish(_folder(aside), *_moves(copy, replaced, kept))
+        staged.publish(aside.aside, *_moves(copy, replaced, kept))
     now = project.anew().history[last.id]
     objects = len(snapshot.parse(dumped).objects)
     return SquashResult(now, replaced, kept, objects, rows, notes)
-
-
-def _folder(project: Project) -> Path:
-    if project.staged is None:
-        raise ValueError(project)
-    return project.staged
 
 
 def _line(scripts: History, target: str) -> tuple[Revision, ...]:
@@ -179,7 +173,7 @@ def _require_whole(dumped: str, held: contents.Contents) -> None:
 
 def _write(aside: Project, replaced: Sequence[Revision], message: str, sql: str) -> Project:
     """Write the new revision into a copy of the history, without those that it replaces; return the copy."""
-    folder = _folder(aside) / "new"
+    folder = aside.aside / "new"
     with staged.explained(aside.root):
         folder.mkdir()
     roles, tablespaces = graph.cluster_names(replaced)

@@ -227,6 +227,15 @@ def test_an_interrupted_revision_is_measured_as_a_whole(shop: Project) -> None:
     assert "division by zero" in result.verdict
 
 
+@pytest.mark.long
+def test_tables_of_a_target_without_a_revision_count(project: Project) -> None:
+    """Scripts that would meet tables that are there already are measured beside these."""
+    project.script("one", "", TABLES, DROP)
+    assert reviewed(project).verdict == review.SAFE
+    run_sql(project.database, "CREATE TABLE shops (id int)", "INSERT INTO shops VALUES (1)")
+    assert 'relation "shops" already exists' in reviewed(project).verdict
+
+
 @dataclass
 class Repository:
     """A project in git."""
