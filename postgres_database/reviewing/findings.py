@@ -1,7 +1,7 @@
 """What could go wrong with the statements of a rehearsal on a target, judged by the sizes of its tables. Pure."""
 
 import re
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from textwrap import shorten
@@ -130,11 +130,11 @@ def _waits(measured: Measured, sizes: Sizes | None) -> Iterator[tuple[Measured, 
     }
     locked = measured.locked
     script = measured.revision.text
-    said = ", ".join(f"{counted(each, sizes)} is {did}" for each, did in read.items())
-    level = _level(read, sizes)
+    said, level = _said(read, sizes), _level(read, sizes)
     if read and locked:
         denied = "read or written" if measured.readers_wait else "written"
-        held = "it" if {*read} == {*locked} else names(locked)
+        same = {*read} == {*locked}
+        held = ("they" if read.keys() - {locked[0]} else "it") if same else names(locked)
         rule = "table-rewrite" if "rewritten" in read.values() else "table-scan"
         yield (
             measured,
@@ -151,7 +151,7 @@ def _waits(measured: Measured, sizes: Sizes | None) -> Iterator[tuple[Measured, 
     changing = {lock.relation for lock in measured.held if lock.mode == CHANGES}
     changed = {each: did for each, did in read.items() if each in changing}
     if changed and not measured.safely:
-        said = ", ".join(f"{counted(each, sizes)} is {did}" for each, did in changed.items())
+        said = _said(changed, sizes)
         yield (
             measured,
             Finding(
@@ -163,6 +163,15 @@ def _waits(measured: Measured, sizes: Sizes | None) -> Iterator[tuple[Measured, 
                 fix=fixes.for_changes(measured),
             ),
         )
+
+
+def _said(effects: Mapping[Relation, str], sizes: Sizes | None) -> str:
+    """Say what is done to tables: those with the same effect together."""
+    parts = []
+    for did in dict.fromkeys(effects.values()):
+        tables = [counted(each, sizes) for each, effect in effects.items() if effect == did]
+        parts.append(f"{', '.join(tables)} {'are' if tables[1:] else 'is'} {did}")
+    return " and ".join(parts)
 
 
 def size_of(relation: Relation, sizes: Sizes | None) -> Size | None:

@@ -45,6 +45,10 @@ STATEMENTS = {
         "op.execute('CREATE FUNCTION f() RETURNS void LANGUAGE sql AS $$UPDATE a SET n = 1$$; SELECT f()')",
         "SELECT f(): a is read from end to end, and rows",
     ),
+    "several tables": (
+        "op.execute('LOCK TABLE a, b; SELECT n FROM a UNION ALL SELECT id FROM b')",
+        "are read from end to end while they cannot be read or written",
+    ),
     "vacuum": (
         "with op.get_context().autocommit_block():\n    op.execute('VACUUM FULL a')",
         f"a {REWRITTEN} it cannot be read",
