@@ -218,16 +218,14 @@ class Scratch:
         recipe = templates.parse(found[0])
         if recipe and recipe.is_current(project):
             return recipe
-        self._connection.exec_driver_sql(f"DROP DATABASE IF EXISTS {quoted(name)} WITH (FORCE)")
+        self._drop_database(name)
         return None
 
     def forget(self) -> None:
         """Drop all templates, so that the whole history is run again."""
         for name in self._databases(TEMPLATE_PREFIX):
             with self._lock(name):  # another command may be cloning it
-                self._connection.exec_driver_sql(
-                    f"DROP DATABASE IF EXISTS {quoted(name)} WITH (FORCE)"
-                )
+                self._drop_database(name)
 
     def _clone(self, template: str, options: str = "") -> Database:
         name = f"{PREFIX}{self._me}_{secrets.token_hex(8)}"
@@ -258,10 +256,21 @@ class Scratch:
 
     def drop(self, name: str) -> None:
         """Drop a database whose lock this session holds, and its login role."""
-        self._connection.exec_driver_sql(f"DROP DATABASE IF EXISTS {quoted(name)} WITH (FORCE)")
+        self._drop_database(name)
         self.rights.dismiss(name)
         self._scalar("SELECT pg_advisory_unlock(hashtextextended(%s, 0))", name)
         self._made.discard(name)
+
+    def _drop_database(self, name: str) -> None:
+        """Drop a database, if it exists, and end the sessions in it."""
+        drop = f"DROP DATABASE IF EXISTS {quoted(name)}"
+        try:
+            self._connection.exec_driver_sql(f"{drop} WITH (FORCE)")
+        except DBAPIError as error:
+            if getattr(error.orig, "pgcode", "") != "42501":
+                raise
+            # Autovacuum is in it, which runs as a superuser. Without FORCE PostgreSQL ends that itself, and waits.
+            self._connection.exec_driver_sql(drop)
 
     @contextmanager
     def _lock(self, name: str) -> Iterator[None]:

@@ -3,6 +3,8 @@
 import re
 import secrets
 from collections.abc import Iterator
+from dataclasses import replace
+from threading import Timer
 
 import pytest
 import servers
@@ -382,3 +384,21 @@ def test_a_statement_that_the_server_reads_otherwise_is_not_run_by_a_superuser(
                 "SET standard_conforming_strings = off",
                 f"COMMENT ON EXTENSION postgres_fdw IS 'it\\''; {mark}; --'",
             )
+
+
+def test_a_superuser_in_a_scratch_database_is_waited_for(
+    project: Project, server: Database
+) -> None:
+    """A role without rights cannot end autovacuum, which runs as a superuser; it drops the database after that."""
+    role = f"{SCRATCH_PREFIX}{secrets.token_hex(6)}"
+    settings = changed(project.settings, scratch=server.dsn.with_parts(user=role))
+    run_sql(server, f"CREATE ROLE {role} LOGIN CREATEDB")
+    try:
+        with databases.session(*settings) as session:
+            name = session.empty().dsn.database
+            inside = replace(server, dsn=server.dsn.with_parts(dbname=name)).engine.connect()
+            Timer(0.5, inside.close).start()
+            session.drop(name)
+        assert run_sql(server, f"SELECT FROM pg_database WHERE datname = '{name}'") == []
+    finally:
+        run_sql(server, f"DROP OWNED BY {role}", f"DROP ROLE {role}")
