@@ -38,6 +38,7 @@ def bench(c: Context) -> None:
     """Count what the parser reads, and measure how long the commands take beside plain Alembic."""
     _tool("benchmarks.parser")
     _tool("benchmarks.revision")
+    _tool("benchmarks.start")
 
 
 @command()
