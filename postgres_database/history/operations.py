@@ -16,7 +16,7 @@ from sqlalchemy.dialects import postgresql
 from sqlalchemy.types import TypeDecorator, TypeEngine, UserDefinedType
 
 from postgres_database.errors import ExpectedError
-from postgres_database.sql.tokens import is_empty
+from postgres_database.sql.tokens import ended, is_empty
 
 DIALECT = "postgresql."
 DIALECT_IMPORT = "from sqlalchemy.dialects import postgresql"
@@ -217,7 +217,7 @@ def run_sql(operations: Operations, operation: RunSql) -> None:
 def _run(operations: Operations, text: str) -> None:
     context = operations.get_context()
     if context.as_sql:
-        context.impl.static_output(text)
+        context.impl.static_output(ended(text))
     elif not is_empty(text):
         operations.get_bind().connection.cursor().execute(text)
 

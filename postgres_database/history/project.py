@@ -172,6 +172,14 @@ class Project:
                 return (before, *self.route(before.history.heads))
         return (self,)
 
+    def having(self, revision: str) -> "Project":
+        """Return this project, or the one of the scripts that a squash has replaced, whichever has a revision.
+
+        This one, if it is in several or in none.
+        """
+        every = (each for each in (self, *self.kept) if each.history.names(revision))
+        return next(every, self)
+
     def legs(self, current: tuple[str, ...], target: str) -> "tuple[Leg, ...]":
         """Return what an upgrade runs to reach `target` (see `History.pending`), by the projects of `route`.
 
@@ -193,6 +201,22 @@ class Project:
             current = before.history.heads
         plan = last.history.pending(current, f"+{left}" if steps else target)
         return (*legs, Leg(last, current, plan))
+
+    def undone(self, current: Collection[str], target: str) -> tuple[tuple[Revision, ...], str]:
+        """Return what a downgrade undoes, and the revision that it ends at; see `History.undone`.
+
+        Raises:
+            ExpectedError: The target is no revision that is applied, or one that a squash has replaced.
+        """
+        kept = self.having(target)
+        if kept is not self:
+            stands = ", ".join(kept.history.heads)
+            raise ExpectedError(
+                f"there is no way down to {target}, which a squash has replaced",
+                cause=f"{stands} stands for all revisions up to it, and is not undone in steps",
+                hint=f"invoke downgrade --target {stands}   (which is as far down as it goes)",
+            )
+        return self.history.undone(current, target)
 
     def _revision(self, script: Any, digest: str) -> Revision:
         needed = _as_tuple(script.dependencies)

@@ -5,7 +5,6 @@ from datetime import UTC
 
 from postgres_database.errors import ExpectedError
 from postgres_database.history.graph import History
-from postgres_database.history.project import Project
 from postgres_database.running import log
 from postgres_database.server.connection import Database
 
@@ -30,16 +29,6 @@ def require_scripts(scripts: History, database: Database, current: Collection[st
                 hint=f"invoke stamp{database.env_option} --purge --target {revision}"
                 "   (it compares the database with that revision)",
             )
-
-
-def require_not_squashed(project: Project, database: Database, current: Collection[str]) -> None:
-    """Raise ExpectedError if a database is at a revision that a squash has replaced: only an upgrade leads on."""
-    if len(route := project.route(current)) > 1:
-        raise ExpectedError(
-            f"{database.dsn} is at revision {', '.join(current)}, which a squash has replaced",
-            cause=f"its script is kept in {project.folders.name(route[0].places[0])}",
-            hint=f"invoke upgrade{database.env_option}   (it runs the scripts that are kept, and then goes on)",
-        )
 
 
 def _below(scripts: History, revision: str) -> set[str]:

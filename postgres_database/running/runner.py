@@ -61,13 +61,6 @@ class Runner:
         with self.connection.begin():
             return stamped.read(self.database, self.connection)
 
-    def require_current(self) -> tuple[str, ...]:
-        """Return the revisions that the database is stamped with; raise ExpectedError if a script is missing."""
-        current = self.current()
-        missing_scripts.require_not_squashed(self.project, self.database, current)
-        missing_scripts.require_scripts(self.project.history, self.database, current)
-        return current
-
     def require_route(self) -> tuple[tuple[str, ...], tuple[Project, ...]]:
         """Return the revisions that the database is stamped with, and `Project.route` from there.
 
@@ -214,6 +207,10 @@ def offline(project: Project, verb: str, start: str, end: str, env_option: str =
     """
     config = project.alembic_config()
     config.output_buffer = output = io.StringIO()
+    if project.places:  # Alembic reads the scripts itself, and from alembic.ini
+        config.set_main_option("path_separator", "newline")
+        places = "\n".join(map(str, project.places))
+        config.set_main_option("version_locations", places.replace("%", "%%"))
     said = io.StringIO()  # what scripts print is no part of the SQL
     try:
         with script_errors.explained(project.folders), redirect_stdout(said):

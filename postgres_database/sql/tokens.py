@@ -70,6 +70,15 @@ def is_empty(sql: str) -> bool:
     return not sql[end:].strip()
 
 
+def ended(sql: str) -> str:
+    """Return SQL with a semicolon behind its last statement, so that other SQL can follow."""
+    bare = TOKEN.sub(lambda token: "" if token["comment"] else token[0], sql).rstrip()
+    if not bare or bare.endswith(";"):
+        return sql
+    text = sql.rstrip()
+    return f"{text}\n;" if "--" in text.rpartition("\n")[2] else f"{text};"
+
+
 def without_literals(sql: str) -> str:
     """Return SQL with each literal and comment replaced by "…"; of an unclosed literal nothing is kept."""
 

@@ -8,7 +8,7 @@ from postgres_database.history.graph import History
 from postgres_database.history.project import Project
 from postgres_database.running import runner, stamped
 from postgres_database.running.listener import SILENT, Listener
-from postgres_database.running.missing_scripts import origin, require_not_squashed
+from postgres_database.running.missing_scripts import origin
 from postgres_database.running.runner import Runner
 from postgres_database.schema import snapshot
 from postgres_database.scratch import databases
@@ -69,8 +69,7 @@ def adopt(  # noqa: PLR0913
     ):
         _require_stampable(run, database)
         current, scripts = run.current(), project.history
-        require_not_squashed(project, database, current)
-        _require_known(database, current, scripts)
+        _require_known(database, current, project.route(current)[0].history)
         if with_models:
             strangers.require_same(project, database)
         if scripts.revisions:
@@ -120,17 +119,20 @@ def _require_known(database: Database, current: tuple[str, ...], scripts: Histor
 
 def _match(
     project: Project, database: Database, current: tuple[str, ...], session: Scratch
-) -> Match:
-    """Return where in the history the target is: where it is stamped, unless another revision is nearer."""
+) -> tuple[Project, Match]:
+    """Return where in the history the target is: where it is stamped, unless another revision is nearer.
+
+    Its scripts are those of the project, or those that a squash has replaced.
+    """
     if not current:
-        return stamp.best_match(project, database, session)
-    stamped_as = Match(
-        current, drift.find(project, database, session.at(project, current), session)
-    )
+        return stamp.best_of_all(project, database, session)
+    here = project.route(current)[0]
+    stamped_as = Match(current, drift.find(here, database, session.at(here, current), session))
     if not stamped_as.drifts.objects:
-        return stamped_as
-    best = stamp.best_match(project, database, session)
-    return best if len(best.drifts.objects) < len(stamped_as.drifts.objects) else stamped_as
+        return here, stamped_as
+    at, best = stamp.best_of_all(project, database, session)
+    nearer = len(best.drifts.objects) < len(stamped_as.drifts.objects)
+    return (at, best) if nearer else (here, stamped_as)
 
 
 def _match_and_stamp(
@@ -142,8 +144,8 @@ def _match_and_stamp(
 ) -> BaselineResult:
     """Find which revision of the history the target is, and stamp it, unless that is what it is stamped with."""
     with databases.session(project, environment) as session:
-        match = _match(project, database, current, session)
-        objects = len(snapshot.take(session.at(project, match.state)).objects)
+        at, match = _match(project, database, current, session)
+        objects = len(snapshot.take(session.at(at, match.state)).objects)
     where = ", ".join(match.state) or "base"
     result = BaselineResult(
         "" if match.drifts.objects else where,
@@ -161,9 +163,9 @@ def _match_and_stamp(
             hint=f"invoke upgrade{environment.env_option}",
         )
     if match.ties or environment.protected or current:
-        details = _details(project.history, match, current, environment.env_option)
+        details = _details(at.history, match, current, environment.env_option)
         listener.require_yes(f"stamp {database.dsn} as {where}", details)
-    with runner.open_runner(project, database) as run:
+    with runner.open_runner(at, database) as run:
         run.stamp(match.state or ("base",), purge=bool(current))
     return result
 

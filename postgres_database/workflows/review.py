@@ -168,7 +168,14 @@ def _plan(
     first, last = span
     if target:
         with runner.open_runner(project, target.read_only()) as run:
-            before = run.require_current()
+            before, route = run.require_route()
+        if len(route) > 1:
+            raise ExpectedError(
+                f"{target.dsn} is at revision {', '.join(before)}, which a squash has replaced",
+                cause=f"its scripts are kept in {project.folders.name(route[0].places[0])}; they were reviewed when"
+                " they were new",
+                hint=f"invoke upgrade{target.env_option} --dry-run   (it shows them, and what others would wait for)",
+            )
         return before, scripts.pending(before, "heads")
     if not any(span):
         changed = upstream.changed(project.folders, NAME_THEM)

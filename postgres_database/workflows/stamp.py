@@ -1,7 +1,7 @@
 """Which revision a database is: found by comparison with the states of the history, or written into it."""
 
 from collections.abc import Hashable, Iterator, Sequence, Sized
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import combinations, islice
 
 from postgres_database.errors import ExpectedError
@@ -70,6 +70,22 @@ def best_match(project: Project, target: Database, session: Scratch) -> Match:
             return _with_ties(match, project, session)
         matches.append((len(match.drifts.objects), distances[index], match))
     return min(matches, key=lambda match: match[:2])[2]
+
+
+def best_of_all(project: Project, target: Database, session: Scratch) -> tuple[Project, Match]:
+    """Find the state that a database is, or the nearest one, also among those that a squash has replaced.
+
+    Returns:
+        The project that has its scripts, and the state; see `best_match`.
+    """
+    at, best = project, best_match(project, target, session)
+    for before in project.kept:
+        if not best.drifts.objects:
+            break
+        match = best_match(before, target, session)
+        if len(match.drifts.objects) < len(best.drifts.objects):
+            at, best = before, match
+    return at, best
 
 
 def _aside(scripts: History) -> Iterator[State]:
@@ -150,17 +166,22 @@ def write(  # noqa: PLR0913
     Raises:
         ExpectedError: It was not confirmed; nothing was written.
     """
-    scripts = project.history
+    there = project.having(target)
+    scripts = there.history
     goal = scripts.resolve(target)
     with runner.open_runner(project, database) as run, run.alone(listener, wait):
-        before = () if purge else run.require_current()
+        if not purge:
+            before, (here, *_) = run.require_route()
+            purge = here.places != there.places  # the stamp of the other history goes
+        if purge:
+            before = ()
         run.require_writable()
         state = _after(scripts, goal, before)
-        doubts = _doubts(project, environment, database, state)
+        doubts = _doubts(there, environment, database, state)
         if doubts or environment.protected:
             name = str(scripts[goal]) if goal in scripts else goal
             listener.require_yes(f"stamp {database.dsn} as {goal}", [name, *doubts])
-        run.stamp([goal], purge=purge)
+        replace(run, project=there).stamp([goal], purge=purge)
     return goal
 
 

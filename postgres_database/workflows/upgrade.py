@@ -97,7 +97,7 @@ def perform(
         elif move.verb == "upgrade":
             legs = project.legs(before, move.target)
         else:
-            legs = (Leg(here, before, here.history.undone(before, move.target)[0]),)
+            legs = (Leg(here, before, here.undone(before, move.target)[0]),)
         plan = tuple(revision for leg in legs for revision in leg.plan)
         steps = [step for leg in legs for step in preview.printed(leg.project, move.verb, leg.plan)]
         look = _Look(database, steps, listener, move.skip_row_checks)
@@ -192,35 +192,37 @@ def offline(
 ) -> str:
     """Return the SQL of a move instead of running it; for `start:end` no target is opened."""
     verb = move.verb
-    scripts = project.history
     start, colon, end = move.target.rpartition(":")
     if colon:
-        first = scripts.resolve(start or "base")
+        here = project.having(start or "base")
+        first = here.history.resolve(start or "base")
         before: tuple[str, ...] = () if first == "base" else (first,)
     else:
         with runner.open_runner(project, open_target()) as run:
-            before = run.require_current()
+            before, (here, *_) = run.require_route()
     if len(before) > 1:
         raise ExpectedError(
             f"the database is at {len(before)} revisions: {', '.join(before)}",
             cause="SQL can be printed only from one revision to another",
             hint=f"invoke {verb}{environment.env_option}",
         )
+    ways: list[tuple[Project, str, str]] = []
     if verb == "upgrade":
-        plan = scripts.pending(before, end)
-        goal = plan[-1].id if plan else ""
+        legs = (leg for leg in project.legs(before, end) if leg.plan)
+        ways = [(leg.project, "".join(leg.before), leg.plan[-1].id) for leg in legs]
     else:
-        plan, goal = scripts.undone(before, end)
-    if not plan and colon:
+        plan, goal = here.undone(before, end)
+        ways = [(here, "".join(before), goal)] if plan else []
+    if not ways and colon:
         raise ExpectedError(
             f"there is nothing to {verb} from {start or 'base'} to {end}",
             cause="an upgrade leads from an older revision to a newer one, a downgrade back",
             hint="invoke history",
         )
-    if not plan:
-        return ""
-    start = before[0] if before else "base"
-    return runner.offline(project, verb, start, goal, environment.env_option)
+    return "".join(
+        runner.offline(each, verb, start or "base", goal, environment.env_option)
+        for each, start, goal in ways
+    )
 
 
 def _confirm_all_scripts(run: Runner, listener: Listener) -> None:

@@ -5,6 +5,7 @@ from conftest import run_sql
 
 from postgres_database.server.connection import Database
 from postgres_database.sql.tokens import (
+    ended,
     printed_unchanged,
     without_literals,
     without_redundant_groups,
@@ -91,3 +92,21 @@ def test_redundant_groups_are_removed(grouped: str, plain: str) -> None:
 def test_other_groups_are_kept(one: str, other: str) -> None:
     """AND within OR, OR within AND, and quoted text stay as they are."""
     assert without_redundant_groups(one) != without_redundant_groups(other)
+
+
+@pytest.mark.parametrize(
+    ("sql", "after"),
+    [
+        ("SELECT 1", "SELECT 1;"),
+        ("SELECT 1\n", "SELECT 1;"),
+        ("SELECT 1; ", "SELECT 1; "),
+        ("SELECT 1 -- one; two", "SELECT 1 -- one; two\n;"),
+        ("SELECT 1; -- one", "SELECT 1; -- one"),
+        ("SELECT ';' /* ; */", "SELECT ';' /* ; */;"),
+        ("-- nothing", "-- nothing"),
+        ("", ""),
+    ],
+)
+def test_other_sql_can_follow(sql: str, after: str) -> None:
+    """A semicolon is put behind the last statement where there is none, and never into a comment."""
+    assert ended(sql) == after

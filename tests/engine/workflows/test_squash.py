@@ -1,6 +1,7 @@
 """One revision in place of many, equal to them, and databases that have run only some of them."""
 
 import shutil
+from collections.abc import Sequence
 from contextlib import ExitStack
 
 import pytest
@@ -8,13 +9,13 @@ from alembic import command
 from alembic.config import Config
 from answers import yes
 from checkouts import as_text
-from commands import down, mark, up
+from commands import adopt, down, mark, printed, up
 from conftest import Project, fresh, run_sql
 
 from postgres_database.errors import ExpectedError
 from postgres_database.running import runner
 from postgres_database.server.connection import Database
-from postgres_database.workflows import baseline, check, squash, status
+from postgres_database.workflows import baseline, check, review, squash, status
 from postgres_database.workflows.squash import SquashResult
 
 FIRST = r"""
@@ -121,22 +122,67 @@ def test_database_in_the_middle(long: Project) -> None:
     settings = long.settings
     up(settings, long.database, "aaaa", confirm=yes)
     put(long)
-    for refused in (
-        lambda: mark(long.settings, long.database, "cccc", confirm=yes),
-        lambda: baseline.adopt(*long.settings, long.database, "x"),
-    ):
-        with pytest.raises(
-            ExpectedError, match="is at revision aaaa, which a squash has replaced"
-        ) as caught:
-            refused()
-        assert caught.value.hint.startswith("invoke upgrade ")
+    with pytest.raises(ExpectedError, match="aaaa, which a squash has replaced") as caught:
+        review.perform(*long.settings, long.database)
+    assert caught.value.hint.startswith("invoke upgrade --dry-run ")
+    adopted = baseline.adopt(*long.settings, long.database, "x")
+    assert (adopted.revision, adopted.pending) == ("aaaa", True)
     assert up(long.settings, long.database, "+1", confirm=yes).after == ("bbbb",)
     assert down(long.settings, long.database, confirm=yes).after == ("aaaa",)
     assert up(long.settings, long.database, "bbb", confirm=yes).after == ("bbbb",)
     assert up(long.settings, long.database, "+2", confirm=yes).after == ("dddd",)
     with pytest.raises(ExpectedError, match="what was squashed is not undone at once"):
         down(long.settings, long.database, "base", confirm=yes)
+    with pytest.raises(ExpectedError, match="no way down to bbbb, which a squash has replaced"):
+        down(long.settings, long.database, "bbbb", confirm=yes)
     assert look(long, long.database) == (("dddd",), (), True)
+
+
+@pytest.mark.long
+def test_stamps_in_the_middle(long: Project) -> None:
+    """Revisions that were replaced are stamped and found like others, with and without an old stamp."""
+    up(long.settings, long.database, "bbbb", confirm=yes)
+    put(long)
+
+    def at() -> list[tuple[object, ...]]:
+        return run_sql(long.database, "SELECT version_num FROM alembic_version")
+
+    for target in ("aaaa", "dddd", "bbb", "cccc", "base", "bbbb", "head"):
+        goal = mark(long.settings, long.database, target, confirm=yes)
+        assert at() == ([] if target == "base" else [(goal,)])
+    asked: list[str] = []
+
+    def found(question: str, details: Sequence[str]) -> bool:
+        asked.extend([question, *details])
+        return True
+
+    for statement in (
+        "UPDATE alembic_version SET version_num = 'dddd'",
+        "DROP TABLE alembic_version",
+    ):
+        run_sql(long.database, statement)
+        adopted = adopt(long.settings, long.database, "x", found)
+        assert (adopted.revision, adopted.pending) == ("bbbb", True)
+        assert at() == [("bbbb",)]
+    assert "stamped as dddd, which it is not; it is" in asked
+
+
+@pytest.mark.long
+def test_sql_from_the_middle(long: Project, server: Database) -> None:
+    """What `--sql` prints for a database in the middle leads it where an upgrade does, from an offline range, too."""
+    up(long.settings, long.database, "aaaa", confirm=yes)
+    with fresh(server) as other:
+        up(long.settings, other, "aaaa", confirm=yes)
+        put(long)
+        whole = printed(long.settings, lambda: long.database, "upgrade", "head")
+        assert printed(long.settings, lambda: long.database, "upgrade", "aaaa:dddd") == whole
+        back = printed(long.settings, lambda: long.database, "downgrade", "bbbb:aaaa")
+        for sql in (printed(long.settings, lambda: other, "upgrade", "+1"), back, whole):
+            run_sql(other, sql)
+        up(long.settings, long.database, confirm=yes)
+        assert run_sql(other, STATE) == run_sql(long.database, STATE)
+    with pytest.raises(ExpectedError, match="no way down to aaaa, which a squash has replaced"):
+        printed(long.settings, lambda: long.database, "downgrade", "dddd:aaaa")
 
 
 @pytest.mark.long
@@ -167,7 +213,7 @@ def test_plain_alembic_after_a_squash(long: Project, monkeypatch: pytest.MonkeyP
     monkeypatch.setenv("POSTGRES_DSN", as_text(long.database.dsn))
     command.upgrade(Config("alembic.ini"), "head")
     with runner.open_runner(long.settings.project, long.database) as run:
-        assert run.require_current() == ("dddd",)
+        assert run.current() == ("dddd",)
 
 
 LABEL = "branch_labels = ('x',)\n"
