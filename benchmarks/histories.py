@@ -6,7 +6,7 @@ database. The second has the env.py that `alembic init` writes, and nothing of o
 
 import os
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import closing, contextmanager
 from dataclasses import dataclass
 from functools import cached_property
@@ -37,7 +37,12 @@ from app_models import metadata
 
 engine = create_engine(os.environ["PLAIN_URL"], poolclass=pool.NullPool)
 with engine.connect() as connection:
-    context.configure(connection=connection, target_metadata=metadata, compare_server_default=True)
+    context.configure(
+        connection=connection,
+        target_metadata=metadata,
+        compare_server_default=True,
+        include_name=lambda name, *_: name != "alembic_version_log",
+    )
     with context.begin_transaction():
         context.run_migrations()
 """
@@ -103,12 +108,20 @@ def _table(name: str, other: str, columns: int) -> None:
 
 
 @dataclass(frozen=True)
+class Servers:
+    """Where databases of generated histories are, and where what is tried on them is."""
+
+    target: EmbeddedServer
+    scratch: EmbeddedServer
+
+
+@dataclass(frozen=True)
 class History:
     """A project of generated scripts, and its database."""
 
     root: Path
     """The project."""
-    server: EmbeddedServer
+    servers: Servers
     revisions: int
     """The length of its history: scripts named r00000, r00001, …, each of one operation."""
     tables: int
@@ -132,19 +145,18 @@ class History:
     @cached_property
     def parts(self) -> dict[str, Any]:
         """How libpq reaches the database."""
-        return self.server.dsn.with_parts(dbname=self.database).parameters()
+        return self.servers.target.dsn.with_parts(dbname=self.database).parameters()
 
     @cached_property
     def environ(self) -> dict[str, str]:
         """The process environment of commands in the project."""
-        dsn = " ".join(f"{key}='{value}'" for key, value in self.parts.items())
         folder, port, user = (self.parts[name] for name in ("host", "port", "user"))
         return {
             "PATH": os.environ["PATH"],
             "HOME": str(self.root),
             "PYTHONPATH": str(ROOT),
-            "POSTGRES_DSN": dsn,
-            "SCRATCH_DSN": dsn,
+            "POSTGRES_DSN": _text(self.parts),
+            "SCRATCH_DSN": _text(self.servers.scratch.dsn.parameters()),
             "PLAIN_URL": f"postgresql+psycopg2://{user}@/{self.database}?host={folder}&port={port}",
         }
 
@@ -176,7 +188,7 @@ class History:
 
     def empty(self) -> None:
         """Make the database anew."""
-        maintenance: dict[str, Any] = self.server.dsn.parameters()
+        maintenance: dict[str, Any] = self.servers.target.dsn.parameters()
         with closing(psycopg2.connect(**maintenance)) as connection:
             connection.autocommit = True
             with connection.cursor() as cursor:
@@ -209,6 +221,10 @@ class History:
             yield f'_table("t{number}", "{_other(number)}", {columns})'
 
 
+def _text(parts: Mapping[str, str]) -> str:
+    return " ".join(f"{key}='{value}'" for key, value in parts.items())
+
+
 def _name(number: int) -> str:
     return f"r{number:05}"
 
@@ -219,12 +235,17 @@ def _other(number: int) -> str:
 
 
 @contextmanager
-def server(folder: Path) -> Iterator[EmbeddedServer]:
-    """Run a server for databases of generated histories, as durable as that of a target."""
-    folder.chmod(0o777)  # as root the server runs under another account
-    running = EmbeddedServer(folder / "server")
-    running.ensure_running()
+def servers(folder: Path) -> Iterator[Servers]:
+    """Run servers for generated histories: the target's is as durable as that of a real target."""
+    folder.chmod(0o777)  # as root they run under another account
+    running = Servers(
+        EmbeddedServer(folder / "target"), EmbeddedServer(folder / "scratch", durable=False)
+    )
+    each = (running.target, running.scratch)
     try:
+        for server in each:
+            server.ensure_running()
         yield running
     finally:
-        running.stop()
+        for server in each:
+            server.stop()

@@ -10,9 +10,8 @@ from functools import partial
 from pathlib import Path
 
 from benchmarks import histories
-from benchmarks.histories import ALEMBIC, History
+from benchmarks.histories import ALEMBIC, History, Servers
 from benchmarks.pairs import HEADER, Pairs, alternate, measured
-from postgres_database.server.embedded import EmbeddedServer
 
 ROUNDS = 15
 TABLES = 10
@@ -23,10 +22,10 @@ COMMANDS = {"upgrade": ("upgrade", "head"), "current": ("current",), "status": (
 """Ours, and what plain Alembic has in its place."""
 
 
-def compare(folder: Path, server: EmbeddedServer, rounds: int) -> Iterator[Pairs]:
+def compare(folder: Path, servers: Servers, rounds: int) -> Iterator[Pairs]:
     """Measure each command with each history."""
     for revisions, bound in BOUNDS.items():
-        history = History(folder / f"history{revisions}", server, revisions, TABLES)
+        history = History(folder / f"history{revisions}", servers, revisions, TABLES)
         history.write()
         run = partial(measured, root=history.root, environ=history.environ)
         run(history.command("invoke", "upgrade"))
@@ -40,9 +39,9 @@ def compare(folder: Path, server: EmbeddedServer, rounds: int) -> Iterator[Pairs
 def main(rounds: int = ROUNDS) -> int:
     """Print the table."""
     good = True
-    with tempfile.TemporaryDirectory() as name, histories.server(Path(name)) as server:
+    with tempfile.TemporaryDirectory() as name, histories.servers(Path(name)) as servers:
         print(HEADER)
-        for pairs in compare(Path(name), server, rounds):
+        for pairs in compare(Path(name), servers, rounds):
             print(pairs, flush=True)
             good = good and pairs.good
     return 0 if good else 1
