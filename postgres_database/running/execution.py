@@ -4,6 +4,7 @@ import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 import sqlalchemy as sa
@@ -56,9 +57,15 @@ class Running:
         self.left = [*self.plan]
         self._up = self.verb == "upgrade"
         self._unfinished = unfinished.find(self.connection)
-        self._begun: Revision | None = None
+        self._revision: Revision | None = None
+        self._applied: set[str] = set()
         self._uncommitted: list[Step] = []
         self._started = time.monotonic()
+
+    @property
+    def revision(self) -> Revision:
+        """The revision that runs, or ran last."""
+        return self._revision or self.plan[-1]
 
     @property
     def seconds(self) -> float:
@@ -67,36 +74,48 @@ class Running:
 
     def begin(self, current: tuple[str, ...]) -> bool:
         """Write into the journal what is run next on a database at these revisions; false if nothing is left."""
-        scripts = self.project.history
-        applied = {revision.id for revision in scripts.upto(current)}
-        while self.left and (self.left[0].id in applied) == self._up:
+        self._applied = {revision.id for revision in self.project.history.upto(current)}
+        while self.left and (self.left[0].id in self._applied) == self._up:
             self.left.pop(0)
-        if self.left and self.journal:
-            beside, online = adjacent(scripts, applied), self.left[0].online
+        return self._begin()
+
+    def _begin(self) -> bool:
+        self._revision = self.left[0] if self.left else None
+        if self._revision and self.journal:
             note = self.journal.begin(
-                self.left[0].id,
+                self._revision.id,
                 self.verb,
-                beside,
-                digest=self.left[0].digest,
-                resumable=online,
+                partial(adjacent, self.project.history, self._applied),
+                digest=self._revision.digest,
+                resumable=self._revision.online,
             )
             if note:
-                self.listener.progress(f"revision {self.left[0]}: {note}")
+                self.listener.progress(f"revision {self._revision}: {note}")
         self._started = time.monotonic()
-        self._begun = self.left[0] if self.left else None
-        return bool(self.left)
+        return self._revision is not None
 
-    def step(self, _heads: object, alembic: MigrationContext) -> Iterator[RevisionStep]:
-        """Yield what Alembic is to run: one revision, so that it is committed with its stamp, whatever env.py says."""
+    def steps(self, _heads: object, alembic: MigrationContext) -> Iterator[RevisionStep]:
+        """Yield what Alembic is to run: one revision after the other, while each is committed with its stamp.
+
+        Where env.py commits by itself only one is run, and the next run of env.py goes on.
+        """
         if not (isinstance(self.models, Deferred) and self.models.asked):
             self.models = alembic.opts.get("target_metadata")
         alembic.on_version_apply_callbacks = (*alembic.on_version_apply_callbacks, self.applied)
-        script = self.project.scripts.get_revision(self.left[0].id)
         self.session.keep()
-        step = RevisionStep(self.project.scripts.revision_map, script, self._up)
-        step.migration_fn = self._guarded(step.migration_fn, self.left[0])
-        yield from scripts(self.connection, [step])
-        self.session.restore()
+        directory = self.project.scripts
+        more = True
+        while more:
+            revision = self.left[0]
+            script = directory.get_revision(revision.id)
+            step = RevisionStep(directory.revision_map, script, self._up)
+            step.migration_fn = self._guarded(step.migration_fn, revision)
+            yield from scripts(self.connection, [step])
+            committed = not self.connection.in_transaction()
+            if committed:
+                self.committed()
+            self.session.restore()
+            more = committed and self._begin()
 
     def _guarded(self, script: Callable[..., None], revision: Revision) -> Callable[..., None]:
         def run(**arguments: Any) -> None:
@@ -115,9 +134,8 @@ class Running:
             lock.require_held(self.connection)
         except ExpectedError as error:
             raise script_errors.located(error, self.project.folders, revision.path) from None
-        text = unfinished.body(revision.text, self.verb)
         unfinished.require_finished(
-            self.database, self.connection, revision, text, self._unfinished
+            self.database, self.connection, revision, self.verb, self._unfinished
         )
         self._uncommitted.append(Step(revision, self.seconds))
         if self.journal:
@@ -126,11 +144,11 @@ class Running:
     def end(self) -> None:
         """Report what was done; raise ExpectedError if the revision that was begun was not."""
         self.committed()
-        if self._begun in self.left:
+        if self._revision in self.left:
             folders = self.project.folders
             env = folders.name(folders.home / "env.py")
             raise ExpectedError(
-                f"{self.verb} stopped at revision {self._begun}",
+                f"{self.verb} stopped at revision {self._revision}",
                 cause="env.py caught what the script raised and went on, or one of them called sys.exit()",
                 hint=f"${{EDITOR:-vi}} {env}   (let errors of context.run_migrations() through)",
             )
@@ -140,6 +158,7 @@ class Running:
         while self._uncommitted:
             step = self._uncommitted.pop(0)
             self.left.remove(step.revision)
+            self._applied ^= {step.revision.id}
             self.listener.step(step)
 
     @contextmanager

@@ -10,7 +10,7 @@ import getpass
 import json
 import socket
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager
 from datetime import datetime
 from typing import Any
@@ -30,7 +30,7 @@ from postgres_database.running.log import (
 )
 from postgres_database.schema import identity
 from postgres_database.server.connection import Database
-from postgres_database.server.transactions import SAFELY, usual_path
+from postgres_database.server.transactions import SAFELY, at_once, usual_path
 
 FORBIDDEN = ("42501", "3F000", "25006")
 """SQLSTATE of a missing privilege, a missing schema, and a read-only database."""
@@ -60,12 +60,13 @@ NOT_GRANTED = "55P03"
 """SQLSTATE of a lock that was not granted in time."""
 RIGHTS = "SELECT bool_and(has_table_privilege(%(table)s, r)) FROM unnest('{SELECT,INSERT,UPDATE}'::text[]) AS r"
 # An unfinished run counts until the same revision was finished, up or down.
-LEFT = """
-    SELECT progress FROM {0} AS log
-    WHERE revision = %s AND direction = %s AND progress IS NOT NULL AND started > coalesce(
-        (SELECT max(started) FROM {0} WHERE revision = log.revision AND outcome = 'done'), '-infinity')
+COUNTS = """progress IS NOT NULL AND started > coalesce(
+    (SELECT max(started) FROM {0} WHERE revision = log.revision AND outcome = 'done'), '-infinity')"""
+LEFT = f"""
+    SELECT progress FROM {{0}} AS log WHERE revision = %s AND direction = %s AND {COUNTS}
     ORDER BY started DESC LIMIT 1
-"""
+"""  # noqa: S608 - a constant
+OPEN = f"SELECT EXISTS (SELECT FROM {{0}} AS log WHERE {COUNTS})"  # noqa: S608 - a constant
 # A row that was restored, copied or edited was written by another transaction than it names. In a clone of the whole
 # database, and after pg_upgrade, it was written by that one (PostgreSQL manual, "System Columns").
 WRITTEN = "jsonb_build_object('xact', pg_current_xact_id()::text)"
@@ -81,8 +82,8 @@ INTERRUPT = f"UPDATE {{}} SET outcome = %s, progress = progress || {WRITTEN} WHE
 # A script may have left a transaction that is about to end.
 UPDATE = SAFELY + "; UPDATE {table} SET {columns} WHERE (revision, started) = (%s, %s)"  # noqa: S608 - names are quoted
 INSERT = f"""
-    INSERT INTO {{}} (revision, direction, who, host, tool, outcome, progress)
-    VALUES (%s, %s, %s || session_user, %s, %s, %s, %s::jsonb || {WRITTEN}) RETURNING started
+    INSERT INTO {{table}} (revision, direction, who, host, tool, outcome, progress{{digest}})
+    VALUES (%s, %s, %s || session_user, %s, %s, %s, %s::jsonb || {WRITTEN}{{value}}) RETURNING started
 """  # noqa: S608 - a constant
 
 
@@ -96,6 +97,10 @@ class Journal:
         self.fault = fault
         """Why it does not keep which script ran; empty if it does."""
         self._row: tuple[str, datetime] | None = None
+        self._closed: tuple[str, datetime] | None = None
+        """The row that was closed in a transaction that may not be committed yet."""
+        self._open = True
+        """Whether the log may have unfinished runs of other revisions; only this command writes to it now."""
         self._uncommitted: list[str] = []
         self._steps: dict[str, dict[str, Any]] = {}
         """By the name of a step: how many times it was done, and on which tables."""
@@ -109,7 +114,7 @@ class Journal:
         self,
         revision: str,
         direction: str,
-        adjacent: tuple[list[str], list[str]],
+        adjacent: Callable[[], tuple[list[str], list[str]]],
         *,
         digest: str,
         resumable: bool,
@@ -119,7 +124,7 @@ class Journal:
         Args:
             revision: Which.
             direction: `upgrade` or `downgrade`.
-            adjacent: The revisions that may be run next, up and down: only they can be half done.
+            adjacent: Returns the revisions that may be run next, up and down: only they can be half done.
             digest: Of the script.
             resumable: Whether the script commits before its end.
 
@@ -128,8 +133,13 @@ class Journal:
         """
         self.resumable = resumable
         again = self._row is not None and self._row[0] == revision
+        if not again and not self._open:
+            self._steps, self._positions, self._left = {}, {}, Counter()
+            ((started,),) = at_once(self._connection, *self._insertion(revision, direction, digest))
+            self._row = revision, started
+            return ""
         with self._connection.begin(), self._cursor() as cursor:
-            _settle(cursor, self._table, adjacent)
+            _settle(cursor, self._table, adjacent())
             cursor.execute(LEFT.format(self._table), (revision, direction))
             row: tuple[Any, ...] = cursor.fetchone() or ({},)
             progress: dict[str, Any] = row[0]
@@ -138,13 +148,21 @@ class Journal:
                 self._set(cursor, outcome=RUNNING)
                 return note
             cursor.execute(INTERRUPT.format(self._table), (INTERRUPTED, RUNNING))
-            values = (revision, direction, _person(), socket.gethostname(), __version__, RUNNING)
-            text = self._text() if self._steps or self._positions else None
-            cursor.execute(INSERT.format(self._table), (*values, text))
+            cursor.execute(OPEN.format(self._table))
+            (self._open,) = cursor.fetchone()
+            cursor.execute(*self._insertion(revision, direction, digest))
             self._row = revision, cursor.fetchone()[0]
-            if not self.fault:
-                self._set(cursor, digest=digest)
             return note
+
+    def _insertion(
+        self, revision: str, direction: str, digest: str
+    ) -> tuple[str, Sequence[object]]:
+        """Return the statement that writes the row of a revision, and its values."""
+        text = self._text() if self._steps or self._positions else None
+        values = revision, direction, _person(), socket.gethostname(), __version__, RUNNING, text
+        if self.fault:
+            return INSERT.format(table=self._table, digest="", value=""), values
+        return INSERT.format(table=self._table, digest=", digest", value=", %s"), (*values, digest)
 
     def _read(self, cursor: Any, progress: dict[str, Any]) -> str:
         """Take over what an earlier run has done to tables that still exist; return what is done again, in words."""
@@ -200,8 +218,9 @@ class Journal:
             self._write(cursor)
 
     def forget(self) -> None:
-        """Forget the steps of a transaction that was rolled back."""
+        """Forget the steps of a transaction that was rolled back, and that it was to close the row."""
         self._uncommitted.clear()
+        self._row, self._closed = self._row or self._closed, None
 
     def position(self, sql: str) -> Sequence[str] | None:
         """Return the position of a long step."""
@@ -223,9 +242,9 @@ class Journal:
         facts: dict[str, Any] = {"outcome": outcome, "seconds": round(seconds, 3)}
         with self._cursor() as cursor:
             self._set(cursor, **facts, **({"progress": None} if outcome == DONE else {}))
-        self.forget()
+        self._uncommitted.clear()
         if outcome == DONE:
-            self._row = None
+            self._row, self._closed = None, self._row
 
     def _cursor(self) -> AbstractContextManager[Any]:
         return cursor_of(self._connection)

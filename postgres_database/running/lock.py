@@ -22,21 +22,18 @@ from postgres_database.server.environment import milliseconds
 
 POLLED = 0.2  # seconds
 # Two histories in two schemas do not wait for each other; a lock is of one database by itself.
-KEY = "hashtextextended('postgres-database: ' || coalesce(:schema, '') || '.' || :name, 0)"
-TRY_LOCK = sa.text(f"SELECT pg_try_advisory_lock({KEY})")
-UNLOCK = sa.text(f"SELECT pg_advisory_unlock({KEY})")
-HELD = sa.text(
-    f"""
+KEY = "hashtextextended('postgres-database: ' || coalesce(%(schema)s, '') || '.' || %(name)s, 0)"
+TRY_LOCK = f"SELECT pg_try_advisory_lock({KEY})"
+UNLOCK = f"SELECT pg_advisory_unlock({KEY})"
+HELD = f"""
     SELECT EXISTS (
         SELECT FROM pg_locks
         WHERE locktype = 'advisory' AND granted AND objsubid = 1 AND pid = pg_backend_pid()
           AND (classid::bigint << 32 | objid::bigint) = {KEY}
     )
     """  # noqa: S608 - a constant
-)
 # Without the rights of pg_monitor, only pid and user of another user's session are visible.
-WHO_LOCKS = sa.text(
-    f"""
+WHO_LOCKS = f"""
     SELECT concat('pid ', a.pid, ' (', a.usename, ' at ' || host(a.client_addr), ')',
                   ' since ' || to_char(a.backend_start, 'YYYY-MM-DD HH24:MI:SS'))
     FROM pg_locks l
@@ -45,7 +42,6 @@ WHO_LOCKS = sa.text(
       AND l.database = (SELECT oid FROM pg_database WHERE datname = current_database())
       AND (l.classid::bigint << 32 | l.objid::bigint) = {KEY}
     """  # noqa: S608 - a constant
-)
 # The server looks whether we are still there, also in the middle of a statement (PostgreSQL manual, "Connection
 # Settings"); it cannot on every system.
 WATCHFUL = (
@@ -103,19 +99,19 @@ def one_command_at_a_time(
             with suppress(SQLAlchemyError, psycopg2.Error):  # it may be lost all the same
                 connection.rollback()
                 with connection.begin():
-                    connection.execute(UNLOCK, key)
+                    connection.exec_driver_sql(UNLOCK, key)
 
 
 def holder(database: Database, connection: sa.Connection) -> str:
     """Return which session changes a database by this history now; empty if none does. In a transaction of ours."""
     key = {"schema": database.version_schema(connection), "name": database.versions.name}
-    return connection.execute(WHO_LOCKS, key).scalar() or ""
+    return connection.exec_driver_sql(WHO_LOCKS, key).scalar() or ""
 
 
 def require_held(connection: sa.Connection) -> None:
     """Raise ExpectedError if what ran on a connection has given back the lock that it had; in a transaction of ours."""
     key = context.of(connection).lock
-    if key and not connection.execute(HELD, key).scalar_one():
+    if key and not connection.exec_driver_sql(HELD, key).scalar_one():
         raise ExpectedError(
             "the script has given back the lock that keeps other commands out; it is not stamped",
             cause="it ran pg_advisory_unlock_all(), DISCARD ALL or the like",
@@ -134,9 +130,11 @@ def _take(
     reported = ""
     while True:
         with connection.begin():
-            if connection.execute(TRY_LOCK, key).scalar_one():
+            if connection.exec_driver_sql(TRY_LOCK, key).scalar_one():
                 return
-            who = connection.execute(WHO_LOCKS, key).scalar() or reported or "another session"
+            who = (
+                connection.exec_driver_sql(WHO_LOCKS, key).scalar() or reported or "another session"
+            )
         if wait is not None and time.monotonic() - started >= wait:
             raise ExpectedError(
                 f"{database.dsn} is being changed by another command; nothing was done",

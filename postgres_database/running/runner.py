@@ -130,6 +130,8 @@ class Runner:
         Raises:
             ExpectedError: A revision failed and was rolled back; those before it stay.
         """
+        if not plan:
+            return None
         running = Running(
             self.project, self.database, self.connection, self.journal, verb, plan, listener
         )
@@ -139,25 +141,27 @@ class Runner:
             with running.listening(), cancelled_by_ctrl_c(self.connection):
                 while running.begin(self.current()):
                     env_script.run(
-                        self.project, self.database, self.connection, running.step, **options
+                        self.project, self.database, self.connection, running.steps, **options
                     )
                     running.end()
         except ExpectedError as error:
             self._end(FAILED, running)
             if running.guard.ended:
-                raise failures.ended(self.database, verb, running.left[0], error.cause) from error
+                raise failures.ended(self.database, verb, running.revision, error.cause) from error
             raise
         except Exception as error:
             self._end(FAILED, running)
             if running.guard.lost and not self.connection.closed:
-                raise failures.lost(self.database, error, verb, running.left[0]) from error
+                raise failures.lost(self.database, error, verb, running.revision) from error
             failure = failures.failure(
-                self.project, self.database, error, verb, self._stopped(verb, running.left[0])
+                self.project, self.database, error, verb, self._stopped(verb, running.revision)
             )
             if running.guard.ended:
-                raise failures.ended(self.database, verb, running.left[0], failure.cause) from error
+                raise failures.ended(
+                    self.database, verb, running.revision, failure.cause
+                ) from error
             if failures.code(error) in BLOCKED:
-                raise BlockedError(running.left[0], failure) from error
+                raise BlockedError(running.revision, failure) from error
             raise failure from error
         except BaseException:
             self._end(INTERRUPTED, running)

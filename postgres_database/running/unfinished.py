@@ -11,12 +11,18 @@ from collections.abc import Collection
 import sqlalchemy as sa
 
 from postgres_database.errors import ExpectedError
+from postgres_database.history.graph import Revision
+from postgres_database.running.log import cursor_of
 from postgres_database.server.connection import Database
 from postgres_database.sql.names import quoted
 
+# The usual answer is no, and costs a twentieth of the query below, most of which is planning.
+ANY = """
+    SELECT EXISTS (SELECT FROM pg_index WHERE NOT (indisready AND indisvalid))
+        OR EXISTS (SELECT FROM pg_constraint WHERE NOT convalidated)
+"""
 # An index that another session is building right now does not count.
-UNFINISHED = sa.text(
-    """
+UNFINISHED = """
     SELECT 'index' AS kind, n.nspname AS schema, c.relname AS name, '' AS relation
     FROM pg_index i
     JOIN pg_class c ON c.oid = i.indexrelid
@@ -32,8 +38,7 @@ UNFINISHED = sa.text(
     JOIN pg_namespace n ON n.oid = t.relnamespace
     WHERE NOT k.convalidated
     ORDER BY 1, 2, 3
-    """
-)
+"""
 
 Unfinished = tuple[str, str, str, str]
 """Kind, schema and name, and the table of a constraint."""
@@ -41,17 +46,22 @@ Unfinished = tuple[str, str, str, str]
 
 def find(connection: sa.Connection) -> set[Unfinished]:
     """Return what is unfinished in a database; opens a transaction of its own if there is none."""
-    if connection.in_transaction():
-        return {(row[0], row[1], row[2], row[3]) for row in connection.execute(UNFINISHED)}
-    with connection.begin():
-        return find(connection)
+    if not connection.in_transaction():
+        with connection.begin():
+            return find(connection)
+    with cursor_of(connection) as cursor:
+        cursor.execute(ANY)
+        if cursor.fetchone() == (False,):
+            return set()
+        cursor.execute(UNFINISHED)
+        return {*cursor.fetchall()}
 
 
 def require_finished(
     database: Database,
     connection: sa.Connection,
-    revision: object,
-    script: str,
+    revision: Revision,
+    verb: str,
     before: Collection[Unfinished],
 ) -> None:
     """Raise ExpectedError, so that nothing is stamped, if a script has left something unfinished.
@@ -59,12 +69,14 @@ def require_finished(
     Args:
         database: Where.
         connection: In the transaction of the script.
-        revision: The script, for people.
-        script: The text that was run. An index that it names must be valid, even if it existed before; a
-            constraint that it validates must be validated.
+        revision: The script. An index that it names must be valid, even if it existed before; a constraint that
+            it validates must be validated.
+        verb: What was run of it: `upgrade` or `downgrade`.
         before: What was unfinished before any script was run.
     """
-    for thing in sorted(find(connection)):
+    left = sorted(find(connection))
+    script = body(revision.text, verb) if left else ""
+    for thing in left:
         kind, schema, name, table = thing
         place = f"{quoted(schema)}.{quoted(name)}"
         if kind == "index" and (thing not in before or _names(script, name)):

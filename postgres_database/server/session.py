@@ -12,7 +12,7 @@ from typing import Any
 
 import sqlalchemy as sa
 
-from postgres_database.server.transactions import LIMITS, SAFELY
+from postgres_database.server.transactions import LIMITS, SAFELY, at_once
 
 # Every name is qualified, so that no search path matters. Within a transaction, SET LOCAL counts as set, too.
 STATE = """
@@ -83,19 +83,19 @@ class Session:
         """Bring the session back to what it was, in the current transaction or in one of its own."""
         if self._state is None:
             return
-        if not self._connection.in_transaction():
-            with self._connection.begin():
-                self.restore()
-            return
         settings = {
             **self._state.settings,
             "session_authorization": self._state.user,
             "role": self._state.role,
         }
+        values = [each for pair in settings.items() for each in pair]
+        statements = [CLEAR, *[SET] * len(settings)]
+        if not self._connection.in_transaction():
+            at_once(self._connection, "; ".join(statements), values)
+            return
+        statements += [*self._connection.info.get(LIMITS, []), SAFELY]
         with closing(self._connection.connection.cursor()) as cursor:
-            sets = [cursor.mogrify(SET, pair).decode() for pair in settings.items()]
-            limits = self._connection.info.get(LIMITS, [])
-            cursor.execute("; ".join([CLEAR, *sets, *limits, SAFELY]))
+            cursor.execute("; ".join(statements), values)
 
     def close(self) -> None:
         """Listen no longer."""

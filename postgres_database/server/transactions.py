@@ -8,7 +8,7 @@ the path that the role and the DSN give, as with plain Alembic.
 Everything is set by SET LOCAL: a pooler would hand a session with other settings on to the application.
 """
 
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import closing, contextmanager
 from dataclasses import dataclass
 from typing import Any
@@ -28,6 +28,7 @@ SCRIPT = "postgres_database.script"
 SAFELY = "SET LOCAL search_path = pg_catalog, pg_temp"
 SAFE_SESSION = "SET search_path = pg_catalog, pg_temp"
 """For a connection in autocommit mode, which no pooler can be in front of."""
+DEFERRED = "SET CONSTRAINTS ALL IMMEDIATE"
 # Every name is qualified: the search path is still the usual one.
 BEGIN = """
     SELECT pg_catalog.current_setting('search_path'), pg_catalog.current_schemas(false)::pg_catalog.text[],
@@ -65,9 +66,7 @@ def begin(connection: sa.Connection) -> None:
 
     A script may have to set its isolation level, which must come before any query.
     """
-    driver: Any = connection.connection.driver_connection
-    if driver is None:
-        raise sa.exc.ResourceClosedError("a script has closed the connection that it was handed")
+    driver = _driver(connection)
     if driver.autocommit:
         return
     ours = not connection.info.get(SCRIPT)
@@ -79,6 +78,13 @@ def begin(connection: sa.Connection) -> None:
         if ours:
             setting, schemas, _ = cursor.fetchone()
             connection.info[PATH] = SearchPath(setting, tuple(schemas))
+
+
+def _driver(connection: sa.Connection) -> Any:
+    driver = connection.connection.driver_connection
+    if driver is None:
+        raise sa.exc.ResourceClosedError("a script has closed the connection that it was handed")
+    return driver
 
 
 @contextmanager
@@ -105,7 +111,10 @@ def usual_path(connection: sa.Connection) -> SearchPath:
 
 @contextmanager
 def scripted(connection: sa.Connection) -> Iterator[None]:
-    """Let what runs in the block find names by the usual search path; what follows in its transaction does not."""
+    """Let what runs in the block find names by the usual search path; what follows in its transaction does not.
+
+    What the block has deferred to the commit runs at its end, as it would by that path.
+    """
     if not connection.info.get(SCRIPT):
         connection.info[SCRIPT] = True
         _run(connection, USUAL, usual_path(connection).setting)
@@ -113,7 +122,7 @@ def scripted(connection: sa.Connection) -> Iterator[None]:
         yield
     finally:
         leave(connection)
-    _run(connection, SAFELY)
+    _run(connection, f"{DEFERRED}; {SAFELY}")
 
 
 def scripts(connection: sa.Connection, steps: Iterable[Any]) -> Iterator[Any]:
@@ -145,6 +154,29 @@ def as_ours(connection: sa.Connection) -> None:
     leave(connection)
     if connection.in_transaction():
         begin(connection)
+
+
+def at_once(
+    connection: sa.Connection, sql: str, values: Sequence[object] = ()
+) -> list[tuple[Any, ...]]:
+    """Run statements in one round trip and a transaction of their own, in which no other is open.
+
+    PostgreSQL runs what one message holds in one transaction (manual, "Multiple Statements in a Simple Query").
+
+    Returns:
+        The rows of the last statement, if it has any.
+    """
+    driver = _driver(connection)
+    with _as_sqlalchemy(connection), closing(driver.cursor()) as cursor:
+        driver.autocommit = True
+        try:
+            cursor.execute(
+                "; ".join([*connection.info.get(LIMITS, []), SAFELY, sql]), values or None
+            )
+            return [*cursor.fetchall()] if cursor.description else []
+        finally:
+            if not driver.closed:
+                driver.autocommit = False
 
 
 def asked(cursor: Any, query: str, values: Any = None) -> list[tuple[Any, ...]]:

@@ -99,7 +99,12 @@ def perform(
         else:
             legs = (Leg(here, before, here.undone(before, move.target)[0]),)
         plan = tuple(revision for leg in legs for revision in leg.plan)
-        steps = [step for leg in legs for step in preview.printed(leg.project, move.verb, leg.plan)]
+        unseen = not (move.dry_run or environment.protected) and _is_empty(run, before)
+        steps = [
+            step
+            for leg in legs[: 0 if unseen else None]
+            for step in preview.printed(leg.project, move.verb, leg.plan)
+        ]
         look = _Look(database, steps, listener, move.skip_row_checks)
         if move.dry_run or not plan:
             at_head = before == scripts.heads
@@ -124,6 +129,12 @@ def perform(
         seconds = time.monotonic() - started
         after = run.current()
         return UpgradeResult(before, plan, after, after == scripts.heads, seconds=seconds)
+
+
+def _is_empty(run: Runner, before: Sequence[str]) -> bool:
+    """Tell whether a database has no table, so that no statement can meet a row: what it runs need not be read."""
+    with run.connection.begin():
+        return not before and not stamped.unmarked(run.database, run.connection)
 
 
 def _reviewed(

@@ -78,13 +78,13 @@ def at_head(project: Project) -> str:
 def runs(monkeypatch: pytest.MonkeyPatch) -> list[str]:
     """The revisions that were run, in their order."""
     found: list[str] = []
-    original = Running.step
+    original = Running.applied
 
-    def step(self: Running, *arguments: Any) -> Any:
-        found.append(self.left[0].id)
-        return original(self, *arguments)
+    def applied(self: Running, *, step: Any, **others: Any) -> None:
+        found.append(step.up_revision_id)
+        original(self, step=step, **others)
 
-    monkeypatch.setattr(Running, "step", step)
+    monkeypatch.setattr(Running, "applied", applied)
     return found
 
 

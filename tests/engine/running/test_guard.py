@@ -107,6 +107,7 @@ def test_control_is_refused_before_it_runs(project: Project) -> None:
 
 def test_control_is_refused_before_the_first_script(project: Project) -> None:
     """What can be seen beforehand stops the plan before it begins, also when it is printed."""
+    run_sql(project.database, "CREATE TABLE filled ()")
     project.script("aaaa", "", MAKE)
     project.script("bbbb", "aaaa", "op.execute('COMMIT')")
     with pytest.raises(ExpectedError, match="must not run"):

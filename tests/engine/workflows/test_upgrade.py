@@ -129,13 +129,19 @@ def test_failed_revision_is_rolled_back_alone(three: Project) -> None:
 
 
 def test_python_error_in_a_script_names_the_line(three: Project) -> None:
-    """A script that is broken is told before the first one runs, with file and line."""
+    """A broken script is told before the first one runs, with file and line; where there is no table, when it runs."""
     three.script("cccc", "bbbb", "undefined_name()")
-    with pytest.raises(ExpectedError, match="nothing was changed") as caught:
-        up(three.settings, three.database, confirm=never)
-    assert run_sql(three.database, "SELECT to_regclass('t')") == [(None,)]
-    assert "NameError: name 'undefined_name' is not defined" in caught.value.cause
-    assert "cccc.py, line 11" in caught.value.cause
+    for tables, what, made in (
+        ("", "stopped at revision cccc", "t"),
+        ("other", "nothing was changed", None),
+    ):
+        if tables:
+            run_sql(three.database, "DROP TABLE t, alembic_version; CREATE TABLE other ()")
+        with pytest.raises(ExpectedError, match=what) as caught:
+            up(three.settings, three.database, confirm=never)
+        assert run_sql(three.database, "SELECT to_regclass('t')") == [(made,)]
+        assert "NameError: name 'undefined_name' is not defined" in caught.value.cause
+        assert "cccc.py, line 11" in caught.value.cause
 
 
 def test_revision_that_this_checkout_does_not_have(three: Project) -> None:

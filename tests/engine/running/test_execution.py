@@ -1,0 +1,96 @@
+"""The scripts of a plan run one after the other in one run of env.py, each committed with its stamp."""
+
+import pytest
+from answers import never
+from commands import up
+from conftest import Project, run_sql
+
+from postgres_database.errors import ExpectedError
+from postgres_database.running import log
+
+COUNTED = """
+with open("runs", "a") as runs:
+    runs.write("x")
+"""
+OUTER = """
+from alembic import context
+
+context.configure(connection=context.config.attributes["connection"], target_metadata=None)
+with context.begin_transaction():
+    context.run_migrations()
+"""
+BALANCED = """
+op.execute('''
+    CREATE SCHEMA books;
+    CREATE TABLE entry (amount int);
+    CREATE FUNCTION balanced() RETURNS trigger LANGUAGE plpgsql AS $$
+        BEGIN
+            IF (SELECT sum(amount) FROM entry) <> 0 THEN RAISE 'not balanced'; END IF;
+            RETURN NULL;
+        END $$;
+    CREATE CONSTRAINT TRIGGER balanced AFTER INSERT ON entry
+        DEFERRABLE INITIALLY DEFERRED FOR EACH ROW EXECUTE FUNCTION balanced();
+''')
+"""
+
+
+@pytest.mark.parametrize(("env", "runs"), [("", 1), (OUTER, 3)])
+def test_runs_of_env(
+    project: Project, monkeypatch: pytest.MonkeyPatch, env: str, runs: int
+) -> None:
+    """It runs once for all scripts that it lets commit, else once for each; each has its own stamp and log row."""
+    monkeypatch.chdir(project.root)
+    path = project.root / "migration" / "env.py"
+    path.write_text((env or path.read_text()) + COUNTED)
+    for parent, revision in ("", "aaaa"), ("aaaa", "bbbb"), ("bbbb", "cccc"):
+        project.script(revision, parent, f"op.execute('CREATE TABLE {revision} ()')")
+    steps: list[str] = []
+    on_step = steps.append
+    up(
+        project.settings,
+        project.database,
+        confirm=never,
+        on_step=lambda step: on_step(step.revision.id),
+    )
+    assert steps == ["aaaa", "bbbb", "cccc"]
+    transactions = (
+        "SELECT count(DISTINCT xmin::text) FROM pg_class WHERE relname = ANY ('{aaaa,bbbb,cccc}')"
+    )
+    assert run_sql(project.database, transactions) == [(3,)]
+    assert [entry.outcome for entry in log.read(project.database)] == ["done"] * 3
+    assert (project.root / "runs").read_text() == "x" * runs
+
+
+def test_what_is_deferred_finds_names_as_the_script_does(project: Project) -> None:
+    """What a script defers to its commit finds names by the usual search path, as with plain Alembic."""
+    project.script("aaaa", "", BALANCED)
+    project.script("bbbb", "aaaa", "op.execute('INSERT INTO entry VALUES (1), (-1)')")
+    up(project.settings, project.database, confirm=never)
+    assert run_sql(project.database, "SELECT count(*) FROM entry") == [(2,)]
+
+
+WATCHED = """
+op.execute('''
+    CREATE FUNCTION refuse() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN RAISE 'not this one'; END $$;
+    CREATE CONSTRAINT TRIGGER refuse AFTER UPDATE ON alembic_version
+        DEFERRABLE INITIALLY DEFERRED FOR EACH ROW EXECUTE FUNCTION refuse();
+''')
+"""
+
+
+@pytest.mark.parametrize(
+    ("first", "second", "cause"),
+    [
+        (BALANCED, "op.execute('INSERT INTO entry VALUES (1)')", "not balanced"),
+        (WATCHED, "pass", "not this one"),
+    ],
+)
+def test_commit_that_fails(project: Project, first: str, second: str, cause: str) -> None:
+    """A script whose commit fails is not stamped, and the log says that it failed."""
+    project.script("aaaa", "", first)
+    project.script("bbbb", "aaaa", second)
+    with pytest.raises(ExpectedError, match="stopped at revision bbbb") as caught:
+        up(project.settings, project.database, confirm=never)
+    assert cause in caught.value.cause
+    assert [entry.outcome for entry in log.read(project.database)] == ["done", "failed"]
+    assert run_sql(project.database, "SELECT version_num FROM alembic_version") == [("aaaa",)]
