@@ -10,6 +10,7 @@ Reads the statements that Alembic's offline mode prints, and queries the target 
     losses        two schemas → the values that a change loses, and the rows on which it may fail; pure
     row_checks    which rows of a target violate requirements of pending scripts
     drops         how many rows and values of a target pending scripts drop
+    look          all that is read of a target before the first statement runs on it
 
 A module imports only modules above it in this list, and rooms above this one.
 """

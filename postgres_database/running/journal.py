@@ -15,10 +15,10 @@ from contextlib import AbstractContextManager
 from datetime import datetime
 from typing import Any
 
-import psycopg2
 import sqlalchemy as sa
 
 from postgres_database import __version__
+from postgres_database.running import log
 from postgres_database.running.log import (
     DONE,
     ENDED,
@@ -26,39 +26,11 @@ from postgres_database.running.log import (
     RUNNING,
     cursor_of,
     existing,
-    table_name,
 )
 from postgres_database.schema import identity
 from postgres_database.server.connection import Database
 from postgres_database.server.transactions import SAFELY, at_once, usual_path
 
-FORBIDDEN = ("42501", "3F000", "25006")
-"""SQLSTATE of a missing privilege, a missing schema, and a read-only database."""
-
-CREATE = """
-    CREATE TABLE IF NOT EXISTS {} (
-        revision text NOT NULL,
-        direction text NOT NULL,
-        started timestamptz NOT NULL DEFAULT clock_timestamp(),
-        seconds numeric(12, 3),
-        who text NOT NULL,
-        host text NOT NULL,
-        tool text NOT NULL,
-        outcome text NOT NULL,
-        progress jsonb,
-        digest text,
-        PRIMARY KEY (started, revision)
-    )
-"""
-# Logs that earlier versions made lack the column. A dump of the database, which may run for hours, keeps ALTER waiting.
-HAS_DIGEST = """
-    SELECT EXISTS (SELECT FROM pg_attribute
-                   WHERE attrelid = to_regclass(%s) AND attname = 'digest' AND NOT attisdropped)
-"""
-ADD_DIGEST = "SET LOCAL lock_timeout = '1s'; ALTER TABLE {} ADD COLUMN IF NOT EXISTS digest text"
-NOT_GRANTED = "55P03"
-"""SQLSTATE of a lock that was not granted in time."""
-RIGHTS = "SELECT bool_and(has_table_privilege(%(table)s, r)) FROM unnest('{SELECT,INSERT,UPDATE}'::text[]) AS r"
 # An unfinished run counts until the same revision was finished, up or down.
 COUNTS = """progress IS NOT NULL AND started > coalesce(
     (SELECT max(started) FROM {0} WHERE revision = log.revision AND outcome = 'done'), '-infinity')"""
@@ -272,44 +244,8 @@ def open_journal(database: Database, connection: sa.Connection) -> Journal | Non
 
     An upgrade needs no log: without one, an interrupted script looks into the catalog for what it has done.
     """
-    try:
-        with connection.begin(), cursor_of(connection) as cursor:
-            table = table_name(database, connection)
-            if table is None:
-                return None
-            cursor.execute("SELECT to_regclass(%s) IS NULL", (table,))
-            if cursor.fetchone()[0]:
-                cursor.execute(CREATE.format(table))
-            cursor.execute(RIGHTS, {"table": table})
-            if not cursor.fetchone()[0]:
-                return None
-    except psycopg2.Error as error:
-        if error.pgcode in FORBIDDEN:
-            return None
-        raise
-    return Journal(connection, table, _without_digest(connection, table))
-
-
-def _without_digest(connection: sa.Connection, table: str) -> str:
-    """Give the log the column for the digests of scripts if it is missing; return why that is not possible."""
-    try:
-        with connection.begin(), cursor_of(connection) as cursor:
-            if not _has_digest(cursor, table):
-                cursor.execute(ADD_DIGEST.format(table))
-    except psycopg2.Error as error:
-        if error.pgcode not in (*FORBIDDEN, NOT_GRANTED):
-            raise
-        return (
-            f"whether a script is edited after it runs here will not be known: {str(error).strip()}"
-            f" (the log needs a column: ALTER TABLE {table} ADD COLUMN digest text, as its owner)"
-        )
-    return ""
-
-
-def _has_digest(cursor: Any, table: str) -> bool:
-    cursor.execute(HAS_DIGEST, (table,))
-    (has,) = cursor.fetchone()
-    return bool(has)
+    made = log.made(database, connection)
+    return Journal(connection, *made) if made else None
 
 
 def settle(
@@ -331,10 +267,9 @@ def settle(
     with cursor_of(connection) as cursor:
         if (table := existing(database, connection, cursor)) is None:
             return
-        cursor.execute(RIGHTS, {"table": table})
-        if cursor.fetchone()[0]:
+        if log.is_writable(cursor, table):
             _settle(cursor, table, adjacent)
-            if _has_digest(cursor, table):
+            if log.has_digest(cursor, table):
                 forget = FORGET if revisions is None else f"{FORGET} AND revision = ANY (%s)"
                 cursor.execute(forget.format(table), revisions and ([*revisions],))
 

@@ -1,4 +1,4 @@
-"""The log of a target: which revisions were run, by whom and how they ended. Only read here; `journal` writes."""
+"""The log of a target: which revisions were run, by whom and how they ended. Made and read here; `journal` writes."""
 
 import json
 from collections.abc import Iterable
@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
+import psycopg2
 import sqlalchemy as sa
 from psycopg2.errors import InsufficientPrivilege
 
@@ -27,6 +28,33 @@ ENTRIES = """
     FROM {} AS log ORDER BY started
 """
 LAST = f"{ENTRIES} DESC LIMIT 1"
+FORBIDDEN = ("42501", "3F000", "25006")
+"""SQLSTATE of a missing privilege, a missing schema, and a read-only database."""
+
+CREATE = """
+    CREATE TABLE IF NOT EXISTS {} (
+        revision text NOT NULL,
+        direction text NOT NULL,
+        started timestamptz NOT NULL DEFAULT clock_timestamp(),
+        seconds numeric(12, 3),
+        who text NOT NULL,
+        host text NOT NULL,
+        tool text NOT NULL,
+        outcome text NOT NULL,
+        progress jsonb,
+        digest text,
+        PRIMARY KEY (started, revision)
+    )
+"""
+# Logs that earlier versions made lack the column. A dump of the database, which may run for hours, keeps ALTER waiting.
+HAS_DIGEST = """
+    SELECT EXISTS (SELECT FROM pg_attribute
+                   WHERE attrelid = to_regclass(%s) AND attname = 'digest' AND NOT attisdropped)
+"""
+ADD_DIGEST = "SET LOCAL lock_timeout = '1s'; ALTER TABLE {} ADD COLUMN IF NOT EXISTS digest text"
+NOT_GRANTED = "55P03"
+"""SQLSTATE of a lock that was not granted in time."""
+RIGHTS = "SELECT bool_and(has_table_privilege(%(table)s, r)) FROM unnest('{SELECT,INSERT,UPDATE}'::text[]) AS r"
 
 
 @dataclass(frozen=True)
@@ -122,3 +150,57 @@ def table_name(database: Database, connection: sa.Connection) -> str | None:
 def cursor_of(connection: sa.Connection) -> AbstractContextManager[Any]:
     """Return a cursor of the driver, which sends statements as they are."""
     return closing(connection.connection.cursor())
+
+
+def made(database: Database, connection: sa.Connection) -> tuple[str, str] | None:
+    """Make the log of a database if it is missing.
+
+    Returns:
+        Its name for SQL, and why it does not keep which script ran (empty if it does); None where the user may not
+        make or write it.
+    """
+    try:
+        with connection.begin(), cursor_of(connection) as cursor:
+            table = table_name(database, connection)
+            if table is None:
+                return None
+            cursor.execute("SELECT to_regclass(%s) IS NULL", (table,))
+            if cursor.fetchone()[0]:
+                cursor.execute(CREATE.format(table))
+            if not is_writable(cursor, table):
+                return None
+    except psycopg2.Error as error:
+        if error.pgcode in FORBIDDEN:
+            return None
+        raise
+    return table, _without_digest(connection, table)
+
+
+def is_writable(cursor: Any, table: str) -> bool:
+    """Tell whether the user may write the log."""
+    cursor.execute(RIGHTS, {"table": table})
+    (may,) = cursor.fetchone()
+    return bool(may)
+
+
+def _without_digest(connection: sa.Connection, table: str) -> str:
+    """Give the log the column for the digests of scripts if it is missing; return why that is not possible."""
+    try:
+        with connection.begin(), cursor_of(connection) as cursor:
+            if not has_digest(cursor, table):
+                cursor.execute(ADD_DIGEST.format(table))
+    except psycopg2.Error as error:
+        if error.pgcode not in (*FORBIDDEN, NOT_GRANTED):
+            raise
+        return (
+            f"whether a script is edited after it runs here will not be known: {str(error).strip()}"
+            f" (the log needs a column: ALTER TABLE {table} ADD COLUMN digest text, as its owner)"
+        )
+    return ""
+
+
+def has_digest(cursor: Any, table: str) -> bool:
+    """Tell whether the log keeps which script ran."""
+    cursor.execute(HAS_DIGEST, (table,))
+    (has,) = cursor.fetchone()
+    return bool(has)

@@ -9,8 +9,9 @@ from postgres_database.errors import ExpectedError
 from postgres_database.history import graph
 from postgres_database.history.graph import Revision
 from postgres_database.history.project import Leg, Project
-from postgres_database.preflight import drops, preview, row_checks
+from postgres_database.preflight import preview
 from postgres_database.preflight.drops import Dropped
+from postgres_database.preflight.look import Look
 from postgres_database.preflight.preview import Printed
 from postgres_database.preflight.row_checks import Violation
 from postgres_database.reviewing import cautions, pins, settings, sizes
@@ -105,13 +106,14 @@ def perform(
             for leg in legs[: 0 if unseen else None]
             for step in preview.printed(leg.project, move.verb, leg.plan)
         ]
-        look = _Look(database, steps, listener, move.skip_row_checks)
+        look = Look(database, steps, listener, move.skip_row_checks)
         if move.dry_run or not plan:
             at_head = before == scripts.heads
             seen = look.violations(), look.dropped()
             waits = _waits(environment, database, move.verb, legs, listener)
             return UpgradeResult(before, plan, before, at_head, tuple(steps), *seen, waits)
-        look.require_runnable(run)
+        run.require_writable()
+        look.require_runnable()
         if move.verb == "upgrade":
             _confirm_upgrade(run, environment, look, listener)
             if environment.target is None:
@@ -186,9 +188,7 @@ def _waits(
         return ()
 
 
-def _confirm_upgrade(
-    run: Runner, environment: Environment, look: "_Look", listener: Listener
-) -> None:
+def _confirm_upgrade(run: Runner, environment: Environment, look: Look, listener: Listener) -> None:
     """Ask what an upgrade asks before it changes anything."""
     _confirm_all_scripts(run, listener)
     lost = look.dropped()
@@ -260,42 +260,6 @@ def _confirm_all_scripts(run: Runner, listener: Listener) -> None:
             cause=held,
             hint=f"{adopt}   (or the same command with --yes, if the scripts shall run beside these tables)",
         )
-
-
-@dataclass(frozen=True)
-class _Look:
-    """What is read of a target before the first statement runs on it."""
-
-    database: Database
-    steps: Sequence[Printed]
-    listener: Listener
-    skip: bool
-
-    def violations(self) -> tuple[Violation, ...]:
-        if self.skip:
-            return ()
-        return tuple(row_checks.violations(self.database, self.steps, self.listener))
-
-    def dropped(self) -> tuple[Dropped, ...]:
-        return drops.dropped(self.database, self.steps, counted=not self.skip)
-
-    def lines(self, lost: Sequence[Dropped]) -> list[str]:
-        """Return what is shown to whoever confirms."""
-        return [*(line for step in self.steps for line in step.lines()), *map(str, lost)]
-
-    def require_runnable(self, run: Runner) -> None:
-        """Raise ExpectedError, before anything is changed, if a script is certain to fail."""
-        for step in self.steps:
-            if step.refusal:
-                raise step.refusal
-        if unfilled := [each for step in self.steps for each in step.unfilled]:
-            with row_checks.read_only_session(self.database) as look:
-                for table, error in unfilled:
-                    rows = f"SELECT 1 FROM {table} LIMIT 1"  # noqa: S608 - names are quoted
-                    if look.oid(table) and look.run(rows):
-                        raise error
-        run.require_writable()
-        row_checks.require_no_violations(self.database, self.violations())
 
 
 def _half_done(database: Database) -> list[str]:

@@ -16,7 +16,7 @@ from conftest import PASSWORD, run_sql
 from invoke import Collection
 
 import tasks
-from postgres_database.running import journal
+from postgres_database.running import log
 from postgres_database.server.connection import Database
 from postgres_database.server.dsn import Dsn
 from postgres_database.server.embedded import EmbeddedServer
@@ -358,7 +358,7 @@ def test_psql_runs_on_the_target(trial: Checkout, database: Database) -> None:
 
 def test_plain_alembic_works(trial: Checkout, database: Database) -> None:
     """`alembic` at the root finds the same target by the same env files."""
-    run_sql(database, journal.CREATE.format("alembic_version_log"))  # as our commands make it
+    run_sql(database, log.CREATE.format("alembic_version_log"))  # as our commands make it
     for arguments, shown in (
         (["upgrade", "head"], ""),
         (["current"], "d92233541b7a (head)"),
