@@ -20,6 +20,11 @@ UNNAMED = re.sub(r"\?P<\w+>", "?:", OPTION)
 COMMAND = re.compile(rf"\binvoke (?P<command>[a-z]+(?:-[a-z]+)*)(?P<options>(?:{UNNAMED})*)")
 ACTIVE = re.compile(r'["$`\\!]')
 """What a shell acts on within double quotes (bash manual, "Double Quotes")."""
+WITHOUT_ENVIRONMENT = {
+    "init", "history", "heads", "branches", "show", "edit", "merge", "start", "stop",
+    "test", "test-slow", "lint", "bench", "bench-faults",
+}  # fmt: skip
+"""The commands that do the same for each environment; `history` says something else with one."""
 VARIABLES = {"env": "ENV", "msg": "MSG", "target": "TARGET"}
 """The options that make takes as variables; all others go into ARGS."""
 
@@ -33,6 +38,18 @@ def as_typed(text: str) -> str:
         text = text.replace(LIST, f"{PROGRAM} --list")
         return COMMAND.sub(lambda match: PROGRAM + match[0].removeprefix("invoke"), text)
     return text
+
+
+def for_environment(text: str, name: str) -> str:
+    """Return a text whose commands work on this environment, where they name none and what they do depends on one."""
+
+    def added(match: re.Match[str]) -> str:
+        named = re.search(r" --(?:env|all-envs)\b", match["options"])
+        if named or match["command"] in WITHOUT_ENVIRONMENT or not name:
+            return match[0]
+        return f"invoke {match['command']} --env {name}{match['options']}"
+
+    return COMMAND.sub(added, text)
 
 
 def _for_make(match: re.Match[str]) -> str:

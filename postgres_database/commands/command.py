@@ -14,7 +14,7 @@ from typing import Any
 from invoke import Collection, Context, Exit, Task, task
 
 from postgres_database.commands import command_line, completion
-from postgres_database.commands.advice import as_typed
+from postgres_database.commands.advice import as_typed, for_environment
 from postgres_database.commands.listing import grouped
 from postgres_database.errors import ExpectedError
 from postgres_database.history import library_versions
@@ -37,7 +37,7 @@ class Command(Task[Any]):
         context: Context = args[0]
         if context.config.run.dry:
             if "dry_run" not in self.argspec(self.body).parameters:
-                raise Exit(as_typed(str(ExpectedError(f"{self.name} has no dry run"))), code=1)
+                raise Exit(as_typed(str(ExpectedError(f"{self.name} has no dry run"))), code=FAILED)
             kwargs["dry_run"] = True
         try:
             library_versions.require_libraries()
@@ -54,7 +54,8 @@ class Command(Task[Any]):
         except ExpectedError as error:
             if os.environ.get("DEBUG"):
                 raise
-            raise Exit(as_typed(str(error)), code=1) from error
+            hint = for_environment(error.hint, kwargs.get("env") or os.environ.get("ENV", ""))
+            raise Exit(as_typed(str(error.with_(hint=hint))), code=FAILED) from error
         except OSError as error:
             if os.environ.get("DEBUG") or error.errno not in FULL_OR_READ_ONLY:
                 raise

@@ -2,9 +2,11 @@
 
 import pytest
 from checkouts import Checkout, ready_venv
+from invoke import Collection
 
+import tasks
 from postgres_database.commands import advice
-from postgres_database.commands.advice import as_typed
+from postgres_database.commands.advice import WITHOUT_ENVIRONMENT, as_typed, for_environment
 
 # what is written → with make, with the installed program
 SPELLINGS = {
@@ -44,6 +46,34 @@ SPELLINGS = {
     ),
     "no command in it: --env x": ("no command in it: --env x", "no command in it: --env x"),
 }  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("text", "named"),
+    [
+        ("invoke upgrade", "invoke upgrade --env x"),
+        ("invoke upgrade --target=-1   (a note)", "invoke upgrade --env x --target=-1   (a note)"),
+        (
+            """invoke merge --msg "Merge"   (or invoke upgrade --target heads, if they are to stay)""",
+            """invoke merge --msg "Merge"   (or invoke upgrade --env x --target heads, if they are to stay)""",
+        ),
+        ("invoke psql --command 'SELECT 1'", "invoke psql --env x --command 'SELECT 1'"),
+        ("invoke status --env y; invoke history", "invoke status --env y; invoke history"),
+        ("invoke upgrade --all-envs", "invoke upgrade --all-envs"),
+        ("git pull   (no --env)", "git pull   (no --env)"),
+    ],
+)
+def test_advice_is_for_the_environment_that_was_typed(text: str, named: str) -> None:
+    """What is typed next never works on another database than what was typed first."""
+    assert for_environment(text, "x") == named
+    assert for_environment(text, "") == text
+
+
+def test_commands_without_environment() -> None:
+    """They are exactly those without --env, and `history`, which does something else with it."""
+    commands = Collection.from_module(tasks).to_contexts()
+    without = {each.name for each in commands if "env" not in each.args}
+    assert {*WITHOUT_ENVIRONMENT} == {*without, "history"}
 
 
 @pytest.mark.parametrize("text", SPELLINGS)
