@@ -53,6 +53,9 @@ unknown := $(firstword $(filter-out $(VARIABLES) PG% PIP_% __BASH_%,$(typed)))
 emptied := $(firstword $(foreach v,$(filter ENV TARGET,$(typed)),$(if $(strip $(value $(v))),,$(v))))
 again   := make $(or $(filter $(GOALS),$(MAKECMDGOALS)),help)
 flags   := $(filter-out --%,$(firstword -$(MAKEFLAGS)))
+# What a word too many means behind these commands, unless it is an environment.
+message := $(if $(findstring e,$(flags))$(filter --env,$(strays))$(wildcard .env.$(stray)),,$\
+           $(filter revision migrate,$(MAKECMDGOALS)))
 comma   := ,
 space   := $() $()
 # A value may be a secret where it holds an @ or a colon.
@@ -74,6 +77,8 @@ values  := ENV=… is an environment$(comma) TARGET=… a revision$(comma) ARGS=
 ifneq ($(stray),)
     $(if $(filter $(GOALS),$(MAKECMDGOALS)),$\
         $(if $(filter --%,$(stray)),$(call stop,make has no command $(stray),,,$(values)),$\
+            $(if $(message),$\
+                $(call stop,make has no command $(stray),MSG,$(call shown,$(filter-out -%,$(strays))),$(values)))$\
             $(call stop,make has no command $(stray),$(if $(filter +% -% head base,$(stray)),TARGET,ENV),$\
                 $(stray:.env.%=%),$(values))),$\
         $(call stop,make has no command $(stray)))
@@ -104,12 +109,11 @@ options = $(if $(filter $@,$(TAKES_MSG)),$(if $(MSG),--msg="$$MSG")) \
 
 help: $(STAMP)
 	@$(INVOKE) --list
+	@echo
 	@echo "Examples:"
-	@echo
-	@echo "  make upgrade                                  bring the database to head"
-	@echo "  make revision MSG='Added column to users'     write the next script from the models"
-	@echo "  make upgrade ENV=production ARGS=--dry-run    show what would be done to .env.production"
-	@echo
+	@echo "  make upgrade                                 bring the database to head"
+	@echo "  make revision MSG='Added column to users'    write the next script"
+	@echo "  make upgrade ENV=production ARGS=--dry-run   show what would be done there"
 
 $(TASKS): $(STAMP)
 	@$(INVOKE) $@ $(options)

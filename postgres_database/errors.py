@@ -23,8 +23,14 @@ class ExpectedError(Exception):
     def __str__(self) -> str:
         """Return the lines that have something to say; continuation lines are indented."""
         lines = [("error", self.what), ("cause", self.cause), ("try", self.hint)]
-        return "\n".join(
+        text = "\n".join(
             f"{label + ':':<7}" + text.strip().replace("\n", "\n       ")
             for label, text in lines
             if text
         )
+        return without_blanks_at_ends(text)
+
+
+def without_blanks_at_ends(text: str) -> str:
+    """Return a text without blanks at the ends of its lines."""
+    return "\n".join(line.rstrip(" \t") for line in text.split("\n"))

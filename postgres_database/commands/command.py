@@ -119,8 +119,9 @@ def answer_before_invoke(commands: Collection) -> None:
     said, args = "", core[0].args
     if args["complete"].value:
         said = "".join(f"{value}\n" for value in completion.values(core.remainder, home))
-    elif args["list"].value is True and not (
-        args["list-format"].got_value or args["list-depth"].got_value
+    elif not sys.argv[1:] or (
+        args["list"].value is True
+        and not (args["list-format"].got_value or args["list-depth"].got_value)
     ):
         said = grouped(commands)
     if said:

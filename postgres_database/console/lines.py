@@ -1,14 +1,42 @@
 """Lines that the results of several commands share."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Iterable, Sequence
 from difflib import SequenceMatcher
 
-from postgres_database.console.terminal import say
+from rich.cells import cell_len, set_cell_size
+
+from postgres_database.console.terminal import OUT, say
 from postgres_database.schema.snapshot import Difference, Key
 
 SHOWN_KEPT = 5
 SHORT = 4
 """Lines of a definition that is shown whole, even if the other side has most of them, too."""
+
+
+def show_table(
+    titles: Sequence[str], rows: Sequence[tuple[Sequence[str], str]], beneath: Collection[str] = ()
+) -> None:
+    """Show rows in columns.
+
+    Args:
+        titles: Of the columns.
+        rows: The cells of each, and its style.
+        beneath: The titles of columns that stand beneath each row if the terminal is too narrow for all.
+    """
+    columns = [*zip(titles, *(cells for cells, _ in rows), strict=True)]
+    widths = [max(map(cell_len, column)) for column in columns]
+    narrow = sum(widths) + 2 * len(widths) > OUT.width
+    apart = [at for at, title in enumerate(titles) if narrow and title in beneath]
+
+    def line(cells: Sequence[str]) -> str:
+        padded = (set_cell_size(cell, width) for cell, width in zip(cells, widths, strict=True))
+        return "  ".join(cell for at, cell in enumerate(padded) if at not in apart)
+
+    say(line(titles), "bold")
+    for cells, style in rows:
+        say(line(cells), style)
+        if apart:
+            say("  " + "  ".join(cells[at] for at in apart), style)
 
 
 def places(revisions: Sequence[str]) -> str:

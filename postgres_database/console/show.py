@@ -5,17 +5,16 @@ from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
-from rich.table import Table
-
 from postgres_database.console.lines import (
     look_at,
     places,
     show_kept,
     show_objects,
+    show_table,
     show_text,
     some,
 )
-from postgres_database.console.terminal import OUT, advise, raw, say
+from postgres_database.console.terminal import advise, raw, say
 from postgres_database.history.graph import History, Revision
 from postgres_database.running.log import DONE, Entry
 from postgres_database.server.environment import Environment
@@ -140,9 +139,7 @@ def current(revisions: Sequence[Revision], heads: Sequence[str]) -> None:
 
 def log(entries: Sequence[Entry], scripts: History) -> None:
     """Show what was run on a target, the newest first."""
-    table = Table(box=None, pad_edge=False, header_style="bold")
-    for title in ("started", "seconds", "what", "revision", "outcome", "who", "tool"):
-        table.add_column(title, overflow="fold")
+    table = []
     for entry in reversed(entries):
         started = entry.started.astimezone().strftime("%Y-%m-%d %H:%M:%S")
         seconds = "" if entry.seconds is None else f"{entry.seconds:.2f}"
@@ -150,9 +147,10 @@ def log(entries: Sequence[Entry], scripts: History) -> None:
         who = f"{entry.who} at {entry.host}"
         style = "" if entry.outcome == DONE else "yellow"
         cells = started, seconds, entry.direction, name, entry.outcome, who, entry.tool
-        table.add_row(*cells, style=style)
+        table.append((cells, style))
+    titles = ("started", "seconds", "what", "revision", "outcome", "who", "tool")
     if entries:
-        OUT.print(table, soft_wrap=False)
+        show_table(titles, table, {"revision", "who", "tool"})
     else:
         say("nothing was run here by upgrade or downgrade, or its user may not keep a log")
 

@@ -4,18 +4,17 @@ import os
 import sys
 from collections.abc import Iterable, Iterator, Sequence
 
-from rich.table import Table
-
 from postgres_database.console.lines import (
     SHOWN_KEPT,
     look_at,
     places,
     show_kept,
     show_objects,
+    show_table,
     show_text,
     some,
 )
-from postgres_database.console.terminal import OUT, advise, say
+from postgres_database.console.terminal import advise, say
 from postgres_database.schema.snapshot import Difference
 from postgres_database.workflows.check import CheckResult, TargetCheck
 from postgres_database.workflows.stamp import counted
@@ -115,17 +114,15 @@ def _show_pending(checked: TargetCheck) -> None:
 
 def status(environments: Iterable[EnvironmentStatus], heads: Sequence[str]) -> None:
     """Show a table with a row for each environment."""
-    table = Table(box=None, pad_edge=False, header_style="bold")
-    for title in ("environment", "target", "server", "size", "revision", "pending", "drift"):
-        table.add_column(title, overflow="fold")
-    rows = list(environments)
+    titles = ("environment", "target", "server", "size", "revision", "pending", "drift")
+    rows, table = list(environments), []
     for row in rows:
         where = "see below" if row.fault else places(row.revision)
         pending = "" if row.fault else str(len(row.pending) or "none")
         style = "red" if row.fault else "yellow" if row.pending or row.drift else ""
         cells = row.environment, row.target, row.version, row.size, where, pending, _drift(row)
-        table.add_row(*cells, style=style)
-    OUT.print(table, soft_wrap=False)
+        table.append((cells, style))
+    show_table(titles, table, {"target"})
     say(f"head: {places(heads)}")
     for row in rows:
         for remark in _remarks(row):

@@ -14,7 +14,7 @@ from rich.console import Console
 from rich.text import Text
 
 from postgres_database.commands.advice import as_typed
-from postgres_database.errors import ExpectedError
+from postgres_database.errors import ExpectedError, without_blanks_at_ends
 from postgres_database.history.graph import Revision
 from postgres_database.running.listener import Listener, Step
 from postgres_database.server import embedded
@@ -32,8 +32,22 @@ LOOK: dict[str, Any] = {
     "emoji": False,
     "color_system": None if os.environ.get("NO_COLOR") else "auto",
 }
-OUT = Console(**LOOK, width=WIDTH)
-ERR = Console(**LOOK, stderr=True)
+
+
+class Lines(Console):
+    """Prints lines without blanks at their ends."""
+
+    def print(self, *objects: Any, **options: Any) -> None:
+        """Print texts; see rich's `Console.print`. A question, behind which something is typed, stays as it is."""
+        if "end" not in options:
+            objects = tuple(
+                without_blanks_at_ends(each) if isinstance(each, str) else each for each in objects
+            )
+        super().print(*objects, **options)
+
+
+OUT = Lines(**LOOK, width=WIDTH)
+ERR = Lines(**LOOK, stderr=True)
 SOON, OFTEN = 0.5, 10.0
 """Seconds after which long work is shown on a terminal, and between two lines about it in a log."""
 

@@ -211,7 +211,8 @@ def _doubts(
     except ExpectedError as error:
         reason = " ".join(error.cause.split())
         return [f"whether the database is at that revision is not known: {error.what} ({reason})"]
-    lines = [describe(item) for item in drifts[:SHOWN]]
+    tables_first = sorted(drifts, key=lambda each: each.key.kind != "TABLE")
+    lines = [describe(item) for item in tables_first[:SHOWN]]
     more = [f"and {len(drifts) - SHOWN} more"] if len(drifts) > SHOWN else []
     head = (
         [f"the database is not at that revision; it differs in {counted(drifts)}:"]

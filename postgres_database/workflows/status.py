@@ -1,6 +1,6 @@
 """The revision of every environment, what is pending there, and whether its schema has drifted."""
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from threading import Lock
@@ -9,6 +9,7 @@ import sqlalchemy as sa
 
 from postgres_database.errors import ExpectedError
 from postgres_database.history import project as projects
+from postgres_database.history.graph import Revision
 from postgres_database.history.project import Project
 from postgres_database.running import lock, log, runner
 from postgres_database.running.log import Edited
@@ -103,16 +104,21 @@ def _look(project: Project, environment: Environment) -> EnvironmentStatus:
         fault = "; ".join([error.what, *error.cause.splitlines()])
         return replace(known, fault=fault)
     pending = tuple(str(each) for leg in here.legs(current, "heads") for each in leg.plan)
+    applied = route[0].history.upto(current)
     try:
-        edited = log.edited(database, route[0].history.upto(current))
+        edited = log.edited(database, applied)
     except ExpectedError:  # `run` says that the log cannot be read
         edited = ()
-    known = replace(known, pending=pending, edited=edited)
+    run_now = _last_run(database, holder, applied)
+    known = replace(known, pending=pending, edited=edited, run=run_now)
     return _with_drift(known, route[0], environment, database)
 
 
-def _last_run(database: Database, holder: str) -> str:
-    """Say of the last run of a revision that it goes on, was interrupted or failed; nothing if it is done."""
+def _last_run(database: Database, holder: str, applied: Collection[Revision] | None = None) -> str:
+    """Say of the last run of a revision that it goes on, was interrupted or failed.
+
+    Nothing if it is done, or a stamp has said since that the database is where the run was to lead.
+    """
     try:
         last = log.unfinished(database)
     except ExpectedError as error:
@@ -121,6 +127,10 @@ def _last_run(database: Database, holder: str) -> str:
         return f"another command works on it: {holder}" if holder else ""
     what = f"{last.direction} of revision {last.revision}"
     since = f"{last.started.astimezone():%Y-%m-%d %H:%M:%S} by {last.who} at {last.host}"
+    if applied is not None and not holder:
+        is_applied = last.revision in {each.id for each in applied}
+        if is_applied == (last.direction == "upgrade"):
+            return ""
     if last.outcome == log.RUNNING and holder:
         return f"{what} runs since {since}: {holder}"
     ended = "failed" if last.outcome == log.FAILED else "was interrupted"

@@ -120,7 +120,7 @@ def perform(
                 with database.connect(autocommit=True) as own:
                     cluster.provide(own, *graph.cluster_names(plan))
         else:
-            question = f"undo on {database.dsn}, with the data that these revisions added"
+            question = f"downgrade {database.dsn}, with the data that these revisions added"
             listener.require_yes(question, [*look.lines(look.dropped()), *_half_done(database)])
         started = time.monotonic()
         listener.plan(plan)

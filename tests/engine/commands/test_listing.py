@@ -34,19 +34,20 @@ def test_list_has_every_command_once_in_lines_of_80_columns() -> None:
     assert sorted(names) == sorted(COMMANDS.task_names)
 
 
-@pytest.mark.parametrize("typed", [["--list"], ["-l"]])
+@pytest.mark.parametrize("typed", [[], ["--list"], ["-l"]])
 def test_invoke_prints_it(checkout: Checkout, typed: list[str]) -> None:
-    """`invoke --list` is grouped; what Invoke alone can do with other options is left to it."""
+    """`invoke` and `invoke --list` are grouped; what Invoke alone can do with other options is left to it."""
     assert checkout.invoke(*typed).stdout == listing.grouped(COMMANDS)
-    assert checkout.invoke(*typed, "--list-format=json").stdout.startswith("{")
+    if typed:
+        assert checkout.invoke(*typed, "--list-format=json").stdout.startswith("{")
 
 
 def test_installed_program_prints_it(checkout: Checkout) -> None:
     """`postgres-database --list` and its help have the groups, too."""
     code = "import sys; sys.argv[0] = 'postgres-database'; from postgres_database.tasks import main; main()"
     ours = listing.grouped(Collection.from_module(postgres_database.tasks))
-    for option in ("--list", "--help"):
-        assert checkout.run(sys.executable, "-c", code, option).stdout.endswith(ours)
+    for options in ((), ("--list",), ("--help",)):
+        assert checkout.run(sys.executable, "-c", code, *options).stdout.endswith(ours)
 
 
 @pytest.mark.parametrize(

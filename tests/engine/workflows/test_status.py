@@ -82,7 +82,7 @@ def test_status_of_an_unknown_revision(project: Project) -> None:
 
 
 def test_status_of_a_run_that_goes_on_and_of_one_that_failed(project: Project) -> None:
-    """Who runs what since when is shown, and what was interrupted or failed; after it is done, nothing."""
+    """Who runs what since when is shown, and what was interrupted or failed; nothing after it is done, or stamped."""
     project.script("aaaa", "", CREATE)
     project.script("bbbb", "aaaa", "op.execute('SELECT 1 / (SELECT count(*) FROM t)')")
     (project.root / ".env.x").write_text(f"POSTGRES_DSN={as_text(project.database.dsn)}\n")
@@ -96,6 +96,10 @@ def test_status_of_a_run_that_goes_on_and_of_one_that_failed(project: Project) -
     assert re.match(r"upgrade of revision bbbb failed, begun 20\d\d-.* by .* at ", status_now().run)
     run_sql(project.database, "UPDATE alembic_version_log SET outcome = 'running'")
     assert "upgrade of revision bbbb was interrupted, begun" in status_now().run
+    with runner.open_runner(project.settings.project, project.database) as run:
+        run.stamp(["bbbb"])  # such as baseline-existing, which the error of the upgrade has named
+        assert status_now().run == ""
+        run.stamp(["aaaa"])
     with (
         runner.open_runner(project.settings.project, project.database) as run,
         run.alone(SILENT, None),
