@@ -7,6 +7,7 @@ from typing import Any
 from invoke import Context, Exit
 
 from postgres_database.commands.command import DIFFERENT, FAILED, command
+from postgres_database.errors import without_blanks_at_ends
 from postgres_database.tasks.shared import (
     JSON,
     YES,
@@ -95,7 +96,8 @@ def _alembic(name: str, *args: Any, **options: Any) -> None:
     from postgres_database.console import terminal
     from postgres_database.running import runner
 
-    terminal.raw(runner.alembic(project_here(), name, *args, **options))
+    printed = runner.alembic(project_here(), name, *args, **options)
+    terminal.raw(without_blanks_at_ends(printed))
 
 
 @command(
