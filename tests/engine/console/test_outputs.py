@@ -135,7 +135,8 @@ def test_outputs_and_exit_codes(
 ) -> None:
     """No line ends with blanks, colour is for terminals, `status` fits 80 columns, and json.md says how each ends."""
     monkeypatch.setattr(terminal.OUT, "width", 80)
-    wrong, ended = [], set()
+    wrong: list[object] = []
+    ended: set[tuple[str, int]] = set()
     for prepare, name, options, expected in LIFE:
         with monkeypatch.context() as patch:
             if prepare:
