@@ -135,7 +135,7 @@ def constraint(part: Constraint, tables: Collection[Name]) -> Call | None:
         return _check(part)
     if part.kind == "f":
         return _foreign_key(part, tables)
-    return _key(part)
+    return None if part.kind == "n" else _key(part)
 
 
 def _check(part: Constraint) -> Call | None:

@@ -8,7 +8,7 @@ import re
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import replace
 
-from postgres_database.schema.catalog import Column, Table, Type
+from postgres_database.schema.catalog import Column, Constraint, Table, Type
 from postgres_database.schema.numbering import IDENTITY, begun_anew, renumbered
 from postgres_database.sql.names import Name, identifier, literal
 
@@ -39,7 +39,9 @@ def table_changes(here: Table, goal: Table) -> Iterator[tuple[str, list[Statemen
     table = goal.name.sql
     if here.partition or not goal.partition:  # else its parent, where it goes back to, wants them
         lasting = {
-            name for name, each in here.constraints.items() if each == goal.attached.get(name)
+            name
+            for name, each in here.constraints.items()
+            if each == goal.attached.get(name) or _becomes_valid(each, goal)
         }
         yield from _constraint_drops(table, [*here.constraints.keys() - lasting], goal)
     for name in here.columns.keys() - goal.columns.keys():
@@ -53,6 +55,12 @@ def table_changes(here: Table, goal: Table) -> Iterator[tuple[str, list[Statemen
     yield from _constraint_adds(table, here, goal)
     for statement in _settings(here, goal):
         yield "", [[f"ALTER TABLE {table} {statement};"]]
+
+
+def _becomes_valid(constraint: Constraint, goal: Table) -> bool:
+    """Tell whether SET NOT NULL validates a constraint (PostgreSQL manual, ALTER TABLE, "SET NOT NULL")."""
+    columns = (goal.columns.get(name) for name in constraint.columns)
+    return constraint.kind == "n" and all(each and each.not_null for each in columns)
 
 
 def added_column(table: Name, column: Column) -> list[Statements]:

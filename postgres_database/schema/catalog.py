@@ -33,6 +33,7 @@ class Column:
     identity: str
     """`a`: always, `d`: by default."""
     not_null: bool
+    """Whether every row has a value: not while its constraint is NOT VALID."""
     sequence: str
     """The sequence that the column owns, for SQL."""
     serial: bool
@@ -56,7 +57,7 @@ class Constraint:
 
     name: str
     kind: str
-    """As in pg_constraint: c check, f foreign key, p primary key, u unique, x exclude."""
+    """As in pg_constraint: c check, f foreign key, p primary key, u unique, x exclude, n a NOT NULL that is NOT VALID."""
     definition: str
     columns: tuple[str, ...]
     options: Sequence[str] = ()
@@ -174,7 +175,10 @@ TABLES = f"""
 COLUMNS = f"""
     SELECT a.attrelid, a.attname, format_type(a.atttypid, a.atttypmod),
            CASE WHEN a.attcollation <> t.typcollation THEN a.attcollation::regcollation::text ELSE '' END,
-           coalesce(pg_get_expr(d.adbin, d.adrelid), ''), a.attgenerated::text, a.attidentity::text, a.attnotnull,
+           coalesce(pg_get_expr(d.adbin, d.adrelid), ''), a.attgenerated::text, a.attidentity::text,
+           a.attnotnull AND NOT EXISTS (
+               SELECT FROM pg_constraint o WHERE o.conrelid = a.attrelid AND o.contype = 'n' AND NOT o.convalidated
+               AND o.conkey = ARRAY[a.attnum]),
            coalesce(q.oid::regclass::text, ''),
            coalesce(q.deptype = 'a' AND starts_with(pg_get_expr(d.adbin, d.adrelid), 'nextval(')
                     AND a.atttypid IN ('int2'::regtype, 'int4'::regtype, 'int8'::regtype), false),
@@ -210,7 +214,8 @@ CONSTRAINTS = """
            array(SELECT o FROM pg_class x, unnest(x.reloptions) o
                  WHERE x.oid = c.conindid AND c.contype IN ('p', 'u') ORDER BY o)
     FROM pg_constraint c
-    WHERE c.conrelid = ANY (%s) AND c.contype IN ('c', 'f', 'p', 'u', 'x') AND c.conislocal
+    WHERE c.conrelid = ANY (%s) AND c.conislocal
+      AND (c.contype IN ('c', 'f', 'p', 'u', 'x') OR (c.contype = 'n' AND NOT c.convalidated))
     ORDER BY c.conrelid, c.conname
 """
 

@@ -8,6 +8,7 @@ import case_judge
 import case_table
 import pytest
 from case_table import Case
+from conftest import needs_version
 
 from postgres_database.server.connection import Database
 
@@ -22,6 +23,7 @@ CASES = [
 @pytest.mark.parametrize("case", CASES)
 def test_case(server: Database, case: Case, record_property: Callable[[str, object], None]) -> None:
     """A change of models has the outcome that its case expects, judged by the system catalogs and the rows."""
+    needs_version(server, case.since, case.rule)
     verdict = case_judge.judge(case, server)
     record_property(case_docs.OUTCOME, f"{case.group} {verdict.outcome}")
     assert not verdict.faults, "\n".join([case.rule, *verdict.faults, verdict.said])

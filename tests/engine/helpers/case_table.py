@@ -45,6 +45,8 @@ class Case:
     expect: Claim
     """Proved: a proved script. Nothing: no difference. Named: a script to finish by hand. Refused: an error."""
     before: str = ""
+    since: int = 0
+    """The oldest version of PostgreSQL that knows what the models say."""
     rows: str = ""
     """SQL that inserts the rows, run at `before`."""
     by_hand: str = ""

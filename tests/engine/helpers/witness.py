@@ -28,6 +28,8 @@ QUERIES = {
     "COLUMN": """
         SELECT r.identity || '.' || quote_ident(attname) AS identity,
             format_type(atttypid, atttypmod) AS type, attnotnull, attidentity, attgenerated,
+            EXISTS (SELECT FROM pg_constraint n WHERE n.conrelid = r.oid AND n.contype = 'n'
+                AND n.conkey = ARRAY[attnum] AND NOT n.convalidated) AS unvalidated,
             pg_get_expr(d.adbin, d.adrelid) AS default, NULLIF(attcollation, t.typcollation)::regcollation,
             NULLIF(attstorage, t.typstorage) AS storage, attcompression, NULLIF(attstattarget, -1) AS target,
             ARRAY(SELECT o FROM unnest(attoptions) o WHERE NOT starts_with(o, 'pg_')) AS attoptions,
