@@ -20,7 +20,7 @@ from alembic.operations.ops import (
 )
 
 from postgres_database.drafting import objects, preserved, renames, type_changes
-from postgres_database.drafting.trial import Change, Subject, Trial, Way, as_way
+from postgres_database.drafting.trial import Change, Subject, Trial, Way, as_way, subject_of
 from postgres_database.history import project_models
 from postgres_database.history.operations import CastColumn
 from postgres_database.history.project_models import Models
@@ -156,7 +156,7 @@ def _retypings(op: AlterColumnOp, here: Catalog, goal: Catalog) -> list[list[Mig
 def drop(key: Key, here: Snapshot) -> Change:
     """Return the change that drops an object."""
     body = here.objects[key][0]
-    return Change([as_way(objects.to_drop(key, here))], _subject(key, body), key)
+    return Change([as_way(objects.to_drop(key, here))], subject_of(key, body), key)
 
 
 def create(key: Key, goal: Side) -> Change:
@@ -175,26 +175,13 @@ def unchecked(here: Side, goal: Side) -> Iterator[Change]:
     for key in objects.missing(here.snapshot, goal.snapshot):
         if key.kind in objects.CALLABLE:
             off, on = "SET check_function_bodies = off;", "RESET check_function_bodies;"
-            subject = _subject(key, goal.snapshot.objects[key][0])
+            subject = subject_of(key, goal.snapshot.objects[key][0])
             yield Change(
                 [as_way([off, *objects.to_create(key, goal.snapshot), on])],
                 subject,
                 key,
                 unchecked=True,
             )
-
-
-def _subject(key: Key, body: str) -> Subject | None:
-    name = objects.created_name(body)
-    if not name:
-        return None
-    if key.kind in objects.CALLABLE:
-        return Subject("function", name + objects.signature(key, name))
-    if key.kind in {"TYPE", "DOMAIN"}:
-        return Subject("type", name)
-    if key.kind in {"VIEW", "MATERIALIZED VIEW", "SEQUENCE", "TABLE", "FOREIGN TABLE"}:
-        return Subject("relation", name)
-    return None
 
 
 def remaining(trial: Trial, here: Side, goal: Side, parts: Parts) -> Iterator[Change]:
@@ -209,6 +196,8 @@ def remaining(trial: Trial, here: Side, goal: Side, parts: Parts) -> Iterator[Ch
     for rename in renames.followers(here.catalog, goal.catalog):
         yield Change([as_way([renames.statement(rename)])], key=_renamed(rename))
     yield from preserved.parts_of_parents(here, goal)
+    shared = preserved.shared_checks(here, goal)
+    yield from filter(None, shared.values())
     yield from preserved.without_parts(here, goal)
     gone = [
         key
@@ -219,7 +208,7 @@ def remaining(trial: Trial, here: Side, goal: Side, parts: Parts) -> Iterator[Ch
     old_sequences = [key for key in gone if key.kind == "SEQUENCE"]
     yield from (drop(key, here.snapshot) for key in gone if key not in old_sequences)
     yield from type_changes.changed(trial, here, goal)
-    yield from _tables(here, goal, parts)
+    yield from _tables(here, goal, parts, shared)
     yield from (drop(key, here.snapshot) for key in old_sequences)
     own = [create(key, goal) for key in preserved.own_keys(here, goal)]
     coming = preserved.coming_with_wholes(here, goal)
@@ -239,11 +228,15 @@ def _renamed(rename: renames.Rename) -> Key | None:
     return Key("INDEX", *rename.new) if rename.kind == "index" else None
 
 
-def _tables(here: Side, goal: Side, parts: Parts) -> Iterator[Change]:
+def _tables(
+    here: Side, goal: Side, parts: Parts, done: Collection[tuple[Name, str]]
+) -> Iterator[Change]:
     for name in _altered_tables(here, goal):
         old, table = here.catalog.tables[name], goal.catalog.tables[name]
         constraints = {*old.constraints, *table.constraints}
         for part, ways in alter.table_changes(old, table):
+            if (name, part) in done:
+                continue
             modelled = _as_modelled(name, part, parts, exists=part in old.constraints)
             modelled = [] if alter.is_in_place(old, table, part) else modelled
             subject = _part(name, constraints, part)
@@ -289,7 +282,7 @@ def _object(key: Key, here: Side, goal: Side, parts: Parts) -> Iterator[Change]:
             return
         table = _indexed(key, goal)
         modelled = _as_modelled(table, key.name, parts, exists=True) if table else []
-        subject = _subject(key, here.snapshot.objects[key][0])
+        subject = subject_of(key, here.snapshot.objects[key][0])
         yield Change([*modelled, *map(as_way, ways)], subject, key)
 
 

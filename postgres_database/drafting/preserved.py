@@ -6,7 +6,7 @@ they are to be called, so that no index is built again for a name.
 """
 
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
 from functools import cache, partial
 from itertools import chain
@@ -15,7 +15,7 @@ from postgres_database.drafting import objects, renames
 from postgres_database.drafting.renames import Rename
 from postgres_database.drafting.trial import Change, as_way
 from postgres_database.schema import alter, numbering
-from postgres_database.schema.catalog import Catalog, Table
+from postgres_database.schema.catalog import Catalog, Constraint, Table
 from postgres_database.schema.comparison import Side
 from postgres_database.schema.partitions import owner
 from postgres_database.schema.snapshot import Key
@@ -23,6 +23,8 @@ from postgres_database.sql.names import IDENTIFIER, NAME, Name, identifier
 
 ATTACH = re.compile(rf"ALTER INDEX (?P<whole>{NAME}) ATTACH PARTITION (?P<part>{NAME})")
 NAMED = re.compile(rf"\b(INDEX|ADD CONSTRAINT) {IDENTIFIER} ")
+NOT_INHERITED = ") NO INHERIT"
+"""What follows the expression of a check that children do not inherit."""
 
 
 @dataclass(frozen=True)
@@ -97,6 +99,61 @@ def parents_first(catalog: Catalog) -> list[Name]:
         return max((generation(each) + 1 for each in parents), default=0)
 
     return sorted(catalog.tables, key=generation)
+
+
+def shared_checks(here: Side, goal: Side) -> dict[tuple[Name, str], Change | None]:
+    """Return the changes of checks that a table and others that inherit from it both define, by table and name.
+
+    A check cannot be dropped while a parent has it, nor be added to a parent while a child has another of its name.
+    Therefore the new one comes under another name, before the old ones go. The change of all is that of the parent.
+    """
+    old, new = here.catalog.tables, goal.catalog.tables
+    order = [each for each in parents_first(goal.catalog) if each in old]
+    found: dict[tuple[Name, str], Change | None] = {}
+    for parent in order:
+        below = [each for each in order if parent in _ancestors(each, here.catalog)]
+        for name, rule in new[parent].constraints.items():
+            heirs = [each for each in below if name in old[each].constraints]
+            places = [parent, *heirs]
+            if (
+                rule.kind == "c"
+                and heirs
+                and name in old[parent].constraints
+                and not any(
+                    NOT_INHERITED in each[parent].constraints[name].definition
+                    for each in (old, new)
+                )
+                and any(
+                    old[each].constraints[name] != new[each].constraints.get(name)
+                    for each in places
+                )
+                and not alter.only_validates(old[parent], new[parent], name)
+            ):
+                found[parent, name] = _together(rule, places, new)
+                found |= dict.fromkeys([(each, name) for each in heirs])
+    return found
+
+
+def _together(rule: Constraint, places: list[Name], tables: Mapping[Name, Table]) -> Change:
+    name, aside = identifier(rule.name), identifier(f"{rule.name[:50]}_new")
+    parent, *heirs = places
+    add = "ALTER TABLE {} ADD CONSTRAINT {} {};"
+    return Change([as_way([
+        add.format(parent.sql, aside, rule.definition),
+        *(f"ALTER TABLE {each.sql} DROP CONSTRAINT {name};" for each in places),
+        f"ALTER TABLE {parent.sql} RENAME CONSTRAINT {aside} TO {name};",
+        *(
+            add.format(each.sql, name, rule.definition)
+            for each in heirs
+            if rule.name in tables[each].constraints
+        ),
+    ])])  # fmt: skip
+
+
+def _ancestors(name: Name, catalog: Catalog) -> set[Name]:
+    table = catalog.tables.get(name)
+    parents = {Name.read(each) for each in table.parents} if table else set()
+    return parents.union(*(_ancestors(each, catalog) for each in parents))
 
 
 def released_sequences(here: Side, goal: Side) -> Iterator[Change]:

@@ -15,6 +15,7 @@ from alembic.operations.ops import UpgradeOps
 from alembic.runtime.migration import MigrationContext
 from sqlalchemy.dialects import postgresql
 
+from postgres_database.drafting import objects
 from postgres_database.history.operations import Note, RunSql, render_item
 from postgres_database.history.project_models import Models
 from postgres_database.schema.snapshot import Key
@@ -37,6 +38,20 @@ class Subject:
     """The name of the relation, type or function."""
     part: str = ""
     """The column or constraint."""
+
+
+def subject_of(key: Key, body: str) -> Subject | None:
+    """Return what a statement creates as the subject of a change; None for kinds on which nothing depends."""
+    name = objects.created_name(body)
+    if not name:
+        return None
+    if key.kind in objects.CALLABLE:
+        return Subject("function", name + objects.signature(key, name))
+    if key.kind in {"TYPE", "DOMAIN"}:
+        return Subject("type", name)
+    if key.kind in {"VIEW", "MATERIALIZED VIEW", "SEQUENCE", "TABLE", "FOREIGN TABLE"}:
+        return Subject("relation", name)
+    return None
 
 
 @dataclass(frozen=True)

@@ -90,7 +90,9 @@ def _filled(table: Table) -> set[str]:
     ]
     rules_ = [rule for each in checks for rule in _read(each) if isinstance(rule, NotNull)]
     names = {name for name, column in table.columns.items() if column.not_null}
-    names |= {name for each in table.constraints.values() if each.kind == "n" for name in each.columns}
+    names |= {
+        name for each in table.constraints.values() if each.kind == "n" for name in each.columns
+    }
     return names | {bare(rule.column) for rule in rules_}
 
 

@@ -37,7 +37,11 @@ RELATION = """
     LEFT JOIN pg_constraint k ON k.conindid = c.oid AND k.contype IN ('p', 'u', 'x')
     WHERE c.relname = %s AND c.relnamespace = (SELECT relnamespace FROM pg_class WHERE oid = %s)
 """
-CONSTRAINT = "SELECT convalidated, pg_get_constraintdef(oid) FROM pg_constraint WHERE conrelid = %s AND conname = %s"
+# A check that a table only inherits becomes its own when it is added (PostgreSQL manual, ALTER TABLE, "INHERIT").
+CONSTRAINT = """
+    SELECT k.convalidated, pg_get_constraintdef(k.oid) FROM pg_constraint k JOIN pg_class c ON c.oid = k.conrelid
+    WHERE k.conrelid = %s AND k.conname = %s AND (k.conislocal OR k.contype <> 'c' OR c.relispartition)
+"""
 # Of a partition: those that are part of no index of the partitioned table yet, and may become one.
 UNATTACHED_INDEXES = """
     SELECT c.relname, pg_get_indexdef(i.indexrelid)

@@ -57,7 +57,7 @@ class Constraint:
 
     name: str
     kind: str
-    """As in pg_constraint: c check, f foreign key, p primary key, u unique, x exclude, n a NOT NULL that is NOT VALID."""
+    """As in pg_constraint: c check, f foreign key, p primary key, u unique, x exclude, n: only NOT NULL … NOT VALID."""
     definition: str
     columns: tuple[str, ...]
     options: Sequence[str] = ()

@@ -54,7 +54,9 @@ FLAGS = re.IGNORECASE | re.MULTILINE
 # next change of a catalog, and refuses that in a savepoint ("cannot start a subtransaction when there are unprocessed
 # inval messages"), unless a savepoint of the statement's own is released first.
 MAY_BE_REFUSED = re.compile(
-    rf"(?:^|;)\s*(?:{ELEVATED}|{SESSION_USER}|{ROLE}|{BLOCK}|ALTER DOMAIN\b)|\bOWNER TO\b".replace(" ", r"\s+"),
+    rf"(?:^|;)\s*(?:{ELEVATED}|{SESSION_USER}|{ROLE}|{BLOCK}|ALTER DOMAIN\b)|\bOWNER TO\b".replace(
+        " ", r"\s+"
+    ),
     FLAGS,
 )
 IS_ELEVATED, IS_OWNED, IS_ROLE, IS_BLOCK, IS_SESSION_USER = (
