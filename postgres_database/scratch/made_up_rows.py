@@ -22,7 +22,7 @@ from postgres_database.scratch.constraints import (
 )
 from postgres_database.scratch.values import literals
 from postgres_database.server.connection import Database
-from postgres_database.sql.names import Name
+from postgres_database.sql.names import Name, identifier
 
 Pair = tuple[str | None, str | None]
 """A value as text, in the database and in the goal, where the column may have another type."""
@@ -284,6 +284,12 @@ class _Filling:
             rule.text
             for rule in (*side.rules[name], *self.here.rules[name])
             if rule.kind in "cbx" and (column.name in rule.columns or not rule.columns)
+        ]
+        rules += [
+            each.default
+            for tables in (side.tables, self.here.tables)
+            for each in tables[name].columns.values()
+            if each.generated and identifier(column.name) in each.default
         ]
         hints = [column.type, column.default, there.type, there.default, *rules]
         sql = " ".join(dict.fromkeys(hints))

@@ -100,9 +100,9 @@ def literals(types: Mapping[int, Sequence[Any]], oid: int, hints: str) -> list[s
     known = VALUES.get(name) or VALUES.get(kind, ANY)
     if kind == "S":
         return [*words, *known, *("a" * length for length in lengths)]
-    objects = [
-        json.dumps({word: 1}) for word in words if name in {"json", "jsonb"} and word.isidentifier()
-    ]
+    keys = [word for word in words if name in {"json", "jsonb"} and word.isidentifier()]
+    objects = [json.dumps(dict.fromkeys(keys, n)) for n in (1, 2, 3) if keys]
+    objects += [json.dumps({key: 1}) for key in keys[1:] and keys]
     vectors = [json.dumps([1] * length) for length in lengths if known is ANY]
     return [*objects, *words, *numbers, *vectors, *known]
 
