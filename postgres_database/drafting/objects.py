@@ -23,6 +23,12 @@ from postgres_database.sql.names import (
 )
 from postgres_database.sql.tokens import TOKEN, parentheses, split
 
+OF_PARENT = re.compile(
+    rf"CREATE .*?INDEX (?P<index>{IDENTIFIER}) ON ONLY (?P<name>{NAME}) "
+    rf"|ALTER TABLE ONLY (?P<keyed>{NAME})\s+ADD CONSTRAINT (?P<key>{IDENTIFIER}) "
+)
+"""What creates an index or key of a partitioned table without its partitions; of a plain table, a key."""
+ONLY = re.compile(r"^(CREATE .*?INDEX .*? ON|ALTER TABLE) ONLY ")
 OPERANDS = r"(?=(?:.*?LEFTARG = (?P<left>[^\n,)]+))?)(?=(?:.*?RIGHTARG = (?P<right>[^\n,)]+))?)"
 CALLABLE = ("FUNCTION", "PROCEDURE", "AGGREGATE")
 TABLES = ("TABLE", "FOREIGN TABLE")
@@ -124,10 +130,8 @@ def to_create(key: Key, goal: Snapshot, columns: Mapping[str, Column] = NO_COLUM
         return [re.sub(r"\s+WITH NO DATA;$", ";", body, flags=re.MULTILINE) for body in bodies]
     if key.kind == "EXTENSION":  # in the default version of the server
         return [f"{body.partition(VERSION)[0]};" for body in bodies]
-    if key.kind == "INDEX" and is_complete(key, goal):  # on the partitions as well
-        return [
-            re.sub(r"^(CREATE .*?INDEX .*?) ON ONLY ", r"\1 ON ", body, count=1) for body in bodies
-        ]
+    if key.kind in {"INDEX", "CONSTRAINT"} and is_complete(key, goal):  # on the partitions as well
+        return [ONLY.sub(r"\1 ", body, count=1) for body in bodies]
     if key.kind in GRANTS:
         return sorted(_grants(bodies), key=lambda statement: not _revokes(statement))
     return bodies
@@ -159,14 +163,13 @@ def _in_column_order(table: str, body: str, columns: Mapping[str, Column]) -> st
 
 
 def is_complete(key: Key, goal: Snapshot) -> bool:
-    """Tell whether all partitions of a table have their part of an index."""
-    table = re.match(
-        rf"CREATE .*?INDEX {IDENTIFIER} ON ONLY (?P<name>{NAME}) ", goal.objects[key][0]
-    )
+    """Tell whether all partitions of a table have their part of an index or key."""
+    table = OF_PARENT.match(goal.objects[key][0])
     if table is None:
         return True
-    whole = f"ALTER INDEX {Name(key.schema, key.name).sql} ATTACH PARTITION "
-    parent = f"ALTER TABLE ONLY {table['name']} ATTACH PARTITION "
+    index = bare(table["index"] or table["key"])
+    whole = f"ALTER INDEX {Name(key.schema, index).sql} ATTACH PARTITION "
+    parent = f"ALTER TABLE ONLY {table['name'] or table['keyed']} ATTACH PARTITION "
     counts = {whole: 0, parent: 0}
     for each, (body, *_) in goal.objects.items():
         if each.kind == "INDEX ATTACH" and body.startswith(whole):
