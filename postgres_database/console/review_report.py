@@ -7,7 +7,7 @@ from typing import Any
 from postgres_database import __version__
 from postgres_database.preflight import preview
 from postgres_database.reviewing.findings import Finding
-from postgres_database.reviewing.statements import Measured, strongest
+from postgres_database.reviewing.statements import Estimate, Measured, strongest
 from postgres_database.workflows.review import Review
 
 SCHEMA = "https://json.schemastore.org/sarif-2.1.0.json"
@@ -61,6 +61,17 @@ def _statement(measured: Measured, file: str) -> dict[str, Any]:
         "rewritten": [str(each) for each in measured.rewritten],
         "scanned": [str(each) for each in measured.scanned],
         "rows_changed": {str(table): rows for table, rows in measured.changed.items()},
+        "estimate": _estimate(measured.estimate) if measured.estimate else None,
+    }
+
+
+def _estimate(estimate: Estimate) -> dict[str, Any]:
+    return {
+        "low": None if estimate.why else round(estimate.low, 3),
+        "high": None if estimate.why else round(estimate.high, 3),
+        "table": estimate.table or None,
+        "rows": estimate.rows or None,
+        "why": estimate.why or None,
     }
 
 
@@ -76,6 +87,7 @@ def _finding(finding: Finding) -> dict[str, Any]:
         "object": finding.object or None,
         "sql": finding.sql or None,
         "evidence": finding.evidence or None,
+        "estimate": finding.estimate or None,
         "fix": finding.fix or None,
         "accepted": finding.accepted or None,
     }
@@ -95,7 +107,7 @@ def as_sarif(review: Review) -> str:
 
 
 def _result(finding: Finding, used: Sequence[str]) -> dict[str, Any]:
-    more = f"\n{finding.evidence}" if finding.evidence else ""
+    more = "".join(f"\n{each}" for each in (finding.evidence, finding.estimate) if each)
     result: dict[str, Any] = {
         "ruleId": finding.rule,
         "ruleIndex": used.index(finding.rule),
@@ -132,6 +144,7 @@ def as_markdown(review: Review) -> str:
     for each in found:
         if each.fix:
             evidence = [f"Measured: {_escaped(each.evidence)}", ""] if each.evidence else []
+            evidence += [_escaped(each.estimate).capitalize(), ""] if each.estimate else []
             title = f"{_escaped(each.place)}: what to write instead"
             lines += ["<details>", f"<summary>{title}</summary>", "", *evidence]
             lines += ["```python", each.fix, "```", "", "</details>", ""]
@@ -160,6 +173,7 @@ def _effects(measured: Measured) -> str:
     said = [str(lock) for lock in strongest(measured.taken)]
     said += [f"rewrites {each}" for each in measured.rewritten]
     said += [f"reads {each}" for each in measured.scanned]
+    said += [str(measured.estimate)] if measured.estimate else []
     return _escaped(", ".join(said))
 
 

@@ -48,6 +48,7 @@ def _statement(measured: Measured) -> str:
     effects = [str(lock).replace("Lock on", "") for lock in strongest(measured.taken)]
     effects += [f"rewrites {names(measured.rewritten)}"] if measured.rewritten else []
     effects += [f"reads {names(measured.scanned)}"] if measured.scanned else []
+    effects += [str(measured.estimate)] if measured.estimate else []
     said = f"   [{'; '.join(effects)}]" if effects else ""
     return f"{shorten(preview.shown(measured.sql), WIDTH, placeholder=' …')}{said}"
 
@@ -66,6 +67,8 @@ def _show(finding: Finding) -> None:
         say(f"          {shorten(finding.sql, WIDTH, placeholder=' …')}", style="dim")
     if finding.evidence:
         say(f"          measured: {finding.evidence}", style="dim")
+    if finding.estimate:
+        say(f"          {finding.estimate}", style="dim")
     if finding.fix:
         say("          instead:", style="dim")
         for line in finding.fix.splitlines():

@@ -78,6 +78,9 @@
 % if finding.evidence:
 <p><strong>Measured:</strong> ${finding.evidence}</p>
 % endif
+% if finding.estimate:
+<p>${finding.estimate[0].upper()}${finding.estimate[1:]}</p>
+% endif
 % if finding.fix:
 <p><strong>Instead:</strong></p>
 <pre class="fix">${finding.fix}</pre>

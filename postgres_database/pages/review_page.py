@@ -124,6 +124,7 @@ class Page:
         lines += [
             f"changes {rows:,} made-up rows of {each}" for each, rows in measured.changed.items()
         ]
+        lines += [str(measured.estimate)] if measured.estimate else []
         return lines
 
 

@@ -8,6 +8,7 @@ Gives `rehearsal.measure`, which runs scripts and returns what each statement di
     settings     settings by which a statement does one thing here and another there
     rehearsal    runs pending scripts, and measures each statement
     sizes        how large the tables of a target are
+    durations    how long statements would take on a target, measured on many made-up rows
     source       the statements of a script in Python, and what its comments accept; pure
     deployed     the tables and columns of the models of a git ref, imported in another process
     fixes        what to write instead; pure

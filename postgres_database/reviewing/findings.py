@@ -62,6 +62,8 @@ class Finding:
     """The statement, without values of rows."""
     evidence: str = ""
     """What was measured or read."""
+    estimate: str = ""
+    """How long the statement would take on the target; empty if that is not known."""
     fix: str = ""
     """What to write instead: code for this script, or advice."""
     accepted: str = ""
@@ -144,6 +146,7 @@ def _waits(measured: Measured, sizes: Sizes | None) -> Iterator[tuple[Measured, 
                 f"{said} while {held} cannot be {denied}",
                 object=str(next(iter(read))),
                 evidence=evidence(measured),
+                estimate=str(measured.estimate or ""),
                 fix=fixes.for_wait(measured, script),
             ),
         )
@@ -160,6 +163,7 @@ def _waits(measured: Measured, sizes: Sizes | None) -> Iterator[tuple[Measured, 
                 f"{said}, and rows that it changes stay locked until the script ends",
                 object=str(next(iter(changed))),
                 evidence=evidence(measured),
+                estimate=str(measured.estimate or ""),
                 fix=fixes.for_changes(measured),
             ),
         )

@@ -1,16 +1,23 @@
 """How large the tables of a target are, from its statistics: no row is read."""
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import NamedTuple
 
 from postgres_database.preflight import row_checks
+from postgres_database.scratch.many_rows import Spread, Spreads
 from postgres_database.server.connection import Database
+from postgres_database.sql.names import Name
 
 SIZES = """
     SELECT n.nspname, c.relname, c.reltuples, pg_total_relation_size(c.oid)
     FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace
     WHERE c.relkind IN ('r', 'm') AND pg_relation_size(c.oid) > 0
       AND n.nspname !~ '^pg_' AND n.nspname <> 'information_schema'
+"""
+# Of columns that the role may read; only numbers, no values of rows.
+SPREADS = """
+    SELECT schemaname, tablename, attname, null_frac, avg_width, n_distinct, abs(coalesce(correlation, 0)) > 0.9
+    FROM pg_stats WHERE NOT inherited AND (schemaname, tablename) IN (SELECT * FROM unnest(%(schemas)s, %(names)s))
 """
 MANY = 10_000
 """Rows from which on a scan or a rewrite is noticed by others."""
@@ -53,3 +60,15 @@ def read(database: Database) -> Sizes:
         return {
             (schema, name): Size(int(rows), int(bytes_)) for schema, name, rows, bytes_ in found
         }
+
+
+def spreads(database: Database, tables: Iterable[Name]) -> Spreads:
+    """Return what the statistics of a target say of the values of the columns of tables.
+
+    Raises:
+        ExpectedError: The query fails.
+    """
+    schemas, names = (list(each) for each in zip(*tables, strict=True))
+    with row_checks.read_only_session(database) as session:
+        found = session.ask(SPREADS, {"schemas": schemas, "names": names})
+        return {(schema, name, column): Spread(*facts) for schema, name, column, *facts in found}

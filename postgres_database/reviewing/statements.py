@@ -1,6 +1,7 @@
 """A statement of a script with its effects. Pure: no database."""
 
-from collections.abc import Iterable, Mapping
+import math
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import NamedTuple
 
@@ -99,6 +100,52 @@ class Change(NamedTuple):
         return f"{subject} {said[self.what]}"
 
 
+class Estimate(NamedTuple):
+    """How long a statement would take on a target, by its time on made-up rows; a range in seconds."""
+
+    low: float = 0.0
+    high: float = 0.0
+    table: str = ""
+    """The largest table that it reads, rewrites or changes."""
+    rows: int = 0
+    """How many rows that has by the statistics of the target."""
+    why: str = ""
+    """Why there is no range; empty if there is one."""
+
+    def __str__(self) -> str:
+        """Return the estimate for people."""
+        if self.why:
+            return f"no estimate of the time: {self.why}"
+        return f"estimated time: {span(self.low, self.high)} for about {self.rows:,} rows of {self.table}"
+
+
+UNITS = ((86400.0, "days"), (3600.0, "h"), (60.0, "min"), (1.0, "s"))
+ENOUGH = 1.5
+"""A unit is used from this many of it on."""
+
+
+def span(low: float, high: float) -> str:
+    """Return a range of seconds for people, such as `3 to 5 min`."""
+    if high <= 1:
+        return "less than 1 s"
+    first, last = (_rounded(low, math.floor), _rounded(high, math.ceil))
+    if low < 1:
+        return f"up to {last}"
+    if first.partition(" ")[2] == last.partition(" ")[2]:
+        return last if first == last else f"{first.partition(' ')[0]} to {last}"
+    return f"{first} to {last}"
+
+
+def _rounded(seconds: float, way: Callable[[float], int]) -> str:
+    """Return seconds in the unit that people would use, with two digits."""
+    for size, unit in UNITS:
+        if seconds >= ENOUGH * size or size == 1:
+            count = seconds / size
+            step = 10 ** max(math.floor(math.log10(max(count, 1))) - 1, 0)
+            return f"{way(count / step) * step:,} {unit}"
+    raise AssertionError
+
+
 @dataclass(frozen=True)
 class Measured:
     """A statement that was run, and what it did to relations that existed before the scripts."""
@@ -129,6 +176,8 @@ class Measured:
     """The number of rows that it inserted, updated or deleted."""
     broken: tuple[Change, ...] = ()
     """What old code would trip over."""
+    estimate: Estimate | None = None
+    """How long it would take on the target; None if that does not grow with large tables, or there is no target."""
 
     @property
     def locked(self) -> tuple[Relation, ...]:

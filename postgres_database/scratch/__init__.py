@@ -10,6 +10,7 @@ Gives `databases.session`, which creates and drops them, and `proof`, which runs
     values        literals that a type may accept
     constraints   the columns and constraints that decide which rows a scratch database accepts
     made_up_rows  fills the tables of a scratch database with a few rows
+    many_rows     multiplies these rows, to measure time
     contents      the rows of a scratch database and the values of its sequences, held for a comparison
     lost_rows     rows after a script: which values are lost, or not those of defaults and casts
     triggers      which triggers and rules fail on rows after a script

@@ -10,7 +10,15 @@ from postgres_database.history.operations import RefusedError
 from postgres_database.history.project import Project
 from postgres_database.preflight import drops, preview, row_checks
 from postgres_database.reviewing import deployed as deployed_models
-from postgres_database.reviewing import findings, pins, rehearsal, settings, sizes, squawk
+from postgres_database.reviewing import (
+    durations,
+    findings,
+    pins,
+    rehearsal,
+    settings,
+    sizes,
+    squawk,
+)
 from postgres_database.reviewing.deployed import Deployed
 from postgres_database.reviewing.findings import ERROR, NOTE, WARNING, Finding
 from postgres_database.reviewing.pins import Plan
@@ -134,6 +142,22 @@ def _reviewed(  # noqa: PLR0913, PLR0917 - what is run, where, and who hears of 
         with listener.at_work("measure the statements on a scratch database"):
             measured, more = _measured(project, session, copy, plan, given)
         found += more
+        sides: tuple[Side, ...] = ()
+        if not measured.failed:
+            upgraded = session.clone(copy)
+            with listener.at_work("upgrade"):
+                failed = _upgraded(project, upgraded, plan)
+            found += failed
+            if target and there:
+                both = copy, copy if failed else upgraded
+                with listener.at_work("estimate how long the statements take on the target"):
+                    measured = durations.estimated(
+                        project, session, both, plan, measured, there, target, given
+                    )
+            if not failed:
+                sides = comparison.sides(copy, upgraded)
+                with listener.at_work("downgrade, and upgrade again"):
+                    found += _undone(project, session, copy, upgraded, plan)
         found += findings.waits(measured, there, name)
         found += findings.broken(measured, name, deployed)
         server = _server(copy)
@@ -142,22 +166,14 @@ def _reviewed(  # noqa: PLR0913, PLR0917 - what is run, where, and who hears of 
         found += squawk.find(
             measured.statements, found, deployed, server=theirs, root=project.root, name=name
         )
-        sides: tuple[Side, ...] = ()
-        if not measured.failed:
-            with listener.at_work("upgrade, downgrade, and upgrade again"):
-                upgraded = session.clone(copy)
-                failed = _upgraded(project, upgraded, plan)
-                found += failed
-                if not failed:
-                    sides = comparison.sides(copy, upgraded)
-                    found += _undone(project, session, copy, upgraded, plan)
     found = findings.accepted(found, plan, name)
     order = {revision.id: number for number, revision in enumerate(plan)}
     found.sort(key=lambda each: (order.get(each.revision, -1), each.line))
     files = {revision.id: name(revision.path) for revision in plan}
     label = str(target.dsn) if target else ""
-    statements = measured.statements
-    return Review(label, server, before, plan, files, statements, tuple(found), there, sides=sides)
+    return Review(
+        label, server, before, plan, files, measured.statements, tuple(found), there, sides=sides
+    )
 
 
 def _plan(
