@@ -35,7 +35,7 @@ from postgres_database.sql.syntax import statements
 
 SAMPLES = (20_000, 80_000)  # rows of all tables together
 HEAVIEST = 48 << 20  # bytes of them
-SLOW = 1.5  # seconds of the scripts with few rows, from which on they are not run with many
+SLOW = 2.0  # seconds of the scripts with few rows, from which on they are not run with many
 LIMIT = "10s"
 """The time limit of a statement there."""
 ALL = 0.9

@@ -62,12 +62,12 @@ class Finding:
     """The statement, without values of rows."""
     evidence: str = ""
     """What was measured or read."""
-    estimate: str = ""
-    """How long the statement would take on the target; empty if that is not known."""
     fix: str = ""
     """What to write instead: code for this script, or advice."""
     accepted: str = ""
     """The reason by which the author of the script accepts it; empty if it is not accepted."""
+    estimate: str = ""
+    """How long the statement would take on the target; empty if that is not known."""
 
     @property
     def why(self) -> str:
