@@ -153,6 +153,7 @@ def _next(  # noqa: PLR0913, PLR0917
     if renamed:
         left_over = {f"SCHEMA {rename.old.schema}" for rename in renamed}
         compared = compare(before.objects | left_over)
+    strangers.require_partitioning(compared)
     strangers.require_dropped(compared, project, session, decisions)
     trial = session.clone(at_head)
     made_up_rows.remove(trial)  # they may stop the proof, but not the draft

@@ -59,6 +59,32 @@ def require_whole(project: Project, models: Models, made: Comparison) -> None:
     )
 
 
+def require_partitioning(made: Comparison) -> None:
+    """Raise ExpectedError if the models have a partitioned table of the history as a plain one.
+
+    PostgreSQL cannot change that of a table, and what remains of the model has an index, a key and a definition that
+    differ for that reason alone.
+    """
+    history, models = made.before.catalog.tables, made.models.catalog.tables
+    plain = {
+        name: table.partitioned_by
+        for name, table in history.items()
+        if table.partitioned_by and name in models and not models[name].partitioned_by
+    }
+    if not plain:
+        return
+    (first, key), *_ = plain.items()
+    listed = _listed([str(name) for name in plain])
+    raise ExpectedError(
+        f"the models do not say that {listed} {'are' if plain.keys() - {first} else 'is'} partitioned",
+        cause="\n".join(
+            f"{name} is PARTITION BY {each} in the history" for name, each in plain.items()
+        ),
+        hint=f"add postgresql_partition_by={key!r} to the table arguments of {first}, then the same command again"
+        "   (or invoke revision --empty --msg '…', if its rows are to move into a plain table)",
+    )
+
+
 def unimported(project: Project, models: Models) -> list[Unread]:
     """Return the modules of the models' package that define tables and were not imported.
 
