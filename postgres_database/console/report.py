@@ -5,6 +5,8 @@ from collections.abc import Iterable, Sequence
 from typing import Any
 
 from postgres_database.history.graph import History, Revision
+from postgres_database.reviewing import durations
+from postgres_database.reviewing.durations import Ranges
 from postgres_database.running.log import Edited, Entry
 from postgres_database.schema.snapshot import Difference
 from postgres_database.workflows.adoption import BaselineResult
@@ -61,9 +63,17 @@ def history_json(revisions: Iterable[Revision]) -> str:
     return _json({"revisions": [_revision(each) for each in revisions]})
 
 
-def log_json(entries: Sequence[Entry]) -> str:
-    """Return what was run on a target, the newest first, as one JSON object."""
-    rows = [{**vars(entry), "started": entry.started.isoformat()} for entry in reversed(entries)]
+def log_json(entries: Sequence[Entry], estimates: Ranges) -> str:
+    """Return what was run on a target, the newest first, as one JSON object; with what reviews had estimated."""
+    rows = [
+        {
+            **vars(entry),
+            "started": entry.started.isoformat(),
+            "estimate": dict(zip(("low", "high"), found, strict=True)) if found else None,
+        }
+        for entry in reversed(entries)
+        for found in [durations.of_run(entry, estimates)]
+    ]
     return _json({"runs": rows})
 
 

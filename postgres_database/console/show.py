@@ -16,6 +16,9 @@ from postgres_database.console.lines import (
 )
 from postgres_database.console.terminal import advise, raw, say
 from postgres_database.history.graph import History, Revision
+from postgres_database.reviewing import durations
+from postgres_database.reviewing.durations import Ranges
+from postgres_database.reviewing.statements import span
 from postgres_database.running.log import DONE, Entry
 from postgres_database.server.environment import Environment
 from postgres_database.workflows.adoption import BaselineResult
@@ -137,8 +140,9 @@ def current(revisions: Sequence[Revision], heads: Sequence[str]) -> None:
         say("base: no revision is applied")
 
 
-def log(entries: Sequence[Entry], scripts: History) -> None:
-    """Show what was run on a target, the newest first."""
+def log(entries: Sequence[Entry], scripts: History, estimates: Ranges) -> None:
+    """Show what was run on a target, the newest first; beside it how long reviews had estimated that it takes."""
+    known = any(durations.of_run(entry, estimates) for entry in entries)
     table = []
     for entry in reversed(entries):
         started = entry.started.astimezone().strftime("%Y-%m-%d %H:%M:%S")
@@ -146,9 +150,12 @@ def log(entries: Sequence[Entry], scripts: History) -> None:
         name = str(scripts[entry.revision]) if entry.revision in scripts else entry.revision
         who = f"{entry.who} at {entry.host}"
         style = "" if entry.outcome == DONE else "yellow"
-        cells = started, seconds, entry.direction, name, entry.outcome, who, entry.tool
+        found = durations.of_run(entry, estimates)
+        estimate = [span(*found) if found else ""] * known
+        cells = started, seconds, *estimate, entry.direction, name, entry.outcome, who, entry.tool
         table.append((cells, style))
-    titles = ("started", "seconds", "what", "revision", "outcome", "who", "tool")
+    more = ["estimate"] * known
+    titles = ("started", "seconds", *more, "what", "revision", "outcome", "who", "tool")
     if entries:
         show_table(titles, table, {"revision", "who", "tool"})
     else:

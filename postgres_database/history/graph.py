@@ -115,6 +115,14 @@ class History:
                 waiting += self[revision_id].needed
         return tuple(revision for revision in self.revisions if revision.id in wanted)
 
+    def following(self, ids: Collection[str]) -> tuple[Revision, ...]:
+        """Return these revisions with all that follow them, in order."""
+        found: dict[str, Revision] = {}
+        for revision in self.revisions:
+            if revision.id in ids or not found.keys().isdisjoint(revision.needed):
+                found[revision.id] = revision
+        return tuple(found.values())
+
     def between(self, span: str) -> tuple[Revision, ...]:
         """Return the revisions of `from:to`, both included, the newest first; an end that is left out is the last.
 

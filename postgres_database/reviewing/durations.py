@@ -4,10 +4,13 @@ The scratch database gets rows as the statistics of the target describe them, an
 by which a rehearsal forbids scans. Its server need not be as fast as the target's, so a result is a range.
 """
 
+import json
 import math
+import os
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from pathlib import Path
 from typing import Any, NamedTuple
 
 import psycopg2
@@ -26,6 +29,7 @@ from postgres_database.reviewing.settings import give
 from postgres_database.reviewing.sizes import Size, Sizes
 from postgres_database.reviewing.statements import Estimate, Measured, Rehearsal, Relation
 from postgres_database.running import runner
+from postgres_database.running.log import Entry
 from postgres_database.scratch import many_rows
 from postgres_database.scratch.databases import Scratch
 from postgres_database.scratch.many_rows import Filled, Filling, Spreads
@@ -43,6 +47,11 @@ ALL = 0.9
 
 SHORTEST = 0.03
 """Seconds below which a time says little: what does not grow with the rows counts as much."""
+
+RECORD = Path(".postgres", "estimates.json")
+"""Where they are kept, from the root of the project, to be compared with what the log of a target says afterwards."""
+Ranges = Mapping[str, tuple[float, float]]
+"""Digest of a script → the least and the most seconds that it was estimated to take."""
 
 Key = tuple[str, int, int, str]
 """A statement of a script: revision, lines, text without values. One that is run several times is one."""
@@ -227,6 +236,10 @@ class _Timed(PlainCursor):
         self.points[key] = Point(before.seconds + seconds, changed, before.times + 1)
 
 
+def _key(measured: Measured) -> Key:
+    return measured.revision.id, measured.line, measured.called, preview.shown(measured.sql)
+
+
 def _estimate(measured: Measured, large: Mapping[Relation, Size], few: Run, many: Run) -> Estimate:
     """Return how long a statement would take."""
     relation, size = [*large.items()][-1]
@@ -234,8 +247,7 @@ def _estimate(measured: Measured, large: Mapping[Relation, Size], few: Run, many
         if why := _unknown(each, its):
             return Estimate(why=why)
     name = Name(*relation.place)
-    lines = measured.revision.id, measured.line, measured.called
-    key: Key = (*lines, preview.shown(measured.sql))
+    key = _key(measured)
     points = [run.points[key] for run in (few, many) if key in run.points]
     if len(points) < 2:  # noqa: PLR2004 - one of them
         return Estimate(why=many.failure or "it was not run on many made-up rows")
@@ -273,3 +285,58 @@ def extrapolated(
     low = flat * size.rows * min(1.0, heavier) / (1.3 * factor**0.05 * (1 + SHORTEST / seconds))
     high = steep * size.rows * max(1.0, heavier, sorting) * 1.3 * factor**0.15
     return low, high
+
+
+def of_scripts(found: Sequence[Measured]) -> Ranges:
+    """Return the estimates of whole scripts, of those that have statements with estimates, and all of them a range."""
+    ranges = {}
+    for revision in dict.fromkeys(each.revision for each in found):
+        mine = [each for each in found if each.revision == revision]
+        known = {_key(each): each.estimate for each in mine if each.estimate}  # a loop's count once
+        if known and not any(each.why for each in known.values()):
+            others = sum(each.seconds for each in mine if not each.estimate)
+            low, high = (
+                sum(getattr(each, end) for each in known.values()) for end in ("low", "high")
+            )
+            ranges[revision.digest] = (round(low + others, 3), round(high + others, 3))
+    return ranges
+
+
+def keep(root: Path, target: str, ranges: Ranges) -> str:
+    """Keep the estimates of scripts on a target beside the project; return why that is not possible."""
+    if not ranges:
+        return ""
+    path = root / RECORD
+    try:
+        record = _record(path)
+        record[target] = {**record.get(target, {}), **ranges}
+        path.parent.mkdir(exist_ok=True)
+        fresh = path.with_name(f"{path.name}.{os.getpid()}")
+        fresh.write_text(json.dumps(record, indent=1), encoding="utf-8")
+        fresh.replace(path)
+    except (OSError, ValueError, TypeError) as error:
+        return f"the estimates are not kept for history, because {path} cannot be read or written: {error}"
+    return ""
+
+
+def kept(root: Path, target: str) -> tuple[Ranges, str]:
+    """Return the estimates of scripts on a target that were kept, and why they are not known if they cannot be read."""
+    path = root / RECORD
+    try:
+        found = _record(path).get(target, {})
+        return {digest: (float(low), float(high)) for digest, (low, high) in found.items()}, ""
+    except (OSError, ValueError, TypeError, AttributeError) as error:
+        return {}, f"the estimates of reviews are not known, because {path} cannot be read: {error}"
+
+
+def of_run(entry: Entry, estimates: Ranges) -> tuple[float, float] | None:
+    """Return what the run of a script was estimated to take; None if no review has."""
+    return estimates.get(entry.digest or "") if entry.direction == "upgrade" else None
+
+
+def _record(path: Path) -> dict[str, Any]:
+    """Return what the file says: target → estimates."""
+    try:
+        return dict(json.loads(path.read_text(encoding="utf-8")))
+    except FileNotFoundError:
+        return {}

@@ -13,6 +13,7 @@ from postgres_database.history import digests, reads
 from postgres_database.history.graph import Revision
 from postgres_database.history.project import Project
 from postgres_database.preflight import preview
+from postgres_database.reviewing.durations import Ranges
 from postgres_database.schema import snapshot
 from postgres_database.server.connection import Database
 
@@ -56,6 +57,8 @@ class Plan:
     revisions: tuple[Pinned, ...]
     files: Mapping[str, str]
     """Each file that the scripts are, import or open, from the root of the project → a digest of its bytes."""
+    estimates: Ranges = field(default_factory=dict)
+    """How long they were estimated to take there."""
 
 
 def state(project: Project, target: Database, before: Sequence[str]) -> State:
@@ -80,8 +83,13 @@ def _digest(texts: Sequence[str]) -> str:
     return sha256("\0".join(texts).encode()).hexdigest()[:32]
 
 
-def pin(
-    project: Project, target: Database, verdict: str, found: State, plan: Sequence[Revision]
+def pin(  # noqa: PLR0913, PLR0917 - what goes into the plan
+    project: Project,
+    target: Database,
+    verdict: str,
+    found: State,
+    plan: Sequence[Revision],
+    estimates: Ranges,
 ) -> Plan:
     """Pin scripts that were just run on a scratch database, so that all is known that they import and open.
 
@@ -91,6 +99,7 @@ def pin(
         verdict: The answer of the review.
         found: Its state before the review.
         plan: The scripts, in order.
+        estimates: How long they would take.
 
     Raises:
         ExpectedError: A file was changed in the meantime.
@@ -105,7 +114,7 @@ def pin(
         )
     files = {*needed, *paths, project.folders.home / "env.py"} if plan else set()
     names = {os.path.relpath(path, project.root): reads.digest(path) for path in sorted(files)}
-    return Plan(str(target.dsn), verdict, found, _pinned(project, plan), names)
+    return Plan(str(target.dsn), verdict, found, _pinned(project, plan), names, estimates)
 
 
 def _pinned(project: Project, plan: Sequence[Revision]) -> tuple[Pinned, ...]:
@@ -174,6 +183,10 @@ def _plan(data: Mapping[str, Any]) -> Plan:
             for each in data["revisions"]
         ),
         _by_name(data["files"]),
+        {
+            digest: (float(low), float(high))
+            for digest, (low, high) in data.get("estimates", {}).items()  # earlier plans have none
+        },
     )
 
 

@@ -120,6 +120,7 @@ def history(
         _alembic("history", rev_range=range or None, verbose=verbose)
         return
     from postgres_database.console import report, show, terminal
+    from postgres_database.reviewing import durations
     from postgres_database.running import log
 
     if not env:
@@ -128,10 +129,13 @@ def history(
     project, environment = project_and_environment(env)
     target = terminal.open_target(environment, project.versions, quiet=json)
     entries = log.read(target)
+    estimates, fault = durations.kept(project.root, str(target.dsn))
+    if fault:
+        terminal.Terminal(environment, "history", quiet=json).note(fault)
     if json:
-        terminal.raw(report.log_json(entries))
+        terminal.raw(report.log_json(entries, estimates))
     else:
-        show.log(entries, project.history)
+        show.log(entries, project.history, estimates)
 
 
 @command(help={"verbose": "show all of each script's header"})

@@ -5,7 +5,7 @@ from dataclasses import dataclass, field, replace
 
 from postgres_database.errors import ExpectedError
 from postgres_database.history import graph, upstream
-from postgres_database.history.graph import History, Revision
+from postgres_database.history.graph import Revision
 from postgres_database.history.operations import RefusedError
 from postgres_database.history.project import Project
 from postgres_database.preflight import drops, preview, row_checks
@@ -108,9 +108,12 @@ def perform(  # noqa: PLR0913 - what is run, where, and who hears of it
     before, plan = _plan(project, target, span)
     state = pins.state(project, target, before) if target and pinning else None
     result = _reviewed(project, environment, target, before, plan, known, listener)
+    ranges = durations.of_scripts(result.statements)
+    if target and (fault := durations.keep(project.root, str(target.dsn), ranges)):
+        listener.note(fault)
     if not (target and state):
         return result
-    pinned = pins.pin(project, target, result.verdict, state, plan)
+    pinned = pins.pin(project, target, result.verdict, state, plan, ranges)
     return replace(result, pinned=pinned)
 
 
@@ -195,23 +198,13 @@ def _plan(
         return before, scripts.pending(before, "heads")
     if not any(span):
         changed = upstream.changed(project.folders, NAME_THEM)
-        return _following(
-            scripts, {each.id for each in scripts.revisions if each.path.resolve() in changed}
-        )
+        new = {each.id for each in scripts.revisions if each.path.resolve() in changed}
+        plan = scripts.following(new)
+        below = {id_ for each in plan for id_ in each.needed} - {each.id for each in plan}
+        return graph.tips(scripts.upto(below)), plan
     ids = scripts.resolve(first or "base")
     before = () if ids == "base" else (ids,)
     return before, scripts.pending(before, last or "heads")
-
-
-def _following(scripts: History, first: set[str]) -> tuple[tuple[str, ...], tuple[Revision, ...]]:
-    """Return some revisions with all that follow them, and the revisions that come before."""
-    plan: list[Revision] = []
-    for revision in scripts.revisions:
-        if revision.id in first or {each.id for each in plan}.intersection(revision.needed):
-            plan.append(revision)
-    new = {each.id for each in plan}
-    below = [each for revision in plan for each in revision.needed if each not in new]
-    return graph.tips(scripts.upto(below)), tuple(plan)
 
 
 def _read_target(

@@ -14,7 +14,7 @@ from postgres_database.preflight.drops import Dropped
 from postgres_database.preflight.look import Look
 from postgres_database.preflight.preview import Printed
 from postgres_database.preflight.row_checks import Violation
-from postgres_database.reviewing import cautions, pins, settings, sizes
+from postgres_database.reviewing import cautions, durations, pins, settings, sizes
 from postgres_database.reviewing.pins import Plan
 from postgres_database.running import context, journal, log, runner, stamped, waiting
 from postgres_database.running.listener import SILENT, Listener
@@ -153,6 +153,8 @@ def _reviewed(
         listener.note(
             f"the plan was made for {reviewed.target}; {database.dsn} is in the same state"
         )
+    elif fault := durations.keep(project.root, reviewed.target, reviewed.estimates):
+        listener.note(fault)
     return Leg(project, before, plan)
 
 

@@ -337,7 +337,10 @@ REPORTS: dict[str, tuple[str, dict[str, Any]]] = {
     ),
     "history": (report.history_json([REVISION]), {"revisions": [SAID]}),
     "history of a target": (
-        report.log_json([Entry("aaaa", "upgrade", STARTED, None, "me", "here", "1.0", ODD, "f00")]),
+        report.log_json(
+            [Entry("aaaa", "upgrade", STARTED, None, "me", "here", "1.0", ODD, "f00")],
+            {"f00": (1, 2)},
+        ),
         {
             "runs": [
                 {
@@ -350,6 +353,7 @@ REPORTS: dict[str, tuple[str, dict[str, Any]]] = {
                     "tool": "1.0",
                     "outcome": ODD,
                     "digest": "f00",
+                    "estimate": {"low": 1, "high": 2},
                 }
             ]
         },

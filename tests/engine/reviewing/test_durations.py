@@ -1,16 +1,21 @@
 """How long statements would take on a target: a range, for those whose time grows, or why there is none."""
 
 import json
+from dataclasses import replace
+from pathlib import Path
 
 import pytest
 from commands import up
 from conftest import Project, run_sql
 
-from postgres_database.console import review_report
-from postgres_database.reviewing import durations
+from postgres_database.console import report, review_report, show
+from postgres_database.history.graph import Revision
+from postgres_database.reviewing import durations, pins
 from postgres_database.reviewing.sizes import Size
-from postgres_database.reviewing.statements import span
-from postgres_database.workflows import review
+from postgres_database.reviewing.statements import Estimate, Measured, span
+from postgres_database.running import log
+from postgres_database.workflows import review, upgrade
+from postgres_database.workflows.upgrade import Move
 
 SPANS = {
     (0.001, 0.4): "less than 1 s",
@@ -125,3 +130,60 @@ def test_made_up_rows_satisfy_what_the_script_requires(project: Project, stateme
     assert last
     assert REFUSED[statement] in last.why
     assert bool(last.why) == bool(REFUSED[statement])
+
+
+def test_history_shows_what_was_estimated(
+    project: Project, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """A review keeps it beside the project, a plan brings it to another one, and the target is not written to."""
+    project.script("one", "", TABLES, "op.execute('DROP TABLE orders, shops, unknown')")
+    up(project.settings, project.database)
+    rows = "INSERT INTO orders SELECT i, 1, i FROM generate_series(1, 12000) i"
+    run_sql(project.database, rows, "ANALYZE")
+    project.script("two", "one", "op.create_index('i', 'orders', ['n'])", "op.drop_index('i')")
+    result = review.perform(*project.settings, project.database, pinning=True)
+    record = project.root / durations.RECORD
+    assert result.pinned
+    record.unlink()
+    plan = pins.load(_written(project, pins.text(result.pinned)), "")
+    upgrade.perform(*project.settings, project.database, Move(reviewed=plan))
+    estimates, fault = durations.kept(project.root, str(project.database.dsn))
+    assert not fault
+    assert estimates == result.pinned.estimates
+    entries = log.read(project.database)
+    low, high = durations.of_run(entries[-1], estimates) or (0, 0)
+    assert 0 <= low <= high
+    assert high
+    assert durations.of_run(entries[0], estimates) is None
+    show.log(entries, project.settings.project.history, estimates)
+    said = capsys.readouterr().out
+    assert "estimate" in said
+    assert span(low, high) in said
+    data = json.loads(report.log_json(entries, estimates))
+    assert [each["estimate"] for each in data["runs"]] == [{"low": low, "high": high}, None]
+    record.write_text("[1")
+    assert "cannot be read" in durations.kept(project.root, str(project.database.dsn))[1]
+    assert "cannot be read" in durations.keep(project.root, "x", estimates)
+    assert record.read_text() == "[1"
+
+
+def _written(project: Project, text: str) -> Path:
+    path = project.root / "plan.json"
+    path.write_text(text)
+    return path
+
+
+REVISION = Revision("one", "", Path("one.py"), digest="d")
+
+
+def test_a_script_takes_what_its_statements_take() -> None:
+    """The same statement of a loop counts once, and one without a range leaves the script without one."""
+    statement = Measured(
+        REVISION, 1, 1, "UPDATE t SET n = 1", 1, online=False, safely=False, transaction=1
+    )
+    large = replace(statement, estimate=Estimate(10, 20, "t", 5))
+    other = replace(large, sql="CREATE INDEX i ON t (n)")
+    unknown = replace(large, line=9, estimate=Estimate(why="no"))
+    assert durations.of_scripts([statement]) == {}
+    assert durations.of_scripts([statement, large, large, other]) == {"d": (21, 41)}
+    assert durations.of_scripts([large, unknown]) == {}
