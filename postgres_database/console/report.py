@@ -35,6 +35,7 @@ def upgrade_json(result: UpgradeResult, target: str) -> str:
             "after": result.after,
             "at_head": result.at_head,
             "seconds": round(result.seconds, 3),
+            "restored": result.restored,
             "plan": plan,
             "violations": [
                 {

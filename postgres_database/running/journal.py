@@ -18,6 +18,7 @@ from typing import Any
 import sqlalchemy as sa
 
 from postgres_database import __version__
+from postgres_database.history.graph import Revision
 from postgres_database.running import log
 from postgres_database.running.log import (
     DONE,
@@ -57,6 +58,11 @@ INSERT = f"""
     INSERT INTO {{table}} (revision, direction, who, host, tool, outcome, progress{{digest}})
     VALUES (%s, %s, %s || session_user, %s, %s, %s, %s::jsonb || {WRITTEN}{{value}}) RETURNING started
 """  # noqa: S608 - a constant
+RESTORED = """
+    INSERT INTO {table} (revision, direction, seconds, who, host, tool, outcome{digest})
+    SELECT revision, 'upgrade', %s, %s || session_user, %s, %s, %s{digest}
+    FROM unnest(%s::text[], %s::text[]) AS scripts (revision, digest)
+"""
 
 
 class Journal:
@@ -206,6 +212,14 @@ class Journal:
             self._positions[name] = {"on": self._identity(cursor, sql)}
         self._positions[name]["at"] = position
         self._write(cursor)
+
+    def restored(self, plan: Sequence[Revision], seconds: float) -> None:
+        """Write down that revisions were made at once, in the transaction that makes them."""
+        each = seconds / len(plan), _person(), socket.gethostname(), __version__, DONE
+        scripts = [[revision.id for revision in plan], [revision.digest for revision in plan]]
+        insert = RESTORED.format(table=self._table, digest="" if self.fault else ", digest")
+        with self._cursor() as cursor:
+            cursor.execute(f"{SAFELY}; {insert}", (*each, *scripts))
 
     def end(self, outcome: str, seconds: float) -> None:
         """Close the row of the revision: in the transaction of its stamp, or after it failed."""

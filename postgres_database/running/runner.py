@@ -2,6 +2,7 @@
 
 import io
 import re
+import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager, redirect_stdout, suppress
 from dataclasses import dataclass
@@ -15,7 +16,7 @@ from alembic.util import CommandError
 from sqlalchemy.exc import DBAPIError, SQLAlchemyError
 
 from postgres_database.errors import ExpectedError
-from postgres_database.history import env_script, script_errors
+from postgres_database.history import env_script, graph, script_errors
 from postgres_database.history.env_script import EnvScript
 from postgres_database.history.graph import Revision
 from postgres_database.history.project import Project
@@ -23,7 +24,7 @@ from postgres_database.running import failures, journal, lock, missing_scripts, 
 from postgres_database.running.execution import Running
 from postgres_database.running.journal import Journal
 from postgres_database.running.listener import SILENT, Listener
-from postgres_database.running.log import FAILED, INTERRUPTED
+from postgres_database.running.log import FAILED, INTERRUPTED, cursor_of
 from postgres_database.server import transactions
 from postgres_database.server.connection import Database, cancelled_by_ctrl_c
 from postgres_database.sql.names import identifier
@@ -98,6 +99,27 @@ class Runner:
         except (DBAPIError, psycopg2.Error) as error:
             what = f"{self.database.dsn} cannot be stamped"
             raise failures.failure(self.project, self.database, error, "stamp", what) from error
+
+    def restore(self, sql: str, plan: Sequence[Revision]) -> None:
+        """Run SQL that makes what the upgrades of `plan` make, in one transaction with their stamp and their log.
+
+        Raises:
+            ExpectedError: PostgreSQL refuses it; nothing was done.
+        """
+        started = time.monotonic()
+        try:
+            with self.connection.begin():
+                options = stamped.ready(self.database, self.connection)
+                with transactions.scripted(self.connection), cursor_of(self.connection) as cursor:
+                    cursor.execute(sql)
+                context = MigrationContext.configure(self.connection, opts=options)
+                heads: Any = [*graph.tips(plan)]
+                context.stamp(self.project.scripts, heads)
+                if self.journal:
+                    self.journal.restored(plan, time.monotonic() - started)
+        except (DBAPIError, psycopg2.Error) as error:
+            what = f"{self.database.dsn} refuses what the revisions make"
+            raise failures.failure(self.project, self.database, error, "upgrade", what) from error
 
     def require_writable(self) -> None:
         """Raise ExpectedError if the database is read-only."""

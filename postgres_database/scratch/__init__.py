@@ -16,6 +16,7 @@ Gives `databases.session`, which creates and drops them, and `proof`, which runs
     triggers      which triggers and rules fail on rows after a script
     effects       measures a statement: locks, scans, rewrites
     proof         upgrades, downgrades and upgrades again: what differs or is lost
+    image         what revisions make of an empty database, as SQL that makes the same at once
 
 A module imports only modules above it in this list, and rooms above this one.
 """

@@ -188,6 +188,16 @@ def take(database: Database, renames: Sequence[str] = ()) -> Contents:
     return Contents(source, found, unread, numbers, numbered, falling, roots)
 
 
+def differences(before: Contents, after: Contents) -> Iterator[str]:
+    """Yield in what the rows and sequences of a second database differ from those of a first, which has them all."""
+    for name, rows in before.tables.items():
+        if after.tables.get(name) != rows:
+            yield f"the rows of table {name.schema}.{name.name} are others"
+    for name, number in before.numbers.items():
+        if after.numbers.get(name) != number:
+            yield f"the sequence {name.schema}.{name.name} is at another value"
+
+
 def _rows(sandbox: Sandbox, table: RowTable) -> Rows:
     texts = [f"{name_in_sql(column)}::text" for column in table.columns]
     counts = ", ".join(f"count({text})" for text in texts)

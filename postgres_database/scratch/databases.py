@@ -83,13 +83,23 @@ class Scratch:
         if not revisions:
             return self.empty()
         self.provide(*cluster_names(revisions))
-        hashes = templates.fingerprints(revisions, f"{self._extensions or ''} {self.rights.owner}")
-        names = [f"{TEMPLATE_PREFIX}{self._me}_{hash_[:24]}" for hash_ in hashes]
+        names = self._names(revisions)
         with self._lock(names[-1]):  # another command may be creating the same template
             known = self._recipe(project, names[-1])
             made = self._clone(names[-1]) if known else self._make(project, names, revisions)
         self._drop_unused(self._databases(TEMPLATE_PREFIX)[:-KEPT_TEMPLATES])
         return made
+
+    def recipe(self, project: Project, ids: Iterable[str]) -> Recipe | None:
+        """Return what the scripts up to these revisions read; None if that has changed since they ran here."""
+        name = self._names(project.history.upto(ids))[-1]
+        with self._lock(name):
+            return self._recipe(project, name)
+
+    def _names(self, revisions: Sequence[Revision]) -> list[str]:
+        """Return the names of the templates of no revision, of the first one, of the first two, and so on."""
+        hashes = templates.fingerprints(revisions, f"{self._extensions or ''} {self.rights.owner}")
+        return [f"{TEMPLATE_PREFIX}{self._me}_{hash_[:24]}" for hash_ in hashes]
 
     def at_head(self, project: Project) -> Database:
         """Create a database at the heads of a project's history."""

@@ -39,6 +39,7 @@ MOVE = {
         "target": "a revision, head, or +1 (default head)",
         "plan": "run exactly what `review --plan` wrote to this file; nothing, if anything has changed since",
         "all_envs": "upgrade every environment that has a file .env.NAME; one that fails does not stop the others",
+        "fast": "on an empty database: restore a dump that is proved equal to what the revisions make",
         "at_once": "with --all-envs: how many are upgraded at the same time (default 4)",
     }
 )
@@ -49,6 +50,7 @@ def upgrade(
     at_once: str = "4",
     target: str = "",
     plan: str = "",
+    fast: bool = False,
     dry_run: bool = False,
     sql: bool = False,
     skip_row_checks: bool = False,
@@ -57,14 +59,20 @@ def upgrade(
     json: bool = False,
 ) -> None:
     """Bring the target to --target, revision by revision."""
-    if plan and (target or sql):
+    if plan and (target or sql or fast):
+        other = "--target" if target else "--sql" if sql else "--fast"
         raise ExpectedError(
-            f"--plan does not go with {'--target' if target else '--sql'}",
+            f"--plan does not go with {other}",
             cause="a plan runs all revisions that were reviewed, where the target is as it was then",
             hint=f"invoke upgrade --plan {plan}",
         )
     if all_envs:
-        switches = {"--dry-run": dry_run, "--skip-row-checks": skip_row_checks, "--yes": yes}
+        switches = {
+            "--fast": fast,
+            "--dry-run": dry_run,
+            "--skip-row-checks": skip_row_checks,
+            "--yes": yes,
+        }
         options = [name for name, chosen in switches.items() if chosen]
         options += [f"--wait={wait}"] if wait else []
         options += [f"--target={target}"] if target else []
@@ -72,7 +80,9 @@ def upgrade(
         command = ["upgrade", *options]
         _upgrade_all(command, at_once, env or sql or json, whole=dry_run)
         return
-    _move("upgrade", env, target or "head", sql, wait, yes, dry_run, skip_row_checks, json, plan)
+    _move(
+        "upgrade", env, target or "head", sql, wait, yes, dry_run, skip_row_checks, json, plan, fast
+    )
 
 
 def _upgrade_all(command: Sequence[str], at_once: str, others: object, *, whole: bool) -> None:
@@ -125,6 +135,7 @@ def _move(
     skip_row_checks: bool,
     json: bool,
     plan: str = "",
+    fast: bool = False,
 ) -> None:
     from postgres_database.console import report, show, terminal
     from postgres_database.reviewing import pins
@@ -133,7 +144,7 @@ def _move(
 
     seconds, (project, environment) = lock.parse_wait(wait), project_and_environment(env)
     reviewed = pins.load(Path(plan), environment.env_option) if plan else None
-    move = workflow.Move(verb, target, dry_run, skip_row_checks, reviewed, seconds)
+    move = workflow.Move(verb, target, dry_run, skip_row_checks, reviewed, fast, seconds)
     if sql:
         open_target = partial(terminal.open_target, environment, project.versions, quiet=True)
         terminal.raw(workflow.offline(project, environment, open_target, move))

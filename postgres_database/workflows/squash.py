@@ -1,6 +1,5 @@
 """Put one revision in place of a long history, proved equal; the scripts that it replaces are kept beside it."""
 
-import re
 import shutil
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
@@ -12,7 +11,7 @@ from postgres_database.history.graph import History, Revision
 from postgres_database.history.project import Project
 from postgres_database.running.listener import SILENT, Listener
 from postgres_database.schema import dump, masks, snapshot
-from postgres_database.scratch import contents, databases, proof
+from postgres_database.scratch import contents, databases, image, proof
 from postgres_database.scratch.databases import Scratch
 from postgres_database.server.connection import Database
 from postgres_database.server.environment import Environment
@@ -28,12 +27,6 @@ DOWNGRADE = """op.refuse(
         cause="this revision stands for all before it; undoing it would drop all that they made",
         hint="invoke current",
     )"""
-OUTSIDE = re.compile(
-    r"\b(?:(?:CREATE|ALTER|DROP)\s+(?:ROLE|USER|GROUP|DATABASE|SUBSCRIPTION|TABLESPACE)"
-    r"|ALTER\s+SYSTEM|OWNER\s+TO|REASSIGN\s+OWNED)\b",
-    re.IGNORECASE,
-)
-"""What scripts say and the dump of a schema does not show."""
 
 
 @dataclass(frozen=True)
@@ -214,13 +207,8 @@ def _faults(
         yield f"{error.what}\n{error.cause}"
         return
     yield from proof.unlike(session, f"at {last.id}", now[0], before[0])
-    held, there = contents.take(before[0]), contents.take(now[0])
-    for name, rows in held.tables.items():
-        if there.tables.get(name) != rows:
-            yield f"at {last.id}: the rows of table {name.schema}.{name.name} are others"
-    for name, number in held.numbers.items():
-        if there.numbers.get(name) != number:
-            yield f"at {last.id}: the sequence {name.schema}.{name.name} is at another value"
+    for line in contents.differences(contents.take(before[0]), contents.take(now[0])):
+        yield f"at {last.id}: {line}"
     yield from proof.unlike(session, "at the end of the history", now[1], before[1])
 
 
@@ -262,9 +250,6 @@ def _notes(
             " such as now() or a random UUID, are those of today"
         )
     for each in replaced:
-        said = dict.fromkeys(
-            " ".join(match[0].upper().split()) for match in OUTSIDE.finditer(each.text)
-        )
-        if said:
+        if said := image.outside(each):
             yield f"not in the new script, if it is meant for every database: {', '.join(said)} in {each}"
     yield from (f"not in the new script: {line}" for line in dump.omissions(dumped))

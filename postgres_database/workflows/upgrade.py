@@ -19,7 +19,7 @@ from postgres_database.reviewing.pins import Plan
 from postgres_database.running import context, journal, log, runner, stamped, waiting
 from postgres_database.running.listener import SILENT, Listener
 from postgres_database.running.runner import BlockedError, Runner
-from postgres_database.scratch import databases
+from postgres_database.scratch import databases, image
 from postgres_database.server import cluster, transactions
 from postgres_database.server.connection import Database
 from postgres_database.server.environment import Environment
@@ -41,6 +41,8 @@ class Move:
     """Do not look for violations beforehand; tables may be very large."""
     reviewed: Plan | None = None
     """What a review has pinned: exactly that is run, instead of what leads to `target`."""
+    fast: bool = False
+    """On an empty database make at once what the revisions make, where that is proved equal."""
     wait: float | None = None
     """How many seconds to wait at most for another command; None: for ever."""
 
@@ -66,6 +68,8 @@ class UpgradeResult:
     """What others would wait for while the plan of a dry run runs."""
     seconds: float = 0
     """How long the revisions took."""
+    restored: bool = False
+    """Whether what they make was made at once, and none of them was run."""
 
 
 def perform(
@@ -100,7 +104,8 @@ def perform(
         else:
             legs = (Leg(here, before, here.undone(before, move.target)[0]),)
         plan = tuple(revision for leg in legs for revision in leg.plan)
-        unseen = not (move.dry_run or environment.protected) and _is_empty(run, before)
+        empty = _is_empty(run, before)
+        unseen = empty and not (move.dry_run or environment.protected)
         steps = [
             step
             for leg in legs[: 0 if unseen else None]
@@ -125,18 +130,33 @@ def perform(
         started = time.monotonic()
         listener.plan(plan)
         ready = _ready(run, environment, listener)
-        for leg in legs:
+        restored = move.fast and empty and _restored(ready, environment, plan, listener)
+        for leg in () if restored else legs:
             on = replace(ready, project=leg.project)
             _retry_while_locked(on, environment, move.verb, leg.plan, listener)
         seconds = time.monotonic() - started
         after = run.current()
-        return UpgradeResult(before, plan, after, after == scripts.heads, seconds=seconds)
+        at_head = after == scripts.heads
+        return UpgradeResult(before, plan, after, at_head, seconds=seconds, restored=restored)
 
 
 def _is_empty(run: Runner, before: Sequence[str]) -> bool:
     """Tell whether a database has no table, so that no statement can meet a row: what it runs need not be read."""
     with run.connection.begin():
         return not before and not stamped.unmarked(run.database, run.connection)
+
+
+def _restored(
+    run: Runner, environment: Environment, plan: Sequence[Revision], listener: Listener
+) -> bool:
+    """Make at once what the revisions of a plan make; if that is not possible, the listener hears why."""
+    try:
+        run.restore(image.of(run.project, environment, plan, listener), plan)
+    except ExpectedError as error:
+        why = error.cause.partition("\n")[0]
+        listener.note(f"the revisions are run, one after the other: {error.what}: {why}")
+        return False
+    return True
 
 
 def _reviewed(

@@ -74,7 +74,9 @@ def _perform(
     verb: str, settings: Settings, database: Database, target: str, how: dict[str, Any]
 ) -> UpgradeResult:
     options = {
-        name: how.pop(name) for name in ("dry_run", "skip_row_checks", "wait") if name in how
+        name: how.pop(name)
+        for name in ("dry_run", "skip_row_checks", "wait", "fast")
+        if name in how
     }
     move = Move(verb, target, **options)
     return upgrade.perform(*settings, database, move, Heard(**how))

@@ -1,0 +1,129 @@
+"""What revisions make of an empty database, as SQL that makes the same at once: proved once, and kept in a file."""
+
+import json
+import re
+from collections.abc import Iterator, Sequence
+from contextlib import suppress
+from pathlib import Path
+
+from postgres_database.errors import ExpectedError
+from postgres_database.history.graph import Revision
+from postgres_database.history.project import Project
+from postgres_database.running.listener import Listener
+from postgres_database.schema import dump, masks
+from postgres_database.scratch import contents, databases, proof, templates
+from postgres_database.server.connection import Database
+from postgres_database.server.environment import Environment
+
+FOLDER = Path(".postgres") / "images"
+KEPT_IMAGES = 8
+OUTSIDE = re.compile(
+    r"\b(?:(?:CREATE|ALTER|DROP)\s+(?:ROLE|USER(?!\s+MAPPING)|GROUP|DATABASE|SUBSCRIPTION|TABLESPACE)"
+    r"|ALTER\s+SYSTEM|OWNER\s+TO|REASSIGN\s+OWNED)\b",
+    re.IGNORECASE,
+)
+"""What scripts say and no dump of a scratch database shows."""
+# What a script has given to another role, and large objects: neither is in a dump.
+NOT_DUMPED = """
+    SELECT 'an object belongs to ' || r.rolname
+    FROM pg_shdepend s JOIN pg_roles r ON r.oid = s.refobjid
+    WHERE s.dbid = (SELECT oid FROM pg_database WHERE datname = current_database()) AND s.deptype = 'o'
+      AND r.rolname <> current_user AND s.classid <> 'pg_extension'::regclass
+      AND NOT EXISTS (SELECT FROM pg_depend d
+                      WHERE (d.classid, d.objid) = (s.classid, s.objid) AND d.deptype = 'e')
+    UNION SELECT 'there are large objects' FROM pg_largeobject_metadata
+    ORDER BY 1
+"""
+
+
+def of(
+    project: Project, environment: Environment, revisions: Sequence[Revision], listener: Listener
+) -> str:
+    """Return SQL that makes of an empty database what these revisions make of it, rows included.
+
+    It is made on a scratch database and compared with what the revisions made there: schema, rows, sequences. What
+    scripts compute, such as now(), is as it was then.
+
+    Args:
+        project: Has the scripts, which its history begins with.
+        environment: Where the scratch server is.
+        revisions: All from the base up, in order.
+        listener: Hears what is done.
+
+    Raises:
+        ExpectedError: A script does what no dump carries, or the SQL would not make the same.
+    """
+    path = project.root / FOLDER / f"{templates.fingerprints(revisions)[-1]}.json"
+    if (kept := _kept(path, project)) is not None:
+        return kept
+    if reasons := [f"{words} in {each}" for each in revisions for words in outside(each)]:
+        raise _not_carried(reasons)
+    ids = [each.id for each in revisions]
+    with databases.session(project, environment) as session:
+        with listener.at_work("run the revisions on a scratch database"):
+            made = session.at(project, ids)
+        with listener.at_work("prove their image"):
+            dumped, held = dump.take(made), contents.take(made)
+            if reasons := [*_not_carried_by(made, dumped, held)]:
+                raise _not_carried(reasons)
+            sql = dump.restorable(dumped, dump.rows(made))
+            again = session.empty()
+            with again.connect() as connection, connection.begin():
+                connection.connection.cursor().execute(sql)
+            faults = [
+                *proof.unlike(session, "restored", again, made),
+                *contents.differences(held, contents.take(again)),
+            ]
+        recipe = session.recipe(project, ids)
+    if faults:
+        raise _not_carried(faults)
+    if recipe:
+        _keep(path, recipe.text(), sql)
+    return sql
+
+
+def outside(revision: Revision) -> list[str]:
+    """Return what a script says that no dump of a scratch database shows."""
+    beside = revision.path.with_suffix(".sql")
+    text = revision.text + (beside.read_text(encoding="utf-8") if beside.exists() else "")
+    return [*dict.fromkeys(" ".join(match[0].upper().split()) for match in OUTSIDE.finditer(text))]
+
+
+def _not_carried_by(made: Database, dumped: str, held: contents.Contents) -> Iterator[str]:
+    yield from (f"{name.sql} cannot be read: {why}" for name, why in held.unread.items())
+    yield from dump.omissions(dumped)
+    if masks.is_masked(dumped):
+        yield "the passwords of foreign servers stand in no dump"
+    with made.connect() as connection, connection.begin():
+        yield from connection.exec_driver_sql(NOT_DUMPED).scalars()
+
+
+def _not_carried(reasons: Sequence[str]) -> ExpectedError:
+    return ExpectedError(
+        "no dump makes what the revisions make",
+        cause="\n".join(reasons),
+        hint="invoke upgrade   (runs them)",
+    )
+
+
+def _kept(path: Path, project: Project) -> str | None:
+    """Return the SQL that a file has, if all that its scripts read is as it was."""
+    with suppress(OSError, ValueError, KeyError, TypeError):
+        facts = json.loads(path.read_text(encoding="utf-8"))
+        recipe = templates.parse(facts["recipe"])
+        if recipe and recipe.is_current(project):
+            path.touch()
+            return str(facts["sql"])
+    return None
+
+
+def _keep(path: Path, recipe: str, sql: str) -> None:
+    """Write a file, all of it or nothing, and remove those that were not used for longest."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    new = path.with_suffix(".new")
+    new.touch(mode=0o600)
+    new.write_text(json.dumps({"recipe": recipe, "sql": sql}), encoding="utf-8")
+    new.replace(path)
+    files = sorted(path.parent.glob("*.json"), key=lambda file: file.stat().st_mtime)
+    for file in files[:-KEPT_IMAGES]:
+        file.unlink(missing_ok=True)

@@ -1,0 +1,1 @@
+INSERT INTO line (item) VALUES (1)
