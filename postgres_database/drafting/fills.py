@@ -9,9 +9,9 @@ from alembic.operations.ops import AddColumnOp
 
 from postgres_database.drafting.online_blocks import Tables
 from postgres_database.history.operations import FillColumns, Note, RunSql
+from postgres_database.proving.effects import Effects
 from postgres_database.schema import alter
 from postgres_database.schema.catalog import Catalog, Column
-from postgres_database.scratch.effects import Effects
 from postgres_database.sql.names import IDENTIFIER, QUALIFIED, Name, bare, identifier
 
 ADD_COLUMN = re.compile(

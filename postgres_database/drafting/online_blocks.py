@@ -15,9 +15,9 @@ from postgres_database.history.project_models import Models
 from postgres_database.online import dropped, enforced, forms
 from postgres_database.online.enforced import Gap
 from postgres_database.online.steps import text
+from postgres_database.proving.effects import Effects, measuring, names, tables
 from postgres_database.schema import catalog
 from postgres_database.schema.catalog import Catalog
-from postgres_database.scratch.effects import Effects, measuring, names, tables
 from postgres_database.server.connection import Database
 from postgres_database.sql.names import NAME, Name, bare
 from postgres_database.sql.syntax import statements

@@ -18,10 +18,10 @@ from postgres_database.history.project_models import Models
 from postgres_database.online import dropped, enforced
 from postgres_database.online.steps import text
 from postgres_database.preflight.losses import find_losses
+from postgres_database.proving.effects import Effects
 from postgres_database.schema import catalog, comparison
 from postgres_database.schema.comparison import Comparison, Side
 from postgres_database.scratch.databases import Scratch
-from postgres_database.scratch.effects import Effects
 from postgres_database.server.connection import Database
 from postgres_database.sql.names import Name
 

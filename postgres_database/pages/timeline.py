@@ -13,9 +13,9 @@ from itertools import groupby
 
 from postgres_database.pages.texts import fitted
 from postgres_database.preflight import preview
+from postgres_database.proving.effects import BLOCKING
 from postgres_database.reviewing.sizes import Sizes
 from postgres_database.reviewing.statements import STORED, Lock, Measured, Relation
-from postgres_database.scratch.effects import BLOCKING
 
 READS = "AccessShareLock"
 SHORT = {

@@ -23,6 +23,8 @@ from postgres_database.history.graph import Revision
 from postgres_database.history.project import Project
 from postgres_database.online import backfill
 from postgres_database.preflight import preview
+from postgres_database.proving import many_rows
+from postgres_database.proving.many_rows import Filled, Filling, Spreads
 from postgres_database.reviewing import sizes
 from postgres_database.reviewing.rehearsal import Following
 from postgres_database.reviewing.settings import give
@@ -30,9 +32,7 @@ from postgres_database.reviewing.sizes import Size, Sizes
 from postgres_database.reviewing.statements import Estimate, Measured, Rehearsal, Relation
 from postgres_database.running import runner
 from postgres_database.running.log import Entry
-from postgres_database.scratch import many_rows
 from postgres_database.scratch.databases import Scratch
-from postgres_database.scratch.many_rows import Filled, Filling, Spreads
 from postgres_database.server.connection import Database
 from postgres_database.sql.names import Name
 from postgres_database.sql.syntax import statements

@@ -4,9 +4,9 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
 
+from postgres_database.proving import effects
+from postgres_database.proving.effects import DROPPED, State
 from postgres_database.reviewing.statements import KINDS, READERS, Change, Measured, Relation
-from postgres_database.scratch import effects
-from postgres_database.scratch.effects import DROPPED, State
 from postgres_database.server import transactions
 from postgres_database.sql.names import Name
 

@@ -19,6 +19,8 @@ from postgres_database.history import script_errors
 from postgres_database.history.graph import Revision
 from postgres_database.history.project import Project
 from postgres_database.online import steps
+from postgres_database.proving import effects
+from postgres_database.proving.effects import DROPPED, TABLES, State
 from postgres_database.reviewing import old_code, onlooker
 from postgres_database.reviewing.old_code import OldNames
 from postgres_database.reviewing.settings import WORST, give
@@ -32,8 +34,6 @@ from postgres_database.reviewing.statements import (
 )
 from postgres_database.running import runner
 from postgres_database.running.listener import Listener
-from postgres_database.scratch import effects
-from postgres_database.scratch.effects import DROPPED, TABLES, State
 from postgres_database.server import transactions
 from postgres_database.server.connection import Database
 from postgres_database.sql.names import Name

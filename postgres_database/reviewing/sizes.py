@@ -4,7 +4,7 @@ from collections.abc import Iterable, Mapping
 from typing import NamedTuple
 
 from postgres_database.preflight import row_checks
-from postgres_database.scratch.many_rows import Spread, Spreads
+from postgres_database.proving.many_rows import Spread, Spreads
 from postgres_database.server.connection import Database
 from postgres_database.sql.names import Name
 

@@ -7,7 +7,7 @@ from typing import NamedTuple
 
 from postgres_database.errors import ExpectedError
 from postgres_database.history.graph import Revision
-from postgres_database.scratch.effects import BLOCKING
+from postgres_database.proving.effects import BLOCKING
 from postgres_database.sql.names import Name
 
 READERS = "AccessExclusiveLock"

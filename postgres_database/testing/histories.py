@@ -9,7 +9,8 @@ from postgres_database.history import project as projects
 from postgres_database.history import project_models
 from postgres_database.history.graph import Revision
 from postgres_database.history.project import Project
-from postgres_database.scratch import databases, proof
+from postgres_database.proving import proof
+from postgres_database.scratch import databases
 from postgres_database.server import environment, root
 from postgres_database.server.environment import Environment
 from postgres_database.workflows import check

@@ -15,7 +15,8 @@ import sqlalchemy as sa
 from sqlalchemy.pool import NullPool
 
 from postgres_database.history.project import Project
-from postgres_database.scratch import databases, made_up_rows
+from postgres_database.proving import made_up_rows
+from postgres_database.scratch import databases
 from postgres_database.scratch.databases import Scratch
 from postgres_database.server.environment import Environment
 

@@ -11,10 +11,11 @@ from postgres_database.history import script_files, staged, upstream
 from postgres_database.history.graph import History, Revision
 from postgres_database.history.project import Project
 from postgres_database.history.project_models import Models
+from postgres_database.proving import proof
 from postgres_database.running import runner
 from postgres_database.running.listener import SILENT, Listener
 from postgres_database.schema import respelling
-from postgres_database.scratch import databases, proof, provided
+from postgres_database.scratch import databases, provided
 from postgres_database.scratch.databases import Scratch
 from postgres_database.server import embedded
 from postgres_database.server import environment as environments

@@ -9,6 +9,7 @@ from postgres_database.history.graph import Revision
 from postgres_database.history.operations import RefusedError
 from postgres_database.history.project import Project
 from postgres_database.preflight import drops, preview, row_checks
+from postgres_database.proving import made_up_rows
 from postgres_database.reviewing import deployed as deployed_models
 from postgres_database.reviewing import (
     durations,
@@ -28,7 +29,7 @@ from postgres_database.running import log, runner
 from postgres_database.running.listener import SILENT, Listener
 from postgres_database.schema import comparison, dump, snapshot
 from postgres_database.schema.comparison import Side
-from postgres_database.scratch import databases, made_up_rows
+from postgres_database.scratch import databases
 from postgres_database.scratch.databases import Scratch
 from postgres_database.server.connection import Database
 from postgres_database.server.environment import Environment

@@ -19,14 +19,15 @@ from postgres_database.history.graph import History
 from postgres_database.history.operations import Refuse, imports
 from postgres_database.history.project import Project
 from postgres_database.history.project_models import Models
+from postgres_database.proving import contents, made_up_rows, triggers
+from postgres_database.proving.proof import Filled, Proof, Prover
 from postgres_database.running import runner
 from postgres_database.running.listener import SILENT, Listener
 from postgres_database.schema import catalog, respelling
 from postgres_database.schema.comparison import Comparison
 from postgres_database.schema.snapshot import Key
-from postgres_database.scratch import contents, databases, made_up_rows, provided, triggers
+from postgres_database.scratch import databases, provided
 from postgres_database.scratch.databases import Scratch
-from postgres_database.scratch.proof import Filled, Proof, Prover
 from postgres_database.server import cluster
 from postgres_database.server.connection import Database
 from postgres_database.server.environment import Environment

@@ -9,9 +9,10 @@ from postgres_database.errors import ExpectedError
 from postgres_database.history import graph, script_files, staged
 from postgres_database.history.graph import History, Revision
 from postgres_database.history.project import Project
+from postgres_database.proving import contents, image, proof
 from postgres_database.running.listener import SILENT, Listener
 from postgres_database.schema import dump, masks, snapshot
-from postgres_database.scratch import contents, databases, image, proof
+from postgres_database.scratch import databases
 from postgres_database.scratch.databases import Scratch
 from postgres_database.server.connection import Database
 from postgres_database.server.environment import Environment

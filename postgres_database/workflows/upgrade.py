@@ -14,12 +14,13 @@ from postgres_database.preflight.drops import Dropped
 from postgres_database.preflight.look import Look
 from postgres_database.preflight.preview import Printed
 from postgres_database.preflight.row_checks import Violation
+from postgres_database.proving import image
 from postgres_database.reviewing import cautions, durations, pins, settings, sizes
 from postgres_database.reviewing.pins import Plan
 from postgres_database.running import context, journal, log, runner, stamped, waiting
 from postgres_database.running.listener import SILENT, Listener
 from postgres_database.running.runner import BlockedError, Runner
-from postgres_database.scratch import databases, image
+from postgres_database.scratch import databases
 from postgres_database.server import cluster, transactions
 from postgres_database.server.connection import Database
 from postgres_database.server.environment import Environment

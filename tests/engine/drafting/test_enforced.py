@@ -12,9 +12,9 @@ from commands import down, up
 from conftest import Project, run_sql
 
 from postgres_database.drafting import online_blocks, stages
+from postgres_database.proving.proof import Prover
 from postgres_database.running import context
 from postgres_database.running.autocommit import Autocommit
-from postgres_database.scratch.proof import Prover
 from postgres_database.workflows import revision
 
 OWNER = """

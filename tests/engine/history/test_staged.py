@@ -17,7 +17,7 @@ from postgres_database.drafting.trial import render
 from postgres_database.errors import ExpectedError
 from postgres_database.history import script_files, staged
 from postgres_database.history.operations import Note, Online
-from postgres_database.scratch.proof import Prover
+from postgres_database.proving.proof import Prover
 from postgres_database.workflows import check, revision
 
 USERS = "sa.Table('users', metadata, sa.Column('id', sa.Integer, primary_key=True), sa.Column('n', sa.{type}){more})\n"

@@ -3,7 +3,7 @@
 import pytest
 from conftest import run_sql
 
-from postgres_database.scratch import contents, lost_rows
+from postgres_database.proving import contents, lost_rows
 from postgres_database.server.connection import Database
 
 PARTITIONED = """

@@ -8,9 +8,9 @@ from answers import yes
 from commands import up
 from conftest import Project, fresh, run_sql
 
+from postgres_database.proving import contents, image
 from postgres_database.running import log
 from postgres_database.schema import snapshot
-from postgres_database.scratch import contents, image
 from postgres_database.server.connection import Database
 
 SHOP = """

@@ -11,8 +11,7 @@ from itertools import chain, cycle
 
 import psycopg2
 
-from postgres_database.schema.alter import JSON
-from postgres_database.scratch.constraints import (
+from postgres_database.proving.constraints import (
     UNDEFINED,
     Judge,
     RowColumn,
@@ -20,7 +19,8 @@ from postgres_database.scratch.constraints import (
     Sandbox,
     name_in_sql,
 )
-from postgres_database.scratch.values import literals
+from postgres_database.proving.values import literals
+from postgres_database.schema.alter import JSON
 from postgres_database.server.connection import Database
 from postgres_database.sql.names import Name, identifier
 

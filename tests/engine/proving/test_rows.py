@@ -6,7 +6,7 @@ from collections.abc import Iterator, Mapping
 import pytest
 from conftest import fresh, run_sql
 
-from postgres_database.scratch import contents, lost_rows, made_up_rows
+from postgres_database.proving import contents, lost_rows, made_up_rows
 from postgres_database.server.connection import Database
 from postgres_database.sql.names import quoted
 

@@ -9,7 +9,7 @@ from contextlib import suppress
 
 import psycopg2
 
-from postgres_database.scratch.constraints import UNDEFINED, Sandbox, name_in_sql
+from postgres_database.proving.constraints import UNDEFINED, Sandbox, name_in_sql
 from postgres_database.server.connection import Database
 from postgres_database.sql.names import Name
 

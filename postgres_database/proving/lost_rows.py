@@ -7,10 +7,10 @@ from dataclasses import dataclass, field, replace
 
 import psycopg2
 
+from postgres_database.proving.constraints import Sandbox, name_in_sql
+from postgres_database.proving.contents import MOST, Contents, Row, Rows, Source, Values
 from postgres_database.schema import alter, catalog
 from postgres_database.schema.catalog import Catalog
-from postgres_database.scratch.constraints import Sandbox, name_in_sql
-from postgres_database.scratch.contents import MOST, Contents, Row, Rows, Source, Values
 from postgres_database.server.connection import Database
 from postgres_database.sql.names import Name
 

@@ -9,9 +9,10 @@ from pathlib import Path
 from postgres_database.errors import ExpectedError
 from postgres_database.history.graph import Revision
 from postgres_database.history.project import Project
+from postgres_database.proving import contents, proof
 from postgres_database.running.listener import Listener
 from postgres_database.schema import dump, masks
-from postgres_database.scratch import contents, databases, proof, templates
+from postgres_database.scratch import databases, templates
 from postgres_database.server.connection import Database
 from postgres_database.server.environment import Environment
 

@@ -2,8 +2,8 @@
 
 from conftest import fresh, run_sql
 
-from postgres_database.scratch import many_rows
-from postgres_database.scratch.many_rows import Filling, Spread
+from postgres_database.proving import many_rows
+from postgres_database.proving.many_rows import Filling, Spread
 from postgres_database.server.connection import Database
 from postgres_database.sql.names import Name
 

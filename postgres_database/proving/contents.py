@@ -7,7 +7,7 @@ from dataclasses import dataclass, field, replace
 
 import psycopg2
 
-from postgres_database.scratch.constraints import RowTable, Sandbox, name_in_sql
+from postgres_database.proving.constraints import RowTable, Sandbox, name_in_sql
 from postgres_database.server.connection import Database
 from postgres_database.sql.names import Name
 

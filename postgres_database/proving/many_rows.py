@@ -12,8 +12,8 @@ from typing import Any, NamedTuple
 
 import psycopg2
 
-from postgres_database.scratch import made_up_rows
-from postgres_database.scratch.constraints import (
+from postgres_database.proving import made_up_rows
+from postgres_database.proving.constraints import (
     Judge,
     RowColumn,
     RowRule,

@@ -8,16 +8,16 @@ from postgres_database.history.graph import History, Revision
 from postgres_database.history.operations import RefusedError
 from postgres_database.history.project import Project
 from postgres_database.online import enforced
+from postgres_database.proving import contents, lost_rows, made_up_rows, triggers
+from postgres_database.proving.contents import Contents
+from postgres_database.proving.triggers import Refusals
 from postgres_database.running import context, runner
 from postgres_database.schema import catalog, comparison
 from postgres_database.schema.catalog import Catalog
 from postgres_database.schema.comparison import Comparison, Side
 from postgres_database.schema.respelling import respell
 from postgres_database.schema.snapshot import Difference
-from postgres_database.scratch import contents, lost_rows, made_up_rows, triggers
-from postgres_database.scratch.contents import Contents
 from postgres_database.scratch.databases import Scratch
-from postgres_database.scratch.triggers import Refusals
 from postgres_database.server.connection import Database
 
 

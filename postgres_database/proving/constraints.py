@@ -13,7 +13,7 @@ from typing import Any
 import psycopg2
 import sqlalchemy as sa
 
-from postgres_database.scratch.values import TYPES
+from postgres_database.proving.values import TYPES
 from postgres_database.server.connection import VERSIONS
 from postgres_database.sql.names import Name, quoted
 
