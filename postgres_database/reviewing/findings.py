@@ -272,6 +272,15 @@ def of_script(  # noqa: PLR0913, PLR0917 - the parts of a finding
     return Finding(rule, level, what, revision.id, name(revision.path), fix=fix)
 
 
+def other_server(server: str, theirs: str, first: Revision) -> list[Finding]:
+    """Say that the target's server is of another major version than the one on which was measured."""
+    if server.partition(".")[0] == theirs.partition(".")[0]:
+        return []
+    what = f"measured on PostgreSQL {server}, but the target is {theirs}: its locks and rewrites may be others"
+    fix = "# SCRATCH_DSN names a server of the target's version"
+    return [Finding("not-reviewed", NOTE, what, first.id, fix=fix)]
+
+
 def accepted(
     found: Iterable[Finding], plan: Sequence[Revision], name: Callable[[Path], str]
 ) -> list[Finding]:

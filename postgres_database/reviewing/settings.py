@@ -34,3 +34,9 @@ def give(database: Database, settings: Mapping[str, str]) -> None:
         for setting, value in settings.items():
             text = f"ALTER DATABASE {name} SET {setting} TO {literal(value)}".replace("%", "%%")
             connection.exec_driver_sql(text)
+
+
+def server_of(database: Database) -> str:
+    """Return the version of the server of a database."""
+    with database.connect() as connection:
+        return str(connection.exec_driver_sql("SHOW server_version").scalar_one())

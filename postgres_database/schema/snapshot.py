@@ -125,16 +125,26 @@ def invalid_indexes(database: Database) -> dict[Key, str]:
         return {Key(kind, schema, name): text for kind, schema, name, text in rows}
 
 
-def compare(left: Database, right: Database, empty: Empty) -> tuple[Difference, ...]:
+def compare(
+    left: Database, right: Database, empty: Empty, known: str = ""
+) -> tuple[Difference, ...]:
     """Return the objects that really differ, whatever the spelling and the servers' versions.
 
     What differs at first sight is restored and dumped once more on the scratch server: PostgreSQL
     re-spells some expressions when they are restored, and every version prints in its own way.
 
+    Args:
+        left: A database.
+        right: Another one.
+        empty: Creates a scratch database.
+        known: The dump of the left one, if it was taken already.
+
     Raises:
         ExpectedError: A dump cannot be restored.
     """
-    dumps = dump.take(left), dump.take(right)
+    with ThreadPoolExecutor() as pool:
+        taken = pool.map(dump.take, (right,) if known else (right, left))
+        dumps = [*taken, *[known] * bool(known)][::-1]
     if not parse(dumps[0]).difference(parse(dumps[1])):
         return ()
     again = [take(each) for each in copies(dumps, empty)]

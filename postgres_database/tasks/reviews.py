@@ -69,6 +69,7 @@ def review(
         listener,
         pinning=bool(plan),
         deployed=deployed,
+        drawing=bool(html),
     )
     if result.pinned:
         show_review.write(Path(plan), pins.text(result.pinned), quiet=quiet)

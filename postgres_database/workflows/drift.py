@@ -16,6 +16,7 @@ from postgres_database.errors import ExpectedError
 from postgres_database.history.operations import RunSql
 from postgres_database.history.project import Project
 from postgres_database.preflight.losses import find_losses
+from postgres_database.running import runner
 from postgres_database.schema import catalog, comparison, dump, masks, snapshot
 from postgres_database.schema.comparison import Comparison, Side
 from postgres_database.schema.snapshot import Difference, Key
@@ -106,6 +107,40 @@ def find(
         compared.differences.kept,
         notes,
     )
+
+
+def like(
+    project: Project, session: Scratch, target: Database, before: Sequence[str]
+) -> tuple[Database, tuple[Difference, ...], str]:
+    """Return a scratch database like a target: of its schema where that is not what its revision says.
+
+    Args:
+        project: Has the scripts, and says what of the target is looked at.
+        session: Creates it.
+        target: Only read.
+        before: Its revisions.
+
+    Returns:
+        The database, what of the target differs from its revision, and the dump of the database if nothing does.
+
+    Raises:
+        ExpectedError: The target cannot be read, or its dump not restored.
+    """
+    at = session.at(project, before)
+    reader = target.read_only()
+    with ThreadPoolExecutor() as pool:
+        texts = [*pool.map(dump.take, (reader, at), (project.scope, None))]
+    if snapshot.parse(texts[0]) == snapshot.parse(texts[1]):
+        return at, (), texts[1]
+    provide(reader, session)
+    copy, here = snapshot.copies(texts, session.empty)
+    differing = snapshot.compare(copy, here, session.empty)
+    if not differing:
+        return at, (), texts[1]
+    if before:
+        with runner.open_runner(project, copy) as run:
+            run.stamp(before)
+    return copy, differing, ""
 
 
 def _compared(project: Project, left: Side, right: Side) -> Comparison:

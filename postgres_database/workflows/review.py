@@ -1,7 +1,8 @@
 """Review pending scripts: what each statement does, measured, and what could go wrong on the target."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from pathlib import Path
 
 from postgres_database.errors import ExpectedError
 from postgres_database.history import graph, upstream
@@ -9,7 +10,7 @@ from postgres_database.history.graph import Revision
 from postgres_database.history.operations import RefusedError
 from postgres_database.history.project import Project
 from postgres_database.preflight import drops, preview, row_checks
-from postgres_database.proving import made_up_rows
+from postgres_database.proving import contents, made_up_rows
 from postgres_database.reviewing import deployed as deployed_models
 from postgres_database.reviewing import (
     durations,
@@ -27,7 +28,7 @@ from postgres_database.reviewing.sizes import Sizes
 from postgres_database.reviewing.statements import Measured, Rehearsal
 from postgres_database.running import log, runner
 from postgres_database.running.listener import SILENT, Listener
-from postgres_database.schema import comparison, dump, snapshot
+from postgres_database.schema import comparison, snapshot
 from postgres_database.schema.comparison import Side
 from postgres_database.scratch import databases
 from postgres_database.scratch.databases import Scratch
@@ -61,7 +62,7 @@ class Review:
     pinned: Plan | None = field(default=None, repr=False)
     """What an upgrade is to run exactly, if that was asked for."""
     sides: tuple[Side, ...] = field(default=(), repr=False)
-    """The schema before and after the scripts; empty if there are none, or one fails."""
+    """The schema before and after the scripts; empty if there are none, one fails, or it was not wanted."""
 
     @property
     def verdict(self) -> str:
@@ -88,6 +89,7 @@ def perform(  # noqa: PLR0913 - what is run, where, and who hears of it
     *,
     pinning: bool = False,
     deployed: str = "",
+    drawing: bool = False,
 ) -> Review:
     """Run scripts on a scratch database, statement by statement, and judge what they do.
 
@@ -100,6 +102,7 @@ def perform(  # noqa: PLR0913 - what is run, where, and who hears of it
         listener: Hears what is done.
         pinning: Whether the scripts and the state of the target are pinned; needs a target.
         deployed: The git ref of the code that runs while the scripts do; empty: not known.
+        drawing: Whether the schema before and after the scripts is wanted, for a page.
 
     Raises:
         ExpectedError: There is no such ref or no scratch server, the target or the history cannot be read, or a script
@@ -108,7 +111,7 @@ def perform(  # noqa: PLR0913 - what is run, where, and who hears of it
     known = deployed_models.read(project, deployed, environment.models) if deployed else None
     before, plan = _plan(project, target, span)
     state = pins.state(project, target, before) if target and pinning else None
-    result = _reviewed(project, environment, target, before, plan, known, listener)
+    result = _reviewed(project, environment, target, before, plan, known, listener, drawing=drawing)
     ranges = durations.of_scripts(result.statements)
     if target and (fault := durations.keep(project.root, str(target.dsn), ranges)):
         listener.note(fault)
@@ -126,6 +129,8 @@ def _reviewed(  # noqa: PLR0913, PLR0917 - what is run, where, and who hears of 
     plan: tuple[Revision, ...],
     deployed: Deployed | None,
     listener: Listener,
+    *,
+    drawing: bool,
 ) -> Review:
     if not plan:
         return Review(str(target.dsn) if target else "", "", before, plan)
@@ -141,32 +146,21 @@ def _reviewed(  # noqa: PLR0913, PLR0917 - what is run, where, and who hears of 
     if target:
         found += _read_target(project, target, plan, listener)
     with databases.session(project, environment) as session:
-        copy, drifted = _copy(project, session, target, before, plan)
+        copy, drifted, text = _copy(project, session, target, before, plan)
         found += drifted
-        with listener.at_work("measure the statements on a scratch database"):
-            measured, more = _measured(project, session, copy, plan, given)
+        work = _Work(project, session, copy, text, plan, given, listener)
+        measured, more, sides, after = work.run(drawing=drawing, kept=bool(there))
         found += more
-        sides: tuple[Side, ...] = ()
-        if not measured.failed:
-            upgraded = session.clone(copy)
-            with listener.at_work("upgrade"):
-                failed = _upgraded(project, upgraded, plan)
-            found += failed
-            if target and there:
-                both = copy, copy if failed else upgraded
-                with listener.at_work("estimate how long the statements take on the target"):
-                    measured = durations.estimated(
-                        project, session, both, plan, measured, there, target, given
-                    )
-            if not failed:
-                sides = comparison.sides(copy, upgraded)
-                with listener.at_work("downgrade, and upgrade again"):
-                    found += _undone(project, session, copy, upgraded, plan)
+        if target and there and not measured.failed:
+            with listener.at_work("estimate how long the statements take on the target"):
+                measured = durations.estimated(
+                    project, session, (copy, after), plan, measured, there, target, given
+                )
         found += findings.waits(measured, there, name)
         found += findings.broken(measured, name, deployed)
-        server = _server(copy)
-        theirs = _server(target) if target else server
-        found += _other_server(server, theirs, plan)
+        server = settings.server_of(copy)
+        theirs = settings.server_of(target) if target else server
+        found += findings.other_server(server, theirs, plan[0])
         found += squawk.find(
             measured.statements, found, deployed, server=theirs, root=project.root, name=name
         )
@@ -231,113 +225,126 @@ def _copy(
     target: Database | None,
     before: Sequence[str],
     plan: Sequence[Revision],
-) -> tuple[Database, list[Finding]]:
-    """Return a scratch database like the target: of its schema where that is not what its revision says.
+) -> tuple[Database, list[Finding], str]:
+    """Return a scratch database like the target, what is to be said of it, and its dump if that was taken.
 
     What an interrupted revision has done is no part of it: its next run goes on after that.
     """
-    at = session.at(project, before)
     if not target:
-        return at, []
+        return session.at(project, before), [], ""
     if begun := {*log.half_done(target)}.intersection(each.id for each in plan):
         what = f"revision {', '.join(begun)} was interrupted on the target: measured as if it had not begun there"
-        return at, [Finding("not-reviewed", NOTE, what, plan[0].id)]
-    reader = target.read_only()
-    texts = [dump.take(reader, project.scope), dump.take(at, None)]
-    if snapshot.parse(texts[0]) == snapshot.parse(texts[1]):
-        return at, []
-    drift.provide(reader, session)
-    copy, here = snapshot.copies(texts, session.empty)
-    differing = snapshot.compare(copy, here, session.empty)
+        finding = Finding("not-reviewed", NOTE, what, plan[0].id)
+        return session.at(project, before), [finding], ""
+    copy, differing, text = drift.like(project, session, target, before)
     if not differing:
-        return at, []
-    if before:
-        with runner.open_runner(project, copy) as run:
-            run.stamp(before)
+        return copy, [], text
     named = ", ".join(str(difference.key) for difference in differing[:SHOWN])
     objects = f"{len(differing)} object{'s' * (len(differing) > 1)}"
     what = f"the target differs from its revision in {objects}: {named}"
     finding = Finding("drift", WARNING, what, plan[0].id, fix=f"# invoke check{target.env_option}")
-    return copy, [finding]
+    return copy, [finding], text
 
 
-def _measured(
-    project: Project,
-    session: Scratch,
-    copy: Database,
-    plan: Sequence[Revision],
-    given: Mapping[str, str],
-) -> tuple[Rehearsal, list[Finding]]:
-    """Measure the statements on made-up rows; where these make a script fail, on empty tables.
+@dataclass(frozen=True)
+class _Work:
+    """Scripts that are run on copies of the target; `copy` itself stays as it is."""
 
-    The copy is not changed.
-    """
-    name = project.folders.name
-    filled = session.clone(copy)
-    made_up_rows.fill(filled, copy)
-    measured = rehearsal.measure(project, filled, plan, settings=given)
-    if not measured.failed:
-        return measured, []
-    without = rehearsal.measure(project, session.clone(copy), plan, settings=given)
-    if without.failed:
-        return without, findings.failure(without, name)
-    return without, findings.failure(measured, name, "fails-on-rows", WARNING)
+    project: Project
+    session: Scratch
+    copy: Database
+    text: str
+    """Its dump; empty: not taken."""
+    plan: Sequence[Revision]
+    given: Mapping[str, str]
+    listener: Listener
 
+    def run(
+        self, *, drawing: bool, kept: bool
+    ) -> tuple[Rehearsal, list[Finding], tuple[Side, ...], Database]:
+        """Run the scripts up, down, and up again, which is measured if the downgrade has brought everything back.
 
-def _upgraded(project: Project, copy: Database, plan: Sequence[Revision]) -> list[Finding]:
-    """Upgrade a copy without made-up rows; return why that fails, as a script may that expects rows."""
-    following = rehearsal.Following(plan)
-    with runner.open_runner(project, copy) as run:
-        try:
-            run.run("upgrade", plan, following)
-        except ExpectedError as error:
-            failed = Rehearsal((), following.revision, error)
-            return findings.failure(failed, project.folders.name, "fails-without-rows", WARNING)
-    return []
+        Args:
+            drawing: Whether the schema before and after them is wanted.
+            kept: Whether a database after them is wanted.
 
+        Returns:
+            What the statements did; findings; the schema before and after, if wanted and known; a database after the
+            scripts without made-up rows, or the copy if that is not wanted or they fail there.
+        """
+        trial, after = self.session.clone(self.copy), self.copy
+        sides: tuple[Side, ...] = ()
+        with self.listener.at_work("upgrade and downgrade"):
+            following, error = self._ran(trial, "upgrade")
+            failed = Rehearsal((), following, error) if error else None
+            found: list[Finding] = []
+            if not failed:
+                sides = comparison.sides(self.copy, trial) if drawing else ()
+                after = self.session.clone(trial) if kept else after
+                found = self._undone(trial)
+        # Rows that were left decide what a script does, as much as its schema.
+        again = not failed and not found and contents.take(self.copy) == contents.take(trial)
+        with self.listener.at_work("measure the statements on a scratch database"):
+            if again:
+                measured, more = self._measured(trial)
+                if not measured.failed:
+                    return measured, more, sides, after
+            if not failed and not found:
+                _, error = self._ran(trial, "upgrade") if not again else (None, measured.failure)
+                found += self._never_again(error)
+            measured, more = self._measured(self.copy)
+        if failed and not measured.failed:
+            more += findings.failure(failed, self._name, "fails-without-rows", WARNING)
+        return measured, [*more, *found], sides, after
 
-def _undone(
-    project: Project,
-    session: Scratch,
-    copy: Database,
-    database: Database,
-    plan: Sequence[Revision],
-) -> list[Finding]:
-    """Return what the downgrades of an upgraded copy do not bring back, and why the scripts cannot run after them."""
-    name = project.folders.name
-    with runner.open_runner(project, database) as run:
-        back = plan[::-1]
-        following = rehearsal.Following(back)
-        try:
-            run.run("downgrade", back, following)
-        except ExpectedError as error:
+    @property
+    def _name(self) -> Callable[[Path], str]:
+        return self.project.folders.name
+
+    def _measured(self, database: Database) -> tuple[Rehearsal, list[Finding]]:
+        """Measure the statements on made-up rows; where these make a script fail, on empty tables.
+
+        They run on clones of the database.
+        """
+        filled, empty = self.session.clone(database), self.session.clone(database)
+        made_up_rows.fill(filled, self.copy)
+        measured = rehearsal.measure(self.project, filled, self.plan, settings=self.given)
+        if not measured.failed:
+            return measured, []
+        without = rehearsal.measure(self.project, empty, self.plan, settings=self.given)
+        if without.failed:
+            return without, findings.failure(without, self._name)
+        return without, findings.failure(measured, self._name, "fails-on-rows", WARNING)
+
+    def _ran(self, database: Database, verb: str) -> tuple[Revision, ExpectedError | None]:
+        """Run the scripts up or down; return the last one, and why it fails."""
+        plan = self.plan if verb == "upgrade" else self.plan[::-1]
+        following = rehearsal.Following(plan)
+        with runner.open_runner(self.project, database) as run:
+            try:
+                run.run(verb, plan, following)
+            except ExpectedError as error:
+                return following.revision, error
+        return following.revision, None
+
+    def _undone(self, database: Database) -> list[Finding]:
+        """Return what the downgrades of an upgraded copy do not bring back."""
+        revision, error = self._ran(database, "downgrade")
+        if error:
             refused = isinstance(error.__cause__, RefusedError)
             what = f"the downgrade {'refuses to run' if refused else 'fails'}: {error.cause}"
             level = NOTE if refused else WARNING
-            return [findings.of_script("irreversible", level, what, following.revision, name)]
-    left = snapshot.compare(copy, database, session.empty)
-    if left:
+            return [findings.of_script("irreversible", level, what, revision, self._name)]
+        left = snapshot.compare(self.copy, database, self.session.empty, self.text)
+        if not left:
+            return []
         named = ", ".join(str(difference.key) for difference in left[:SHOWN])
         what = f"the downgrade does not bring back {named}"
-        return [findings.of_script("irreversible", WARNING, what, plan[0], name)]
-    with runner.open_runner(project, database) as run:
-        try:
-            run.upgrade(plan)
-        except ExpectedError as error:
-            what = f"after its downgrade it cannot run again: {error.cause}"
-            return [findings.of_script("irreversible", ERROR, what, plan[-1], name)]
-    return []
+        return [findings.of_script("irreversible", WARNING, what, self.plan[0], self._name)]
 
-
-def _other_server(server: str, theirs: str, plan: Sequence[Revision]) -> list[Finding]:
-    """Say that the target's server is of another major version than the one on which was measured."""
-    if server.partition(".")[0] == theirs.partition(".")[0]:
-        return []
-    what = f"measured on PostgreSQL {server}, but the target is {theirs}: its locks and rewrites may be others"
-    fix = "# SCRATCH_DSN names a server of the target's version"
-    return [Finding("not-reviewed", NOTE, what, plan[0].id, fix=fix)]
-
-
-def _server(database: Database) -> str:
-    with database.connect() as connection:
-        return str(connection.exec_driver_sql("SHOW server_version").scalar_one())
+    def _never_again(self, error: ExpectedError | None) -> list[Finding]:
+        """Return that the scripts cannot run after their downgrade, if there is an error."""
+        if not error:
+            return []
+        what = f"after its downgrade it cannot run again: {error.cause}"
+        return [findings.of_script("irreversible", ERROR, what, self.plan[-1], self._name)]

@@ -154,7 +154,7 @@ def migrated(project: Project) -> Project:
 def example(migrated: Project) -> Review:
     """The review of a script with hazards on top of it."""
     hazards.write(migrated.versions)
-    return review.perform(*migrated.settings, migrated.database)
+    return review.perform(*migrated.settings, migrated.database, drawing=True)
 
 
 def settled(page: str) -> str:

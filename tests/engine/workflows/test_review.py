@@ -150,8 +150,8 @@ def test_a_script_that_expects_rows_is_a_finding(shop: Project) -> None:
 def test_another_version_is_said() -> None:
     """What was measured on another major version may differ on the target."""
     plan = (Revision("one", "", Path("one.py")),)
-    assert not review._other_server("18.6 (Debian)", "18.4", plan)
-    (finding,) = review._other_server("18.6", "15.20 (Debian)", plan)
+    assert not findings.other_server("18.6 (Debian)", "18.4", plan[0])
+    (finding,) = findings.other_server("18.6", "15.20 (Debian)", plan[0])
     assert (finding.rule, finding.level) == ("not-reviewed", "note")
 
 
@@ -180,6 +180,30 @@ def test_a_downgrade_that_does_not_lead_back_is_a_finding(shop: Project, downgra
         assert wanted
         assert level == wanted[0]
         assert what.startswith(wanted[1])
+
+
+COUNTED = """
+from pathlib import Path
+with Path(__file__).with_name('runs').open('a') as runs:
+    runs.write('' if op.get_context().as_sql else '.')
+"""
+RUNS = {
+    "op.execute('ALTER TABLE orders ADD x int')": 2,  # as little as shows that it can run again
+    "op.execute('INSERT INTO shops VALUES (7, 8)')": 3,  # what the downgrade leaves is no part of what is measured
+    "op.execute('ALTER TABLE orders ALTER shop SET NOT NULL')": 3,  # refused by a made-up row
+    "op.execute('CREATE TABLE again ()')": 2,  # what the downgrade leaves is found without running it again
+}
+
+
+@pytest.mark.parametrize("upgrade", RUNS)
+def test_scripts_run_no_more_often_than_needed(shop: Project, upgrade: str) -> None:
+    """The run after the downgrade is the one that is measured, if everything is as it was."""
+    down = "op.execute('ALTER TABLE orders DROP IF EXISTS x')\n"
+    null = "op.execute('ALTER TABLE orders ALTER shop DROP NOT NULL')"
+    shop.script("two", "one", f"{COUNTED}{upgrade}", down + null)
+    result = review.perform(*shop.settings, shop.database)
+    assert [each.sql for each in result.statements] == [upgrade.split("'")[1]]
+    assert len((shop.versions / "runs").read_text()) == RUNS[upgrade]
 
 
 @pytest.mark.long
