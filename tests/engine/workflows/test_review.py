@@ -201,6 +201,7 @@ def test_scripts_run_no_more_often_than_needed(shop: Project, upgrade: str) -> N
     down = "op.execute('ALTER TABLE orders DROP IF EXISTS x')\n"
     null = "op.execute('ALTER TABLE orders ALTER shop DROP NOT NULL')"
     shop.script("two", "one", f"{COUNTED}{upgrade}", down + null)
+    run_sql(shop.database, "TRUNCATE orders")  # of large tables the time is measured as well
     result = review.perform(*shop.settings, shop.database)
     assert [each.sql for each in result.statements] == [upgrade.split("'")[1]]
     assert len((shop.versions / "runs").read_text()) == RUNS[upgrade]
