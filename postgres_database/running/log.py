@@ -13,6 +13,7 @@ from psycopg2.errors import InsufficientPrivilege
 
 from postgres_database.errors import ExpectedError
 from postgres_database.history.graph import Revision
+from postgres_database.server import privileges
 from postgres_database.server.connection import Database
 from postgres_database.sql.names import Name
 
@@ -111,9 +112,9 @@ def _rows(database: Database, query: str, *values: str) -> list[tuple[Any, ...]]
         try:
             cursor.execute(query.format(table), values or None)
         except InsufficientPrivilege as error:
-            grant = f"invoke psql{database.env_option} --command 'GRANT SELECT ON {table} TO …'"
-            what, cause = f"the log of {database.dsn} cannot be read", str(error).strip()
-            raise ExpectedError(what, cause=cause, hint=f"{grant}   (as its owner)") from error
+            what, cause = f"the log of {database.dsn} cannot be read", database.words(error)
+            hint = privileges.to_read(table, cause, database)
+            raise ExpectedError(what, cause=cause, hint=hint) from error
         return [*cursor.fetchall()]
 
 

@@ -5,8 +5,10 @@ from dataclasses import dataclass
 from typing import Any
 
 import sqlalchemy as sa
+from psycopg2.errors import InsufficientPrivilege
 
 from postgres_database.errors import ExpectedError
+from postgres_database.server import privileges
 from postgres_database.server.connection import Database
 from postgres_database.sql.names import Name, quoted
 
@@ -136,11 +138,19 @@ def read(database: Database, connection: sa.Connection) -> tuple[str, ...]:
         ExpectedError: They cannot be read, one of them is NULL, or one is there twice.
     """
     table = placement(database, connection)
-    if table.schema is None or not table.is_there(connection):
-        return ()
-    with closing(connection.connection.cursor()) as cursor:
-        cursor.execute(f"SELECT version_num FROM {table.sql}")  # noqa: S608 - quoted
-        revisions = [revision for (revision,) in cursor.fetchall()]
+    try:
+        if table.schema is None or not table.is_there(connection):
+            return ()
+        with closing(connection.connection.cursor()) as cursor:
+            cursor.execute(f"SELECT version_num FROM {table.sql}")  # noqa: S608 - quoted
+            revisions = [revision for (revision,) in cursor.fetchall()]
+    except InsufficientPrivilege as error:
+        words = database.words(error)
+        raise ExpectedError(
+            f"which revision {database.dsn} is cannot be read",
+            cause=words,
+            hint=privileges.to_read(table.shown, words, database),
+        ) from error
     if None in revisions:
         delete = f"DELETE FROM {table.sql} WHERE version_num IS NULL"  # noqa: S608 - for people
         raise ExpectedError(

@@ -203,9 +203,10 @@ def _advice(said: str, database: Database) -> str:
         )
     if "LOCK TABLE" in said and "permission denied" not in said:
         return f"the same command again   (when no session locks that table; {look} shows pg_stat_activity)"
+    user = identifier(database.dsn.parts.get("user", "") or "…")
     return (
-        f"{look}   (the user of the DSN must be able to read every table; schemas of others are left out"
-        " by include_schemas or exclude in alembic.ini)"
+        f"{look} --command 'GRANT pg_read_all_data TO {user}'   (as a superuser; or leave out schemas of others by"
+        " include_schemas or exclude in alembic.ini)"
     )
 
 

@@ -2,6 +2,9 @@
 
 import re
 
+from postgres_database.server.connection import Database
+from postgres_database.sql.names import identifier
+
 DENIED = re.compile(
     r"permission denied for (foreign server|foreign-data wrapper|\w+) (\S.*)"
     r"|must be owner of (.+)|permission denied to (.+)"
@@ -21,6 +24,24 @@ GRANTS = {
     "view": "GRANT ALL ON {name} TO {user}",
 }
 """By the kind of object; the name stands as the server says it."""
+
+
+def to_read(table: str, said: str, database: Database) -> str:
+    """Return what to type next for a command that only reads a table and may not.
+
+    Args:
+        table: Schema and name, as SQL.
+        said: The server's words.
+        database: Where it is.
+    """
+    user = identifier(database.dsn.parts.get("user", "") or "…")
+    no_schema = re.search(r"permission denied for schema (\S.*)", said)
+    grant = f"USAGE ON SCHEMA {no_schema[1].strip()}" if no_schema else f"SELECT ON {table}"
+    whose = "the schema" if no_schema else "the table"
+    return (
+        f"invoke psql{database.env_option} --command 'GRANT {grant} TO {user}'"
+        f"   (as the owner of {whose}, or as a superuser; docs/privileges.md has all that a role needs)"
+    )
 
 
 def advice(said: str, user: str) -> str:

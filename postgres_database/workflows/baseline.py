@@ -20,12 +20,13 @@ from postgres_database.workflows import drift, stamp, strangers
 from postgres_database.workflows.adoption import Adoption, BaselineResult
 from postgres_database.workflows.stamp import Match
 
-# Whether the version table is there, and its schema; and whether it may be written or made.
+# Whether the version table is there, and its schema; whether it may be written or made, and by whom.
 ALLOWED = sa.text("""
     SELECT t IS NOT NULL, s IS NOT NULL, CASE
         WHEN t IS NOT NULL THEN has_table_privilege(t, 'SELECT') AND has_table_privilege(t, 'INSERT')
         WHEN s IS NOT NULL THEN has_schema_privilege(s, 'CREATE')
-        ELSE :schema <> '""' AND has_database_privilege(current_database(), 'CREATE') END
+        ELSE :schema <> '""' AND has_database_privilege(current_database(), 'CREATE') END,
+        current_user
     FROM (SELECT to_regclass(:table)::oid, to_regnamespace(:schema)::oid) AS found (t, s)
 """)
 
@@ -82,20 +83,27 @@ def _require_stampable(run: Runner, database: Database) -> None:
     with run.connection.begin():
         table = stamped.placement(database, run.connection)
         names = {"schema": quoted(table.schema or ""), "table": table.sql}
-        is_there, has_schema, allowed = run.connection.execute(ALLOWED, names).one()
+        is_there, has_schema, allowed, who = run.connection.execute(ALLOWED, names).one()
     if allowed:
         return
     schema = identifier(table.schema or "public")
+    user = identifier(str(who))
     if is_there:
         what, may = "written", "write it"
-        grant, owner = f"GRANT ALL ON {table.shown} TO …", "as its owner"
+        grant, owner = f"GRANT ALL ON {table.shown} TO {user}", "as its owner"
     elif has_schema or not table.schema:
         where = f"in the schema {schema}" if table.schema else "in any schema of the search path"
         what, may = "made", f"create tables {where}"
-        grant, owner = f"GRANT CREATE ON SCHEMA {schema} TO …", "as the owner of the schema"
+        grant, owner = (
+            f"GRANT USAGE, CREATE ON SCHEMA {schema} TO {user}",
+            "as the owner of the schema",
+        )
     else:
         what, may = "made", f"create its schema {schema}"
-        grant, owner = f"CREATE SCHEMA {schema} AUTHORIZATION …", "as the owner of the database"
+        grant, owner = (
+            f"CREATE SCHEMA {schema} AUTHORIZATION {user}",
+            "as the owner of the database",
+        )
     raise ExpectedError(
         f"{database.dsn} cannot be stamped: the table {database.versions.name} cannot be {what}",
         cause=f"the user of the DSN may not {may}",

@@ -2,14 +2,19 @@
 
 import re
 import secrets
+from collections.abc import Callable
 from dataclasses import replace
 
 import psycopg2
 import pytest
 from commands import up
-from conftest import ROOT, Project, run_sql
+from conftest import PASSWORD, ROOT, Project, Settings, changed, run_sql
 
+from postgres_database.errors import ExpectedError
+from postgres_database.running import log
 from postgres_database.server.connection import Database
+from postgres_database.server.version_table import VersionTable
+from postgres_database.workflows import check, review
 
 BLOCK = re.compile(r"```sql\n(.*?)```", re.DOTALL)
 UPGRADE = """
@@ -52,3 +57,40 @@ def test_statements_of_the_page_are_enough(project: Project, server: Database) -
         with maintenance.connect(autocommit=True) as connection:
             connection.exec_driver_sql(f"DROP DATABASE {names['shop']} WITH (FORCE)")
             connection.exec_driver_sql(f"DROP ROLE {names['app']}, {names['migrator']}")
+
+
+READING: dict[str, Callable[[Settings, Database], object]] = {
+    "check": lambda settings, reader: check.compare_target(*settings, reader),
+    "review": lambda settings, reader: review.perform(*settings, reader),
+    "dry run": lambda settings, reader: up(settings, reader, dry_run=True),
+    "history": lambda _, reader: log.read(reader),
+}
+
+
+def test_role_that_only_reads(role: str, project: Project) -> None:
+    """Commands that only read ask for no more than rights to read, and each GRANT that they name is right."""
+    project.script("one", "", "op.execute('CREATE TABLE t (x int)')")
+    project.script("two", "one", "op.execute('ALTER TABLE t ADD y int')")
+    settings = changed(project.settings, versions=VersionTable(schema="apart"))
+    owner = replace(project.database, versions=settings.project.versions)
+    up(settings, owner, "one")
+    run_sql(owner, f"ALTER ROLE {role} PASSWORD '{PASSWORD}'; GRANT logins TO {role}")
+    reader = replace(owner, dsn=owner.dsn.with_parts(user=role, password=PASSWORD))
+    granted = []
+    for name, read in READING.items():
+        for _ in range(4):
+            try:
+                read(settings, reader)
+            except ExpectedError as error:
+                (grant,) = re.findall("invoke psql --command '(GRANT .*)'", error.hint)
+                granted.append(grant)
+                run_sql(owner, grant)
+            else:
+                break
+        else:
+            pytest.fail(f"{name} still asks after {granted}")
+    assert granted == [
+        f"GRANT USAGE ON SCHEMA apart TO {role}",
+        f"GRANT SELECT ON apart.alembic_version TO {role}",
+        f"GRANT pg_read_all_data TO {role}",
+    ]
