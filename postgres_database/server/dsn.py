@@ -210,7 +210,7 @@ def parse(text: str) -> Dsn:
     numeric = re.fullmatch(r"[0-9,]*", parts.get("port", ""))
     # libpq ends user and password at the first @, and both may be absent.
     address = re.sub(r"^[^@/]*@", "", text.partition("://")[2]).partition("?")[0]
-    if is_uri and ("@" in address or not numeric):
+    if is_uri and "@" in address:
         raise ValueError(
             f"user or password hold a character that is read as part of the address; {ENCODE_HINT}"
         )

@@ -26,9 +26,11 @@ KEYS = (
 )
 METADATA = re.compile(r"[\w.]+:[\w.]+")
 """How models are named: package.module:name."""
-REFERENCE = re.compile(r"\$\{([A-Za-z_]\w*)")
-"""How env files of Docker Compose refer to another variable."""
-REPLACED = "${{{}}} in it is not replaced, as Docker Compose does it: write the value itself"
+REFERENCE = re.compile(r"\$\{([A-Za-z_]\w*)|^\$([A-Za-z_]\w*)$")
+"""How env files of Docker Compose refer to another variable, and how a shell does."""
+REPLACED = (
+    "${{{}}} in it is not replaced, as Docker Compose or a shell does it: write the value itself"
+)
 MISSPELT = 0.75  # how like a setting a key must be
 PROCESS = "the process environment"
 LIBPQ_TARGET = ("PGHOST", "PGHOSTADDR", "PGSERVICE")
@@ -128,7 +130,9 @@ def _require_name(name: str, root: Path, *, given: bool) -> None:
             f"{name!r} is not a name of an environment",
             cause="names are made of a-z, 0-9, _ and -"
             + ("" if right else "; this one is ENV, which shells use for a file of theirs"),
-            hint=f"--env {right}" if right else "unset ENV   (or name the environment by --env)",
+            hint=f"the same command with --env {right}"
+            if right
+            else "unset ENV   (or name the environment by --env)",
         )
 
 
@@ -262,7 +266,7 @@ class _Reader:
     def _dsn(self, origin: str, text: str) -> Dsn | None:
         if not text:
             return None
-        names = REFERENCE.findall(text)
+        names = [braced or alone for braced, alone in REFERENCE.findall(text)]
         try:
             parsed = dsn.parse(text)
         except ValueError as error:

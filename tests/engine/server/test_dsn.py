@@ -377,3 +377,12 @@ def test_parameters_of_frameworks_are_refused_by_name(text: str, said: str) -> N
     """What drivers and frameworks write into a URL is named with the spelling of libpq."""
     with pytest.raises(ValueError, match=re.escape(said)):
         dsn.parse(text)
+
+
+@pytest.mark.parametrize(
+    "text", ["postgresql://app:QXZ@db:abc/shop", "host=db port=abc", "postgresql://db:x/y"]
+)
+def test_port_that_is_no_number(text: str) -> None:
+    """Nobody is sent to encode a password that is right."""
+    with pytest.raises(ValueError, match=r"^the port is not a number$"):
+        dsn.parse(text)
