@@ -198,6 +198,7 @@ def remaining(trial: Trial, here: Side, goal: Side, parts: Parts) -> Iterator[Ch
     yield from preserved.parts_of_parents(here, goal)
     shared = preserved.shared_checks(here, goal)
     yield from filter(None, shared.values())
+    yield from preserved.valid_below(here, goal)
     yield from preserved.without_parts(here, goal)
     gone = [
         key

@@ -150,6 +150,17 @@ def _together(rule: Constraint, places: list[Name], tables: Mapping[Name, Table]
     ])])  # fmt: skip
 
 
+def valid_below(here: Side, goal: Side) -> Iterator[Change]:
+    """Yield the changes that validate, for children, checks that stay NOT VALID for a parent."""
+    old, new = here.catalog.tables, goal.catalog.tables
+    for name in [each for each in new if each in old]:
+        above = [new[each].constraints for each in _ancestors(name, goal.catalog) if each in new]
+        for rule in sorted({*old[name].unvalidated} - {*new[name].unvalidated}):
+            if any(each[rule].definition.endswith(" NOT VALID") for each in above if rule in each):
+                validate = f"ALTER TABLE {name.sql} VALIDATE CONSTRAINT {identifier(rule)};"
+                yield Change([as_way([validate])])
+
+
 def _ancestors(name: Name, catalog: Catalog) -> set[Name]:
     table = catalog.tables.get(name)
     parents = {Name.read(each) for each in table.parents} if table else set()

@@ -208,7 +208,8 @@ class _Filling:
             latest = tried[tuple(choice)]
             _, side, error = latest
             blamed = {owner[column] for column in side.blamed(name, error) if column in owner}
-            free = [n for n in sorted(blamed or {*owner.values()}) if len(slots[n][1]) > 1]
+            several = [n for n in sorted({*owner.values()}) if len(slots[n][1]) > 1]
+            free = [n for n in several if n in blamed] or several
             if not free:
                 break
             n = chance.choice(free)

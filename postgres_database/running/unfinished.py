@@ -14,7 +14,7 @@ from postgres_database.errors import ExpectedError
 from postgres_database.history.graph import Revision
 from postgres_database.running.log import cursor_of
 from postgres_database.server.connection import Database
-from postgres_database.sql.names import quoted
+from postgres_database.sql.names import NAME, quoted, unquoted
 
 # The usual answer is no, and costs a twentieth of the query below, most of which is planning.
 ANY = """
@@ -84,7 +84,7 @@ def require_finished(
                 f"the index {schema}.{name} is INVALID",
                 f"DROP INDEX CONCURRENTLY {place}",
             )
-        elif kind == "constraint" and _names(script, name, r"VALIDATE\s+CONSTRAINT\s+\W*"):
+        elif kind == "constraint" and _validates(script, name, table):
             what = f"the constraint {name} of {schema}.{table} is not validated"
             help_ = (
                 f"ALTER TABLE {quoted(schema)}.{quoted(table)} VALIDATE CONSTRAINT {quoted(name)}"
@@ -109,5 +109,12 @@ def body(script: str, verb: str) -> str:
     return script
 
 
-def _names(script: str, name: str, before: str = "") -> bool:
-    return re.search(rf"{before}(?<!\w){re.escape(name)}(?!\w)", script, re.IGNORECASE) is not None
+def _names(script: str, name: str) -> bool:
+    return re.search(rf"(?<!\w){re.escape(name)}(?!\w)", script, re.IGNORECASE) is not None
+
+
+def _validates(script: str, name: str, table: str) -> bool:
+    """Tell whether a script validates a constraint; one of the same name on another table does not count."""
+    validate = rf"VALIDATE\s+CONSTRAINT\s+\W*(?<!\w){re.escape(name)}(?!\w)"
+    places = re.findall(rf"(?:({NAME})\s+)?{validate}", script, re.IGNORECASE)
+    return any(not place or unquoted(place)[-1] == table for place in places)

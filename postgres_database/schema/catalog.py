@@ -101,6 +101,8 @@ class Table:
     """Definitions, but for the indexes of constraints."""
     attached: Mapping[str, "Constraint | str"] = field(default_factory=dict)
     """What a partition has as part of an index or key of its parent: constraints, and definitions of indexes."""
+    unvalidated: Sequence[str] = ()
+    """The CHECK constraints that only parents define and that are NOT VALID for this table."""
 
 
 @dataclass(frozen=True)
@@ -219,6 +221,9 @@ CONSTRAINTS = """
     ORDER BY c.conrelid, c.conname
 """
 
+UNVALIDATED = """SELECT conrelid, array_agg(conname::text ORDER BY conname) FROM pg_constraint
+    WHERE conrelid = ANY (%s) AND contype = 'c' AND NOT (conislocal OR convalidated) GROUP BY 1"""
+
 INDEXES = """
     SELECT i.indrelid, c.relname, pg_get_indexdef(i.indexrelid)
     FROM pg_index i
@@ -312,10 +317,17 @@ def _read(cursor: Any, versions: VersionTable) -> Catalog:
     for oid, name, kind, definition, names in rows(ATTACHED, oids):
         text = without_redundant_groups(definition)
         attached[oid][name] = Constraint(name, kind, text, tuple(names)) if kind else text
+    unvalidated = dict(rows(UNVALIDATED, oids))
     described: dict[Name, list[Any]] = {
         Name(schema, name): [
             *(kind, partition, key, tuple(parents), *facts),
-            *(columns[oid], constraints[oid], indexes[oid], attached[oid]),
+            *(
+                columns[oid],
+                constraints[oid],
+                indexes[oid],
+                attached[oid],
+                unvalidated.get(oid, ()),
+            ),
         ]
         for oid, schema, name, kind, partition, key, parents, *facts in tables
     }
