@@ -27,6 +27,7 @@ from postgres_database.history.project_models import Models
 from postgres_database.schema import alter
 from postgres_database.schema.catalog import Catalog, Column
 from postgres_database.schema.comparison import Side
+from postgres_database.schema.partitions import parents_first, without_parents
 from postgres_database.schema.snapshot import Key, Snapshot
 from postgres_database.sql.names import Name, identifier
 
@@ -53,9 +54,8 @@ def is_owned(key: Key, side: Side) -> bool:
 
 def from_alembic(op: MigrateOperation, here: Side, goal: Side) -> Change:
     """Return the change for an operation of Alembic, with further or other ways where it may fail or is wrong."""
-    if isinstance(op, AlterColumnOp) and _becomes_serial(op, here.catalog, goal.catalog):
-        op = copy(op)
-        op.modify_server_default = False
+    if isinstance(op, AlterColumnOp):
+        op = _own_part(op, here.catalog, goal.catalog)
         if not op.has_changes():
             return Change([])
     if isinstance(op, CreateTableOp) and not _is_whole(op, goal.catalog):
@@ -100,11 +100,19 @@ def _concerned(op: MigrateOperation) -> Subject | None:
     return None
 
 
-def _becomes_serial(op: AlterColumnOp, here: Catalog, goal: Catalog) -> bool:
-    """Tell whether a column becomes a serial: `schema.numbering` writes its sequence and its default."""
+def _own_part(op: AlterColumnOp, here: Catalog, goal: Catalog) -> AlterColumnOp:
+    """Return an operation without the default of a serial, and without NOT NULL where that comes with a parent's.
+
+    `schema.numbering` writes the sequence of a serial and its default.
+    """
+    op = copy(op)
     name = Name.of(op.schema, op.table_name)
     old, new = (each.tables[name].columns[op.column_name] for each in (here, goal))
-    return new.serial and not old.serial
+    if new.serial and not old.serial:
+        op.modify_server_default = False
+    if without_parents(name, here, goal).columns[op.column_name] != new:
+        op.modify_nullable = None
+    return op
 
 
 def _is_whole(op: CreateTableOp, goal: Catalog) -> bool:
@@ -233,7 +241,7 @@ def _tables(
     here: Side, goal: Side, parts: Parts, done: Collection[tuple[Name, str]]
 ) -> Iterator[Change]:
     for name in _altered_tables(here, goal):
-        old, table = here.catalog.tables[name], goal.catalog.tables[name]
+        old, table = here.catalog.tables[name], without_parents(name, here.catalog, goal.catalog)
         constraints = {*old.constraints, *table.constraints}
         for part, ways in alter.table_changes(old, table):
             if (name, part) in done:
@@ -244,27 +252,8 @@ def _tables(
             yield Change([*modelled, *map(as_way, ways)], subject, Key("TABLE", *name))
 
 
-def _comes_with_column(key: Key, here: Side, goal: Side) -> bool:
-    """Tell whether a change of the owning column also ends or begins this ownership of a sequence."""
-    sequence = Name(key.schema, key.name)
-    if key not in goal.snapshot.objects:
-        return sequence not in goal.catalog.sequences
-    if key in here.snapshot.objects:
-        return False
-    if here.snapshot.objects.get(Key("SEQUENCE", *sequence), [""])[0].startswith("CREATE "):
-        return False
-    return any(
-        column.serial
-        and Name.read(column.sequence) == sequence
-        and column.name in here.catalog.tables[name].columns
-        and not here.catalog.tables[name].columns[column.name].serial
-        for name in _altered_tables(here, goal)
-        for column in goal.catalog.tables[name].columns.values()
-    )
-
-
 def _altered_tables(here: Side, goal: Side) -> Iterator[Name]:
-    names = preserved.parents_first(goal.catalog)
+    names = parents_first(goal.catalog)
     return (name for name in names if _is_altered_table(name, here, goal))
 
 
@@ -332,13 +321,20 @@ def _is_altered(key: Key, here: Side, goal: Side) -> bool:
         return _is_altered_table(Name(key.schema, key.name), here, goal)
     if key.kind in ALTERED:
         ends = (place for place, mark in enumerate(key.name) if mark == " ")
-        return any(_is_altered_table(Name(key.schema, key.name[:end]), here, goal) for end in ends)
+        owners = [Name(key.schema, key.name[:end]) for end in ends]  # a CHECK may be a domain's
+        return any(
+            _is_altered_table(each, here, goal) or _is_altered_type(each, here, goal)
+            for each in owners
+        )
     if key.kind in {"TYPE", "DOMAIN"}:
-        name = Name(key.schema, key.name)
-        return name in here.catalog.types and name in goal.catalog.types
+        return _is_altered_type(Name(key.schema, key.name), here, goal)
     if key.kind == "SEQUENCE OWNED BY":
-        return _comes_with_column(key, here, goal)
+        return preserved.comes_with_column(key, here, goal)
     if key.kind == "SEQUENCE":
         bodies = here.snapshot.objects.get(key) or goal.snapshot.objects[key]
         return bodies[0].startswith("ALTER TABLE")
     return False
+
+
+def _is_altered_type(name: Name, here: Side, goal: Side) -> bool:
+    return name in here.catalog.types and name in goal.catalog.types

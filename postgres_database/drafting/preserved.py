@@ -17,7 +17,7 @@ from postgres_database.drafting.trial import Change, as_way
 from postgres_database.schema import alter, numbering
 from postgres_database.schema.catalog import Catalog, Constraint, Table
 from postgres_database.schema.comparison import Side
-from postgres_database.schema.partitions import owner
+from postgres_database.schema.partitions import ancestors, owner, parents_first
 from postgres_database.schema.snapshot import Key
 from postgres_database.sql.names import IDENTIFIER, NAME, Name, identifier
 
@@ -90,17 +90,6 @@ def _to_parent(parent: Table, column: str, children: list[Table]) -> Iterator[st
         yield f"ALTER TABLE {child.name.sql} DROP COLUMN {aside};"
 
 
-def parents_first(catalog: Catalog) -> list[Name]:
-    """Return the tables in an order in which what children inherit comes with their parents'."""
-
-    def generation(name: Name) -> int:
-        table = catalog.tables.get(name)
-        parents = map(Name.read, table.parents) if table else ()
-        return max((generation(each) + 1 for each in parents), default=0)
-
-    return sorted(catalog.tables, key=generation)
-
-
 def shared_checks(here: Side, goal: Side) -> dict[tuple[Name, str], Change | None]:
     """Return the changes of checks that a table and others that inherit from it both define, by table and name.
 
@@ -111,7 +100,7 @@ def shared_checks(here: Side, goal: Side) -> dict[tuple[Name, str], Change | Non
     order = [each for each in parents_first(goal.catalog) if each in old]
     found: dict[tuple[Name, str], Change | None] = {}
     for parent in order:
-        below = [each for each in order if parent in _ancestors(each, here.catalog)]
+        below = [each for each in order if parent in ancestors(each, here.catalog)]
         for name, rule in new[parent].constraints.items():
             heirs = [each for each in below if name in old[each].constraints]
             places = [parent, *heirs]
@@ -154,17 +143,11 @@ def valid_below(here: Side, goal: Side) -> Iterator[Change]:
     """Yield the changes that validate, for children, checks that stay NOT VALID for a parent."""
     old, new = here.catalog.tables, goal.catalog.tables
     for name in [each for each in new if each in old]:
-        above = [new[each].constraints for each in _ancestors(name, goal.catalog) if each in new]
+        above = [new[each].constraints for each in ancestors(name, goal.catalog) if each in new]
         for rule in sorted({*old[name].unvalidated} - {*new[name].unvalidated}):
             if any(each[rule].definition.endswith(" NOT VALID") for each in above if rule in each):
                 validate = f"ALTER TABLE {name.sql} VALIDATE CONSTRAINT {identifier(rule)};"
                 yield Change([as_way([validate])])
-
-
-def _ancestors(name: Name, catalog: Catalog) -> set[Name]:
-    table = catalog.tables.get(name)
-    parents = {Name.read(each) for each in table.parents} if table else set()
-    return parents.union(*(_ancestors(each, catalog) for each in parents))
 
 
 def released_sequences(here: Side, goal: Side) -> Iterator[Change]:
@@ -203,6 +186,25 @@ def continued_sequences(here: Side, goal: Side) -> Iterator[Change]:
         if columns:
             options = goal.snapshot.objects[key][0]
             yield Change([as_way([numbering.count_on(name.sql, options, columns, [*before])])])
+
+
+def comes_with_column(key: Key, here: Side, goal: Side) -> bool:
+    """Tell whether a change of the owning column also ends or begins this ownership of a sequence."""
+    sequence = Name(key.schema, key.name)
+    if key not in goal.snapshot.objects:
+        return sequence not in goal.catalog.sequences
+    if key in here.snapshot.objects:
+        return False
+    if here.snapshot.objects.get(Key("SEQUENCE", *sequence), [""])[0].startswith("CREATE "):
+        return False
+    return any(
+        column.serial
+        and Name.read(column.sequence) == sequence
+        and column.name in here.catalog.tables[name].columns
+        and not here.catalog.tables[name].columns[column.name].serial
+        for name in here.catalog.tables.keys() & goal.catalog.tables.keys()
+        for column in goal.catalog.tables[name].columns.values()
+    )
 
 
 def parts_of_parents(here: Side, goal: Side) -> Iterator[Change]:

@@ -12,7 +12,7 @@ comparison of both.
     catalog      what the server says of tables, types and sequences, as plain values
     identity     tables and columns by their numbers in the catalog: what a step of a script was done to
     snapshot     a dump → objects → canonical text; the difference of two
-    partitions   which table an object belongs to, and what is of partitions that the models do not know; pure
+    partitions   which table an object belongs to, which inherit from which, and what the models do not know of it; pure
     comparison   models against history: which objects differ, and which are the models' business
     respelling   one thing in two spellings: compared by restored copies
     numbering    how a column is numbered, and how that changes; pure

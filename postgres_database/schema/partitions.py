@@ -1,9 +1,13 @@
-"""Which table an object of a dump belongs to, and what is of partitions that the models do not know. Pure."""
+"""Which table an object of a dump belongs to, which tables inherit from which, and what the models do not know of it.
+
+Pure: no database.
+"""
 
 import re
 from collections.abc import Collection, Iterable, Mapping
+from dataclasses import replace
 
-from postgres_database.schema.catalog import Catalog, Table
+from postgres_database.schema.catalog import Catalog, Column, Table
 from postgres_database.schema.snapshot import Key, Snapshot
 from postgres_database.sql.names import QUALIFIED, Name
 
@@ -103,3 +107,49 @@ def owner(text: str) -> Name | None:
     """Return the table that a statement of a dump makes or belongs to, if it is of one."""
     match = OWNER.match(text)
     return Name.read(next(filter(None, match.groups()))) if match else None
+
+
+def parents_first(catalog: Catalog) -> list[Name]:
+    """Return the tables in an order in which what children inherit comes with their parents'."""
+
+    def generation(name: Name) -> int:
+        table = catalog.tables.get(name)
+        parents = map(Name.read, table.parents) if table else ()
+        return max((generation(each) + 1 for each in parents), default=0)
+
+    return sorted(catalog.tables, key=generation)
+
+
+def ancestors(name: Name, catalog: Catalog) -> set[Name]:
+    """Return the tables from which a table inherits, directly or not."""
+    table = catalog.tables.get(name)
+    parents = {Name.read(each) for each in table.parents} if table else set()
+    return parents.union(*(ancestors(each, catalog) for each in parents))
+
+
+def without_parents(name: Name, here: Catalog, goal: Catalog) -> Table:
+    """Return the goal's table as it is to be before its parents change.
+
+    SET and DROP NOT NULL of a parent hold for its children as well (PostgreSQL manual, ALTER TABLE, "Description"); a
+    child's own would make the constraint its own, which then stays when the parent's goes.
+    """
+    table = goal.tables[name]
+    above = [each for each in ancestors(name, goal) if each in here.tables and each in goal.tables]
+
+    def is_parents(column: Column) -> bool:
+        pairs = [
+            [each.tables[parent].columns.get(column.name) for each in (here, goal)]
+            for parent in above
+        ]
+        return any(
+            old and new and old.not_null != new.not_null == column.not_null for old, new in pairs
+        )
+
+    before = here.tables[name].columns
+    columns = {
+        part: replace(column, not_null=before[part].not_null)
+        if part in before and column.inherited and is_parents(column)
+        else column
+        for part, column in table.columns.items()
+    }
+    return replace(table, columns=columns)
