@@ -24,7 +24,7 @@ PIP       := $(VENV)/bin/python -m pip install --quiet --disable-pip-version-che
 # A new task goes into one of these two lists; a test compares them with `invoke --list`.
 TASKS := init revision migrate upgrade downgrade baseline-existing models check review status current history \
          heads branches show edit merge rebase squash stamp start stop psql
-DEV_TASKS := test test-slow lint bench bench-faults
+DEV_TASKS := test test-slow lint bench bench-peers bench-faults
 
 TAKES_MSG    := revision migrate merge squash baseline-existing
 TAKES_TARGET := upgrade downgrade stamp show edit merge squash

@@ -33,12 +33,26 @@ def lint(c: Context) -> None:
     _tool("mypy")
 
 
-@command()
-def bench(c: Context) -> None:
-    """Count what the parser reads, and measure how long the commands take beside plain Alembic."""
+@command(
+    help={
+        "rounds": "how often each command is measured (default 9)",
+        "json": "also write the figures to this file",
+        "write": "also write them into docs/performance.md, with its picture",
+    }
+)
+def bench(c: Context, rounds: str = "", json: str = "", write: bool = False) -> None:
+    """Count what the parser reads, and measure the commands beside plain Alembic and other tools."""
+    options = {"--rounds": rounds, "--json": json}
+    given = [f"{name}={value}" for name, value in options.items() if value]
     _tool("benchmarks.parser")
+    _tool("benchmarks.performance", *given, *(["--write"] if write else []))
     _tool("benchmarks.revision")
-    _tool("benchmarks.start")
+
+
+@command()
+def bench_peers(c: Context) -> None:
+    """Install the other tools that `bench` measures into .peers, from PyPI and npm."""
+    _tool("benchmarks.peers")
 
 
 @command()

@@ -29,7 +29,7 @@ from postgres_database.tasks import heads, branches, show, edit, merge, rebase, 
 from postgres_database.tasks import start, stop, psql
 
 # For people who work on this repository.
-from development import test, test_slow, lint, bench, bench_faults
+from development import test, test_slow, lint, bench, bench_peers, bench_faults
 
 # Your own commands (https://docs.pyinvoke.org): from invoke import task
 

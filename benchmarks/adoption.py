@@ -248,7 +248,16 @@ class Checkout:
         self.scratch = scratch
         self.environ = {"PATH": os.environ["PATH"], "HOME": str(home), "COLUMNS": "200"}
         self.environ["SCRATCH_DSN"] = make_dsn(**scratch.parts)
-        ignored = (".git", ".venv", ".postgres", ".env*", ".*_cache", ".hypothesis", "__pycache__")
+        ignored = (
+            ".git",
+            ".venv",
+            ".postgres",
+            ".peers",
+            ".env*",
+            ".*_cache",
+            ".hypothesis",
+            "__pycache__",
+        )
         shutil.copytree(ROOT, self.root, ignore=shutil.ignore_patterns(*ignored))
 
     def invoke(self, *arguments: str) -> str:

@@ -5,6 +5,8 @@ database. The second has the env.py that `alembic init` writes, and nothing of o
 """
 
 import os
+import re
+import subprocess
 import sys
 from collections.abc import Iterator, Mapping
 from contextlib import closing, contextmanager
@@ -126,6 +128,8 @@ class History:
     """The length of its history: scripts named r00000, r00001, …, each of one operation."""
     tables: int
     """How many of the first scripts make a table; the others add a column to one of them, in turn."""
+    tool: str = ""
+    """Whose database it is, where several tools run the same history."""
 
     @property
     def versions(self) -> Path:
@@ -140,7 +144,7 @@ class History:
     @property
     def database(self) -> str:
         """The name of its database."""
-        return f"history_{self.revisions}_{self.tables}"
+        return re.sub(r"\W", "_", f"history_{self.revisions}_{self.tables}_{self.tool}".lower())
 
     @cached_property
     def parts(self) -> dict[str, Any]:
@@ -163,6 +167,15 @@ class History:
     def command(self, *words: str) -> list[str]:
         """Return a command such as `invoke upgrade`, or `*ALEMBIC, "upgrade", "head"`, as a list for subprocess."""
         return [sys.executable, "-m", *words]
+
+    def output(self, *words: str) -> str:
+        """Run a command, and return what it prints."""
+        command = self.command(*words)
+        return subprocess.check_output(command, cwd=self.root, env=self.environ, text=True)
+
+    def sql(self) -> str:
+        """Return what Alembic runs from an empty database to head: a transaction for each revision, with its stamp."""
+        return self.output("invoke", "upgrade", "--sql", "--target", "base:head")
 
     def write(self) -> None:
         """Write the project, and make its database, which is empty."""

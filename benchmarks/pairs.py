@@ -1,19 +1,32 @@
-"""Two commands in alternation: how long each takes, its CPU seconds and its memory, and what one is of the other."""
+"""Commands in alternation: how long each takes, its CPU seconds and memory, and what that is of another's."""
 
-import os
+import json
 import statistics
 import subprocess
+import sys
 import tempfile
-import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any, TypeVar
 
+Key = TypeVar("Key")
 KIBIBYTES = 1024
+PLAIN = "plain Alembic"
 HEADER = (
-    f"{'':36} {'ratio':>6} {'middle half':>13} {'bound':>6} {'':6}"
-    f" {'seconds':>15} {'CPU s':>13} {'MiB':>11}   (ours / peer)"
+    f"{'':50} {'ratio':>6} {'middle half':>13} {'bound':>6} {'':6}"
+    f" {'seconds':>15} {'CPU s':>13} {'MiB':>11}   (it / plain Alembic, or what is named)"
 )
+LAUNCHER = """
+import json, os, sys, time
+started = time.perf_counter()
+_, status, usage = os.wait4(os.posix_spawnp(sys.argv[2], sys.argv[2:], os.environ), 0)
+seconds = time.perf_counter() - started
+with open(sys.argv[1], "w") as file:
+    json.dump([seconds, usage.ru_utime + usage.ru_stime, usage.ru_maxrss], file)
+sys.exit(os.waitstatus_to_exitcode(status))
+"""
+"""A process begins with the memory of the one that made it as its maximum: that one is small."""
 
 
 @dataclass(frozen=True)
@@ -35,35 +48,41 @@ def measured(
     Raises:
         SystemExit: It failed.
     """
-    with tempfile.TemporaryFile() as output:
-        started = time.perf_counter()
-        process = subprocess.Popen(
-            command, cwd=root, env=environ, stdin=subprocess.DEVNULL, stdout=output, stderr=output
+    with tempfile.NamedTemporaryFile() as taken:
+        launch = [sys.executable, "-IS", "-c", LAUNCHER, taken.name, *command]
+        done = subprocess.run(
+            launch,
+            cwd=root,
+            env=environ,
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            text=True,
+            check=False,
         )
-        _, status, usage = os.wait4(process.pid, 0)
-        seconds = time.perf_counter() - started
-        process.returncode = os.waitstatus_to_exitcode(status)
-        if process.returncode not in fine:
-            output.seek(0)
-            raise SystemExit(f"{' '.join(command)} failed:\n{output.read().decode()}")
-    return Run(seconds, usage.ru_utime + usage.ru_stime, usage.ru_maxrss / KIBIBYTES)
+        if done.returncode not in fine:
+            raise SystemExit(f"{' '.join(command)} failed:\n{done.stdout}")
+        seconds, cpu, memory = json.load(taken)
+    return Run(seconds, cpu, memory / KIBIBYTES)
 
 
 @dataclass(frozen=True)
 class Pairs:
-    """Runs of ours and of a peer, in alternation."""
+    """Runs of a tool for some work, and of another for the same, in alternation."""
 
-    name: str
-    ours: tuple[Run, ...]
-    peer: tuple[Run, ...]
+    work: str
+    runs: tuple[Run, ...]
+    others: tuple[Run, ...]
     bound: float | None = None
     """What the ratio may be at most; None: anything."""
+    tool: str = "ours"
+    other: str = PLAIN
 
     @property
     def ratios(self) -> list[float]:
-        """Ours by the peer, pair by pair."""
-        pairs = zip(self.ours, self.peer, strict=True)
-        return [ours.seconds / peer.seconds for ours, peer in pairs]
+        """The time of the tool by the other's, pair by pair."""
+        pairs = zip(self.runs, self.others, strict=True)
+        return [run.seconds / other.seconds for run, other in pairs]
 
     @property
     def ratio(self) -> float:
@@ -77,27 +96,43 @@ class Pairs:
 
     def __str__(self) -> str:
         """Return a row below HEADER: medians, and between which ratios the middle half is."""
-        low, _, high = statistics.quantiles(self.ratios, n=4)
+        row = self.facts()
         bound = "" if self.bound is None else f"{self.bound:.2f}"
         verdict = "" if self.bound is None else "ok" if self.good else "MISSED"
-        columns = [
-            f"{statistics.median(getattr(run, name) for run in self.ours):.{digits}f} /"
-            f" {statistics.median(getattr(run, name) for run in self.peer):.{digits}f}"
+        seconds, cpu, memory = (
+            f"{row[name]:.{digits}f} / {row[f'other_{name}']:.{digits}f}"
             for name, digits in (("seconds", 3), ("cpu", 2), ("memory", 0))
-        ]
-        seconds, cpu, memory = columns
+        )
+        name = f"{self.work}: {self.tool}" + (f" / {self.other}" if self.other != PLAIN else "")
         return (
-            f"{self.name:36} {self.ratio:6.2f} {low:6.2f}…{high:<6.2f} {bound:>6} {verdict:6}"
+            f"{name:50} {self.ratio:6.2f} {row['low']:6.2f}…{row['high']:<6.2f} {bound:>6} {verdict:6}"
             f" {seconds:>15} {cpu:>13} {memory:>11}"
         )
 
-    def facts(self) -> dict[str, object]:
-        """Return all of it for JSON."""
-        runs = {
-            name: [vars(run) for run in each]
-            for name, each in (("ours", self.ours), ("peer", self.peer))
+    def facts(self) -> dict[str, Any]:
+        """Return the row for JSON: medians, and between which ratios the middle half is."""
+        low, _, high = statistics.quantiles(self.ratios, n=4)
+        medians = {
+            f"{prefix}{name}": round(statistics.median(getattr(run, name) for run in runs), 4)
+            for name in ("seconds", "cpu", "memory")
+            for prefix, runs in (("", self.runs), ("other_", self.others))
         }
-        return {"name": self.name, "ratio": self.ratio, "bound": self.bound, **runs}
+        return {
+            "work": self.work,
+            "tool": self.tool,
+            "other": self.other,
+            "ratio": round(self.ratio, 3),
+            "low": round(low, 3),
+            "high": round(high, 3),
+            "bound": self.bound,
+            **medians,
+        }
+
+
+def rotate(works: Mapping[Key, Callable[[], Run]], rounds: int) -> dict[Key, tuple[Run, ...]]:
+    """Do all in alternation, after one run of each that fills the caches and is not counted."""
+    _, *counted = [{name: work() for name, work in works.items()} for _ in range(rounds + 1)]
+    return {name: tuple(each[name] for each in counted) for name in works}
 
 
 def alternate(
@@ -108,8 +143,6 @@ def alternate(
     rounds: int,
     bound: float | None = None,
 ) -> Pairs:
-    """Run both in alternation, after one run of each that fills the caches and is not counted."""
-    ours(), peer()
-    runs = [(ours(), peer()) for _ in range(rounds)]
-    mine, theirs = zip(*runs, strict=True)
-    return Pairs(name, mine, theirs, bound)
+    """Run a command of ours and plain Alembic's for the same work in alternation."""
+    runs = rotate({"ours": ours, "peer": peer}, rounds)
+    return Pairs(name, runs["ours"], runs["peer"], bound)

@@ -33,7 +33,7 @@ class Checkout:
             "COLUMNS": "200",
         }
         ignored = shutil.ignore_patterns(
-            "__pycache__", ".venv", ".git", ".postgres", ".env", ".env.[!e]*", ".*_cache"
+            "__pycache__", ".venv", ".git", ".postgres", ".peers", ".env", ".env.[!e]*", ".*_cache"
         )
         shutil.copytree(ROOT, root, ignore=ignored, dirs_exist_ok=True)
 
