@@ -3,6 +3,7 @@
 import json
 from collections.abc import Sequence
 from typing import Any
+from urllib.parse import quote
 
 from postgres_database import __version__
 from postgres_database.preflight import preview
@@ -115,7 +116,7 @@ def _result(finding: Finding, used: Sequence[str]) -> dict[str, Any]:
         "message": {"text": f"{finding.what}{more}"},
     }
     if finding.file:
-        place: dict[str, Any] = {"artifactLocation": {"uri": finding.file}}
+        place: dict[str, Any] = {"artifactLocation": {"uri": quote(finding.file)}}
         if finding.line:
             place["region"] = {"startLine": finding.line}
         result["locations"] = [{"physicalLocation": place}]

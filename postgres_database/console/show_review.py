@@ -39,9 +39,11 @@ def review(result: Review) -> None:
         edit = (
             f"invoke edit --target {open_[0].revision}" if open_[0].revision else "invoke history"
         )
-        advise(
-            f"next: {edit}   (or accept a finding there: # review: accept {open_[0].rule} because …)"
+        accept = "".join(
+            f"   (or accept a finding there: # review: accept {each.rule} because …)"
+            for each in [each for each in open_ if each.acceptable][:1]
         )
+        advise(f"next: {edit}{accept}")
 
 
 def _statement(measured: Measured) -> str:

@@ -17,6 +17,7 @@
 <li>${len(review.plan)} revision${"s" * (len(review.plan) != 1)}, ${len(review.statements)} statement${"s" * (len(review.statements) != 1)}, measured on PostgreSQL ${review.server}</li>
 % endif
 <li>${f"target {review.target}; sizes from its statistics" if review.target else "no target was named: every table may be large"}</li>
+% if review.findings:
 <li>
 % for count, level in page.counts:
 <span class="tag ${level.rstrip('s')}">${count} ${level}</span>
@@ -25,6 +26,7 @@
 <span class="tag note">${len(page.accepted)} accepted</span>
 % endif
 </li>
+% endif
 </ul>
 % if review.plan:
 <nav><a href="#locks">Locks</a> <a href="#findings">Findings</a> <a href="#changes">Changes</a>
@@ -43,13 +45,18 @@
 % for short, name, blocks in page.modes:
 <li><span class="tag ${{'nothing': 'note', 'writes': 'warning', 'reads and writes': 'error'}[blocks]}">${short}</span> ${name}: blocks ${blocks}</li>
 % endfor
+% if any(measured.rewritten for measured in review.statements):
 <li><strong>rewrite</strong>: every row is written anew</li>
+% endif
+% if any(measured.scanned for measured in review.statements):
 <li><strong>scan</strong>: the table is read from end to end</li>
+% endif
 </ul>
 % else:
 <p>No statement does more to a table from before the scripts than to read it.</p>
 % endif
 % for part in page.parts:
+% if not part.quiet:
 <h3>${part.revision} <span class="soft">${"online: each step commits by itself" if part.revision.online else "one transaction"}</span></h3>
 % if not part.statements:
 <p class="soft">No statement was measured.</p>
@@ -61,7 +68,16 @@
 <p class="soft">${picture.span.capitalize()}: no lock on a table from before the scripts, unless to read it.</p>
 % endif
 % endfor
+% endif
 % endfor
+% if page.quiet:
+<p class="soft">No lock on a table from before the scripts, unless to read it:</p>
+<ul class="soft">
+% for part in page.quiet:
+<li>${part.revision}</li>
+% endfor
+</ul>
+% endif
 
 <h2 id="findings">Findings</h2>
 % if not page.open:
@@ -85,7 +101,7 @@
 <p><strong>Instead:</strong></p>
 <pre class="fix">${finding.fix}</pre>
 % endif
-% if finding.revision and finding.rule != "no-reason":
+% if finding.acceptable:
 <p class="soft">Or accept it there: <code># review: accept ${finding.rule} because …</code></p>
 % endif
 </article>
@@ -139,6 +155,9 @@
 % endif
 </div>
 % endfor
+% if part.stopped:
+<p>It fails ${f"at line {part.stopped.line}" if part.stopped.line else "there"}: ${part.stopped.what}. What would come after that is not known.</p>
+% endif
 % endfor
 </main>
 % endif

@@ -32,6 +32,13 @@ class Part:
     """The number of its first statement."""
     statements: Sequence[Measured]
     pictures: Sequence[Picture]
+    stopped: Finding | None
+    """Why it fails; None if it does not."""
+
+    @property
+    def quiet(self) -> bool:
+        """Whether it has statements, and no picture shows anything of them."""
+        return bool(self.statements) and not any(picture.rows for picture in self.pictures)
 
 
 @dataclass(frozen=True)
@@ -71,9 +78,17 @@ class Page:
         for revision in review.plan:
             mine = [each for each in review.statements if each.revision.id == revision.id]
             drawn = timeline.pictures(mine, review.sizes, first)
-            parts.append(Part(revision, review.files[revision.id], first, mine, drawn))
+            failures = (each for each in review.findings if each.rule == "fails")
+            stopped = next((each for each in failures if each.revision == revision.id), None)
+            file = review.files[revision.id]
+            parts.append(Part(revision, file, first, mine, drawn, stopped))
             first += len(mine)
         return parts
+
+    @property
+    def quiet(self) -> list[Part]:
+        """The revisions of which there is nothing to draw, though others have pictures."""
+        return [part for part in self.parts if part.quiet] if self.drawn else []
 
     @property
     def drawn(self) -> bool:

@@ -77,6 +77,11 @@ class Finding:
         )
 
     @property
+    def acceptable(self) -> bool:
+        """Whether a comment in a script may be proposed that accepts it: not for a script that cannot run."""
+        return bool(self.revision) and self.rule not in {"no-reason", "fails"}
+
+    @property
     def place(self) -> str:
         """The file with its line."""
         return f"{self.file}, line {self.line}" if self.line else self.file

@@ -21,6 +21,7 @@ from conftest import ROOT, Project, needs_version
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from postgres_database.console import review_report, show_review
 from postgres_database.history.graph import Revision
 from postgres_database.pages import diagram, differences, review_page, texts, timeline
 from postgres_database.reviewing import source
@@ -217,7 +218,43 @@ def test_command_writes_the_page(checkout: Checkout) -> None:
     assert "review.html" in done.stderr
     page = (checkout.root / "review.html").read_text()
     assert page.startswith("<!DOCTYPE html>")
-    assert "no lock on a table from before the scripts" in page
+    assert "No statement does more to a table from before the scripts" in page
+
+
+def test_what_a_page_leaves_out() -> None:
+    """Revisions without pictures are listed together, and a legend explains only what is drawn."""
+    revisions = [Revision(f"r{number}", "step", SCRIPT) for number in range(3)]
+    loud = measured("ALTER TABLE t", 1, Lock(NASTY, "AccessExclusiveLock"))
+    statements = (loud, measured("CREATE TABLE a ()", 2), measured("CREATE TABLE b ()", 3))
+    mine = [replace(each, revision=on) for each, on in zip(statements, revisions, strict=True)]
+    files = {revision.id: "a.py" for revision in revisions}
+    page = review_page.as_html(Review("", "18.6", (), tuple(revisions), files, tuple(mine)))
+    assert re.findall(r"<h3>(r\d)", page) == ["r0"]
+    assert re.findall(r"<li>(r\d)  step</li>", page) == ["r1", "r2"]
+    assert "every row is written anew" not in page
+    assert "from end to end</li>" not in page
+
+
+def test_page_of_a_script_that_fails(capsys: pytest.CaptureFixture[str]) -> None:
+    """It says after which statement nothing is known, and proposes no comment that accepts that, like a terminal."""
+    finding = Finding("fails", "error", "no such column", "one", "a.py", 9)
+    statements = (measured("ALTER TABLE t", 1, Lock(NASTY, "AccessExclusiveLock")),)
+    files = {"one": "a.py"}
+    failing = Review("", "18.6", (), (revision(),), files, statements, (finding,))
+    page = review_page.as_html(failing)
+    assert "It fails at line 9: no such column. What would come after that is not known." in page
+    assert "accept fails because" not in page
+    show_review.review(failing)
+    assert "accept" not in capsys.readouterr().out
+
+
+def test_sarif_names_files_by_uris() -> None:
+    """A blank in a path is no part of a URI (RFC 3986)."""
+    finding = Finding("fails", "error", "no", "one", "my scripts/ä.py", 9)
+    failing = Review("", "18.6", (), (revision(),), {"one": "a.py"}, (), (finding,))
+    (result,) = json.loads(review_report.as_sarif(failing))["runs"][0]["results"]
+    place = result["locations"][0]["physicalLocation"]
+    assert place["artifactLocation"]["uri"] == "my%20scripts/%C3%A4.py"
 
 
 def test_page_needs_nothing_else() -> None:
