@@ -7,7 +7,8 @@ from postgres_database.workflows.init import InitResult
 def show(result: InitResult) -> None:
     """Show what `init` did."""
     if result.removed:
-        say(f"removed  {len(result.removed)} scripts")
+        several = "s" * (len(result.removed) > 1)
+        say(f"removed  {len(result.removed)} script{several}")
     for word, paths in {"created": result.created, "changed": result.changed}.items():
         for path in paths:
             say(f"{word}  {path}")

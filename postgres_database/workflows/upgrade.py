@@ -277,12 +277,17 @@ def _confirm_all_scripts(run: Runner, listener: Listener) -> None:
     held = f"it holds {', '.join(tables[:SHOWN])}{more}, and no revision in {run.database.versions.name}"
     adopt = f"invoke baseline-existing{env}"
     lines = [held, f"{adopt} finds out which revision it is, or adopts it, and keeps its rows"]
-    if not listener.confirm(f"run every script on {dsn}, as on a new database", lines):
-        raise ExpectedError(
-            f"{dsn} holds tables but no revision; nothing was changed",
-            cause=held,
-            hint=f"{adopt}   (or the same command with --yes, if the scripts shall run beside these tables)",
-        )
+    refused = ExpectedError(
+        f"{dsn} holds tables but no revision; nothing was changed",
+        cause=held,
+        hint=f"{adopt}   (or the same command with --yes, if the scripts shall run beside these tables)",
+    )
+    try:
+        agreed = listener.confirm(f"run every script on {dsn}, as on a new database", lines)
+    except ExpectedError as error:  # there is no terminal, and --yes is not what is meant
+        raise refused from error
+    if not agreed:
+        raise refused
 
 
 def _half_done(database: Database) -> list[str]:

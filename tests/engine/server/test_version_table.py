@@ -1,6 +1,7 @@
 """The version table of a project is honoured wherever it is; a database without one is not taken for a new one."""
 
 import dataclasses
+from collections.abc import Sequence
 
 import pytest
 from answers import never, no, yes
@@ -58,10 +59,17 @@ def with_table(project: Project, **ini: str) -> tuple[Settings, Database]:
     )
 
 
-def test_tables_without_a_revision_are_no_new_database(app: Project) -> None:
-    """Before scripts run on tables that somebody made, that is asked; the answer is no, and names the way to adopt."""
+@pytest.mark.parametrize("has_terminal", [True, False])
+def test_tables_without_a_revision_are_no_new_database(app: Project, has_terminal: bool) -> None:  # noqa: FBT001
+    """Before scripts run on tables that somebody made, that is asked; else how to adopt is said."""
+
+    def ask(question: str, details: Sequence[str]) -> bool:
+        if has_terminal:
+            return no(question, details)
+        raise ExpectedError("there is no terminal", hint="invoke upgrade --yes")
+
     with pytest.raises(ExpectedError) as caught:
-        up(app.settings, app.database, confirm=no)
+        up(app.settings, app.database, confirm=ask)
     assert "holds tables but no revision" in caught.value.what
     assert caught.value.hint.startswith("invoke baseline-existing ")
     assert run_sql(app.database, "SELECT count(*) FROM a") == [(10,)]
