@@ -77,9 +77,10 @@ def _folders(root: Path) -> tuple[Path, Path, list[str]]:
     """Return the folders of env.py and of the scripts, and where modules are imported from, all from the root.
 
     Raises:
-        ExpectedError: alembic.ini names none, or one in a package.
+        ExpectedError: alembic.ini names none, or one in a package; or there is none, but a history.
     """
     if not (root / "alembic.ini").exists():
+        _require_no_history(root)
         return NEW, NEW / "versions", []
     config = projects.load(root).alembic_config()
     named = config.get_main_option("script_location") or ""
@@ -93,6 +94,26 @@ def _folders(root: Path) -> tuple[Path, Path, list[str]]:
     known = config.get_version_locations_list()
     versions = Path(os.path.relpath(root / known[0], root)) if known else migration / "versions"
     return migration, versions, config.get_prepend_sys_paths_list() or []
+
+
+def _require_no_history(root: Path) -> None:
+    """Raise ExpectedError if a folder has scripts that no alembic.ini of the root names, as with Flask-Migrate."""
+    folders = [
+        path.parent for path in sorted(root.glob("*/env.py")) if path.parent.name != NEW.name
+    ]
+    if found := next((folder for folder in folders if (folder / "versions").is_dir()), None):
+        name = found.name
+        lines = rf"\nscript_location = %(here)s/{name}\nprepend_sys_path = %(here)s"
+        ini = found / "alembic.ini"
+        said = ini.read_text(encoding="utf-8", errors="replace") if ini.exists() else ""
+        lines += "" if "\npath_separator" in said else r"\npath_separator = os"
+        own = f"sed 's|^\\[alembic\\]|&{lines}|' {name}/alembic.ini > alembic.ini"
+        plain = f"printf '[alembic]{lines}\\n' > alembic.ini".replace("%", "%%")
+        raise ExpectedError(
+            f"there is a history in {name}/ already; nothing was written",
+            cause="no alembic.ini in this folder names it, so that a second one would begin",
+            hint=f"{own if said else plain}   (then the same command again)",
+        )
 
 
 def _models(root: Path, models: str, env: EnvFile | None, listener: Listener) -> str:

@@ -126,6 +126,24 @@ def test_script_location_is_honoured(project: Project) -> None:
     assert graph_head(project) == "base"
 
 
+@pytest.mark.parametrize("has_ini", [True, False])
+def test_history_in_a_folder_below(project: Project, has_ini: bool) -> None:  # noqa: FBT001
+    """No second history begins beside one that no alembic.ini of the root names; what is advised makes it the first."""
+    project.script("aaaa")
+    (project.root / "migration").rename(project.root / "migrations")
+    ini = (project.root / "alembic.ini").rename(project.root / "migrations" / "alembic.ini")
+    ini.write_text(re.sub("(script_location|prepend_sys_path) = .*\n", "", ini.read_text()))
+    if not has_ini:
+        ini.unlink()
+    with pytest.raises(ExpectedError, match="there is a history in migrations/ already") as caught:
+        set_up(project.root, never, never, models="shop.models:Base")
+    assert not (project.root / "migration").exists()
+    subprocess.run(caught.value.hint.partition("   (")[0], shell=True, check=True, cwd=project.root)  # noqa: S602
+    set_up(project.root, yes, yes, models="" if has_ini else "shop.models:Base")
+    assert graph_head(project) == "aaaa"
+    assert not (project.root / "migration").exists()
+
+
 def test_a_new_project(tmp_path: Path) -> None:
     """Where there is no alembic.ini, everything is made, once the name of the models is known."""
     for models in ("", "shop.models"):
