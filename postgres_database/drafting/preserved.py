@@ -99,8 +99,10 @@ def shared_checks(here: Side, goal: Side) -> dict[tuple[Name, str], Change | Non
     old, new = here.catalog.tables, goal.catalog.tables
     order = [each for each in parents_first(goal.catalog) if each in old]
     found: dict[tuple[Name, str], Change | None] = {}
-    for parent in order:
-        below = [each for each in order if parent in ancestors(each, here.catalog)]
+    above = {each: ancestors(each, here.catalog) for each in order}
+    parents = {each for line in above.values() for each in line}
+    for parent in [each for each in order if each in parents]:
+        below = [each for each in order if parent in above[each]]
         for name, rule in new[parent].constraints.items():
             heirs = [each for each in below if name in old[each].constraints]
             places = [parent, *heirs]
@@ -142,7 +144,7 @@ def _together(rule: Constraint, places: list[Name], tables: Mapping[Name, Table]
 def valid_below(here: Side, goal: Side) -> Iterator[Change]:
     """Yield the changes that validate, for children, checks that stay NOT VALID for a parent."""
     old, new = here.catalog.tables, goal.catalog.tables
-    for name in [each for each in new if each in old]:
+    for name in [each for each in new if each in old and old[each].unvalidated]:
         above = [new[each].constraints for each in ancestors(name, goal.catalog) if each in new]
         for rule in sorted({*old[name].unvalidated} - {*new[name].unvalidated}):
             if any(each[rule].definition.endswith(" NOT VALID") for each in above if rule in each):
