@@ -22,6 +22,7 @@ TABLES = """
     SELECT n.nspname, c.relname, c.relkind, a.attname, format_type(a.atttypid, a.atttypmod),
            a.atttypid, NOT (a.attnotnull OR t.typnotnull), a.attgenerated <> '', a.attidentity,
            coalesce(pg_get_expr(d.adbin, d.adrelid), ''),
+           CASE WHEN t.typrelid = 0 AND coalesce(l.typrelid, 0) = 0 THEN '{{}}' ELSE
            array(WITH RECURSIVE made (oid) AS (
                      SELECT e.typrelid FROM pg_type e WHERE e.oid IN (t.oid, t.typelem)
                      UNION
@@ -30,11 +31,12 @@ TABLES = """
                  )
                  SELECT x.attname || ' ' || format_type(x.atttypid, x.atttypmod)
                  FROM made JOIN pg_attribute x ON x.attrelid = made.oid AND x.attnum > 0 AND NOT x.attisdropped
-                 ORDER BY made.oid::regclass::text, x.attnum)
+                 ORDER BY made.oid::regclass::text, x.attnum) END
     FROM pg_class c
     JOIN pg_namespace n ON n.oid = c.relnamespace
     LEFT JOIN pg_attribute a ON a.attrelid = c.oid AND a.attnum > 0 AND NOT a.attisdropped
     LEFT JOIN pg_type t ON t.oid = a.atttypid
+    LEFT JOIN pg_type l ON l.oid = t.typelem
     LEFT JOIN pg_attrdef d ON d.adrelid = c.oid AND d.adnum = a.attnum
     WHERE c.oid >= 16384 AND c.relkind IN ('r', 'p') AND c.relpersistence <> 't'
       AND {} AND c.relname <> ALL (%s)
@@ -183,7 +185,11 @@ class Sandbox:
         self._cursor.execute("SAVEPOINT latest")
         versions = connection.info[VERSIONS]
         self._left_out = [versions.name, versions.log]
-        self.tables = self._tables(WHOLE)
+
+    @cached_property
+    def tables(self) -> dict[Name, RowTable]:
+        """The tables that are no partitions; read when they are first asked for."""
+        return self._tables(WHOLE)
 
     def _tables(self, which: str) -> dict[Name, RowTable]:
         tables: dict[Name, RowTable] = {}

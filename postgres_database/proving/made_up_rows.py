@@ -7,6 +7,7 @@ one of them rejects it, the columns of the violated constraint get other values,
 import random
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import suppress
+from heapq import heappop, heappush
 from itertools import chain, cycle
 
 import psycopg2
@@ -128,7 +129,8 @@ class _Filling:
 
     def order(self) -> Iterator[Name]:
         """Yield the tables; referenced ones first, unless foreign keys form a cycle."""
-        wanted, needed = {}, {}
+        wanted: dict[Name, set[Name]] = {}
+        needed: dict[Name, set[Name]] = {}
         for name in self.rows:
             keys = [key for key in self._foreign_keys(name) if key.target != name]
             wanted[name] = {key.target for key in keys}
@@ -137,11 +139,20 @@ class _Filling:
                 for key in keys
                 if not any(self._nullable(name, column) for column in key.columns)
             }
-        left = set(self.rows)
-        while left:
-            name = min(left, key=lambda n: (len(needed[n] & left), len(wanted[n] & left), n))
-            left.remove(name)
-            yield name
+        users: dict[Name, set[Name]] = {name: set() for name in self.rows}
+        for name, targets in wanted.items():
+            for target in targets:
+                users[target].add(name)
+        left = {name: (len(needed[name]), len(wanted[name])) for name in self.rows}
+        waiting = sorted((*numbers, name) for name, numbers in left.items())
+        while waiting:
+            needs, wants, name = heappop(waiting)
+            if left.get(name) == (needs, wants):  # else it waits with smaller numbers as well
+                del left[name]
+                for user in users[name] & left.keys():
+                    left[user] = left[user][0] - (name in needed[user]), left[user][1] - 1
+                    heappush(waiting, (*left[user], user))
+                yield name
 
     def fill(self, name: Name) -> psycopg2.Error | None:
         """Fill a table; return the error if it stays empty."""

@@ -7,6 +7,7 @@ What an extension owns is left out. PostgreSQL manual, chapter "System Catalogs"
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from functools import lru_cache
 from typing import Any
 
 from postgres_database.schema.bookkeeping import COLUMN_OPTIONS, OWN
@@ -15,6 +16,8 @@ from postgres_database.server.version_table import VersionTable
 from postgres_database.sql.names import Name
 from postgres_database.sql.tokens import without_redundant_groups
 
+KEPT = 100_000
+"""How many columns and constraints are kept: in the next database most are the same."""
 DEFERRABLE = re.compile(r"(?: DEFERRABLE)?(?: INITIALLY DEFERRED)?$")
 
 
@@ -302,15 +305,11 @@ def _read(cursor: Any, versions: VersionTable) -> Catalog:
     columns: dict[int, dict[str, Column]] = {oid: {} for oid in oids}
     constraints: dict[int, dict[str, Constraint]] = {oid: {} for oid in oids}
     indexes: dict[int, dict[str, str]] = {oid: {} for oid in oids}
-    for oid, *facts in rows(COLUMNS, oids):
-        column = Column(*facts)
-        columns[oid][column.name] = replace(
-            column, default=without_redundant_groups(column.default)
-        )
+    for oid, *facts, attributes, inherited, not_null_name in rows(COLUMNS, oids):
+        column = _column(*facts, tuple(attributes), inherited, not_null_name)
+        columns[oid][column.name] = column
     for oid, name, kind, definition, names, options in rows(CONSTRAINTS, oids):
-        constraints[oid][name] = Constraint(
-            name, kind, without_redundant_groups(definition), tuple(names), tuple(options)
-        )
+        constraints[oid][name] = _constraint(name, kind, definition, tuple(names), tuple(options))
     for oid, name, definition in rows(INDEXES, oids):
         indexes[oid][name] = without_redundant_groups(definition)
     attached: dict[int, dict[str, Constraint | str]] = {oid: {} for oid in oids}
@@ -342,6 +341,18 @@ def _read(cursor: Any, versions: VersionTable) -> Catalog:
         },
         sequences={Name(schema, name): options for schema, name, options in rows(SEQUENCES, own)},
     )
+
+
+@lru_cache(maxsize=KEPT)
+def _column(*facts: Any) -> Column:
+    """Return a column; one value for what is the same in several databases."""
+    column = Column(*facts)
+    return replace(column, default=without_redundant_groups(column.default))
+
+
+@lru_cache(maxsize=KEPT)
+def _constraint(name: str, kind: str, definition: str, *facts: tuple[str, ...]) -> Constraint:
+    return Constraint(name, kind, without_redundant_groups(definition), *facts)
 
 
 def _ungrouped(type_: Type) -> Type:

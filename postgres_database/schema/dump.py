@@ -6,6 +6,7 @@ No secret leaves the database: what foreign servers and user mappings say of pas
 import re
 import subprocess
 from collections.abc import Iterator
+from functools import lru_cache, partial
 from itertools import takewhile
 
 import psycopg2
@@ -14,7 +15,7 @@ import sqlalchemy as sa
 from postgres_database.errors import ExpectedError
 from postgres_database.schema import bookkeeping, masks
 from postgres_database.schema.scope import Scope
-from postgres_database.schema.sections import TRAILER, rewritten, split_dump
+from postgres_database.schema.sections import KEPT_CHUNKS, TRAILER, rewritten, split_dump
 from postgres_database.server import programs
 from postgres_database.server.connection import Database
 from postgres_database.server.dsn import Dsn
@@ -106,16 +107,20 @@ def take(database: Database, scope: Scope | None = None) -> str:
             cause=f"a name, comment or body is not UTF-8, near {' '.join(around.split())!r}",
             hint=f"invoke psql{database.env_option}   (put that object right)",
         ) from error
-    names = {name for name, *_ in unknown}
+    names = frozenset(name for name, *_ in unknown)
     notes = [note for _, note in left_out if note] + [bookkeeping.named(*each) for each in unknown]
     owner, known = database.alias
     cleaned = rewritten(
         text.replace(owner, identifier(known)) if owner else text,
-        lambda kind, body: masks.masked(
-            kind, bookkeeping.left_out(kind, _tolerant(kind, body, database.versions.schema), names)
-        ),
+        partial(_cleaned, database.versions.schema, names),
     )
     return "".join(f"{OMISSION}{' '.join(note.split())}\n" for note in notes) + cleaned
+
+
+@lru_cache(maxsize=KEPT_CHUNKS)
+def _cleaned(schema: str, unknown: frozenset[str], kind: str, body: str) -> str:
+    """Return an object without secrets and without what the server keeps for itself."""
+    return masks.masked(kind, bookkeeping.left_out(kind, _tolerant(kind, body, schema), unknown))
 
 
 def _tolerant(kind: str, body: str, schema: str) -> str:

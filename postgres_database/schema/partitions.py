@@ -6,8 +6,10 @@ Pure: no database.
 import re
 from collections.abc import Collection, Iterable, Mapping
 from dataclasses import replace
+from functools import lru_cache
 
 from postgres_database.schema.catalog import Catalog, Column, Table
+from postgres_database.schema.sections import KEPT_CHUNKS
 from postgres_database.schema.snapshot import Key, Snapshot
 from postgres_database.sql.names import QUALIFIED, Name
 
@@ -103,6 +105,7 @@ def indexes(tables: Iterable[Table], keys: Iterable[Key]) -> set[str]:
     return names
 
 
+@lru_cache(maxsize=KEPT_CHUNKS)
 def owner(text: str) -> Name | None:
     """Return the table that a statement of a dump makes or belongs to, if it is of one."""
     match = OWNER.match(text)

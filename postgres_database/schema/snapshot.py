@@ -17,7 +17,7 @@ import sqlalchemy as sa
 
 from postgres_database.schema import dump
 from postgres_database.schema.scope import Scope
-from postgres_database.schema.sections import REMEMBERED, split_dump
+from postgres_database.schema.sections import KEPT_CHUNKS, REMEMBERED, split_dump
 from postgres_database.server.connection import Database
 from postgres_database.sql.names import IDENTIFIER
 from postgres_database.sql.tokens import (
@@ -192,6 +192,7 @@ def parse(text: str) -> Snapshot:
     return Snapshot({key: tuple(sorted(bodies)) for key, bodies in objects.items()})
 
 
+@lru_cache(maxsize=KEPT_CHUNKS)
 def _canonical(kind: str, body: str) -> str:
     body = without_redundant_groups(body)
     if kind in ("TABLE", "FOREIGN TABLE"):
