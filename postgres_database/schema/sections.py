@@ -19,7 +19,6 @@ HEADER = re.compile(
     r"--\n-- Name: (?P<name>.*); Type: (?P<kind>[^;\n]*); Schema: (?P<schema>.*); Owner: -"
     r"(?:; Tablespace: (?P<tablespace>.*))?\n--\n"
 )
-BEGIN = "--\n-- Name: "
 SETTING = "SET default_"
 SETTINGS = re.compile(
     r"(?:^SET default_(?:tablespace|table_access_method) = .*;\n+)+\Z", re.MULTILINE
@@ -91,7 +90,7 @@ Span = tuple[int, re.Match[str], int]
 
 def _spans(text: str) -> Iterator[Span]:
     """Yield the objects of a dump."""
-    headers = [*_headers(text)]
+    headers = [header for header in HEADER.finditer(text) if _begins_line(text, header.start())]
     end = text.rfind(TRAILER)
     while end > 0 and not _begins_line(text, end):
         end = text.rfind(TRAILER, 0, end)
@@ -107,19 +106,6 @@ def _spans(text: str) -> Iterator[Span]:
         yield from zip(starts, headers, stops, strict=True)
     else:
         yield from _spans_by_token(text)
-
-
-def _headers(text: str) -> Iterator[re.Match[str]]:
-    """Yield what looks like a header: `find` is ten times as fast as the regular expression."""
-    place = 0 if text.startswith(BEGIN) else text.find(f"\n{BEGIN}") + 1
-    while place or text.startswith(BEGIN):
-        header = HEADER.match(text, place)
-        if header:
-            yield header
-        found = text.find(f"\n{BEGIN}", header.end() - 1 if header else place)
-        if found < 0:
-            return
-        place = found + 1
 
 
 def _between(text: str, headers: Sequence[re.Match[str]], end: int) -> Iterator[str]:
@@ -162,8 +148,8 @@ def _spans_by_token(text: str) -> Iterator[Span]:
                 found.append((_with_settings(text, max(cut, begun), header.start()), header))
             elif text.startswith(TRAILER, token.start()):
                 end = token.start()
-        elif token["quoted"]:
-            begun = token.end()  # settings are not inside of it
+        elif token["quoted"] and "\n" in token[0]:
+            begun = token.end()  # settings are lines, but not inside of it
     stops = [*(start for start, _ in found[1:]), end] if found else []
     yield from ((*each, stop) for each, stop in zip(found, stops, strict=True))
 

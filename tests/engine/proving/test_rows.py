@@ -1,12 +1,13 @@
 """Scratch databases are filled with rows that satisfy all constraints, and lost rows and values are noticed."""
 
 import secrets
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 
 import pytest
 from conftest import fresh, run_sql
 
 from postgres_database.proving import contents, lost_rows, made_up_rows
+from postgres_database.proving.constraints import Sandbox
 from postgres_database.server.connection import Database
 from postgres_database.sql.names import quoted
 
@@ -724,3 +725,38 @@ def test_tables_that_cannot_be_read(database: Database, goal: Database) -> None:
     reason = 'foreign-data wrapper "w" has no handler'
     assert made_up_rows.fill(database, goal) == (f"table public.part: {reason}",)
     assert numbers(database) == {"t": 3}
+
+
+def test_the_rows_of_many_tables_take_few_statements(
+    database: Database, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Tables and sequences are read a hundred at once, whether they have rows or not."""
+    names = [f"t{number:03}" for number in range(120)]
+    tables = [f"CREATE TABLE {name} (id serial, a text);" for name in names]
+    filled = [f"INSERT INTO {name} (a) VALUES ('x'), (NULL);" for name in names[:110]]
+    parts = """
+        CREATE TABLE p (a integer) PARTITION BY LIST (a); CREATE TABLE p1 PARTITION OF p FOR VALUES IN (1);
+        INSERT INTO p VALUES (1); CREATE TABLE q (a integer) PARTITION BY LIST (a);
+        CREATE TABLE q1 PARTITION OF q FOR VALUES IN (1);
+        DELETE FROM t001; ALTER SEQUENCE t002_id_seq RESTART 7;
+    """
+    run_sql(database, " ".join([*tables, *filled, parts]))
+    statements: list[str] = []
+    run = Sandbox.run
+
+    def counted(self: Sandbox, statement: str, values: Sequence[object] = ()) -> object:
+        statements.append(statement)
+        return run(self, statement, values)
+
+    monkeypatch.setattr(Sandbox, "run", counted)
+    found = contents.take(database)
+    assert len(statements) < 15
+    held = {name.name: rows.number for name, rows in found.tables.items()}
+    expected = {name: 2 * (name in names[:110] and name != "t001") for name in names}
+    assert held == {**expected, "p": 1, "q": 0}
+    last = {name.name: number for name, number in found.numbers.items()}
+    assert last == {f"{name}_id_seq": expected[name] for name in names} | {
+        "t001_id_seq": 2,
+        "t002_id_seq": 6,
+    }
+    assert len(found.numbered) == len(names)
