@@ -140,18 +140,17 @@ class _Filling:
                 if not any(self._nullable(name, column) for column in key.columns)
             }
         users: dict[Name, set[Name]] = {name: set() for name in self.rows}
-        for name, targets in wanted.items():
-            for target in targets:
-                users[target].add(name)
+        for user, target in ((each, target) for each in wanted for target in wanted[each]):
+            users[target].add(user)
         left = {name: (len(needed[name]), len(wanted[name])) for name in self.rows}
         waiting = sorted((*numbers, name) for name, numbers in left.items())
         while waiting:
             needs, wants, name = heappop(waiting)
             if left.get(name) == (needs, wants):  # else it waits with smaller numbers as well
                 del left[name]
-                for user in users[name] & left.keys():
-                    left[user] = left[user][0] - (name in needed[user]), left[user][1] - 1
-                    heappush(waiting, (*left[user], user))
+                for other in users[name] & left.keys():
+                    left[other] = left[other][0] - (name in needed[other]), left[other][1] - 1
+                    heappush(waiting, (*left[other], other))
                 yield name
 
     def fill(self, name: Name) -> psycopg2.Error | None:

@@ -8,6 +8,7 @@ import hashlib
 import secrets
 import traceback
 from collections.abc import Collection, Iterable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack, contextmanager
 from dataclasses import replace
 from textwrap import shorten
@@ -24,15 +25,13 @@ from postgres_database.history.project_models import Models
 from postgres_database.running import runner
 from postgres_database.scratch import templates
 from postgres_database.scratch.rights import Rights
-from postgres_database.scratch.templates import Recipe
+from postgres_database.scratch.templates import Recipe, Store
 from postgres_database.server import cluster, embedded
 from postgres_database.server.connection import Database
 from postgres_database.server.environment import Environment
 from postgres_database.sql.names import quoted
 
 PREFIX = embedded.SCRATCH_PREFIX
-TEMPLATE_PREFIX = "postgres_database_template_"
-KEPT_TEMPLATES = 8
 # The first columns tell users of a server apart; the last one tells whether the server may lose data in a crash.
 ME = """
     SELECT current_database(), current_user, pg_encoding_to_char(encoding),
@@ -40,6 +39,7 @@ ME = """
            current_setting('fsync') = 'off' AND current_setting('server_version_num')::int >= 150000
     FROM pg_database WHERE datname = 'template0'
 """
+DROPPED_AT_ONCE = 4
 UNDEFINED = (project_models.UNDEFINED_TABLE, "42704", "42883", "3F000")
 """SQLSTATEs of a missing relation, other object (type, collation, operator class, …), function, or schema."""
 
@@ -62,6 +62,7 @@ class Scratch:
         # Without fsync, the checkpoints of STRATEGY file_copy cost less than the WAL of the default wal_log.
         self._strategy = " STRATEGY file_copy" if unsafe else ""
         self._encoding = "" if encoding == "UTF8" else " ENCODING 'UTF8' LOCALE 'C'"
+        self._templates = Store(connection, self._me)
         self._project = project
         self._maintenance = maintenance
         self._connection = connection
@@ -85,9 +86,10 @@ class Scratch:
         self.provide(*cluster_names(revisions))
         names = self._names(revisions)
         with self._lock(names[-1]):  # another command may be creating the same template
-            known = self._recipe(project, names[-1])
-            made = self._clone(names[-1]) if known else self._make(project, names, revisions)
-        self._drop_unused(self._databases(TEMPLATE_PREFIX)[:-KEPT_TEMPLATES])
+            if self._recipe(project, names[-1]):
+                return self._clone(names[-1])
+            made = self._make(project, names, revisions)
+        self._drop_unused(self._templates.superfluous())
         return made
 
     def recipe(self, project: Project, ids: Iterable[str]) -> Recipe | None:
@@ -99,7 +101,7 @@ class Scratch:
     def _names(self, revisions: Sequence[Revision]) -> list[str]:
         """Return the names of the templates of no revision, of the first one, of the first two, and so on."""
         hashes = templates.fingerprints(revisions, f"{self._extensions or ''} {self.rights.owner}")
-        return [f"{TEMPLATE_PREFIX}{self._me}_{hash_[:24]}" for hash_ in hashes]
+        return [self._templates.named(each) for each in hashes]
 
     def at_head(self, project: Project) -> Database:
         """Create a database at the heads of a project's history."""
@@ -171,12 +173,15 @@ class Scratch:
     def close(self) -> None:
         """Drop the databases of the session, and restore the models."""
         self._models.close()
+        # A server takes long to drop a database with many files, and drops several at once.
+        with ThreadPoolExecutor(DROPPED_AT_ONCE) as pool:
+            [*pool.map(self._drop_apart, [*self._made][1:])]
         for name in [*self._made]:
             self.drop(name)
 
     def drop_orphans(self) -> None:
         """Drop scratch databases and login roles of commands that were killed: no session holds their locks."""
-        self._drop_unused(dict.fromkeys([*self._databases(PREFIX), *self._logins()]))
+        self._drop_unused(dict.fromkeys([*self._databases(), *self._logins()]))
 
     def _make(
         self, project: Project, names: Sequence[str], revisions: Sequence[Revision]
@@ -196,15 +201,12 @@ class Scratch:
         if not recipe.steady:  # a file has changed since it was read: keep no template
             return database
         template = quoted(names[-1])
-        text = recipe.text().replace("\\", "\\\\").replace("'", "\\'").replace("%", "%%")
-        for (
-            statement
-        ) in (  # the owner of a clone must not own the template: it could change the comment
-            f"ALTER DATABASE {quoted(database.dsn.database)} OWNER TO CURRENT_USER",
-            f"COMMENT ON DATABASE {quoted(database.dsn.database)} IS E'{text}'",
-            f"ALTER DATABASE {quoted(database.dsn.database)} RENAME TO {template}",
-        ):
-            self._connection.exec_driver_sql(statement)
+        here = database.dsn.database
+        # The owner of a clone must not own the template: it could change the comment.
+        self._connection.exec_driver_sql(f"ALTER DATABASE {quoted(here)} OWNER TO CURRENT_USER")
+        self._templates.describe(here, replace(recipe, used=""))
+        # The last step: what is interrupted before it is an orphan, and no template.
+        self._connection.exec_driver_sql(f"ALTER DATABASE {quoted(here)} RENAME TO {template}")
         return self._clone(names[-1])
 
     def _longest(self, project: Project, names: Sequence[str]) -> tuple[int, Database, Recipe]:
@@ -213,7 +215,10 @@ class Scratch:
         Returns:
             The number of its revisions, the clone, and the recipe; 0 and an empty database if there is no template.
         """
+        there = {*self._templates.names()}
         for done in range(len(names) - 1, 0, -1):
+            if names[done] not in there:
+                continue
             with self._lock(names[done]):  # another command must not drop it
                 if recipe := self._recipe(project, names[done]):
                     return done, self._clone(names[done]), recipe
@@ -221,19 +226,18 @@ class Scratch:
 
     def _recipe(self, project: Project, name: str) -> Recipe | None:
         """Return the recipe of a template whose lock this session holds; drop the template if it is out of date."""
-        query = "SELECT shobj_description(oid, 'pg_database') FROM pg_database WHERE datname = %s"
-        found = self._connection.exec_driver_sql(query, (name,)).one_or_none()
-        if found is None:
+        if (comment := self._templates.comment(name)) is None:
             return None
-        recipe = templates.parse(found[0])
+        recipe = templates.parse(comment)
         if recipe and recipe.is_current(project):
+            self._templates.describe(name, recipe)
             return recipe
         self._drop_database(name)
         return None
 
     def forget(self) -> None:
         """Drop all templates, so that the whole history is run again."""
-        for name in self._databases(TEMPLATE_PREFIX):
+        for name in self._templates.names():
             with self._lock(name):  # another command may be cloning it
                 self._drop_database(name)
 
@@ -248,10 +252,10 @@ class Scratch:
             )
         return replace(self.rights.admit(name), versions=self._project.versions)
 
-    def _databases(self, prefix: str) -> Sequence[str]:
-        """Return the databases of this role with a prefix, oldest first."""
+    def _databases(self) -> Sequence[str]:
+        """Return the scratch databases of this role, oldest first."""
         query = "SELECT datname FROM pg_database WHERE starts_with(datname, %s) ORDER BY oid"
-        return self._connection.exec_driver_sql(query, (f"{prefix}{self._me}_",)).scalars().all()
+        return self._connection.exec_driver_sql(query, (f"{PREFIX}{self._me}_",)).scalars().all()
 
     def _logins(self) -> Sequence[str]:
         """Return the login roles of the databases of this role."""
@@ -271,16 +275,21 @@ class Scratch:
         self._scalar("SELECT pg_advisory_unlock(hashtextextended(%s, 0))", name)
         self._made.discard(name)
 
-    def _drop_database(self, name: str) -> None:
+    def _drop_apart(self, name: str) -> None:
+        with self._maintenance.connect(autocommit=True) as connection:
+            self._drop_database(name, connection)
+
+    def _drop_database(self, name: str, connection: sa.Connection | None = None) -> None:
         """Drop a database, if it exists, and end the sessions in it."""
+        connection = connection or self._connection
         drop = f"DROP DATABASE IF EXISTS {quoted(name)}"
         try:
-            self._connection.exec_driver_sql(f"{drop} WITH (FORCE)")
+            connection.exec_driver_sql(f"{drop} WITH (FORCE)")
         except DBAPIError as error:
             if getattr(error.orig, "pgcode", "") != "42501":
                 raise
             # Autovacuum is in it, which runs as a superuser. Without FORCE PostgreSQL ends that itself, and waits.
-            self._connection.exec_driver_sql(drop)
+            connection.exec_driver_sql(drop)
 
     @contextmanager
     def _lock(self, name: str) -> Iterator[None]:

@@ -7,9 +7,11 @@ import inspect
 import json
 import os
 import sys
-from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from datetime import UTC, date, datetime, timedelta
 from hashlib import sha256
+from itertools import accumulate
 from pathlib import Path
 from typing import Any
 
@@ -22,6 +24,18 @@ from postgres_database.history import reads
 from postgres_database.history.graph import Revision
 from postgres_database.history.project import Project
 from postgres_database.history.project_models import Deferred
+from postgres_database.sql.names import quoted
+
+PREFIX = "postgres_database_template_"
+FOUND = """
+    SELECT datname, shobj_description(oid, 'pg_database'), pg_database_size(oid)
+    FROM pg_database WHERE starts_with(datname, %s) ORDER BY oid
+"""
+MOST = 16
+"""Templates of a role that are kept."""
+LARGEST = 2 * 1024**3
+"""Bytes that all templates of a role may have together."""
+LONGEST_UNUSED = timedelta(days=30)
 
 
 @dataclass(frozen=True)
@@ -34,10 +48,12 @@ class Recipe:
     """A hash of the naming convention of the models; empty if no script used it."""
     steady: bool = True
     """Whether no file changed between its reading and the digest."""
+    used: str = ""
+    """The last day on which a command used the database, as YYYY-MM-DD; empty if that is not known."""
 
     def text(self) -> str:
         """Return the text for the comment of a database; `parse` reads it."""
-        return json.dumps([self.files, self.convention])
+        return json.dumps([self.files, self.convention, self.used])
 
     def is_current(self, project: Project) -> bool:
         """Tell whether the files and the naming convention are unchanged."""
@@ -58,10 +74,80 @@ class Recipe:
 def parse(text: str | None) -> Recipe | None:
     """Read the comment of a database; None if it is no text of a recipe."""
     try:
-        files, convention = json.loads(text or "")
-        return Recipe(dict(files), str(convention))
+        files, convention, *used = json.loads(text or "")
+        return Recipe(dict(files), str(convention), used=str(used[0]) if used else "")
     except (ValueError, TypeError):
         return None
+
+
+@dataclass(frozen=True)
+class Kept:
+    """A template database on the server."""
+
+    name: str
+    used: str
+    """As in `Recipe.used`."""
+    size: int
+    """Bytes."""
+
+
+def superfluous(kept: Sequence[Kept], today: date) -> list[str]:
+    """Return which templates to drop: the last one stays, of the others those that were used last and fit.
+
+    Args:
+        kept: All templates, the oldest first.
+        today: The current day.
+    """
+    eldest = (today - LONGEST_UNUSED).isoformat()
+    places = {each.name: place for place, each in enumerate(kept)}
+    latest = sorted(kept, key=lambda each: (each.used, places[each.name]), reverse=True)
+    sizes = accumulate(each.size for each in latest)
+    return [
+        each.name
+        for number, (each, size) in enumerate(zip(latest, sizes, strict=True))
+        if number and (number >= MOST or size > LARGEST or each.used < eldest)
+    ]
+
+
+class Store:
+    """The templates of a role on a server: their names and comments. Their locks are the caller's."""
+
+    def __init__(self, connection: sa.Connection, me: str) -> None:
+        """Use a connection in autocommit mode; `me` tells the templates of one role from those of others."""
+        self._connection = connection
+        self._prefix = f"{PREFIX}{me}_"
+
+    def named(self, hash_: str) -> str:
+        """Return the name of the template with this hash."""
+        return f"{self._prefix}{hash_[:24]}"
+
+    def names(self) -> Sequence[str]:
+        """Return the names of all templates, the oldest first."""
+        query = "SELECT datname FROM pg_database WHERE starts_with(datname, %s) ORDER BY oid"
+        return self._connection.exec_driver_sql(query, (self._prefix,)).scalars().all()
+
+    def comment(self, name: str) -> str | None:
+        """Return the comment of a template, empty if it has none; None if there is no such template."""
+        query = "SELECT coalesce(shobj_description(oid, 'pg_database'), '') FROM pg_database WHERE datname = %s"
+        return self._connection.exec_driver_sql(query, (name,)).scalar()
+
+    def describe(self, name: str, recipe: Recipe) -> None:
+        """Write the recipe of a template into its comment, and that it is used today, unless that stands there."""
+        if recipe.used != (today := _today().isoformat()):
+            text = replace(recipe, used=today).text()
+            text = text.replace("\\", "\\\\").replace("'", "\\'").replace("%", "%%")
+            self._connection.exec_driver_sql(f"COMMENT ON DATABASE {quoted(name)} IS E'{text}'")
+
+    def superfluous(self) -> list[str]:
+        """Return the templates that were not used for long, or are too many or too large together."""
+        rows = self._connection.exec_driver_sql(FOUND, (self._prefix,)).all()
+        recipes = ((name, parse(text), size) for name, text, size in rows)
+        kept = [Kept(name, recipe.used if recipe else "", size) for name, recipe, size in recipes]
+        return superfluous(kept, _today())
+
+
+def _today() -> date:
+    return datetime.now(UTC).date()
 
 
 def recipe(project: Project, revisions: Iterable[Revision], models: object) -> Recipe:

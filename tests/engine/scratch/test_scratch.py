@@ -8,7 +8,9 @@ import tempfile
 import textwrap
 import time
 from collections.abc import Iterator
+from datetime import date
 from pathlib import Path
+from typing import Any
 
 import pytest
 import sqlalchemy as sa
@@ -20,8 +22,9 @@ from servers import cheap_server
 from postgres_database.errors import ExpectedError
 from postgres_database.history import project_models
 from postgres_database.schema import dump, snapshot
-from postgres_database.scratch import databases
-from postgres_database.scratch.databases import KEPT_TEMPLATES, PREFIX, TEMPLATE_PREFIX
+from postgres_database.scratch import databases, templates
+from postgres_database.scratch.databases import PREFIX
+from postgres_database.scratch.templates import PREFIX as TEMPLATE_PREFIX
 from postgres_database.server.connection import Database
 from postgres_database.server.dsn import Dsn
 
@@ -368,17 +371,90 @@ def test_a_template_is_rebuilt_when_a_script_changes(project: Project, change: o
     assert (ran(first), ran(second)) == (1, 2)
 
 
-def test_few_templates_are_kept(alone: Project, own: Database) -> None:
-    """Only the newest templates are kept, and they are still used."""
+def test_few_templates_are_kept(
+    alone: Project, own: Database, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Only those that were used last are kept, and they are still used."""
+    monkeypatch.setattr(templates, "MOST", 2)
     notes = []
-    for number in range(KEPT_TEMPLATES + 3):
+    for number in range(4):
         notes.append(counting(alone, f"r{number}", f"r{number - 1}" if number else ""))
         at_head(alone)
-        assert len(names(own, TEMPLATE_PREFIX)) == min(number + 1, KEPT_TEMPLATES)
+        assert len(names(own, TEMPLATE_PREFIX)) == min(number + 1, 2)
 
     at_head(alone)
 
-    assert [ran(note) for note in notes] == [1] * (KEPT_TEMPLATES + 3)
+    assert [ran(note) for note in notes] == [1] * 4
+
+
+@pytest.mark.parametrize(
+    ("kept", "dropped"),
+    [
+        ([], []),
+        ([("a", "2026-03-01", 9**12)], []),
+        ([("a", "", 1), ("b", "2026-03-01", 1)], ["a"]),
+        ([("a", "2026-01-30", 1), ("b", "2026-01-29", 1), ("c", "2026-02-28", 1)], ["b"]),
+        ([("a", "2026-02-28", 2**30), ("b", "2026-02-27", 2**30), ("c", "2026-02-26", 1)], ["c"]),
+        ([("a", "2026-02-28", 2**30), ("b", "2026-02-28", 2**30), ("c", "2026-02-28", 1)], ["a"]),
+        ([(f"t{n:02}", "2026-02-28", 1) for n in range(18)], ["t01", "t00"]),
+    ],
+)
+def test_which_templates_are_dropped(kept: list[tuple[str, str, int]], dropped: list[str]) -> None:
+    """The last one stays; of the others the most recently used, up to a number, a size and an age."""
+    found = templates.superfluous([templates.Kept(*each) for each in kept], date(2026, 3, 1))
+    assert found == dropped
+
+
+def test_a_long_history_is_looked_at_once(
+    alone: Project, own: Database, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A database at head takes as many statements with a long history as with a short one."""
+    for number in range(30):
+        counting(alone, f"r{number:02}", f"r{number - 1:02}" if number else "")
+    at_head(alone)
+    counts = []
+    for _ in range(2):
+        statements: list[str] = []
+        execute = sa.Connection.exec_driver_sql
+
+        def counted(
+            self: sa.Connection,
+            statement: str,
+            *rest: Any,
+            said: list[str] = statements,
+            run: Any = execute,
+        ) -> Any:
+            said.append(statement)
+            return run(self, statement, *rest)
+
+        with monkeypatch.context() as patch:
+            patch.setattr(sa.Connection, "exec_driver_sql", counted)
+            at_head(alone)
+        counts.append(len(statements))
+        counting(alone, "s", "r29")
+    assert counts[0] < 25
+    assert counts[1] < 60
+    assert names(own, PREFIX) == set()
+
+
+def test_an_interrupted_template_is_never_used(
+    alone: Project, own: Database, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What was not renamed to a template, in the last step of all, is dropped and made again."""
+    notes = counting(alone, "a1")
+    describe = templates.Store.describe
+
+    def interrupted(self: templates.Store, name: str, recipe: Any) -> None:
+        describe(self, name, recipe)
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patch:
+        patch.setattr(templates.Store, "describe", interrupted)
+        with pytest.raises(KeyboardInterrupt):
+            at_head(alone)
+    assert names(own, TEMPLATE_PREFIX) == names(own, PREFIX) == set()
+    at_head(alone)
+    assert ran(notes) == 2
 
 
 AT_HEAD = """
@@ -408,7 +484,8 @@ def test_template_in_use_is_not_dropped(alone: Project) -> None:
     """Commands on different scripts do not drop the templates that another one is cloning."""
     code = """
     import dataclasses, os, shutil
-    databases.KEPT_TEMPLATES = 1
+    from postgres_database.scratch import templates
+    templates.MOST = 1
     say("ready")
     for number in range(4):
         root = project.root / f"{os.getpid()}-{number}"
