@@ -1,128 +1,102 @@
-"""How long `revision` takes beside plain Alembic, in one run, with a short and with a long history.
+"""How long a proof takes: `revision` beside Alembic's autogenerate, and `check` of a target beside its dump.
 
-`make bench`. Exit code 1 if a bound is missed: twice the time of `alembic revision --autogenerate` and a
-second, however many scripts there are.
+`make bench`, or `python -m benchmarks.revision 10x1000 300x300` for histories of so many revisions and tables. Exit
+code 1 if a bound is missed: for `revision` twice the time of `alembic revision --autogenerate` and a second, for `check`
+of 1,000 tables three times that of `pg_dump --schema-only`.
 """
 
-import os
-import shutil
 import statistics
-import subprocess
 import sys
 import tempfile
-import textwrap
-import time
-from collections.abc import Sequence
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import replace
+from functools import partial
 from pathlib import Path
 
-ROOT = Path(__file__).parent.parent
-ROUNDS = 7
-LONG = 300
-"""Scripts of the long history."""
+from benchmarks import histories
+from benchmarks.histories import ALEMBIC, History, Servers
+from benchmarks.pairs import HEADER, Pairs, Run, alternate, measured
+from postgres_database.server import programs
+
+ROUNDS = 5
+SIZES = (
+    "10x10",
+    "10x300",
+    "10x1000",
+    "300x10",
+    "300x300",
+    "300x1000",
+    "1000x10",
+    "1000x300",
+    "1000x1000",
+)
 FACTOR, SECONDS = 2, 1.0
-
-CHANGE = """
-
-import sqlalchemy as sa
-metadata.tables["file_meta_data"].append_column(sa.Column("checksum", sa.Text))
-"""
-PLAIN_INI = """
-[alembic]
-script_location = plain
-version_locations = migration/versions
-path_separator = os
-"""
-PLAIN_ENV = """
-    from alembic import context
-    from sqlalchemy import create_engine
-    from postgres_database.history import operations
-    from postgres_database.models import metadata
-    from postgres_database.server import embedded, environment
-
-    engine = embedded.target(environment.load()).engine
-    with engine.connect() as connection:
-        context.configure(connection=connection, target_metadata=metadata, compare_server_default=True)
-        with context.begin_transaction():
-            context.run_migrations()
-"""
+DUMPS = 3
+BOUND_FROM = 1000
+"""Tables from which the time of a check is bound to that of a dump: below, most of it is the start of Python."""
+CHANGE = '\nmetadata.tables["t1"].append_column(sa.Column("checksum", sa.Text()))\n'
 
 
-class Checkout:
-    """A copy of this repository, whose database is at head and whose models are ahead of it."""
-
-    def __init__(self, root: Path) -> None:
-        """Copy the files."""
-        self.root = root
-        self.environ = {name: os.environ[name] for name in ("PATH",)} | {"HOME": str(root.parent)}
-        ignored = shutil.ignore_patterns("__pycache__", ".*", "tests")
-        shutil.copytree(ROOT, root, ignore=ignored)
-        shutil.copytree(root / "migration", root / "plain")
-        (root / "plain" / "env.py").write_text(textwrap.dedent(PLAIN_ENV))
-        (root / "plain.ini").write_text(PLAIN_INI)
-        self.versions = root / "migration" / "versions"
-
-    def prepare(self, scripts: int) -> None:
-        """Make so many more scripts, bring the database to head, and let the models be ahead."""
-        parent = self.run("-m", "alembic", "heads").split()[0]
-        for number in range(scripts):
-            text = f'revision = "r{number}"\ndown_revision = "{parent}"\n\n'
-            text += "def upgrade():\n    pass\n\n\ndef downgrade():\n    pass\n"
-            (self.versions / f"r{number}.py").write_text(text)
-            parent = f"r{number}"
-        self.run("-m", "invoke", "upgrade", "--yes")
-        with (self.root / "postgres_database" / "models" / "__init__.py").open("a") as models:
-            models.write(CHANGE)
-
-    def run(self, *arguments: str) -> str:
-        """Run Python in it and return what it prints."""
-        command = [sys.executable, *arguments]
-        done = subprocess.run(
-            command, cwd=self.root, env=self.environ, capture_output=True, text=True, check=False
-        )
-        if done.returncode:
-            raise SystemExit(f"{' '.join(arguments)} failed:\n{done.stdout}{done.stderr}")
-        return done.stdout
-
-    def seconds(self, *arguments: str) -> float:
-        """Measure a command that writes a script, and take the script away again."""
-        before = {*self.versions.iterdir()}
-        start = time.perf_counter()
-        self.run(*arguments)
-        taken = time.perf_counter() - start
-        (written,) = (path for path in {*self.versions.iterdir()} - before if path.suffix == ".py")
-        written.unlink()
-        return taken
+def compare(folder: Path, servers: Servers, rounds: int, sizes: Sequence[str]) -> Iterator[Pairs]:
+    """Measure with each history: a new column, no change, and a target at head."""
+    for size in sizes:
+        revisions, tables = map(int, size.split("x"))
+        history = History(folder / size, servers, revisions, tables)
+        history.write()
+        measured(history.command("invoke", "upgrade"), history.root, history.environ)
+        models = history.root / "app_models.py"
+        text = models.read_text()
+        for what, change in {"a column": CHANGE, "no change": ""}.items():
+            models.write_text(text + change)
+            name = f"revision, {size}, {what}"
+            pairs = alternate(
+                name,
+                partial(_written, history, "invoke", "revision", "--msg", "x"),
+                partial(_written, history, *ALEMBIC, "revision", "--autogenerate", "-m", "x"),
+                rounds=rounds,
+            )
+            seconds = statistics.median(run.seconds for run in pairs.peer)
+            yield replace(pairs, bound=FACTOR + SECONDS / seconds)
+        bound = DUMPS if tables >= BOUND_FROM else None
+        yield alternate(f"check --env, {size}", *_checks(history), rounds=rounds, bound=bound)
 
 
-def compare(name: str, checkout: Checkout) -> bool:
-    """Time both in turn, print the medians, and tell whether the bound holds."""
-    message = ("--msg", "Added column")
-    plain_command = ("-m", "alembic", "-c", "plain.ini", "revision", "--autogenerate", "-m", "x")
-    ours: Sequence[str] = ("-m", "invoke", "revision", *message)
-    checkout.seconds(*ours)  # the template of the history is made now
-    pairs = [(checkout.seconds(*plain_command), checkout.seconds(*ours)) for _ in range(ROUNDS)]
-    plain, taken = (statistics.median(column) for column in zip(*pairs, strict=True))
-    bound = FACTOR * plain + SECONDS
-    good = bool(taken <= bound)
-    verdict = "ok" if good else "MISSED"
-    print(f"{name:24} {plain:9.2f} {taken:9.2f} {bound:9.2f}  {verdict}")
-    return good
+def _written(history: History, *words: str) -> Run:
+    """Measure a command that may write a script, and take the script away again."""
+    before = {*history.versions.iterdir()}
+    run = measured(history.command(*words), history.root, history.environ)
+    for path in {*history.versions.iterdir()} - before:
+        if path.suffix == ".py":
+            path.unlink()
+    return run
 
 
-def main() -> int:
-    """Compare with a short and a long history."""
-    print(f"{'seconds':24} {'alembic':>9} {'revision':>9} {'bound':>9}")
-    good = []
-    with tempfile.TemporaryDirectory() as folder:
-        for name, scripts in {"history as shipped": 0, f"{LONG} scripts more": LONG}.items():
-            checkout = Checkout(Path(folder) / f"history{scripts}" / "checkout")
-            try:
-                checkout.prepare(scripts)
-                good.append(compare(name, checkout))
-            finally:
-                checkout.run("-m", "invoke", "stop")
-    return 0 if all(good) else 1
+def _checks(history: History) -> tuple[Callable[[], Run], Callable[[], Run]]:
+    """Return what measures the check of the target, and the dump of it."""
+    settings = ("POSTGRES_DSN", "SCRATCH_DSN")
+    lines = [f"{name}={history.environ[name]}\n" for name in settings]
+    path = history.root / ".env.bench"
+    path.write_text("".join(lines))
+    path.chmod(0o600)
+    environ = {name: value for name, value in history.environ.items() if name not in settings}
+    check = history.command("invoke", "check", "--env", "bench")
+    dump = [str(programs.BINARIES / "pg_dump"), "--schema-only", history.environ["POSTGRES_DSN"]]
+    return (
+        partial(measured, check, history.root, environ),
+        partial(measured, dump, history.root, environ),
+    )
+
+
+def main(*sizes: str) -> int:
+    """Print the table."""
+    good = True
+    with tempfile.TemporaryDirectory() as name, histories.servers(Path(name)) as servers:
+        print(HEADER)
+        for pairs in compare(Path(name), servers, ROUNDS, sizes or SIZES):
+            print(pairs, flush=True)
+            good = good and pairs.good
+    return 0 if good else 1
 
 
 if __name__ == "__main__":
-    raise SystemExit(main())
+    raise SystemExit(main(*sys.argv[1:]))

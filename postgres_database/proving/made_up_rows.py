@@ -129,20 +129,19 @@ class _Filling:
 
     def order(self) -> Iterator[Name]:
         """Yield the tables; referenced ones first, unless foreign keys form a cycle."""
-        wanted: dict[Name, set[Name]] = {}
         needed: dict[Name, set[Name]] = {}
+        users: dict[Name, set[Name]] = {name: set() for name in self.rows}
+        left: dict[Name, tuple[int, int]] = {}
         for name in self.rows:
             keys = [key for key in self._foreign_keys(name) if key.target != name]
-            wanted[name] = {key.target for key in keys}
             needed[name] = {
                 key.target
                 for key in keys
                 if not any(self._nullable(name, column) for column in key.columns)
             }
-        users: dict[Name, set[Name]] = {name: set() for name in self.rows}
-        for user, target in ((each, target) for each in wanted for target in wanted[each]):
-            users[target].add(user)
-        left = {name: (len(needed[name]), len(wanted[name])) for name in self.rows}
+            left[name] = len(needed[name]), len({key.target for key in keys})
+            for key in keys:
+                users[key.target].add(name)
         waiting = sorted((*numbers, name) for name, numbers in left.items())
         while waiting:
             needs, wants, name = heappop(waiting)
