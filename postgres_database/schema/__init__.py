@@ -9,7 +9,6 @@ comparison of both.
     masks        the secrets that a dump would hold: what of them is masked; pure
     disclosures  secrets that users wrote into functions, views, defaults and comments, by object; pure
     dump         pg_dump: a database → text without secrets, and text → a database
-    queries      what is asked of the catalogs; constants
     catalog      what the server says of tables, types and sequences, as plain values
     identity     tables and columns by their numbers in the catalog: what a step of a script was done to
     snapshot     a dump → objects → canonical text; the difference of two
