@@ -22,7 +22,6 @@ ACTIVE = re.compile(r'["$`\\!]')
 """What a shell acts on within double quotes (bash manual, "Double Quotes")."""
 WITHOUT_ENVIRONMENT = {
     "init", "history", "heads", "branches", "show", "edit", "merge", "start", "stop",
-    "test", "test-slow", "lint", "bench", "bench-faults",
 }  # fmt: skip
 """The commands that do the same for each environment; `history` says something else with one."""
 VARIABLES = {"env": "ENV", "msg": "MSG", "target": "TARGET"}

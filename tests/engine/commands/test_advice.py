@@ -4,7 +4,7 @@ import pytest
 from checkouts import Checkout, ready_venv
 from invoke import Collection
 
-import tasks
+import postgres_database.tasks
 from postgres_database.commands import advice
 from postgres_database.commands.advice import WITHOUT_ENVIRONMENT, as_typed, for_environment
 
@@ -71,7 +71,7 @@ def test_advice_is_for_the_environment_that_was_typed(text: str, named: str) -> 
 
 def test_commands_without_environment() -> None:
     """They are exactly those without --env, and `history`, which does something else with it."""
-    commands = Collection.from_module(tasks).to_contexts()
+    commands = Collection.from_module(postgres_database.tasks).to_contexts()
     without = {each.name for each in commands if "env" not in each.args}
     assert {*WITHOUT_ENVIRONMENT} == {*without, "history"}
 
