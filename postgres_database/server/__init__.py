@@ -13,7 +13,7 @@ Gives `Environment` (which database, which limits) and `Database` (connect to it
     cluster        what belongs to a server and is named in schemas: roles, tablespaces
     programs       the programs of PostgreSQL, and the account that runs its server
     embedded       the embedded PostgreSQL: its life cycle: start when needed, stop, heal after a crash
-    privileges     a privilege that is missing → who must grant it, and how; pure
+    privileges     a privilege that is missing → who must grant it, and how
 
 A module imports only modules above it in this list, and rooms above this one.
 """

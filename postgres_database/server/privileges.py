@@ -1,4 +1,4 @@
-"""A privilege that is missing → who must grant it, and how; pure."""
+"""A privilege that is missing → who must grant it, and how."""
 
 import re
 
@@ -34,13 +34,17 @@ def to_read(table: str, said: str, database: Database) -> str:
         said: The server's words.
         database: Where it is.
     """
-    user = identifier(database.dsn.parts.get("user", "") or "…")
+    with (
+        database.connect() as connection,
+        connection.begin(),
+    ):  # the role may be another than the DSN's
+        user = identifier(connection.exec_driver_sql("SELECT current_user").scalar_one())
     no_schema = re.search(r"permission denied for schema (\S.*)", said)
     grant = f"USAGE ON SCHEMA {no_schema[1].strip()}" if no_schema else f"SELECT ON {table}"
-    whose = "the schema" if no_schema else "the table"
+    whose = "schema" if no_schema else "table"
     return (
-        f"invoke psql{database.env_option} --command 'GRANT {grant} TO {user}'"
-        f"   (as the owner of {whose}, or as a superuser; docs/privileges.md has all that a role needs)"
+        f"invoke psql{database.env_option} --command 'GRANT {grant} TO {user}'   (as the owner of the {whose}, or as a"
+        " superuser; that is enough to read, and docs/privileges.md has what a role needs that upgrades)"
     )
 
 

@@ -128,12 +128,11 @@ def test_version_table_that_is_not_to_be_read(role: str, two: Project) -> None:
     """Without the privilege to read it, the error names the grant, and nothing is taken for base or missing."""
     run_sql(two.database, f"REVOKE ALL ON alembic_version FROM {role}")
     target = seen_by(role, two)
-    for command in (
-        lambda: up(two.settings, target, confirm=yes),
-        lambda: mark(two.settings, target, "aaaa", confirm=yes),
-        lambda: adopt(two.settings, target, "Init", yes),
+    for right, command in (
+        ("SELECT", lambda: up(two.settings, target, confirm=yes)),
+        ("SELECT", lambda: mark(two.settings, target, "aaaa", confirm=yes)),
+        ("ALL", lambda: adopt(two.settings, target, "Init", yes)),
     ):
         with pytest.raises(ExpectedError) as caught:
             command()
-        assert "GRANT ALL ON " in caught.value.hint
-        assert "alembic_version" in caught.value.hint
+        assert f"'GRANT {right} ON public.alembic_version TO {role}'" in caught.value.hint
