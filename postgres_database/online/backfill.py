@@ -219,7 +219,7 @@ class _Run:
             self._adapt(worked, waiting=waiting)
             rested = time.monotonic() - begun - worked  # the server was idle for this session
             rest = min(worked * (REST if busy else 1 if waiting else 0), LONGEST_PAUSE)
-            time.sleep(max(rest - rested, 0))
+            time.sleep(max(rest - rested, 0) if self.session.rests else 0)
             self._report_progress(before)
             self._wait_for_replicas()
         seconds = time.monotonic() - self.started

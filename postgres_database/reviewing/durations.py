@@ -21,7 +21,7 @@ from postgres_database.errors import ExpectedError
 from postgres_database.history import script_errors
 from postgres_database.history.graph import Revision
 from postgres_database.history.project import Project
-from postgres_database.online import backfill
+from postgres_database.online import backfill, steps
 from postgres_database.preflight import preview
 from postgres_database.proving import many_rows
 from postgres_database.proving.many_rows import Filled, Filling, Spreads
@@ -30,7 +30,7 @@ from postgres_database.reviewing.rehearsal import Following
 from postgres_database.reviewing.settings import give
 from postgres_database.reviewing.sizes import Size, Sizes
 from postgres_database.reviewing.statements import Estimate, Measured, Rehearsal, Relation
-from postgres_database.running import runner
+from postgres_database.running import context, runner
 from postgres_database.running.log import Entry
 from postgres_database.scratch.databases import Scratch
 from postgres_database.server.connection import Database
@@ -189,6 +189,7 @@ class _Timing:
         attributes = {"points": run.points, "following": before}
         cursors = type("Timed", (_Timed, database.cursor or PlainCursor), attributes)
         with runner.open_runner(self.project, replace(database, cursor=cursors)) as on:
+            context.of(on.connection).rests = False
             try:
                 on.run("upgrade", self.plan, before)
             except ExpectedError as error:
@@ -214,9 +215,10 @@ class _Timed(PlainCursor):
         pieces = statements(self.mogrify(query, vars).decode()) if lines else []
         if len(pieces) > 1 and not self._alone:
             for piece in pieces:
-                self._timed((revision.id, lines[0], lines[-1], preview.shown(piece)), piece, None)
+                text = _text(piece, safely=steps.ONLINE.get())
+                self._timed((revision.id, lines[0], lines[-1], text), piece, None)
         elif pieces:
-            text = preview.shown("; ".join(pieces))
+            text = _text("; ".join(pieces), safely=steps.ONLINE.get())
             self._timed((revision.id, lines[0], lines[-1], text), query, vars)
         else:
             super().execute(query, vars)
@@ -237,7 +239,14 @@ class _Timed(PlainCursor):
 
 
 def _key(measured: Measured) -> Key:
-    return measured.revision.id, measured.line, measured.called, preview.shown(measured.sql)
+    text = _text(measured.sql, safely=measured.safely)
+    return measured.revision.id, measured.line, measured.called, text
+
+
+def _text(sql: str, *, safely: bool) -> str:
+    """Return a statement without values; the batches of a backfill, which have other conditions, are one statement."""
+    text = preview.shown(sql)
+    return text.partition(" WHERE ")[0] if safely and text.startswith("UPDATE ") else text
 
 
 def _estimate(measured: Measured, large: Mapping[Relation, Size], few: Run, many: Run) -> Estimate:
@@ -336,7 +345,4 @@ def of_run(entry: Entry, estimates: Ranges) -> tuple[float, float] | None:
 
 def _record(path: Path) -> dict[str, Any]:
     """Return what the file says: target → estimates."""
-    try:
-        return dict(json.loads(path.read_text(encoding="utf-8")))
-    except FileNotFoundError:
-        return {}
+    return dict(json.loads(path.read_text(encoding="utf-8"))) if path.exists() else {}

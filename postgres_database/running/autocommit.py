@@ -24,6 +24,7 @@ class Autocommit:
         self.version: int = driver.server_version
         run = context.of(connection)
         self.listener = run.listener
+        self.rests = run.rests
         self._between = run.between
         self._limits: list[str] = connection.info.get(LIMITS, [])
 

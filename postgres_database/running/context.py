@@ -22,6 +22,8 @@ class RunContext:
     """The key of the lock by which other commands are kept out, while it is held."""
     between: Callable[[], None] = lambda: None
     """Looks at the database before each statement that commits by itself."""
+    rests: bool = True
+    """Whether a backfill rests while others are at work; where only its own time is of interest, it does not."""
 
 
 def of(connection: sa.Connection) -> RunContext:

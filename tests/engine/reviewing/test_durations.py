@@ -1,6 +1,7 @@
 """How long statements would take on a target: a range, for those whose time grows, or why there is none."""
 
 import json
+import time
 from dataclasses import replace
 from pathlib import Path
 
@@ -10,6 +11,7 @@ from conftest import Project, run_sql
 
 from postgres_database.console import report, review_report, show
 from postgres_database.history.graph import Revision
+from postgres_database.online import backfill
 from postgres_database.reviewing import durations, pins
 from postgres_database.reviewing.sizes import Size
 from postgres_database.reviewing.statements import Estimate, Measured, span
@@ -165,6 +167,24 @@ def test_history_shows_what_was_estimated(
     assert "cannot be read" in durations.kept(project.root, str(project.database.dsn))[1]
     assert "cannot be read" in durations.keep(project.root, "x", estimates)
     assert record.read_text() == "[1"
+
+
+def test_a_backfill_is_measured_without_its_rests(
+    project: Project, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Others are at work on the scratch server, too; the range says how long it rests on the target."""
+    monkeypatch.setattr(backfill, "REST", 49.0)
+    project.script("one", "", TABLES, "op.execute('DROP TABLE orders, shops, unknown')")
+    up(project.settings, project.database)
+    rows = "INSERT INTO orders SELECT i, 1, i FROM generate_series(1, 12000) i"
+    run_sql(project.database, rows, "ANALYZE")
+    script = "with op.online():\n    op.backfill('orders', {'n': 'n + 1'})"
+    project.script("two", "one", script, "pass")
+    started = time.monotonic()
+    result = review.perform(*project.settings, project.database)
+    assert time.monotonic() - started < 30
+    (estimate,) = {each.estimate for each in result.statements if each.estimate}
+    assert estimate.high > 40 * estimate.low
 
 
 def _written(project: Project, text: str) -> Path:
