@@ -11,6 +11,7 @@
     show_state    what `check` and `status` found → lines for people
     review_report  a review → JSON, SARIF, Markdown; pure
     show_review   a review → lines for people
+    show_standing  what an upgrade or a downgrade did, where a target stands → lines for people
     show          results → lines for people
 
 A module imports only modules above it in this list, and rooms above this one.

@@ -1,12 +1,15 @@
 """Lines that the results of several commands share."""
 
+from __future__ import annotations
+
 from collections.abc import Collection, Iterable, Sequence
 from difflib import SequenceMatcher
-
-from rich.cells import cell_len, set_cell_size
+from typing import TYPE_CHECKING
 
 from postgres_database.console.terminal import OUT, say
-from postgres_database.schema.snapshot import Difference, Key
+
+if TYPE_CHECKING:
+    from postgres_database.schema.snapshot import Difference, Key
 
 SHOWN_KEPT = 5
 SHORT = 4
@@ -23,9 +26,11 @@ def show_table(
         rows: The cells of each, and its style.
         beneath: The titles of columns that stand beneath each row if the terminal is too narrow for all.
     """
+    from rich.cells import cell_len, set_cell_size  # noqa: PLC0415 - only tables need them
+
     columns = [*zip(titles, *(cells for cells, _ in rows), strict=True)]
     widths = [max(map(cell_len, column)) for column in columns]
-    narrow = sum(widths) + 2 * len(widths) > OUT.width
+    narrow = sum(widths) + 2 * len(widths) > OUT.console.width
     apart = [at for at, title in enumerate(titles) if narrow and title in beneath]
 
     def line(cells: Sequence[str]) -> str:

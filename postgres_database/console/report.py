@@ -1,22 +1,25 @@
 """Results as data for other programs. Pure functions; the keys are a promise (docs/json.md)."""
 
+from __future__ import annotations
+
 import json
 from collections.abc import Iterable, Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from postgres_database.history.graph import History, Revision
-from postgres_database.reviewing import durations
-from postgres_database.reviewing.durations import Ranges
-from postgres_database.running.log import Edited, Entry
-from postgres_database.schema.snapshot import Difference
-from postgres_database.workflows.adoption import BaselineResult
-from postgres_database.workflows.check import CheckResult, TargetCheck
-from postgres_database.workflows.rebase import RebaseResult
-from postgres_database.workflows.revision import RevisionResult
-from postgres_database.workflows.squash import SquashResult
-from postgres_database.workflows.status import EnvironmentStatus
-from postgres_database.workflows.upgrade import UpgradeResult
-from postgres_database.workflows.written_models import ModelsResult
+from postgres_database.history.graph import Revision
+
+if TYPE_CHECKING:
+    from postgres_database.reviewing.durations import Ranges
+    from postgres_database.running.log import Edited, Entry
+    from postgres_database.schema.snapshot import Difference
+    from postgres_database.workflows.adoption import BaselineResult
+    from postgres_database.workflows.check import CheckResult, TargetCheck
+    from postgres_database.workflows.rebase import RebaseResult
+    from postgres_database.workflows.revision import RevisionResult
+    from postgres_database.workflows.squash import SquashResult
+    from postgres_database.workflows.standing import UpgradeResult
+    from postgres_database.workflows.status import EnvironmentStatus
+    from postgres_database.workflows.written_models import ModelsResult
 
 
 def upgrade_json(result: UpgradeResult, target: str) -> str:
@@ -52,9 +55,9 @@ def upgrade_json(result: UpgradeResult, target: str) -> str:
     )
 
 
-def current_json(ids: Iterable[str], history: History, heads: Sequence[str], target: str) -> str:
+def current_json(at: Iterable[Revision], heads: Sequence[str], target: str) -> str:
     """Return where a target stands as one JSON object."""
-    revisions = [_revision(history[each]) for each in ids]
+    revisions = [*map(_revision, at)]
     at_head = {each["revision"] for each in revisions} == {*heads}
     return _json({"target": target, "revisions": revisions, "at_head": at_head})
 
@@ -66,6 +69,8 @@ def history_json(revisions: Iterable[Revision]) -> str:
 
 def log_json(entries: Sequence[Entry], estimates: Ranges) -> str:
     """Return what was run on a target, the newest first, as one JSON object; with what reviews had estimated."""
+    from postgres_database.reviewing import durations  # noqa: PLC0415 - much besides
+
     rows = [
         {
             **vars(entry),

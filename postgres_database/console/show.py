@@ -15,7 +15,7 @@ from postgres_database.console.lines import (
     some,
 )
 from postgres_database.console.terminal import advise, raw, say
-from postgres_database.history.graph import History, Revision
+from postgres_database.history.graph import History
 from postgres_database.reviewing import durations
 from postgres_database.reviewing.durations import Ranges
 from postgres_database.reviewing.statements import span
@@ -26,38 +26,9 @@ from postgres_database.workflows.rebase import RebaseResult
 from postgres_database.workflows.revision import RevisionResult
 from postgres_database.workflows.squash import SquashResult
 from postgres_database.workflows.stamp import counted, describe
-from postgres_database.workflows.upgrade import UpgradeResult
 
 SHOWN_DRIFTS = 20
 FILL = "next: invoke edit, and say in op.backfill what the rows that are there get; then invoke upgrade"
-
-
-def plan(result: UpgradeResult, verb: str) -> None:
-    """Show what an upgrade or downgrade would run."""
-    say(f"at {places(result.before)}")
-    for step in result.steps:
-        first, *others = step.lines()
-        say(f"  would {verb}  {first}")
-        for line in others:
-            say(f"  {line}", style="dim")
-    for line in map(str, (*result.dropped, *result.violations, *result.cautions)):
-        look_at(line)
-    if not result.plan:
-        say(_nothing(result, verb))
-
-
-def upgrade(result: UpgradeResult, verb: str) -> None:
-    """Show where the target stands now."""
-    revisions = f"{len(result.plan)} revision{'s' if len(result.plan) > 1 else ''}"
-    how = ", at once, as running them makes it" if result.restored else ""
-    took = f"   ({revisions} in {result.seconds:.2f} s{how})"
-    now = f"now at {'head: ' if result.at_head else ''}{places(result.after)}{took}"
-    say(now if result.after != result.before else _nothing(result, verb), style="green")
-
-
-def _nothing(result: UpgradeResult, verb: str) -> str:
-    at_head = "head: " if result.at_head else ""
-    return f"already at {at_head}{places(result.before)}; nothing to {verb}"
 
 
 def revision(result: RevisionResult) -> None:
@@ -131,14 +102,6 @@ def squash(result: SquashResult) -> None:
         style="green",
     )
     advise("next: invoke check, then git add --all and git commit")
-
-
-def current(revisions: Sequence[Revision], heads: Sequence[str]) -> None:
-    """Show the revisions that a target is stamped with."""
-    for revision in revisions:
-        say(f"{revision}" + ("  (head)" if revision.id in heads else ""))
-    if not revisions:
-        say("base: no revision is applied")
 
 
 def log(entries: Sequence[Entry], scripts: History, estimates: Ranges) -> None:

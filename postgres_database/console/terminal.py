@@ -1,17 +1,17 @@
 """The only module that prints and asks."""
 
+from __future__ import annotations
+
 import os
 import sys
 import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import KW_ONLY, dataclass, replace
+from functools import cached_property
 from io import TextIOWrapper
 from threading import Event, Thread
-from typing import Any
-
-from rich.console import Console
-from rich.text import Text
+from typing import TYPE_CHECKING, Any
 
 from postgres_database.commands.advice import as_typed
 from postgres_database.errors import ExpectedError, without_blanks_at_ends
@@ -21,6 +21,9 @@ from postgres_database.server import embedded
 from postgres_database.server.connection import Database
 from postgres_database.server.environment import Environment
 from postgres_database.server.version_table import VersionTable
+
+if TYPE_CHECKING:  # imported for a terminal, or for what it alone can show
+    from rich.console import Console
 
 # Results are lines of their own length: nothing is wrapped, marked up or highlighted by itself.
 WIDTH = None if sys.stdout.isatty() else 400
@@ -34,20 +37,37 @@ LOOK: dict[str, Any] = {
 }
 
 
-class Lines(Console):
-    """Prints lines without blanks at their ends."""
-
-    def print(self, *objects: Any, **options: Any) -> None:
-        """Print texts; see rich's `Console.print`. A question, behind which something is typed, stays as it is."""
-        if "end" not in options:
-            objects = tuple(
-                without_blanks_at_ends(each) if isinstance(each, str) else each for each in objects
-            )
-        super().print(*objects, **options)
+COLOURED = ("FORCE_COLOR", "TTY_COMPATIBLE")
+"""Variables by which rich takes anything for a terminal (rich documentation, "Terminal detection")."""
 
 
-OUT = Lines(**LOOK, width=WIDTH)
-ERR = Lines(**LOOK, stderr=True)
+class Output:
+    """Prints lines without blanks at their ends, by rich where they are more than text."""
+
+    def __init__(self, *, stderr: bool) -> None:
+        """Print to stderr, or to stdout."""
+        self._stderr = stderr
+
+    @cached_property
+    def console(self) -> Console:
+        """What knows the terminal."""
+        from rich.console import Console  # noqa: PLC0415 - see above
+
+        return Console(**LOOK, stderr=self._stderr, width=None if self._stderr else WIDTH)
+
+    def print(self, text: str = "", style: str | None = None) -> None:
+        """Print a text."""
+        text = without_blanks_at_ends(text)
+        stream = sys.stderr if self._stderr else sys.stdout
+        plain = text.replace("\n", "").isprintable() and not any(map(os.environ.get, COLOURED))
+        if plain and not stream.isatty():
+            stream.write(f"{text}\n")
+            stream.flush()
+        else:
+            self.console.print(text, style=style)
+
+
+OUT, ERR = Output(stderr=False), Output(stderr=True)
 SOON, OFTEN = 0.5, 10.0
 """Seconds after which long work is shown on a terminal, and between two lines about it in a log."""
 
@@ -193,17 +213,19 @@ class Terminal(Listener):
 
 def _show_work(doing: str, done: Event) -> None:
     """Show what is done until it is done: a live line on a terminal, else a line every few seconds."""
+    from rich.text import Text  # noqa: PLC0415 - as above
+
     started = time.monotonic()
-    if not ERR.is_terminal:
+    if not ERR.console.is_terminal:
         while not done.wait(OFTEN):
             ERR.print(f"     {doing}: {time.monotonic() - started:.0f} s so far", style="dim")
     elif not done.wait(SOON):
-        with ERR.status("", spinner="line") as status:
+        with ERR.console.status("", spinner="line") as status:
             while not done.wait(SOON):
                 status.update(Text(f"{doing}: {time.monotonic() - started:.0f} s so far"))
 
 
-def _show(details: Sequence[str], out: Console) -> None:
+def _show(details: Sequence[str], out: Output) -> None:
     for detail in details:
         out.print(f"  {detail}")
 
@@ -219,7 +241,7 @@ def _is_yes(answer: str) -> bool:
 def _ask(question: str) -> str:
     """Return what is typed; an end of the input is no answer."""
     try:
-        return OUT.input(question, markup=False, emoji=False).strip()
+        return OUT.console.input(question, markup=False, emoji=False).strip()
     except EOFError:
         say()
         return ""

@@ -2,7 +2,6 @@
 
 Gives the `Project` (settings, models and `History` of a repository) and the operations that scripts have on `op`.
 
-    digests           a script and the files that it names → a digest, by which an edited one is known
     reads             which files a script imports and opens
     staged            scripts written aside, then published all at one moment
     script_errors     errors in scripts, with file and line
@@ -10,6 +9,7 @@ Gives the `Project` (settings, models and `History` of a repository) and the ope
     project_models    the models of the project: imported by name, when something asks for them
     library_versions  the versions that are needed of libraries, and of the engine by a project
     graph             the revision graph as a plain ordered value; pure
+    script_texts      scripts as texts, none executed: headers, and digests by which edited ones are known
     project           the repository that a command works in: what alembic.ini says, scripts and models, read once
     script_files      writing scripts from the template, or what they follow: aside, and into their places
     operations        operations of our own for revision scripts

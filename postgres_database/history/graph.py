@@ -32,7 +32,7 @@ class Revision:
     """Tablespaces that the script names."""
 
     digest: str = ""
-    """What `digests.of_scripts` returned when the script was read."""
+    """What `script_texts.digests` returned when the script was read."""
 
     objects: tuple[str, ...] = ()
     """Objects besides tables that came from the models (`objects = (...)` in the script)."""

@@ -1,5 +1,7 @@
 """The repository that a command works in: its settings in alembic.ini, its scripts and its models, each read once."""
 
+from __future__ import annotations
+
 import argparse
 import configparser
 import io
@@ -11,20 +13,23 @@ from contextlib import redirect_stdout
 from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
-from typing import Any
-
-from alembic.config import Config
-from alembic.script import ScriptDirectory
+from typing import TYPE_CHECKING, Any
 
 from postgres_database.errors import ExpectedError
-from postgres_database.history import digests, project_models, script_errors, staged
+from postgres_database.history import script_errors, script_texts, staged
 from postgres_database.history.graph import History, Revision, tips
-from postgres_database.history.project_models import Deferred, Models
 from postgres_database.history.script_errors import Folders
+from postgres_database.history.script_texts import Line
 from postgres_database.schema.scope import EVERYTHING, Scope
 from postgres_database.server import version_table
 from postgres_database.server.environment import FALSE, METADATA, TRUE
 from postgres_database.server.version_table import ALEMBICS, VersionTable
+
+if TYPE_CHECKING:  # a command that has nothing to do does without it
+    from alembic.config import Config
+    from alembic.script import ScriptDirectory
+
+    from postgres_database.history.project_models import Deferred, Models
 
 SECTION = "postgres_database"
 OPTIONS = ("include_schemas", "exclude", "online", *version_table.OPTIONS)
@@ -63,7 +68,7 @@ class Project:
             raise ValueError(self)
         return self.staged
 
-    def anew(self) -> "Project":
+    def anew(self) -> Project:
         """Return the same project; its scripts have changed and are read again."""
         return replace(self)
 
@@ -73,6 +78,8 @@ class Project:
         Raises:
             ExpectedError: They cannot be imported, are no MetaData, or two of them have the same table.
         """
+        from postgres_database.history import project_models
+
         places = self.alembic_config().get_prepend_sys_paths_list() or []
         paths = [str(self.root / place) for place in places]
         sys.path[:0] = [path for path in paths if path not in sys.path]
@@ -81,6 +88,8 @@ class Project:
     @property
     def deferred(self) -> Deferred:
         """What stands for the models where scripts run."""
+        from postgres_database.history.project_models import Deferred
+
         return Deferred(self.root, self.target_metadata)
 
     def alembic_config(self, **attributes: Any) -> Config:
@@ -92,6 +101,8 @@ class Project:
         Raises:
             ExpectedError: There is no alembic.ini.
         """
+        from alembic.config import Config
+
         ini = self.root / "alembic.ini"
         if not ini.exists():
             raise ExpectedError(
@@ -115,6 +126,8 @@ class Project:
     @cached_property
     def scripts(self) -> ScriptDirectory:
         """The scripts as Alembic has them: it would import every script again for each step."""
+        from alembic.script import ScriptDirectory
+
         directory = ScriptDirectory.from_config(self.alembic_config())
         staged.finish(Path(directory.dir))
         if self.places:
@@ -122,6 +135,11 @@ class Project:
         elif self.staged:
             directory.version_locations = [*map(str, self.folders.versions), str(self.staged)]
         return directory
+
+    @cached_property
+    def line(self) -> Line | None:
+        """The scripts as a line, none executed; None where only `history` tells whether and how they fit together."""
+        return None if self.staged or self.places else script_texts.read_line(self.root)
 
     @cached_property
     def history(self) -> History:
@@ -136,10 +154,8 @@ class Project:
         ):  # stdout is for results
             read = list(self.scripts.walk_revisions())[::-1]
             script_errors.require_all_read(self.folders, read)
-            digested = digests.of_scripts(Path(script.path) for script in read)
-            revisions = tuple(
-                self._revision(script, digested[Path(script.path)]) for script in read
-            )
+            digested = script_texts.digests(Path(script.path) for script in read)
+            revisions = tuple(self._revision(each, digested[Path(each.path)]) for each in read)
             # Alembic calls that a head, too, which another branch depends on; a database is never stamped with both.
             return History(revisions, tuple(sorted(tips(revisions))))
 
@@ -151,7 +167,7 @@ class Project:
         return self.folders.home / f"{KEPT}{revision_id}"
 
     @cached_property
-    def kept(self) -> "tuple[Project, ...]":
+    def kept(self) -> tuple[Project, ...]:
         """The histories that squashes have replaced, each up to the revision that stands for it."""
         return tuple(
             replace(self, places=(folder,), staged=None)
@@ -159,7 +175,7 @@ class Project:
             if folder.is_dir()
         )
 
-    def route(self, current: Collection[str]) -> "tuple[Project, ...]":
+    def route(self, current: Collection[str]) -> tuple[Project, ...]:
         """Return the projects whose scripts lead a database at these revisions to the end, one after the other.
 
         This one is the last; there are others only where the database is at a revision that a squash has replaced.
@@ -172,7 +188,7 @@ class Project:
                 return (before, *self.route(before.history.heads))
         return (self,)
 
-    def having(self, revision: str) -> "Project":
+    def having(self, revision: str) -> Project:
         """Return this project, or the one of the scripts that a squash has replaced, whichever has a revision.
 
         This one, if it is in several or in none.
@@ -180,7 +196,7 @@ class Project:
         every = (each for each in (self, *self.kept) if each.history.names(revision))
         return next(every, self)
 
-    def legs(self, current: tuple[str, ...], target: str) -> "tuple[Leg, ...]":
+    def legs(self, current: tuple[str, ...], target: str) -> tuple[Leg, ...]:
         """Return what an upgrade runs to reach `target` (see `History.pending`), by the projects of `route`.
 
         Raises:

@@ -1,5 +1,7 @@
 """Errors in scripts, with file and line."""
 
+from __future__ import annotations
+
 import os
 import re
 import traceback
@@ -8,12 +10,12 @@ from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-
-from alembic.script import Script
-from alembic.script.revision import RevisionError
-from alembic.util import CommandError
+from typing import TYPE_CHECKING
 
 from postgres_database.errors import ExpectedError
+
+if TYPE_CHECKING:  # a command that has nothing to do does without it
+    from alembic.script import Script
 
 IDENTITY = re.compile(r"^revision\b[^=\n]*=\s*['\"]([^'\"]+)", re.MULTILINE)
 BELOW = re.compile(r"^down_revision\b[^=\n]*=\s*(.*)", re.MULTILINE)
@@ -54,6 +56,9 @@ class Folders:
 @contextmanager
 def explained(folders: Folders) -> Iterator[None]:
     """Turn errors in reading scripts into an ExpectedError that names file and line."""
+    from alembic.script.revision import RevisionError
+    from alembic.util import CommandError
+
     mended = "invoke history   (once the script is mended)"
     try:
         with warnings.catch_warnings():

@@ -1,4 +1,4 @@
-"""From a database to SQLAlchemy models: the text of a Python module.
+"""From a database to SQLAlchemy models: the text of a Python module; and models that are none of a database.
 
 The workflow `written_models` calls `module.written`, compares the tables that this module creates with the database,
 and, if they differ, calls it again with statements (`completed`) for what SQLAlchemy cannot express.
@@ -9,6 +9,7 @@ and, if they differ, calls it again with statements (`completed`) for what SQLAl
     completed     what differs in the first module's tables → statements that run after CREATE TABLE; pure
     parts         columns, constraints and indexes → SQLAlchemy calls; pure
     module        tables → the text of a module of models; pure
+    strangers     models that are perhaps not those of the database: no tables, none in common, or not all imported
 
 A module imports only modules above it in this list, and rooms above this one.
 """

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from postgres_database.errors import ExpectedError
-from postgres_database.history import digests, reads
+from postgres_database.history import reads, script_texts
 from postgres_database.history.graph import Revision
 from postgres_database.history.project import Project
 from postgres_database.preflight import preview
@@ -106,7 +106,7 @@ def pin(  # noqa: PLR0913, PLR0917 - what goes into the plan
     """
     paths = [revision.path for revision in plan]
     needed, steady = reads.closure(paths)
-    now = digests.of_scripts(paths)
+    now = script_texts.digests(paths)
     if not steady or any(now[revision.path] != revision.digest for revision in plan):
         raise ExpectedError(
             "no plan was written: a script, or a file that one imports or opens, was changed during the review",

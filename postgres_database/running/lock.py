@@ -14,15 +14,13 @@ import sqlalchemy as sa
 from sqlalchemy.exc import DBAPIError, SQLAlchemyError
 
 from postgres_database.errors import ExpectedError
-from postgres_database.running import context
+from postgres_database.running import context, stamped
 from postgres_database.running.listener import Listener
 from postgres_database.server import pooler
 from postgres_database.server.connection import Database
-from postgres_database.server.environment import milliseconds
 
 POLLED = 0.2  # seconds
-# Two histories in two schemas do not wait for each other; a lock is of one database by itself.
-KEY = "hashtextextended('postgres-database: ' || coalesce(%(schema)s, '') || '.' || %(name)s, 0)"
+KEY = stamped.LOCK.format(schema="%(schema)s", name="%(name)s")
 TRY_LOCK = f"SELECT pg_try_advisory_lock({KEY})"
 UNLOCK = f"SELECT pg_advisory_unlock({KEY})"
 HELD = f"""
@@ -49,22 +47,6 @@ WATCHFUL = (
     "SET client_connection_check_interval = '1s'",
     "SET idle_session_timeout = 0",
 )
-
-
-def parse_wait(text: str) -> float | None:
-    """Return how many seconds to wait, from `30s`, `5min` or `0`; None for an empty text: wait for ever.
-
-    Raises:
-        ExpectedError: It is not a duration, or a number without a unit.
-    """
-    if not text:
-        return None
-    time = milliseconds(text)
-    if time is None or (time and text.isdigit()):
-        raise ExpectedError(
-            f"--wait {text} is not a duration", hint="--wait 30s   (or 500ms, 5min, 1h, 0)"
-        )
-    return time / 1000
 
 
 @contextmanager

@@ -1,16 +1,21 @@
 """Which revisions a database is stamped with."""
 
+from __future__ import annotations
+
+from collections.abc import Sequence
 from contextlib import closing
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-import sqlalchemy as sa
 from psycopg2.errors import InsufficientPrivilege
 
 from postgres_database.errors import ExpectedError
 from postgres_database.server import privileges
-from postgres_database.server.connection import Database
+from postgres_database.server.connection import VERSION_SCHEMA, Database
 from postgres_database.sql.names import Name, quoted
+
+if TYPE_CHECKING:  # a command that has nothing to do does without it
+    import sqlalchemy as sa
 
 # Code of its owner, who may be anyone, that the table runs when it is read or written. The table that Alembic makes has
 # none, and our log has only one default.
@@ -35,8 +40,22 @@ TABLE = """
     FROM pg_class c JOIN pg_roles r ON r.oid = c.relowner
     LEFT JOIN pg_attribute a ON a.attrelid = c.oid AND a.attname = 'version_num' AND NOT a.attisdropped
     LEFT JOIN pg_type t ON t.oid = a.atttypid
-    WHERE c.oid = to_regclass(%s)
+    WHERE c.oid =
 """
+REVISIONS = "SELECT version_num FROM {}"
+LOCK = "hashtextextended('postgres-database: ' || coalesce({schema}, '') || '.' || {name}, 0)"
+"""The advisory lock of a version table: two histories in two schemas do not wait for each other."""
+# All that must be known before the table is read, in one statement.
+GLANCE = f"""
+    SELECT place.schema, pg_backend_pid(), EXISTS (
+               SELECT FROM pg_locks
+               WHERE locktype = 'advisory' AND granted AND objsubid = 1
+                 AND database = (SELECT oid FROM pg_database WHERE datname = current_database())
+                 AND (classid::bigint << 32 | objid::bigint) = {LOCK.format(schema="place.schema", name="place.name")}),
+           version_table.*
+    FROM (SELECT coalesce(nullif(%s, ''), ({VERSION_SCHEMA}), %s), %s) AS place (schema, name)
+    LEFT JOIN LATERAL ({TABLE} to_regclass(format('%%I.%%I', place.schema, place.name))) AS version_table ON true
+"""  # noqa: S608 - constants
 
 # Tables that people have made: none of an extension, no partition.
 HELD = """
@@ -95,10 +114,15 @@ class Placement:
                 none of Alembic's.
         """
         with closing(connection.connection.cursor()) as cursor:
-            cursor.execute(TABLE, (self.sql,))
+            cursor.execute(f"{TABLE} to_regclass(%s)", (self.sql,))
             row = cursor.fetchone()
         if row is None:
             return False
+        self.require_trusted(row)
+        return True
+
+    def require_trusted(self, row: Sequence[Any]) -> None:
+        """Raise the errors of `is_there`, by the row of TABLE."""
         hidden, policies, owner, runs, other = row
         psql = f"invoke psql{self.database.env_option} --command"
         if runs:
@@ -123,7 +147,6 @@ class Placement:
                 hint=f"{psql} 'ALTER TABLE {self.sql} DISABLE ROW LEVEL SECURITY'   (as its owner, {owner};"
                 " or with a user in the DSN who has BYPASSRLS)",
             )
-        return True
 
 
 def placement(database: Database, connection: sa.Connection) -> Placement:
@@ -142,8 +165,7 @@ def read(database: Database, connection: sa.Connection) -> tuple[str, ...]:
         if table.schema is None or not table.is_there(connection):
             return ()
         with closing(connection.connection.cursor()) as cursor:
-            cursor.execute(f"SELECT version_num FROM {table.sql}")  # noqa: S608 - quoted
-            revisions = [revision for (revision,) in cursor.fetchall()]
+            return _revisions(table, cursor)
     except InsufficientPrivilege as error:
         words = database.words(error)
         raise ExpectedError(
@@ -151,6 +173,42 @@ def read(database: Database, connection: sa.Connection) -> tuple[str, ...]:
             cause=words,
             hint=privileges.to_read(table.shown, words, database),
         ) from error
+
+
+@dataclass(frozen=True)
+class Glance:
+    """What is known of a database without SQLAlchemy."""
+
+    revisions: tuple[str, ...]
+    """Those that it is stamped with, sorted."""
+    alone: bool
+    """Whether no other command changes it by this history, in a session that could keep the lock (see `lock`)."""
+
+
+def glance(database: Database) -> Glance:
+    """Read which revisions a database is stamped with, by the driver alone and in three statements.
+
+    Raises:
+        ExpectedError: The connection is refused, or as in `read`.
+    """
+    versions = database.versions
+    with database.reading() as (cursor, path):
+        schemas = [*path.schemas]
+        place = versions.schema, schemas, versions.name, next(iter(schemas), None), versions.name
+        cursor.execute(GLANCE, place)
+        schema, pid, locked, *row = cursor.fetchone() or ()
+        alone = not locked and pid == cursor.connection.info.backend_pid
+        table = Placement(database, schema)
+        if row[0] is None:  # there is no table
+            return Glance((), alone)
+        table.require_trusted(row)
+        return Glance(_revisions(table, cursor), alone)
+
+
+def _revisions(table: Placement, cursor: Any) -> tuple[str, ...]:
+    database = table.database
+    cursor.execute(REVISIONS.format(table.sql))
+    revisions = [revision for (revision,) in cursor.fetchall()]
     if None in revisions:
         delete = f"DELETE FROM {table.sql} WHERE version_num IS NULL"  # noqa: S608 - for people
         raise ExpectedError(

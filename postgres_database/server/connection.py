@@ -1,5 +1,7 @@
 """From a DSN to a connection, with errors that say what to do."""
 
+from __future__ import annotations
+
 import os
 import re
 import shlex
@@ -11,17 +13,20 @@ from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, closing, contextmanager
 from dataclasses import dataclass, replace
 from functools import cached_property
+from typing import TYPE_CHECKING, Any
 
-import sqlalchemy as sa
+import psycopg2
 from psycopg2.extensions import cursor as Cursor  # noqa: N812 - a class
-from sqlalchemy.exc import DBAPIError
-from sqlalchemy.pool import NullPool
 
 from postgres_database.errors import ExpectedError
 from postgres_database.server import transactions
 from postgres_database.server.dsn import CONNECT_TIMEOUT, Dsn
+from postgres_database.server.transactions import SearchPath
 from postgres_database.server.version_table import ALEMBICS, VersionTable
 from postgres_database.sql.names import quoted
+
+if TYPE_CHECKING:  # a command that has nothing to do does without it
+    import sqlalchemy as sa
 
 CONNECT_DEFAULTS = {
     "connect_timeout": os.environ.get("PGCONNECT_TIMEOUT") or CONNECT_TIMEOUT,
@@ -105,6 +110,9 @@ class Database:
     @cached_property
     def engine(self) -> sa.Engine:
         """An engine that pools nothing; its repr and URL hold no secret."""
+        import sqlalchemy as sa
+        from sqlalchemy.pool import NullPool
+
         parts = self.dsn.parts
         # libpq gets all parts itself; what models run in events may ask the URL who and where it is.
         url = sa.URL.create(
@@ -115,17 +123,37 @@ class Database:
         )
         engine = sa.create_engine(
             url,
-            connect_args={
-                **CONNECT_DEFAULTS,
-                **self.dsn.parameters(),
-                **({"cursor_factory": self.cursor} if self.cursor else {}),
-            },
+            connect_args=self._parameters,
             poolclass=NullPool,
         )
         transactions.begin_safely(engine)
         return engine
 
-    def read_only(self) -> "Database":
+    @property
+    def _parameters(self) -> dict[str, Any]:
+        """How the driver connects."""
+        factory = {"cursor_factory": self.cursor} if self.cursor else {}
+        return {**CONNECT_DEFAULTS, **self.dsn.parameters(), **factory}
+
+    @contextmanager
+    def reading(self) -> Iterator[tuple[Cursor, SearchPath]]:
+        """Begin a transaction that only reads, by the driver alone; yield its cursor and the usual search path.
+
+        The first statement has been sent then. Like any transaction of ours, it finds names only in `pg_catalog`.
+
+        Raises:
+            ExpectedError: The connection is refused.
+        """
+        try:
+            session = psycopg2.connect(**self._parameters)
+        except psycopg2.Error as error:
+            raise self._refused(error) from error
+        with closing(session), session.cursor() as cursor:
+            session.autocommit = True  # else the driver would send a BEGIN of its own
+            cursor.execute(f"BEGIN READ ONLY; {transactions.BEGIN}")
+            yield cursor, transactions.path_of(cursor)
+
+    def read_only(self) -> Database:
         """Return the database with sessions that refuse to write, and do not wait long for a lock."""
         given = self.dsn.parts.get("options") or os.environ.get("PGOPTIONS", "")
         options = " ".join([given, *(f"-c {option}" for option in READ_ONLY)]).strip()
@@ -145,6 +173,9 @@ class Database:
         Raises:
             ExpectedError: The connection is refused.
         """
+        import sqlalchemy as sa
+        from sqlalchemy.exc import DBAPIError
+
         try:
             connection = self.engine.connect()
         except DBAPIError as error:
@@ -185,7 +216,7 @@ class Database:
         """Return what the server or driver said, without secrets."""
         return self.dsn.scrub(_said(error))
 
-    def _refused(self, error: DBAPIError) -> ExpectedError:
+    def _refused(self, error: Exception) -> ExpectedError:
         return ExpectedError(
             f"cannot connect to {self.dsn}",
             cause=re.sub(r"\n\s+", " ", self.words(error)),

@@ -8,15 +8,19 @@ the path that the role and the DSN give, as with plain Alembic.
 Everything is set by SET LOCAL: a pooler would hand a session with other settings on to the application.
 """
 
+from __future__ import annotations
+
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import closing, contextmanager
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import psycopg2
-import sqlalchemy as sa
 
 from postgres_database.server.environment import Environment
+
+if TYPE_CHECKING:  # a command that has nothing to do does without it
+    import sqlalchemy as sa
 
 LIMITS = "postgres_database.limits"
 """The key, in the `info` of a connection, of the statements that set its time limits."""
@@ -76,14 +80,21 @@ def begin(connection: sa.Connection) -> None:
     with _as_sqlalchemy(connection), closing(driver.cursor()) as cursor:
         cursor.execute("; ".join(statements))
         if ours:
-            setting, schemas, _ = cursor.fetchone()
-            connection.info[PATH] = SearchPath(setting, tuple(schemas))
+            connection.info[PATH] = path_of(cursor)
+
+
+def path_of(cursor: Any) -> SearchPath:
+    """Return the usual search path, by the cursor that has run BEGIN."""
+    setting, schemas, _ = cursor.fetchone()
+    return SearchPath(setting, tuple(schemas))
 
 
 def _driver(connection: sa.Connection) -> Any:
     driver = connection.connection.driver_connection
     if driver is None:
-        raise sa.exc.ResourceClosedError("a script has closed the connection that it was handed")
+        from sqlalchemy.exc import ResourceClosedError
+
+        raise ResourceClosedError("a script has closed the connection that it was handed")
     return driver
 
 
@@ -93,13 +104,11 @@ def _as_sqlalchemy(connection: sa.Connection) -> Iterator[None]:
     try:
         yield
     except psycopg2.Error as error:
+        from sqlalchemy.exc import DBAPIError, OperationalError
+
         if connection.connection.driver_connection.closed:  # type: ignore[union-attr]
             connection.invalidate(error)
-        kind = (
-            sa.exc.OperationalError
-            if isinstance(error, psycopg2.OperationalError)
-            else sa.exc.DBAPIError
-        )
+        kind = OperationalError if isinstance(error, psycopg2.OperationalError) else DBAPIError
         raise kind(BEGIN.strip(), None, error) from error
 
 
@@ -202,6 +211,8 @@ def oid_of(cursor: Any, name: str, kind: str = "class") -> int | None:
 
 def begin_safely(engine: sa.Engine) -> None:
     """Let SQLAlchemy's own first queries of a server run with the safe search path, too."""
+    import sqlalchemy as sa
+
     met = False
     schema: str | None = None
 

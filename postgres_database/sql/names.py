@@ -1,9 +1,8 @@
 """Names and literals: written into SQL, and read out of it; pure."""
 
 import re
-from typing import NamedTuple
-
-from sqlalchemy.dialects import postgresql
+from functools import cache
+from typing import Any, NamedTuple
 
 IDENTIFIER = r'(?:"(?:[^"]|"")*"|[^\W\d][\w$]*)'
 QUALIFIED = rf"{IDENTIFIER}\.{IDENTIFIER}"
@@ -13,7 +12,6 @@ LONGEST = 63
 """The most bytes of a name."""
 DEFAULT_SCHEMA = "public"
 """The schema of tables for which models name none."""
-PREPARER = postgresql.dialect(paramstyle="named").identifier_preparer  # type: ignore[no-untyped-call]
 
 
 def quoted(name: str) -> str:
@@ -23,7 +21,14 @@ def quoted(name: str) -> str:
 
 def identifier(name: str) -> str:
     """Quote an identifier for SQL only if it needs quotes."""
-    return PREPARER.quote(name)
+    return str(_preparer().quote(name))
+
+
+@cache
+def _preparer() -> Any:
+    from sqlalchemy.dialects import postgresql  # noqa: PLC0415 - most names are always quoted
+
+    return postgresql.dialect(paramstyle="named").identifier_preparer  # type: ignore[no-untyped-call]
 
 
 def literal(text: str) -> str:

@@ -3,7 +3,7 @@
 from invoke import Context, Exit
 
 from postgres_database.commands.command import DIFFERENT, command
-from postgres_database.tasks.shared import ENV, JSON, WAIT, YES, project_and_environment
+from postgres_database.tasks.shared import ENV, JSON, WAIT, YES, parse_wait, project_and_environment
 
 
 @command(
@@ -27,10 +27,9 @@ def baseline_existing(
 ) -> None:
     """Adopt a database that is online: its schema becomes the first revision, its data stays."""
     from postgres_database.console import report, show, terminal
-    from postgres_database.running import lock
     from postgres_database.workflows import baseline, revision
 
-    seconds, (project, environment) = lock.parse_wait(wait), project_and_environment(env)
+    seconds, (project, environment) = parse_wait(wait), project_and_environment(env)
     database = terminal.open_target(environment, project.versions, quiet=json)
     listener = terminal.Terminal(environment, "baseline-existing", yes=yes, quiet=json)
     result = baseline.adopt(

@@ -18,6 +18,7 @@ from postgres_database.tasks.shared import (
     SQL,
     WAIT,
     YES,
+    parse_wait,
     project_and_environment,
     project_here,
 )
@@ -137,28 +138,40 @@ def _move(
     plan: str = "",
     fast: bool = False,
 ) -> None:
-    from postgres_database.console import report, show, terminal
-    from postgres_database.reviewing import pins
-    from postgres_database.running import lock
-    from postgres_database.workflows import upgrade as workflow
+    from postgres_database.console import report, show_standing, terminal
+    from postgres_database.workflows import standing
 
-    seconds, (project, environment) = lock.parse_wait(wait), project_and_environment(env)
-    reviewed = pins.load(Path(plan), environment.env_option) if plan else None
-    move = workflow.Move(verb, target, dry_run, skip_row_checks, reviewed, fast, seconds)
+    seconds, (project, environment) = parse_wait(wait), project_and_environment(env)
+    reviewed = None
+    if plan:
+        from postgres_database.reviewing import pins
+
+        reviewed = pins.load(Path(plan), environment.env_option)
+    how = target, dry_run, skip_row_checks, reviewed, fast, seconds
     if sql:
+        from postgres_database.workflows import upgrade as workflow
+
         open_target = partial(terminal.open_target, environment, project.versions, quiet=True)
+        move = workflow.Move(verb, *how)
         terminal.raw(workflow.offline(project, environment, open_target, move))
         return
-    listener = terminal.Terminal(environment, verb, yes=yes, quiet=json)
     database = terminal.open_target(environment, project.versions, quiet=json)
-    result = workflow.perform(project, environment, database, move, listener)
+    result = None
+    if verb == "upgrade" and not reviewed:
+        result = standing.at_head(project, database, target, dry_run=dry_run)
+    if result is None:
+        from postgres_database.workflows import upgrade as workflow
+
+        listener = terminal.Terminal(environment, verb, yes=yes, quiet=json)
+        move = workflow.Move(verb, *how)
+        result = workflow.perform(project, environment, database, move, listener)
     if json:
         terminal.raw(report.upgrade_json(result, str(database.dsn)))
-    elif move.dry_run:
-        show.plan(result, verb)
+    elif dry_run:
+        show_standing.plan(result, verb)
     else:
-        show.upgrade(result, verb)
-    for step in result.steps if move.dry_run else ():
+        show_standing.upgrade(result, verb)
+    for step in result.steps if dry_run else ():
         if step.refusal:
             raise step.refusal
     if result.violations:
@@ -233,18 +246,17 @@ def status(c: Context, env: str = "", exit_code: bool = False, json: bool = Fals
 @command(help={"env": ENV, "json": JSON})
 def current(c: Context, env: str = "", json: bool = False) -> None:
     """Show the revision that the target is at."""
-    from postgres_database.console import report, show, terminal
-    from postgres_database.running import runner
+    from postgres_database.console import report, show_standing, terminal
+    from postgres_database.workflows import standing
 
     project, environment = project_and_environment(env)
-    scripts = project.history
+    heads = standing.heads(project)
     target = terminal.open_target(environment, project.versions, quiet=json)
-    with runner.open_runner(project, target) as run:
-        ids, (here, *_) = run.require_route()
+    at = standing.revisions(project, target)
     if json:
-        terminal.raw(report.current_json(ids, here.history, scripts.heads, str(target.dsn)))
+        terminal.raw(report.current_json(at, heads, str(target.dsn)))
     else:
-        show.current([here.history[revision_id] for revision_id in ids], scripts.heads)
+        show_standing.current(at, heads)
 
 
 @command(
@@ -266,10 +278,9 @@ def stamp(
 ) -> None:
     """Write a revision into the target without running anything."""
     from postgres_database.console import terminal
-    from postgres_database.running import lock
     from postgres_database.workflows import stamp as workflow
 
-    seconds, (project, environment) = lock.parse_wait(wait), project_and_environment(env)
+    seconds, (project, environment) = parse_wait(wait), project_and_environment(env)
     done = workflow.write(
         project,
         environment,

@@ -3,6 +3,8 @@
 from pathlib import Path
 from typing import Any
 
+from postgres_database.errors import ExpectedError
+
 ENV = (
     "environment: reads .env.NAME (default: the variable ENV, else .env, else the embedded server)"
 )
@@ -14,6 +16,24 @@ WAIT = (
     "how long to wait for another command, such as 30s or 5min; 0 does not wait (default: for ever)"
 )
 SQL = "print SQL instead of running it"
+
+
+def parse_wait(text: str) -> float | None:
+    """Return how many seconds to wait, from `30s`, `5min` or `0`; None for an empty text: wait for ever.
+
+    Raises:
+        ExpectedError: It is not a duration, or a number without a unit.
+    """
+    if not text:
+        return None
+    from postgres_database.server.environment import milliseconds
+
+    time = milliseconds(text)
+    if time is None or (time and text.isdigit()):
+        raise ExpectedError(
+            f"--wait {text} is not a duration", hint="--wait 30s   (or 500ms, 5min, 1h, 0)"
+        )
+    return time / 1000
 
 
 def project_here(metadata: str = "") -> Any:

@@ -2,7 +2,7 @@
 
 `console` shows what they return.
 
-    strangers   models that are perhaps not those of the database: no tables, none in common, or not all imported
+    standing    where a target stands, without Alembic and SQLAlchemy; whether an upgrade has nothing to do
     drift       a database against a revision: what differs, and what would bring it back
     stamp       which revision a database is: found by comparison; workflow: written into it
     upgrade     workflow: bring a target up or down, print it as SQL

@@ -10,6 +10,7 @@ import sqlalchemy as sa
 from postgres_database.errors import ExpectedError
 from postgres_database.history import script_files, staged
 from postgres_database.history.project import Project
+from postgres_database.modelling import strangers
 from postgres_database.running import runner
 from postgres_database.running.listener import Listener
 from postgres_database.schema import disclosures, dump, masks, respelling, snapshot
@@ -20,7 +21,7 @@ from postgres_database.server.connection import Database
 from postgres_database.server.environment import Environment
 from postgres_database.sql.names import DEFAULT_SCHEMA, Name
 from postgres_database.sql.tokens import printed_unchanged
-from postgres_database.workflows import drift, strangers
+from postgres_database.workflows import drift
 from postgres_database.workflows.stamp import Match
 
 UPGRADE = 'op.execute_file(__file__.removesuffix(".py") + ".sql")'

@@ -6,6 +6,7 @@ from postgres_database.errors import ExpectedError
 from postgres_database.history import script_files
 from postgres_database.history.graph import History
 from postgres_database.history.project import Project
+from postgres_database.modelling import strangers
 from postgres_database.running import runner, stamped
 from postgres_database.running.listener import SILENT, Listener
 from postgres_database.running.missing_scripts import origin
@@ -16,7 +17,7 @@ from postgres_database.scratch.databases import Scratch
 from postgres_database.server.connection import Database
 from postgres_database.server.environment import Environment
 from postgres_database.sql.names import identifier, quoted
-from postgres_database.workflows import drift, stamp, strangers
+from postgres_database.workflows import drift, stamp
 from postgres_database.workflows.adoption import Adoption, BaselineResult
 from postgres_database.workflows.stamp import Match
 

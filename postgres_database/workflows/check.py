@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from postgres_database.drafting import autogenerate
 from postgres_database.errors import ExpectedError
 from postgres_database.history.project import Project
+from postgres_database.modelling import strangers
 from postgres_database.reviewing import cautions, settings, sizes
 from postgres_database.running import log, runner
 from postgres_database.running.log import Edited
@@ -15,7 +16,7 @@ from postgres_database.scratch import databases, provided
 from postgres_database.scratch.databases import Scratch
 from postgres_database.server.connection import Database
 from postgres_database.server.environment import Environment
-from postgres_database.workflows import drift, strangers
+from postgres_database.workflows import drift
 from postgres_database.workflows.drift import Drifts
 
 

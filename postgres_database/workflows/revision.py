@@ -19,6 +19,7 @@ from postgres_database.history.graph import History
 from postgres_database.history.operations import Refuse, imports
 from postgres_database.history.project import Project
 from postgres_database.history.project_models import Models
+from postgres_database.modelling import strangers
 from postgres_database.proving import contents, made_up_rows, triggers
 from postgres_database.proving.proof import Filled, Proof, Prover
 from postgres_database.running import runner
@@ -31,7 +32,6 @@ from postgres_database.scratch.databases import Scratch
 from postgres_database.server import cluster
 from postgres_database.server.connection import Database
 from postgres_database.server.environment import Environment
-from postgres_database.workflows import strangers
 
 TOGETHER = "all is one transaction, in which others wait: between two, a rule would not be enforced"
 """Why a script is not divided."""

@@ -10,10 +10,7 @@ from postgres_database.history import graph
 from postgres_database.history.graph import Revision
 from postgres_database.history.project import Leg, Project
 from postgres_database.preflight import preview
-from postgres_database.preflight.drops import Dropped
 from postgres_database.preflight.look import Look
-from postgres_database.preflight.preview import Printed
-from postgres_database.preflight.row_checks import Violation
 from postgres_database.proving import image
 from postgres_database.reviewing import cautions, durations, pins, settings, sizes
 from postgres_database.reviewing.pins import Plan
@@ -24,6 +21,7 @@ from postgres_database.scratch import databases
 from postgres_database.server import cluster, transactions
 from postgres_database.server.connection import Database
 from postgres_database.server.environment import Environment
+from postgres_database.workflows.standing import UpgradeResult
 
 SHOWN = 5  # names of tables
 
@@ -46,31 +44,6 @@ class Move:
     """On an empty database make at once what the revisions make, where that is proved equal."""
     wait: float | None = None
     """How many seconds to wait at most for another command; None: for ever."""
-
-
-@dataclass(frozen=True)
-class UpgradeResult:
-    """The plan, and the target before and after it."""
-
-    before: tuple[str, ...]
-    """The revisions of the target before."""
-    plan: tuple[Revision, ...]
-    after: tuple[str, ...]
-    """Its revisions now."""
-    at_head: bool
-    """Whether that is the end of the history."""
-    steps: tuple[Printed, ...] = ()
-    """What the revisions of the plan run."""
-    violations: tuple[Violation, ...] = ()
-    """Rows that violate what the plan requires, in a dry run; any other run ends there with an error."""
-    dropped: tuple[Dropped, ...] = ()
-    """Rows that the plan would drop, in a dry run."""
-    cautions: tuple[str, ...] = ()
-    """What others would wait for while the plan of a dry run runs."""
-    seconds: float = 0
-    """How long the revisions took."""
-    restored: bool = False
-    """Whether what they make was made at once, and none of them was run."""
 
 
 def perform(

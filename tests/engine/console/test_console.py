@@ -8,10 +8,10 @@ import termios
 import warnings
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
-from dataclasses import fields, replace
+from dataclasses import replace
 from datetime import datetime
 from pathlib import Path
-from typing import Any
+from typing import Any, get_type_hints
 
 import pytest
 import sqlalchemy as sa
@@ -19,7 +19,7 @@ from checkouts import Checkout, as_text
 from conftest import ROOT
 
 from postgres_database.commands import command
-from postgres_database.console import show, show_init, show_state, terminal
+from postgres_database.console import show, show_init, show_standing, show_state, terminal
 from postgres_database.errors import ExpectedError
 from postgres_database.history.env_text import Option
 from postgres_database.history.graph import Revision
@@ -42,8 +42,8 @@ from postgres_database.workflows.rebase import RebaseResult
 from postgres_database.workflows.revision import RevisionResult
 from postgres_database.workflows.squash import SquashResult
 from postgres_database.workflows.stamp import Match
+from postgres_database.workflows.standing import UpgradeResult
 from postgres_database.workflows.status import EnvironmentStatus
-from postgres_database.workflows.upgrade import UpgradeResult
 
 RAN = datetime(2026, 1, 2, 12).astimezone()
 SHOP = Dsn({"user": "app", "host": "db", "dbname": "shop"})
@@ -245,7 +245,8 @@ def shows(text: str) -> dict[str, Callable[[], None]]:
     }
 
     def filled(kind: Any, **given: Any) -> Any:
-        rest = {field.name: values[field.type] for field in fields(kind) if field.name not in given}
+        types = get_type_hints(kind, localns=globals())
+        rest = {name: values[types[name]] for name in types if name not in given}
         return kind(**given, **rest)
 
     comparison = filled(Differences)
@@ -255,9 +256,9 @@ def shows(text: str) -> dict[str, Callable[[], None]]:
         "raw": lambda: terminal.raw(text),
         "warn": lambda: terminal.warn(replace(PLAIN, warnings=(text,))),
         "init": lambda: show_init.show(InitResult((Path(text),), (Path(text),))),
-        "plan": lambda: show.plan(filled(UpgradeResult), "upgrade"),
+        "plan": lambda: show_standing.plan(filled(UpgradeResult), "upgrade"),
         "progress": lambda: listener.step(Step(revision, 0.1)),
-        "upgrade": lambda: show.upgrade(filled(UpgradeResult, before=()), "upgrade"),
+        "upgrade": lambda: show_standing.upgrade(filled(UpgradeResult, before=()), "upgrade"),
         "revision": lambda: show.revision(filled(RevisionResult)),
         "by hand": lambda: show.revision(filled(RevisionResult, path=None)),
         "waiting": lambda: listener.wait(text),
@@ -266,7 +267,7 @@ def shows(text: str) -> dict[str, Callable[[], None]]:
         "heads": lambda: show_state.check(CheckResult((text, "b"), None)),
         "status": lambda: show_state.status([filled(EnvironmentStatus, fault="")], [text]),
         "fault": lambda: show_state.status([filled(EnvironmentStatus)], []),
-        "current": lambda: show.current([revision], []),
+        "current": lambda: show_standing.current([revision], []),
         "baseline": lambda: show.baseline(
             filled(BaselineResult, match=None, unlike_models=(Key("VIEW", "s", text),)),
             replace(PLAIN, name=text),
@@ -434,7 +435,7 @@ LINES: dict[str, tuple[Callable[[], None], list[str]]] = {
         ],
     ),
     "plan": (
-        lambda: show.plan(
+        lambda: show_standing.plan(
             UpgradeResult(
                 ("0000",),
                 (A, B),
@@ -457,7 +458,7 @@ LINES: dict[str, tuple[Callable[[], None], list[str]]] = {
         ],
     ),
     "no plan": (
-        lambda: show.plan(UpgradeResult((), (), (), at_head=False), "downgrade"),
+        lambda: show_standing.plan(UpgradeResult((), (), (), at_head=False), "downgrade"),
         ["at base", "already at base; nothing to downgrade"],
     ),
     "revision, proved": (
@@ -663,10 +664,10 @@ def test_what_is_shown(
 
 def test_nothing_to_do_is_one_line(capsys: pytest.CaptureFixture[str]) -> None:
     """Where nothing was to be done, one line says where the target stands; `check` is silent for cron."""
-    show.upgrade(UpgradeResult(("aaaa",), (), ("aaaa",), at_head=True), "upgrade")
+    show_standing.upgrade(UpgradeResult(("aaaa",), (), ("aaaa",), at_head=True), "upgrade")
     show_state.check(CheckResult(("aaaa",), Differences(())))
     show.revision(RevisionResult())
-    show.current([], [])
+    show_standing.current([], [])
     assert capsys.readouterr().out.splitlines() == [
         "already at head: aaaa; nothing to upgrade",
         "nothing to do: models and history agree",

@@ -11,7 +11,7 @@ from conftest import ROOT
 
 from postgres_database.console import report, review_report
 from postgres_database.errors import ExpectedError
-from postgres_database.history.graph import History, Revision
+from postgres_database.history.graph import Revision
 from postgres_database.preflight.drops import Dropped
 from postgres_database.preflight.preview import Printed
 from postgres_database.preflight.row_checks import Violation
@@ -26,8 +26,8 @@ from postgres_database.workflows.review import Review
 from postgres_database.workflows.revision import RevisionResult
 from postgres_database.workflows.squash import SquashResult
 from postgres_database.workflows.stamp import Match
+from postgres_database.workflows.standing import UpgradeResult
 from postgres_database.workflows.status import EnvironmentStatus
-from postgres_database.workflows.upgrade import UpgradeResult
 from postgres_database.workflows.written_models import ModelsResult
 
 ODD = 'größer "x"\n\\ [bold] %s \u2028'
@@ -330,9 +330,7 @@ REPORTS: dict[str, tuple[str, dict[str, Any]]] = {
         },
     ),
     "current": (
-        report.current_json(
-            ["aaaa"], History((REVISION,), ("aaaa",)), ["aaaa"], "app@db:5432/shop"
-        ),
+        report.current_json([REVISION], ["aaaa"], "app@db:5432/shop"),
         {"target": "app@db:5432/shop", "revisions": [SAID], "at_head": True},
     ),
     "history": (report.history_json([REVISION]), {"revisions": [SAID]}),

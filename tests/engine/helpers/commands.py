@@ -9,7 +9,8 @@ from postgres_database.running.listener import Listener, Step
 from postgres_database.server.connection import Database
 from postgres_database.workflows import baseline, stamp, upgrade
 from postgres_database.workflows.adoption import BaselineResult
-from postgres_database.workflows.upgrade import Move, UpgradeResult
+from postgres_database.workflows.standing import UpgradeResult
+from postgres_database.workflows.upgrade import Move
 
 Confirm = Callable[[str, Sequence[str]], bool]
 

@@ -21,7 +21,8 @@ from postgres_database.reviewing import pins
 from postgres_database.reviewing.pins import Plan
 from postgres_database.server.connection import Database
 from postgres_database.workflows import review, upgrade
-from postgres_database.workflows.upgrade import Move, UpgradeResult
+from postgres_database.workflows.standing import UpgradeResult
+from postgres_database.workflows.upgrade import Move
 
 SCRIPT = """
 from pathlib import Path

@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from postgres_database.history import digests
+from postgres_database.history import script_texts
 
 SCRIPT = '"""Init"""\n\ndef upgrade():\n    op.execute_file(HERE / "rows.sql")\n'
 TEXTS = {"a.py": SCRIPT, "rows.sql": "SELECT 1;\n", "a.sql": "SELECT 2;\n", "b.sql": "SELECT 3;\n"}
@@ -15,7 +15,7 @@ def written(folder: Path, texts: dict[str, bytes]) -> str:
     folder.mkdir()
     for name, text in texts.items():
         (folder / name).write_bytes(text)
-    return digests.of_scripts([folder / "a.py"])[folder / "a.py"]
+    return script_texts.digests([folder / "a.py"])[folder / "a.py"]
 
 
 @pytest.mark.parametrize(

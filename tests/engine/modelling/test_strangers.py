@@ -8,7 +8,8 @@ from commands import Heard, adopt
 from conftest import Project, changed, run_sql
 
 from postgres_database.errors import ExpectedError
-from postgres_database.workflows import check, revision, strangers
+from postgres_database.modelling import strangers
+from postgres_database.workflows import check, revision
 from postgres_database.workflows.adoption import BaselineResult
 
 OTHER = 'sa.Table("other", metadata, sa.Column("id", sa.Integer, primary_key=True))'
