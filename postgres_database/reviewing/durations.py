@@ -40,10 +40,8 @@ from postgres_database.sql.syntax import statements
 SAMPLES = (20_000, 80_000)  # rows of all tables together
 HEAVIEST = 48 << 20  # bytes of them
 SLOW = 2.0  # seconds of the scripts with few rows, from which on they are not run with many
-LIMIT = "10s"
-"""The time limit of a statement there."""
-ALL = 0.9
-"""The share of the rows from which on a statement counts as one that changes all."""
+LIMIT = 10  # seconds after which they are ended there
+ALL = 0.9  # the share of the rows from which on a statement counts as one that changes all
 
 SHORTEST = 0.03
 """Seconds below which a time says little: what does not grow with the rows counts as much."""
@@ -75,10 +73,8 @@ class Run:
     failure: str = ""
     """Why it did not come to its end."""
 
-    @property
-    def seconds(self) -> float:
-        """How long the statements took."""
-        return sum(point.seconds for point in self.points.values())
+    seconds: float = 0.0
+    """How long it took, with what is between the statements."""
 
 
 def estimated(  # noqa: PLR0913, PLR0917 - what is run, where, and what is known of the target
@@ -185,15 +181,17 @@ class _Timing:
         except psycopg2.Error as error:
             run.failure = f"rows could not be made up: {_first(database.words(error))}"
             return run
-        give(database, {**self.given, "statement_timeout": LIMIT})
-        attributes = {"points": run.points, "following": before}
+        give(database, {**self.given, "statement_timeout": f"{LIMIT}s"})
+        started = time.perf_counter()
+        attributes = {"points": run.points, "following": before, "end": started + LIMIT}
         cursors = type("Timed", (_Timed, database.cursor or PlainCursor), attributes)
         with runner.open_runner(self.project, replace(database, cursor=cursors)) as on:
             context.of(on.connection).rests = False
             try:
                 on.run("upgrade", self.plan, before)
             except ExpectedError as error:
-                run.failure = f"revision {before.revision.id} fails on many made-up rows: {_first(error.cause)}"
+                run.failure = f"revision {before.revision.id} does not end on many made-up rows: {_first(error.cause)}"
+        run.seconds = time.perf_counter() - started
         self.session.drop(database.dsn.database)
         return run
 
@@ -207,6 +205,7 @@ class _Timed(PlainCursor):
 
     points: dict[Key, Point]
     following: Following
+    end: float
 
     def execute(self, query: Any, vars: Any = None) -> None:  # noqa: A002 - psycopg2's name
         """Run SQL; see `cursor.execute` of psycopg2."""
@@ -231,6 +230,9 @@ class _Timed(PlainCursor):
 
     def _timed(self, key: Key, query: Any, values: Any) -> None:
         started = time.perf_counter()
+        if started > self.end:
+            self.points.pop(key, None)  # it is not done
+            raise ExpectedError("ended", cause=f"it takes more than {LIMIT} s there")
         super().execute(query, values)
         seconds = time.perf_counter() - started
         before = self.points.get(key, Point(0, 0, 0))
