@@ -235,6 +235,7 @@ REPORTS: dict[str, tuple[str, dict[str, Any]]] = {
             "violations": [],
             "dropped": [],
             "cautions": [],
+            "restored": False,
         },
     ),
     "upgrade, dry run": (
@@ -269,6 +270,7 @@ REPORTS: dict[str, tuple[str, dict[str, Any]]] = {
             ],
             "dropped": [ODD],
             "cautions": [ODD],
+            "restored": False,
         },
     ),
     "baseline-existing": (
