@@ -114,7 +114,7 @@ def _environ(history: History) -> dict[str, str]:
     }
 
 
-def _statements(sql: str) -> dict[str, str]:
+def statements(sql: str) -> dict[str, str]:
     """Return what each revision runs, without its stamp."""
     return {name: text.strip() for name, text in STATEMENTS.findall(sql)}
 
@@ -136,7 +136,7 @@ def _flask(history: History, _: str) -> dict[str, str]:
 def _django(_: History, sql: str) -> dict[str, str]:
     files = {"settings.py": DJANGO, "app/__init__.py": "", "app/migrations/__init__.py": ""}
     parents: list[tuple[str, str]] = []
-    for name, text in _statements(sql).items():
+    for name, text in statements(sql).items():
         files[f"app/migrations/{name}.py"] = DJANGO_SCRIPT.format(parents=parents, sql=text)
         parents = [("app", name)]
     return files
@@ -144,7 +144,7 @@ def _django(_: History, sql: str) -> dict[str, str]:
 
 def _yoyo(_: History, sql: str) -> dict[str, str]:
     files, parent = {}, ""
-    for name, text in _statements(sql).items():
+    for name, text in statements(sql).items():
         files[f"migrations/{name}.sql"] = f"-- depends: {parent}\n{text}\n"
         parent = name
     return files
@@ -152,7 +152,7 @@ def _yoyo(_: History, sql: str) -> dict[str, str]:
 
 def _numbered(form: str, _: History, sql: str) -> dict[str, str]:
     """Return files of a tool whose revisions are numbers; `form` is what is around the SQL."""
-    texts = enumerate(_statements(sql).values(), 1)
+    texts = enumerate(statements(sql).values(), 1)
     return {f"migrations/{number:013}_revision.sql": form.format(text) for number, text in texts}
 
 

@@ -51,7 +51,9 @@ def machine(servers: Servers) -> dict[str, object]:
 def texts(results: Mapping[str, Any]) -> Iterator[str]:
     """Yield the lines of the page that are made of results."""
     at = results["machine"]
-    load = f", {at['load']} processes at work on it when the run began"
+    load = f", with a load of {at['load']} when the run began"
+    if at["load"] > at["cores"]:
+        load += " (other work: the seconds are too long, and the ratios uncertain)"
     yield (
         f"Medians of {results['rounds']} rounds on {at['cores']} cores{load}; PostgreSQL {at['PostgreSQL']},"
         f" Python {at['Python']}, Alembic {at['Alembic']}. Two figures are ours / the other's.\n"

@@ -30,7 +30,7 @@ def compare(folder: Path, servers: Servers, rounds: int) -> Iterator[Pairs]:
         run = partial(measured, root=history.root, environ=history.environ)
         run(history.command("invoke", "upgrade"))
         for command, peer in COMMANDS.items():
-            name = f"invoke {command}, {revisions} revisions"
+            name = f"invoke {command}, {revisions:,} revisions"
             ours = partial(run, history.command("invoke", command))
             theirs = partial(run, history.command(*ALEMBIC, *peer))
             yield alternate(name, ours, theirs, rounds=rounds, bound=bound)

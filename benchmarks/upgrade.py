@@ -4,7 +4,7 @@
 """
 
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from functools import partial
 from pathlib import Path
 
@@ -40,6 +40,12 @@ with open_runner(project, embedded.target(environment, project.versions)) as run
     for leg in project.legs(before, "head"):
         runner.upgrade(leg.plan)
 """
+COLUMNS = r"""
+    SELECT relname, attname, atttypid, attnotnull
+    FROM pg_attribute JOIN pg_class ON pg_class.oid = attrelid
+    WHERE relname ~ '^t\d+$' AND attnum > 0
+    ORDER BY relname, attnum
+"""
 PYTHON = sys.executable
 OURS = Tool("ours", PYTHON, ("-m", "invoke", "upgrade"))
 ALONE = Tool("the runner alone", PYTHON, ("-c", RUNNER_SCRIPT))
@@ -68,12 +74,13 @@ def compare(folder: Path, servers: Servers, rounds: int) -> Iterator[Pairs]:
         history = History(folder / f"upgrade{revisions}", servers, revisions, revisions * 3 // 10)
         history.write()
         sql, commands = history.sql(), {}
-        for tool in _tools(history):
-            own = tool.prepare(history, sql)
+        prepared = {tool: tool.prepare(history, sql) for tool in _tools(history)}
+        for tool, own in prepared.items():
             commands[EMPTY, tool] = partial(tool.again, own)
             if tool not in PARTS:
                 commands[NOTHING, tool] = partial(tool.run, own)
         runs = rotate(commands, rounds)
+        _require_equal(prepared)
         for work, tool in runs:
             if tool != ALEMBICS:
                 bound = BOUND if (work, tool) == (EMPTY, OURS) else None
@@ -84,6 +91,14 @@ def compare(folder: Path, servers: Servers, rounds: int) -> Iterator[Pairs]:
         if fast := runs.get((EMPTY, FAST)):
             bound = BOUND_FAST if revisions == SIZE_FAST else None
             yield Pairs(work, fast, ours, bound, FAST.name, OURS.name)
+
+
+def _require_equal(prepared: Mapping[Tool, History]) -> None:
+    """Raise SystemExit if a tool has not made what plain Alembic made."""
+    made = {tool: own.query(COLUMNS) for tool, own in prepared.items()}
+    for tool, columns in made.items():
+        if columns != made[ALEMBICS]:
+            raise SystemExit(f"{tool.name} made other tables than {PLAIN}")
 
 
 def _tools(history: History) -> Iterator[Tool]:
