@@ -7,8 +7,11 @@ in which other rooms write advice. Here it becomes what works where it was typed
 import os
 import re
 import sys
+from contextvars import ContextVar
 from pathlib import Path
 
+ENVIRONMENT = ContextVar("ENVIRONMENT", default="")
+"""The name of the environment that the command which runs was given."""
 CALLER = "POSTGRES_DATABASE_CALLER"
 """The variable by which the Makefile says that make was typed."""
 PROGRAM = "postgres-database"
@@ -24,12 +27,15 @@ WITHOUT_ENVIRONMENT = {
     "init", "history", "heads", "branches", "show", "edit", "merge", "start", "stop",
 }  # fmt: skip
 """The commands that do the same for each environment; `history` says something else with one."""
+WITHOUT_ONE = "env -u ENV "
+"""What stands before a command that works on no environment, although a variable may name one."""
 VARIABLES = {"env": "ENV", "msg": "MSG", "target": "TARGET"}
 """The options that make takes as variables; all others go into ARGS."""
 
 
 def as_typed(text: str) -> str:
-    """Return a text with its commands as its reader types them."""
+    """Return a text with its commands as its reader types them, for the same environment."""
+    text = for_environment(text, ENVIRONMENT.get())
     if os.environ.get(CALLER) == "make":
         text = text.replace(LIST, "make help").replace(f"{SAME} --env ", f"{SAME} ENV=")
         return COMMAND.sub(_for_make, text)
@@ -44,7 +50,8 @@ def for_environment(text: str, name: str) -> str:
 
     def added(match: re.Match[str]) -> str:
         named = re.search(r" --(?:env|all-envs)\b", match["options"])
-        if named or match["command"] in WITHOUT_ENVIRONMENT or not name:
+        without = text.endswith(WITHOUT_ONE, 0, match.start())
+        if named or without or match["command"] in WITHOUT_ENVIRONMENT or not name:
             return match[0]
         return f"invoke {match['command']} --env {name}{match['options']}"
 

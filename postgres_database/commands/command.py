@@ -14,7 +14,7 @@ from typing import Any
 from invoke import Collection, Context, Exit, Task, task
 
 from postgres_database.commands import command_line, completion
-from postgres_database.commands.advice import as_typed, for_environment
+from postgres_database.commands.advice import ENVIRONMENT, as_typed
 from postgres_database.commands.listing import grouped
 from postgres_database.errors import ExpectedError
 from postgres_database.history import library_versions
@@ -39,6 +39,7 @@ class Command(Task[Any]):
             if "dry_run" not in self.argspec(self.body).parameters:
                 raise Exit(as_typed(str(ExpectedError(f"{self.name} has no dry run"))), code=FAILED)
             kwargs["dry_run"] = True
+        token = ENVIRONMENT.set(kwargs.get("env") or os.environ.get("ENV", ""))
         try:
             library_versions.require_libraries()
             here = Path.cwd()
@@ -54,8 +55,7 @@ class Command(Task[Any]):
         except ExpectedError as error:
             if os.environ.get("DEBUG"):
                 raise
-            hint = for_environment(error.hint, kwargs.get("env") or os.environ.get("ENV", ""))
-            raise Exit(as_typed(str(error.with_(hint=hint))), code=FAILED) from error
+            raise Exit(as_typed(str(error)), code=FAILED) from error
         except OSError as error:
             if os.environ.get("DEBUG") or error.errno not in FULL_OR_READ_ONLY:
                 raise
@@ -64,6 +64,8 @@ class Command(Task[Any]):
             resumed = self.name in {"upgrade", "downgrade"}
             more = "; what is done stays, the same command goes on where it was" if resumed else ""
             raise Exit(f"interrupted{more}", code=INTERRUPTED) from error
+        finally:
+            ENVIRONMENT.reset(token)
 
 
 @contextlib.contextmanager

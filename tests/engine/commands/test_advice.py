@@ -2,11 +2,12 @@
 
 import pytest
 from checkouts import Checkout, ready_venv
-from invoke import Collection
+from invoke import Collection, Context
 
 import postgres_database.tasks
 from postgres_database.commands import advice
 from postgres_database.commands.advice import WITHOUT_ENVIRONMENT, as_typed, for_environment
+from postgres_database.commands.command import command
 
 # what is written → with make, with the installed program
 SPELLINGS = {
@@ -61,6 +62,7 @@ SPELLINGS = {
         ("invoke status --env y; invoke history", "invoke status --env y; invoke history"),
         ("invoke upgrade --all-envs", "invoke upgrade --all-envs"),
         ("git pull   (no --env)", "git pull   (no --env)"),
+        ("env -u ENV invoke review --from a1", "env -u ENV invoke review --from a1"),
     ],
 )
 def test_advice_is_for_the_environment_that_was_typed(text: str, named: str) -> None:
@@ -97,3 +99,21 @@ def test_make_gives_advice_for_make(checkout: Checkout) -> None:
     assert "try:   make history" in failed.stderr, failed.stderr
     checkout.env_file("x", POSTGRES_DSN="host=/nowhere dbname=x")
     assert checkout.run("make", "status", "ENV=x").returncode == 0
+
+
+def test_next_steps_are_for_the_environment_that_was_typed(monkeypatch: pytest.MonkeyPatch) -> None:
+    """What a command says is for its environment, and what is said after it for none."""
+    said: list[str] = []
+
+    @command()
+    def probe(_: Context, env: str = "") -> None:  # noqa: ARG001 - an option
+        said.append(as_typed("next: invoke upgrade"))
+
+    monkeypatch.delenv("ENV", raising=False)
+    probe(Context(), env="x")
+    probe(Context())
+    assert [*said, as_typed("invoke check")] == [
+        "next: invoke upgrade --env x",
+        "next: invoke upgrade",
+        "invoke check",
+    ]

@@ -377,7 +377,7 @@ def test_the_same_in_other_words(project: Project, schema: str) -> None:
 @pytest.mark.long
 @pytest.mark.parametrize("schema", ["", "s"], ids=["public", "another schema"])
 def test_the_same_beside_a_difference(project: Project, schema: str) -> None:
-    """Where one thing differs Alembic looks at everything: it finds that thing and no other."""
+    """Where one thing differs Alembic finds that thing and no other."""
     models, sql = "", []
     for name, (columns, typed) in SAME.items():
         place = name.replace(" ", "_")
