@@ -1,6 +1,7 @@
 <%
-  tools = sorted({curve.tool for panel in panels for curve in panel.curves} - {"ours", "plain Alembic", "floor"})
-  classes = {"ours": "ours", "plain Alembic": "plain", "floor": "floor"} | {tool: f"t{n}" for n, tool in enumerate(tools)}
+  named = {"ours": "ours", "ours, --fast": "fast", "plain Alembic": "plain", "floor": "floor"}
+  tools = sorted({curve.tool for panel in panels for curve in panel.curves} - {*named})
+  classes = named | {tool: f"t{n}" for n, tool in enumerate(tools)}
 %>\
 <svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 ${width} ${height * len(panels)}" width="${width}" height="${height * len(panels)}" role="img" aria-label="Seconds over the number of revisions, for each tool">
 <style>
@@ -19,8 +20,8 @@
   .name { fill: var(--tool) }
   .ours polyline { stroke-width: 4 }
   .ours .name { font-weight: 700 }
-  .floor polyline { stroke-dasharray: 3 5 }
-  .ours { --tool: var(--ours) } .plain { --tool: var(--ink) } .floor { --tool: var(--faint) }
+  .floor polyline, .fast polyline { stroke-dasharray: 3 5 }
+  .ours, .fast { --tool: var(--ours) } .plain { --tool: var(--ink) } .floor { --tool: var(--faint) }
 % for n in range(len(tools)):
   .t${n} { --tool: var(--t${n}) }
 % endfor
