@@ -231,7 +231,8 @@ def _show(details: Sequence[str], out: Output) -> None:
 
 
 def _is_terminal() -> bool:
-    return sys.stdin.isatty() and sys.stdout.isatty()
+    streams = sys.stdin, sys.stdout  # None where the shell has closed them
+    return all(stream and not stream.closed and stream.isatty() for stream in streams)
 
 
 def _is_yes(answer: str) -> bool:

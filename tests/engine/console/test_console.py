@@ -1,5 +1,6 @@
 """What people see and are asked."""
 
+import io
 import os
 import re
 import subprocess
@@ -695,3 +696,13 @@ def test_long_work_is_shown_while_it_lasts(
     capsys.readouterr()
     listener.step(Step(revisions[1], 0.1))
     assert capsys.readouterr().out == "  [2/2]  bbbb  Slow  0.10 s\n"
+
+
+@pytest.mark.parametrize("name", ["stdin", "stdout"])
+def test_closed_streams_are_no_terminal(monkeypatch: pytest.MonkeyPatch, name: str) -> None:
+    """Where a shell or a service has closed a stream nothing is asked."""
+    closed = io.StringIO()
+    closed.close()
+    for stream in None, closed:
+        monkeypatch.setattr(sys, name, stream)
+        assert terminal.Terminal(Environment(Path()), "upgrade").choose("sure?") is None
