@@ -127,9 +127,9 @@ class Running:
 
         return run
 
-    def applied(self, *, step: Any, **_: Any) -> None:
+    def applied(self, **_: Any) -> None:
         """Check what a script has left behind, in its transaction, before that is committed with the stamp."""
-        revision = next(one for one in self.plan if one.id == step.up_revision_id)
+        revision = self.revision
         try:
             lock.require_held(self.connection)
         except ExpectedError as error:

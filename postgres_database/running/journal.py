@@ -58,6 +58,9 @@ INSERT = f"""
     INSERT INTO {{table}} (revision, direction, who, host, tool, outcome, progress{{digest}})
     VALUES (%s, %s, %s || session_user, %s, %s, %s, %s::jsonb || {WRITTEN}{{value}}) RETURNING started
 """  # noqa: S608 - a constant
+# Whatever is committed after the row makes it durable, too; a crash before that leaves nothing to tell (PostgreSQL
+# manual, "Asynchronous Commit").
+UNWAITED = "SET LOCAL synchronous_commit = off"
 RESTORED = """
     INSERT INTO {table} (revision, direction, seconds, who, host, tool, outcome{digest})
     SELECT revision, 'upgrade', %s, %s || session_user, %s, %s, %s{digest}
@@ -113,7 +116,8 @@ class Journal:
         again = self._row is not None and self._row[0] == revision
         if not again and not self._open:
             self._steps, self._positions, self._left = {}, {}, Counter()
-            ((started,),) = at_once(self._connection, *self._insertion(revision, direction, digest))
+            insert, values = self._insertion(revision, direction, digest)
+            ((started,),) = at_once(self._connection, f"{UNWAITED}; {insert}", values)
             self._row = revision, started
             return ""
         with self._connection.begin(), self._cursor() as cursor:
