@@ -46,7 +46,6 @@ def bench(c: Context, rounds: str = "", json: str = "", write: bool = False) -> 
     given = [f"{name}={value}" for name, value in options.items() if value]
     _tool("benchmarks.parser")
     _tool("benchmarks.performance", *given, *(["--write"] if write else []))
-    _tool("benchmarks.revision")
 
 
 @command()

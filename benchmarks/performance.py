@@ -18,14 +18,14 @@ from typing import Any
 
 import psycopg2
 
-from benchmarks import curves, histories, peers, start, upgrade
+from benchmarks import curves, histories, peers, revision, start, upgrade
 from benchmarks.histories import ROOT, Servers
 from benchmarks.pairs import HEADER, PLAIN
 
 STORED = ROOT / "docs" / "performance.json"
 PAGE = ROOT / "docs" / "performance.md"
 PICTURE = ROOT / "docs" / "performance.svg"
-BENCHES = {"start": start.compare, "upgrade": upgrade.compare}
+BENCHES = {"start": start.compare, "upgrade": upgrade.compare, "revision": revision.compare}
 ROUNDS, LEAST = 9, 2
 FIGURES = (("seconds", 3), ("cpu", 2), ("memory", 0))
 BEGIN, END = "<!-- table -->\n", "<!-- end of table -->"

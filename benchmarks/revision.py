@@ -1,35 +1,21 @@
 """How long a proof takes: `revision` beside Alembic's autogenerate, and `check` of a target beside its dump.
 
-`make bench`, or `python -m benchmarks.revision 10x1000 300x300` for histories of so many revisions and tables. Exit
-code 1 if a bound is missed: for `revision` twice the time of `alembic revision --autogenerate` and a second, for
-`check` of 1,000 tables three times that of `pg_dump --schema-only`.
+`make bench`, or `python -m benchmarks.performance --only revision`. Bounds: for `revision` twice the time of
+`alembic revision --autogenerate` and a second, for `check` of 1,000 tables three times that of `pg_dump --schema-only`.
 """
 
 import statistics
-import sys
-import tempfile
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
 
-from benchmarks import histories
 from benchmarks.histories import ALEMBIC, History, Servers
-from benchmarks.pairs import HEADER, Pairs, Run, alternate, measured
+from benchmarks.pairs import Pairs, Run, alternate, measured
 from postgres_database.server import programs
 
-ROUNDS = 5
-SIZES = (
-    "10x10",
-    "10x300",
-    "10x1000",
-    "300x10",
-    "300x300",
-    "300x1000",
-    "1000x10",
-    "1000x300",
-    "1000x1000",
-)
+SIZES = ((10, 10), (300, 300), (1000, 1000))
+"""Revisions and tables."""
 FACTOR, SECONDS = 2, 1.0
 DUMPS = 3
 BOUND_FROM = 1000
@@ -37,11 +23,11 @@ BOUND_FROM = 1000
 CHANGE = '\nmetadata.tables["t1"].append_column(sa.Column("checksum", sa.Text()))\n'
 
 
-def compare(folder: Path, servers: Servers, rounds: int, sizes: Sequence[str]) -> Iterator[Pairs]:
+def compare(folder: Path, servers: Servers, rounds: int) -> Iterator[Pairs]:
     """Measure with each history: a new column, no change, and a target at head."""
-    for size in sizes:
-        revisions, tables = map(int, size.split("x"))
-        history = History(folder / size, servers, revisions, tables)
+    for revisions, tables in SIZES:
+        size = f"{revisions:,} revisions and tables"
+        history = History(folder / f"size{revisions}", servers, revisions, tables)
         history.write()
         measured(history.command("invoke", "upgrade"), history.root, history.environ)
         models = history.root / "app_models.py"
@@ -86,18 +72,3 @@ def _checks(history: History) -> tuple[Callable[[], Run], Callable[[], Run]]:
         partial(measured, check, history.root, environ),
         partial(measured, dump, history.root, environ),
     )
-
-
-def main(*sizes: str) -> int:
-    """Print the table."""
-    good = True
-    with tempfile.TemporaryDirectory() as name, histories.servers(Path(name)) as servers:
-        print(HEADER)
-        for pairs in compare(Path(name), servers, ROUNDS, sizes or SIZES):
-            print(pairs, flush=True)
-            good = good and pairs.good
-    return 0 if good else 1
-
-
-if __name__ == "__main__":
-    raise SystemExit(main(*sys.argv[1:]))

@@ -1,23 +1,22 @@
 """How long commands take that have nothing to do, beside plain Alembic, with a short and with a long history.
 
-`make bench`, or `python -m benchmarks.start`. Exit code 1 if a bound is missed.
+`make bench`, or `python -m benchmarks.performance --only start`.
 """
 
-import sys
-import tempfile
+import statistics
 from collections.abc import Iterator
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 
-from benchmarks import histories
 from benchmarks.histories import ALEMBIC, History, Servers
-from benchmarks.pairs import HEADER, Pairs, alternate, measured
+from benchmarks.pairs import Pairs, alternate, measured
 
-ROUNDS = 15
 TABLES = 10
 BOUNDS = {10: 0.6, 1000: 0.3}
 """By the number of revisions: what a command may take of the time of plain Alembic's."""
-LIST = 0.25  # seconds
+SECONDS = 0.25
+"""What a list of the commands may take."""
 COMMANDS = {"upgrade": ("upgrade", "head"), "current": ("current",), "status": ("current",)}
 """Ours, and what plain Alembic has in its place."""
 
@@ -34,18 +33,7 @@ def compare(folder: Path, servers: Servers, rounds: int) -> Iterator[Pairs]:
             ours = partial(run, history.command("invoke", command))
             theirs = partial(run, history.command(*ALEMBIC, *peer))
             yield alternate(name, ours, theirs, rounds=rounds, bound=bound)
-
-
-def main(rounds: int = ROUNDS) -> int:
-    """Print the table."""
-    good = True
-    with tempfile.TemporaryDirectory() as name, histories.servers(Path(name)) as servers:
-        print(HEADER)
-        for pairs in compare(Path(name), servers, rounds):
-            print(pairs, flush=True)
-            good = good and pairs.good
-    return 0 if good else 1
-
-
-if __name__ == "__main__":
-    raise SystemExit(main(*map(int, sys.argv[1:])))
+    ours = partial(run, history.command("invoke", "--list"))
+    theirs = partial(run, history.command("alembic", "--help"))
+    pairs = alternate("invoke --list", ours, theirs, rounds=rounds)
+    yield replace(pairs, bound=SECONDS / statistics.median(each.seconds for each in pairs.others))
