@@ -28,7 +28,7 @@ from postgres_database.sql.names import quoted
 
 PREFIX = "postgres_database_template_"
 FOUND = """
-    SELECT datname, shobj_description(oid, 'pg_database'), pg_database_size(oid)
+    SELECT datname, shobj_description(oid, 'pg_database'), pg_database_size(oid) AS size
     FROM pg_database WHERE starts_with(datname, %s) ORDER BY oid
 """
 MOST = 16
@@ -141,7 +141,8 @@ class Store:
     def superfluous(self) -> list[str]:
         """Return the templates that were not used for long, or are too many or too large together."""
         rows = self._connection.exec_driver_sql(FOUND, (self._prefix,)).all()
-        recipes = ((name, parse(text), size) for name, text, size in rows)
+        there = (row for row in rows if row.size is not None)  # another command has just dropped it
+        recipes = ((name, parse(text), size) for name, text, size in there)
         kept = [Kept(name, recipe.used if recipe else "", size) for name, recipe, size in recipes]
         return superfluous(kept, _today())
 
