@@ -27,7 +27,7 @@ def plan(result: UpgradeResult, verb: str) -> None:
 def upgrade(result: UpgradeResult, verb: str) -> None:
     """Show where the target stands now."""
     revisions = f"{len(result.plan)} revision{'s' if len(result.plan) > 1 else ''}"
-    how = ", at once, as running them makes it" if result.restored else ""
+    how = ", restored from a dump of what they make" if result.restored else ""
     took = f"   ({revisions} in {result.seconds:.2f} s{how})"
     now = f"now at {'head: ' if result.at_head else ''}{places(result.after)}{took}"
     say(now if result.after != result.before else _nothing(result, verb), style="green")

@@ -7,7 +7,7 @@ import sys
 import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import KW_ONLY, dataclass, replace
+from dataclasses import KW_ONLY, dataclass, field, replace
 from functools import cached_property
 from io import TextIOWrapper
 from threading import Event, Thread
@@ -141,6 +141,8 @@ class Terminal(Listener):
     """How many revisions will be run."""
     steps: int = 0
     """How many of them are done."""
+    noted: set[str] = field(default_factory=set)
+    """What was noted."""
 
     def confirm(self, question: str, details: Sequence[str]) -> bool:
         """Show the details and ask."""
@@ -207,8 +209,10 @@ class Terminal(Listener):
         ERR.print(f"     {text}", style="dim")
 
     def note(self, text: str) -> None:
-        """Say what could not be looked at."""
-        ERR.print(f"note: {text}", style="yellow")
+        """Say what could not be looked at, the same thing once."""
+        if text not in self.noted:
+            self.noted.add(text)
+            ERR.print(f"note: {text}", style="yellow")
 
 
 def _show_work(doing: str, done: Event) -> None:

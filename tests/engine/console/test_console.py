@@ -706,3 +706,11 @@ def test_closed_streams_are_no_terminal(monkeypatch: pytest.MonkeyPatch, name: s
     for stream in None, closed:
         monkeypatch.setattr(sys, name, stream)
         assert terminal.Terminal(Environment(Path()), "upgrade").choose("sure?") is None
+
+
+def test_a_note_is_printed_once(capsys: pytest.CaptureFixture[str]) -> None:
+    """What cannot be looked at for each of many statements is said once in a command."""
+    listener = terminal.Terminal(Environment(Path()), "review")
+    for text in "no rights", "no rows", "no rights":
+        listener.note(text)
+    assert capsys.readouterr().err == "note: no rights\nnote: no rows\n"
