@@ -121,6 +121,11 @@ class Dsn:
         return f"{user}@{where}/{self.database}"
 
     @property
+    def place(self) -> str:
+        """Server and database, whoever asks."""
+        return str(self).rpartition("@")[2]
+
+    @property
     def database(self) -> str:
         """The database's name as far as it is known before connecting."""
         return self._part("dbname") or self._part("user") or _login_name()

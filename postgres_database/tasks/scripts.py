@@ -129,7 +129,7 @@ def history(
     project, environment = project_and_environment(env)
     target = terminal.open_target(environment, project.versions, quiet=json)
     entries = log.read(target)
-    estimates, fault = durations.kept(project.root, str(target.dsn))
+    estimates, fault = durations.kept(project.root, target.dsn.place)
     if fault:
         terminal.Terminal(environment, "history", quiet=json).note(fault)
     if json:

@@ -113,7 +113,7 @@ def perform(  # noqa: PLR0913 - what is run, where, and who hears of it
     state = pins.state(project, target, before) if target and pinning else None
     result = _reviewed(project, environment, target, before, plan, known, listener, drawing=drawing)
     ranges = durations.of_scripts(result.statements)
-    if target and (fault := durations.keep(project.root, str(target.dsn), ranges)):
+    if target and (fault := durations.keep(project.root, target.dsn.place, ranges)):
         listener.note(fault)
     if not (target and state):
         return result

@@ -147,7 +147,7 @@ def _reviewed(
         listener.note(
             f"the plan was made for {reviewed.target}; {database.dsn} is in the same state"
         )
-    elif fault := durations.keep(project.root, reviewed.target, reviewed.estimates):
+    elif fault := durations.keep(project.root, database.dsn.place, reviewed.estimates):
         listener.note(fault)
     return Leg(project, before, plan)
 

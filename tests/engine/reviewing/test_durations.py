@@ -149,7 +149,7 @@ def test_history_shows_what_was_estimated(
     record.unlink()
     plan = pins.load(_written(project, pins.text(result.pinned)), "")
     upgrade.perform(*project.settings, project.database, Move(reviewed=plan))
-    estimates, fault = durations.kept(project.root, str(project.database.dsn))
+    estimates, fault = durations.kept(project.root, project.database.dsn.place)
     assert not fault
     assert estimates == result.pinned.estimates
     entries = log.read(project.database)
@@ -164,7 +164,7 @@ def test_history_shows_what_was_estimated(
     data = json.loads(report.log_json(entries, estimates))
     assert [each["estimate"] for each in data["runs"]] == [{"low": low, "high": high}, None]
     record.write_text("[1")
-    assert "cannot be read" in durations.kept(project.root, str(project.database.dsn))[1]
+    assert "cannot be read" in durations.kept(project.root, project.database.dsn.place)[1]
     assert "cannot be read" in durations.keep(project.root, "x", estimates)
     assert record.read_text() == "[1"
 

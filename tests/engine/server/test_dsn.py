@@ -200,6 +200,12 @@ def test_how_a_target_is_shown(parts: dict[str, str], text: str) -> None:
     assert str(Dsn(parts)) == text
 
 
+def test_a_place_is_the_same_for_every_user() -> None:
+    """One role reviews, another one upgrades: what is kept of a database is found by both."""
+    one, other = (dsn.parse(f"host=db user={user} dbname=shop") for user in ("app", "admin@db"))
+    assert one.place == other.place == "db:5432/shop"
+
+
 def test_absent_parts_are_shown_as_libpq_finds_them(monkeypatch: pytest.MonkeyPatch) -> None:
     """What a DSN leaves out comes from the variables of libpq; what it says beats them."""
     for name, value in {
