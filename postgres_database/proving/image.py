@@ -24,15 +24,15 @@ OUTSIDE = re.compile(
     re.IGNORECASE,
 )
 """What scripts say and no dump of a scratch database shows."""
-# What a script has given to another role, and large objects: neither is in a dump.
-NOT_DUMPED = """
-    SELECT 'an object belongs to ' || r.rolname
+LARGE_OBJECTS = "SELECT EXISTS (SELECT FROM pg_largeobject_metadata), current_user"
+# A dump does not say whose an object is.
+OF_OTHERS = """
+    SELECT DISTINCT 'an object belongs to ' || r.rolname
     FROM pg_shdepend s JOIN pg_roles r ON r.oid = s.refobjid
     WHERE s.dbid = (SELECT oid FROM pg_database WHERE datname = current_database()) AND s.deptype = 'o'
       AND r.rolname <> current_user AND s.classid <> 'pg_extension'::regclass
       AND NOT EXISTS (SELECT FROM pg_depend d
                       WHERE (d.classid, d.objid) = (s.classid, s.objid) AND d.deptype = 'e')
-    UNION SELECT 'there are large objects' FROM pg_largeobject_metadata
     ORDER BY 1
 """
 
@@ -65,7 +65,9 @@ def of(
             made = session.at(project, ids)
         with listener.at_work("prove their image"):
             dumped, held = dump.take(made), contents.take(made)
-            if reasons := [*_not_carried_by(made, dumped, held)]:
+            with made.connect() as connection, connection.begin():
+                others = [*connection.exec_driver_sql(OF_OTHERS).scalars()]
+            if reasons := [*lacking(made, dumped, held), *dump.omissions(dumped), *others]:
                 raise _not_carried(reasons)
             sql = dump.restorable(dumped, dump.rows(made))
             again = session.empty()
@@ -79,7 +81,12 @@ def of(
     if faults:
         raise _not_carried(faults)
     if recipe:
-        _keep(path, recipe.text(), sql)
+        try:
+            _keep(path, recipe.text(), sql)
+        except OSError as error:
+            listener.note(
+                f"the dump is made anew each time: {path} cannot be written: {error.strerror}"
+            )
     return sql
 
 
@@ -90,13 +97,20 @@ def outside(revision: Revision) -> list[str]:
     return [*dict.fromkeys(" ".join(match[0].upper().split()) for match in OUTSIDE.finditer(text))]
 
 
-def _not_carried_by(made: Database, dumped: str, held: contents.Contents) -> Iterator[str]:
-    yield from (f"{name.sql} cannot be read: {why}" for name, why in held.unread.items())
-    yield from dump.omissions(dumped)
+def lacking(made: Database, dumped: str, held: contents.Contents) -> Iterator[str]:
+    """Yield what a dump of a scratch database lacks of what scripts make elsewhere, a line each."""
+    yield from (
+        f"{name.schema}.{name.name} cannot be read: {why}" for name, why in held.unread.items()
+    )
     if masks.is_masked(dumped):
-        yield "the passwords of foreign servers stand in no dump"
+        yield "the passwords of foreign servers, which the scripts give, stand in no dump"
     with made.connect() as connection, connection.begin():
-        yield from connection.exec_driver_sql(NOT_DUMPED).scalars()
+        large, user = connection.exec_driver_sql(LARGE_OBJECTS).one()
+    if large:
+        yield "large objects stand in no dump"
+    role = made.alias[1] or user
+    if dump.names_role(dumped, role):
+        yield f"grants, default privileges or policies are of {role}, who runs scripts here, and not everywhere"
 
 
 def _not_carried(reasons: Sequence[str]) -> ExpectedError:

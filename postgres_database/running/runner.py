@@ -108,7 +108,7 @@ class Runner:
         """
         started = time.monotonic()
         try:
-            with self.connection.begin():
+            with cancelled_by_ctrl_c(self.connection), self.connection.begin():
                 options = stamped.ready(self.database, self.connection)
                 with transactions.scripted(self.connection), cursor_of(self.connection) as cursor:
                     cursor.execute(sql)

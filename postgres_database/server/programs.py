@@ -124,7 +124,7 @@ def acting_as(uid: int, gid: int) -> Iterator[None]:
     """Let root work with files as another account does.
 
     What is made belongs to that account, and a symbolic link of that account leads only where it may go itself. For
-    other users than root nothing changes.
+    other users than root nothing changes. Root's whole process acts so: no other thread may work meanwhile.
     """
     if os.geteuid() != 0 or uid == 0:
         yield

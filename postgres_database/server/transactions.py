@@ -176,6 +176,7 @@ def at_once(
         The rows of the last statement, if it has any.
     """
     driver = _driver(connection)
+    usual = driver.autocommit
     with _as_sqlalchemy(connection), closing(driver.cursor()) as cursor:
         driver.autocommit = True
         try:
@@ -185,7 +186,7 @@ def at_once(
             return [*cursor.fetchall()] if cursor.description else []
         finally:
             if not driver.closed:
-                driver.autocommit = False
+                driver.autocommit = usual
 
 
 def asked(cursor: Any, query: str, values: Any = None) -> list[tuple[Any, ...]]:

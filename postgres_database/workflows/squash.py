@@ -11,7 +11,7 @@ from postgres_database.history.graph import History, Revision
 from postgres_database.history.project import Project
 from postgres_database.proving import contents, image, proof
 from postgres_database.running.listener import SILENT, Listener
-from postgres_database.schema import dump, masks, snapshot
+from postgres_database.schema import dump, snapshot
 from postgres_database.scratch import databases
 from postgres_database.scratch.databases import Scratch
 from postgres_database.server.connection import Database
@@ -83,7 +83,7 @@ def perform(
                 (f"{name.schema}.{name.name}", number) for name, number in counted if number
             )
             _require_few(rows, last)
-            _require_whole(dumped, held)
+            _require_whole([*image.lacking(before[0], dumped, held)])
             sql = printed_unchanged(dump.restorable(dumped, dump.rows(before[0])))
             copy = _write(aside, replaced, message or last.message, sql)
             with listener.at_work("prove the new revision"):
@@ -150,13 +150,8 @@ def _require_few(rows: Sequence[tuple[str, int]], last: Revision) -> None:
         )
 
 
-def _require_whole(dumped: str, held: contents.Contents) -> None:
+def _require_whole(lacks: Sequence[str]) -> None:
     """Raise ExpectedError if a dump does not hold all that a new script would need."""
-    lacks = [
-        f"{name.schema}.{name.name} cannot be read: {why}" for name, why in held.unread.items()
-    ]
-    if masks.is_masked(dumped):
-        lacks.append("the passwords of foreign servers, which the scripts give, stand in no dump")
     if lacks:
         raise ExpectedError(
             "what the revisions made cannot be written as one script; nothing was changed",

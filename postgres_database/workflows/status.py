@@ -2,6 +2,7 @@
 
 from collections.abc import Collection, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from threading import Lock
 
@@ -65,14 +66,30 @@ class EnvironmentStatus:
 def collect(project: Project, environments: Sequence[str]) -> tuple[EnvironmentStatus, ...]:
     """Look at the environments of a project in parallel; the empty name is the default one."""
 
-    def look(environment: str) -> EnvironmentStatus:
+    def look(name: str, environment: Environment | ExpectedError) -> EnvironmentStatus:
         try:
-            return _look(project, environments_of.load(environment, root=project.root))
+            if isinstance(environment, ExpectedError):
+                raise environment
+            return _look(project, environment)
         except ExpectedError as error:
-            return EnvironmentStatus(environment or "default", fault=error.cause or error.what)
+            return EnvironmentStatus(name or "default", fault=error.cause or error.what)
 
+    # Not in a thread: root starts a server as another account, which the whole process is meanwhile.
+    ready = [_ready(project, name) for name in environments]
     with ThreadPoolExecutor() as pool:
-        return tuple(pool.map(look, environments))
+        return tuple(pool.map(look, environments, ready))
+
+
+def _ready(project: Project, name: str) -> Environment | ExpectedError:
+    """Read an environment and start the embedded servers that it needs; an error of theirs is met again."""
+    try:
+        environment = environments_of.load(name, root=project.root)
+    except ExpectedError as error:
+        return error
+    for start in embedded.target, embedded.scratch_server:
+        with suppress(ExpectedError):
+            start(environment)
+    return environment
 
 
 def _look(project: Project, environment: Environment) -> EnvironmentStatus:

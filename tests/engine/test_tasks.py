@@ -97,7 +97,7 @@ def test_upgrade_names_its_target_first(trial: Checkout) -> None:
     assert last.startswith("now at head: ")
     again = trial.invoke("upgrade", ENV="trial", PYTHONPROFILEIMPORTTIME="1")
     assert re.search(r"^already at head: \w+; nothing to upgrade$", again.stdout, re.MULTILINE)
-    assert " sqlalchemy" in again.stderr
+    assert " psycopg2" in again.stderr
     assert " postgast" not in again.stderr
 
 

@@ -4,6 +4,8 @@ import re
 import secrets
 from contextlib import ExitStack
 from dataclasses import replace
+from threading import current_thread, main_thread
+from typing import Any
 
 import pytest
 from answers import yes
@@ -14,8 +16,9 @@ from conftest import Project, fresh, run_sql
 from postgres_database.errors import ExpectedError
 from postgres_database.running import log, runner
 from postgres_database.running.listener import SILENT
-from postgres_database.server import environment
+from postgres_database.server import embedded, environment
 from postgres_database.server.connection import Database
+from postgres_database.server.environment import Environment
 from postgres_database.workflows import status
 
 CREATE = "op.create_table('t', sa.Column('id', sa.Integer, primary_key=True))"
@@ -48,6 +51,32 @@ def test_status_of_every_environment(project: Project) -> None:
     assert "/nowhere" in rows["gone"].fault
     assert "must start with postgresql://" in rows["odd"].fault
     assert "has no POSTGRES_DSN" in rows["empty"].fault
+
+
+def test_servers_are_started_before_anything_is_parallel(
+    project: Project, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Root starts a server as another account, which its whole process is meanwhile: no thread may work then."""
+    project.script("aaaa")
+    scratch = as_text(project.scratch)
+    for name in "one", "two":
+        text = f"POSTGRES_DSN={as_text(project.database.dsn)}\nSCRATCH_DSN={scratch}\n"
+        (project.root / f".env.{name}").write_text(text)
+    main: list[tuple[str, bool]] = []
+    for kind in "target", "scratch_server":
+        start = getattr(embedded, kind)
+
+        def started(
+            environment: Environment, *more: Any, kind: str = kind, start: Any = start
+        ) -> Any:
+            main.append((f"{kind} {environment.label}", current_thread() is main_thread()))
+            return start(environment, *more)
+
+        monkeypatch.setattr(embedded, kind, started)
+    status.collect(project.settings.project, ["one", "two"])
+    first = dict(reversed(main))
+    assert first == dict.fromkeys(first, True)
+    assert len(first) == 4
 
 
 @pytest.mark.long
