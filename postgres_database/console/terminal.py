@@ -10,7 +10,7 @@ from contextlib import contextmanager
 from dataclasses import KW_ONLY, dataclass, field, replace
 from functools import cached_property
 from io import TextIOWrapper
-from threading import Event, Thread
+from threading import Lock, Thread
 from typing import TYPE_CHECKING, Any
 
 from postgres_database.commands.advice import as_typed
@@ -24,6 +24,7 @@ from postgres_database.server.version_table import VersionTable
 
 if TYPE_CHECKING:  # imported for a terminal, or for what it alone can show
     from rich.console import Console
+    from rich.status import Status
 
 # Results are lines of their own length: nothing is wrapped, marked up or highlighted by itself.
 WIDTH = None if sys.stdout.isatty() else 400
@@ -144,6 +145,10 @@ class Terminal(Listener):
     noted: set[str] = field(default_factory=set)
     """What was noted."""
 
+    def __post_init__(self) -> None:
+        """Have a clock for long work."""
+        self._clock = Clock()
+
     def confirm(self, question: str, details: Sequence[str]) -> bool:
         """Show the details and ask."""
         environment = self.environment
@@ -185,14 +190,8 @@ class Terminal(Listener):
     def at_work(self, doing: str) -> Iterator[None]:
         """Show what is done, once it takes long: with a clock on a terminal, else in a line now and then."""
         count = f"[{self.steps + 1}/{self.planned}]  " if self.planned else ""
-        done = Event()
-        thread = Thread(target=_show_work, args=(f"{count}{doing}", done), daemon=True)
-        thread.start()
-        try:
+        with self._clock.running(f"{count}{doing}"):
             yield
-        finally:
-            done.set()
-            thread.join()
 
     def step(self, step: Step) -> None:
         """Print a line for a revision that is done."""
@@ -215,18 +214,70 @@ class Terminal(Listener):
             ERR.print(f"note: {text}", style="yellow")
 
 
-def _show_work(doing: str, done: Event) -> None:
-    """Show what is done until it is done: a live line on a terminal, else a line every few seconds."""
-    from rich.text import Text  # noqa: PLC0415 - as above
+class Clock:
+    """Shows what is at work once it takes long: in a live line on a terminal, else in a line every few seconds.
 
-    started = time.monotonic()
-    if not ERR.console.is_terminal:
-        while not done.wait(OFTEN):
-            ERR.print(f"     {doing}: {time.monotonic() - started:.0f} s so far", style="dim")
-    elif not done.wait(SOON):
-        with ERR.console.status("", spinner="line") as status:
-            while not done.wait(SOON):
-                status.update(Text(f"{doing}: {time.monotonic() - started:.0f} s so far"))
+    One thread looks now and then what that is, so that short work costs nothing. It ends where nothing is at work.
+    """
+
+    def __init__(self) -> None:
+        """Begin with nothing at work."""
+        self._lock = Lock()
+        self._works: list[_Work] = []
+        """The innermost last."""
+        self._looks = False
+        """Whether the thread is there."""
+        self._status: Status | None = None
+
+    @contextmanager
+    def running(self, doing: str) -> Iterator[None]:
+        """Show what is done as long as the block runs."""
+        now = time.monotonic()
+        with self._lock:
+            self._works.append(_Work(doing, now, now))
+            if not self._looks:
+                self._looks = True
+                Thread(target=self._look, daemon=True).start()
+        try:
+            yield
+        finally:
+            with self._lock:
+                self._works.pop()
+                if self._status:
+                    self._status.stop()
+                    self._status = None
+
+    def _look(self) -> None:
+        while self._looks:
+            time.sleep(min(SOON, OFTEN))
+            with self._lock:
+                if self._works:
+                    self._show(self._works[-1], time.monotonic())
+                else:
+                    self._looks = False
+
+    def _show(self, work: _Work, now: float) -> None:
+        if now - work.shown < min(SOON, OFTEN):
+            return
+        line = f"{work.doing}: {now - work.since:.0f} s so far"
+        if ERR.console.is_terminal:
+            from rich.text import Text  # noqa: PLC0415 - see above
+
+            self._status = self._status or ERR.console.status("", spinner="line")
+            self._status.update(Text(line))
+            self._status.start()
+        elif now - work.shown >= OFTEN:
+            ERR.print(f"     {line}", style="dim")
+            work.shown = now
+
+
+@dataclass
+class _Work:
+    doing: str
+    since: float
+    """When it began."""
+    shown: float
+    """When a line about it was last printed, or it began."""
 
 
 def _show(details: Sequence[str], out: Output) -> None:

@@ -8,6 +8,7 @@ import traceback
 from collections import Counter
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager, redirect_stdout, suppress
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -220,6 +221,9 @@ class Deferred:
             ExpectedError: The models cannot be loaded.
         """
         self.asked = True
-        models: Any = load(*self._named)
-        convention: Mapping[str, Any] = models.naming_convention
+        convention: Mapping[str, Any] = self._models.naming_convention
         return convention
+
+    @cached_property
+    def _models(self) -> Any:
+        return load(*self._named)

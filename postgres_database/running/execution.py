@@ -22,7 +22,7 @@ from postgres_database.running.listener import Listener, Step
 from postgres_database.running.log import DONE
 from postgres_database.server.connection import Database
 from postgres_database.server.session import Session
-from postgres_database.server.transactions import scripts
+from postgres_database.server.transactions import scripts, wait_for_disk
 
 
 def adjacent(scripts: History, current: Iterable[str]) -> tuple[list[str], list[str]]:
@@ -47,6 +47,8 @@ class Running:
     plan: Sequence[Revision]
     listener: Listener
     """Hears of each script that is committed."""
+    unwaited: bool
+    """Whether only the last commit waits for the disk."""
     models: object = None
     """Alembic's `target_metadata`, as env.py gave it; if ours, the one that was asked."""
 
@@ -81,6 +83,7 @@ class Running:
 
     def _begin(self) -> bool:
         self._revision = self.left[0] if self.left else None
+        wait_for_disk(self.connection, wait=len(self.left) <= 1 or not self.unwaited)
         if self._revision and self.journal:
             note = self.journal.begin(
                 self._revision.id,

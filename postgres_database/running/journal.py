@@ -30,7 +30,7 @@ from postgres_database.running.log import (
 )
 from postgres_database.schema import identity
 from postgres_database.server.connection import Database
-from postgres_database.server.transactions import SAFELY, at_once, usual_path
+from postgres_database.server.transactions import SAFELY, UNWAITED, at_once, usual_path
 
 # An unfinished run counts until the same revision was finished, up or down.
 COUNTS = """progress IS NOT NULL AND started > coalesce(
@@ -58,9 +58,6 @@ INSERT = f"""
     INSERT INTO {{table}} (revision, direction, who, host, tool, outcome, progress{{digest}})
     VALUES (%s, %s, %s || session_user, %s, %s, %s, %s::jsonb || {WRITTEN}{{value}}) RETURNING started
 """  # noqa: S608 - a constant
-# Whatever is committed after the row makes it durable, too; a crash before that leaves nothing to tell (PostgreSQL
-# manual, "Asynchronous Commit").
-UNWAITED = "SET LOCAL synchronous_commit = off"
 RESTORED = """
     INSERT INTO {table} (revision, direction, seconds, who, host, tool, outcome{digest})
     SELECT revision, 'upgrade', %s, %s || session_user, %s, %s, %s{digest}
@@ -117,6 +114,7 @@ class Journal:
         if not again and not self._open:
             self._steps, self._positions, self._left = {}, {}, Counter()
             insert, values = self._insertion(revision, direction, digest)
+            # Whatever is committed after the row makes it durable, too; a crash before that leaves nothing to tell.
             ((started,),) = at_once(self._connection, f"{UNWAITED}; {insert}", values)
             self._row = revision, started
             return ""

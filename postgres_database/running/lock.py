@@ -3,6 +3,9 @@
 The connection that works holds the lock, so that it ends when the last statement has ended, also that of a command
 that was killed. It is polled: a session that waits in the server for an advisory lock would block CREATE INDEX
 CONCURRENTLY, which waits for all others (PostgreSQL manual, CREATE INDEX, "Building Indexes Concurrently").
+
+It is held twice. Whether a session still has a lock is known at once by giving one of the two back, which keeps others
+out all the same (PostgreSQL manual, "Advisory Locks"); pg_locks would look through all locks of the server.
 """
 
 import time
@@ -21,15 +24,11 @@ from postgres_database.server.connection import Database
 
 POLLED = 0.2  # seconds
 KEY = stamped.LOCK.format(schema="%(schema)s", name="%(name)s")
-TRY_LOCK = f"SELECT pg_try_advisory_lock({KEY})"
-UNLOCK = f"SELECT pg_advisory_unlock({KEY})"
-HELD = f"""
-    SELECT EXISTS (
-        SELECT FROM pg_locks
-        WHERE locktype = 'advisory' AND granted AND objsubid = 1 AND pid = pg_backend_pid()
-          AND (classid::bigint << 32 | objid::bigint) = {KEY}
-    )
-    """  # noqa: S608 - a constant
+TRY = f"pg_try_advisory_lock({KEY})"
+GIVE_BACK = f"pg_advisory_unlock({KEY})"
+TAKE_TWICE = f"SELECT CASE WHEN {TRY} THEN {TRY} ELSE false END"
+UNLOCK = f"SELECT {GIVE_BACK}, {GIVE_BACK}"
+STILL_HELD = f"SELECT CASE WHEN {GIVE_BACK} THEN {TRY} ELSE false END"
 # Without the rights of pg_monitor, only pid and user of another user's session are visible.
 WHO_LOCKS = f"""
     SELECT concat('pid ', a.pid, ' (', a.usename, ' at ' || host(a.client_addr), ')',
@@ -93,7 +92,7 @@ def holder(database: Database, connection: sa.Connection) -> str:
 def require_held(connection: sa.Connection) -> None:
     """Raise ExpectedError if what ran on a connection has given back the lock that it had; in a transaction of ours."""
     key = context.of(connection).lock
-    if key and not connection.exec_driver_sql(HELD, key).scalar_one():
+    if key and not connection.exec_driver_sql(STILL_HELD, key).scalar_one():
         raise ExpectedError(
             "the script has given back the lock that keeps other commands out; it is not stamped",
             cause="it ran pg_advisory_unlock_all(), DISCARD ALL or the like",
@@ -112,7 +111,7 @@ def _take(
     reported = ""
     while True:
         with connection.begin():
-            if connection.exec_driver_sql(TRY_LOCK, key).scalar_one():
+            if connection.exec_driver_sql(TAKE_TWICE, key).scalar_one():
                 return
             who = (
                 connection.exec_driver_sql(WHO_LOCKS, key).scalar() or reported or "another session"

@@ -56,6 +56,8 @@ class Runner:
     connection: sa.Connection
     journal: Journal | None = None
     """The log of the target; scratch databases have none."""
+    unwaited: bool = False
+    """Whether only the last of the commits waits for the disk: nothing is lost that a new run would not make again."""
 
     def current(self) -> tuple[str, ...]:
         """Return the revisions that the database is stamped with."""
@@ -155,7 +157,14 @@ class Runner:
         if not plan:
             return None
         running = Running(
-            self.project, self.database, self.connection, self.journal, verb, plan, listener
+            self.project,
+            self.database,
+            self.connection,
+            self.journal,
+            verb,
+            plan,
+            listener,
+            self.unwaited,
         )
         with self.connection.begin():
             options = stamped.ready(self.database, self.connection)
@@ -197,6 +206,7 @@ class Runner:
         transactions.leave(self.connection)
         if self.connection.invalidated:
             return
+        transactions.wait_for_disk(self.connection, wait=True)
         with suppress(psycopg2.Error, SQLAlchemyError):  # the connection may be lost
             self.connection.rollback()
             run.session.restore()

@@ -17,10 +17,8 @@ from postgres_database.server.connection import Database
 from postgres_database.sql.names import NAME, quoted, unquoted
 
 # The usual answer is no, and costs a twentieth of the query below, most of which is planning.
-ANY = """
-    SELECT EXISTS (SELECT FROM pg_index WHERE NOT (indisready AND indisvalid))
-        OR EXISTS (SELECT FROM pg_constraint WHERE NOT convalidated)
-"""
+ANY_INDEX = "SELECT EXISTS (SELECT FROM pg_index WHERE NOT (indisready AND indisvalid))"
+ANY = f"{ANY_INDEX} OR EXISTS (SELECT FROM pg_constraint WHERE NOT convalidated)"
 # An index that another session is building right now does not count.
 UNFINISHED = """
     SELECT 'index' AS kind, n.nspname AS schema, c.relname AS name, '' AS relation
@@ -39,18 +37,19 @@ UNFINISHED = """
     WHERE NOT k.convalidated
     ORDER BY 1, 2, 3
 """
+VALIDATE = re.compile(r"\bVALIDATE\b", re.IGNORECASE)
 
 Unfinished = tuple[str, str, str, str]
 """Kind, schema and name, and the table of a constraint."""
 
 
-def find(connection: sa.Connection) -> set[Unfinished]:
-    """Return what is unfinished in a database; opens a transaction of its own if there is none."""
+def find(connection: sa.Connection, anything: str = ANY) -> set[Unfinished]:
+    """Return what is unfinished in a database, if `anything` is; opens a transaction of its own if there is none."""
     if not connection.in_transaction():
         with connection.begin():
-            return find(connection)
+            return find(connection, anything)
     with cursor_of(connection) as cursor:
-        cursor.execute(ANY)
+        cursor.execute(anything)
         if cursor.fetchone() == (False,):
             return set()
         cursor.execute(UNFINISHED)
@@ -74,7 +73,8 @@ def require_finished(
         verb: What was run of it: `upgrade` or `downgrade`.
         before: What was unfinished before any script was run.
     """
-    left = sorted(find(connection))
+    anything = before or VALIDATE.search(revision.text)
+    left = sorted(find(connection, ANY if anything else ANY_INDEX))
     script = body(revision.text, verb) if left else ""
     for thing in left:
         kind, schema, name, table = thing

@@ -32,6 +32,9 @@ SCRIPT = "postgres_database.script"
 SAFELY = "SET LOCAL search_path = pg_catalog, pg_temp"
 SAFE_SESSION = "SET search_path = pg_catalog, pg_temp"
 """For a connection in autocommit mode, which no pooler can be in front of."""
+UNWAITED = "SET LOCAL synchronous_commit = off"
+"""The commit does not wait for the disk; a later one that does makes this one durable, too. A crash of the server
+before that undoes the transaction as a whole (PostgreSQL manual, "Asynchronous Commit")."""
 DEFERRED = "SET CONSTRAINTS ALL IMMEDIATE"
 # Every name is qualified: the search path is still the usual one.
 BEGIN = """
@@ -63,6 +66,12 @@ def limit_waits(connection: sa.Connection, environment: Environment) -> None:
     if environment.statement_timeout:  # else what the role or the DSN says holds
         limits.append(f"SET LOCAL statement_timeout = {environment.statement_timeout}")
     connection.info[LIMITS] = limits
+
+
+def wait_for_disk(connection: sa.Connection, *, wait: bool) -> None:
+    """Let the commits of the following transactions wait until they are durable, as usual, or not."""
+    limits = [each for each in connection.info.get(LIMITS, []) if each != UNWAITED]
+    connection.info[LIMITS] = limits if wait else [*limits, UNWAITED]
 
 
 def begin(connection: sa.Connection) -> None:

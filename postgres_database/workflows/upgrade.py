@@ -1,9 +1,12 @@
 """Bring a target to a revision, up or down, one revision after the other."""
 
+from __future__ import annotations
+
 import time
 from collections.abc import Callable, Sequence
 from contextlib import nullcontext
 from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING
 
 from postgres_database.errors import ExpectedError
 from postgres_database.history import graph
@@ -11,17 +14,16 @@ from postgres_database.history.graph import Revision
 from postgres_database.history.project import Leg, Project
 from postgres_database.preflight import preview
 from postgres_database.preflight.look import Look
-from postgres_database.proving import image
-from postgres_database.reviewing import cautions, durations, pins, settings, sizes
-from postgres_database.reviewing.pins import Plan
 from postgres_database.running import context, journal, log, runner, stamped, waiting
 from postgres_database.running.listener import SILENT, Listener
 from postgres_database.running.runner import BlockedError, Runner
-from postgres_database.scratch import databases
 from postgres_database.server import cluster, transactions
 from postgres_database.server.connection import Database
 from postgres_database.server.environment import Environment
 from postgres_database.workflows.standing import UpgradeResult
+
+if TYPE_CHECKING:  # what a dry run, a reviewed plan and --fast need is imported there
+    from postgres_database.reviewing.pins import Plan
 
 SHOWN = 5  # names of tables
 
@@ -64,6 +66,8 @@ def perform(
     """
     scripts = project.history
     if move.reviewed:
+        from postgres_database.reviewing import pins  # noqa: PLC0415 - see above
+
         pins.require_files(project, move.reviewed, environment.env_option)
     with (
         runner.open_runner(project, database) as run,
@@ -103,7 +107,7 @@ def perform(
             listener.require_yes(question, [*look.lines(look.dropped()), *_half_done(database)])
         started = time.monotonic()
         listener.plan(plan)
-        ready = _ready(run, environment, listener)
+        ready = replace(_ready(run, environment, listener), unwaited=unseen)
         restored = move.fast and empty and _restored(ready, environment, plan, listener)
         for leg in () if restored else legs:
             on = replace(ready, project=leg.project)
@@ -126,6 +130,8 @@ def _restored(
     run: Runner, environment: Environment, plan: Sequence[Revision], listener: Listener
 ) -> bool:
     """Make at once what the revisions of a plan make; if that is not possible, the listener hears why."""
+    from postgres_database.proving import image  # noqa: PLC0415 - see above
+
     try:
         run.restore(image.of(run.project, environment, plan, listener), plan)
     except ExpectedError as error:
@@ -143,6 +149,8 @@ def _reviewed(
     listener: Listener,
 ) -> Leg:
     """Return what was reviewed, if all is as it was; files may have changed while another command was waited for."""
+    from postgres_database.reviewing import durations, pins  # noqa: PLC0415 - see above
+
     plan = pins.require_files(project, reviewed, database.env_option)
     pins.require_state(project, database, before, reviewed)
     if reviewed.target != str(database.dsn):
@@ -162,6 +170,9 @@ def _waits(
     listener: Listener,
 ) -> tuple[str, ...]:
     """Measure on a scratch database what others would wait for; the listener hears why, if that is not possible."""
+    from postgres_database.reviewing import cautions, settings, sizes  # noqa: PLC0415 - see above
+    from postgres_database.scratch import databases  # noqa: PLC0415 - see above
+
     try:
         there = sizes.read(database) if any(leg.plan for leg in legs) else {}
         if not there:

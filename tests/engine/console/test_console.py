@@ -680,6 +680,7 @@ def test_long_work_is_shown_while_it_lasts(
     capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Without a terminal a line comes now and then, with the number of the revision; short work says nothing."""
+    monkeypatch.setattr(terminal, "OFTEN", 0.1)
     listener = terminal.Terminal(PLAIN, "upgrade")
     revisions = [Revision(name, "Slow", Path("x.py")) for name in ("aaaa", "bbbb")]
     listener.plan(revisions)
@@ -687,7 +688,6 @@ def test_long_work_is_shown_while_it_lasts(
         pass
     assert capsys.readouterr().err == ""
     listener.step(Step(revisions[0], 0.1))
-    monkeypatch.setattr(terminal, "OFTEN", 0.01)
     with listener.at_work(str(revisions[1])):
         shown = ""
         while "so far" not in shown:

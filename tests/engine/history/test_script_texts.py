@@ -1,7 +1,6 @@
 """Headers are read without executing a script, and only where Alembic would say the same."""
 
 import os
-import time
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
@@ -10,7 +9,7 @@ import pytest
 from conftest import Project
 
 from postgres_database.errors import ExpectedError
-from postgres_database.history import script_texts, staged
+from postgres_database.history import staged
 from postgres_database.history.project import Project as Repository
 
 TAIL = "\n\ndef upgrade():\n    pass\n\n\ndef downgrade():\n    pass\n"
@@ -221,16 +220,3 @@ def test_nothing_of_a_script_runs(project: Project) -> None:
     assert project.settings.project.line
     with pytest.raises(ExpectedError, match=r"b\.py"):
         _ = project.settings.project.history
-
-
-def test_a_thousand_scripts_are_read_in_a_blink(project: Project) -> None:
-    """Once they are compiled, which Alembic does, too; the bound has room for a loaded machine."""
-    parent: str | None = None
-    for number in range(1000):
-        text = f'"""m"""\n\nrevision = "r{number}"\ndown_revision = {parent!r}\n'.replace("'", '"')
-        (project.versions / f"r{number}.py").write_text(text + TAIL)
-        parent = f"r{number}"
-    assert script_texts.read_line(project.root)
-    started = time.process_time()
-    assert script_texts.read_line(project.root)
-    assert time.process_time() - started < 0.5

@@ -70,6 +70,32 @@ def test_steps_are_told_one_by_one(three: Project) -> None:
     assert all(positive for _, positive in seen)
 
 
+@pytest.mark.parametrize(
+    ("before", "protected", "waits"),
+    [
+        ("SELECT 1", "", [False, False, True]),
+        ("CREATE TABLE there ()", "", [True, True, True]),
+        ("SELECT 1", "protected", [True, True, True]),
+    ],
+)
+def test_commits_wait_for_the_disk_unless_a_new_run_makes_them_again(
+    three: Project, before: str, protected: str, waits: list[bool]
+) -> None:
+    """On an empty database only the last commit waits; on any other, and where it is protected, each does."""
+    name = three.database.dsn.database
+    run_sql(three.database, f'ALTER DATABASE "{name}" SET synchronous_commit = on')
+    run_sql(three.database, before)
+    for name in ("aaaa", "bbbb", "cccc"):
+        path = three.versions / f"{name}.py"
+        setting = "SELECT current_setting('synchronous_commit')"
+        record = f'op.execute("CREATE TABLE waits_{name} AS {setting} AS value")'
+        text = path.read_text().replace("def upgrade():\n", f"def upgrade():\n    {record}\n")
+        path.write_text(text)
+    up(changed(three.settings, protected=bool(protected)), three.database, confirm=yes)
+    recorded = " UNION ALL ".join(f"TABLE waits_{name}" for name in ("aaaa", "bbbb", "cccc"))
+    assert [value == "on" for (value,) in run_sql(three.database, recorded)] == waits
+
+
 def test_dry_run_touches_nothing(three: Project) -> None:
     """A dry run returns the plan, asks nobody, and leaves not even the version table."""
     before = dump.take(three.database)
