@@ -5,12 +5,13 @@ statement that drops it is derived from the same text.
 """
 
 import re
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 
 from postgres_database.schema.alter import Statements
 from postgres_database.schema.catalog import Column
 from postgres_database.schema.numbering import begun_anew
 from postgres_database.schema.snapshot import Key, Snapshot
+from postgres_database.sql import grants
 from postgres_database.sql.names import (
     IDENTIFIER,
     NAME,
@@ -105,9 +106,6 @@ DROPS = [
     (rf"CREATE OPERATOR (?P<name>{IDENTIFIER}\.\S+) \({OPERANDS}",
      "DROP OPERATOR {name} ({left}, {right});"),
 ]  # fmt: skip
-GRANT = re.compile(r"(?P<before>.*?)(?P<verb>GRANT|REVOKE) (?P<what>.*) (?:TO|FROM) (?P<role>.*?)"
-                   r"(?P<option> WITH GRANT OPTION)?(?P<after>; RESET SESSION AUTHORIZATION)?;?$",
-                   re.DOTALL)  # fmt: skip
 
 
 def missing(here: Snapshot, goal: Snapshot) -> list[Key]:
@@ -133,7 +131,7 @@ def to_create(key: Key, goal: Snapshot, columns: Mapping[str, Column] = NO_COLUM
     if key.kind in {"INDEX", "CONSTRAINT"} and is_complete(key, goal):  # on the partitions as well
         return [ONLY.sub(r"\1 ", body, count=1) for body in bodies]
     if key.kind in GRANTS:
-        return sorted(_grants(bodies), key=lambda statement: not _revokes(statement))
+        return grants.creates(bodies)
     return bodies
 
 
@@ -154,7 +152,8 @@ def _in_column_order(table: str, body: str, columns: Mapping[str, Column]) -> st
         name = columns[column(element)].not_null_name if column(element) in columns else ""
         if not name or is_own_not_null(table, column(element), name):
             return element
-        return re.sub(r"NOT NULL$", lambda _: f"CONSTRAINT {identifier(name)} NOT NULL", element)
+        constraint = f"CONSTRAINT {identifier(name)} NOT NULL"
+        return re.sub(r"NOT NULL(?=$| NO INHERIT$)", lambda _: constraint, element)
 
     start, stop = span
     elements = sorted((each.strip() for each in split(body[start:stop], ",")), key=place)
@@ -182,7 +181,7 @@ def is_complete(key: Key, goal: Snapshot) -> bool:
 def to_drop(key: Key, here: Snapshot) -> Iterator[str]:
     """Yield the statements that drop an object; nothing for a statement of an unknown form."""
     if key.kind in GRANTS:
-        yield from sorted(map(_inverse, _grants(here.objects[key])), key=_revokes, reverse=True)
+        yield from grants.drops(here.objects[key])
         return
     for body in here.objects[key]:
         if drop := drop_statement(key, body):
@@ -200,12 +199,14 @@ def to_change(
     ways: list[Statements] = []
     match key.kind:
         case "ACL" | "DEFAULT ACL":
-            ways = [_regranted(_grants(old), _grants(new))]
+            ways = [grants.changes(old, new)]
         case "COMMENT" | "SEQUENCE OWNED BY":
             ways = [new]
         case "EXTENSION":
             ways = _in_schema(identifier(key.name), old[0], new[0])
             ways += _in_version(identifier(key.name), new[0])
+        case "SERVER" | "FOREIGN DATA WRAPPER":
+            ways = _in_options(f"{key.kind} {identifier(key.name)}", old[0], new[0])
         case "SEQUENCE":
             altered = [_altered_sequence(body) for body in new]
             sequence = Name(key.schema, key.name).sql
@@ -218,42 +219,6 @@ def to_change(
             if drops := list(to_drop(key, here)):
                 ways.append([*drops, *to_create(key, goal, columns)])
     return ways
-
-
-def _regranted(before: Sequence[str], after: Sequence[str]) -> Statements:
-    """Return the statements from some grants to others: whole ones, REVOKE first, then those of single privileges."""
-    removed = [statement for statement in before if statement not in after]
-    added = [statement for statement in after if statement not in before]
-    adjustments = []
-    for old in [*removed]:
-        for new in [*added]:
-            if (statements := _adjusted(old, new)) is not None:
-                removed.remove(old)
-                added.remove(new)
-                adjustments += statements
-                break
-    whole = sorted([*map(_inverse, removed), *added], key=_revokes, reverse=True)
-    return [*whole, *adjustments]
-
-
-def _adjusted(old: str, new: str) -> list[str] | None:
-    """Return what grants the missing privileges, then revokes the surplus; None if more than privileges differ."""
-    here, goal = GRANT.match(old), GRANT.match(new)
-    if not here or not goal or {here["verb"], goal["verb"]} != {"GRANT"}:
-        return None
-    (had, on), (has, same) = (each["what"].split(" ON ", 1) for each in (here, goal))
-    names = [{name.strip() for name in split(listed, ",")} for listed in (had, has)]
-    alike = all(here[part] == goal[part] for part in ("before", "role", "option"))
-    if not alike or on != same or "ALL" in names[0] | names[1]:
-        return None
-
-    def grant(privileges: set[str]) -> str:
-        option, after = goal["option"] or "", goal["after"] or ""
-        what = ",".join(sorted(privileges))
-        return f"{goal['before']}GRANT {what} ON {on} TO {goal['role']}{option}{after};"
-
-    more, less = names[1] - names[0], names[0] - names[1]
-    return [*([grant(more)] if more else []), *([_inverse(grant(less))] if less else [])]
 
 
 def _in_schema(name: str, old: str, new: str) -> list[Statements]:
@@ -270,6 +235,27 @@ def _in_version(name: str, text: str) -> list[Statements]:
     version = literal(version)
     again = [f"DROP EXTENSION {name};", f"{create} VERSION {version};"]
     return [[f"ALTER EXTENSION {name} UPDATE TO {version};"], again]
+
+
+def _in_options(subject: str, old: str, new: str) -> list[Statements]:
+    """Return the way that changes the options of a server or wrapper, which foreign tables and users hang on."""
+    here, goal = (each.removesuffix(";").partition(" OPTIONS (") for each in (old, new))
+    had, has = (
+        {
+            match[0]: each.strip()[match.end() :]
+            for each in split(options.removesuffix(")"), ",")
+            if (match := re.match(IDENTIFIER, each.strip()))
+        }
+        for _, _, options in (here, goal)
+    )
+    actions = [f"DROP {name}" for name in had if name not in has]
+    actions += [
+        f"{'SET' if name in had else 'ADD'} {name}{value}"
+        for name, value in has.items()
+        if had.get(name) != value
+    ]
+    alter = f"ALTER {subject} OPTIONS ({', '.join(actions)});"
+    return [[alter]] if here[0] == goal[0] else []
 
 
 def drop_statement(key: Key, sql: str) -> str:
@@ -323,27 +309,3 @@ def _altered_sequence(body: str) -> str:
     if not any(option.strip() == "CYCLE" for option in options):
         options.append("    NO CYCLE")
     return "\n".join([first, *options]) + ";"
-
-
-def _grants(bodies: Sequence[str]) -> list[str]:
-    """Return the single GRANT and REVOKE statements."""
-    return [
-        line if line.endswith(";") else f"{line};" for body in bodies for line in body.split("\n")
-    ]
-
-
-def _revokes(statement: str) -> bool:
-    match = GRANT.match(statement)
-    return bool(match and match["verb"] == "REVOKE")
-
-
-def _inverse(statement: str) -> str:
-    """Return the REVOKE of a GRANT, and the GRANT of a REVOKE."""
-    match = GRANT.match(statement)
-    if match is None:
-        return statement
-    if match["verb"] == "GRANT":
-        inverse = f"REVOKE {match['what']} FROM {match['role']}"
-    else:
-        inverse = f"GRANT {match['what']} TO {match['role']}"
-    return f"{match['before']}{inverse}{match['after'] or ''};"

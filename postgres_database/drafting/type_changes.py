@@ -114,6 +114,12 @@ class _Use:
             cast = f"{CONVERTED}({column})"
         return f"{self.alter} TYPE {type_} USING {cast};"
 
+    @property
+    def to_text(self) -> str:
+        """Return the statement that changes the column to text, or to an array of texts."""
+        text = "text" + "[]" * self.is_array
+        return f"{self.alter} TYPE {text} USING {identifier(self.column)}::{text};"
+
 
 def _users(trial: Trial, name: Name, goal: Side) -> tuple[dict[Name, Key], list[_Use]]:
     """Return a type and the types made of it that the goal has, the innermost first, and the columns of them all."""
@@ -133,14 +139,44 @@ def _users(trial: Trial, name: Name, goal: Side) -> tuple[dict[Name, Key], list[
 
 
 def _replacement(keys: dict[Name, Key], uses: list[_Use], here: Side, goal: Side) -> Iterator[str]:
-    """Yield the statements that replace types: rename the old, create the new, change the columns, drop the old.
+    """Yield the statements that replace types, and change the columns.
 
-    Values are cast by their text, those of composite types with other attributes by name. A row whose value the new
-    type does not have makes the statement fail.
+    A row whose value the new type does not have makes the statement fail.
     """
     with_default = [use for use in uses if use.has_default]
     for use in with_default:
         yield f"{use.alter} DROP DEFAULT;"
+    has_range = any(goal.catalog.types[type_].kind == "r" for type_ in keys)
+    by_text = has_range and not _composites(keys, here, goal)
+    yield from _remade(keys, uses, goal) if by_text else _renewed(keys, uses, here, goal)
+    for use in with_default:
+        table = goal.catalog.tables.get(use.table)
+        column = table.columns.get(use.column) if table else None
+        if column and column.default:
+            yield f"{use.alter} SET DEFAULT {column.default};"
+
+
+def _remade(keys: dict[Name, Key], uses: list[_Use], goal: Side) -> Iterator[str]:
+    """Yield what drops types and creates them anew, while the columns are text.
+
+    The functions that PostgreSQL makes for a range type keep their names when it is renamed, and one of its multirange
+    type has no arguments, like that of the new one (PostgreSQL manual, CREATE TYPE, "Range Types").
+    """
+    for use in uses:
+        yield use.to_text
+    for type_ in reversed(keys):
+        yield f"DROP TYPE {type_.sql};"
+    for key in keys.values():
+        yield from goal.snapshot.objects[key]
+    for use in uses:
+        yield use.retype(by_name=False)
+
+
+def _renewed(keys: dict[Name, Key], uses: list[_Use], here: Side, goal: Side) -> Iterator[str]:
+    """Yield what renames types, creates the new ones, changes the columns and drops the old types.
+
+    Values are cast by their text, those of composite types with other attributes by name.
+    """
     replaced = {type_: Name(type_.schema, type_.name[:50] + REPLACED) for type_ in keys}
     for type_, old in replaced.items():
         yield f"ALTER TYPE {type_.sql} RENAME TO {identifier(old.name)};"
@@ -154,11 +190,6 @@ def _replacement(keys: dict[Name, Key], uses: list[_Use], here: Side, goal: Side
     for type_ in reversed(by_name):
         gone = replaced[type_].sql
         yield f"DROP FUNCTION {CONVERTED}({gone}), {CONVERTED}({gone}[]);"
-    for use in with_default:
-        table = goal.catalog.tables.get(use.table)
-        column = table.columns.get(use.column) if table else None
-        if column and column.default:
-            yield f"{use.alter} SET DEFAULT {column.default};"
     for old in reversed(replaced.values()):
         yield f"DROP TYPE {old.sql};"
 

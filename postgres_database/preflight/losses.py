@@ -61,6 +61,7 @@ NULLS = "NULLS NOT DISTINCT"
 BREAKS = {
     "c": "break it",
     "f": "point to nothing",
+    "n": "have no value",
     "p": "are equal",
     "u": "are equal",
     "x": "exclude each other",

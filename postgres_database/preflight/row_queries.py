@@ -168,8 +168,8 @@ def violating(rule: Rule, table: Rows, other: Rows | None, *, only: bool) -> str
     """
     where = ""
     match rule:
-        case NotNull(column):  # IS NULL would also be true of a composite value of NULLs
-            where = f"{column} IS NOT DISTINCT FROM NULL"
+        case NotNull(column, inherited):  # IS NULL would also be true of a composite value of NULLs
+            only, where = only or not inherited, f"{column} IS NOT DISTINCT FROM NULL"
         case Check(expression, inherited):
             only, where = only or not inherited, f"NOT ({expression})"
         case Unique():

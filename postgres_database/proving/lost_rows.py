@@ -4,6 +4,7 @@ from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field, replace
+from functools import reduce
 
 import psycopg2
 
@@ -50,13 +51,28 @@ def compare(before: Contents, after: Contents) -> Compared:
         f"rows of table {_dotted(name)}, which cannot be read: {error}"
         for name, error in before.unread.items()
     ]
-    for name in before.tables.keys() & after.tables.keys():
-        rows = before.together(name, after.roots), after.together(name, before.roots)
-        table = _Table(_dotted(name), *rows, after.source)
+    for names in _groups(before, after):
+        rows = _together(names, before, after.roots), _together(names, after, before.roots)
+        table = _Table(" and ".join(map(_dotted, names)), *rows, after.source)
         table.compare()
         lost += table.lost
         unknown += table.unknown
     return Compared((*sorted(lost), *_numbers_lost(before, after)), tuple(sorted(unknown)))
+
+
+def _groups(before: Contents, after: Contents) -> Iterable[Sequence[Name]]:
+    """Return the tables at both times; those between which a partition moved are one."""
+    found = {name: frozenset([name]) for name in before.tables.keys() & after.tables.keys()}
+    for part, root in before.roots.items():
+        other = after.roots.get(part, root)
+        if root in found and other in found:
+            group = found[root] | found[other]
+            found |= dict.fromkeys(group, group)
+    return map(sorted, {*found.values()})
+
+
+def _together(names: Sequence[Name], contents: Contents, roots: Mapping[Name, Name]) -> Rows:
+    return reduce(Rows.joined, (contents.together(name, roots) for name in names))
 
 
 @dataclass

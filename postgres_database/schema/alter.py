@@ -60,7 +60,8 @@ def table_changes(here: Table, goal: Table) -> Iterator[tuple[str, list[Statemen
 def _becomes_valid(constraint: Constraint, goal: Table) -> bool:
     """Tell whether SET NOT NULL validates a constraint (PostgreSQL manual, ALTER TABLE, "SET NOT NULL")."""
     columns = (goal.columns.get(name) for name in constraint.columns)
-    return constraint.kind == "n" and all(each and each.not_null for each in columns)
+    is_unvalidated = constraint.kind == "n" and constraint.definition.endswith(" NOT VALID")
+    return is_unvalidated and all(each and each.not_null for each in columns)
 
 
 def added_column(table: Name, column: Column) -> list[Statements]:
@@ -315,16 +316,23 @@ def _added_values(here: Type, goal: Type) -> Statements:
 
 def _domain(here: Type, goal: Type) -> Iterator[str]:
     domain = f"ALTER DOMAIN {goal.name.sql}"
-    for name, definition in here.constraints.items():
-        if goal.constraints.get(name) != definition:
+    lasting = {
+        name
+        for name, text in here.constraints.items()
+        if goal.constraints.get(name) in (text, text.removesuffix(" NOT VALID"))
+    }
+    for name, text in here.constraints.items():
+        if name not in lasting:
             yield f"{domain} DROP CONSTRAINT {identifier(name)};"
+        elif goal.constraints[name] != text:
+            yield f"{domain} VALIDATE CONSTRAINT {identifier(name)};"
     if here.default != goal.default:
         yield f"{domain} {f'SET DEFAULT {goal.default}' if goal.default else 'DROP DEFAULT'};"
     if here.not_null != goal.not_null:
         yield f"{domain} {'SET' if goal.not_null else 'DROP'} NOT NULL;"
-    for name, definition in goal.constraints.items():
-        if here.constraints.get(name) != definition:
-            yield f"{domain} ADD CONSTRAINT {identifier(name)} {definition};"
+    for name, text in goal.constraints.items():
+        if name not in lasting:
+            yield f"{domain} ADD CONSTRAINT {identifier(name)} {text};"
 
 
 def _attributes(here: Type, goal: Type) -> Iterator[str]:

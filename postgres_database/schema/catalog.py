@@ -35,7 +35,7 @@ class Column:
     identity: str
     """`a`: always, `d`: by default."""
     not_null: bool
-    """Whether every row has a value: not while its constraint is NOT VALID."""
+    """Whether every row, those of children too, has a value: not while its constraint is NOT VALID or NO INHERIT."""
     sequence: str
     """The sequence that the column owns, for SQL."""
     serial: bool
@@ -59,7 +59,8 @@ class Constraint:
 
     name: str
     kind: str
-    """As in pg_constraint: c check, f foreign key, p primary key, u unique, x exclude, n: only NOT NULL … NOT VALID."""
+    """As in pg_constraint: c check, f foreign key, p primary key, u unique, x exclude; n: NOT NULL, if NOT VALID or
+    NO INHERIT."""
     definition: str
     columns: tuple[str, ...]
     options: Sequence[str] = ()
@@ -182,8 +183,8 @@ COLUMNS = f"""
            CASE WHEN a.attcollation <> t.typcollation THEN a.attcollation::regcollation::text ELSE '' END,
            coalesce(pg_get_expr(d.adbin, d.adrelid), ''), a.attgenerated::text, a.attidentity::text,
            a.attnotnull AND NOT EXISTS (
-               SELECT FROM pg_constraint o WHERE o.conrelid = a.attrelid AND o.contype = 'n' AND NOT o.convalidated
-               AND o.conkey = ARRAY[a.attnum]),
+               SELECT FROM pg_constraint o WHERE o.conrelid = a.attrelid AND o.contype = 'n'
+               AND (o.connoinherit OR NOT o.convalidated) AND o.conkey = ARRAY[a.attnum]),
            coalesce(q.oid::regclass::text, ''),
            coalesce(q.deptype = 'a' AND starts_with(pg_get_expr(d.adbin, d.adrelid), 'nextval(')
                     AND a.atttypid IN ('int2'::regtype, 'int4'::regtype, 'int8'::regtype), false),
@@ -220,7 +221,7 @@ CONSTRAINTS = """
                  WHERE x.oid = c.conindid AND c.contype IN ('p', 'u') ORDER BY o)
     FROM pg_constraint c
     WHERE c.conrelid = ANY (%s) AND c.conislocal
-      AND (c.contype IN ('c', 'f', 'p', 'u', 'x') OR (c.contype = 'n' AND NOT c.convalidated))
+      AND (c.contype IN ('c', 'f', 'p', 'u', 'x') OR (c.contype = 'n' AND (c.connoinherit OR NOT c.convalidated)))
     ORDER BY c.conrelid, c.conname
 """
 

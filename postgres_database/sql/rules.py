@@ -22,6 +22,8 @@ class NotNull:
     """Every row has a value in the column."""
 
     column: str
+    inherited: bool = True
+    """False for a constraint with NO INHERIT."""
 
     def violation(self) -> tuple[str, str]:
         """Return the predicate of a message about violating rows: for one row, for several."""
@@ -142,7 +144,7 @@ def constraint(node: Node) -> list[Rule]:
     result: list[Rule] = []
     match node.contype:
         case "CONSTR_NOTNULL":
-            result = [NotNull(*names)]
+            result = [NotNull(names[0], inherited=not node.is_no_inherit)]
         case "CONSTR_CHECK":
             column = "" if node.is_no_inherit else _not_null_column(node.raw_expr)
             check = Check(node.raw_expr.sql(), inherited=not node.is_no_inherit)

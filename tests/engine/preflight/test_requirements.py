@@ -42,6 +42,7 @@ ASKED: dict[str, list[Rule | Stored]] = {
         Check("a > 0 AND b <> 'NOT VALID, )'")
     ],
     "ALTER TABLE t ADD CONSTRAINT c CHECK (a > 0) NO INHERIT": [Check("a > 0", inherited=False)],
+    "ALTER TABLE t ADD CONSTRAINT c NOT NULL a NO INHERIT": [NotNull("a", inherited=False)],
     "ALTER TABLE t ADD CHECK (a > 0) NOT VALID": [],
     "ALTER TABLE t ADD CHECK (a > 0) NOT ENFORCED": [],
     "ALTER TABLE t ADD CONSTRAINT c CHECK (a > 0) NOT VALID; ALTER TABLE t VALIDATE CONSTRAINT c": [

@@ -85,6 +85,7 @@ CASES = {
     ],
     "ALTER TABLE users ADD CHECK (age > -2)": [],
     "ALTER TABLE parent ADD CHECK (v IS NOT NULL) NO INHERIT": [],
+    "ALTER TABLE parent ADD NOT NULL v NO INHERIT": [],
     "ALTER TABLE parent ADD CHECK (v IS NOT NULL)": ["2 rows of public.parent have no value in v: id = 1, 1"],
     "ALTER TABLE old VALIDATE CONSTRAINT grown": ["1 row of public.old breaks CHECK (age > 0): id = 1"],
     "ALTER TABLE old VALIDATE CONSTRAINT tenant": [
