@@ -6,6 +6,7 @@ from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
+from typing import Any
 
 from postgres_database.errors import ExpectedError
 
@@ -275,3 +276,38 @@ def tips(revisions: Iterable[Revision]) -> tuple[str, ...]:
     revisions = tuple(revisions)
     inner = {parent for revision in revisions for parent in revision.needed}
     return tuple(revision.id for revision in revisions if revision.id not in inner)
+
+
+def revision(script: Any, digest: str, dependencies: tuple[str, ...]) -> Revision:
+    """Return a script that Alembic has read as a value.
+
+    Args:
+        script: Alembic's `Script`.
+        digest: What `script_texts.digests` returns for it.
+        dependencies: The revisions that its `depends_on` names.
+    """
+    return Revision(
+        id=script.revision,
+        message=script.doc,
+        path=Path(script.path),
+        digest=digest,
+        parents=as_tuple(script.down_revision),
+        dependencies=dependencies,
+        labels=frozenset(as_tuple(getattr(script.module, "branch_labels", None))),
+        roles=_said(script.module, "roles"),
+        tablespaces=_said(script.module, "tablespaces"),
+        objects=_said(script.module, "objects"),
+        replaces=_said(script.module, "replaces"),
+    )
+
+
+def as_tuple(value: Any) -> tuple[str, ...]:
+    """Return the names that Alembic has as None, a text, or several."""
+    return (value,) if isinstance(value, str) else tuple(value or ())
+
+
+def _said(module: Any, name: str) -> tuple[str, ...]:
+    """Return what a script lists under a name; one by hand may mean something else by it."""
+    value = getattr(module, name, ())
+    names = value if isinstance(value, (tuple, list)) else ()
+    return tuple(item for item in names if isinstance(item, str))

@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from postgres_database.errors import ExpectedError
-from postgres_database.history import script_errors, script_texts, staged
+from postgres_database.history import graph, script_errors, script_texts, staged
 from postgres_database.history.graph import History, Revision, tips
 from postgres_database.history.script_errors import Folders
 from postgres_database.history.script_texts import Line
@@ -27,7 +27,7 @@ from postgres_database.server.version_table import ALEMBICS, VersionTable
 
 if TYPE_CHECKING:  # a command that has nothing to do does without it
     from alembic.config import Config
-    from alembic.script import ScriptDirectory
+    from alembic.script import Script, ScriptDirectory
 
     from postgres_database.history.project_models import Deferred, Models
 
@@ -43,7 +43,7 @@ SHIPPED_MODELS = "postgres_database.models:metadata"
 class Project:
     """A repository. Its scripts are read once, when they are first needed.
 
-    After a script was written, go on with `anew()`.
+    After a script was written, go on with `having_written()` or `anew()`.
     """
 
     root: Path
@@ -71,6 +71,16 @@ class Project:
     def anew(self) -> Project:
         """Return the same project; its scripts have changed and are read again."""
         return replace(self)
+
+    def having_written(self, script: Script) -> Project:
+        """Return the project with a script that Alembic has just written and read; the others are not read again."""
+        path = Path(script.path)
+        revision = self._revision(script, script_texts.digests([path])[path])
+        revisions = (*self.history.revisions, revision)
+        project = replace(self)
+        known = History(revisions, tuple(sorted(tips(revisions))))
+        vars(project).update(scripts=self.scripts, history=known)
+        return project
 
     def models(self) -> Models:
         """Import the models, from where `prepend_sys_path` in alembic.ini says.
@@ -159,6 +169,17 @@ class Project:
             # Alembic calls that a head, too, which another branch depends on; a database is never stamped with both.
             return History(revisions, tuple(sorted(tips(revisions))))
 
+    @property
+    def ends(self) -> Mapping[str, Path]:
+        """The script of each head; where the scripts are a line none is executed.
+
+        Raises:
+            ExpectedError: As `history` does.
+        """
+        if line := self.line:
+            return {line.head: Path(line.scripts[line.head])}
+        return {head: self.history[head].path for head in self.history.heads}
+
     def kept_in(self, revision_id: str) -> Path:
         """Return the folder of the scripts that a squash has replaced by this revision, whether it is there or not.
 
@@ -235,24 +256,9 @@ class Project:
         return self.history.undone(current, target)
 
     def _revision(self, script: Any, digest: str) -> Revision:
-        needed = _as_tuple(script.dependencies)
-        return Revision(
-            id=script.revision,
-            message=script.doc,
-            path=Path(script.path),
-            digest=digest,
-            parents=_as_tuple(script.down_revision),
-            dependencies=tuple(
-                revision.revision
-                for name in needed
-                for revision in self.scripts.get_revisions(name)
-            ),
-            labels=frozenset(_as_tuple(getattr(script.module, "branch_labels", None))),
-            roles=_said(script.module, "roles"),
-            tablespaces=_said(script.module, "tablespaces"),
-            objects=_said(script.module, "objects"),
-            replaces=_said(script.module, "replaces"),
-        )
+        needed = graph.as_tuple(script.dependencies)
+        found = (revision for name in needed for revision in self.scripts.get_revisions(name))
+        return graph.revision(script, digest, tuple(each.revision for each in found))
 
 
 @dataclass(frozen=True)
@@ -337,14 +343,3 @@ class _Reader:
         if value not in TRUE + FALSE:
             self.faults.append(f"alembic.ini: {option} = {value!r} is neither true nor false")
         return value in TRUE
-
-
-def _said(module: Any, name: str) -> tuple[str, ...]:
-    """Return what a script lists under a name; one by hand may mean something else by it."""
-    value = getattr(module, name, ())
-    names = value if isinstance(value, (tuple, list)) else ()
-    return tuple(item for item in names if isinstance(item, str))
-
-
-def _as_tuple(value: Any) -> tuple[str, ...]:
-    return (value,) if isinstance(value, str) else tuple(value or ())

@@ -21,7 +21,7 @@ from postgres_database.history import script_errors
 
 Models = sa.MetaData | tuple[sa.MetaData, ...]
 """What Alembic takes for `target_metadata`: one MetaData, or several."""
-UNDEFINED_TABLE = "42P01"
+UNDEFINED_TABLE, DUPLICATE_TABLE = "42P01", "42P07"
 MISSING = re.compile(r'(?P<kind>role|schema) "(?P<name>.*)" does not exist')
 
 
@@ -188,8 +188,7 @@ def _create_all(connection: sa.Connection, models: Models) -> None:
         later: list[sa.MetaData] = []
         for metadata in waiting:
             try:
-                with connection.begin_nested():
-                    metadata.create_all(connection)
+                _create_tables(connection, metadata)
             except DBAPIError as error:
                 if getattr(error.orig, "pgcode", "") != UNDEFINED_TABLE or len(waiting) == 1:
                     raise
@@ -198,6 +197,18 @@ def _create_all(connection: sa.Connection, models: Models) -> None:
         if len(later) == len(waiting):
             raise refused
         waiting = tuple(later)
+
+
+def _create_tables(connection: sa.Connection, metadata: sa.MetaData) -> None:
+    """Create what a MetaData has; a query for each table, whether it is there, only where some of it is."""
+    try:
+        with connection.begin_nested():
+            metadata.create_all(connection, checkfirst=sa.CheckFirst.TYPES)
+    except DBAPIError as error:
+        if getattr(error.orig, "pgcode", "") != DUPLICATE_TABLE:
+            raise
+        with connection.begin_nested():
+            metadata.create_all(connection)
 
 
 class Deferred:

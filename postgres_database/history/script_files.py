@@ -110,14 +110,14 @@ def publish(project: Project, heads: Sequence[str]) -> list[Path]:
     """
     aside = project.aside.resolve()
     written = [path for path in _paths(project) if aside in path.parents]
-    now = replace(project, staged=None).history
-    if [*now.heads] != [*heads]:
+    now = replace(project, staged=None).ends
+    if [*now] != [*heads]:
         raise ExpectedError(
             "the history has changed meanwhile; nothing was written",
-            cause=f"its head was {', '.join(heads) or 'base'}, now it is {', '.join(now.heads) or 'base'}",
+            cause=f"its head was {', '.join(heads) or 'base'}, now it is {', '.join(now) or 'base'}",
             hint="the same command again",
         )
-    versions = _versions(project, [now[head].path.resolve() for head in heads])
+    versions = _versions(project, [now[head].resolve() for head in heads])
     places = []
     for path in written:
         place = versions / path.relative_to(aside)
@@ -170,6 +170,7 @@ def write(  # noqa: PLR0913 - each is a place in the template
         if values:
             lines = "".join(f"    {value!r},\n" for value in values)
             blocks.append(f"\n# {ATTRIBUTES[name]}\n{name} = (\n{lines})")
+    _ = project.history  # without the script, which Alembic adds to what it has read
     with staged.explained(project.root), script_errors.explained(project.folders):
         script = project.scripts.generate_revision(
             revision or rev_id(),
@@ -182,7 +183,7 @@ def write(  # noqa: PLR0913 - each is a place in the template
         )
     if script is None:
         raise ExpectedError("Alembic wrote no script", hint="invoke history")
-    return script, project.anew()
+    return script, project.having_written(script)
 
 
 def merge(

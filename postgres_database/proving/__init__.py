@@ -4,6 +4,7 @@ Gives `proof`, which upgrades, downgrades and upgrades again.
 
     values        literals that a type may accept
     constraints   the columns and constraints that decide which rows a scratch database accepts
+    affected      which tables a drafted script may meet the rows of
     made_up_rows  fills the tables of a scratch database with a few rows
     many_rows     multiplies these rows, to measure time
     contents      the rows of a scratch database and the values of its sequences, held for a comparison

@@ -103,6 +103,11 @@ ENABLED = """
     SELECT tgname, tgenabled::text FROM pg_trigger
     WHERE tgrelid = to_regclass(%s) AND NOT tgisinternal AND tgenabled <> 'D'
 """
+SEQUENCES = (
+    "SELECT array_agg(oid::regclass::text) FROM pg_class WHERE relkind = 'S' AND oid >= 16384"
+)
+DRAW = "SELECT nextval(name::regclass) FROM unnest(%s::text[]) AS name, generate_series(1, %s)"
+"""Advances sequences some numbers further."""
 ENABLE_KEYWORDS = {"O": "", "R": "REPLICA", "A": "ALWAYS"}
 UNDEFINED = "42"
 """The SQLSTATE class of undefined names and wrong types (PostgreSQL manual, "PostgreSQL Error Codes")."""
@@ -217,6 +222,16 @@ class Sandbox:
     def undo(self) -> None:
         """Roll the latest statement back."""
         self._cursor.execute("ROLLBACK TO latest")
+
+    def draw(self, times: int) -> None:
+        """Advance all sequences so often, so that they do not return values that rows have."""
+        ((names,),) = self.run(SEQUENCES)
+        try:
+            self.run(DRAW, [names or [], times])
+        except psycopg2.Error:  # one of them has reached its end
+            for name in names:
+                with suppress(psycopg2.Error):
+                    self.run(DRAW, [[name], times])
 
     @contextmanager
     def without_triggers(self, table: RowTable) -> Iterator[None]:

@@ -5,7 +5,7 @@ one of them rejects it, the columns of the violated constraint get other values,
 """
 
 import random
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Collection, Iterable, Iterator, Sequence
 from contextlib import suppress
 from heapq import heappop, heappush
 from itertools import chain, cycle
@@ -40,9 +40,6 @@ Refused = tuple[Row, Judge, psycopg2.Error]
 NULL: Pair = (None, None)
 ROWS = 3
 """Rows of a table; the last one has NULL in every column that accepts it."""
-SEQUENCES = "SELECT oid::regclass::text FROM pg_class WHERE relkind = 'S' AND oid >= 16384"
-DRAW = "SELECT nextval(%s) FROM generate_series(1, %s)"
-"""Advances a sequence as far as the rows need and further, so that it does not return values that rows have."""
 TRIES = 60
 """Attempts for one row."""
 
@@ -56,13 +53,16 @@ def remove(database: Database) -> None:
                 sandbox.run(f"TRUNCATE {tables} CASCADE")
 
 
-def fill(database: Database, goal: Database) -> tuple[str, ...]:
-    """Insert a few rows into every table of a scratch database.
+def fill(
+    database: Database, goal: Database, only: Collection[Name] | None = None
+) -> tuple[str, ...]:
+    """Insert a few rows into the tables of a scratch database.
 
     Args:
         database: The database to fill.
         goal: A scratch database from the models. If possible, the rows also satisfy its constraints on tables and
             columns that both have. It is not changed.
+        only: Into which tables; these must include those that they reference. None: all.
 
     Returns:
         A line for each table that stays empty, with the error of the server.
@@ -72,11 +72,9 @@ def fill(database: Database, goal: Database) -> tuple[str, ...]:
         database.connect(usual_path=True) as here,
         here.begin(),
     ):
-        filling = _Filling(Judge(here), Judge(there))
+        filling = _Filling(Judge(here), Judge(there), only)
         refusals = {name: filling.fill(name) for name in filling.order()}
-        for (sequence,) in filling.here.run(SEQUENCES):
-            with suppress(psycopg2.Error):  # a sequence may reach its end
-                filling.here.run(DRAW, [sequence, ROWS])
+        filling.here.draw(ROWS)
     return tuple(
         f"table {schema}.{table}: {database.words(error).partition(chr(10))[0]}"
         for (schema, table), error in refusals.items()
@@ -87,15 +85,17 @@ def fill(database: Database, goal: Database) -> tuple[str, ...]:
 class _Filling:
     """The rows so far, and the two databases in which they are tried."""
 
-    def __init__(self, here: Judge, goal: Judge) -> None:
+    def __init__(self, here: Judge, goal: Judge, only: Collection[Name] | None) -> None:
         self.here = here
         self.goal = goal
         for side, other in ((here, goal), (goal, here)):
             side.take_partitions(set(other.tables) - set(side.tables))
-        self.rows: dict[Name, list[Row]] = {name: [] for name in here.tables}
+        self.rows: dict[Name, list[Row]] = {
+            name: [] for name in here.tables if only is None or name in only
+        }
         self.refused: set[Name] = set()
         """Tables with rows that only the database accepts: the goal gets no more rows of them."""
-        for number, name in enumerate(here.tables):
+        for number, name in enumerate(self.rows):
             if name in goal.tables:
                 self._free_goal(name, f"postgres_database_{number}")
 
@@ -323,7 +323,7 @@ class _Filling:
             for side in (self.goal, self.here)
             for rule in side.rules[name]
             if rule.kind == "f"
-            and rule.target in tables
+            and rule.target in self.rows
             and tables[rule.target].columns.keys() >= {*rule.target_columns}
             and tables[name].columns.keys() >= {*rule.columns}
         }.values()

@@ -20,7 +20,7 @@ from postgres_database.history.operations import Refuse, imports
 from postgres_database.history.project import Project
 from postgres_database.history.project_models import Models
 from postgres_database.modelling import strangers
-from postgres_database.proving import contents, made_up_rows, triggers
+from postgres_database.proving import affected, contents, made_up_rows, triggers
 from postgres_database.proving.proof import Filled, Proof, Prover
 from postgres_database.running import runner
 from postgres_database.running.listener import SILENT, Listener
@@ -159,7 +159,7 @@ def _next(  # noqa: PLR0913, PLR0917
     trial = session.clone(at_head)
     made_up_rows.remove(trial)  # they may stop the proof, but not the draft
     with listener.at_work("try the changes on a scratch database"):
-        filled, unfilled = _filled(at_head, from_models, renamed)
+        filled, unfilled = _filled(at_head, from_models, compared, renamed)
         drafted = find_operations(trial, whole, compared, renamed, models)
     result = RevisionResult(
         renamed=tuple(
@@ -188,7 +188,7 @@ def _next(  # noqa: PLR0913, PLR0917
         prover = replace(prover, project=prover.project.anew())
         anew = session.at_head(project)
         _run_sql(anew, map(renames.statement, renamed))
-        filled, _ = _filled(anew, from_models, renamed)
+        filled, _ = _filled(anew, from_models, compared, renamed)
         proved = _write_and_prove(message, divided, prover, filled, result)
     return _publish(message, divided, prover, proved)
 
@@ -208,10 +208,11 @@ def _rename(at_head: Database, compared: Comparison, decisions: Decisions) -> tu
 
 
 def _filled(
-    at_head: Database, from_models: Database, renamed: Sequence[Rename]
+    at_head: Database, from_models: Database, compared: Comparison, renamed: Sequence[Rename]
 ) -> tuple[Filled, tuple[str, ...]]:
     """Make up rows in a renamed database, undo the renames, and say for which tables there are no rows."""
-    unfilled = made_up_rows.fill(at_head, from_models)
+    only = None if renamed else affected.tables(compared)
+    unfilled = made_up_rows.fill(at_head, from_models, only)
     held = contents.take(at_head)
     _run_sql(at_head, [renames.statement(rename.inverse) for rename in reversed(renamed)])
     statements = tuple(map(renames.statement, renamed))

@@ -601,7 +601,7 @@ def test_needs_no_superuser(server: Database, database: Database, goal: Database
         options = f"-c role={role} -c search_path=s"
         sides.append(Database(side.dsn.with_parts(options=options), "test"))
         run_sql(sides[-1], sql + more)
-    assert made_up_rows.fill(*sides) == ()
+    assert made_up_rows.fill(sides[0], sides[1]) == ()
     assert numbers(database, "s") == {"t": 3}
     for side in (database, goal):
         run_sql(side, f"DROP OWNED BY {role}")
