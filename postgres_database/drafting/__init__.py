@@ -6,6 +6,7 @@ The workflow `revision` calls `matching.find`, `draft.find_operations` and `stag
     likeness       how alike two names, types and shapes are; pure
     renames        renames: their order and statements; constraints, indexes and sequences renamed along; pure
     matching       dropped + added → likely renames, decided by flags, hints and questions; pure
+    in_place       from one text of an object in a dump to another without dropping it; pure
     objects        from an object's text in a dump to the statements that create, change and drop it; pure
     trial          changes tried on a scratch database; those that work are recorded in their order
     type_changes   changes of types: values added to enums, types replaced by new ones of the same name
@@ -13,7 +14,6 @@ The workflow `revision` calls `matching.find`, `draft.find_operations` and `stag
     changes        every difference between two schemas as a change, with the ways to make it
     autogenerate   Alembic's autogenerate: its operations, and its descriptions of what differs
     draft          the operations of a script: Alembic's, then what they leave undone
-    swaps          keys and indexes that are replaced: the new one is built first, then swapped in; pure
     online_blocks  operations grouped into online blocks and transactions
     fills          new columns that are filled in batches; pure
     stages         a draft as one or two scripts: a transactional one and an online one

@@ -19,7 +19,7 @@ from alembic.operations.ops import (
     DropTableOp,
 )
 
-from postgres_database.drafting import objects, preserved, renames, type_changes
+from postgres_database.drafting import in_place, objects, preserved, renames, type_changes
 from postgres_database.drafting.trial import Change, Subject, Trial, Way, as_way, subject_of
 from postgres_database.history import project_models
 from postgres_database.history.operations import CastColumn
@@ -181,7 +181,7 @@ def _columns(key: Key, side: Side) -> Mapping[str, Column]:
 def unchecked(here: Side, goal: Side) -> Iterator[Change]:
     """Yield the changes that create functions with unchecked bodies, as pg_dump does: they may need each other."""
     for key in objects.missing(here.snapshot, goal.snapshot):
-        if key.kind in objects.CALLABLE:
+        if key.kind in in_place.CALLABLE:
             off, on = "SET check_function_bodies = off;", "RESET check_function_bodies;"
             subject = subject_of(key, goal.snapshot.objects[key][0])
             yield Change(
@@ -271,7 +271,8 @@ def _object(key: Key, here: Side, goal: Side, parts: Parts) -> Iterator[Change]:
         if not ways:
             return
         table = _indexed(key, goal)
-        modelled = _as_modelled(table, key.name, parts, exists=True) if table else []
+        again = table is not None and ways[0][0].startswith("DROP ")
+        modelled = _as_modelled(table, key.name, parts, exists=True) if table and again else []
         subject = subject_of(key, here.snapshot.objects[key][0])
         yield Change([*modelled, *map(as_way, ways)], subject, key)
 

@@ -70,23 +70,22 @@ def find_operations(  # noqa: PLR0913
     """
     found = autogenerate.operations(trial, compared, models)
     up = Trial(trial, models)
-    reach_goal(up, compared, _flat(found.upgrade.ops), changes.parts(models))
+    reached = reach_goal(up, compared, _flat(found.upgrade.ops), changes.parts(models))
     invalid = up.invalid_bodies()
     back = _flat(found.downgrade.ops)
     diffs = found.upgrade.as_diffs()
-    ends = compared.before.catalog, compared.goal.catalog
-    cautions = find_losses(*ends, filled)
+    said = cautions(compared.before, compared.goal, filled)
     return Draft(
         [
-            *notes(cautions),
+            *notes(said),
             *_as_operations(renamed),
             *_values_first(up.done),
-            *_analyses(*ends),
+            *_analyses(compared.before.catalog, reached.catalog),
         ],
         undo(trial, whole, compared, renamed, back, models=models),
         autogenerate.describe(diffs),
         tuple(op.text.partition("\n")[0] for op in up.done if isinstance(op, RunSql)),
-        (*cautions, *invalid),
+        (*said, *invalid),
         back,
     )
 
@@ -111,15 +110,15 @@ def undo(  # noqa: PLR0913
         models: The models.
     """
     down = Trial(trial, models)
-    reach_goal(down, compared, ops, {}, back=True)
-    ends = compared.goal.catalog, compared.before.catalog
+    reached = reach_goal(down, compared, ops, {}, back=True)
     # Before the renames are undone: the statements have the new names.
-    down.apply(Change([[op]]) for op in _analyses(*ends))
+    analyses = _analyses(compared.goal.catalog, reached.catalog)
+    down.apply(Change([[op]]) for op in analyses)
     undone = _as_operations([rename.inverse for rename in reversed(renamed)])
     down.apply(Change([[op]]) for op in undone)
     if renamed:  # texts that name the renamed, such as the bodies of functions
         _finish(down, whole, whole.before, {})
-    return [*notes(find_losses(*ends)), *_values_first(down.done)]
+    return [*notes(cautions(compared.goal, compared.before)), *_values_first(down.done)]
 
 
 def _as_operations(renamed: Sequence[Rename]) -> list[MigrateOperation]:
@@ -150,8 +149,8 @@ def reach_goal(
     parts: Parts,
     *,
     back: bool = False,
-) -> None:
-    """Apply changes that bring a scratch database from one side of a comparison to the other.
+) -> Side:
+    """Apply changes that bring a scratch database from one side of a comparison to the other; return what it is then.
 
     In this order: drop what depends on tables, create and recreate what tables depend on, apply Alembic's operations,
     then the changes for what still differs. What remains different in the end is for the caller to find.
@@ -178,8 +177,9 @@ def reach_goal(
     own = [op for op in ops if not _goes_with_table(op, goal.catalog)]
     trial.apply((changes.from_alembic(op, here, goal) for op in own), force=True)
     trial.apply(preserved.continued_sequences(here, goal))
-    _finish(trial, compared, goal, parts)
+    reached = _finish(trial, compared, goal, parts)
     trial.apply(preserved.nullable_keys(here.catalog, goal.catalog))
+    return reached
 
 
 def _goes_with_table(op: MigrateOperation, goal: Catalog) -> bool:
@@ -187,8 +187,8 @@ def _goes_with_table(op: MigrateOperation, goal: Catalog) -> bool:
     return isinstance(op, DropIndexOp) and Name.of(op.schema, str(op.table_name)) not in goal.tables
 
 
-def _finish(trial: Trial, compared: Comparison, goal: Side, parts: Parts) -> None:
-    """Apply changes until the database equals the goal, or until a state is reached a second time."""
+def _finish(trial: Trial, compared: Comparison, goal: Side, parts: Parts) -> Side:
+    """Apply changes until the goal is reached, or a state for the second time; return the last one."""
     reached: list[tuple[Snapshot, Snapshot]] = []
     present = compared.seen(comparison.side(trial.database))
     while compared.unlike(present, goal) and _state(present) not in reached:
@@ -204,6 +204,7 @@ def _finish(trial: Trial, compared: Comparison, goal: Side, parts: Parts) -> Non
             if parts:  # Alembic's operation may create another constraint or index than the models do: use SQL
                 parts = {}
                 reached.remove(_state(present))
+    return present
 
 
 def _state(side: Side) -> tuple[Snapshot, Snapshot]:
@@ -251,6 +252,18 @@ def _analyses(here: Catalog, goal: Catalog) -> list[MigrateOperation]:
         if changed and goal.tables[name].kind != "f":
             analyses.append(RunSql(f"ANALYZE {name.sql} ({', '.join(sorted(changed))});"))
     return analyses
+
+
+def cautions(here: Side, goal: Side, filled: Columns = frozenset()) -> tuple[str, ...]:
+    """Return what a script loses, which rows it refuses, and what stays with old results, in a line each.
+
+    Args:
+        here: The side before the script.
+        goal: The side after it.
+        filled: Columns that have a value in every row before it.
+    """
+    losses = find_losses(here.catalog, goal.catalog, filled)
+    return (*losses, *type_changes.kept_results(here, goal))
 
 
 def notes(lines: Sequence[str]) -> list[Note]:

@@ -7,9 +7,10 @@ statement that drops it is derived from the same text.
 import re
 from collections.abc import Iterator, Mapping
 
+from postgres_database.drafting import in_place
+from postgres_database.drafting.in_place import CALLABLE
 from postgres_database.schema.alter import Statements
 from postgres_database.schema.catalog import Column
-from postgres_database.schema.numbering import begun_anew
 from postgres_database.schema.snapshot import Key, Snapshot
 from postgres_database.sql import grants
 from postgres_database.sql.names import (
@@ -20,9 +21,8 @@ from postgres_database.sql.names import (
     bare,
     identifier,
     is_own_not_null,
-    literal,
 )
-from postgres_database.sql.tokens import TOKEN, parentheses, split
+from postgres_database.sql.tokens import TOKEN, is_empty, parentheses, split
 
 OF_PARENT = re.compile(
     rf"CREATE .*?INDEX (?P<index>{IDENTIFIER}) ON ONLY (?P<name>{NAME}) "
@@ -31,12 +31,9 @@ OF_PARENT = re.compile(
 """What creates an index or key of a partitioned table without its partitions; of a plain table, a key."""
 ONLY = re.compile(r"^(CREATE .*?INDEX .*? ON|ALTER TABLE) ONLY ")
 OPERANDS = r"(?=(?:.*?LEFTARG = (?P<left>[^\n,)]+))?)(?=(?:.*?RIGHTARG = (?P<right>[^\n,)]+))?)"
-CALLABLE = ("FUNCTION", "PROCEDURE", "AGGREGATE")
 TABLES = ("TABLE", "FOREIGN TABLE")
 NO_COLUMNS: Mapping[str, Column] = {}
 GRANTS = ("ACL", "DEFAULT ACL")
-VERSION = ";\n-- version "
-"""What a snapshot puts between the statement of an extension and its version."""
 PUBLIC_COMMENT = Key("COMMENT", "-", "SCHEMA public")
 """pg_dump omits it while it is the comment that initdb wrote."""
 EARLY = (
@@ -127,9 +124,12 @@ def to_create(key: Key, goal: Snapshot, columns: Mapping[str, Column] = NO_COLUM
     if key.kind == "MATERIALIZED VIEW":  # the settings of its columns may follow
         return [re.sub(r"\s+WITH NO DATA;$", ";", body, flags=re.MULTILINE) for body in bodies]
     if key.kind == "EXTENSION":  # in the default version of the server
-        return [f"{body.partition(VERSION)[0]};" for body in bodies]
+        return [f"{body.partition(in_place.VERSION)[0]};" for body in bodies]
     if key.kind in {"INDEX", "CONSTRAINT"} and is_complete(key, goal):  # on the partitions as well
-        return [ONLY.sub(r"\1 ", body, count=1) for body in bodies]
+        bodies = tuple(ONLY.sub(r"\1 ", body, count=1) for body in bodies)
+    if key.kind == "INDEX":  # an online revision builds it if that is a statement of its own
+        pieces = [piece.strip() for body in bodies for piece in split(body, ";")]
+        return [f"{piece};" for piece in pieces if not is_empty(piece)]
     if key.kind in GRANTS:
         return grants.creates(bodies)
     return bodies
@@ -195,67 +195,11 @@ def to_change(
 
     The arguments are those of `to_create`, and where the object is as it is now.
     """
-    old, new = here.objects[key], goal.objects[key]
-    ways: list[Statements] = []
-    match key.kind:
-        case "ACL" | "DEFAULT ACL":
-            ways = [grants.changes(old, new)]
-        case "COMMENT" | "SEQUENCE OWNED BY":
-            ways = [new]
-        case "EXTENSION":
-            ways = _in_schema(identifier(key.name), old[0], new[0])
-            ways += _in_version(identifier(key.name), new[0])
-        case "SERVER" | "FOREIGN DATA WRAPPER":
-            ways = _in_options(f"{key.kind} {identifier(key.name)}", old[0], new[0])
-        case "SEQUENCE":
-            altered = [_altered_sequence(body) for body in new]
-            sequence = Name(key.schema, key.name).sql
-            ways = [altered, [*begun_anew(sequence, altered[0]), *altered]]
-        case "INDEX" if [*map(_index_only, old)] == [*map(_index_only, new)]:
-            ways = []
-        case _:
-            if key.kind in (*CALLABLE, "VIEW"):
-                ways.append([re.sub(r"^CREATE ", "CREATE OR REPLACE ", body) for body in new])
-            if drops := list(to_drop(key, here)):
-                ways.append([*drops, *to_create(key, goal, columns)])
+    ends = here.objects[key], goal.objects[key]
+    ways = in_place.ways(key, *ends)
+    if not in_place.stays(key, *ends) and (drops := list(to_drop(key, here))):
+        ways.append([*drops, *to_create(key, goal, columns)])
     return ways
-
-
-def _in_schema(name: str, old: str, new: str) -> list[Statements]:
-    """Return the way that moves an extension to another schema; none if the schema is the same."""
-    schemas = [re.search(rf"WITH SCHEMA ({IDENTIFIER})", each) for each in (old, new)]
-    if not all(schemas) or schemas[0][1] == schemas[1][1]:  # type: ignore[index]
-        return []
-    return [[f"ALTER EXTENSION {name} SET SCHEMA {schemas[1][1]};"]]  # type: ignore[index]
-
-
-def _in_version(name: str, text: str) -> list[Statements]:
-    """Return the ways to a version of an extension; to an older one, often only by dropping it."""
-    create, _, version = text.partition(VERSION)
-    version = literal(version)
-    again = [f"DROP EXTENSION {name};", f"{create} VERSION {version};"]
-    return [[f"ALTER EXTENSION {name} UPDATE TO {version};"], again]
-
-
-def _in_options(subject: str, old: str, new: str) -> list[Statements]:
-    """Return the way that changes the options of a server or wrapper, which foreign tables and users hang on."""
-    here, goal = (each.removesuffix(";").partition(" OPTIONS (") for each in (old, new))
-    had, has = (
-        {
-            match[0]: each.strip()[match.end() :]
-            for each in split(options.removesuffix(")"), ",")
-            if (match := re.match(IDENTIFIER, each.strip()))
-        }
-        for _, _, options in (here, goal)
-    )
-    actions = [f"DROP {name}" for name in had if name not in has]
-    actions += [
-        f"{'SET' if name in had else 'ADD'} {name}{value}"
-        for name, value in has.items()
-        if had.get(name) != value
-    ]
-    alter = f"ALTER {subject} OPTIONS ({', '.join(actions)});"
-    return [[alter]] if here[0] == goal[0] else []
 
 
 def drop_statement(key: Key, sql: str) -> str:
@@ -293,19 +237,3 @@ def created_name(sql: str) -> str:
     """Return the qualified name, quoted as in SQL, in a CREATE statement; empty if there is none."""
     match = re.match(rf"CREATE (?:[A-Z]+ )*?(?P<name>{QUALIFIED})", sql)
     return match["name"] if match else ""
-
-
-def _index_only(body: str) -> str:
-    """Leave out the table's settings that name the index: `schema.alter` changes those."""
-    return re.sub(r"\n+ALTER TABLE .* (?:CLUSTER ON|REPLICA IDENTITY USING INDEX) .*;", "", body)
-
-
-def _altered_sequence(body: str) -> str:
-    """Return ALTER SEQUENCE with the defaults that a dump leaves out: it would keep the present values."""
-    altered = re.sub(r"^CREATE (UNLOGGED )?SEQUENCE", "ALTER SEQUENCE", body)
-    first, *options = altered.removesuffix(";").splitlines()
-    if not any(option.strip().startswith("AS ") for option in options):
-        options.insert(0, "    AS bigint")
-    if not any(option.strip() == "CYCLE" for option in options):
-        options.append("    NO CYCLE")
-    return "\n".join([first, *options]) + ";"

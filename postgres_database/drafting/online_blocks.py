@@ -8,11 +8,10 @@ from itertools import groupby
 import sqlalchemy as sa
 from alembic.operations import MigrateOperation
 
-from postgres_database.drafting import swaps
 from postgres_database.drafting.trial import run
 from postgres_database.history.operations import Note, Online, Outside, RunSql
 from postgres_database.history.project_models import Models
-from postgres_database.online import dropped, enforced, forms
+from postgres_database.online import dropped, enforced, forms, swaps
 from postgres_database.online.enforced import Gap
 from postgres_database.online.steps import text
 from postgres_database.proving.effects import Effects, measuring, names, tables

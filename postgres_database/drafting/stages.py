@@ -6,7 +6,7 @@ from dataclasses import dataclass, replace
 from alembic.operations import MigrateOperation
 from alembic.operations.ops import AlterColumnOp
 
-from postgres_database.drafting import autogenerate, draft, online_blocks, swaps
+from postgres_database.drafting import autogenerate, draft, online_blocks
 from postgres_database.drafting.draft import Draft
 from postgres_database.drafting.fills import Fills
 from postgres_database.drafting.online_blocks import Ends, Measured, Operations, Tables
@@ -15,9 +15,8 @@ from postgres_database.drafting.trial import Change, Trial
 from postgres_database.history.operations import Note, Outside, RunSql
 from postgres_database.history.project import Project
 from postgres_database.history.project_models import Models
-from postgres_database.online import dropped, enforced
+from postgres_database.online import dropped, enforced, swaps
 from postgres_database.online.steps import text
-from postgres_database.preflight.losses import find_losses
 from postgres_database.proving.effects import Effects
 from postgres_database.schema import catalog, comparison
 from postgres_database.schema.comparison import Comparison, Side
@@ -241,7 +240,7 @@ def _split_transactional_and_online(
     if all(isinstance(each, Note) for each in up):
         return None
     compared = origin.compared.between(origin.compared.before, middle)
-    lost = find_losses(compared.before.catalog, compared.goal.catalog)
+    lost = draft.cautions(compared.before, compared.goal)
     back = [op for op in drafted.alembic_downgrade if not _changes_nothing(op, compared)]
     undo = draft.undo(
         origin.session.clone(database), origin.whole, compared, origin.renamed, back, models=models

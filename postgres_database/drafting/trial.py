@@ -15,13 +15,13 @@ from alembic.operations.ops import UpgradeOps
 from alembic.runtime.migration import MigrationContext
 from sqlalchemy.dialects import postgresql
 
-from postgres_database.drafting import objects
+from postgres_database.drafting import in_place, objects
 from postgres_database.history.operations import Note, RunSql, render_item
 from postgres_database.history.project_models import Models
 from postgres_database.schema.snapshot import Key
 from postgres_database.server.connection import Database
 from postgres_database.server.transactions import asked
-from postgres_database.sql.names import quoted
+from postgres_database.sql.names import Name, quoted
 from postgres_database.sql.tokens import printed_unchanged
 
 Way = Sequence[MigrateOperation]
@@ -42,10 +42,12 @@ class Subject:
 
 def subject_of(key: Key, body: str) -> Subject | None:
     """Return what a statement creates as the subject of a change; None for kinds on which nothing depends."""
+    if key.kind == "INDEX":  # foreign keys depend on a unique one
+        return Subject("relation", Name(key.schema, key.name).sql)
     name = objects.created_name(body)
     if not name:
         return None
-    if key.kind in objects.CALLABLE:
+    if key.kind in in_place.CALLABLE:
         return Subject("function", name + objects.signature(key, name))
     if key.kind in {"TYPE", "DOMAIN"}:
         return Subject("type", name)
@@ -74,8 +76,11 @@ def as_way(statements: Iterable[str]) -> Way:
 
 
 SUBJECTS = {
-    "column": "SELECT 'pg_class'::regclass, attrelid, attnum::int FROM pg_attribute"
-    " WHERE attrelid = to_regclass(%s) AND attname = %s",
+    "column": """
+        SELECT 'pg_class'::regclass, attrelid, attnum::int FROM pg_attribute WHERE attrelid IN (
+            WITH RECURSIVE t (oid) AS (
+                SELECT to_regclass(%s)::oid UNION SELECT inhrelid FROM pg_inherits JOIN t ON inhparent = t.oid
+            ) SELECT oid FROM t) AND attname = %s""",  # children have it, too
     "constraint": "SELECT 'pg_constraint'::regclass, oid, 0 FROM pg_constraint"
     " WHERE conrelid = to_regclass(%s) AND conname = %s",
     "relation": "SELECT 'pg_class'::regclass, to_regclass(%s)::oid, length(%s)",
@@ -273,6 +278,11 @@ class Trial:
                 drops.append(RunSql(f"ALTER DOMAIN {names[0]} DROP CONSTRAINT {quoted(names[1])};"))
             elif kind == "domain default":
                 drops.append(RunSql(f"ALTER DOMAIN {identity} DROP DEFAULT;"))
+            elif kind == "publication relation":
+                *table, publication = map(quoted, names)
+                drops.append(
+                    RunSql(f"ALTER PUBLICATION {publication} DROP TABLE {'.'.join(table)};")
+                )
             elif kind in DROPPED:
                 drop = kind.upper().removesuffix(" OBJECT")
                 drops.append(RunSql(f"DROP {drop} IF EXISTS {identity};"))

@@ -1,11 +1,13 @@
 """Changes of types, and of functions that must be recreated: values added to enums, types replaced by new ones."""
 
+import re
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 
-from postgres_database.drafting import objects
+from postgres_database.drafting import in_place, objects
 from postgres_database.drafting.trial import Change, Subject, Trial, as_way
 from postgres_database.schema import alter
+from postgres_database.schema.catalog import Catalog
 from postgres_database.schema.comparison import Side
 from postgres_database.schema.snapshot import Key
 from postgres_database.sql.names import Name, identifier, literal
@@ -14,6 +16,9 @@ CONVERTED = "pg_temp.converted"
 """The functions that make values of new composite types from those of the old ones."""
 REPLACED = "_replaced"
 """The end of the temporary name of a type that is replaced."""
+
+PLANNED = re.compile(r" (?:PARALLEL \w+|(?:COST|ROWS|SUPPORT) \S+|LEAKPROOF)")
+"""Options of a function in a dump that do not change what it gives."""
 
 # The columns of a type or of an array of it; the one parameter is the type's name.
 COLUMNS_OF_TYPE = """
@@ -74,11 +79,58 @@ def other_signatures(here: Side, goal: Side) -> Iterator[Change]:
     """Yield the changes of functions that must be recreated, before any table begins to use what they are now."""
     for key, (new, *_) in goal.snapshot.objects.items():
         old = here.snapshot.objects.get(key)
-        if key.kind in objects.CALLABLE and old and _header(old[0]) != _header(new):
+        if key.kind in in_place.CALLABLE and old and _header(old[0]) != _header(new):
             name = objects.created_name(new)
             subject = Subject("function", name + objects.signature(key, name))
             ways = objects.to_change(key, here.snapshot, goal.snapshot)
             yield Change([*map(as_way, ways)], subject, key)
+
+
+def kept_results(here: Side, goal: Side) -> Iterator[str]:
+    """Yield a caution for each object that stays with what a function gave before it was replaced."""
+    staying = [*_staying(here.catalog, goal.catalog)]
+    for key, (new, *_) in goal.snapshot.objects.items():
+        old = here.snapshot.objects.get(key, (new,))[0]
+        if _gives_otherwise(key.kind, old, new):
+            name = objects.created_name(new)
+            uses = re.compile(rf"(?<![\w.]){re.escape(name)}(?!\w)")
+            for text, keeps, rest in staying:
+                if uses.search(text):
+                    yield f"{keeps} what {key.kind.lower()} {name} gave before{rest}"
+
+
+def _staying(here: Catalog, goal: Catalog) -> Iterator[tuple[str, str, str]]:
+    """Yield each expression that is stored or checked and stays; and of a caution the beginning and the end."""
+    for name in here.tables.keys() & goal.tables.keys():
+        old, new = here.tables[name], goal.tables[name]
+        for index, text in old.indexes.items() & new.indexes.items():
+            again = f"REINDEX INDEX CONCURRENTLY {Name(name.schema, index).sql};"
+            yield text, f"index {index} on {name} keeps", f": {again} makes it anew"
+        for column in new.columns.values():
+            if column.generated == "s" and old.columns.get(column.name) == column:
+                keeps = f"column {name}.{column.name} keeps"
+                yield column.default, keeps, ": a row gets another value when it is updated"
+        for rule in new.constraints.values():
+            if old.constraints.get(rule.name) == rule:
+                holds = f"{rule.name} on {name} holds by"
+                yield rule.definition, holds, ": rows are not checked again"
+        if old.partitioned_by == new.partitioned_by:
+            yield new.partitioned_by, f"rows of {name} are in the partitions by", ""
+    for name in here.types.keys() & goal.types.keys():
+        checks = here.types[name].constraints.items() & goal.types[name].constraints.items()
+        for check, text in checks:
+            yield text, f"{check} of domain {name} holds by", ": values are not checked again"
+
+
+def _gives_otherwise(kind: str, old: str, new: str) -> bool:
+    """Tell whether something that is replaced in place may give other results than before."""
+    if kind != "FUNCTION" or _header(old) != _header(new):
+        return kind == "TEXT SEARCH CONFIGURATION" and old != new
+    ends = (
+        each.removeprefix(_header(each)).removeprefix("\n").partition("\n") for each in (old, new)
+    )
+    first, second = ((PLANNED.sub("", options), body) for options, _, body in ends)
+    return first != second
 
 
 def _header(sql: str) -> str:

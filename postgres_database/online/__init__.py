@@ -11,6 +11,7 @@ Scripts get here through `op.online()` and `op.backfill()`.
     steps       runs every operation of a script as a step: in its safe form, and not twice
     dropped     the constraints, indexes and key columns that operations drop; pure
     enforced    finds constraints that a state between two others does not enforce; pure
+    swaps       keys and indexes that are replaced: the new one is built first, then swapped in; pure
     filling     runs `op.backfill` as a step
 
 A module imports only modules above it in this list, and rooms above this one.

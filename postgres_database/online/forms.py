@@ -171,7 +171,8 @@ def parse_swap(pieces: Sequence[str]) -> tuple[list[Statement], list[str]]:
         actions = node.cmds if node.tag == "AlterTableStmt" else []
         if node.tag == "RenameStmt" and node.rename_type == "OBJECT_INDEX":
             named.add(node.relation.relname)
-        named |= {each.definition.indexname for each in actions if each.definition}
+        added = (each.definition for each in actions if each.subtype == "AT_AddConstraint")
+        named |= {each.indexname for each in added}
         drops |= node.tag == "DropStmt" or any(
             each.subtype == "AT_DropConstraint" for each in actions
         )
