@@ -9,7 +9,9 @@ import sys
 from bisect import bisect_right
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from itertools import accumulate, groupby
+from operator import itemgetter
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any
 
 from postgres_database.preflight import preview
@@ -80,62 +82,84 @@ def find(  # noqa: PLR0913 - the statements, and what they are judged by
         return []
     version = re.match(r"[\d.]*", server)
     command = [squawk, "--reporter=json", f"--pg-version={version[0] if version else server}"]
-    found: dict[Finding, None] = {}
-    for _, each in groupby(statements, lambda measured: measured.revision):
-        script = [*each]
-        try:
-            said = [*_of_script(command, root, script)]
-        except (OSError, ValueError, KeyError, TypeError) as error:
-            what = f"squawk cannot be run: {error}"
-            found[findings.of_script("not-reviewed", NOTE, what, script[0].revision, name)] = None
-            continue
-        for measured, one in said:
-            if finding := _finding(measured, one, ours, deployed, name):
-                found[finding] = None
-    return [*found]
+    scripts = [[*each] for _, each in groupby(statements, lambda measured: measured.revision)]
+    try:
+        said = [*_of_scripts(command, root, scripts)]
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        what = f"squawk cannot be run: {error}"
+        each = (
+            findings.of_script("not-reviewed", NOTE, what, script[0].revision, name)
+            for script in scripts
+        )
+        return [*dict.fromkeys(each)]
+    judged = (_finding(measured, one, ours, deployed, name) for measured, one in said)
+    return [*dict.fromkeys(finding for finding in judged if finding)]
 
 
-def _of_script(
-    command: Sequence[str], root: Path, script: Sequence[Measured]
+def _of_scripts(
+    command: Sequence[str], root: Path, scripts: Sequence[Sequence[Measured]]
 ) -> Iterator[tuple[Measured, dict[str, Any]]]:
-    """Yield what squawk says of the statements of a script, of each as it was run: in a transaction, or alone.
+    """Yield what squawk says of the statements of scripts, of each as it was run: in a transaction, or alone.
 
-    It always gets all statements, because what is new is known by those before. If it cannot read one, it says nothing
-    of the others, so it gets them once more without that.
+    It always gets all statements of a script, because what is new is known by those before. If it cannot read one, it
+    says nothing of the others, so it gets them once more without that.
     """
-    for alone in sorted({measured.online for measured in script}):
+    found: list[tuple[int, int, dict[str, Any]]] = []
+    for alone in (False, True):
         mode = "--no-assume-in-transaction" if alone else "--assume-in-transaction"
-        said = [*_said([*command, mode], root, script)]
-        unread = [number for number, one in said if one["rule_name"] == SYNTAX]
-        if unread:
-            rest = [number for number in range(len(script)) if number not in unread]
-            more = _said([*command, mode], root, [script[number] for number in rest])
-            said += [(rest[number], one) for number, one in more]
-        for number, one in said:
-            if script[number].online == alone and one["rule_name"] not in OURS:
-                yield script[number], one
+        some = [n for n, script in enumerate(scripts) if alone in {each.online for each in script}]
+        said = [*_said([*command, mode], root, [scripts[n] for n in some])]
+        unread = {(n, place) for n, place, one in said if one["rule_name"] == SYNTAX}
+        again = sorted({n for n, _ in unread})
+        rest = [
+            [place for place in range(len(scripts[some[n]])) if (n, place) not in unread]
+            for n in again
+        ]
+        left = [
+            [scripts[some[n]][place] for place in places]
+            for n, places in zip(again, rest, strict=True)
+        ]
+        said += [
+            (again[n], rest[n][place], one) for n, place, one in _said([*command, mode], root, left)
+        ]
+        found += [
+            (some[n], place, one)
+            for n, place, one in said
+            if scripts[some[n]][place].online == alone and one["rule_name"] not in OURS
+        ]
+    for n, place, one in sorted(found, key=itemgetter(0)):
+        yield scripts[n][place], one
 
 
 def _said(
-    command: Sequence[str], root: Path, script: Sequence[Measured]
-) -> Iterator[tuple[int, dict[str, Any]]]:
-    """Yield what squawk says, each with the number of the statement."""
-    texts = [f"{measured.sql.strip().rstrip(';')}\n;\n" for measured in script]
-    lines = [0, *accumulate(text.count("\n") for text in texts)]
-    done = subprocess.run(
-        command,
-        cwd=root,
-        input="".join(texts),
-        capture_output=True,
-        text=True,
-        encoding="utf-8",
-        check=False,
-    )
+    command: Sequence[str], root: Path, scripts: Sequence[Sequence[Measured]]
+) -> Iterator[tuple[int, int, dict[str, Any]]]:
+    """Yield what squawk says, each with the number of the script and of the statement in it."""
+    lines: dict[str, list[int]] = {}
+    with TemporaryDirectory() as folder:
+        for number, script in enumerate(scripts):
+            texts = [f"{measured.sql.strip().rstrip(';')}\n;\n" for measured in script]
+            file = Path(folder) / f"{number}.sql"
+            file.write_text("".join(texts), encoding="utf-8")
+            lines[str(file)] = [0, *accumulate(text.count("\n") for text in texts)]
+        if not lines:
+            return
+        done = subprocess.run(
+            [*command, *lines],
+            cwd=root,
+            stdin=subprocess.DEVNULL,
+            capture_output=True,
+            text=True,
+            encoding="utf-8",
+            check=False,
+        )
     if not done.stdout.strip():
         raise ValueError(done.stderr.strip() or f"it ended with {done.returncode}")
+    files = [*lines]
     for one in json.loads(done.stdout):
-        number = bisect_right(lines, int(one["line"])) - 1
-        yield min(number, len(script) - 1), one
+        number = files.index(one["file"])
+        place = bisect_right(lines[one["file"]], int(one["line"])) - 1
+        yield number, min(place, len(scripts[number]) - 1), one
 
 
 def _finding(

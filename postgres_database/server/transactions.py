@@ -177,7 +177,7 @@ def as_ours(connection: sa.Connection) -> None:
 def at_once(
     connection: sa.Connection, sql: str, values: Sequence[object] = ()
 ) -> list[tuple[Any, ...]]:
-    """Run statements in one round trip and a transaction of their own, in which no other is open.
+    """Run statements of ours in one round trip and a transaction of their own, in which no other is open.
 
     PostgreSQL runs what one message holds in one transaction (manual, "Multiple Statements in a Simple Query").
 
@@ -186,7 +186,8 @@ def at_once(
     """
     driver = _driver(connection)
     usual = driver.autocommit
-    with _as_sqlalchemy(connection), closing(driver.cursor()) as cursor:
+    plain = driver.cursor(cursor_factory=psycopg2.extensions.cursor)
+    with _as_sqlalchemy(connection), closing(plain) as cursor:
         driver.autocommit = True
         try:
             cursor.execute(

@@ -34,10 +34,14 @@ FIRST = 11
 DEPLOYED = Deployed("v1", {(None, "orders"): frozenset(("id", "n"))})
 
 
-def said(project: Project, upgrade: str, deployed: Deployed | None = None) -> list[Finding]:
-    """Run a script, and return what squawk says that is not ours."""
+def said(
+    project: Project, upgrade: str, deployed: Deployed | None = None, then: str = ""
+) -> list[Finding]:
+    """Run a script, or two, and return what squawk says that is not ours."""
     project.script("one", "", TABLES)
     project.script("two", "one", upgrade)
+    if then:
+        project.script("three", "two", then)
     here = project.settings.project
     with databases.session(*project.settings) as session:
         plan = here.history.pending(("one",), "head")
@@ -76,7 +80,7 @@ def test_squawk_is_measured(project: Project) -> None:
 def fake(folder: Path, monkeypatch: pytest.MonkeyPatch, body: str) -> None:
     """Let a program of Python be squawk."""
     path = folder / "squawk"
-    path.write_text(f"#!{sys.executable}\nimport json, sys\ntext = sys.stdin.read()\n{body}\n")
+    path.write_text(f"#!{sys.executable}\nimport json, sys\n{body}\n")
     path.chmod(0o755)
     monkeypatch.setattr(sys, "executable", str(folder / "python"))
     monkeypatch.setenv("PATH", f"{folder}{os.pathsep}{os.environ['PATH']}")
@@ -86,23 +90,27 @@ SAYS = """
 marks = {"CREATE INDEX": "require-concurrent-index-creation", "DROP note": "ban-drop-column",
          "TYPE": "changing-column-type", "CREATE STAT": "syntax-error", "CREATE TABLE": "require-lock-timeout",
          "DROP NOT": "alone" if "--no-assume-in-transaction" in sys.argv else "together"}
-found = [{"rule_name": rule, "line": number, "message": "m", "help": "a\\nb"}
-         for mark, rule in marks.items() for number, line in enumerate(text.splitlines()) if mark in line]
-unread = [each for each in found if each["rule_name"] == "syntax-error"]
+said = []
+for file in (each for each in sys.argv if each.endswith(".sql")):
+    found = [{"rule_name": rule, "file": file, "line": number, "message": "m", "help": "a\\nb"}
+             for mark, rule in marks.items() for number, line in enumerate(open(file)) if mark in line]
+    said += [each for each in found if each["rule_name"] == "syntax-error"] or found
 assert "--pg-version=18.6" in sys.argv
-print(json.dumps(unread or found))
+print(json.dumps(said))
 """
 
 
 def test_what_squawk_says_is_placed(
     project: Project, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """A statement that it cannot read hides nothing of the others; each is judged as it was run."""
+    """A statement that it cannot read hides nothing of the others; each is judged as it was run, by its script."""
     folder = tmp_path / "programs"
     folder.mkdir()
     fake(folder, monkeypatch, SAYS)
-    found = said(project, UPGRADE)
+    found = said(project, UPGRADE, then="op.execute('CREATE INDEX k ON new (n)')")
+    assert {Path(each.file).name for each in found} == {"two.py", "three.py"}
     assert shown(found) == {
+        (0, "squawk:require-concurrent-index-creation", "note", True),
         (2, "squawk:changing-column-type", "note", True),
         (5, "squawk:require-concurrent-index-creation", "note", True),
         (6, "squawk:syntax-error", "note", False),
