@@ -136,9 +136,18 @@ $(STAMP): FORCE
 endif
 
 pip_install = $(PIP) -r $(1) >$(VENV)/pip.log 2>&1 || { cat $(VENV)/pip.log >&2; \
-    echo >&2 "error: pip cannot install $(1) (see above); try: $(again)"; exit 1; }
+    echo >&2 "error: pip cannot install $(1) (see above); try: $$AGAIN$$SAME_PYTHON"; exit 1; }
 
 python_version = import sys; print("%d.%d.%d" % sys.version_info[:3]); sys.exit(sys.version_info < (3, 11))
+
+# The command as it was typed, for recipes: through the environment, as above.
+export AGAIN       := $(again)$(call kept,PYTHON)
+export SAME_PYTHON := $(if $(filter PYTHON,$(typed)), $(call spelled,PYTHON,$(call shown,$(PYTHON))))
+
+# The first Python that would do, if there is one.
+try_python = $$(for p in 3.14 3.13 3.12 3.11 3; do \
+    python$$p -c '$(python_version)' >/dev/null 2>&1 && { echo "$$AGAIN PYTHON=python$$p"; exit; }; done; \
+    echo "apt install python3.11 python3.11-venv (or python.org), then $$AGAIN PYTHON=python3.11")
 
 # What make did not make it leaves alone: the mark is there before anything else, and is kept until the end.
 $(OURS):
@@ -153,18 +162,18 @@ OWN        := $(wildcard requirements-models.txt)
 own_install = sed -n 's/^\([A-Za-z0-9._-]*==[^ ;]*\).*/\1/p' requirements.lock >$(VENV)/locked.txt; \
     $(VENV)/bin/python -m pip install --quiet --disable-pip-version-check -r $(OWN) -c $(VENV)/locked.txt \
     >$(VENV)/pip.log 2>&1 || { cat $(VENV)/pip.log >&2; \
-    echo >&2 "error: pip cannot install $(OWN) (see above); try: $(again)"; exit 1; }
+    echo >&2 "error: pip cannot install $(OWN) (see above); try: $$AGAIN$$SAME_PYTHON"; exit 1; }
 
 $(STAMP): requirements.lock $(OWN) | $(OURS)
 	@if ! [ -e $@ ] || ! $(VENV)/bin/python -m pip --version >/dev/null 2>&1; then \
 	    version=$$("$(PYTHON)" -c '$(python_version)' 2>/dev/null) || { \
 	        echo >&2 "error: Python 3.11 or newer is needed, $(PYTHON) is $${version:-missing};" \
-	            "try: $(again) PYTHON=python3.12"; exit 1; }; \
+	            "try: $(try_python)"; exit 1; }; \
 	    echo "building $(VENV) with Python $$version …"; \
 	    find $(VENV)/ -depth -mindepth 1 ! -path $(VENV)/.made-by-make -delete; \
 	    "$(PYTHON)" -m venv $(VENV) || { \
 	        echo >&2 "error: $(PYTHON) cannot build $(VENV) (see above);" \
-	            "try: apt install python3-venv, or $(again) PYTHON=python3.12"; exit 1; }; \
+	            "try: apt install python$${version%.*}-venv, or where there is no apt: the package of Python that has the module venv"; exit 1; }; \
 	fi
 	@echo "installing into $(VENV) …"
 	@$(call pip_install,requirements.lock)

@@ -35,6 +35,7 @@ class Command(Task[Any]):
     def __call__(self, *args: Any, **kwargs: Any) -> Any:
         """Run the body; invoke's own --dry becomes the command's dry run, if it has one."""
         context: Context = args[0]
+        _replace_closed_streams()
         if context.config.run.dry:
             if "dry_run" not in self.argspec(self.body).parameters:
                 raise Exit(as_typed(str(ExpectedError(f"{self.name} has no dry run"))), code=FAILED)
@@ -52,20 +53,30 @@ class Command(Task[Any]):
                 noted_warnings(),
             ):  # relative paths in alembic.ini and env.py begin there
                 return super().__call__(*args, **kwargs)
-        except ExpectedError as error:
-            if os.environ.get("DEBUG"):
-                raise
-            raise Exit(as_typed(str(error)), code=FAILED) from error
-        except OSError as error:
-            if os.environ.get("DEBUG") or error.errno not in FULL_OR_READ_ONLY:
-                raise
-            raise Exit(as_typed(str(_unwritable(error))), code=FAILED) from error
-        except KeyboardInterrupt as error:
-            resumed = self.name in {"upgrade", "downgrade"}
-            more = "; what is done stays, the same command goes on where it was" if resumed else ""
-            raise Exit(f"interrupted{more}", code=INTERRUPTED) from error
+        except (Exception, KeyboardInterrupt) as error:
+            if end := self._end(error):
+                raise end from error
+            raise
         finally:
             ENVIRONMENT.reset(token)
+
+    def _end(self, error: BaseException) -> Exit | None:
+        """Return how the command ends by an error that is a user's to mend; None is a traceback."""
+        if isinstance(error, KeyboardInterrupt):
+            resumed = self.name in {"upgrade", "downgrade"}
+            more = "; what is done stays, the same command goes on where it was" if resumed else ""
+            return Exit(f"interrupted{more}", code=INTERRUPTED)
+        expected = error if isinstance(error, ExpectedError) else _unwritable(error) or _lost(error)
+        if os.environ.get("DEBUG") or not expected:
+            return None
+        return Exit(as_typed(str(expected)), code=FAILED)
+
+
+def _replace_closed_streams() -> None:
+    """Let what is written to a stream that a shell has closed, which is None, go nowhere."""
+    for name in ("stdout", "stderr"):
+        if getattr(sys, name) is None:
+            setattr(sys, name, os.fdopen(os.open(os.devnull, os.O_WRONLY), "w"))
 
 
 @contextlib.contextmanager
@@ -93,13 +104,28 @@ def noted_warnings() -> Iterator[None]:
         yield
 
 
-def _unwritable(error: OSError) -> ExpectedError:
-    """Say which file cannot be written."""
+def _unwritable(error: BaseException) -> ExpectedError | None:
+    """Say which file cannot be written, if that is the error."""
+    if not isinstance(error, OSError) or error.errno not in FULL_OR_READ_ONLY:
+        return None
     place = error.filename or "a file"
     return ExpectedError(
         f"{place} cannot be written",
         cause=error.strerror or str(error),
         hint=f"df -h {Path(str(place)).parent}   (the same command again, once there is room and it may be written)",
+    )
+
+
+def _lost(error: BaseException) -> ExpectedError | None:
+    """Say that a server has gone away, if that is the error: its driver then has no SQLSTATE."""
+    driver: Any = sys.modules.get("psycopg2")  # is imported by what needs it
+    said = getattr(error, "orig", error)
+    if not driver or not isinstance(said, driver.OperationalError) or said.pgcode:
+        return None
+    return ExpectedError(
+        "the connection to a server was lost",
+        cause=" ".join(str(said).split()),
+        hint="invoke status   (shows which targets answer; the scratch server is started anew by the same command)",
     )
 
 

@@ -63,6 +63,7 @@ WRONG_PARTS = {
     "certificate": "sslrootcert, sslcert and sslkey name the right files",
     # The server keeps from the client that a password has expired.
     "password authentication failed": "user and password are right, and it has not expired: VALID UNTIL of the role",
+    "Peer authentication failed": "its user is that of this machine, or host=localhost lets a password count",
     "authentication failed": "user and password are right",
     'role "': "the user exists and may log in",
     "no password supplied": "there is a password",
@@ -235,10 +236,10 @@ class Database:
         )
         for sign, command in FOR_DATABASE.items():
             if f'database "{self.dsn.database}" {sign}' in said:
-                if not scratch:
+                if not scratch and self.dsn.database != "template0":
                     sql = command.format(quoted(self.dsn.database))
                     return f"{retry} --database postgres --command {shlex.quote(sql)}"
-                wrong = "it names a database that exists, such as postgres"
+                wrong = "it names a database that exists and lets in, such as postgres"
         where = self.source.removeprefix("from ")
         if not scratch and wrong not in OF_THE_SERVER.values():
             edit = f"${{EDITOR:-vi}} {where}" if where.startswith(".env") else ""

@@ -198,7 +198,7 @@ def parse(text: str) -> Dsn:
     """
     text = re.sub(r"^postgres(?:ql)?\+\w+://", "postgresql://", text.strip())
     is_uri = re.match(r"postgres(ql)?://", text) is not None
-    if not is_uri and re.match(r"(?:jdbc:)?[a-zA-Z][\w+.-]*://", text):
+    if not is_uri and ("=" not in text or re.match(r"(?:jdbc:)?[a-zA-Z][\w+.-]*://", text)):
         raise ValueError("it must start with postgresql:// (or be key=value pairs)")
     if "\0" in text:
         raise ValueError("there is a zero byte in it")

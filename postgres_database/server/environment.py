@@ -1,5 +1,6 @@
 """Where a command works: the environment's name, its file and the process, read into one value."""
 
+import codecs
 import difflib
 import io
 import os
@@ -32,6 +33,7 @@ REPLACED = (
     "${{{}}} in it is not replaced, as Docker Compose or a shell does it: write the value itself"
 )
 MISSPELT = 0.75  # how like a setting a key must be
+UTF_16 = (codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)
 PROCESS = "the process environment"
 LIBPQ_TARGET = ("PGHOST", "PGHOSTADDR", "PGSERVICE")
 
@@ -124,8 +126,13 @@ def load(
 def _require_name(name: str, root: Path, *, given: bool) -> None:
     """Raise ExpectedError if this names no environment; `given`: on the command line, not by the variable ENV."""
     if name and (name == "example" or not re.fullmatch(r"[a-z0-9_-]+", name)):
-        near = {*env_files(root)} & {name.strip().lower().removeprefix(".env.")}
-        right = next(iter(near), given and "production")
+        # a path, the name of the file, or upper case
+        plain = name.strip().lower().rpartition("/")[2].removeprefix(".").removeprefix("env.")
+        known = env_files(root)
+        right = next(
+            iter(difflib.get_close_matches(plain, known, n=1)),
+            given and next(iter(known), "production"),
+        )
         raise ExpectedError(
             f"{name!r} is not a name of an environment",
             cause="names are made of a-z, 0-9, _ and -"
@@ -196,16 +203,28 @@ class _Reader:
             return {}
         try:
             text = self.path.read_text(encoding="utf-8-sig")
-        except (OSError, UnicodeDecodeError) as error:
+        except UnicodeDecodeError as error:
+            code = "utf-16" if error.object[:2] in UTF_16 else "windows-1252"
+            name, number = self.path.name, error.object[: error.start].count(b"\n") + 1
+            raise ExpectedError(
+                f"{name} cannot be read",
+                cause=f"line {number} is not UTF-8",
+                hint=f"iconv -f {code} -t utf-8 {name} > {name}.new && mv {name}.new {name}"
+                f"   (if it is {code}; then chmod 600 {name})",
+            ) from None  # its text quotes the file
+        except OSError as error:
             raise ExpectedError(
                 f"{self.path.name} cannot be read",
                 cause=str(error),
-                hint=f"ls -l {self.path}   (it must be a UTF-8 text that you may read)",
+                hint=f"ls -l {self.path}   (you must be allowed to read it)",
             ) from error
         read: dict[str, str] = {}
         for line in parse_stream(io.StringIO(text)):
             if line.key and line.value is not None and line.key.isidentifier():
-                read[line.key] = line.value.strip()
+                value = line.value.strip()
+                if line.key in KEYS and read.setdefault(line.key, value) != value:
+                    self.faults.append(f"{self.path.name} says {line.key} twice; keep one of them")
+                read[line.key] = value
             elif line.key or line.error:
                 written = line.original.string
                 blank = written[: len(written) - len(written.lstrip())].count("\n")

@@ -122,7 +122,8 @@ def _require_known(database: Database, current: tuple[str, ...], scripts: Histor
             cause="the scripts that brought it there are in another repository or checkout\n"
             + origin(database, unknown),
             hint=f"invoke upgrade{env}   (with those scripts beside those of this checkout;"
-            f" if they are lost for good: {purge}, then this again)",
+            f" if they are lost for good: {purge}, then this again;"
+            f" if another application keeps {database.versions.name}: another version_table in alembic.ini)",
         )
 
 

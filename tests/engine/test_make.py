@@ -57,9 +57,26 @@ def test_message_arrives_intact(checkout: Checkout, message: str, where: str) ->
 
 def test_wrong_python_is_told(checkout: Checkout) -> None:
     """A Python that is missing or too old is one line that says what to type."""
-    done = checkout.run("make", "status", "PYTHON=no-such-python")
-    assert done.returncode == 2
-    assert re.search(r"^error: .*no-such-python.*PYTHON=", done.stderr, re.MULTILINE)
+    old = checkout.root / "old-python"
+    old.write_text("#!/bin/sh\necho 3.9.2; exit 1\n")
+    old.chmod(0o755)
+    for python, found in (("no-such-python", "missing"), (str(old), "3.9.2")):
+        done = checkout.run("make", "status", f"PYTHON={python}")
+        assert done.returncode == 2
+        pattern = rf"^error: .*{python} is {found}; try: make status PYTHON=(\S+)$"
+        (advised,) = re.findall(pattern, done.stderr, re.MULTILINE)
+        new = "import sys; sys.exit(sys.version_info < (3, 11))"
+        subprocess.run([advised, "-c", new], check=True)
+
+
+def test_where_there_is_no_python(checkout: Checkout) -> None:
+    """What to install is said, where no interpreter can be named."""
+    programs = checkout.root / "programs"
+    programs.mkdir()
+    for name in ("ls", "make", "mkdir", "touch", "env"):
+        (programs / name).symlink_to(str(shutil.which(name)))
+    done = checkout.run("make", "status", PATH=str(programs))
+    assert "python3 is missing; try: apt install python3.11 python3.11-venv" in done.stderr
 
 
 def test_exit_code_of_a_failure(checkout: Checkout) -> None:
@@ -208,7 +225,13 @@ def test_an_installation_that_failed_is_repaired(counted: Path, broken: str) -> 
     fail = counted / f"no-{broken}"
     fail.touch()
     arguments = ("upgrade", "VENV=ours", f"PYTHON={python}")
-    assert _make(counted, *arguments).returncode == 2
+    done = _make(counted, *arguments)
+    assert done.returncode == 2
+    advice = {
+        "venv": "try: apt install python3.11-venv",
+        "pip": f"try: make upgrade VENV=ours PYTHON={python}\n",
+    }
+    assert advice[broken] in done.stderr
     (counted / "ours" / "left_over").touch()
     fail.unlink()
     done = _make(counted, *arguments)

@@ -708,6 +708,15 @@ def test_closed_streams_are_no_terminal(monkeypatch: pytest.MonkeyPatch, name: s
         assert terminal.Terminal(Environment(Path()), "upgrade").choose("sure?") is None
 
 
+@pytest.mark.parametrize(("closed", "shown"), [(">&-", ""), ("2>&-", "Rev"), ("<&-", "Rev")])
+def test_a_command_whose_stream_is_closed(closed: str, shown: str) -> None:
+    """What would be written there goes nowhere; the command does its work."""
+    command = ["sh", "-c", f"{sys.executable} -m invoke heads --verbose {closed}"]
+    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
+    assert (done.returncode, done.stderr) == (0, "")
+    assert done.stdout.startswith(shown)
+
+
 def test_a_note_is_printed_once(capsys: pytest.CaptureFixture[str]) -> None:
     """What cannot be looked at for each of many statements is said once in a command."""
     listener = terminal.Terminal(Environment(Path()), "review")

@@ -1,18 +1,23 @@
 """What every command prints, and how it ends, in the order of a project's life."""
 
+import errno
 import re
 import shutil
 from collections.abc import Callable
 from dataclasses import replace
 from typing import Any
+from unittest.mock import Mock
 
+import psycopg2
 import pytest
 from checkouts import as_text
 from conftest import ROOT, Project, run_sql
 from invoke import Collection, Context, Exit
+from sqlalchemy.exc import DBAPIError
 
 import postgres_database.tasks
 from postgres_database.console import terminal
+from postgres_database.errors import ExpectedError
 from postgres_database.schema.snapshot import Difference, Key
 from postgres_database.workflows import revision, written_models
 
@@ -111,7 +116,21 @@ LIFE: tuple[tuple[Prepare | None, str, dict[str, Any], int], ...] = (
     (None, "merge", {"msg": "Both"}, 0),
 )  # fmt: skip
 """What happens before, a command with its options, and its exit code."""
-DOCUMENTED = re.compile(r"^\| 2 \| `([a-z-]+)[^`]*` \|", re.MULTILINE)
+EXIT_CODES = (
+    (ROOT / "docs" / "json.md").read_text().partition("## Exit codes")[2].partition("\n\nA ")[0]
+)
+DOCUMENTED = re.findall(
+    r"^\| (\d+) \| (?:`([a-z-]+)[^`]*`|every command) \|", EXIT_CODES, re.MULTILINE
+)
+"""Each exit code with the command that ends so; empty for every command."""
+LOST = psycopg2.OperationalError("server closed the connection unexpectedly")
+FAILURES = ExpectedError("x"), OSError(errno.ENOSPC, "full"), LOST, DBAPIError("SELECT", (), LOST)
+ENDS: dict[str, tuple[BaseException | None, ...]] = {
+    "0": (None,),
+    "1": FAILURES,
+    "130": (KeyboardInterrupt(),),
+}
+"""Each exit code of every command, and what its body raises then."""
 
 
 @pytest.fixture
@@ -155,6 +174,34 @@ def test_outputs_and_exit_codes(
         if name == "status":
             wrong += [(name, line) for line in shown.split("\n")[:4] if len(line) > 80]
     assert not wrong, "\n".join(map(str, wrong))
-    documented = DOCUMENTED.findall((ROOT / "docs" / "json.md").read_text())
-    assert {name for name, code in ended if code == 2} == {*documented}
+    documented = {(name, int(code)) for code, name in DOCUMENTED if name}
+    assert {end for end in ended if end[1] not in {0, 1}} == documented
     assert {name for name, _ in ended} == {*COMMANDS} - NOT_HERE
+
+
+def test_the_table_of_exit_codes_has_nothing_else() -> None:
+    """json.md says once how every command ends, and each row is read by a test."""
+    assert sorted(code for code, name in DOCUMENTED if not name) == sorted(ENDS)
+    assert len(DOCUMENTED) == EXIT_CODES.count("\n| ") - 2  # the heads
+
+
+def test_how_every_command_ends(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Done is 0, a failure 1, an interruption 130, whichever command it is."""
+    monkeypatch.chdir(ROOT)
+
+    def ending(name: str, end: BaseException | None) -> int:
+        monkeypatch.setattr(COMMANDS[name], "body", Mock(side_effect=end, __name__=name))
+        try:
+            COMMANDS[name](Context())
+        except Exit as caught:
+            return caught.code
+        return 0
+
+    wrong = [
+        (name, end)
+        for name in COMMANDS
+        for code, ends in ENDS.items()
+        for end in ends
+        if ending(name, end) != int(code)
+    ]
+    assert not wrong

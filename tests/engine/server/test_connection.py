@@ -192,7 +192,9 @@ FATAL = {
     ),
     b'role "app" does not exist': "the user exists and may log in",
     b'role "app" is not permitted to log in': "the user may log in: ALTER ROLE … LOGIN",
-    b'Peer authentication failed for user "app"': "user and password are right",
+    b'Peer authentication failed for user "app"': (
+        "its user is that of this machine, or host=localhost lets a password count"
+    ),
     b'no pg_hba.conf entry for host "10.0.0.1"': "the server lets this user in",
 }
 
@@ -257,7 +259,7 @@ def test_the_hint_for_a_scratch_server_leaves_the_target_alone(server: Database)
     scratch = Database(server.dsn.with_parts(dbname="no such"), "scratch", "from SCRATCH_DSN")
     error = refused(scratch)
     assert error.hint == (
-        "invoke check   (once it names a database that exists, such as postgres;"
+        "invoke check   (once it names a database that exists and lets in, such as postgres;"
         " the DSN comes from SCRATCH_DSN)"
     )
 
@@ -488,3 +490,11 @@ def test_a_database_that_accepts_no_connections(server: Database, database: Data
         connection.exec_driver_sql(sql)
     with database.connect():
         pass
+
+
+def test_template0_is_not_opened(server: Database) -> None:
+    """PostgreSQL keeps template0 as it is: a DSN that names it is the mistake."""
+    template = Database(server.dsn.with_parts(dbname="template0"), "x", "from .env.x", " --env x")
+    assert refused(template).hint.startswith(
+        "${EDITOR:-vi} .env.x   (until it names a database that exists"
+    )

@@ -140,6 +140,15 @@ def test_what_is_wrong_is_told_without_quoting(text: str) -> None:
 
 
 @pytest.mark.parametrize(
+    "text", ["shop", "db.example.com:5432/shop", "app@db/shop", BAD["other database"]]
+)
+def test_what_is_no_form_of_libpq_is_told_how_it_starts(text: str) -> None:
+    """A host or a name alone is not taken for pairs whose quotes are wrong."""
+    with pytest.raises(ValueError, match="must start with postgresql://"):
+        dsn.parse(text)
+
+
+@pytest.mark.parametrize(
     "text", [BAD["slash"], BAD["at"], BAD["percent"], BAD["at and question mark"]]
 )
 def test_advice_for_a_password_that_must_be_encoded(text: str) -> None:

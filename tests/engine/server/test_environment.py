@@ -1,6 +1,7 @@
 """The settings contract: environment, file and process, read into one value or told as faults."""
 
 import os
+import subprocess
 import tempfile
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -190,7 +191,18 @@ def test_names_of_environments(root: Path, name: str) -> None:
     assert error.hint.startswith("unset ENV")
 
 
-@pytest.mark.parametrize("name", ["STAGING", "staging ", ".env.staging"])
+@pytest.mark.parametrize(
+    "name",
+    [
+        "STAGING",
+        "staging ",
+        ".env.staging",
+        "env.staging",
+        "./.env.staging",
+        "/app/.env.Staging",
+        "Stagging",
+    ],
+)
 def test_a_name_that_is_almost_right_is_corrected(root: Path, write: Write, name: str) -> None:
     """The advice never leads to the default target when an environment was meant."""
     write("staging", f"POSTGRES_DSN={A}\n")
@@ -609,11 +621,27 @@ def test_byte_order_mark(root: Path, write: Write) -> None:
 
 @pytest.mark.parametrize("encoding", ["utf-16", "latin-1"])
 def test_another_encoding_than_utf_8(root: Path, write: Write, encoding: str) -> None:
-    """A file in another encoding is an error that names it, not a DSN with other characters."""
-    write("x", "POSTGRES_DSN=postgresql://app:Qé@a/one\n".encode(encoding))
+    """A file in another encoding is an error that quotes none of it; what it says to type makes it UTF-8."""
+    write("x", "PROTECTED=1\nPOSTGRES_DSN=postgresql://app:Qé@a/one\n".encode(encoding))
     error = faults(root, "x")
     assert error.what == ".env.x cannot be read"
-    assert "UTF-8" in error.hint
+    assert error.cause == f"line {1 if encoding == 'utf-16' else 2} is not UTF-8"
+    assert error.__cause__ is None
+    subprocess.run(["sh", "-c", error.hint.partition("   ")[0]], check=True, cwd=root)
+    (root / ".env.x").chmod(0o600)
+    target = settings.load("x", root=root, environ={}).target
+    assert target is not None
+    assert target.parts["password"] == "Qé"
+
+
+@pytest.mark.parametrize("key", ["POSTGRES_DSN", "SCRATCH_DSN"])
+def test_a_setting_that_is_there_twice(root: Path, write: Write, key: str) -> None:
+    """Which of two values was meant is not guessed; the same value twice, and other keys twice, are fine."""
+    same = f"POSTGRES_DSN={A}\nSCRATCH_DSN={A}\nCOLOUR=red\nCOLOUR=blue\nPOSTGRES_DSN={A}\n"
+    write("x", same)
+    assert str(settings.load("x", root=root, environ={}).target) == SHOWN_A
+    write("x", f"{same}{key}={B}\n")
+    assert f".env.x says {key} twice" in faults(root, "x").cause
 
 
 @pytest.mark.parametrize("name", ["", "x"])
