@@ -97,8 +97,16 @@ RULES = """
     LEFT JOIN pg_namespace fn ON fn.oid = f.relnamespace
     ORDER BY 1, 2, 3
 """
-
-
+# An empty file has no rows. Of other access methods and of foreign tables the size says nothing.
+INHABITED = """
+    SELECT DISTINCT n.nspname, r.relname
+    FROM pg_class c
+    LEFT JOIN pg_am m ON m.oid = c.relam
+    JOIN pg_class r ON r.oid = coalesce(pg_partition_root(c.oid), c.oid)
+    JOIN pg_namespace n ON n.oid = r.relnamespace
+    WHERE c.oid >= 16384 AND (
+        c.relkind = 'f' OR c.relkind = 'r' AND (m.amname <> 'heap' OR pg_relation_size(c.oid) > 0))
+"""
 ENABLED = """
     SELECT tgname, tgenabled::text FROM pg_trigger
     WHERE tgrelid = to_regclass(%s) AND NOT tgisinternal AND tgenabled <> 'D'
@@ -195,6 +203,10 @@ class Sandbox:
     def tables(self) -> dict[Name, RowTable]:
         """The tables that are no partitions; read when they are first asked for."""
         return self._tables(WHOLE)
+
+    def inhabited(self) -> set[Name]:
+        """Return the tables that may have rows, the root of partitions for all of them."""
+        return {Name(*row) for row in self.run(INHABITED)}
 
     def _tables(self, which: str) -> dict[Name, RowTable]:
         tables: dict[Name, RowTable] = {}

@@ -2,7 +2,7 @@
 
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field, replace
 from itertools import count
 
@@ -19,16 +19,6 @@ ROOTS = """
     JOIN pg_class r ON r.oid = pg_partition_root(c.oid)
     JOIN pg_namespace m ON m.oid = r.relnamespace
     WHERE c.relispartition AND c.relkind <> 'I' AND c.relkind <> 'i'
-"""
-# An empty file has no rows. Of other access methods and of foreign tables the size says nothing.
-INHABITED = """
-    SELECT DISTINCT n.nspname, r.relname
-    FROM pg_class c
-    LEFT JOIN pg_am m ON m.oid = c.relam
-    JOIN pg_class r ON r.oid = coalesce(pg_partition_root(c.oid), c.oid)
-    JOIN pg_namespace n ON n.oid = r.relnamespace
-    WHERE c.oid >= 16384 AND (
-        c.relkind = 'f' OR c.relkind = 'r' AND (m.amname <> 'heap' OR pg_relation_size(c.oid) > 0))
 """
 TOGETHER = 100
 """How many tables or sequences one statement reads."""
@@ -185,7 +175,7 @@ def take(database: Database, renames: Sequence[str] = ()) -> Contents:
     with source.open() as sandbox:
         # A scratch database has no statistics on its catalogs: joins would be planned for one row. Rolled back.
         sandbox.run("SET LOCAL enable_nestloop = off")
-        inhabited = {Name(*row) for row in sandbox.run(INHABITED)}
+        inhabited = sandbox.inhabited()
         found, unread = _read(
             sandbox, {name: table for name, table in sandbox.tables.items() if name in inhabited}
         )
@@ -201,6 +191,17 @@ def take(database: Database, renames: Sequence[str] = ()) -> Contents:
     falling = frozenset(name for name, step in steps.items() if step < 0)
     words = {name: database.words(error).partition("\n")[0] for name, error in unread.items()}
     return Contents(source, found, words, numbers, numbered, falling, roots)
+
+
+def remove(database: Database) -> None:
+    """Truncate all tables of a scratch database; they keep their rows if the server rejects that."""
+    with database.connect(usual_path=True) as connection, connection.begin():
+        sandbox = Sandbox(connection)
+        if filled := sandbox.inhabited() & sandbox.tables.keys():
+            with suppress(psycopg2.Error):
+                sandbox.run(
+                    f"TRUNCATE {', '.join(sandbox.tables[name].sql for name in filled)} CASCADE"
+                )
 
 
 def differences(before: Contents, after: Contents) -> Iterator[str]:

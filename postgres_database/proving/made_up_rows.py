@@ -17,7 +17,6 @@ from postgres_database.proving.constraints import (
     Judge,
     RowColumn,
     RowRule,
-    Sandbox,
     name_in_sql,
 )
 from postgres_database.proving.values import literals
@@ -42,15 +41,6 @@ ROWS = 3
 """Rows of a table; the last one has NULL in every column that accepts it."""
 TRIES = 60
 """Attempts for one row."""
-
-
-def remove(database: Database) -> None:
-    """Truncate all tables of a scratch database; they keep their rows if the server rejects that."""
-    with database.connect(usual_path=True) as connection, connection.begin():
-        sandbox = Sandbox(connection)
-        if tables := ", ".join(table.sql for table in sandbox.tables.values()):
-            with suppress(psycopg2.Error):
-                sandbox.run(f"TRUNCATE {tables} CASCADE")
 
 
 def fill(

@@ -1,6 +1,6 @@
 """Write the next script from the models, and prove it on scratch databases that hold rows."""
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, fields, replace
 from functools import partial
 from pathlib import Path
@@ -157,16 +157,13 @@ def _next(  # noqa: PLR0913, PLR0917
     strangers.require_partitioning(compared)
     strangers.require_dropped(compared, project, session, decisions)
     trial = session.clone(at_head)
-    made_up_rows.remove(trial)  # they may stop the proof, but not the draft
+    contents.remove(trial)  # they may stop the proof, but not the draft
     with listener.at_work("try the changes on a scratch database"):
         filled, unfilled = _filled(at_head, from_models, compared, renamed)
         drafted = find_operations(trial, whole, compared, renamed, models)
+    said = (each for each in renamed if each.old.name and each.kind != "not null")
     result = RevisionResult(
-        renamed=tuple(
-            f"{rename.kind} {rename}"
-            for rename in renamed
-            if rename.old.name and rename.kind != "not null"
-        ),
+        renamed=tuple(f"{rename.kind} {rename}" for rename in said),
         detected=drafted.detected,
         completed=drafted.completed,
         cautions=drafted.cautions,
@@ -187,7 +184,7 @@ def _next(  # noqa: PLR0913, PLR0917
         divided = stages.whole(drafted, TOGETHER)
         prover = replace(prover, project=prover.project.anew())
         anew = session.at_head(project)
-        _run_sql(anew, map(renames.statement, renamed))
+        _run(anew, renamed)
         filled, _ = _filled(anew, from_models, compared, renamed)
         proved = _write_and_prove(message, divided, prover, filled, result)
     return _publish(message, divided, prover, proved)
@@ -195,16 +192,18 @@ def _next(  # noqa: PLR0913, PLR0917
 
 def _rename(at_head: Database, compared: Comparison, decisions: Decisions) -> tuple[Rename, ...]:
     """Rename on a scratch database, also what is named after the renamed; return all renames."""
-    goal = compared.models.catalog
-    done = matching.find(compared.before.catalog, goal, decisions)
-    _run_sql(at_head, map(renames.statement, done))
-    here = catalog.take(at_head)
-    following = [
-        *renames.followers(here, goal),
-        *renames.not_nulls(compared.before.catalog, here, goal),
-    ]
-    _run_sql(at_head, map(renames.statement, following))
-    return (*done, *following)
+    before, goal = compared.before.catalog, compared.models.catalog
+    done = matching.find(before, goal, decisions)
+    _run(at_head, done)
+
+    def following(here: catalog.Catalog) -> list[Rename]:
+        return [*renames.followers(here, goal), *renames.not_nulls(before, here, goal)]
+
+    if not done and not following(before):
+        return ()
+    more = following(catalog.take(at_head))
+    _run(at_head, more)
+    return (*done, *more)
 
 
 def _filled(
@@ -214,18 +213,17 @@ def _filled(
     only = None if renamed else affected.tables(compared)
     unfilled = made_up_rows.fill(at_head, from_models, only)
     held = contents.take(at_head)
-    _run_sql(at_head, [renames.statement(rename.inverse) for rename in reversed(renamed)])
+    _run(at_head, [rename.inverse for rename in reversed(renamed)])
     statements = tuple(map(renames.statement, renamed))
     return Filled(at_head, held, triggers.refusals(at_head), statements), unfilled
 
 
-def _run_sql(database: Database, statements: Iterable[str]) -> None:
-    if not (waiting := [*statements]):
-        return
-    with database.connect(usual_path=True) as connection, connection.begin():
-        cursor = connection.connection.cursor()
-        for statement in waiting:
-            cursor.execute(statement)
+def _run(database: Database, renamed: Sequence[Rename]) -> None:
+    if renamed:
+        with database.connect(usual_path=True) as connection, connection.begin():
+            cursor = connection.connection.cursor()
+            for rename in renamed:
+                cursor.execute(renames.statement(rename))
 
 
 @dataclass(frozen=True)
