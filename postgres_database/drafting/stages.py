@@ -24,6 +24,9 @@ from postgres_database.scratch.databases import Scratch
 from postgres_database.server.connection import Database
 from postgres_database.sql.names import Name
 
+SETTINGS = ("AT_ClusterOn", "AT_DropCluster", "AT_ReplicaIdentity", "AT_SetStatistics")
+"""Actions of ALTER TABLE that can be repeated and do not touch rows."""
+
 
 @dataclass(frozen=True)
 class Stage:
@@ -223,7 +226,7 @@ def _split_transactional_and_online(
 ) -> Stages | None:
     """Draft the second, online stage from what the first one leaves to do, and the downgrade of each.
 
-    Returns one stage if the first consists of comments alone, and None if nothing is left for the second.
+    Returns one stage if the first changes nothing, and None if nothing is left for the second.
 
     Args:
         origin: What the draft was made from.
@@ -250,10 +253,23 @@ def _split_transactional_and_online(
     up = online_blocks.group(clone, up, models, ends, online=True)
     down = online_blocks.group(clone, _unwrapped(second.downgrade), models, ends_back, online=True)
     undone = online_blocks.group(database, undo, models, ends_back)
-    if all(isinstance(each, Note) for each in done):
+    changes = left.before != origin.compared.before or not all(
+        _only_sets(op, models) for op in done
+    )
+    if not changes:
         return Stages((Stage(up, down),), second.cautions, bool(fills.unknown))
     stages = (Stage([*draft.notes(lost), *done], undone, end=middle), Stage(up, down))
     return Stages(stages, (*lost, *second.cautions), bool(fills.unknown))
+
+
+def _only_sets(op: MigrateOperation, models: Models) -> bool:
+    """Tell whether an operation does no more than set what a schema shows: without a difference it does nothing."""
+    node = None if isinstance(op, Note) else dropped.statement(text(op, models))
+    if node is None or node.tag != "AlterTableStmt":
+        return isinstance(op, Note) or (
+            node is not None and node.tag in ("CommentStmt", "VacuumStmt")
+        )
+    return all(each.subtype in SETTINGS for each in node.cmds)
 
 
 def _tried(database: Database, ops: Operations, models: Models) -> list[MigrateOperation]:

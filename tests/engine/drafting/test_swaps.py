@@ -42,3 +42,25 @@ def test_index_exists_at_every_moment(project: Project) -> None:
     assert build < swap < up_online.index("RENAME TO ix;")
     assert "create_foreign_key('e_t'" in up_online
     assert "create_unique_constraint('u'" in up_online
+
+
+SETTINGS = """
+sa.Table('t', metadata, sa.Column('id', sa.Integer, primary_key=True), sa.Column('a', sa.Integer, nullable=False),
+    sa.Index('u', {}, unique=True))
+sa.event.listen(metadata, 'after_create', sa.DDL('ALTER TABLE t REPLICA IDENTITY USING INDEX u'))
+sa.event.listen(metadata, 'after_create', sa.DDL('ALTER TABLE t CLUSTER ON u'))
+"""
+
+
+@pytest.mark.long
+def test_no_script_without_effect(project: Project) -> None:
+    """Settings of an index that is swapped are made with it, not in a script before, where nothing changes."""
+    project.models(SETTINGS.format("'a'"))
+    revision.write(*project.settings, "Init")
+    up(project.settings, project.database, confirm=yes)
+    project.models(SETTINGS.format("'a', 'id'"))
+    result = revision.write(*project.settings, "Next")
+    assert result.proved
+    assert result.path
+    assert not result.then
+    assert "CREATE UNIQUE INDEX u_new" in result.path.read_text()
