@@ -19,18 +19,23 @@ from pathlib import Path
 from types import FrameType
 from typing import Any
 
-import alembic
-
 PACKAGE = Path(__file__).parents[1]
 MODELS = PACKAGE / "models"
 """The only part of the engine that is the project's."""
 LISTINGS = ("os.listdir", "os.scandir")
 DYNAMIC = frozenset(("importlib", "__import__", "runpy", "exec", "eval", "pkgutil"))
 """Names in a source that may import what is not written there."""
+OUTSIDE = frozenset((
+    "os.exec", "os.posix_spawn", "os.system", "socket.connect", "socket.getaddrinfo", "subprocess.Popen",
+))  # fmt: skip
+"""Events after which the project may know what stands in no file."""
+DRIVERS = frozenset(("psycopg", "psycopg2"))
+"""What opens connections without such an event."""
+ALEMBIC = getattr(importlib.util.find_spec("alembic"), "submodule_search_locations", None) or ()
+"""Where Alembic is; it is not imported for that."""
 # Between these and what they call, nothing is read on behalf of the script or env.py that called them.
 BORDERS = (
-    f"{Path(alembic.__file__).parent / 'runtime'}{os.sep}",
-    f"{Path(alembic.__file__).parent / 'script'}{os.sep}",
+    *(f"{place}{os.sep}{part}{os.sep}" for place in ALEMBIC for part in ("runtime", "script")),
     str(PACKAGE / "history" / "project_models.py"),
 )
 
@@ -51,6 +56,8 @@ _opened: dict[str, dict[str, Facts]] = {}
 """Files and folders, and their facts then, by the source whose code opened them, directly or by what it called."""
 _loaded: dict[str, Facts] = {}
 """Modules, and their facts when they were imported: they are not opened again when they change."""
+_outside: set[str] = set()
+"""Sources that have asked others than files, such as a database."""
 
 
 def _is_foreign(name: str) -> bool:
@@ -61,6 +68,9 @@ def _is_foreign(name: str) -> bool:
 
 def _hear(event: str, arguments: tuple[Any, ...]) -> None:
     """Remember what is read; Python calls this for every event."""
+    if event in OUTSIDE:
+        asked_outside()
+        return
     if event not in LISTINGS and (event != "open" or _writes(*arguments[1:])):
         return
     path = arguments[0] if arguments[0] is not None else "."
@@ -79,6 +89,11 @@ def _hear(event: str, arguments: tuple[Any, ...]) -> None:
         _loaded[name] = facts
     for reader in _readers(frame):
         _opened.setdefault(reader, {})[name] = facts
+
+
+def asked_outside(who: str = "") -> None:
+    """Remember who asks something that is no file: the sources of the project that are running, unless it is said."""
+    _outside.update([who] if who else _readers(inspect.currentframe()))
 
 
 def _writes(mode: str | None, flags: int) -> bool:
@@ -134,6 +149,19 @@ def closure(starts: Iterable[Path], *, leave: Iterable[Path] = ()) -> tuple[set[
         seen |= needed
     steady &= all(_loaded[name] == _stat(name) for name in files & _loaded.keys())
     return {Path(name) for name in files}, steady
+
+
+def everything() -> tuple[set[Path], bool]:
+    """Return all files that the project has read in this process, and whether it depends on these, as they are, alone.
+
+    Not if one has changed since, or if a source has asked a database, a program or the network, or has a driver by
+    which it could have done that.
+    """
+    modules = _modules()
+    facts = [*_loaded.items(), *(item for each in _opened.values() for item in each.items())]
+    steady = not _outside and all(_stat(name) == known for name, known in facts)
+    steady &= not any(DRIVERS & _named(path, _stat(path), "")[0] for path in modules.values())
+    return {Path(name) for name in (*modules.values(), *(name for name, _ in facts))}, steady
 
 
 def _modules() -> dict[str, str]:
