@@ -12,7 +12,7 @@ import sys
 import tempfile
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
 from benchmarks.checkout import ROOT, Checkout, Probe
@@ -28,20 +28,34 @@ LOCK_TIMEOUT = 1.0  # seconds, the default
 OLD = 20.0  # seconds of an old snapshot
 ROWS = 1_000_000
 TARGET = 0.1  # seconds of a batch
-KILLS = 5
+CLIENTS = 6
 WINDOW = 8  # seconds of pgbench without and with us, in turn
+WINDOWS = 3  # of each
 SOON = 5  # seconds until the next one is done
 UNNOTICED = 100.0  # milliseconds
 SHARE = 1.2
 """By how much pgbench may be slower."""
+RATE = 5000  # rows a second
 PGBENCH = r"""
 \set id random(1, {rows})
 UPDATE t SET other = other + 1 WHERE id = :id;
 SELECT n FROM t WHERE id = :id;
 """
+LOADS: dict[str, list[str]] = {"busy clients": [], "clients, 300/s": ["-R", "300"]}
+DEAR = """
+    CREATE TABLE t (id int PRIMARY KEY, n text, other int NOT NULL DEFAULT 0, a int, b text, pad text STORAGE PLAIN);
+    INSERT INTO t SELECT i, NULL, 0, i % 1000, md5(i::text),
+        (SELECT string_agg(md5(i::text || j), '') FROM generate_series(1, 45) j) FROM generate_series(1, 500000) i;
+    CREATE INDEX ON t (n);
+    CREATE INDEX ON t (a);
+    CREATE INDEX ON t (b)
+"""
+PASSED = "SELECT max((value -> 'at' ->> 0)::int) FROM alembic_version_log, jsonb_each(progress -> 'positions')"
 
 PROBE = "SELECT n FROM t WHERE id = 1; UPDATE t SET other = other + 1 WHERE id = 1"
-RUNS = "SELECT 1 FROM pg_stat_activity WHERE query ~ 'SET n = n . 1' AND pid <> pg_backend_pid()"
+RUNS = (
+    "SELECT 1 FROM pg_stat_activity WHERE query ~ '^UPDATE t SET n = ' AND pid <> pg_backend_pid()"
+)
 PROBE_USERS = "SELECT email FROM users WHERE id = 1; UPDATE users SET age = age + 1 WHERE id = 1"
 MODELS = """
 import sqlalchemy as sa
@@ -133,14 +147,14 @@ def snapshot(checkout: Checkout) -> Iterator[Row]:
     )
 
 
-def pgbench(checkout: Checkout, folder: Path) -> list[int]:
+def pgbench(checkout: Checkout, folder: Path, rows: int, load: Sequence[str]) -> list[int]:
     """Run traffic for a while and return how long each transaction took, in microseconds."""
     script = folder / "script"
-    script.write_text(PGBENCH.format(rows=ROWS))
+    script.write_text(PGBENCH.format(rows=rows))
     prefix = folder / f"log{time.monotonic_ns()}"
     environ = {**checkout.environ, "PGHOST": checkout.parts["host"], "PGPORT": checkout.parts["port"],
                "PGUSER": checkout.parts["user"], "PGDATABASE": checkout.parts["dbname"]}  # fmt: skip
-    options = f"-n -c 2 -R 200 -T {WINDOW} -l".split()
+    options = [*f"-n -c {CLIENTS} -T {WINDOW} -l".split(), *load]
     command: list[str | Path] = [programs.BINARIES / "pgbench", *options, "-f", script]
     command.append(f"--log-prefix={prefix}")
     subprocess.run(command, env=environ, check=True, capture_output=True)
@@ -148,63 +162,107 @@ def pgbench(checkout: Checkout, folder: Path) -> list[int]:
     return [int(line.split()[2]) for log in logs for line in log.read_text().splitlines()]
 
 
-def p95(times: list[int]) -> float:
-    """Return the 95th percentile in milliseconds."""
-    return sorted(times)[int(len(times) * 0.95)] / 1000
+def percentile(times: list[int], share: float) -> float:
+    """Return a percentile in milliseconds."""
+    return sorted(times)[int(len(times) * share)] / 1000
+
+
+def narrow(checkout: Checkout) -> tuple[int, str, str]:
+    """Make narrow rows; return their number, the values of the backfill, and what counts those that are done once."""
+    table(checkout, 4 * ROWS)
+    return 4 * ROWS, "{'n': 'n + 1'}", "SELECT count(*) FROM t WHERE n = 1"
+
+
+def dear(checkout: Checkout) -> tuple[int, str, str]:
+    """Make rows of 1.5 kB with four indexes, one on the column that a costly expression fills."""
+    checkout.query(DEAR)
+    checkout.query("VACUUM ANALYZE t")
+    values = "{'n': \"coalesce(n, '') || md5(pad) || md5(b)\"}"
+    return 500_000, values, "SELECT count(*) FROM t WHERE n = md5(pad) || md5(b)"
 
 
 def backfill(checkout: Checkout, folder: Path) -> Iterator[Row]:
-    """Give a million rows a value under traffic, killed five times; traffic has the machine alone in between."""
-    table(checkout, ROWS)
-    checkout.script("aaaa", None, "op.backfill('t', {'n': 'n + 1'})")
-    pgbench(checkout, folder)  # the caches are warm now
+    """Give narrow and dear rows a value under traffic, killed again and again; traffic has the machine in between."""
+    for number, make in enumerate((narrow, dear)):
+        checkout.query("DROP TABLE IF EXISTS t")
+        rows, values, done = make(checkout)
+        parent = "aaa" + "abc"[number - 1] if number else None
+        checkout.script("aaa" + "abc"[number], parent, f"op.backfill('t', {values})")
+        yield from beside(checkout, folder, rows, make.__name__)
+        checkout.run()
+        ((count,),) = checkout.query(done)
+        exact = count == rows
+        yield (
+            f"{rows:,} {make.__name__} rows, killed {len(LOADS) * WINDOWS} times",
+            f"exact: {exact}",
+            "exact",
+            exact,
+        )
+
+
+def beside(checkout: Checkout, folder: Path, rows: int, name: str) -> Iterator[Row]:
+    """Measure pgbench and the backfill beside each other, in turn with pgbench alone."""
+    pgbench(checkout, folder, rows, [])  # the caches are warm now
     longest = 0.0
     done = threading.Event()
 
     def watch() -> None:
         nonlocal longest
         with checkout.session() as cursor:
-            while not done.wait(0.01):
+            while not done.wait(0.05):
                 cursor.execute(
                     "SELECT max(extract(epoch FROM clock_timestamp() - xact_start))::float FROM pg_stat_activity"
-                    " WHERE query ~ 'SET n = n . 1' AND state <> 'idle' AND pid <> pg_backend_pid()"
+                    " WHERE query ~ '^UPDATE t SET n = ' AND state <> 'idle' AND pid <> pg_backend_pid()"
                 )
                 longest = max(longest, (cursor.fetchone() or (0,))[0] or 0)
 
     watcher = threading.Thread(target=watch)
     watcher.start()
-    alone, beside, places = [], [], []
-    for _ in range(KILLS):
-        alone += pgbench(checkout, folder)
-        process = checkout.start()
-        while not checkout.query(RUNS):
-            time.sleep(0.05)
-        beside += pgbench(checkout, folder)
-        process.send_signal(signal.SIGKILL)
-        process.communicate()
-        places.append(checkout.query("SELECT count(*) FROM t WHERE n > 0")[0][0])
-    checkout.run()
+    for clients, load in LOADS.items():
+        alone, busy, passed = [], [], 0
+        for _ in range(WINDOWS):
+            alone += pgbench(checkout, folder, rows, load)
+            process = checkout.start()
+            while not checkout.query(RUNS):
+                time.sleep(0.05)
+            pgbench(checkout, folder, rows, load)  # it finds its pace meanwhile
+            before = int(str(checkout.query(PASSED)[0][0]))
+            busy += pgbench(checkout, folder, rows, load)
+            passed += int(str(checkout.query(PASSED)[0][0])) - before
+            process.send_signal(signal.SIGKILL)
+            process.communicate()
+        rate = passed / WINDOWS / WINDOW
+        what = f"{name} rows beside {CLIENTS} {clients}"
+        yield what, f"{rate:,.0f} rows/s", f"{RATE:,}", rate >= RATE
+        figures = [
+            (percentile(busy, share), percentile(alone, share)) for share in (0.5, 0.95, 0.99)
+        ]
+        ratio = figures[1][0] / figures[1][1]
+        figure = ", ".join(f"{now:.1f} of {usual:.1f} ms" for now, usual in figures)
+        many = len(busy) / len(alone)
+        yield (
+            "p50, p95, p99 of the clients",
+            f"{figure}; {many:.2f} of their transactions",
+            f"p95 {SHARE:.2f}",
+            ratio <= SHARE,
+        )
     done.set()
     watcher.join()
-    ((low, high, count),) = checkout.query("SELECT min(n), max(n), count(*) FROM t")
-    exact = (low, high, count) == (1, 1, ROWS)
     yield (
-        f"{ROWS:,} rows, killed at {', '.join(f'{place:,}' for place in places)}",
-        f"exact: {exact}",
-        "exact",
-        exact,
+        f"longest transaction, {name} rows",
+        f"{longest:.2f} s",
+        f"{2 * TARGET:.1f} s",
+        longest <= 2 * TARGET,
     )
-    yield "longest transaction", f"{longest:.2f} s", f"{2 * TARGET:.1f} s", longest <= 2 * TARGET
-    ratio = p95(beside) / p95(alone)
-    figure = f"{p95(beside):.2f} ms, {ratio:.2f} of {p95(alone):.2f} ms"
-    yield "pgbench p95 beside it", figure, f"{SHARE:.2f}", ratio <= SHARE
 
 
 def changes(checkout: Checkout) -> Iterator[Row]:
     """Make ordinary changes of a table with rows as plain Alembic does, and as we do, each beside a client."""
-    pace = checkout.root / "postgres_database" / "backfill.py"
+    pace = checkout.root / "postgres_database" / "online" / "pace.py"
     # Its rests only make what is measured here last longer.
-    pace.write_text(re.sub(r"(?m)^REST = .*", "REST = 1.0", pace.read_text()))
+    pace.write_text(
+        re.sub(r"(?m)^LEAST, FIRST, MOST = .*", "LEAST = FIRST = MOST = 0.5", pace.read_text())
+    )
     models = checkout.root / "shop.py"
     ini = checkout.root / "alembic.ini"
     ini.write_text(ini.read_text().replace("postgres_database.models:metadata", "shop:metadata"))

@@ -21,18 +21,16 @@ from psycopg2.errors import DeadlockDetected, LockNotAvailable, QueryCanceled
 from postgres_database.errors import ExpectedError
 from postgres_database.online import keys
 from postgres_database.online.keys import Key, Pages
+from postgres_database.online.pace import Pace
 from postgres_database.running.autocommit import Autocommit
-from postgres_database.server.transactions import SAFELY
 from postgres_database.sql.names import bare, identifier
 
 FIRST_BATCH, LARGEST_BATCH = 100, 50_000  # rows
 PASSES = 10
 """Most passes through a table without a key: other sessions may put rows on pages that are done."""
-BATCH_SHARE = 0.05
+BATCH_SHARE = 0.1
 """The share of its time limit for which a batch is sized: some rows take longer than others."""
-REST = 49.0
-"""Length of the pause after a batch while other sessions are active, as a multiple of the batch's own time."""
-LONGEST_PAUSE = 2.0  # seconds, also between attempts to lock a row
+LONGEST_PAUSE = 2.0  # seconds between attempts to lock a row
 REPORT_INTERVAL, REPLICA_CHECK_INTERVAL = 5.0, 1.0  # seconds
 LAG = 5  # seconds that a replica may be behind
 DISTANCE = 64 << 20  # bytes of WAL that a replica may be behind
@@ -43,16 +41,6 @@ SESSION = (
     "SET LOCAL enable_seqscan = off; SET LOCAL jit = off; SET LOCAL synchronous_commit = off;"
     " SET LOCAL datestyle = 'ISO'; SET LOCAL intervalstyle = 'postgres'; SET LOCAL extra_float_digits = 1"
 )
-# Every role can read pg_locks. A session whose state is hidden counts as active; the session that queries
-# pg_blocking_pids is this tool's own.
-OTHERS = """
-    SELECT EXISTS (SELECT FROM pg_locks WHERE NOT granted AND pg_backend_pid() = ANY (pg_blocking_pids(pid))),
-           EXISTS (SELECT FROM pg_stat_activity
-                   WHERE datid IS NOT NULL AND pid <> pg_backend_pid()
-                     AND query NOT LIKE '%pg_blocking_pids%'
-                     AND coalesce(backend_type = 'client backend', true)
-                     AND coalesce(state <> 'idle' OR state_change > clock_timestamp() - interval '10 s', true))
-"""
 NAME = """
     SELECT format('%%I.%%I', n.nspname, c.relname) FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace
     WHERE c.oid = %s
@@ -123,7 +111,7 @@ def run(session: Autocommit, work: Backfill, checkpoint: Checkpoint) -> int:
     ((plan,),) = session.rows(f"EXPLAIN (FORMAT JSON) SELECT FROM {name}")
     rows = int(plan[0]["Plan"]["Plan Rows"])
     size, expected = (1, key.end) if isinstance(key, Pages) else (FIRST_BATCH, rows)
-    return _Run(session, work, checkpoint, key, expected, size, found).run()
+    return _Run(session, work, checkpoint, key, expected, size, found, Pace(session)).run()
 
 
 def require_key_or_pages(session: Autocommit, work: Backfill) -> None:
@@ -169,6 +157,7 @@ class _Run:
     """Rows or pages of the next batch."""
     table: int
     """Its OID."""
+    pace: Pace
     changed: int = 0
     passed: int = 0
     """Rows or pages that were processed, also by earlier runs."""
@@ -198,10 +187,11 @@ class _Run:
         place = saved[2:] if saved else None
         self.passed = before = int(saved[0]) if saved else 0
         pause = 0.05
+        self._measure_round_trip()
         while True:
             begun = time.monotonic()
             try:
-                reached, worked, waiting, busy = self._batch(place)
+                reached, worked, waiting = self._batch(place)
             except (LockNotAvailable, DeadlockDetected, QueryCanceled) as error:
                 alone = self.size == 1
                 self._shrink(error, time.monotonic() - begun)
@@ -217,9 +207,7 @@ class _Run:
                 continue
             place, pause = reached, 0.05
             self._adapt(worked, waiting=waiting)
-            rested = time.monotonic() - begun - worked  # the server was idle for this session
-            rest = min(worked * (REST if busy else 1 if waiting else 0), LONGEST_PAUSE)
-            time.sleep(max(rest - rested, 0) if self.session.rests else 0)
+            self.pace.rest(worked, waiting=waiting)
             self._report_progress(before)
             self._wait_for_replicas()
         seconds = time.monotonic() - self.started
@@ -228,12 +216,12 @@ class _Run:
         )
         return self.changed
 
-    def _batch(self, place: Sequence[str] | None) -> tuple[Sequence[str] | None, float, bool, bool]:
+    def _batch(self, place: Sequence[str] | None) -> tuple[Sequence[str] | None, float, bool]:
         """Update the next batch.
 
         Returns:
             The place that was reached, None at the end; the seconds that the server needed for the rows; whether
-            another session waits for a lock of this one; whether other sessions are active.
+            another session is known to wait for a lock of this one.
         """
         limit = int(self.work.milliseconds * self.patience)
         limits = f"SET LOCAL statement_timeout = {int(limit * 1.5)}; SET LOCAL lock_timeout = {max(limit // 2, 1)}"
@@ -241,22 +229,25 @@ class _Run:
             begun = time.monotonic()
             upper = self.key.upper(cursor, self.work.sql, self.size, place)
             if upper is None:
-                return None, 0.0, False, False
+                return None, 0.0, False
             bounds = self.key.bounds(cursor, place, upper)
             where = [f"({self.work.where})"] if self.work.where else []
             changed = self._update(cursor, " AND ".join([*bounds, *where]))
             worked = time.monotonic() - begun
             passed = self.passed + self.size
             self.checkpoint.save(cursor, [str(passed), self._key, *upper])
-            begun = time.monotonic()
-            cursor.execute(f"{SAFELY}; {OTHERS}")
-            waiting, busy = cursor.fetchone()
+            waiting = self.pace.look(cursor)
             ending = time.monotonic()
-            self.round_trip = min(self.round_trip, ending - begun)
         worked += time.monotonic() - ending  # the commit, with deferred triggers
         self.changed += changed
         self.passed = passed
-        return upper, max(worked - 3 * self.round_trip, 0.0), waiting, busy
+        return upper, max(worked - 3 * self.round_trip, 0.0), waiting
+
+    def _measure_round_trip(self) -> None:
+        for _ in range(3):
+            begun = time.monotonic()
+            self.session.rows("SELECT 1")
+            self.round_trip = min(self.round_trip, time.monotonic() - begun)
 
     def _update(self, cursor: Any, where: str) -> int:
         """Update the rows that meet a condition, and return their number."""
@@ -292,7 +283,8 @@ class _Run:
     def _adapt(self, seconds: float, *, waiting: bool) -> None:
         """Choose the size of the next batch by the seconds that this one took."""
         wanted = self.work.milliseconds / 1000 * BATCH_SHARE
-        factor = min(wanted / max(seconds, 0.0001), 0.5 if waiting else 2.0)
+        # One batch may have waited for the processor or the disk, so that its time says little of its rows.
+        factor = 0.5 if waiting else min(max(wanted / max(seconds, 0.0001), 0.5), 2.0)
         self.size = max(1, min(int(self.size * factor), LARGEST_BATCH))
         self.patience = 1.0
 

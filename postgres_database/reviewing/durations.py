@@ -21,7 +21,7 @@ from postgres_database.errors import ExpectedError
 from postgres_database.history import script_errors
 from postgres_database.history.graph import Revision
 from postgres_database.history.project import Project
-from postgres_database.online import backfill, steps
+from postgres_database.online import pace, steps
 from postgres_database.preflight import preview
 from postgres_database.proving import many_rows
 from postgres_database.proving.many_rows import Filled, Filling, Spreads
@@ -272,7 +272,7 @@ def _estimate(measured: Measured, large: Mapping[Relation, Size], few: Run, many
     ]
     low, high = extrapolated(seen, size, many.filled[name].bytes)
     if measured.safely and points[1].times > 1:  # a backfill, which rests while others are at work
-        high *= 1 + backfill.REST
+        high /= pace.LEAST
     return Estimate(low, high, str(relation), size.rows)
 
 

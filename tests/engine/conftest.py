@@ -22,7 +22,7 @@ from forwarding import forward_all
 from servers import HOME_VARIABLE, OtherServer, test_server
 
 from postgres_database.history import project as projects
-from postgres_database.online import backfill
+from postgres_database.online import pace
 from postgres_database.schema.scope import Scope
 from postgres_database.server.connection import Database
 from postgres_database.server.environment import Environment
@@ -34,7 +34,7 @@ ROOM = 4 << 30
 """Bytes; a run of all tests takes about a third of it."""
 PASSWORD = "p@ss/w%rd#$1"  # holds what URLs, env files and configparser trip over
 
-backfill.REST = 0.1  # others that are at work on the server are tests
+pace.FIRST, pace.PERIOD = 0.9, float("inf")  # others that are at work on the server are tests
 
 # Whoever runs the tests has settings of their own; none of them may reach a test.
 for name in [*os.environ]:

@@ -16,7 +16,7 @@ from commands import up
 from conftest import Project, run_sql
 
 from postgres_database.errors import ExpectedError
-from postgres_database.online import backfill
+from postgres_database.online import backfill, pace
 from postgres_database.online.backfill import Backfill
 from postgres_database.running import log
 from postgres_database.server.connection import Database
@@ -263,7 +263,8 @@ def test_batches_shrink_for_waiting_sessions(
         "CREATE TABLE t (id int PRIMARY KEY, n int DEFAULT 0)",
         "INSERT INTO t SELECT generate_series(1, 400)",
     )
-    monkeypatch.setattr(backfill, "OTHERS", "SELECT true, false")
+    monkeypatch.setattr(pace, "LOOK", 0)
+    monkeypatch.setattr(pace, "OTHERS", "SELECT true, false, '{}'::float[] WHERE %s > 0")
     place = Place()
     fill(database, Backfill("", "t", {"n": "n + 1"}), place)
     ends = [int(key) for *_, key in place.saved]
@@ -312,6 +313,24 @@ def test_deferred_triggers_shrink_batches(database: Database) -> None:
     fill(database, Backfill("", "t", {"n": "n + 1"}), place)
     assert run_sql(database, ONCE) == [(300, 1, 1)]
     assert len(place.saved) > 15
+
+
+def test_deferred_triggers_find_names_by_the_usual_path(
+    database: Database, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What a batch leaves to its commit finds names as its UPDATE does, also when others were looked at before."""
+    monkeypatch.setattr(pace, "LOOK", 0)
+    run_sql(
+        database,
+        "CREATE TABLE t (id int PRIMARY KEY, n int DEFAULT 0); CREATE TABLE heard (id int)",
+        "INSERT INTO t SELECT generate_series(1, 3)",
+        "CREATE FUNCTION hear() RETURNS trigger LANGUAGE plpgsql"
+        " AS 'BEGIN INSERT INTO heard VALUES (NEW.id); RETURN NULL; END'",
+        "CREATE CONSTRAINT TRIGGER hear AFTER UPDATE ON t DEFERRABLE INITIALLY DEFERRED"
+        " FOR EACH ROW EXECUTE FUNCTION hear()",
+    )
+    assert fill(database, Backfill("", "t", {"n": "n + 1"})) == 3
+    assert run_sql(database, "SELECT id FROM heard ORDER BY id") == [(1,), (2,), (3,)]
 
 
 def test_progress_is_reported(database: Database, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -11,7 +11,6 @@ from conftest import Project, run_sql
 
 from postgres_database.console import report, review_report, show
 from postgres_database.history.graph import Revision
-from postgres_database.online import backfill
 from postgres_database.reviewing import durations, pins
 from postgres_database.reviewing.sizes import Size
 from postgres_database.reviewing.statements import Estimate, Measured, span
@@ -169,11 +168,8 @@ def test_history_shows_what_was_estimated(
     assert record.read_text() == "[1"
 
 
-def test_a_backfill_is_measured_without_its_rests(
-    project: Project, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_backfill_is_measured_without_its_rests(project: Project) -> None:
     """Others are at work on the scratch server, too; the range says how long it rests on the target."""
-    monkeypatch.setattr(backfill, "REST", 49.0)
     project.script("one", "", TABLES, "op.execute('DROP TABLE orders, shops, unknown')")
     up(project.settings, project.database)
     rows = "INSERT INTO orders SELECT i, 1, i FROM generate_series(1, 12000) i"
