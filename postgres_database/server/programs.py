@@ -5,8 +5,6 @@ repository runs it, or an unprivileged account, and if that account cannot reach
 that it can reach. No permission of a directory that is not ours is changed.
 """
 
-from __future__ import annotations
-
 import hashlib
 import importlib.util
 import os
@@ -20,12 +18,10 @@ import tempfile
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
 from pathlib import Path
-from typing import TYPE_CHECKING
+
+import psutil  # at once: root may later act as an account that cannot read this Python
 
 from postgres_database.errors import ExpectedError
-
-if TYPE_CHECKING:  # imported where processes are looked at, which few commands do
-    import psutil
 
 
 def _wheel() -> Path:
@@ -54,7 +50,6 @@ def encrypting(environment: Mapping[str, str]) -> dict[str, str]:
         environment: With the parts of a DSN.
     """
     host = environment.get("PGHOST", "") or environment.get("PGHOSTADDR", "")
-    import psutil  # noqa: PLC0415 - see above
     import psycopg2  # noqa: F401, PLC0415 - loads its libpq
 
     mapped = psutil.Process().memory_maps() if host[:1] not in {"", "/"} and psutil.LINUX else []
@@ -210,8 +205,6 @@ def _open_to_all(directory: Path) -> None:
 
 def works_on(process: psutil.Process, data: Path) -> bool:
     """Tell whether a process belongs to a server, alive or dead, on a data directory."""
-    import psutil  # noqa: PLC0415 - see above
-
     try:
         return process.name() == "postgres" and Path(process.cwd()).samefile(data)
     except (psutil.Error, OSError):
@@ -220,8 +213,6 @@ def works_on(process: psutil.Process, data: Path) -> bool:
 
 def end_orphans(data: Path) -> None:
     """End backends on a data directory that have not noticed the death of their server."""
-    import psutil  # noqa: PLC0415 - see above
-
     orphans = [process for process in psutil.process_iter() if works_on(process, data)]
     for orphan in orphans:
         with suppress(psutil.NoSuchProcess):  # it has noticed by now
