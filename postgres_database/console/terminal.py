@@ -228,6 +228,12 @@ class Clock:
         self._looks = False
         """Whether the thread is there."""
         self._status: Status | None = None
+        """The live line of a terminal."""
+        if sys.stderr and (sys.stderr.isatty() or any(map(os.environ.get, COLOURED))):
+            # Not in the thread: root may act meanwhile as an account that cannot read this Python.
+            from rich.status import Status  # noqa: PLC0415 - see above
+
+            self._status = Status("", console=ERR.console, spinner="line")
 
     @contextmanager
     def running(self, doing: str) -> Iterator[None]:
@@ -245,7 +251,6 @@ class Clock:
                 self._works.pop()
                 if self._status:
                     self._status.stop()
-                    self._status = None
 
     def _look(self) -> None:
         while self._looks:
@@ -260,10 +265,9 @@ class Clock:
         if now - work.shown < min(SOON, OFTEN):
             return
         line = f"{work.doing}: {now - work.since:.0f} s so far"
-        if ERR.console.is_terminal:
+        if self._status and ERR.console.is_terminal:
             from rich.text import Text  # noqa: PLC0415 - see above
 
-            self._status = self._status or ERR.console.status("", spinner="line")
             self._status.update(Text(line))
             self._status.start()
         elif now - work.shown >= OFTEN:
