@@ -17,7 +17,7 @@ from postgres_database.server.embedded import EmbeddedServer
 
 ROOT = Path(__file__).parent.parent
 PROBE = 0.01  # seconds
-UPGRADE = ("invoke", "upgrade", "--skip-row-checks")
+UPGRADE = ("invoke", "upgrade", "--skip-row-checks", "--yes")
 SCRIPT = '''"""{name}"""
 
 import sqlalchemy as sa

@@ -216,7 +216,7 @@ def beside(checkout: Checkout, folder: Path, rows: int, name: str) -> Iterator[R
                 )
                 longest = max(longest, (cursor.fetchone() or (0,))[0] or 0)
 
-    watcher = threading.Thread(target=watch)
+    watcher = threading.Thread(target=watch, daemon=True)
     watcher.start()
     for clients, load in LOADS.items():
         alone, busy, passed = [], [], 0
@@ -224,6 +224,8 @@ def beside(checkout: Checkout, folder: Path, rows: int, name: str) -> Iterator[R
             alone += pgbench(checkout, folder, rows, load)
             process = checkout.start()
             while not checkout.query(RUNS):
+                if process.poll() is not None:
+                    raise SystemExit(f"the backfill does not run:\n{process.communicate()[1]}")
                 time.sleep(0.05)
             pgbench(checkout, folder, rows, load)  # it finds its pace meanwhile
             before = int(str(checkout.query(PASSED)[0][0]))
