@@ -1,8 +1,9 @@
 """What was found to be equal, kept until anything changes that it was made of: the next command need not compare.
 
 A verdict is a file in `.postgres`, named by a hash of what is in no file of the project: the engine, the installed
-packages, the scratch server, the settings, the process environment and the day. It has digests of all files that the
-project has read, and holds while these are the same. Without it everything is compared, so it is safe to delete.
+packages, the scratch server, the settings, the process environment, the machine, the user and the day. It has digests
+of all files that the project has read, and holds while these are the same, as are the files of packages that were
+loaded. Without it everything is compared, so it is safe to delete.
 """
 
 from __future__ import annotations
@@ -12,6 +13,7 @@ import os
 import re
 import sys
 import tempfile
+import time
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import suppress
 from dataclasses import asdict, dataclass
@@ -47,12 +49,15 @@ SERVER = """
     SELECT version(), (SELECT string_agg(name || '=' || coalesce(setting, ''), ',' ORDER BY name) FROM pg_settings
                        WHERE source NOT IN ('default', 'override', 'client', 'session'))
 """
+UNKNOWN = AttributeError, ExpectedError, KeyError, OSError, TypeError, ValueError, psycopg2.Error
+"""What reading a verdict may raise, whatever is in the file."""
 OF_SHELLS = frozenset((
     "_", "COLUMNS", "LINES", "OLDPWD", "SHLVL", "SSH_AUTH_SOCK", "SSH_CLIENT", "SSH_CONNECTION", "SSH_TTY", "TERM",
     "WINDOWID",
 ))  # fmt: skip
 """Variables that differ from one terminal to the next."""
-
+FOUND_BY = (".dist-info", ".egg-info", ".egg-link", ".pth", ".py")
+"""How names end in a folder of packages by which Python finds them, and their versions."""
 
 MAKES = re.compile(
     r"\s*(?:(?:ALTER|COMMENT|CREATE|DROP|GRANT|INSERT|RELEASE|REVOKE|ROLLBACK|SAVEPOINT|SET)\b|"
@@ -68,6 +73,8 @@ class Verdict:
 
     files: Mapping[str, str]
     """Path from the root of the project → digest of a file or folder that it has read."""
+    installed: Mapping[str, str]
+    """Path of a file of the engine or a package → what tells one state of it from another."""
     scripts: Mapping[str, list[str]]
     """Revision → the digests of scripts that are as good as its own (`Revision.digest` and `replaces`)."""
     dumps: tuple[str, ...]
@@ -83,7 +90,7 @@ def any_kept(project: Project) -> bool:
 
 def find(project: Project, environment: Environment) -> Verdict | None:
     """Return what is known of a project; None if nothing is, or something has changed."""
-    with suppress(OSError, ValueError, TypeError, KeyError, ExpectedError, psycopg2.Error):
+    with suppress(*UNKNOWN):
         return _current(project, _place(project, environment))
     return None
 
@@ -106,7 +113,8 @@ def keep(
     """
     before = recipe()
     read, steady = reads.everything()
-    if not steady or before is None:
+    module = project.target_metadata.partition(":")[0]
+    if not steady or before is None or reads.is_installed(module) or _today() != TODAY:
         return
     with suppress(OSError):
         (project.root / FOLDER).mkdir(parents=True, exist_ok=True)  # it is in a folder that counts
@@ -115,14 +123,16 @@ def keep(
     if recipe() != before or not reads.everything()[1]:
         return
     scripts = {each.id: [each.digest, *each.replaces] for each in project.history.revisions}
-    with suppress(OSError, ValueError, TypeError, KeyError, ExpectedError, psycopg2.Error):
+    with suppress(*UNKNOWN):
         place = _place(project, environment)
+        packages = {name: _state(name) for name in reads.installed()}
         dumps, agreed = [dump], None if kept is None else tuple(kept)
         if known := _current(project, place):
             files = {**known.files, **files}
             dumps = [dump, *(each for each in known.dumps if each != dump)][:MOST]
             agreed = known.kept if agreed is None else agreed
-        _write(place, Verdict({**files, **before.files}, scripts, tuple(dumps), agreed))
+            packages = {**known.installed, **packages}
+        _write(place, Verdict({**files, **before.files}, packages, scripts, tuple(dumps), agreed))
 
 
 def attentive(usual: type[Any]) -> type[Any]:
@@ -148,12 +158,25 @@ def _name(project: Project, path: Path) -> str:
 
 
 def _more(project: Project, read: Iterable[Path]) -> Iterator[Path]:
-    """Yield what a history depends on besides what was read: settings, and where a new file would be found."""
+    """Yield what a history and models depend on besides what was read: settings, and where a file would be found."""
     yield from (project.root / "alembic.ini", project.folders.home, project.folders.home / "env.py")
-    yield from (path.parent for path in read)
+    yield from reads.places()
+    for path in read:
+        yield path.parent
+        yield from (each for each in path.parents if each.is_relative_to(project.root))
     for folder in project.folders.versions:
         yield folder
         yield from (path for path in folder.iterdir() if path.is_file())
+    yield from _beside(project.target_metadata.partition(":")[0])
+
+
+def _beside(name: str) -> Iterator[Path]:
+    """Yield what is in the package of the models, imported or not: what defines tables must be."""
+    package = name if hasattr(sys.modules.get(name), "__path__") else name.rpartition(".")[0]
+    for folder in map(Path, getattr(sys.modules.get(package), "__path__", ())):
+        for path in folder.rglob("*"):
+            if path.suffix == ".py" or (path.is_dir() and path.name != "__pycache__"):
+                yield path
 
 
 def _current(project: Project, place: Path) -> Verdict | None:
@@ -163,10 +186,13 @@ def _current(project: Project, place: Path) -> Verdict | None:
     facts = json.loads(place.read_bytes())
     kept = facts["kept"]
     agreed = None if kept is None else tuple((str(a), str(b), str(c)) for a, b, c in kept)
-    verdict = Verdict(facts["files"], facts["scripts"], tuple(facts["dumps"]), agreed)
+    verdict = Verdict(
+        facts["files"], facts["installed"], facts["scripts"], tuple(facts["dumps"]), agreed
+    )
     same = all(
         reads.digest(project.root / name) == digest for name, digest in verdict.files.items()
     )
+    same = same and all(_state(name) == state for name, state in verdict.installed.items())
     return verdict if same else None
 
 
@@ -188,31 +214,40 @@ def _place(project: Project, environment: Environment) -> Path:
         server = [cursor.fetchone()]
         cursor.execute(SERVER)
         server.append(cursor.fetchone())
-    settings = project.target_metadata, project.scope, project.online, project.versions
-    environ = sorted(item for item in os.environ.items() if item[0] not in OF_SHELLS)
+    settings = (
+        project.root,
+        project.target_metadata,
+        project.scope,
+        project.online,
+        project.versions,
+    )
     installed = [[place, _listed(place)] for place in reads.FOREIGN if Path(place).is_dir()]
-    facts = server, settings, environ, installed, sys.version, _engine(), _today()
-    digest = sha256(repr((str(maintenance.dsn), *facts)).encode()).hexdigest()
-    return project.root / FOLDER / f"{digest[:32]}.json"
+    process = ENVIRON, os.uname(), os.getuid(), sys.version, sys.flags, time.tzname
+    address = sorted(item for item in maintenance.dsn.parts.items() if "password" not in item[0])
+    facts = address, server, settings, installed, process, __version__, _today()
+    return project.root / FOLDER / f"{sha256(repr(facts).encode()).hexdigest()[:32]}.json"
 
 
-def _listed(place: str) -> list[str]:
-    """Return the packages in a folder with their versions, which their folders are named by."""
-    return sorted(name for name in os.listdir(place) if name.endswith((".dist-info", ".pth")))  # noqa: PTH208
+def _listed(place: str) -> list[tuple[str, str]]:
+    """Return by what the packages in a folder are found; another installation of the same version is another one."""
+    names = sorted(name for name in os.listdir(place) if name.endswith(FOUND_BY))  # noqa: PTH208
+    return [(name, _state(f"{place}{name}")) for name in names]
 
 
-def _engine() -> tuple[str, list[tuple[str, int, int]]]:
-    """Return what tells one state of the engine from another."""
-    facts = [
-        (entry.path, entry.stat().st_size, entry.stat().st_mtime_ns)
-        for folder in sorted(reads.PACKAGE.iterdir())
-        if folder.is_dir()
-        for entry in os.scandir(folder)
-        if entry.name.endswith(".py")
-    ]
-    return __version__, sorted(facts)
+def _state(name: str) -> str:
+    """Return what tells one state of a file or folder from another: nobody can set the time of its last change."""
+    try:
+        facts = os.stat(name)  # noqa: PTH116 - no Path: this is called often
+    except OSError:
+        return ""
+    return f"{facts.st_ctime_ns} {facts.st_size} {facts.st_ino}"
 
 
 def _today() -> str:
     """Return the day: models may depend on it."""
     return f"{datetime.now(UTC).date()} {datetime.now().astimezone().date()}"
+
+
+ENVIRON = sorted(item for item in os.environ.items() if item[0] not in OF_SHELLS)
+TODAY = _today()
+"""As they were before the project was loaded, which may change the environment."""
