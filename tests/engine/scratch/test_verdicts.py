@@ -330,8 +330,8 @@ def test_what_models_are_made_of(
         "PYTHONPATH": f"{ROOT}{os.pathsep}{_packages(equal.root)}",
     }
     if "shop.loaded" in models and "sys.path" not in models:
-        name = next(equal.root.glob("models_*.py"))
-        name.rename(equal.root / "shop" / name.name)
+        module = next(equal.root.glob("models_*.py"))
+        module.rename(equal.root / "shop" / module.name)
         _write("shop/more.py", MORE)(equal)
         _write("shop/names.txt", "a")(equal)
         environ["TARGET_METADATA"] = f"shop.{equal.settings.project.target_metadata}"
