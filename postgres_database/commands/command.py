@@ -4,6 +4,7 @@ import contextlib
 import errno
 import logging
 import os
+import re
 import sys
 import warnings
 from collections.abc import Iterator
@@ -23,6 +24,9 @@ from postgres_database.server import root
 # invoke turns this off for everything that it loads; compiling anew would slow each command down.
 sys.dont_write_bytecode = bool(sys.flags.dont_write_bytecode)
 
+LABELS = {"error:": "\x1b[1;31m", "cause:": "\x1b[33m", "try:": "\x1b[1;32m"}
+"""How a terminal is told to show them (ECMA-48, SGR): bold red, yellow, bold green."""
+LABEL = re.compile(r"^(?:error|cause|try):", re.MULTILINE)
 INTERRUPTED = 130
 FAILED = 1
 DIFFERENT = 2
@@ -38,7 +42,7 @@ class Command(Task[Any]):
         _replace_closed_streams()
         if context.config.run.dry:
             if "dry_run" not in self.argspec(self.body).parameters:
-                raise Exit(as_typed(str(ExpectedError(f"{self.name} has no dry run"))), code=FAILED)
+                raise failed(ExpectedError(f"{self.name} has no dry run"))
             kwargs["dry_run"] = True
         token = ENVIRONMENT.set(kwargs.get("env") or os.environ.get("ENV", ""))
         try:
@@ -69,7 +73,19 @@ class Command(Task[Any]):
         expected = error if isinstance(error, ExpectedError) else _unwritable(error) or _lost(error)
         if os.environ.get("DEBUG") or not expected:
             return None
-        return Exit(as_typed(str(expected)), code=FAILED)
+        return failed(expected)
+
+
+def failed(error: ExpectedError) -> Exit:
+    """Return how a command ends by an error; on a terminal its labels are in colour.
+
+    NO_COLOR (no-color.org) and a terminal that is called dumb or nothing turn that off, as rich does.
+    """
+    text = as_typed(str(error))
+    plain = os.environ.get("NO_COLOR") or os.environ.get("TERM", "") in {"", "dumb", "unknown"}
+    if not plain and sys.stderr and sys.stderr.isatty():
+        text = LABEL.sub(lambda label: f"{LABELS[label[0]]}{label[0]}\x1b[0m", text)
+    return Exit(text, code=FAILED)
 
 
 def _replace_closed_streams() -> None:
@@ -143,7 +159,7 @@ def answer_before_invoke(commands: Collection) -> None:
     try:
         core = command_line.require_understood(sys.argv[1:], commands, home)
     except ExpectedError as error:
-        raise Exit(as_typed(str(error)), code=FAILED) from error
+        raise failed(error) from error
     said, args = "", core[0].args
     if args["complete"].value:
         said = "".join(f"{value}\n" for value in completion.values(core.remainder, home))

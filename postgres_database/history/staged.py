@@ -71,10 +71,12 @@ def explained(home: Path) -> Iterator[None]:
     try:
         yield
     except OSError as error:
+        written = error.filename2 or error.filename  # of a copy, the second
+        folder = Path(written).parent if written else home
         raise ExpectedError(
             "the script cannot be written; nothing was written",
             cause=str(error),
-            hint=f"df -h {home}; ls -la {home}   (then the same command again)",
+            hint=f"df -h {folder}; ls -la {folder}   (then the same command again)",
         ) from error
 
 

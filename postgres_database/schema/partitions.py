@@ -31,9 +31,9 @@ OTHERS = frozenset((
     "databasechangeloglock", "django_migrations", "_prisma_migrations", "goose_db_version",
     "knex_migrations", "knex_migrations_lock", "_sqlx_migrations", "__diesel_schema_migrations",
     "__EFMigrationsHistory", "SequelizeMeta", "pgmigrations", "doctrine_migration_versions",
-    "mikro_orm_migrations", "atlas_schema_revisions", "spatial_ref_sys",
+    "mikro_orm_migrations", "atlas_schema_revisions", "spatial_ref_sys", "alembic_version",
 ))  # fmt: skip
-"""Tables of other migration tools."""
+"""Tables of other migration tools, and of another application's Alembic: one's own version table is in no dump."""
 PLACE = re.compile(
     rf"ALTER TABLE ONLY (?P<parent>{QUALIFIED}) ATTACH PARTITION {QUALIFIED} (?P<bound>.*)",
     re.DOTALL,

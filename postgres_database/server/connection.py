@@ -71,6 +71,7 @@ WRONG_PARTS = {
     "but received": "the port is right: what answers there is not PostgreSQL",
     "could not translate host name": "the host name is right",
     "does not support SSL": "sslmode is right",
+    "statement pooling": "it names the server itself, or a pool in session mode",
     "unsupported startup parameter": "it names the server itself, not a pooler in front of it",
     "pg_hba.conf": "the server lets this user in",
 }

@@ -280,35 +280,35 @@ class EmbeddedServer:
     def _run(self, program: str, *arguments: str, typed: str = "") -> None:
         """Run a program of PostgreSQL in the home, as the account of the server.
 
-        Its output goes to a file: the server that pg_ctl starts would keep a pipe open. Paths in the
-        arguments are relative: initdb and pg_ctl hand them to a shell, quoted badly.
+        The output of pg_ctl goes to a file: the server that it starts would keep a pipe open. Paths in
+        the arguments are relative: initdb and pg_ctl hand them to a shell, quoted badly.
         """
-        environment = {key: os.environ[key] for key in PASSED_ON if key in os.environ}
+        environ = {key: os.environ[key] for key in PASSED_ON if key in os.environ}
         root = os.getuid() == 0  # see `_locked`: it has no groups now
         logged = self.log.stat().st_size if self.log.exists() else 0
         with tempfile.TemporaryFile(dir=self.home) as output:
             done = subprocess.run(
                 [self.binaries / program, *arguments],
                 input=typed.encode(),
-                stdout=output,
+                stdout=output if program == "pg_ctl" else subprocess.PIPE,
                 stderr=subprocess.STDOUT,
                 cwd=self.home,
-                env={**environment, "LC_ALL": "C", "HOME": str(self.home)},
+                env={**environ, "LC_ALL": "C", "HOME": str(self.home)},
                 start_new_session=True,
                 check=False,
                 user=self.account.pw_uid if root else None,
                 group=self.account.pw_gid if root else None,
             )
             output.seek(0)
-            said = output.read()
+            said = done.stdout or output.read()
         if done.returncode:
             with suppress(OSError):  # there may be none, or one that is another's, or a pipe
                 said = (self.log.is_file() and self.log.read_bytes()[logged:]) or said
+            look, at = ("df -h", self.home) if b"No space left" in said else ("less", self.log)
             raise ExpectedError(
                 f"the embedded PostgreSQL does not work ({program} failed)",
                 cause=_last_lines(said),
-                hint=f"less {shlex.quote(str(self.log))}"
-                "   (or name a PostgreSQL of your own: POSTGRES_DSN, SCRATCH_DSN)",
+                hint=f"{look} {shlex.quote(str(at))}   (or name a PostgreSQL of your own: POSTGRES_DSN, SCRATCH_DSN)",
             )
 
 

@@ -102,6 +102,12 @@ def load(
     _require_name(name, root, given=bool(environment))
     path = root / (f".env.{name}" if name else ".env")
     in_process = {key: value for key in KEYS if (value := environ.get(key, "").strip())}
+    if path.is_dir():
+        raise ExpectedError(
+            f"{path.name} is a folder, and settings are read from a file",
+            cause="container engines make a folder where the file that they are to mount is missing",
+            hint=f"mv {path.name} {path.name}.folder && cp .env.example {path.name}   (then set POSTGRES_DSN in it)",
+        )
     if path.is_fifo():
         raise ExpectedError(
             f"{path.name} is a named pipe, which is not read",

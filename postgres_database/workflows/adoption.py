@@ -13,7 +13,15 @@ from postgres_database.history.project import Project
 from postgres_database.modelling import strangers
 from postgres_database.running import runner
 from postgres_database.running.listener import Listener
-from postgres_database.schema import disclosures, dump, masks, respelling, sections, snapshot
+from postgres_database.schema import (
+    disclosures,
+    dump,
+    masks,
+    partitions,
+    respelling,
+    sections,
+    snapshot,
+)
 from postgres_database.schema.snapshot import Key
 from postgres_database.scratch import databases, provided
 from postgres_database.scratch.databases import Scratch
@@ -92,6 +100,15 @@ class Adoption:
         """Write, prove, stamp."""
         with listener.at_work("read the schema of the target"):
             dumped = dump.take(self._reader, self.project.scope)
+        objects = snapshot.parse(dumped).objects
+        if not objects:
+            env = self.environment.env_option
+            raise ExpectedError(
+                f"{self.database.dsn} is empty: there is nothing to adopt",
+                cause="none of the schemas that this project manages has an object",
+                hint=f"invoke psql{env} --command '\\l'   (lists the databases: the DSN may name another;"
+                f" for a new one: invoke revision{env} --msg …, then invoke upgrade{env})",
+            )
         if secrets := disclosures.find(dumped):
             lines = [f"look at   {line}" for line in secrets]
             where = "migration/, for everyone who reads the repository"
@@ -124,7 +141,7 @@ class Adoption:
         return BaselineResult(
             revision.id,
             self._commit(revision.id),
-            len(snapshot.parse(dumped).objects),
+            len(objects),
             respelled,
             notes,
             unlike_models=unlike,
@@ -234,6 +251,7 @@ class Adoption:
                 yield f"the extension {name} is {here[name]} online and {there[name]} on the scratch server"
         for line in dump.omissions(dumped):
             yield f"not in the script: {line}"
+        yield from _of_others(dumped)
         for key in snapshot.invalid_indexes(self._reader):
             name = Name(key.schema, key.name).sql
             yield f"not in the script: {key}, which is invalid; REINDEX INDEX CONCURRENTLY {name}, or drop it"
@@ -259,6 +277,13 @@ class Adoption:
         with runner.open_runner(self.project.anew(), self.database) as run:
             run.stamp([revision_id])
         return path
+
+
+def _of_others(dumped: str) -> Iterator[str]:
+    """Yield which tables of the script other tools keep."""
+    for key in snapshot.parse(dumped).objects:
+        if key.kind == "TABLE" and key.name in partitions.OTHERS:
+            yield f"in the script, though another tool keeps it: {key}; no revision drops it by itself"
 
 
 def _server(database: Database) -> tuple[str, int, str]:

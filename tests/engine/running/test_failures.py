@@ -1,7 +1,9 @@
 """What is said when a command ends in the middle: the right cause, and what to type next."""
 
+import errno
 import importlib
 import re
+from pathlib import Path
 
 import pytest
 import sqlalchemy as sa
@@ -11,6 +13,7 @@ from conftest import Project, run_sql
 
 from postgres_database.commands import command as command_module
 from postgres_database.errors import ExpectedError
+from postgres_database.history import staged
 from postgres_database.running import runner
 from postgres_database.workflows import check, status
 
@@ -143,3 +146,14 @@ def test_disk_that_cannot_be_written() -> None:
     assert str(error).startswith(
         "error: /srv/app/migration/x.py cannot be written\ncause: Read-only file system\ntry:   df -h /srv/app/migr"
     )
+
+
+def test_full_disk_is_named(tmp_path: Path) -> None:
+    """What has no room is the folder that a script was copied to, which may be a disk of its own."""
+    full = tmp_path / "versions"
+    for filename, named in ((None, tmp_path), (str(full / "x.py.new"), full)):
+        files = ("x.py", None, filename) if filename else ()
+        error = OSError(errno.ENOSPC, "No space left on device", *files)
+        with pytest.raises(ExpectedError) as caught, staged.explained(tmp_path):
+            raise error
+        assert caught.value.hint.startswith(f"df -h {named}; ls -la {named}   (")

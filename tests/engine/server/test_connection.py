@@ -174,6 +174,12 @@ def test_something_else_on_the_port(stranger: int) -> None:
     assert "port" in refused(app(stranger)).hint
 
 
+def test_a_pool_that_has_no_transactions() -> None:
+    """A pool in statement mode is told as one, and not by its host and port."""
+    said = Exception("FATAL: transaction blocks not allowed in statement pooling mode")
+    assert "a pool in session mode" in app(1)._refused(said).hint
+
+
 # A server's own words, as it says them before it lets anybody in, and what must be put right.
 FATAL = {
     b'too many connections for role "app"': "fewer are connected, or ALTER ROLE … CONNECTION LIMIT … has raised it",

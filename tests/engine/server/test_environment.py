@@ -651,6 +651,18 @@ def test_a_pipe_is_not_taken_for_a_missing_file(root: Path, name: str) -> None:
     assert "is a named pipe" in faults(root, name).what
 
 
+@pytest.mark.parametrize("name", ["", "production"])
+def test_a_folder_in_the_place_of_the_file(root: Path, name: str) -> None:
+    """What is to be typed moves it away, so that the file has its place."""
+    path = root / (f".env.{name}" if name else ".env")
+    path.mkdir()
+    (root / ".env.example").touch()
+    error = faults(root, name)
+    assert "is a folder" in error.what
+    subprocess.run(["/bin/sh", "-c", error.hint.partition("   (")[0]], cwd=root, check=True)
+    assert path.is_file()
+
+
 def test_a_file_that_we_may_not_read(write: Write) -> None:
     """A file that we may not read is an error, not a missing file, and nothing else is the target."""
     with tempfile.TemporaryDirectory() as directory:

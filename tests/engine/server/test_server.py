@@ -776,3 +776,18 @@ def test_advice_names_the_setting_that_helps(place: Path) -> None:
         with pytest.raises(ExpectedError) as raised:
             EmbeddedServer(place / "file" / "home", durable=durable).ensure_running()
         assert raised.value.hint.endswith(f"name a PostgreSQL of your own: {variable})")
+
+
+def test_a_full_disk_is_told(make: Make, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    """The cause is what initdb said, though the disk has no room to keep it, and the step asks for the room."""
+    server = make()
+    (tmp_path / "initdb").write_text("#!/bin/sh\necho 'x: No space left on device' >&2; exit 1\n")
+    (tmp_path / "initdb").chmod(0o755)
+    (tmp_path / "full").touch()
+    server.__dict__["binaries"] = tmp_path  # a cached property of a frozen class
+    monkeypatch.setattr(tempfile, "TemporaryFile", lambda **_: (tmp_path / "full").open("rb"))
+    monkeypatch.setattr(os, "getuid", lambda: 1)
+    with pytest.raises(ExpectedError, match="initdb failed") as caught:
+        server._run("initdb")
+    assert caught.value.cause == "x: No space left on device"
+    assert caught.value.hint.startswith(f"df -h {server.home}   (")

@@ -7,6 +7,7 @@ import subprocess
 import sys
 import tempfile
 from collections.abc import Iterator, Sequence
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -22,6 +23,7 @@ from postgres_database.schema import dump, snapshot
 from postgres_database.scratch import databases
 from postgres_database.scratch.databases import Scratch
 from postgres_database.server.connection import Database
+from postgres_database.server.version_table import VersionTable
 from postgres_database.workflows import check, stamp
 from postgres_database.workflows import revision as revisions
 from postgres_database.workflows.adoption import BaselineResult
@@ -618,6 +620,36 @@ def test_empty_database_is_not_adopted(three: Project) -> None:
     with pytest.raises(ExpectedError, match="is empty") as caught:
         adopt(three.settings, three.database, "Init tables", yes)
     assert caught.value.hint == "invoke upgrade"
+
+
+def test_empty_database_without_scripts_is_not_adopted(project: Project) -> None:
+    """Nothing is written or stamped: the DSN probably names another database than was meant."""
+    with pytest.raises(ExpectedError, match="is empty: there is nothing to adopt") as caught:
+        adopt(project.settings, project.database, "Init tables", yes)
+    assert caught.value.hint.startswith("invoke psql --command '\\l'   (lists the databases")
+    assert project.scripts() == []
+    assert stamped(project.database) is None
+
+
+@pytest.mark.long
+def test_versions_of_another_alembic_stay(project: Project) -> None:
+    """With a version table of another name, `alembic_version` is another application's: told, and not dropped."""
+    run_sql(
+        project.database,
+        "CREATE TABLE a (id int PRIMARY KEY)",
+        "CREATE TABLE alembic_version (version_num varchar(32) PRIMARY KEY)",
+    )
+    ini = project.root / "alembic.ini"
+    ini.write_text(ini.read_text().replace("[alembic]", "[alembic]\nversion_table = ours", 1))
+    project.models('sa.Table("a", metadata, sa.Column("id", sa.Integer, primary_key=True))\n')
+    ours = VersionTable("ours")
+    project.settings = changed(project.settings, versions=ours)
+    database = replace(project.database, versions=ours)
+    result = adopt(project.settings, database, "Init tables", yes)
+    told = "in the script, though another tool keeps it: TABLE alembic_version; no revision drops it by itself"
+    assert told in result.notes
+    written = revisions.write(*project.settings, "After")
+    assert "TABLE alembic_version" in [str(key) for key in written.kept]
 
 
 @pytest.mark.long
