@@ -17,12 +17,11 @@ from sqlalchemy.exc import DBAPIError
 from sqlalchemy.util import OrderedSet
 
 from postgres_database.errors import ExpectedError
-from postgres_database.history import reads, script_errors
+from postgres_database.history import script_errors
 
 Models = sa.MetaData | tuple[sa.MetaData, ...]
 """What Alembic takes for `target_metadata`: one MetaData, or several."""
 UNDEFINED_TABLE, DUPLICATE_TABLE = "42P01", "42P07"
-sa.event.listen(sa.Pool, "connect", lambda *_: reads.asked_outside())
 MISSING = re.compile(r'(?P<kind>role|schema) "(?P<name>.*)" does not exist')
 
 

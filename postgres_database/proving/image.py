@@ -11,7 +11,7 @@ from postgres_database.history.graph import Revision
 from postgres_database.history.project import Project
 from postgres_database.proving import contents, proof
 from postgres_database.running.listener import Listener
-from postgres_database.schema import dump, masks, sections
+from postgres_database.schema import dump, masks
 from postgres_database.scratch import databases, templates
 from postgres_database.server.connection import Database
 from postgres_database.server.environment import Environment
@@ -109,7 +109,7 @@ def lacking(made: Database, dumped: str, held: contents.Contents) -> Iterator[st
     if large:
         yield "large objects stand in no dump"
     role = made.alias[1] or user
-    if sections.names_role(dumped, role):
+    if dump.names_role(dumped, role):
         yield f"grants, default privileges or policies are of {role}, who runs scripts here, and not everywhere"
 
 

@@ -6,28 +6,19 @@ No secret leaves the database: what foreign servers and user mappings say of pas
 import re
 import subprocess
 from collections.abc import Iterator
-from dataclasses import dataclass
-from functools import cached_property, lru_cache, partial
-from hashlib import sha256
+from functools import lru_cache, partial
 from itertools import takewhile
-from typing import Any
 
 import psycopg2
+import sqlalchemy as sa
 
 from postgres_database.errors import ExpectedError
 from postgres_database.schema import bookkeeping, masks
 from postgres_database.schema.scope import Scope
-from postgres_database.schema.sections import (
-    KEPT_CHUNKS,
-    TRAILER,
-    around_rows,
-    rewritten,
-    split_dump,
-)
+from postgres_database.schema.sections import KEPT_CHUNKS, TRAILER, rewritten, split_dump
 from postgres_database.server import programs
 from postgres_database.server.connection import Database
 from postgres_database.server.dsn import Dsn
-from postgres_database.server.transactions import SearchPath
 from postgres_database.sql.names import identifier, quoted
 from postgres_database.sql.tokens import is_empty
 
@@ -66,59 +57,17 @@ PART = re.compile(
     re.MULTILINE,
 )
 """How a part begins of a dump that has rows."""
+AFTER_DATA = frozenset((
+    "ACL", "CHECK CONSTRAINT", "CONSTRAINT", "DEFAULT ACL", "EVENT TRIGGER", "FK CONSTRAINT", "INDEX", "INDEX ATTACH",
+    "POLICY", "PUBLICATION", "PUBLICATION TABLE", "PUBLICATION TABLES IN SCHEMA", "ROW SECURITY", "RULE", "STATISTICS",
+    "TRIGGER",
+))  # fmt: skip
+"""Kinds of objects that a dump has after the rows: keys are checked and triggers run from then on."""
 SET_BY_OBJECTS = ("default_tablespace", "default_table_access_method")
 
 
-@dataclass(frozen=True)
-class Dump:
-    """What pg_dump printed of a database, and what was left out."""
-
-    database: Database
-    printed: bytes
-    notes: tuple[str, ...]
-    """What was left out and is not what every dump leaves out, a line each."""
-    unknown: frozenset[str]
-    """Names of options that the server keeps for itself under a name of no server so far."""
-
-    @property
-    def digest(self) -> str:
-        """A hash of all that the text is made of: dumps with the same have the same text."""
-        more = repr((self.notes, sorted(self.unknown), self.database.versions, self.database.alias))
-        return sha256(self.printed + more.encode()).hexdigest()
-
-    @cached_property
-    def text(self) -> str:
-        """The dump without secrets.
-
-        Raises:
-            ExpectedError: It is no text.
-        """
-        database = self.database
-        try:
-            text = self.printed.decode()
-        except UnicodeDecodeError as error:  # of SQL_ASCII, which lets everything in
-            around = self.printed[max(error.start - 40, 0) : error.start + 40]
-            near = " ".join(around.decode(errors="replace").split())
-            raise ExpectedError(
-                f"the schema of {database.dsn} is not text in its own encoding",
-                cause=f"a name, comment or body is not UTF-8, near {near!r}",
-                hint=f"invoke psql{database.env_option}   (put that object right)",
-            ) from error
-        owner, known = database.alias
-        cleaned = rewritten(
-            text.replace(owner, identifier(known)) if owner else text,
-            partial(_cleaned, database.versions.schema, self.unknown),
-        )
-        return "".join(f"{OMISSION}{' '.join(note.split())}\n" for note in self.notes) + cleaned
-
-
 def take(database: Database, scope: Scope | None = None) -> str:
-    """Return the text of the schema's dump; see `read`."""
-    return read(database, scope).text
-
-
-def read(database: Database, scope: Scope | None = None) -> Dump:
-    """Dump the schema, without owners, subscriptions, secrets and the version table.
+    """Return the schema's dump, without owners, subscriptions, secrets and the version table.
 
     The target is only read, and the dump does not queue behind a lock for long. A subscription says
     where another server is, which is no matter of the schema; nor are the options of tables and columns
@@ -131,13 +80,12 @@ def read(database: Database, scope: Scope | None = None) -> Dump:
     Raises:
         ExpectedError: pg_dump refuses, for example because the server is newer than it.
     """
-    with database.reading() as (cursor, path):
+    with database.connect() as connection, connection.begin():
         left_out = [
-            *_version_table(database, cursor, path),
-            *(_unreadable(cursor, scope) if scope else ()),
+            *_version_table(database, connection),
+            *(_unreadable(connection, scope) if scope else ()),
         ]
-        cursor.execute(bookkeeping.UNKNOWN)
-        unknown = cursor.fetchall()
+        unknown = connection.exec_driver_sql(bookkeeping.UNKNOWN).all()
     arguments = [argument for argument, _ in left_out]
     done = _run(database.dsn, arguments)
     if database.whole and b"\nCREATE USER MAPPING " in done.stdout:
@@ -150,8 +98,23 @@ def read(database: Database, scope: Scope | None = None) -> Dump:
             cause=said,
             hint=_advice(said, database),
         )
+    try:
+        text = done.stdout.decode()
+    except UnicodeDecodeError as error:  # of SQL_ASCII, which lets everything in
+        around = done.stdout[max(error.start - 40, 0) : error.start + 40].decode(errors="replace")
+        raise ExpectedError(
+            f"the schema of {database.dsn} is not text in its own encoding",
+            cause=f"a name, comment or body is not UTF-8, near {' '.join(around.split())!r}",
+            hint=f"invoke psql{database.env_option}   (put that object right)",
+        ) from error
+    names = frozenset(name for name, *_ in unknown)
     notes = [note for _, note in left_out if note] + [bookkeeping.named(*each) for each in unknown]
-    return Dump(database, done.stdout, tuple(notes), frozenset(name for name, *_ in unknown))
+    owner, known = database.alias
+    cleaned = rewritten(
+        text.replace(owner, identifier(known)) if owner else text,
+        partial(_cleaned, database.versions.schema, names),
+    )
+    return "".join(f"{OMISSION}{' '.join(note.split())}\n" for note in notes) + cleaned
 
 
 @lru_cache(maxsize=KEPT_CHUNKS)
@@ -202,19 +165,18 @@ def omissions(text: str) -> tuple[str, ...]:
     return tuple(line.removeprefix(OMISSION) for line in lines)
 
 
-def _version_table(database: Database, cursor: Any, path: SearchPath) -> Iterator[tuple[str, str]]:
-    if schema := database.version_schema_on(cursor, path):
+def _version_table(database: Database, connection: sa.Connection) -> Iterator[tuple[str, str]]:
+    if schema := database.version_schema(connection):
         for name in (database.versions.name, database.versions.log):
             yield f"--exclude-table={quoted(schema)}.{quoted(name)}", ""
 
 
-def _unreadable(cursor: Any, scope: Scope) -> Iterator[tuple[str, str]]:
+def _unreadable(connection: sa.Connection, scope: Scope) -> Iterator[tuple[str, str]]:
     """Yield what is excluded and would stop pg_dump: its argument, and what people read of it.
 
     What can be read stays, because what is included may need it, and so does a schema that an extension is in.
     """
-    cursor.execute(UNREADABLE)
-    for schema, tables, has_extension in cursor.fetchall():
+    for schema, tables, has_extension in connection.exec_driver_sql(UNREADABLE):
         place, why = quoted(schema), "excluded, and not readable for this user"
         if not scope.includes(schema) and not has_extension:
             yield f"--exclude-schema={place}", f"the schema {schema}: {why}"
@@ -261,8 +223,8 @@ def rows(database: Database) -> tuple[str, str]:
     Raises:
         ExpectedError: pg_dump refuses.
     """
-    with database.reading() as (cursor, path):
-        left_out = [argument for argument, _ in _version_table(database, cursor, path)]
+    with database.connect() as connection, connection.begin():
+        left_out = [argument for argument, _ in _version_table(database, connection)]
     sections = ["--section=post-data", "--column-inserts", "--rows-per-insert=100"]
     done = _run(database.dsn, [*left_out, *sections], "--section=data")
     if done.returncode:
@@ -288,7 +250,12 @@ def rows(database: Database) -> tuple[str, str]:
 def restorable(text: str, data: tuple[str, str] = ("", "")) -> str:
     """Return a dump as SQL that runs inside any transaction and leaves no setting behind, with `data` from `rows`."""
     before, after = _frame()
-    tables, others = around_rows(text)
+    sections = split_dump(text)
+    kinds = [section.kind for section in sections]
+    at = next((number for number, kind in enumerate(kinds) if kind in AFTER_DATA), len(kinds))
+    tables, others = (
+        "".join(each.text for each in part) for part in (sections[:at], sections[at:])
+    )
     return f"{before}\n{f'{tables}{data[0]}{others}{data[1]}'.rstrip()}\n\n{after}"
 
 
@@ -348,3 +315,14 @@ def _why_not(text: str, said: str) -> Iterator[str]:
     for name in re.findall(r'"([^"]+)"', said):
         if count := sum(f"{name}=" in section.body for section in split_dump(text)):
             yield f"{count} objects of the dump have the option {name}, which this server does not know"
+
+
+def names_role(text: str, role: str) -> bool:
+    """Tell whether grants or policies of a dump name a role."""
+    name = identifier(role)
+    granted = re.compile(rf"(?:\b(?:TO|FROM|ROLE|AUTHORIZATION)|,) {re.escape(name)}(?=[\s,;])")
+    return any(
+        granted.search(section.body)
+        for section in split_dump(text)
+        if section.kind in {"ACL", "DEFAULT ACL", "POLICY"}
+    )

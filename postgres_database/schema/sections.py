@@ -5,7 +5,7 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 
-from postgres_database.sql.names import IDENTIFIER, QUALIFIED, identifier
+from postgres_database.sql.names import IDENTIFIER, QUALIFIED
 from postgres_database.sql.tokens import TOKEN, parentheses, split
 
 REMEMBERED = 4
@@ -23,12 +23,6 @@ SETTING = "SET default_"
 SETTINGS = re.compile(
     r"(?:^SET default_(?:tablespace|table_access_method) = .*;\n+)+\Z", re.MULTILINE
 )
-AFTER_DATA = frozenset((
-    "ACL", "CHECK CONSTRAINT", "CONSTRAINT", "DEFAULT ACL", "EVENT TRIGGER", "FK CONSTRAINT", "INDEX", "INDEX ATTACH",
-    "POLICY", "PUBLICATION", "PUBLICATION TABLE", "PUBLICATION TABLES IN SCHEMA", "ROW SECURITY", "RULE", "STATISTICS",
-    "TRIGGER",
-))  # fmt: skip
-"""Kinds of objects that a dump has after the rows: keys are checked and triggers run from then on."""
 OPEN = re.compile(r"""['"]|/\*|\$(?!\d)""")
 """What is left of quoted text and comments that do not end, once all tokens are taken away."""
 TRAILER = "--\n-- PostgreSQL database dump complete\n"
@@ -79,14 +73,6 @@ def split_dump(text: str) -> Sequence[Section]:
         )
         for start, header, stop in _spans(text)
     ]
-
-
-def around_rows(text: str) -> tuple[str, str]:
-    """Return the objects of a dump that come before its rows, and those that come after them."""
-    found = split_dump(text)
-    kinds = [each.kind for each in found]
-    at = next((number for number, kind in enumerate(kinds) if kind in AFTER_DATA), len(kinds))
-    return "".join(each.text for each in found[:at]), "".join(each.text for each in found[at:])
 
 
 def rewritten(text: str, change: Callable[[str, str], str]) -> str:
@@ -189,14 +175,3 @@ def _not_null_after(body: str) -> str:
     ]
     inside = ",".join(kept).rstrip()
     return "".join([body[: span[0]], inside, "\n", body[span[1] :], *after, "\n"])
-
-
-def names_role(text: str, role: str) -> bool:
-    """Tell whether grants or policies of a dump name a role."""
-    name = identifier(role)
-    granted = re.compile(rf"(?:\b(?:TO|FROM|ROLE|AUTHORIZATION)|,) {re.escape(name)}(?=[\s,;])")
-    return any(
-        granted.search(section.body)
-        for section in split_dump(text)
-        if section.kind in {"ACL", "DEFAULT ACL", "POLICY"}
-    )

@@ -5,7 +5,6 @@ Gives `databases.session`, which creates and drops them.
     elevation  runs single statements as a superuser for a session that is none
     rights     the roles that own scratch databases and log in to them
     templates  what the scripts of a template database read, and whether it has changed
-    verdicts   what was found to be equal, kept until anything changes that it was made of
     databases  creates scratch databases: empty, at a revision, from the models
     provided   creates a database from models that need objects of the history
 

@@ -14,7 +14,6 @@ from dataclasses import replace
 from textwrap import shorten
 from typing import Any
 
-import psycopg2.extensions
 import sqlalchemy as sa
 from sqlalchemy.exc import DBAPIError, SQLAlchemyError
 
@@ -24,7 +23,7 @@ from postgres_database.history.graph import Revision, cluster_names
 from postgres_database.history.project import Project
 from postgres_database.history.project_models import Models
 from postgres_database.running import runner
-from postgres_database.scratch import templates, verdicts
+from postgres_database.scratch import templates
 from postgres_database.scratch.rights import Rights
 from postgres_database.scratch.templates import Recipe, Store
 from postgres_database.server import cluster, embedded
@@ -33,6 +32,13 @@ from postgres_database.server.environment import Environment
 from postgres_database.sql.names import quoted
 
 PREFIX = embedded.SCRATCH_PREFIX
+# The first columns tell users of a server apart; the last one tells whether the server may lose data in a crash.
+ME = """
+    SELECT current_database(), current_user, pg_encoding_to_char(encoding),
+           (SELECT string_agg(name || ' ' || default_version, ',' ORDER BY name) FROM pg_available_extensions),
+           current_setting('fsync') = 'off' AND current_setting('server_version_num')::int >= 150000
+    FROM pg_database WHERE datname = 'template0'
+"""
 DROPPED_AT_ONCE = 4
 UNDEFINED = (project_models.UNDEFINED_TABLE, "42704", "42883", "3F000")
 """SQLSTATEs of a missing relation, other object (type, collation, operator class, …), function, or schema."""
@@ -51,7 +57,7 @@ class Scratch:
         The names of scratch databases have a hash of that database and the role: a session only sees advisory locks
         of its own database (PostgreSQL manual, "Advisory Locks"), and can drop only databases of its own role.
         """
-        *me, encoding, self._extensions, unsafe = connection.exec_driver_sql(verdicts.ME).one()
+        *me, encoding, self._extensions, unsafe = connection.exec_driver_sql(ME).one()
         self._me = hashlib.sha256("\0".join(me).encode()).hexdigest()[:8]
         # Without fsync, the checkpoints of STRATEGY file_copy cost less than the WAL of the default wal_log.
         self._strategy = " STRATEGY file_copy" if unsafe else ""
@@ -145,9 +151,9 @@ class Scratch:
         database = database or self.empty()
         made: set[tuple[str, str]] = set()
         with database.connect(usual_path=True) as connection:
-            driver: Any = connection.connection.driver_connection
-            usual = cursors or database.cursor or psycopg2.extensions.cursor
-            driver.cursor_factory = verdicts.attentive(usual)
+            if cursors:
+                driver: Any = connection.connection.driver_connection
+                driver.cursor_factory = cursors
             try:
                 while missing := project_models.create(connection, models, made):
                     made.add(missing)
@@ -230,8 +236,7 @@ class Scratch:
         return None
 
     def forget(self) -> None:
-        """Drop all templates, so that the whole history is run again, and forget what was compared with it."""
-        verdicts.forget(self._project)
+        """Drop all templates, so that the whole history is run again."""
         for name in self._templates.names():
             with self._lock(name):  # another command may be cloning it
                 self._drop_database(name)

@@ -1,25 +1,23 @@
 """Compare the models with the history, and a target with its revision."""
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 from dataclasses import dataclass
-from functools import partial
-from typing import TYPE_CHECKING
 
+from postgres_database.drafting import autogenerate
 from postgres_database.errors import ExpectedError
 from postgres_database.history.project import Project
-from postgres_database.running import log
+from postgres_database.modelling import strangers
+from postgres_database.reviewing import cautions, settings, sizes
+from postgres_database.running import log, runner
 from postgres_database.running.log import Edited
+from postgres_database.schema import respelling
 from postgres_database.schema.comparison import Differences
-from postgres_database.scratch import verdicts
+from postgres_database.scratch import databases, provided
+from postgres_database.scratch.databases import Scratch
 from postgres_database.server.connection import Database
 from postgres_database.server.environment import Environment
-from postgres_database.workflows import standing
-from postgres_database.workflows.standing import Drifts
-
-if TYPE_CHECKING:  # a command that has nothing to do does without it
-    from postgres_database.scratch.databases import Scratch
+from postgres_database.workflows import drift
+from postgres_database.workflows.drift import Drifts
 
 
 @dataclass(frozen=True)
@@ -83,13 +81,6 @@ def compare(
     Raises:
         ExpectedError: The models, the history or the target cannot be read.
     """
-    if target and not fresh and (known := _known(project, environment, target)):
-        return known
-    from postgres_database.drafting import autogenerate
-    from postgres_database.modelling import strangers
-    from postgres_database.schema import respelling
-    from postgres_database.scratch import databases, provided
-
     models = project.models()
     with databases.session(project, environment) as session:
         if fresh:
@@ -113,28 +104,7 @@ def compare(
         except ExpectedError as error:  # it says nothing of the target
             return CheckResult(scripts.heads, None, checked, str(error), cautions)
         differences = autogenerate.compare(compared, at_head, models)
-        result = CheckResult(scripts.heads, differences, checked, cautions=cautions)
-        if result.clean and checked and not (checked.pending or checked.drifts != Drifts()):
-            kept = [(key.kind, key.schema, key.name) for key in differences.kept]
-            recipe = partial(session.recipe, project, scripts.heads)
-            verdicts.keep(project, environment, recipe, checked.drifts.digest, kept)
-        return result
-
-
-def _known(project: Project, environment: Environment, target: Database) -> CheckResult | None:
-    """Return the result if models, history and target are as when they were equal; None if that is not known."""
-    found = standing.settled(project, environment, target)
-    if found is None or found.kept is None:
-        return None
-    checked = TargetCheck(
-        environment.label,
-        str(target.dsn),
-        found.revision,
-        (),
-        Drifts(),
-        environment.env_option,
-    )
-    return CheckResult(found.revision, Differences((), found.kept), checked)
+        return CheckResult(scripts.heads, differences, checked, cautions=cautions)
 
 
 def compare_target(
@@ -145,8 +115,6 @@ def compare_target(
     Raises:
         ExpectedError: The history or the target cannot be read.
     """
-    from postgres_database.scratch import databases
-
     with databases.session(project, environment) as session:
         if fresh:
             session.forget()
@@ -157,8 +125,6 @@ def compare_target(
 
 def _cautions_of_heads(project: Project, session: Scratch) -> tuple[str, ...]:
     """Measure what others would wait for while the last script runs."""
-    from postgres_database.reviewing import cautions
-
     last = [project.history[head] for head in project.history.heads]
     return tuple(
         line
@@ -172,10 +138,6 @@ def _target(
     project: Project, environment: Environment, target: Database, session: Scratch
 ) -> tuple[TargetCheck, tuple[str, ...]]:
     """Compare a target with its revision, and measure what others would wait for while pending scripts run."""
-    from postgres_database.reviewing import cautions, settings, sizes
-    from postgres_database.running import runner
-    from postgres_database.workflows import drift
-
     with runner.open_runner(project, target.read_only()) as run:
         current, route = run.require_route()
     at, legs = route[0], project.legs(current, "heads")

@@ -6,64 +6,20 @@ or it is asked them where anything is unusual, so that there is one place for ea
 
 from __future__ import annotations
 
-from collections.abc import Sequence, Sized
-from contextlib import suppress
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import psycopg2
 
-from postgres_database.errors import ExpectedError
 from postgres_database.history.graph import Revision
 from postgres_database.history.project import Project
-from postgres_database.running import log, stamped
+from postgres_database.running import stamped
 from postgres_database.server.connection import Database
-from postgres_database.server.environment import Environment
 
 if TYPE_CHECKING:
     from postgres_database.preflight.drops import Dropped
     from postgres_database.preflight.preview import Printed
     from postgres_database.preflight.row_checks import Violation
-    from postgres_database.schema.snapshot import Key
-    from postgres_database.scratch.verdicts import Verdict
-
-
-FACTS = """
-    SELECT split_part(current_setting('server_version'), ' ', 1), pg_size_pretty(pg_database_size(current_database()))
-"""
-
-
-@dataclass(frozen=True)
-class Drift:
-    """An object in which a database is not what a revision says."""
-
-    key: Key
-    history: str
-    """Its DDL by the revision; empty where the revision has no such object."""
-    target: str
-    """Its DDL in the database; empty where that has none."""
-    repair: tuple[str, ...]
-    """Statements for this object, out of those that were seen to bring a copy of the database back."""
-
-
-@dataclass(frozen=True)
-class Drifts:
-    """In what a database differs from a revision."""
-
-    objects: tuple[Drift, ...] = ()
-    """In the order in which they can be repaired."""
-    repair: tuple[str, ...] = ()
-    """All statements that bring the database back, in their order."""
-    losses: tuple[str, ...] = ()
-    """What these statements do to rows: which they drop, which they may refuse, a line each."""
-    unrepaired: tuple[Key, ...] = ()
-    """Objects that they do not bring back: no statement is known."""
-    kept: tuple[Key, ...] = ()
-    """What the history does not manage: new partitions, tables of other tools."""
-    notes: tuple[str, ...] = ()
-    """What of the database was not compared, a line each."""
-    digest: str = field(default="", compare=False)
-    """Of the database's dump (`Dump.digest`)."""
 
 
 @dataclass(frozen=True)
@@ -114,76 +70,6 @@ def at_head(
     return UpgradeResult(seen.revisions, (), seen.revisions, at_head=True)
 
 
-@dataclass(frozen=True)
-class Settled:
-    """A target at the head of the history, without drift."""
-
-    revision: tuple[str, ...]
-    version: str
-    """The server's version."""
-    size: str
-    kept: tuple[Key, ...] | None
-    """What only the history has, if models and history are known to agree; None if that is not known."""
-
-
-def settled(project: Project, environment: Environment, database: Database) -> Settled | None:
-    """Return where a target stands if nothing is to be said of it; None where its workflow must compare, or tell why.
-
-    The dump of the target was compared with the history before, and neither has changed since.
-
-    Raises:
-        ExpectedError: The database cannot be reached, or its version table not be trusted.
-    """
-    from concurrent.futures import ThreadPoolExecutor
-
-    from postgres_database.schema import dump, snapshot
-    from postgres_database.schema.snapshot import Key
-    from postgres_database.scratch import verdicts
-    from postgres_database.server import embedded
-
-    line = project.line
-    if line is None or not verdicts.any_kept(project):
-        return None
-    seen = _glance(database)
-    if seen is None or seen.revisions != (line.head,) or not seen.alone:
-        return None
-    reader = database.read_only()
-    with suppress(ExpectedError, psycopg2.Error), ThreadPoolExecutor() as pool:
-        embedded.scratch_server(
-            environment
-        )  # root starts it as another account, which all threads are meanwhile
-        dumped = pool.submit(dump.read, reader, project.scope)
-        verdict = verdicts.find(project, environment)
-        if verdict is None or not _as_run(log.read(database), verdict):
-            return None
-        with database.reading() as (cursor, _):
-            cursor.execute(FACTS)
-            version, size = cursor.fetchone() or ("", "")
-        now = dumped.result()
-        if now.notes or now.digest not in verdict.dumps or snapshot.invalid_indexes(reader):
-            return None
-        kept = None if verdict.kept is None else tuple(Key(*each) for each in verdict.kept)
-        return Settled(seen.revisions, version, size, kept)
-    return None
-
-
-def _as_run(entries: Sequence[log.Entry], verdict: Verdict) -> bool:
-    """Tell whether the last run is done, and the scripts are those that ran."""
-    if entries and entries[-1].outcome != log.DONE:
-        return False
-    last = {entry.revision: entry for entry in entries if entry.outcome == log.DONE}
-    return all(
-        entry.digest in {None, *verdict.scripts.get(entry.revision, [entry.digest])}
-        for entry in last.values()
-        if entry.direction == "upgrade"
-    )
-
-
-def counted(things: Sized) -> str:
-    """Say how many objects there are."""
-    return "1 object" if len(things) == 1 else f"{len(things)} objects"
-
-
 def heads(project: Project) -> tuple[str, ...]:
     """Return the end of the history.
 
@@ -203,7 +89,7 @@ def revisions(project: Project, database: Database) -> tuple[Revision, ...]:
     seen = _glance(database) if line else None
     if line and seen and len(seen.revisions) <= 1 and line.scripts.keys() >= {*seen.revisions}:
         return tuple(map(line.revision, seen.revisions))
-    from postgres_database.running import runner
+    from postgres_database.running import runner  # noqa: PLC0415 - Alembic and SQLAlchemy
 
     with runner.open_runner(project, database) as run:
         ids, (here, *_) = run.require_route()

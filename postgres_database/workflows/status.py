@@ -1,30 +1,33 @@
 """The revision of every environment, what is pending there, and whether its schema has drifted."""
 
-from __future__ import annotations
-
 from collections.abc import Collection, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from dataclasses import dataclass, replace
-from functools import partial
 from threading import Lock
+
+import sqlalchemy as sa
 
 from postgres_database.errors import ExpectedError
 from postgres_database.history import project as projects
 from postgres_database.history.graph import Revision
 from postgres_database.history.project import Project
-from postgres_database.running import log
+from postgres_database.running import lock, log, runner
 from postgres_database.running.log import Edited
-from postgres_database.scratch import verdicts
+from postgres_database.running.missing_scripts import require_scripts
+from postgres_database.scratch import databases
 from postgres_database.server import embedded
 from postgres_database.server import environment as environments_of
 from postgres_database.server.connection import Database
 from postgres_database.server.environment import Environment
-from postgres_database.workflows import standing
-from postgres_database.workflows.standing import Drifts
+from postgres_database.workflows import drift
 
 ALEMBIC = Lock()
 """Alembic runs one thing at a time: what scripts call `op` belongs to the process."""
+FACTS = sa.text(
+    "SELECT split_part(current_setting('server_version'), ' ', 1),"
+    " pg_size_pretty(pg_database_size(current_database()))"
+)
 
 
 @dataclass(frozen=True)
@@ -94,28 +97,11 @@ def _look(project: Project, environment: Environment) -> EnvironmentStatus:
     database = embedded.target(environment, here.versions)
     label, target = environment.label, str(database.dsn)
     try:
-        found = standing.settled(here, environment, database)
-    except ExpectedError as error:
-        return EnvironmentStatus(label, target, fault=error.cause)
-    if found:
-        return EnvironmentStatus(
-            label,
-            target,
-            found.version,
-            found.size,
-            found.revision,
-            drift=(),
-            env_option=environment.env_option,
-        )
-    from postgres_database.running import lock, runner
-    from postgres_database.running.missing_scripts import require_scripts
-
-    try:
         with runner.open_runner(here, database) as run:
             with ALEMBIC:
                 current = run.current()
             with run.connection.begin():
-                version, size = run.connection.exec_driver_sql(standing.FACTS).one()
+                version, size = run.connection.execute(FACTS).one()
                 holder = lock.holder(database, run.connection)
     except ExpectedError as error:
         return EnvironmentStatus(label, target, fault=error.cause)
@@ -174,17 +160,11 @@ def _with_drift(
     environment: Environment,
     database: Database,
 ) -> EnvironmentStatus:
-    from postgres_database.scratch import databases
-    from postgres_database.workflows import drift
-
     try:
         with databases.session(here, environment) as session:
             with ALEMBIC:
                 at = session.at(here, known.revision)
             drifts = drift.find(here, database, at, session)
-            if drifts == Drifts() and known.revision == here.history.heads and known.revision:
-                recipe = partial(session.recipe, here, known.revision)
-                verdicts.keep(here, environment, recipe, drifts.digest)
     except ExpectedError as error:
         return replace(known, drift_fault=f"{error.what}: {error.cause}")
     drift_names = tuple(str(item.key) for item in drifts.objects)
