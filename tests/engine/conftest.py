@@ -72,14 +72,20 @@ def pytest_configure(config: pytest.Config) -> None:
 
 
 @pytest.hookimpl(tryfirst=True)
-def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Mark the first case of each long test that has several."""
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    """Mark the first case of each long test that has several; of the others leave out what TEST_LONG does not name."""
     seen = set()
     for item in items:
         test = item.nodeid.partition("[")[0]
         if "[" in item.nodeid and test not in seen and item.get_closest_marker("long"):
             item.add_marker("first")
         seen.add(test)
+    part, parts = map(int, os.environ.get("TEST_LONG", "1/1").split("/"))
+    long = [item for item in items if item.get_closest_marker("long")]
+    rest = [item for item in long if not item.get_closest_marker("first")]
+    others = {item for number, item in enumerate(rest) if number % parts != part - 1}
+    config.hook.pytest_deselected(items=[*others])
+    items[:] = [item for item in items if item not in others]
 
 
 def pytest_report_header() -> str:
