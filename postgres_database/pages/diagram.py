@@ -4,14 +4,14 @@ Boxes stand in columns, a table to the right of those that it references. A line
 columns and in lanes above all boxes, so that nothing lies on top of a box, whatever the tables.
 """
 
-import re
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 from postgres_database.pages.texts import fitted, width
 from postgres_database.schema.catalog import Catalog, Constraint, Table
-from postgres_database.sql.names import NAME, Name
+from postgres_database.sql.names import Name
+from postgres_database.sql.syntax import referenced
 
 WIDTH, HEAD, LINE = 248, 30, 19  # pixels of a box
 EDGE, LANE, GAP = 12, 9, 26  # pixels around boxes and between lines
@@ -29,7 +29,6 @@ BRIEF = {
     "double precision": "float8",
 }
 """What types are called where there is little room."""
-REFERENCES = re.compile(rf"\bREFERENCES (?:ONLY )?({NAME})")
 
 
 @dataclass(frozen=True)
@@ -169,9 +168,9 @@ def _edges(name: Name, old: Table | None, new: Table | None) -> Iterator[Edge]:
     was, now = (_foreign(side) for side in (old, new))
     both = old is not None and new is not None
     for key, constraint in (was | now).items():
-        if found := REFERENCES.search(constraint.definition):
-            what = _state(was.get(key), now.get(key)) if both else "same"
-            yield Edge(name, Name.read(found[1]), constraint.columns[0], key, what)
+        what = _state(was.get(key), now.get(key)) if both else "same"
+        parent = Name.read(referenced(constraint.definition))
+        yield Edge(name, parent, constraint.columns[0], key, what)
 
 
 def _foreign(table: Table | None) -> dict[str, Constraint]:

@@ -10,11 +10,13 @@ from collections.abc import Iterable, Iterator
 from postgres_database.schema.catalog import Catalog, Table
 from postgres_database.schema.comparison import Comparison, Side
 from postgres_database.schema.partitions import owner
-from postgres_database.sql.names import QUALIFIED, Name
+from postgres_database.sql.names import Name
+from postgres_database.sql.syntax import referenced
 
-REFERENCED = re.compile(rf"FOREIGN KEY .*? REFERENCES ({QUALIFIED})", re.DOTALL)
 CALLED = ("FUNCTION", "PROCEDURE", "AGGREGATE")
 FIRED = ("TRIGGER", "RULE")
+UNNAMED = ("CAST", "EVENT TRIGGER", "OPERATOR")
+"""What calls functions without their name in the text of a table."""
 
 
 def tables(compared: Comparison) -> frozenset[Name] | None:
@@ -75,8 +77,8 @@ def _bound(changed: set[Name], sides: Iterable[Side]) -> set[Name]:
 def _needed(table: Table) -> Iterator[Name]:
     """Yield the tables that a table references, and the parents of a partition."""
     for constraint in table.constraints.values():
-        if constraint.kind == "f" and (found := REFERENCED.match(constraint.definition)):
-            yield Name.read(found[1])
+        if constraint.kind == "f":
+            yield Name.read(referenced(constraint.definition))
     yield from map(Name.read, table.parents)
 
 
@@ -84,7 +86,7 @@ def _may_run(side: Side, changed: set[Name], met: set[Name]) -> bool:
     """Tell whether statements about tables may run what the database has of functions, triggers or rules."""
     objects = side.snapshot.objects
     if any(
-        key.kind == "EVENT TRIGGER" or (key.kind in FIRED and owner(texts[0]) in met)
+        key.kind in UNNAMED or (key.kind in FIRED and owner(texts[0]) in met)
         for key, texts in objects.items()
     ):
         return True
@@ -92,7 +94,7 @@ def _may_run(side: Side, changed: set[Name], met: set[Name]) -> bool:
     call = re.compile(rf"(?<![\w$])(?:{'|'.join(called)})\"?\s*\(") if called else None
     return call is not None and any(
         call.search(text)
-        for texts in objects.values()
-        if owner(texts[0]) in changed
+        for key, texts in objects.items()
+        if key.kind == "DOMAIN" or owner(texts[0]) in changed
         for text in texts
     )

@@ -9,7 +9,6 @@ import sys
 from bisect import bisect_right
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from itertools import accumulate, groupby
-from operator import itemgetter
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
@@ -104,48 +103,33 @@ def _of_scripts(
     It always gets all statements of a script, because what is new is known by those before. If it cannot read one, it
     says nothing of the others, so it gets them once more without that.
     """
-    found: list[tuple[int, int, dict[str, Any]]] = []
     for alone in (False, True):
         mode = "--no-assume-in-transaction" if alone else "--assume-in-transaction"
-        some = [n for n, script in enumerate(scripts) if alone in {each.online for each in script}]
-        said = [*_said([*command, mode], root, [scripts[n] for n in some])]
-        unread = {(n, place) for n, place, one in said if one["rule_name"] == SYNTAX}
-        again = sorted({n for n, _ in unread})
-        rest = [
-            [place for place in range(len(scripts[some[n]])) if (n, place) not in unread]
-            for n in again
-        ]
-        left = [
-            [scripts[some[n]][place] for place in places]
-            for n, places in zip(again, rest, strict=True)
-        ]
-        said += [
-            (again[n], rest[n][place], one) for n, place, one in _said([*command, mode], root, left)
-        ]
-        found += [
-            (some[n], place, one)
-            for n, place, one in said
-            if scripts[some[n]][place].online == alone and one["rule_name"] not in OURS
-        ]
-    for n, place, one in sorted(found, key=itemgetter(0)):
-        yield scripts[n][place], one
+        some = [script for script in scripts if any(each.online == alone for each in script)]
+        said = [*_said([*command, mode], root, some)]
+        unread = {id(measured) for measured, one in said if one["rule_name"] == SYNTAX}
+        readable = [[each for each in script if id(each) not in unread] for script in some]
+        again = [left for left, script in zip(readable, some, strict=True) if left != script]
+        for measured, one in (*said, *_said([*command, mode], root, again)):
+            if measured.online == alone and one["rule_name"] not in OURS:
+                yield measured, one
 
 
 def _said(
     command: Sequence[str], root: Path, scripts: Sequence[Sequence[Measured]]
-) -> Iterator[tuple[int, int, dict[str, Any]]]:
-    """Yield what squawk says, each with the number of the script and of the statement in it."""
-    lines: dict[str, list[int]] = {}
+) -> Iterator[tuple[Measured, dict[str, Any]]]:
+    """Yield what squawk says of statements; each script is a file."""
+    files: dict[str, tuple[Sequence[Measured], list[int]]] = {}
     with TemporaryDirectory() as folder:
-        for number, script in enumerate(scripts):
+        for number, script in enumerate(filter(None, scripts)):
             texts = [f"{measured.sql.strip().rstrip(';')}\n;\n" for measured in script]
             file = Path(folder) / f"{number}.sql"
             file.write_text("".join(texts), encoding="utf-8")
-            lines[str(file)] = [0, *accumulate(text.count("\n") for text in texts)]
-        if not lines:
+            files[str(file)] = script, [0, *accumulate(text.count("\n") for text in texts)]
+        if not files:
             return
         done = subprocess.run(
-            [*command, *lines],
+            [*command, *files],
             cwd=root,
             stdin=subprocess.DEVNULL,
             capture_output=True,
@@ -155,11 +139,10 @@ def _said(
         )
     if not done.stdout.strip():
         raise ValueError(done.stderr.strip() or f"it ended with {done.returncode}")
-    files = [*lines]
     for one in json.loads(done.stdout):
-        number = files.index(one["file"])
-        place = bisect_right(lines[one["file"]], int(one["line"])) - 1
-        yield number, min(place, len(scripts[number]) - 1), one
+        script, lines = files[one["file"]]
+        place = bisect_right(lines, int(one["line"])) - 1
+        yield script[min(place, len(script) - 1)], one
 
 
 def _finding(

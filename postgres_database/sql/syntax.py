@@ -7,7 +7,7 @@ most commands. Other modules see `Node`s. Text that the parser rejects raises Un
 
 import re
 from collections.abc import Iterable, Iterator
-from functools import cache
+from functools import cache, lru_cache
 from itertools import pairwise
 from typing import Any
 
@@ -18,6 +18,8 @@ COMMENTS = ("--", "/*")
 NESTING = re.compile(
     r"[\w)\]…\"]\s*[-+*/<>=~!@#%^&|?]+|\b(?:UNION|INTERSECT|EXCEPT)\b", re.IGNORECASE
 )
+KEPT = 10_000
+"""Foreign keys that are not parsed again."""
 MOST_NESTED = 10_000
 """Most operators in a statement. The library crashes at a few times this number; PostgreSQL rejects as many, too."""
 
@@ -115,6 +117,12 @@ def read_constraint(definition: str) -> Node:
     """Parse a table constraint, such as `CHECK (a > 0) NOT VALID`; raises as `read` does."""
     node: Node = read(f"ALTER TABLE t ADD {definition}").cmds[0].definition
     return node
+
+
+@lru_cache(maxsize=KEPT)
+def referenced(definition: str) -> str:
+    """Return the table that a foreign key references, quoted for SQL where needed; raises as `read` does."""
+    return name(read_constraint(definition).pktable)
 
 
 def name(node: Node) -> str:

@@ -25,6 +25,8 @@ SHOP = """
     CREATE TABLE older (id int);
     CREATE TABLE younger (more int) INHERITS (older);
     CREATE FUNCTION twice(int) RETURNS int IMMUTABLE LANGUAGE sql RETURN $1 * 2;
+    CREATE FUNCTION same(int, int) RETURNS bool IMMUTABLE LANGUAGE sql RETURN $1 = $2;
+    CREATE FUNCTION of_town(town) RETURNS int IMMUTABLE LANGUAGE sql RETURN $1.id;
     CREATE FUNCTION noted() RETURNS trigger LANGUAGE plpgsql AS 'BEGIN RETURN new; END';
 """
 MET: dict[str, tuple[str, set[str] | None]] = {
@@ -32,6 +34,10 @@ MET: dict[str, tuple[str, set[str] | None]] = {
     "middle": ("ALTER TABLE shop ALTER town TYPE bigint", {"land", "town", "shop", "sale"}),
     "leaf": ("ALTER TABLE item ADD CHECK (id > 0)", {"land", "town", "shop", "sale", "item"}),
     "index": ("CREATE INDEX ON apart (note)", {"apart", "Away; from"}),
+    "key named like a key": (
+        'ALTER TABLE item ADD "its REFERENCES public.apart" int REFERENCES land',
+        {"land", "town", "shop", "sale", "item"},
+    ),
     "quoted": ('COMMENT ON TABLE "Away; from" IS $$; x$$', {"apart", "Away; from"}),
     "new key": ("ALTER TABLE apart ADD land int REFERENCES land", {"land", "apart", "Away; from"}),
     "new table": ("CREATE TABLE extra (id int, town int REFERENCES town)", {"land", "town", "extra"}),
@@ -82,6 +88,9 @@ def test_tables_that_are_met(
         ("CREATE TRIGGER t AFTER UPDATE ON item FOR EACH ROW EXECUTE FUNCTION noted()", "some"),
         ("ALTER TABLE shop ADD CHECK (twice(id) > 0)", "any"),
         ("ALTER TABLE item ADD CHECK (twice(id) > 0)", "some"),
+        ("CREATE CAST (town AS int) WITH FUNCTION of_town(town)", "any"),
+        ("CREATE OPERATOR === (LEFTARG = int, RIGHTARG = int, FUNCTION = same)", "any"),
+        ("CREATE DOMAIN even AS int CHECK (twice(VALUE) > 0); ALTER TABLE item ADD e even", "any"),
     ],
 )
 def test_what_runs_already(database: Database, goal: Database, there: str, reach: str) -> None:
