@@ -199,10 +199,14 @@ def test_procedure_that_commits_is_a_step(project: Project) -> None:
     assert rows(project) == [(1, "bbbb")]
 
 
+OURS = "SELECT pg_advisory_unlock(hashtextextended('postgres-database: public.alembic_version', 0))"
+
+
 @pytest.mark.parametrize(
     "script",
     [
         "op.execute('SELECT pg_advisory_unlock_all()')",
+        f"for _ in range(2):\n    op.execute({OURS!r})",
         "with op.get_context().autocommit_block():\n    op.execute('DISCARD ALL')",
     ],
 )
