@@ -100,7 +100,12 @@ def warn(environment: Environment) -> None:
 
 
 def open_target(
-    environment: Environment, versions: VersionTable, *, quiet: bool = False, name: str = ""
+    environment: Environment,
+    versions: VersionTable,
+    *,
+    quiet: bool = False,
+    name: str = "",
+    user: str = "",
 ) -> Database:
     """Print the line that names the target and return it; the embedded server is started for it.
 
@@ -109,12 +114,15 @@ def open_target(
         versions: Where it keeps its revision.
         quiet: Print the line to stderr, because stdout is for a program.
         name: Another database of the same server.
+        user: Another role; the password is not that of the DSN.
     """
     if environment.target is None and not embedded.server_at(environment.root).is_running():
         ERR.print("starting the embedded PostgreSQL …", style="dim")
     database = embedded.target(environment, versions)
     if name:
         database = replace(database, dsn=database.dsn.with_parts(dbname=name))
+    if user:
+        database = replace(database, dsn=database.dsn.of_role(user))
     (ERR if quiet else OUT).print(str(database), style="bold")
     return database
 

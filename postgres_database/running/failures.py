@@ -1,5 +1,7 @@
 """What went wrong while scripts ran → an error that says what to type next."""
 
+from contextlib import suppress
+
 import psycopg2
 from sqlalchemy.exc import DBAPIError
 
@@ -9,7 +11,6 @@ from postgres_database.history.graph import Revision
 from postgres_database.history.project import Project
 from postgres_database.server import privileges
 from postgres_database.server.connection import Database
-from postgres_database.sql.names import identifier
 
 MENDED = "invoke {verb}{env}   (once the script is mended)"
 LOOK = "invoke status{env}"
@@ -102,14 +103,15 @@ def failure(
     place = script if code(error) else script_errors.own_file_and_line(error, project.folders)
     if place:
         words += f"\n(in {place})"
-    file = "the script" if place == script else place.partition(",")[0]
-    advice = ADVICE.get(code(error), MENDED.replace("the script", file) if place else LOOK)
-    if code(error) == "42501":
-        user = identifier(database.dsn.parts.get("user", "") or "…")
-        advice = privileges.advice(words, user) or advice
+    advice = ADVICE.get(code(error), MENDED if place else LOOK)
     if database.label == "scratch":
         advice = UNMADE if code(error) == "42P01" else UNPROVIDED
     hint = advice.format(verb=verb, env=database.env_option)
+    if place != script:
+        hint = hint.replace("the script", place.partition(",")[0])
+    if code(error) == "42501" and database.label != "scratch":
+        with suppress(ExpectedError):  # it lets nobody in any more: the first words count
+            hint = privileges.advice(words, database) or hint
     return ExpectedError(what, cause=words, hint=hint)
 
 

@@ -141,11 +141,14 @@ class Placement:
             named = (
                 f"the policy {', '.join(policies)}" if policies else "row security without a policy"
             )
+            grantor = privileges.Grantor(self.database, privileges.OF_OURS, self.sql)
             raise ExpectedError(
                 f"which revision {self.database.dsn} is cannot be read: {named} hides rows of {self.shown}",
                 cause="row security holds for the user of the DSN",
-                hint=f"{psql} 'ALTER TABLE {self.sql} DISABLE ROW LEVEL SECURITY'   (as its owner, {owner};"
-                " or with a user in the DSN who has BYPASSRLS)",
+                hint=grantor.runs(
+                    f"ALTER TABLE {self.sql} DISABLE ROW LEVEL SECURITY",
+                    "or with a user in the DSN who has BYPASSRLS",
+                ),
             )
 
 

@@ -19,6 +19,7 @@ from postgres_database.schema.sections import KEPT_CHUNKS, TRAILER, rewritten, s
 from postgres_database.server import programs
 from postgres_database.server.connection import Database
 from postgres_database.server.dsn import Dsn
+from postgres_database.server.privileges import Grantor
 from postgres_database.sql.names import identifier, quoted
 from postgres_database.sql.tokens import is_empty
 
@@ -208,10 +209,10 @@ def _advice(said: str, database: Database) -> str:
         )
     if "LOCK TABLE" in said and "permission denied" not in said:
         return f"the same command again   (when no session locks that table; {look} shows pg_stat_activity)"
-    user = identifier(database.dsn.parts.get("user", "") or "…")
-    return (
-        f"{look} --command 'GRANT pg_read_all_data TO {user}'   (as a superuser; or leave out schemas of others by"
-        " include_schemas or exclude in alembic.ini)"
+    grantor = Grantor(database)
+    return grantor.runs(
+        f"GRANT pg_read_all_data TO {grantor.user}",
+        "or leave out schemas of others by include_schemas or exclude in alembic.ini",
     )
 
 

@@ -137,6 +137,10 @@ class Dsn:
         """Return a copy with these parts replaced."""
         return Dsn({**self.parts, **parts})
 
+    def of_role(self, name: str) -> "Dsn":
+        """Return a copy for another role. Its password is not known; an empty one takes the place of PGPASSWORD."""
+        return self.with_parts(user=name, password="")
+
     def parameters(self) -> dict[str, str]:
         """Return the parts for libpq, without PGHOSTADDR, which would override their host."""
         return {**({"hostaddr": ""} if "host" in self.parts else {}), **self.parts}

@@ -36,15 +36,18 @@ def stop(c: Context) -> None:
         "env": ENV,
         "command": "run this SQL and exit (default: interactive)",
         "database": "another database of the same server (default: the target)",
+        "user": "another role, whose password psql asks for (default: that of the DSN)",
     }
 )
-def psql(c: Context, env: str = "", command: str = "", database: str = "") -> None:
+def psql(c: Context, env: str = "", command: str = "", database: str = "", user: str = "") -> None:
     """Open psql on the target."""
     from postgres_database.console import terminal
     from postgres_database.server import programs
 
     project, environment = project_and_environment(env)
-    target = terminal.open_target(environment, project.versions, quiet=True, name=database)
+    target = terminal.open_target(
+        environment, project.versions, quiet=True, name=database, user=user
+    )
     program = str(programs.BINARIES / "psql")
     arguments = ["--set=ON_ERROR_STOP=1", f"--command={command}"] if command else []
     sys.stdout.flush()

@@ -16,18 +16,18 @@ from postgres_database.scratch import databases
 from postgres_database.scratch.databases import Scratch
 from postgres_database.server.connection import Database
 from postgres_database.server.environment import Environment
+from postgres_database.server.privileges import OF_OURS, Grantor
 from postgres_database.sql.names import identifier, quoted
 from postgres_database.workflows import drift, stamp
 from postgres_database.workflows.adoption import Adoption, BaselineResult
 from postgres_database.workflows.stamp import Match
 
-# Whether the version table is there, and its schema; whether it may be written or made, and by whom.
+# Whether the version table is there, and its schema; whether it may be written or made.
 ALLOWED = sa.text("""
     SELECT t IS NOT NULL, s IS NOT NULL, CASE
         WHEN t IS NOT NULL THEN has_table_privilege(t, 'SELECT') AND has_table_privilege(t, 'INSERT')
         WHEN s IS NOT NULL THEN has_schema_privilege(s, 'CREATE')
-        ELSE :schema <> '""' AND has_database_privilege(current_database(), 'CREATE') END,
-        current_user
+        ELSE :schema <> '""' AND has_database_privilege(current_database(), 'CREATE') END
     FROM (SELECT to_regclass(:table)::oid, to_regnamespace(:schema)::oid) AS found (t, s)
 """)
 
@@ -84,31 +84,31 @@ def _require_stampable(run: Runner, database: Database) -> None:
     with run.connection.begin():
         table = stamped.placement(database, run.connection)
         names = {"schema": quoted(table.schema or ""), "table": table.sql}
-        is_there, has_schema, allowed, who = run.connection.execute(ALLOWED, names).one()
+        is_there, has_schema, allowed = run.connection.execute(ALLOWED, names).one()
     if allowed:
         return
-    schema = identifier(table.schema or "public")
-    user = identifier(str(who))
+    schema = table.schema or "public"
     if is_there:
         what, may = "written", "write it"
-        grant, owner = f"GRANT ALL ON {table.shown} TO {user}", "as its owner"
+        grantor = Grantor(database, OF_OURS, table.sql)
+        grant = f"GRANT ALL ON {table.shown} TO {grantor.user}"
     elif has_schema or not table.schema:
-        where = f"in the schema {schema}" if table.schema else "in any schema of the search path"
+        where = (
+            f"in the schema {identifier(schema)}"
+            if table.schema
+            else "in any schema of the search path"
+        )
         what, may = "made", f"create tables {where}"
-        grant, owner = (
-            f"GRANT USAGE, CREATE ON SCHEMA {schema} TO {user}",
-            "as the owner of the schema",
-        )
+        grantor = Grantor(database, "schema", schema)
+        grant = f"GRANT USAGE, CREATE ON SCHEMA {grantor.objects} TO {grantor.user}"
     else:
-        what, may = "made", f"create its schema {schema}"
-        grant, owner = (
-            f"CREATE SCHEMA {schema} AUTHORIZATION {user}",
-            "as the owner of the database",
-        )
+        what, may = "made", f"create its schema {identifier(schema)}"
+        grantor = Grantor(database, "database", database.dsn.database)
+        grant = f"CREATE SCHEMA {identifier(schema)} AUTHORIZATION {grantor.user}"
     raise ExpectedError(
         f"{database.dsn} cannot be stamped: the table {database.versions.name} cannot be {what}",
         cause=f"the user of the DSN may not {may}",
-        hint=f"invoke psql{database.env_option} --command '{grant}'   ({owner})",
+        hint=grantor.runs(grant),
     )
 
 
