@@ -138,8 +138,13 @@ class Dsn:
         return Dsn({**self.parts, **parts})
 
     def of_role(self, name: str) -> "Dsn":
-        """Return a copy for another role. Its password is not known; an empty one takes the place of PGPASSWORD."""
-        return self.with_parts(user=name, password="")
+        """Return a copy for another role. Its password is not known; an empty one takes the place of PGPASSWORD.
+
+        A role that the options set is set no more: of two settings the last one counts.
+        """
+        options = self._part("options")
+        unset = {"options": f"{options} -c role=none"} if options else {}
+        return self.with_parts(user=name, password="", **unset)
 
     def parameters(self) -> dict[str, str]:
         """Return the parts for libpq, without PGHOSTADDR, which would override their host."""

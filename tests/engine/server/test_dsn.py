@@ -401,3 +401,16 @@ def test_port_that_is_no_number(text: str) -> None:
     """Nobody is sent to encode a password that is right."""
     with pytest.raises(ValueError, match=r"^the port is not a number$"):
         dsn.parse(text)
+
+
+def test_another_role(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Another role gets neither the password of the first nor the role that the options set."""
+    monkeypatch.setenv("PGPASSWORD", "of the first")
+    first = dsn.parse("postgresql://first:secret@h/d?options=-c%20role%3Dx")
+    variables = first.of_role("second").child_environment()
+    assert [variables[name] for name in ("PGUSER", "PGPASSWORD", "PGOPTIONS")] == [
+        "second",
+        "",
+        "-c role=x -c role=none",
+    ]
+    assert "options" not in dsn.parse("postgresql://first@h/d").of_role("second").parts
