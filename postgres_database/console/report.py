@@ -244,7 +244,7 @@ def status_json(environments: Iterable[EnvironmentStatus]) -> str:
     """Return the outcome of `status` as one JSON object."""
     rows = [dict(vars(environment)) for environment in environments]
     for row in rows:
-        del row["env_option"]  # for people who type
+        del row["env_option"], row["hint"]  # for people who type
         row["edited"] = _edited(row["edited"])
     return _json({"environments": rows})
 

@@ -4,6 +4,7 @@ import os
 import sys
 from collections.abc import Iterable, Iterator, Sequence
 
+from postgres_database.commands.advice import for_environment
 from postgres_database.console.lines import (
     SHOWN_KEPT,
     look_at,
@@ -132,6 +133,9 @@ def status(environments: Iterable[EnvironmentStatus], heads: Sequence[str]) -> N
         advise(MERGE)
         return
     for row in rows:
+        if row.hint:
+            name = row.environment if row.env_option else ""
+            advise(for_environment(f"next: {row.hint}", name))
         for command in _next(row):
             advise(f"next: invoke {command}{row.env_option}")
 

@@ -16,7 +16,7 @@ from postgres_database.errors import ExpectedError
 from postgres_database.schema import bookkeeping, masks
 from postgres_database.schema.scope import Scope
 from postgres_database.schema.sections import KEPT_CHUNKS, TRAILER, rewritten, split_dump
-from postgres_database.server import programs
+from postgres_database.server import pooler, programs
 from postgres_database.server.connection import Database
 from postgres_database.server.dsn import Dsn
 from postgres_database.server.privileges import Grantor
@@ -79,14 +79,17 @@ def take(database: Database, scope: Scope | None = None) -> str:
         scope: What it excludes is left out where the user of the DSN may not read it.
 
     Raises:
-        ExpectedError: pg_dump refuses, for example because the server is newer than it.
+        ExpectedError: A pooler mixes sessions, or pg_dump refuses, for example because the server is newer than it.
     """
-    with database.connect() as connection, connection.begin():
-        left_out = [
-            *_version_table(database, connection),
-            *(_unreadable(connection, scope) if scope else ()),
-        ]
-        unknown = connection.exec_driver_sql(bookkeeping.UNKNOWN).all()
+    with database.connect() as connection:
+        # pg_dump sets an empty search path before it begins a transaction, so that another client may get it.
+        pooler.require_session(database, connection)
+        with connection.begin():
+            left_out = [
+                *_version_table(database, connection),
+                *(_unreadable(connection, scope) if scope else ()),
+            ]
+            unknown = connection.exec_driver_sql(bookkeeping.UNKNOWN).all()
     arguments = [argument for argument, _ in left_out]
     done = _run(database.dsn, arguments)
     if database.whole and b"\nCREATE USER MAPPING " in done.stdout:

@@ -241,15 +241,29 @@ class Database:
                     sql = command.format(quoted(self.dsn.database))
                     return f"{retry} --database postgres --command {shlex.quote(sql)}"
                 wrong = "it names a database that exists and lets in, such as postgres"
+        of_server = wrong in OF_THE_SERVER.values()
+        return f"{retry}   (once {wrong}{self._named()})" if of_server else self.until(wrong)
+
+    def until(self, right: str) -> str:
+        """Return what to type so that the DSN becomes right: its file is edited, or its variable exported.
+
+        Args:
+            right: What must be true then.
+        """
         where = self.source.removeprefix("from ")
-        if not scratch and wrong not in OF_THE_SERVER.values():
-            edit = f"${{EDITOR:-vi}} {where}" if where.startswith(".env") else ""
-            if where.endswith(" in the process environment"):
-                edit = f"export {where.partition(' ')[0]}=…"
-            if edit:
-                return f"{edit}   (until {wrong}; then the same command again)"
-        source = f"; the DSN comes from {where}" if where != self.source else ""
-        return f"{retry}   (once {wrong}{source})"
+        if self.label == "scratch":
+            return f"invoke check   (once {right}{self._named()})"
+        if where.startswith(".env"):
+            return f"${{EDITOR:-vi}} {where}   (until {right}; then the same command again)"
+        if where.endswith(" in the process environment"):
+            name = where.partition(" ")[0]
+            return f"export {name}=…   (until {right}; then the same command again)"
+        return f"invoke psql{self.env_option}   (once {right}{self._named()})"
+
+    def _named(self) -> str:
+        """Name where the DSN comes from, if it does come from somewhere."""
+        where = self.source.removeprefix("from ")
+        return f"; the DSN comes from {where}" if where != self.source else ""
 
 
 def _said(error: BaseException) -> str:

@@ -1,4 +1,4 @@
-"""Connection poolers: one that gives each transaction another session cannot keep our lock."""
+"""Connection poolers: one that gives each transaction another session cannot keep our lock, and mixes up settings."""
 
 import select
 import time
@@ -37,9 +37,9 @@ def require_session(database: Database, connection: sa.Connection) -> None:
     if _is_shared(database):
         raise ExpectedError(
             f"{database.dsn} is behind a pooler that gives every transaction another session; nothing was done",
-            cause="the lock that keeps a second command out, and the time limits, belong to a session of the server",
-            hint=f"invoke status{database.env_option}   (once the DSN names the server itself, or a pool"
-            " in session mode)",
+            cause="locks and settings belong to a session of the server: the lock that keeps other commands out would"
+            " be lost, and what pg_dump sets, such as an empty search path, would reach other clients",
+            hint=database.until("it names the server itself, or a pool in session mode"),
         )
 
 

@@ -16,7 +16,7 @@ from postgres_database.running import lock, log, runner
 from postgres_database.running.log import Edited
 from postgres_database.running.missing_scripts import require_scripts
 from postgres_database.scratch import databases
-from postgres_database.server import embedded
+from postgres_database.server import embedded, pooler
 from postgres_database.server import environment as environments_of
 from postgres_database.server.connection import Database
 from postgres_database.server.environment import Environment
@@ -53,6 +53,8 @@ class EnvironmentStatus:
     """Why it is unknown."""
     fault: str = ""
     """Why nothing is known."""
+    hint: str = ""
+    """What to type, so that it is known."""
     env_option: str = ""
     """What to add to a command so that it works on this environment."""
 
@@ -72,7 +74,7 @@ def collect(project: Project, environments: Sequence[str]) -> tuple[EnvironmentS
                 raise environment
             return _look(project, environment)
         except ExpectedError as error:
-            return EnvironmentStatus(name or "default", fault=error.cause or error.what)
+            return EnvironmentStatus(name or "default", fault=_told(error), hint=error.hint)
 
     # Not in a thread: root starts a server as another account, which the whole process is meanwhile.
     ready = [_ready(project, name) for name in environments]
@@ -98,13 +100,14 @@ def _look(project: Project, environment: Environment) -> EnvironmentStatus:
     label, target = environment.label, str(database.dsn)
     try:
         with runner.open_runner(here, database) as run:
+            pooler.require_session(database, run.connection)
             with ALEMBIC:
                 current = run.current()
             with run.connection.begin():
                 version, size = run.connection.execute(FACTS).one()
                 holder = lock.holder(database, run.connection)
     except ExpectedError as error:
-        return EnvironmentStatus(label, target, fault=error.cause)
+        return EnvironmentStatus(label, target, fault=_told(error), hint=error.hint)
     known = EnvironmentStatus(
         label,
         target,
@@ -118,8 +121,7 @@ def _look(project: Project, environment: Environment) -> EnvironmentStatus:
     try:
         require_scripts(route[0].history, database, current)
     except ExpectedError as error:
-        fault = "; ".join([error.what, *error.cause.splitlines()])
-        return replace(known, fault=fault)
+        return replace(known, fault=_told(error), hint=error.hint)
     pending = tuple(str(each) for leg in here.legs(current, "heads") for each in leg.plan)
     applied = route[0].history.upto(current)
     try:
@@ -129,6 +131,11 @@ def _look(project: Project, environment: Environment) -> EnvironmentStatus:
     run_now = _last_run(database, holder, applied)
     known = replace(known, pending=pending, edited=edited, run=run_now)
     return _with_drift(known, route[0], environment, database)
+
+
+def _told(error: ExpectedError) -> str:
+    """Return in one line what happened, and why."""
+    return "; ".join([error.what, *error.cause.splitlines()])
 
 
 def _last_run(database: Database, holder: str, applied: Collection[Revision] | None = None) -> str:
@@ -166,6 +173,6 @@ def _with_drift(
                 at = session.at(here, known.revision)
             drifts = drift.find(here, database, at, session)
     except ExpectedError as error:
-        return replace(known, drift_fault=f"{error.what}: {error.cause}")
+        return replace(known, drift_fault=_told(error), hint=error.hint)
     drift_names = tuple(str(item.key) for item in drifts.objects)
     return replace(known, drift=drift_names, not_compared=drifts.notes)

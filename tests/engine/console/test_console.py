@@ -365,7 +365,13 @@ def test_status_ends_with_what_to_type(capsys: pytest.CaptureFixture[str]) -> No
             EnvironmentStatus("done", drift=("TABLE t", "VIEW v")),
             EnvironmentStatus("edited", revision=("aaaa",), drift=(), edited=(Edited(A, RAN),)),
             EnvironmentStatus("e", drift=(), edited=(Edited(A, RAN),), env_option=" --env e"),
-            EnvironmentStatus("broken", pending=("aaaa",), fault="no\n  route"),
+            EnvironmentStatus(
+                "broken",
+                pending=("aaaa",),
+                fault="no\n  route",
+                hint="invoke psql   (once it runs)",
+                env_option=" --env broken",
+            ),
         ),
         ["cccc"],
     )
@@ -387,6 +393,7 @@ def test_status_ends_with_what_to_type(capsys: pytest.CaptureFixture[str]) -> No
         "next: invoke baseline-existing",
         "next: invoke stamp --target aaaa   (if what is written is right; else put back what ran)",
         "next: invoke check --env e",
+        "next: invoke psql --env broken   (once it runs)",
     ]
 
 

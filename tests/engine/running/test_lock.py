@@ -14,7 +14,7 @@ from pathlib import Path
 import faults
 import pytest
 from answers import never
-from checkouts import Checkout
+from checkouts import Checkout, as_text
 from commands import Heard, adopt, up
 from conftest import PASSWORD, Project, columns, run_sql
 
@@ -22,8 +22,10 @@ from postgres_database.errors import ExpectedError
 from postgres_database.history import script_files
 from postgres_database.running import lock, runner
 from postgres_database.running.listener import SILENT
+from postgres_database.schema import dump
 from postgres_database.server import pooler
 from postgres_database.server.connection import Database
+from postgres_database.workflows import status
 
 BOUNCER = shutil.which("pgbouncer", path=f"{os.environ['PATH']}:/usr/sbin:/usr/local/sbin")
 needs_bouncer = pytest.mark.skipif(BOUNCER is None, reason="PgBouncer is not installed")
@@ -224,7 +226,22 @@ def test_pooler_is_refused_by_the_command(
         done = checkout.invoke("upgrade", "--env", "pooled")
     assert done.returncode == 1
     assert "is behind a pooler" in done.stderr
-    assert "invoke status --env pooled" in done.stderr
+    assert "${EDITOR:-vi} .env.pooled" in done.stderr
+
+
+@needs_bouncer
+def test_pooler_that_mixes_sessions_is_read_by_no_pg_dump(three: Project, folder: Path) -> None:
+    """What pg_dump sets in its session would reach the application: a schema is not read, and status says why."""
+    ignored = {"ignore_startup_parameters": "options"}
+    with bouncer(three.database, folder, pool_mode="transaction", **ignored) as pooled:
+        with pytest.raises(ExpectedError, match="is behind a pooler"):
+            dump.take(pooled.read_only())
+        (three.root / ".env.pooled").write_text(
+            f"POSTGRES_DSN={as_text(pooled.dsn)}\nSCRATCH_DSN={as_text(three.scratch)}\n"
+        )
+        (row,) = status.collect(three.settings.project, ["pooled"])
+    assert "is behind a pooler" in row.fault
+    assert row.hint.startswith("${EDITOR:-vi} .env.pooled ")
 
 
 @pytest.mark.long
