@@ -12,6 +12,8 @@ from pathlib import Path
 
 ENVIRONMENT = ContextVar("ENVIRONMENT", default="")
 """The name of the environment that the command which runs was given."""
+TYPED = ContextVar("TYPED", default="the same command with")
+"""The command line that runs, to which an option can be added."""
 CALLER = "POSTGRES_DATABASE_CALLER"
 """The variable by which the Makefile says that make was typed."""
 PROGRAM = "postgres-database"

@@ -15,7 +15,7 @@ from typing import Any
 from invoke import Collection, Context, Exit, Task, task
 
 from postgres_database.commands import command_line, completion
-from postgres_database.commands.advice import ENVIRONMENT, as_typed
+from postgres_database.commands.advice import ENVIRONMENT, TYPED, as_typed
 from postgres_database.commands.listing import grouped
 from postgres_database.errors import ExpectedError
 from postgres_database.history import library_versions
@@ -44,7 +44,8 @@ class Command(Task[Any]):
             if "dry_run" not in self.argspec(self.body).parameters:
                 raise failed(ExpectedError(f"{self.name} has no dry run"))
             kwargs["dry_run"] = True
-        token = ENVIRONMENT.set(kwargs.get("env") or os.environ.get("ENV", ""))
+        environment = ENVIRONMENT.set(kwargs.get("env") or os.environ.get("ENV", ""))
+        typed = TYPED.set(command_line.spelled(sys.argv[1:]))
         try:
             library_versions.require_libraries()
             here = Path.cwd()
@@ -62,7 +63,8 @@ class Command(Task[Any]):
                 raise end from error
             raise
         finally:
-            ENVIRONMENT.reset(token)
+            TYPED.reset(typed)
+            ENVIRONMENT.reset(environment)
 
     def _end(self, error: BaseException) -> Exit | None:
         """Return how the command ends by an error that is a user's to mend; None is a traceback."""

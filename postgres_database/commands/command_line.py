@@ -40,7 +40,7 @@ def require_understood(typed: Sequence[str], commands: Collection, root: Path) -
         words = [word for word in typed if word != "--"]
         require_understood(words, commands, root)
         raise ExpectedError(
-            f"words behind -- are read by no command; {NOTHING}", hint=_spelled(words)
+            f"words behind -- are read by no command; {NOTHING}", hint=spelled(words)
         )
     reader.require_one_meaning(typed, called)
     return core
@@ -91,13 +91,13 @@ class _Reader:
             at = next((at for at, word in enumerate(others) if word in self.contexts), 0) + 1
             raise ExpectedError(
                 f"{name} is a command and an environment; {NOTHING}",
-                hint=_spelled([*others[:at], "--env", name, *others[at:]])
+                hint=spelled([*others[:at], "--env", name, *others[at:]])
                 + "   (or one command after the other)",
             )
         for command in called:
             env = command.args.get("env")
             if env and env.got_value and not env.value:
-                text = re.sub(r" --env(=| '')(?=\s|$)", " --env production", _spelled(typed))
+                text = re.sub(r" --env(=| '')(?=\s|$)", " --env production", spelled(typed))
                 raise ExpectedError(
                     f"--env has no name; {NOTHING}",
                     hint=f"{text}   (or without --env for the default)",
@@ -146,7 +146,7 @@ class _Reader:
                 "env" in one.args and not one.args["env"].value for one in called
             ):
                 words += ["--env", name]
-            return _spelled(words) + (f"   ({'; '.join(notes)})" if notes else "")
+            return spelled(words) + (f"   ({'; '.join(notes)})" if notes else "")
         return ""
 
     def changed(
@@ -231,7 +231,7 @@ def _joined(words: list[str], at: int, environments: Names[str]) -> list[str]:
     return [*words[:start], " ".join(words[start:end]), *words[end:]]
 
 
-def _spelled(words: Sequence[str]) -> str:
+def spelled(words: Sequence[str]) -> str:
     """Return a command line as it is typed, without what may be secret."""
     shown = ["…" if SECRET.search(word) else word for word in words]
     return " ".join(["invoke", *(word if word == "…" else _quoted(word) for word in shown)])

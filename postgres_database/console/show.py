@@ -179,12 +179,23 @@ def _show_match(result: BaselineResult, environment: Environment) -> None:
         show_text("history", drift.history)
         show_text("target", drift.target)
     if len(match.drifts.objects) > SHOWN_DRIFTS:
-        say(f"  and {len(match.drifts.objects) - SHOWN_DRIFTS} more")
+        say(f"  and {len(match.drifts.objects) - SHOWN_DRIFTS} more   (--json prints all)")
     say("nothing was written")
+    env = environment.env_option
     advise(
-        f"next: bring the database to a revision, or invoke stamp{environment.env_option} --target"
-        f" {state} --yes, then invoke check{environment.env_option}; or invoke init --fresh for a history"
-        " of its own"
+        f"next: if the database is right: put what differs into the models (invoke models{env} prints its own), invoke"
+        " revision --msg '…'; what models do not say, by invoke revision --empty --msg '…'; then invoke"
+        f" baseline-existing{env}, which stamps it"
+    )
+    if match.state:  # from base nothing leads back but to drop all
+        stamped = ", ".join(f"invoke stamp{env} --target {each}" for each in match.state)
+        advise(
+            f"next: if the history is right: {stamped}, then invoke check{env}   (prints the statements that bring the"
+            " database back)"
+        )
+    advise(
+        f"next: if they have nothing to do with each other: invoke psql{env} --command '\\l'   (lists the databases:"
+        " the DSN may name another); or, for a history of this one, invoke init --fresh"
     )
 
 

@@ -90,6 +90,11 @@ def _show_drift(checked: TargetCheck) -> None:
         f"next: invoke psql{checked.env_option}   (the lines under repair, seen to work on a copy);"
         " or put into the models what is right, then invoke revision --msg '…'"
     )
+    if checked.pending:
+        advise(
+            "next: if pending revisions make what was changed by hand:"
+            f" invoke baseline-existing{checked.env_option}   (finds which of them the database is)"
+        )
 
 
 def _show_edited(checked: TargetCheck) -> None:

@@ -13,7 +13,7 @@ from io import TextIOWrapper
 from threading import Lock, Thread
 from typing import TYPE_CHECKING, Any
 
-from postgres_database.commands.advice import as_typed
+from postgres_database.commands.advice import TYPED, as_typed
 from postgres_database.errors import ExpectedError, without_blanks_at_ends
 from postgres_database.history.graph import Revision
 from postgres_database.running.listener import Listener, Step
@@ -137,8 +137,6 @@ class Terminal(Listener):
 
     environment: Environment
     """Where the command works."""
-    verb: str
-    """What was typed, for advice."""
     _: KW_ONLY
     yes: bool = False
     """Whether every question is answered with yes."""
@@ -168,7 +166,7 @@ class Terminal(Listener):
                 f"confirmation needed to {question}",
                 cause="there is no terminal to ask on"
                 + ("; PROTECTED=1 is set" if environment.protected else ""),
-                hint=f"invoke {self.verb}{environment.env_option} --yes   (and what else you typed)",
+                hint=f"{TYPED.get()} --yes",
             )
         if environment.protected:
             name = environment.target.database if environment.target else embedded.DATABASE

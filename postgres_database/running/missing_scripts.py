@@ -18,7 +18,7 @@ def require_scripts(scripts: History, database: Database, current: Collection[st
             cause="it was upgraded with a script of another checkout or branch\n"
             + origin(database, unknown),
             hint=f"git pull   (if that does not bring the script: git log --all --oneline -S{unknown[0]} finds its"
-            f" branch; if it is lost for good: invoke stamp{database.env_option} --purge --target …)",
+            f" branch; if it is lost for good: {forgetting(database.env_option)})",
         )
     for revision in current:
         below = _below(scripts, revision)
@@ -29,6 +29,13 @@ def require_scripts(scripts: History, database: Database, current: Collection[st
                 hint=f"invoke stamp{database.env_option} --purge --target {revision}"
                 "   (it compares the database with that revision)",
             )
+
+
+def forgetting(env_option: str) -> str:
+    """Return what to type, so that a database is no longer at a revision without a script."""
+    return (
+        f"invoke stamp{env_option} --purge --target base, then invoke baseline-existing{env_option}"
+    )
 
 
 def _below(scripts: History, revision: str) -> set[str]:

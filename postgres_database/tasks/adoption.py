@@ -31,7 +31,7 @@ def baseline_existing(
 
     seconds, (project, environment) = parse_wait(wait), project_and_environment(env)
     database = terminal.open_target(environment, project.versions, quiet=json)
-    listener = terminal.Terminal(environment, "baseline-existing", yes=yes, quiet=json)
+    listener = terminal.Terminal(environment, yes=yes, quiet=json)
     result = baseline.adopt(
         project,
         environment,
@@ -92,7 +92,7 @@ def models(
         environment,
         terminal.open_target(environment, project.versions, quiet=quiet),
         workflow.Form(into, tables),
-        terminal.Terminal(environment, "models", yes=yes, quiet=quiet),
+        terminal.Terminal(environment, yes=yes, quiet=quiet),
     )
     if json:
         terminal.raw(report.models_json(result))

@@ -162,7 +162,7 @@ def _move(
     if result is None:
         from postgres_database.workflows import upgrade as workflow
 
-        listener = terminal.Terminal(environment, verb, yes=yes, quiet=json)
+        listener = terminal.Terminal(environment, yes=yes, quiet=json)
         move = workflow.Move(verb, *how)
         result = workflow.perform(project, environment, database, move, listener)
     if json:
@@ -288,6 +288,6 @@ def stamp(
         target,
         purge=purge,
         wait=seconds,
-        listener=terminal.Terminal(environment, "stamp", yes=yes),
+        listener=terminal.Terminal(environment, yes=yes),
     )
     terminal.say(f"stamped   {done}")

@@ -58,7 +58,7 @@ def review(
     named = environment.name or plan
     target = embedded.target(environment, project.versions) if named else None
     quiet = json or markdown is True or sarif is True
-    listener = terminal.Terminal(environment, "review", quiet=quiet)
+    listener = terminal.Terminal(environment, quiet=quiet)
     if target and not quiet:
         terminal.say(f"{target}", style="bold")
     result = workflow.perform(

@@ -33,7 +33,7 @@ def init(c: Context, fresh: bool = False, models: str = "", yes: bool = False) -
     environment = Environment(Path.cwd())
     result = workflow.set_up(
         environment.root,
-        terminal.Terminal(environment, "init --fresh" if fresh else "init", yes=yes),
+        terminal.Terminal(environment, yes=yes),
         models=models,
         fresh=fresh,
     )
@@ -81,7 +81,7 @@ def revision(
         rename=rename or (),
         no_renames=no_renames,
         drop_adopted=drop_adopted,
-        listener=terminal.Terminal(environment, "revision", asks=not json),
+        listener=terminal.Terminal(environment, asks=not json),
     )
     if json:
         terminal.raw(report.revision_json(result))
@@ -131,7 +131,7 @@ def history(
     entries = log.read(target)
     estimates, fault = durations.kept(project.root, target.dsn.place)
     if fault:
-        terminal.Terminal(environment, "history", quiet=json).note(fault)
+        terminal.Terminal(environment, quiet=json).note(fault)
     if json:
         terminal.raw(report.log_json(entries, estimates))
     else:
@@ -174,7 +174,7 @@ def merge(c: Context, msg: str = "Merge the heads", target: str = "heads") -> No
     from postgres_database.history import script_files
 
     project, environment = project_alone()
-    listener = terminal.Terminal(environment, "merge")
+    listener = terminal.Terminal(environment)
     path = script_files.merge(project, msg, target.split(","), listener.wait)
     terminal.say(f"wrote     {path}")
 
@@ -192,7 +192,7 @@ def rebase(c: Context, env: str = "", revision: str = "", json: bool = False) ->
     from postgres_database.workflows import rebase as workflow
 
     project, environment = project_and_environment(env)
-    listener = terminal.Terminal(environment, "rebase", asks=not json)
+    listener = terminal.Terminal(environment, asks=not json)
     result = workflow.perform(project, environment, revision, listener)
     if json:
         terminal.raw(report.rebase_json(result))
@@ -216,7 +216,7 @@ def squash(
     from postgres_database.workflows import squash as workflow
 
     project, environment = project_and_environment(env)
-    listener = terminal.Terminal(environment, "squash", asks=not json)
+    listener = terminal.Terminal(environment, asks=not json)
     result = workflow.perform(project, environment, target, msg, listener)
     if json:
         terminal.raw(report.squash_json(result))

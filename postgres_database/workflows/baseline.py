@@ -9,7 +9,7 @@ from postgres_database.history.project import Project
 from postgres_database.modelling import strangers
 from postgres_database.running import runner, stamped
 from postgres_database.running.listener import SILENT, Listener
-from postgres_database.running.missing_scripts import origin
+from postgres_database.running.missing_scripts import forgetting, origin
 from postgres_database.running.runner import Runner
 from postgres_database.schema import snapshot
 from postgres_database.scratch import databases
@@ -116,13 +116,12 @@ def _require_known(database: Database, current: tuple[str, ...], scripts: Histor
     """Raise ExpectedError for a database of another history; name the commands that were probably meant."""
     if unknown := [revision for revision in current if revision not in scripts]:
         env = database.env_option
-        purge = f"invoke stamp{env} --purge --target base"
         raise ExpectedError(
             f"{database.dsn} already is at revision {', '.join(unknown)}",
             cause="the scripts that brought it there are in another repository or checkout\n"
             + origin(database, unknown),
             hint=f"invoke upgrade{env}   (with those scripts beside those of this checkout;"
-            f" if they are lost for good: {purge}, then this again;"
+            f" if they are lost for good: {forgetting(env)};"
             f" if another application keeps {database.versions.name}: another version_table in alembic.ini)",
         )
 

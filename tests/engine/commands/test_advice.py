@@ -1,7 +1,12 @@
 """What to type next is spelled as whoever reads it types it."""
 
+import ast
+import re
+from collections.abc import Iterator
+
 import pytest
 from checkouts import Checkout, ready_venv
+from conftest import ROOT
 from invoke import Collection, Context
 
 import postgres_database.tasks
@@ -23,9 +28,9 @@ SPELLINGS = {
         "make stamp ENV=x TARGET=base ARGS=--purge; then",
         "postgres-database stamp --env x --purge --target base; then",
     ),
-    "invoke upgrade --target=-1 --dry-run --yes   (and what else you typed)": (
-        "make upgrade TARGET=-1 ARGS='--dry-run --yes'   (and what else you typed)",
-        "postgres-database upgrade --target=-1 --dry-run --yes   (and what else you typed)",
+    "invoke upgrade --target=-1 --dry-run --yes   (a note)": (
+        "make upgrade TARGET=-1 ARGS='--dry-run --yes'   (a note)",
+        "postgres-database upgrade --target=-1 --dry-run --yes   (a note)",
     ),
     "invoke psql --env x --command 'GRANT CREATE ON SCHEMA s TO …'": (
         "make psql ENV=x ARGS=\"--command 'GRANT CREATE ON SCHEMA s TO …'\"",
@@ -117,3 +122,46 @@ def test_next_steps_are_for_the_environment_that_was_typed(monkeypatch: pytest.M
         "next: invoke upgrade",
         "invoke check",
     ]
+
+
+def written_texts() -> Iterator[tuple[str, str]]:
+    """Yield the texts of the sources, each with its place.
+
+    What is filled in behind a space or = is X; behind a word, as in `invoke upgrade{env_option}`, it is an option or
+    nothing.
+    """
+    for path in sorted((ROOT / "postgres_database").rglob("*.py")):
+        nodes = [*ast.walk(ast.parse(path.read_text()))]
+        filled = [node for node in nodes if isinstance(node, ast.JoinedStr)]
+        parts = {part for node in filled for part in node.values}
+        for node in filled:
+            text = ""
+            for part in node.values:
+                text += (
+                    str(part.value)
+                    if isinstance(part, ast.Constant)
+                    else "X" * text.endswith((" ", "="))
+                )
+            yield f"{path.name}:{node.lineno}", text
+        for other in nodes:
+            if isinstance(other, ast.Constant) and other not in parts:
+                yield f"{path.name}:{other.lineno}", str(other.value)
+
+
+def test_written_advice_has_options_that_are_there() -> None:
+    """Each command in a text of ours is one, has each option, and a value only behind an option that takes one."""
+    known = {
+        each.name: each for each in Collection.from_module(postgres_database.tasks).to_contexts()
+    }
+    wrong = []
+    for place, text in written_texts():
+        for found in advice.COMMAND.finditer(text):
+            options = known[found["command"]].flags if found["command"] in known else {}
+            if found["options"] and found.end() == len(text):  # a value is put behind it
+                continue
+            for option in re.finditer(advice.OPTION, found["options"]):
+                argument = options.get(f"--{option['name']}")
+                right = argument and argument.takes_value is bool(option["value"])
+                if not right and option["name"] != "help":
+                    wrong.append(f"{place}: {found[0]}")
+    assert "\n".join(wrong) == ""

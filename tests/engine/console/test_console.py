@@ -126,7 +126,7 @@ def test_answers(
     """Only y or yes is a yes, in a protected environment only its database's name; all else is no."""
     monkeypatch.setenv("LOGNAME", "ada")
     with at_a_terminal(monkeypatch, typed) as seen:
-        confirm = terminal.Terminal(settings, "stamp").confirm
+        confirm = terminal.Terminal(settings).confirm
         assert confirm("stamp [bold] %s :x:", ["aaaa  [red] 100%", "bbbb"]) is answer
     (shown,) = seen
     assert "  aaaa  [red] 100%\n  bbbb\nstamp [bold] %s :x:?" in shown
@@ -137,7 +137,7 @@ def test_answers(
 def test_yes_answers_without_asking(monkeypatch: pytest.MonkeyPatch) -> None:
     """--yes is the answer also in a protected environment: the plan is shown and nothing is asked."""
     with at_a_terminal(monkeypatch, "") as seen:
-        assert terminal.Terminal(PROTECTED, "stamp", yes=True).confirm("stamp", ["aaaa"])
+        assert terminal.Terminal(PROTECTED, yes=True).confirm("stamp", ["aaaa"])
     assert seen == ["  aaaa\n"]
 
 
@@ -150,9 +150,9 @@ def test_without_a_terminal_nobody_is_asked(
     with at_a_terminal(monkeypatch, "yes\n"), Path(os.devnull).open("r+") as nothing:
         monkeypatch.setattr(sys, absent, nothing)
         with pytest.raises(ExpectedError) as caught:
-            terminal.Terminal(settings, "stamp").confirm("stamp app@db", [])
+            terminal.Terminal(settings).confirm("stamp app@db", [])
     assert caught.value.what == "confirmation needed to stamp app@db"
-    assert caught.value.hint.startswith("invoke stamp --env x --yes")
+    assert caught.value.hint == "the same command with --yes"
     assert ("PROTECTED=1" in caught.value.cause) is settings.protected
 
 
@@ -251,7 +251,7 @@ def shows(text: str) -> dict[str, Callable[[], None]]:
         return kind(**given, **rest)
 
     comparison = filled(Differences)
-    listener = terminal.Terminal(PLAIN, "upgrade")
+    listener = terminal.Terminal(PLAIN)
     return {
         "say": lambda: terminal.say(text, "green"),
         "raw": lambda: terminal.raw(text),
@@ -578,7 +578,23 @@ LINES: dict[str, tuple[Callable[[], None], list[str]]] = {
             * 20,
             "  and 1 more",
             "nothing was written",
-            "next: bring the database to a revision, or invoke stamp --env x --target base --yes,",
+            "next: if the database is right: ",
+            "next: if they have nothing to do with each other: ",
+        ],
+    ),
+    "baseline, near two revisions": (
+        lambda: show.baseline(
+            BaselineResult("", None, 7, match=Match(("aaaa", "bbbb"), Drifts((DRIFT,)))), PLAIN
+        ),
+        [
+            "look at   the database is no revision of this history; aaaa, bbbb comes nearest",
+            "look at   VIEW v is missing",
+            "  history:    CREATE VIEW v",
+            "  target:     (none)",
+            "nothing was written",
+            "next: if the database is right: ",
+            "next: if the history is right: invoke stamp --env x --target aaaa, invoke stamp --env x --target bbbb,",
+            "next: if they have nothing to do with each other: ",
         ],
     ),
     "check, drift": (
@@ -596,6 +612,7 @@ LINES: dict[str, tuple[Callable[[], None], list[str]]] = {
             "              SELECT 1;",
             "pending   1: invoke upgrade --env x",
             "next: invoke psql --env x",
+            "next: if pending revisions make what was changed by hand: invoke baseline-existing --env x ",
         ],
     ),
     "check, edited": (
@@ -688,7 +705,7 @@ def test_long_work_is_shown_while_it_lasts(
 ) -> None:
     """Without a terminal a line comes now and then, with the number of the revision; short work says nothing."""
     monkeypatch.setattr(terminal, "OFTEN", 0.1)
-    listener = terminal.Terminal(PLAIN, "upgrade")
+    listener = terminal.Terminal(PLAIN)
     revisions = [Revision(name, "Slow", Path("x.py")) for name in ("aaaa", "bbbb")]
     listener.plan(revisions)
     with listener.at_work("quick"):
@@ -712,7 +729,7 @@ def test_closed_streams_are_no_terminal(monkeypatch: pytest.MonkeyPatch, name: s
     closed.close()
     for stream in None, closed:
         monkeypatch.setattr(sys, name, stream)
-        assert terminal.Terminal(Environment(Path()), "upgrade").choose("sure?") is None
+        assert terminal.Terminal(Environment(Path())).choose("sure?") is None
 
 
 @pytest.mark.parametrize(("closed", "shown"), [(">&-", ""), ("2>&-", "Rev"), ("<&-", "Rev")])
@@ -726,7 +743,7 @@ def test_a_command_whose_stream_is_closed(closed: str, shown: str) -> None:
 
 def test_a_note_is_printed_once(capsys: pytest.CaptureFixture[str]) -> None:
     """What cannot be looked at for each of many statements is said once in a command."""
-    listener = terminal.Terminal(Environment(Path()), "review")
+    listener = terminal.Terminal(Environment(Path()))
     for text in "no rights", "no rows", "no rights":
         listener.note(text)
     assert capsys.readouterr().err == "note: no rights\nnote: no rows\n"
