@@ -156,8 +156,11 @@ def _waits(measured: Measured, sizes: Sizes | None) -> Iterator[tuple[Measured, 
             ),
         )
         return
-    changing = {lock.relation for lock in measured.held if lock.mode == CHANGES}
+    changing = {
+        relation for relation, mode in measured.held if mode == CHANGES and relation.kind == "table"
+    }
     changed = {each: did for each, did in read.items() if each in changing}
+    changed |= {each: "changed row by row" for each in measured.one_by_one if size_of(each, sizes)}
     if changed and not measured.safely:
         said = _said(changed, sizes)
         yield (

@@ -26,8 +26,10 @@ NAMED = """
            NOT a.attnotnull OR a.atthasdef OR a.attidentity <> '' OR t.typdefault IS NOT NULL
     FROM pg_attribute a JOIN pg_class c ON c.oid = a.attrelid JOIN pg_namespace n ON n.oid = c.relnamespace
     JOIN pg_type t ON t.oid = a.atttypid
-    WHERE a.attnum > 0 AND NOT a.attisdropped AND c.relkind IN ('r', 'p') AND n.nspname !~ '^pg_'
+    WHERE a.attnum > 0 AND NOT a.attisdropped AND c.relkind IN ('r', 'p', 'v', 'm', 'f') AND n.nspname !~ '^pg_'
 """
+READ = ("table", "view", "materialized view", "foreign table")
+"""Kinds of relations whose columns code reads."""
 Columns = Mapping[tuple[int, int], tuple[str, bool, bool]]
 """(OID of the table, attnum) → name, whether it is NOT NULL, whether PostgreSQL gives it a value by itself."""
 
@@ -49,7 +51,7 @@ class OldNames:
         self.columns = self._read(cursor)
 
     def _read(self, cursor: Any) -> Columns:
-        tables = [oid for oid, relation in self.known.items() if relation.kind == "table"]
+        tables = [oid for oid, relation in self.known.items() if relation.kind in READ]
         found = transactions.asked(cursor, COLUMNS, (tables,)) if tables else []
         return {(oid, number): (name, *others) for oid, number, name, *others in found}
 
@@ -61,25 +63,27 @@ class OldNames:
         if not (gone or locked):
             return ()
         columns = self._read(cursor)
-        found = [*self._renamed(after, gone), *self._columns(columns, {*gone})]
+        found = [*self._renamed(after, gone), *self._columns(columns)]
         self.columns = columns
         self.relations = {oid: after[oid].name for oid in self.relations if oid in after}
         return tuple(found)
 
     def _renamed(self, after: Mapping[int, State], gone: Sequence[int]) -> Iterator[Change]:
         for oid in gone:
-            if self.known[oid].kind in {"table", "view", "materialized view", "foreign table"}:
+            if self.known[oid].kind in READ:
                 yield Change(self.known[oid], "", "dropped")
         for oid, name in self.relations.items():
             if oid in after and after[oid].name != name and self.known[oid].kind != "index":
                 new = Name(after[oid].schema, after[oid].name)
                 yield Change(self.known[oid], "", "renamed", str(new))
+                # Whatever takes its name may lack some of them.
+                for (table, _), (column, *_) in self.columns.items():
+                    if table == oid:
+                        yield Change(self.known[oid], column, "dropped")
 
-    def _columns(self, now: Columns, gone: set[int]) -> Iterator[Change]:
+    def _columns(self, now: Columns) -> Iterator[Change]:
         for (oid, number), (name, *_) in self.columns.items():
             table = self.known[oid]
-            if oid in gone:
-                continue
             if (oid, number) not in now:
                 yield Change(table, name, "dropped")
                 continue
@@ -106,6 +110,8 @@ def without_mended(cursor: Any, statements: Iterable[Measured]) -> Iterator[Meas
     def lasts(change: Change) -> bool:
         if not change.column:
             return change.relation.place not in relations
+        if change.relation.place not in relations:
+            return False  # what is said of the relation says it
         fine = columns.get((*change.relation.place, change.column))
         return fine is None if change.what in {"dropped", "renamed"} else fine is not True
 

@@ -7,6 +7,8 @@ import time
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import dataclass, field, replace
+from functools import cache, partial
+from math import inf
 from typing import Any
 
 import psycopg2
@@ -31,6 +33,8 @@ from postgres_database.reviewing.statements import (
     Measured,
     Rehearsal,
     Relation,
+    with_loops,
+    word,
 )
 from postgres_database.running import runner
 from postgres_database.running.listener import Listener
@@ -83,7 +87,18 @@ def measure(
         except ExpectedError as error:
             return Rehearsal(tuple(watch.found), following.revision, error)
     with _looking(database) as cursor:
-        return Rehearsal(tuple(old_code.without_mended(cursor, watch.found)))
+        rows = cache(partial(_rows, cursor))
+        return Rehearsal(tuple(old_code.without_mended(cursor, with_loops(watch.found, rows))))
+
+
+def _rows(cursor: Any, table: Relation) -> float:
+    """Return the number of rows of a table; without an end for one that is gone."""
+    name = Name(*table.place).sql
+    ((there,),) = transactions.asked(cursor, "SELECT to_regclass(%s) IS NOT NULL", (name,))
+    if not there:
+        return inf
+    ((rows,),) = transactions.asked(cursor, f"SELECT count(*) FROM {name}")  # noqa: S608 - quoted
+    return float(rows)
 
 
 class Following(Listener):
@@ -180,7 +195,7 @@ class _Watch:
             for oid, state in after.items()
             if oid in before
             and state.kind in TABLES
-            and _word(sql) != "TRUNCATE"  # it reads nothing
+            and word(sql) != "TRUNCATE"  # it reads nothing
         ]
         self.found.append(
             Measured(
@@ -227,7 +242,7 @@ class _Watching(PlainCursor):
         place = lines[0], lines[-1]
         if self.connection.autocommit and idle:  # all of it is one transaction
             watch.last = None
-            if {_word(piece) for piece in pieces} <= WITHOUT_LOCKS | READS:
+            if {word(piece) for piece in pieces} <= WITHOUT_LOCKS | READS:
                 super().execute(query, vars)
             else:
                 self._tried("; ".join(pieces), place, query, vars)
@@ -239,14 +254,14 @@ class _Watching(PlainCursor):
             self._measured("".join(pieces), place, query, vars)
 
     def _measured(self, sql: str, place: tuple[int, int], query: Any, values: Any) -> None:
-        watch, word = self.watch, _word(sql)
-        if word in WITHOUT_LOCKS:
+        watch, first = self.watch, word(sql)
+        if first in WITHOUT_LOCKS:
             watch.last = None
             super().execute(query, values)
             return
         with PlainCursor(self.connection) as aside:
             before = watch.state(aside) if watch.last is None else watch.last
-            planned = word in PLANNED and bool(watch.known)
+            planned = first in PLANNED and bool(watch.known)
             if planned:  # with few rows the planner ignores indexes, so forbid scans
                 aside.execute("SAVEPOINT measured; SET LOCAL enable_seqscan = off")
             started = time.perf_counter()
@@ -321,7 +336,3 @@ class _Watching(PlainCursor):
         with onlooker.watching(database, self.connection.info.backend_pid, tables) as seen:
             super().execute(query, values)
         return seen
-
-
-def _word(sql: str) -> str:
-    return sql.partition(" ")[0].upper()

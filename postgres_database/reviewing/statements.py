@@ -1,8 +1,9 @@
 """A statement of a script with its effects. Pure: no database."""
 
 import math
-from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass, field
+from collections import Counter
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from dataclasses import dataclass, field, replace
 from typing import NamedTuple
 
 from postgres_database.errors import ExpectedError
@@ -176,6 +177,8 @@ class Measured:
     """The number of rows that it inserted, updated or deleted."""
     broken: tuple[Change, ...] = ()
     """What old code would trip over."""
+    one_by_one: tuple[Relation, ...] = ()
+    """Tables of which a loop that runs it changes row by row, in one transaction, as many rows as there are."""
     estimate: Estimate | None = None
     """How long it would take on the target; None if that does not grow with large tables, or there is no target."""
 
@@ -202,8 +205,16 @@ class Rehearsal:
 
 
 def strongest(locks: Iterable[Lock]) -> list[Lock]:
-    """Return the strongest lock on each table; those that let others read and write are left out."""
-    blocking = [lock for lock in locks if lock.blocks_writes and lock.relation.kind in STORED]
+    """Return the strongest lock on each table; those for which nobody waits are left out.
+
+    Only REFRESH writes to a materialized view.
+    """
+    blocking = [
+        lock
+        for lock in locks
+        if lock.relation.kind in STORED
+        and (lock.blocks_writes if lock.relation.kind == "table" else lock.blocks_reads)
+    ]
     by_mode = sorted(blocking, key=lambda each: BLOCKING.index(each.mode))
     return sorted({lock.relation: lock for lock in by_mode}.values())
 
@@ -211,3 +222,33 @@ def strongest(locks: Iterable[Lock]) -> list[Lock]:
 def names(relations: Iterable[Relation]) -> str:
     """Return the names of relations for people."""
     return ", ".join(sorted(map(str, relations)))
+
+
+def word(sql: str) -> str:
+    """Return the first word of a statement, in capitals."""
+    return sql.partition(" ")[0].upper()
+
+
+def with_loops(
+    statements: Iterable[Measured], rows: Callable[[Relation], float]
+) -> Iterator[Measured]:
+    """Find the loops that change each row of a table by itself, in one transaction.
+
+    Args:
+        statements: What was run, in order.
+        rows: Counts the rows of a table.
+    """
+    rounds: Counter[tuple[int, int, Relation]] = Counter()
+    for measured in statements:
+        found = []
+        if word(measured.sql) in {"UPDATE", "DELETE"} and not measured.online:
+            for table in measured.changed:
+                place = measured.transaction, measured.line, table
+                rounds[place] += 1
+                if (
+                    table not in measured.scanned
+                    and rounds[place] > 1
+                    and rounds[place] >= rows(table)
+                ):
+                    found.append(table)
+        yield replace(measured, one_by_one=tuple(found))

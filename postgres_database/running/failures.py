@@ -98,7 +98,7 @@ def failure(
     original = error.orig if isinstance(error, DBAPIError) else error
     words = database.words(error)
     if not isinstance(original, psycopg2.Error):
-        words = f"{type(error).__name__}: {words}"
+        words = f"{type(error).__name__}: {words}".removesuffix(": ")
     script = script_errors.file_and_line(error, project.folders)
     place = script if code(error) else script_errors.own_file_and_line(error, project.folders)
     if place:

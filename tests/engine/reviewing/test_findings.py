@@ -11,6 +11,10 @@ op.execute('''
     CREATE TABLE orders (id int PRIMARY KEY, n int, note varchar(10), shop int);
     CREATE TABLE shops (id int PRIMARY KEY, name text NOT NULL);
     ALTER TABLE orders ADD CONSTRAINT filled CHECK (n IS NOT NULL);
+    INSERT INTO shops VALUES (1, 'one'), (2, 'two');
+    CREATE VIEW named AS SELECT id, name FROM shops;
+    CREATE MATERIALIZED VIEW counts AS SELECT shop, count(*) FROM orders GROUP BY shop;
+    CREATE UNIQUE INDEX counts_shop ON counts (shop);
 ''')
 """
 HELPER = "\n\ndef index(table):\n    op.create_index('i', table, ['n'])\n"
@@ -41,6 +45,28 @@ HAZARDS = {
     "column dropped": ("op.drop_column('orders', 'note')", "old-code", "orders.note"),
     "column renamed": ("op.alter_column('orders', 'note', new_column_name='said')", "old-code", "orders.note"),
     "table renamed": ("op.rename_table('shops', 'stores')", "old-code", "shops"),
+    "column of a view": (
+        "op.execute('DROP VIEW named; CREATE VIEW named AS SELECT id FROM shops')",
+        "old-code",
+        "named.name",
+    ),
+    "view renamed": ("op.execute('ALTER VIEW named RENAME TO said')", "old-code", "named"),
+    "column of a view renamed": ("op.execute('ALTER VIEW named RENAME name TO said')", "old-code", "named.name"),
+    "another table by the name": (
+        "op.rename_table('orders', 'old'); op.execute('CREATE TABLE orders (id int, n int, shop int)')",
+        "old-code",
+        "orders.note",
+    ),
+    "row by row": (
+        (
+            "shops = op.get_bind().execute(sa.text('SELECT id FROM shops')).scalars().all()\n"
+            "for shop in shops:\n"
+            "    op.get_bind().execute(sa.text('UPDATE shops SET name = upper(name) WHERE id = :id'), {'id': shop})"
+        ),
+        "row-locks",
+        "shops",
+    ),
+    "refreshed": ("op.execute('REFRESH MATERIALIZED VIEW counts')", "table-rewrite", "counts"),
     "value needed": (
         "for do in 'ADD x int NOT NULL DEFAULT 1', 'ALTER x DROP DEFAULT':\n    op.execute('ALTER TABLE shops ' + do)",
         "old-code",
@@ -53,6 +79,11 @@ DECOYS = {
     "foreign key not valid": "op.execute('ALTER TABLE orders ADD FOREIGN KEY (shop) REFERENCES shops NOT VALID')",
     "nullable column": "op.add_column('orders', sa.Column('x', sa.Integer))",
     "online": "with op.online():\n    op.create_index('i', 'orders', ['n'])",
+    "refreshed beside readers": "op.execute('REFRESH MATERIALIZED VIEW CONCURRENTLY counts')",
+    "one of the rows": "for n in 1, 7, 8:\n    op.execute(f\"UPDATE shops SET name = 'one' WHERE id = {n}\")",
+    "view made again": (
+        "op.execute('DROP VIEW named; CREATE VIEW named AS SELECT id, name, 1 AS more FROM shops')"
+    ),
     "given again": (
         "op.drop_column('orders', 'note'); op.add_column('orders', sa.Column('note', sa.String(10)))"
     ),
