@@ -7,7 +7,7 @@ from postgres_database.schema.alter import Statements
 from postgres_database.schema.numbering import begun_anew
 from postgres_database.schema.snapshot import Key
 from postgres_database.sql import grants
-from postgres_database.sql.names import IDENTIFIER, Name, identifier, literal
+from postgres_database.sql.names import IDENTIFIER, NAME, Name, identifier, literal
 from postgres_database.sql.tokens import parentheses, split
 
 CALLABLE = ("FUNCTION", "PROCEDURE", "AGGREGATE")
@@ -15,6 +15,10 @@ LASTING = ("ACL", "DEFAULT ACL", "COMMENT", "SEQUENCE OWNED BY", "EXTENSION", "S
 """Kinds of objects that are never dropped and created for a change."""
 VERSION = ";\n-- version "
 """What a snapshot puts between the statement of an extension and its version."""
+STATE = re.compile(
+    rf"ALTER TABLE (?P<table>{NAME}) (?P<state>DISABLE|ENABLE(?: ALWAYS| REPLICA)?) TRIGGER (?P<name>{IDENTIFIER});"
+)
+"""What says when a trigger fires; one that fires as usual has no such statement in a dump."""
 STATISTICS = re.compile(r"^(ALTER INDEX .* ALTER COLUMN \d+ SET STATISTICS )(\d+);$", re.MULTILINE)
 
 
@@ -87,6 +91,48 @@ def _index(key: Key, old: Statements, new: Statements) -> list[Statements]:
     return [[f"{to}{wanted[to]};" for to in wanted if wanted[to] != had.get(to)]]
 
 
+def _materialized_view(key: Key, old: Statements, new: Statements) -> list[Statements]:
+    """Return the way to other storage parameters, if nothing else differs: it is not filled again."""
+    (had, *before), (has, *after) = map(_parameters, (old, new))
+    if before != after:
+        return []
+    alter = f"ALTER MATERIALIZED VIEW {Name(key.schema, key.name).sql}"
+    put = [each for each in has if each not in had]
+    names = {each.partition("=")[0] for each in has}
+    gone = [name for each in had if (name := each.partition("=")[0]) not in names]
+    changes = (("SET", put), ("RESET", gone))
+    return [[f"{alter} {verb} ({', '.join(each)});" for verb, each in changes if each]]
+
+
+def _parameters(bodies: Statements) -> list[Statements]:
+    """Return the storage parameters of a materialized view, and its statements without them."""
+    create, *others = bodies
+    head, mark, _ = create.partition("\nWITH (")
+    span = parentheses(create, len(head)) if mark and "\n" not in head else None
+    if span is None:
+        return [[], bodies]
+    start, stop = span
+    found = [each.strip() for each in split(create[start:stop], ",")]
+    return [found, [head + create[stop + 1 :], *others]]
+
+
+def _trigger(_: Key, old: Statements, new: Statements) -> list[Statements]:
+    """Return the way to another state, if nothing else differs."""
+    (had, *before), (has, *after) = map(_states, (old, new))
+    if before != after:
+        return []
+    return [
+        has or [STATE.sub(r"ALTER TABLE \g<table> ENABLE TRIGGER \g<name>;", each) for each in had]
+    ]
+
+
+def _states(bodies: Statements) -> list[Statements]:
+    """Return the statements that say whether a trigger fires, and the others."""
+    pieces = [piece for body in bodies for piece in body.splitlines()]
+    found = [each for each in pieces if STATE.match(each)]
+    return [found, [each for each in pieces if each and each not in found]]
+
+
 def _text_search_configuration(_: Key, old: Statements, new: Statements) -> list[Statements]:
     """Return the way to other mappings; none if the parser is another."""
     before, after = ([each.strip() for each in split(bodies[0], ";")] for bodies in (old, new))
@@ -142,6 +188,8 @@ WAYS: Mapping[str, Callable[[Key, Statements, Statements], list[Statements]]] = 
     "EXTENSION": _extension,
     "SEQUENCE": _sequence,
     "INDEX": _index,
+    "MATERIALIZED VIEW": _materialized_view,
+    "TRIGGER": _trigger,
     "TEXT SEARCH CONFIGURATION": _text_search_configuration,
     "TEXT SEARCH DICTIONARY": _text_search_dictionary,
     "SERVER": _foreign,

@@ -11,6 +11,7 @@ from postgres_database.drafting import in_place
 from postgres_database.drafting.in_place import CALLABLE
 from postgres_database.schema.alter import Statements
 from postgres_database.schema.catalog import Column
+from postgres_database.schema.partitions import PLACE
 from postgres_database.schema.snapshot import Key, Snapshot
 from postgres_database.sql import grants
 from postgres_database.sql.names import (
@@ -184,8 +185,32 @@ def to_drop(key: Key, here: Snapshot) -> Iterator[str]:
         yield from grants.drops(here.objects[key])
         return
     for body in here.objects[key]:
-        if drop := drop_statement(key, body):
+        if state := in_place.STATE.match(
+            body
+        ):  # of the trigger of a partition, which goes with its parent's
+            usual = _state_above(state["name"], Name.read(state["table"]), here)
+            yield f"ALTER TABLE {state['table']} {usual} TRIGGER {state['name']};"
+        elif drop := drop_statement(key, body):
             yield drop
+
+
+def _state_above(trigger: str, table: Name, here: Snapshot) -> str:
+    """Return when the trigger of the table fires whose partition a table is."""
+    attach = here.objects.get(Key("TABLE ATTACH", *table), ("",))[0]
+    if not (place := PLACE.match(attach)):
+        return "ENABLE"
+    parent = Name.read(place["parent"])
+    texts = here.objects.get(Key("TRIGGER", parent.schema, f"{parent.name} {bare(trigger)}"), ())
+    states = [state["state"] for text in texts for state in in_place.STATE.finditer(text)]
+    return (states or ["ENABLE"])[0] if texts else _state_above(trigger, parent, here)
+
+
+def method(sql: str) -> str:
+    """Return the access method of a CREATE OPERATOR CLASS in a dump; empty for another statement."""
+    match = re.match(
+        rf"CREATE OPERATOR CLASS {NAME}\s.*?USING (?P<method>{IDENTIFIER})", sql, re.DOTALL
+    )
+    return bare(match["method"]) if match else ""
 
 
 def to_change(

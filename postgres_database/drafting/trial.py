@@ -21,7 +21,7 @@ from postgres_database.history.project_models import Models
 from postgres_database.schema.snapshot import Key
 from postgres_database.server.connection import Database
 from postgres_database.server.transactions import asked
-from postgres_database.sql.names import Name, quoted
+from postgres_database.sql.names import Name, identifier
 from postgres_database.sql.tokens import printed_unchanged
 
 Way = Sequence[MigrateOperation]
@@ -33,11 +33,14 @@ class Subject:
     """The object that a change works on; what depends on it may have to be dropped first."""
 
     kind: str
-    """column, constraint, relation, type or function."""
+    """column, constraint, relation, type, function or operator class."""
     sql: str
-    """The name of the relation, type or function."""
+    """The name of the relation, type, function or operator class."""
     part: str = ""
-    """The column or constraint."""
+    """The column or constraint; the access method of the operator class."""
+
+
+RELATIONS = ("VIEW", "MATERIALIZED VIEW", "SEQUENCE", "TABLE", "FOREIGN TABLE")
 
 
 def subject_of(key: Key, body: str) -> Subject | None:
@@ -49,11 +52,11 @@ def subject_of(key: Key, body: str) -> Subject | None:
         return None
     if key.kind in in_place.CALLABLE:
         return Subject("function", name + objects.signature(key, name))
-    if key.kind in {"TYPE", "DOMAIN"}:
-        return Subject("type", name)
-    if key.kind in {"VIEW", "MATERIALIZED VIEW", "SEQUENCE", "TABLE", "FOREIGN TABLE"}:
-        return Subject("relation", name)
-    return None
+    if key.kind == "OPERATOR CLASS":
+        return Subject("operator class", name, objects.method(body))
+    kinds = {"type": ("TYPE", "DOMAIN"), "relation": RELATIONS}
+    found = next((kind for kind, keys in kinds.items() if key.kind in keys), "")
+    return Subject(found, name) if found else None
 
 
 @dataclass(frozen=True)
@@ -86,6 +89,8 @@ SUBJECTS = {
     "relation": "SELECT 'pg_class'::regclass, to_regclass(%s)::oid, length(%s)",
     "type": "SELECT 'pg_type'::regclass, to_regtype(%s)::oid, length(%s)",
     "function": "SELECT 'pg_proc'::regclass, to_regprocedure(%s)::oid, length(%s)",
+    "operator class": "SELECT 'pg_opclass'::regclass, c.oid, 0 FROM pg_opclass c JOIN pg_am m ON m.oid = c.opcmethod"
+    " WHERE format('%%I.%%I', c.opcnamespace::regnamespace, c.opcname) = %s AND m.amname = %s",
 }
 
 DEFAULT = """
@@ -218,7 +223,8 @@ class Trial:
             if not force or not change.subject:
                 continue
             for automatic in AUTOMATIC:
-                drops = self._drops_of_dependents(connection, change.subject, automatic)
+                found = self._drops_of_dependents(connection, change.subject, automatic)
+                drops = [each for each in found if each not in way]
                 if drops and self._works(connection, [*drops, *way], change):
                     self.applied.append((change, [*drops, *way]))
                     return True
@@ -275,11 +281,13 @@ class Trial:
         drops = []
         for kind, identity, names in rows:
             if kind == "domain constraint":
-                drops.append(RunSql(f"ALTER DOMAIN {names[0]} DROP CONSTRAINT {quoted(names[1])};"))
+                drops.append(
+                    RunSql(f"ALTER DOMAIN {names[0]} DROP CONSTRAINT {identifier(names[1])};")
+                )
             elif kind == "domain default":
                 drops.append(RunSql(f"ALTER DOMAIN {identity} DROP DEFAULT;"))
             elif kind == "publication relation":
-                *table, publication = map(quoted, names)
+                *table, publication = map(identifier, names)
                 drops.append(
                     RunSql(f"ALTER PUBLICATION {publication} DROP TABLE {'.'.join(table)};")
                 )
@@ -287,7 +295,7 @@ class Trial:
                 drop = kind.upper().removesuffix(" OBJECT")
                 drops.append(RunSql(f"DROP {drop} IF EXISTS {identity};"))
             elif clause := IN_TABLES.get(kind):
-                *place, part = map(quoted, names)
+                *place, part = map(identifier, names)
                 clause = clause.format(part) if "{}" in clause else f"{clause} IF EXISTS {part}"
                 drops.append(RunSql(f"ALTER TABLE {'.'.join(place)} {clause};"))
         return drops

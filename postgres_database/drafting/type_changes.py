@@ -178,7 +178,10 @@ def _users(trial: Trial, name: Name, goal: Side) -> tuple[dict[Name, Key], list[
     with trial.database.connect() as connection, connection.begin():
         cursor = connection.connection.cursor()
         cursor.execute(TYPES_ON_TYPE, (name.sql,))
-        keys = {Name(*type_): type_key(Name(*type_), kind) for *type_, kind in cursor.fetchall()}
+        types = [Name(*type_) for *type_, _ in cursor.fetchall()]
+        # By their kind at the goal: an enum may become a domain of its name.
+        wanted = goal.catalog.types
+        keys = {each: type_key(each, wanted[each].kind) for each in types if each in wanted}
         keys = {type_: key for type_, key in keys.items() if key in goal.snapshot.objects}
         uses = []
         for type_ in keys:

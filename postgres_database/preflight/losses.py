@@ -152,6 +152,9 @@ def _column(name: str, here: Column | None, goal: Column, *, has_values: bool) -
 
 
 def _type(here: Type, goal: Type) -> Iterator[str]:
+    if here.kind != goal.kind:
+        yield f"the values of type {goal.name} are cast to one of another kind: what does not fit is refused"
+        return
     for label in here.labels:
         if label not in goal.labels:
             yield f"type {goal.name} loses the value {label!r}: fails on rows that have it"

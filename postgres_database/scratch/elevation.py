@@ -13,6 +13,7 @@ from typing import Any
 
 import psycopg2
 from psycopg2.errors import InsufficientPrivilege, InvalidFunctionDefinition
+from psycopg2.extensions import TRANSACTION_STATUS_IDLE as IDLE
 from psycopg2.extensions import cursor as PlainCursor  # noqa: N812 - a class
 
 from postgres_database.errors import ExpectedError
@@ -175,10 +176,16 @@ class _Cursor(PlainCursor):
         if self.connection.notices and GRANTS.search(text):
             raise _NotGrantedError(self.connection.notices[-1].strip())
 
+    @property
+    def _inside(self) -> bool:
+        """Whether a statement is part of a transaction, which in autocommit someone has begun by BEGIN."""
+        connection = self.connection
+        return not connection.autocommit or connection.info.transaction_status != IDLE
+
     @contextmanager
     def _trying(self) -> Iterator[None]:
         """Run the block in a savepoint, so that the transaction survives an error."""
-        if self.connection.autocommit:
+        if not self._inside:
             yield
             return
         with PlainCursor(self.connection) as aside:
@@ -217,7 +224,7 @@ class _Cursor(PlainCursor):
             super().execute("RESET ROLE")
             return
         self.elevation.provide(roles)
-        if not self.connection.autocommit:
+        if self._inside:
             with PlainCursor(self.connection) as aside:
                 aside.execute(REFRESH_ROLES)
         try:
@@ -261,7 +268,7 @@ class _Cursor(PlainCursor):
         """Query the catalog, with nothing but pg_catalog on the search path, and leave the transaction as it was."""
         query = f"SET LOCAL search_path = pg_catalog, pg_temp; {query}"
         with PlainCursor(self.connection) as aside:
-            if self.connection.autocommit:
+            if not self._inside:
                 aside.execute(query, values)
                 return [*aside.fetchall()]
             aside.execute(f"SAVEPOINT {SAVEPOINT}; {query}", values)
@@ -270,7 +277,7 @@ class _Cursor(PlainCursor):
             return rows
 
     def _as_superuser(self, statement: str) -> None:
-        role, inside = quoted(self.elevation.superuser), not self.connection.autocommit
+        role, inside = quoted(self.elevation.superuser), self._inside
         # The text is a transaction, or a part of one, so the role is as before whether it fails or not.
         refresh = REFRESH_ROLES if inside else ""
         with PlainCursor(self.connection) as aside:

@@ -67,7 +67,8 @@ QUERIES = {
             AND NOT EXISTS (SELECT FROM pg_constraint p WHERE p.oid = c.conparentid AND p.conrelid = c.conrelid)""",
     "TRIGGER": """
         SELECT quote_ident(tgname) || ' ON ' || r.identity AS identity, pg_get_triggerdef(t.oid), tgenabled
-        FROM pg_trigger t JOIN r ON r.oid = t.tgrelid WHERE NOT tgisinternal AND tgparentid = 0""",
+        FROM pg_trigger t JOIN r ON r.oid = t.tgrelid WHERE NOT tgisinternal AND (tgparentid = 0
+            OR tgenabled <> (SELECT p.tgenabled FROM pg_trigger p WHERE p.oid = t.tgparentid))""",
     "RULE": """
         SELECT quote_ident(rulename) || ' ON ' || r.identity AS identity, pg_get_ruledef(u.oid), ev_enabled
         FROM pg_rewrite u JOIN r ON r.oid = u.ev_class WHERE rulename <> '_RETURN'""",
@@ -114,6 +115,15 @@ QUERIES = {
             oprcom::regoperator, oprnegate::regoperator
         FROM pg_operator o JOIN schemas n ON n.oid = oprnamespace
      WHERE ('pg_operator'::regclass, o.oid) NOT IN (TABLE members)""",
+    "OPERATOR CLASS": """
+        SELECT pg_describe_object('pg_opclass'::regclass, o.oid, 0) AS identity, opcintype::regtype, opcdefault,
+            NULLIF(opckeytype, 0)::regtype AS storage,
+            ARRAY(SELECT (amopstrategy, amopopr::regoperator) FROM pg_amop WHERE amopfamily = opcfamily ORDER BY 1)
+                AS operators,
+            ARRAY(SELECT (amprocnum, amproc::regprocedure) FROM pg_amproc WHERE amprocfamily = opcfamily ORDER BY 1)
+                AS functions
+        FROM pg_opclass o JOIN schemas n ON n.oid = opcnamespace
+     WHERE ('pg_opclass'::regclass, o.oid) NOT IN (TABLE members)""",
     "CAST": """
         SELECT pg_describe_object('pg_cast'::regclass, c.oid, 0) AS identity, castfunc::regprocedure,
             castcontext, castmethod
