@@ -172,7 +172,7 @@ def _waits(measured: Measured, sizes: Sizes | None) -> Iterator[tuple[Measured, 
                 object=str(next(iter(changed))),
                 evidence=evidence(measured),
                 estimate=str(measured.estimate or ""),
-                fix=fixes.for_changes(measured),
+                fix=fixes.BATCHES if measured.one_by_one else fixes.for_changes(measured),
             ),
         )
 
@@ -209,6 +209,11 @@ def evidence(measured: Measured) -> str:
     parts = [f"takes {', '.join(map(str, taken))}"] if taken else []
     parts += [f"rewrites {names(measured.rewritten)}"] if measured.rewritten else []
     parts += [f"reads {names(measured.scanned)} from end to end"] if measured.scanned else []
+    parts += (
+        [f"changes each row of {names(measured.one_by_one)} by itself"]
+        if measured.one_by_one
+        else []
+    )
     parts += (
         [f"earlier statements of the transaction hold {', '.join(map(str, earlier))}"]
         if earlier
