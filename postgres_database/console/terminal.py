@@ -6,7 +6,7 @@ import os
 import sys
 import time
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from dataclasses import KW_ONLY, dataclass, field, replace
 from functools import cached_property
 from io import TextIOWrapper
@@ -279,6 +279,13 @@ class Clock:
         elif now - work.shown >= OFTEN:
             ERR.print(f"     {line}", style="dim")
             work.shown = now
+
+
+@contextmanager
+def watched(doing: str) -> Iterator[None]:
+    """Show to whoever watches what is done, once it takes long; elsewhere nothing, so that cron sends no mail."""
+    with Clock().running(doing) if sys.stderr and sys.stderr.isatty() else nullcontext():
+        yield
 
 
 @dataclass

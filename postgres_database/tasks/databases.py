@@ -196,16 +196,17 @@ def check(
 
     project, environment = project_and_environment(env)
     target = embedded.target(environment, project.versions) if environment.name else None
-    if not target_only:
-        result = workflow.compare(project, environment, target, fresh=fresh)
-    elif target:
-        result = workflow.compare_target(project, environment, target, fresh=fresh)
-    else:
+    if target_only and not target:
         raise ExpectedError(
             "check --target-only compares the target of an environment",
             cause="no environment is named",
             hint="invoke check --env production --target-only",
         )
+    with terminal.watched("compare"):
+        if target_only and target:
+            result = workflow.compare_target(project, environment, target, fresh=fresh)
+        else:
+            result = workflow.compare(project, environment, target, fresh=fresh)
     if json:
         terminal.raw(report.check_json(result))
     else:
@@ -234,7 +235,8 @@ def status(c: Context, env: str = "", exit_code: bool = False, json: bool = Fals
     # The history is in the repository: no environment's faults keep us from reading it.
     project = project_here()
     heads = project.history.heads
-    result = workflow.collect(project, environments)
+    with terminal.watched("look at each environment"):
+        result = workflow.collect(project, environments)
     if json:
         terminal.raw(report.status_json(result))
     else:

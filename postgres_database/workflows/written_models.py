@@ -91,18 +91,21 @@ def write(
     into = form.into
     path = _place(project.root, into) if into else None
     reader = target.read_only()
-    dumped = dump.take(reader, project.scope)
+    with listener.at_work("read the schema of the target"):
+        dumped = dump.take(reader, project.scope)
     with databases.session(project, environment) as session:
         drift.provide(reader, session)
-        copy = snapshot.copies([dumped], session.empty)[0]
-        writer = _Writer(project, session, copy, as_tables=form.as_tables)
+        with listener.at_work("make a copy of the schema"):
+            copy = snapshot.copies([dumped], session.empty)[0]
+            writer = _Writer(project, session, copy, as_tables=form.as_tables)
         if not writer.contents.tables:
             raise ExpectedError(
                 f"{target.dsn} has no tables",
                 cause="there is nothing to write models of; no file was changed",
                 hint=f"invoke models --env …   (another environment; invoke psql{environment.env_option} looks at it)",
             )
-        done = writer.best()
+        with listener.at_work("prove the models on a scratch database"):
+            done = writer.best()
         if found := disclosures.find(dump.take(done.made)):
             where = into or "what is printed"
             listener.require_yes(

@@ -6,6 +6,7 @@ import re
 import subprocess
 import sys
 import termios
+import time
 import warnings
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
@@ -18,6 +19,7 @@ import pytest
 import sqlalchemy as sa
 from checkouts import Checkout, as_text
 from conftest import ROOT
+from rich.console import Console
 
 from postgres_database.commands import command
 from postgres_database.console import show, show_init, show_standing, show_state, terminal
@@ -720,6 +722,25 @@ def test_long_work_is_shown_while_it_lasts(
     capsys.readouterr()
     listener.step(Step(revisions[1], 0.1))
     assert capsys.readouterr().out == "  [2/2]  bbbb  Slow  0.10 s\n"
+
+
+@pytest.mark.parametrize("there", [True, False], ids=["terminal", "cron"])
+def test_who_watches_sees_that_something_is_done(
+    capsys: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
+    there: bool,  # noqa: FBT001
+) -> None:
+    """What check and status do is shown on a terminal once it takes long, and never where nobody watches."""
+    monkeypatch.setattr(terminal, "SOON", 0.01)
+    monkeypatch.setattr(sys.stderr, "isatty", lambda: there)
+    console = Console(file=sys.stderr, force_terminal=there)
+    monkeypatch.setattr(terminal.ERR, "console", console)
+    shown = ""
+    with terminal.watched("compare"):
+        time.sleep(0.1)
+        while there and "compare: 0 s so far" not in shown:
+            shown += capsys.readouterr().err
+    assert there or capsys.readouterr().err == ""
 
 
 @pytest.mark.parametrize("name", ["stdin", "stdout"])
