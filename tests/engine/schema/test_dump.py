@@ -199,6 +199,24 @@ def test_a_server_that_is_newer(server: Database, monkeypatch: pytest.MonkeyPatc
     assert caught.value.hint.startswith("make lock ARGS=--upgrade")
 
 
+def test_more_tables_than_locks(
+    made: Database, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    """Where pg_dump gets no lock for each table the advice is about locks; the list of tables is not printed whole."""
+    said = 'pg_dump: error: query failed: ERROR:  out of shared memory\nHINT:  increase "max_locks_per_transaction"'
+    listed = ", ".join(f"public.t{number}" for number in range(5000))
+    (tmp_path / "pg_dump").write_text(
+        f"#!/bin/sh\ncat >&2 <<'E'\n{said}\npg_dump: detail: Query was: LOCK TABLE {listed}\nE\nexit 1\n"
+    )
+    (tmp_path / "pg_dump").chmod(0o755)
+    monkeypatch.setattr(programs, "BINARIES", tmp_path)
+    with pytest.raises(ExpectedError) as caught:
+        dump.take(made)
+    assert "LOCK TABLE public.t0, public.t1" in caught.value.cause
+    assert len(caught.value.cause) < 1000
+    assert "--command 'ALTER SYSTEM SET max_locks_per_transaction = " in caught.value.hint
+
+
 def test_table_that_is_locked(made: Database, monkeypatch: pytest.MonkeyPatch) -> None:
     """A dump waits only briefly for a lock; the advice is to try again, not to ask for privileges."""
     run_sql(made, "CREATE TABLE t (x int)")
