@@ -1,7 +1,9 @@
 """A command of invoke: in which folder it runs, and how it ends."""
 
+import atexit
 import contextlib
 import errno
+import gc
 import logging
 import os
 import re
@@ -23,6 +25,10 @@ from postgres_database.server import root
 
 # invoke turns this off for everything that it loads; compiling anew would slow each command down.
 sys.dont_write_bytecode = bool(sys.flags.dont_write_bytecode)
+# Looking for garbage among modules that stay, again and again and at the end, takes a sixth of the CPU seconds of
+# a command that loads SQLAlchemy: 300 revisions took 1.26 s with Python's default of 700, and as much memory.
+gc.set_threshold(10_000)
+atexit.register(gc.freeze)
 
 LABELS = {"error:": "\x1b[1;31m", "cause:": "\x1b[33m", "try:": "\x1b[1;32m"}
 """How a terminal is told to show them (ECMA-48, SGR): bold red, yellow, bold green."""

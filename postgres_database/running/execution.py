@@ -19,10 +19,10 @@ from postgres_database.running import context, lock, unfinished
 from postgres_database.running.guard import Guard
 from postgres_database.running.journal import Journal
 from postgres_database.running.listener import Listener, Step
-from postgres_database.running.log import DONE
+from postgres_database.running.log import cursor_of
 from postgres_database.server.connection import Database
 from postgres_database.server.session import Session
-from postgres_database.server.transactions import scripts, wait_for_disk
+from postgres_database.server.transactions import leave, wait_for_disk
 
 
 def adjacent(scripts: History, current: Iterable[str]) -> tuple[list[str], list[str]]:
@@ -113,17 +113,18 @@ class Running:
             script = directory.get_revision(revision.id)
             step = RevisionStep(directory.revision_map, script, self._up)
             step.migration_fn = self._guarded(step.migration_fn, revision)
-            yield from scripts(self.connection, [step])
+            self.guard.expect(revision)
+            yield step
+            leave(self.connection)
             committed = not self.connection.in_transaction()
             if committed:
                 self.committed()
-            self.session.restore()
             more = committed and self._begin()
 
     def _guarded(self, script: Callable[..., None], revision: Revision) -> Callable[..., None]:
         def run(**arguments: Any) -> None:
             try:
-                with self.listener.at_work(str(revision)), self.guard.script(revision):
+                with self.listener.at_work(str(revision)), self.guard.script():
                     script(**arguments)
             except ExpectedError as error:
                 raise script_errors.located(error, self.project.folders, revision.path) from error
@@ -131,18 +132,34 @@ class Running:
         return run
 
     def applied(self, **_: Any) -> None:
-        """Check what a script has left behind, in its transaction, before that is committed with the stamp."""
-        revision = self.revision
-        try:
-            lock.require_held(self.connection)
-        except ExpectedError as error:
-            raise script_errors.located(error, self.project.folders, revision.path) from None
-        unfinished.require_finished(
-            self.database, self.connection, revision, self.verb, self._unfinished
-        )
+        """Check what a script has left behind, in its transaction, before that is committed with the stamp.
+
+        In the same round trip what it has set is undone, its row in the log is closed, and that of the next is written.
+        """
+        revision, following, log, started = self.revision, self.left[1:2], self.journal, "NULL"
+        statements = [self.session.restoring()]
+        with cursor_of(self.connection) as cursor:
+            opening = ""
+            if log:
+                statements.append(log.closing(cursor, self.seconds))
+                for each in following:
+                    opening = log.opening(cursor, each.id, self.verb, each.digest)
+            if opening:
+                opening, started = f"WITH opened AS ({opening})", "(SELECT started FROM opened)"
+            held = lock.held(self.connection, cursor)
+            left = unfinished.possible(revision, self._unfinished)
+            statements.append(f"{opening} SELECT {held}, {left}, {started}")
+            cursor.execute("; ".join(statements))
+            is_held, is_left, begun = cursor.fetchone()
+        if not is_held:
+            raise script_errors.located(lock.given_back(), self.project.folders, revision.path)
+        if is_left:
+            unfinished.require_finished(
+                self.database, self.connection, revision, self.verb, self._unfinished
+            )
         self._uncommitted.append(Step(revision, self.seconds))
-        if self.journal:
-            self.journal.end(DONE, self.seconds)
+        if log:
+            log.turned((following[0].id, begun) if begun else None)
 
     def end(self) -> None:
         """Report what was done; raise ExpectedError if the revision that was begun was not."""

@@ -17,12 +17,13 @@ from sqlalchemy.exc import InvalidRequestError
 
 from postgres_database.errors import ExpectedError
 from postgres_database.history.graph import Revision
+from postgres_database.server import transactions
 from postgres_database.sql.syntax import UnreadableError, read, statements
 
 WITHIN = ("SAVEPOINT", "RELEASE", "ROLLBACK_TO", "COMMIT_PREPARED", "ROLLBACK_PREPARED")
 """Kinds of statements about transactions that neither begin nor end that of a script."""
 MAYBE = re.compile(r"\b(?:BEGIN|START|COMMIT|END|ABORT|ROLLBACK|PREPARE)\b", re.IGNORECASE)
-SAVEPOINT = "postgres_database_script"
+SAVEPOINT = "SAVEPOINT postgres_database_script"
 GONE = ("3B001", "25P01")
 """SQLSTATE of a savepoint that is not there, in another transaction or outside of any."""
 ISOLATES = re.compile(r"\bISOLATION\b|\bSET\s+TRANSACTION\b|\btransaction_\w+", re.IGNORECASE)
@@ -84,23 +85,27 @@ class Guard:
                 stack.callback(sa.event.remove, self._connection, name, hook)
             yield
 
+    def expect(self, revision: Revision) -> None:
+        """Prepare for the script of a revision, before its transaction is begun, if that is not the one of env.py."""
+        self._online, self._fault, self._marked = revision.online, None, False
+        self._markable = not ISOLATES.search(revision.text)
+        transactions.enter(self._connection, SAVEPOINT if self._markable else "")
+
     @contextmanager
-    def script(self, revision: Revision) -> Iterator[None]:
-        """Run the script of a revision in the block, in a transaction that is begun already.
+    def script(self) -> Iterator[None]:
+        """Run the script that is expected in the block, in a transaction that is begun already.
 
         Raises:
             ExpectedError: It ends its transaction by itself; it must not be stamped.
         """
-        self._online, self._fault = revision.online, None
-        self._markable = not ISOLATES.search(revision.text)
-        self._mark()
         self._running = True
         try:
-            yield
-            self._finish()
+            with transactions.scripted(self._connection, self._finish):
+                self._mark()
+                yield
         except InvalidRequestError as error:  # SQLAlchemy knows that the transaction has ended
             self._look_back()
-            if self._fault:
+            if self._fault and not self._connection.closed:
                 raise self._fault from error
             raise
         except BaseException:
@@ -109,16 +114,17 @@ class Guard:
         finally:
             self._running = False
 
-    def _finish(self) -> None:
+    def _finish(self, last: str) -> None:
         if self._fault:
             raise self._fault
-        self._release()
+        self._release(last)
 
     def _executes(self, _connection: sa.Connection, _cursor: object, sql: str, *_: object) -> None:
         if self._running:
             require_no_control(sql)
 
-    def _begins(self, _connection: sa.Connection) -> None:
+    def _begins(self, connection: sa.Connection) -> None:
+        self._marked = bool(connection.info.get(transactions.FIRST)) and not self._driver.autocommit
         if not self._running:
             return
         if self._driver.autocommit:  # it was the beginning of this block that has committed
@@ -147,18 +153,19 @@ class Guard:
             self._fault = _refusal(ROLLBACK)
 
     def _mark(self) -> None:
-        if self._markable and not self._driver.autocommit:
-            self._run(f"SAVEPOINT {SAVEPOINT}")
+        if self._markable and not self._marked and not self._driver.autocommit:
+            self._run(SAVEPOINT)
             self._marked = True
 
-    def _release(self) -> None:
-        """Raise ExpectedError if the transaction is another one than that which was begun."""
+    def _release(self, *before: str) -> None:
+        """Run statements; raise ExpectedError if the transaction is another one than that which was begun."""
         gone = self._is_idle
-        if self._marked and not gone:
+        statements = [*before, *([f"RELEASE {SAVEPOINT}"] if self._marked else [])]
+        if statements and not gone:
             try:
-                self._run(f"RELEASE SAVEPOINT {SAVEPOINT}")
+                self._run("; ".join(statements))
             except psycopg2.Error as error:
-                if self.lost or error.pgcode not in GONE:
+                if self.lost or not self._marked or error.pgcode not in GONE:
                     raise
                 gone = True
         self._marked = False
@@ -178,7 +185,7 @@ class Guard:
         self.ended = self.ended or self._is_idle
         if self._marked and not self.ended:
             try:
-                self._run(f"ROLLBACK TO SAVEPOINT {SAVEPOINT}")
+                self._run(f"ROLLBACK TO {SAVEPOINT}")
             except psycopg2.Error as error:
                 self.ended = error.pgcode in GONE
         self._marked = False

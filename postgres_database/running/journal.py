@@ -30,7 +30,13 @@ from postgres_database.running.log import (
 )
 from postgres_database.schema import identity
 from postgres_database.server.connection import Database
-from postgres_database.server.transactions import SAFELY, UNWAITED, at_once, usual_path
+from postgres_database.server.transactions import (
+    SAFELY,
+    UNWAITED,
+    at_once,
+    filled,
+    usual_path,
+)
 
 # An unfinished run counts until the same revision was finished, up or down.
 COUNTS = """progress IS NOT NULL AND started > coalesce(
@@ -77,6 +83,8 @@ class Journal:
         self._row: tuple[str, datetime] | None = None
         self._closed: tuple[str, datetime] | None = None
         """The row that was closed in a transaction that may not be committed yet."""
+        self._next: tuple[str, datetime] | None = None
+        """The row that was written in it for the following revision."""
         self._open = True
         """Whether the log may have unfinished runs of other revisions; only this command writes to it now."""
         self._uncommitted: list[str] = []
@@ -113,10 +121,12 @@ class Journal:
         again = self._row is not None and self._row[0] == revision
         if not again and not self._open:
             self._steps, self._positions, self._left = {}, {}, Counter()
-            insert, values = self._insertion(revision, direction, digest)
-            # Whatever is committed after the row makes it durable, too; a crash before that leaves nothing to tell.
-            ((started,),) = at_once(self._connection, f"{UNWAITED}; {insert}", values)
-            self._row = revision, started
+            if self._next is None:
+                insert, values = self._insertion(revision, direction, digest)
+                # Whatever is committed after the row makes it durable, too; a crash before that leaves nothing to tell.
+                ((started,),) = at_once(self._connection, f"{UNWAITED}; {insert}", values)
+                self._next = revision, started
+            self._row, self._next = self._next, None
             return ""
         with self._connection.begin(), self._cursor() as cursor:
             _settle(cursor, self._table, adjacent())
@@ -130,15 +140,15 @@ class Journal:
             cursor.execute(INTERRUPT.format(self._table), (INTERRUPTED, RUNNING))
             cursor.execute(OPEN.format(self._table))
             (self._open,) = cursor.fetchone()
-            cursor.execute(*self._insertion(revision, direction, digest))
+            text = self._text() if self._steps or self._positions else None
+            cursor.execute(*self._insertion(revision, direction, digest, text))
             self._row = revision, cursor.fetchone()[0]
             return note
 
     def _insertion(
-        self, revision: str, direction: str, digest: str
+        self, revision: str, direction: str, digest: str, text: str | None = None
     ) -> tuple[str, Sequence[object]]:
-        """Return the statement that writes the row of a revision, and its values."""
-        text = self._text() if self._steps or self._positions else None
+        """Return the statement that writes the row of a revision, with its progress, and its values."""
         values = revision, direction, _person(), socket.gethostname(), __version__, RUNNING, text
         if self.fault:
             return INSERT.format(table=self._table, digest="", value=""), values
@@ -198,9 +208,9 @@ class Journal:
             self._write(cursor)
 
     def forget(self) -> None:
-        """Forget the steps of a transaction that was rolled back, and that it was to close the row."""
+        """Forget the steps of a transaction that was rolled back, the end of its row, and the row of the next one."""
         self._uncommitted.clear()
-        self._row, self._closed = self._row or self._closed, None
+        self._row, self._closed, self._next = self._row or self._closed, None, None
 
     def position(self, sql: str) -> Sequence[str] | None:
         """Return the position of a long step."""
@@ -223,16 +233,27 @@ class Journal:
         with self._cursor() as cursor:
             cursor.execute(f"{SAFELY}; {insert}", (*each, *scripts))
 
+    def closing(self, cursor: Any, seconds: float) -> str:
+        """Return the statement that closes the row of a revision that is done, in the transaction of its stamp."""
+        return filled(cursor, *self._change(outcome=DONE, seconds=round(seconds, 3), progress=None))
+
+    def opening(self, cursor: Any, revision: str, direction: str, digest: str) -> str:
+        """Return the statement that writes the row of the following revision there; empty if `begin` must do it."""
+        return "" if self._open else filled(cursor, *self._insertion(revision, direction, digest))
+
+    def turned(self, following: tuple[str, datetime] | None) -> None:
+        """Take over that these statements have run: the following revision, and when it was begun, if it was."""
+        self._uncommitted.clear()
+        self._row, self._closed, self._next = None, self._row, following
+
     def end(self, outcome: str, seconds: float) -> None:
-        """Close the row of the revision: in the transaction of its stamp, or after it failed."""
+        """Close the row of a revision that failed or was interrupted, outside of its transaction."""
+        self._row, self._next = self._row or self._next, None
         if self._row is None:
             return
-        facts: dict[str, Any] = {"outcome": outcome, "seconds": round(seconds, 3)}
         with self._cursor() as cursor:
-            self._set(cursor, **facts, **({"progress": None} if outcome == DONE else {}))
+            self._set(cursor, outcome=outcome, seconds=round(seconds, 3))
         self._uncommitted.clear()
-        if outcome == DONE:
-            self._row, self._closed = None, self._row
 
     def _cursor(self) -> AbstractContextManager[Any]:
         return cursor_of(self._connection)
@@ -249,10 +270,14 @@ class Journal:
 
     def _set(self, cursor: Any, **values: object) -> None:
         """Change the row of the revision that runs."""
+        cursor.execute(*self._change(**values))
+
+    def _change(self, **values: object) -> tuple[str, Sequence[object]]:
+        """Return the statement that changes the row of the revision that runs, and its values."""
         progress = f"progress = {'%s::jsonb' if 'progress' in values else 'progress'} || {WRITTEN}"
         columns = ", ".join([*(f"{name} = %s" for name in values if name != "progress"), progress])
         update = UPDATE.format(table=self._table, columns=columns)
-        cursor.execute(update, (*values.values(), *(self._row or ())))
+        return update, (*values.values(), *(self._row or ()))
 
 
 def open_journal(database: Database, connection: sa.Connection) -> Journal | None:

@@ -11,6 +11,7 @@ out all the same (PostgreSQL manual, "Advisory Locks"); pg_locks would look thro
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
+from typing import Any
 
 import psycopg2
 import sqlalchemy as sa
@@ -19,7 +20,7 @@ from sqlalchemy.exc import DBAPIError, SQLAlchemyError
 from postgres_database.errors import ExpectedError
 from postgres_database.running import context, stamped
 from postgres_database.running.listener import Listener
-from postgres_database.server import pooler
+from postgres_database.server import pooler, transactions
 from postgres_database.server.connection import Database
 
 POLLED = 0.2  # seconds
@@ -28,7 +29,7 @@ TRY = f"pg_try_advisory_lock({KEY})"
 GIVE_BACK = f"pg_advisory_unlock({KEY})"
 TAKE_TWICE = f"SELECT CASE WHEN {TRY} THEN {TRY} ELSE false END"
 UNLOCK = f"SELECT {GIVE_BACK}, {GIVE_BACK}"
-STILL_HELD = f"SELECT CASE WHEN {GIVE_BACK} THEN {TRY} ELSE false END"
+STILL_HELD = f"CASE WHEN {GIVE_BACK} THEN {TRY} ELSE false END"
 # Without the rights of pg_monitor, only pid and user of another user's session are visible.
 WHO_LOCKS = f"""
     SELECT concat('pid ', a.pid, ' (', a.usename, ' at ' || host(a.client_addr), ')',
@@ -89,15 +90,19 @@ def holder(database: Database, connection: sa.Connection) -> str:
     return connection.exec_driver_sql(WHO_LOCKS, key).scalar() or ""
 
 
-def require_held(connection: sa.Connection) -> None:
-    """Raise ExpectedError if what ran on a connection has given back the lock that it had; in a transaction of ours."""
+def held(connection: sa.Connection, cursor: Any) -> str:
+    """Return the expression that tells whether a connection still has the lock that it took, if it took one."""
     key = context.of(connection).lock
-    if key and not connection.exec_driver_sql(STILL_HELD, key).scalar_one():
-        raise ExpectedError(
-            "the script has given back the lock that keeps other commands out; it is not stamped",
-            cause="it ran pg_advisory_unlock_all(), DISCARD ALL or the like",
-            hint="invoke edit   (leave that out; pg_advisory_unlock(…) gives back a lock of its own)",
-        )
+    return transactions.filled(cursor, STILL_HELD, key) if key else "true"
+
+
+def given_back() -> ExpectedError:
+    """Return the error for a script that has given back the lock."""
+    return ExpectedError(
+        "the script has given back the lock that keeps other commands out; it is not stamped",
+        cause="it ran pg_advisory_unlock_all(), DISCARD ALL or the like",
+        hint="invoke edit   (leave that out; pg_advisory_unlock(…) gives back a lock of its own)",
+    )
 
 
 def _take(

@@ -17,7 +17,7 @@ from postgres_database.server.connection import Database
 from postgres_database.sql.names import NAME, quoted, unquoted
 
 # The usual answer is no, and costs a twentieth of the query below, most of which is planning.
-ANY_INDEX = "SELECT EXISTS (SELECT FROM pg_index WHERE NOT (indisready AND indisvalid))"
+ANY_INDEX = "EXISTS (SELECT FROM pg_index WHERE NOT (indisready AND indisvalid))"
 ANY = f"{ANY_INDEX} OR EXISTS (SELECT FROM pg_constraint WHERE NOT convalidated)"
 # An index that another session is building right now does not count.
 UNFINISHED = """
@@ -43,17 +43,22 @@ Unfinished = tuple[str, str, str, str]
 """Kind, schema and name, and the table of a constraint."""
 
 
-def find(connection: sa.Connection, anything: str = ANY) -> set[Unfinished]:
-    """Return what is unfinished in a database, if `anything` is; opens a transaction of its own if there is none."""
+def find(connection: sa.Connection) -> set[Unfinished]:
+    """Return what is unfinished in a database; opens a transaction of its own if there is none."""
     if not connection.in_transaction():
         with connection.begin():
-            return find(connection, anything)
+            return find(connection)
     with cursor_of(connection) as cursor:
-        cursor.execute(anything)
+        cursor.execute(f"SELECT {ANY}")
         if cursor.fetchone() == (False,):
             return set()
         cursor.execute(UNFINISHED)
         return {*cursor.fetchall()}
+
+
+def possible(revision: Revision, before: Collection[Unfinished]) -> str:
+    """Return the expression that tells whether a script may have left something unfinished; see `require_finished`."""
+    return ANY if before or VALIDATE.search(revision.text) else ANY_INDEX
 
 
 def require_finished(
@@ -73,8 +78,7 @@ def require_finished(
         verb: What was run of it: `upgrade` or `downgrade`.
         before: What was unfinished before any script was run.
     """
-    anything = before or VALIDATE.search(revision.text)
-    left = sorted(find(connection, ANY if anything else ANY_INDEX))
+    left = sorted(find(connection))
     script = body(revision.text, verb) if left else ""
     for thing in left:
         kind, schema, name, table = thing

@@ -5,42 +5,32 @@ keeps other runners out (PostgreSQL manual, DISCARD).
 """
 
 import re
-from collections.abc import Mapping
 from contextlib import closing
-from dataclasses import dataclass
 from typing import Any
 
 import sqlalchemy as sa
 
-from postgres_database.server.transactions import LIMITS, SAFELY, at_once
+from postgres_database.server.transactions import LIMITS, SAFELY, at_once, filled
 
 # Every name is qualified, so that no search path matters. Within a transaction, SET LOCAL counts as set, too.
 STATE = """
     SELECT session_user, pg_catalog.current_setting('role'),
            coalesce((SELECT pg_catalog.json_object_agg(s.name, s.setting) FROM pg_catalog.pg_settings AS s
-                     WHERE s.source OPERATOR(pg_catalog.=) 'session'), '{}')
+                     WHERE s.source OPERATOR(pg_catalog.=) 'session'
+                       AND s.setting OPERATOR(pg_catalog.<>) coalesce(s.reset_val, '')), '{}')
 """
 CUSTOM = "SELECT pg_catalog.current_setting(%s, true)"
 CLEAR = (
     "RESET SESSION AUTHORIZATION; RESET ROLE; RESET ALL; CLOSE ALL; DEALLOCATE ALL; UNLISTEN *;"
     " DISCARD TEMP; DISCARD SEQUENCES"
 )
-SET = "SELECT pg_catalog.set_config(%s, %s, false)"
+SET = "pg_catalog.set_config(%s, %s, false)"
 OF_TRANSACTIONS = ("search_path", "lock_timeout", "statement_timeout")
 """What every transaction of ours sets for itself."""
 NAMED = re.compile(
     r"(?:\bSET\s+(?:SESSION\s+)?|\bset_config\s*\(\s*')\"?([a-z_]\w*\.\w+)", re.IGNORECASE
 )
 """A custom setting, which no catalog lists."""
-
-
-@dataclass(frozen=True)
-class SessionState:
-    """What was set in a session."""
-
-    user: str
-    role: str
-    settings: Mapping[str, str]
 
 
 class Session:
@@ -50,7 +40,7 @@ class Session:
         """Listen to what `env.py` says; `keep` ends that."""
         self._connection = connection
         self._names: set[str] = set()
-        self._state: SessionState | None = None
+        self._restoring = ""
         sa.event.listen(connection, "before_cursor_execute", self._hear)
 
     def _hear(self, _connection: object, _cursor: object, statement: str, *_: object) -> None:
@@ -58,7 +48,7 @@ class Session:
 
     def keep(self) -> None:
         """Remember the state of the session; outside of a transaction if possible."""
-        if self._state is not None:
+        if self._restoring:
             return
         self.close()
         driver: Any = self._connection.connection.driver_connection
@@ -77,25 +67,20 @@ class Session:
                 driver.autocommit = False
         if inside:
             settings = {name: settings[name] for name in settings if name not in OF_TRANSACTIONS}
-        self._state = SessionState(user, role, settings)
+        settings |= {"session_authorization": user, "role": role}
+        values = [each for pair in settings.items() for each in pair]
+        restored = f"SELECT {', '.join([SET] * len(settings))}"
+        with closing(driver.cursor()) as cursor:
+            self._restoring = f"{CLEAR}; {filled(cursor, restored, values)}"
+
+    def restoring(self) -> str:
+        """Return the statements that bring the session back to what it was, in a transaction of ours."""
+        return "; ".join([self._restoring, *self._connection.info.get(LIMITS, []), SAFELY])
 
     def restore(self) -> None:
-        """Bring the session back to what it was, in the current transaction or in one of its own."""
-        if self._state is None:
-            return
-        settings = {
-            **self._state.settings,
-            "session_authorization": self._state.user,
-            "role": self._state.role,
-        }
-        values = [each for pair in settings.items() for each in pair]
-        statements = [CLEAR, *[SET] * len(settings)]
-        if not self._connection.in_transaction():
-            at_once(self._connection, "; ".join(statements), values)
-            return
-        statements += [*self._connection.info.get(LIMITS, []), SAFELY]
-        with closing(self._connection.connection.cursor()) as cursor:
-            cursor.execute("; ".join(statements), values)
+        """Bring the session back to what it was, in no transaction."""
+        if self._restoring:
+            at_once(self._connection, self._restoring)
 
     def close(self) -> None:
         """Listen no longer."""

@@ -13,6 +13,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import closing, contextmanager
 from dataclasses import dataclass
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import psycopg2
@@ -28,6 +29,8 @@ PATH = "postgres_database.path"
 """The key of its usual search path."""
 SCRIPT = "postgres_database.script"
 """The key that says that a script runs, whose transactions begin with the usual search path."""
+FIRST = "postgres_database.first"
+"""The key of a statement of ours that the transactions of a script begin with."""
 
 SAFELY = "SET LOCAL search_path = pg_catalog, pg_temp"
 SAFE_SESSION = "SET search_path = pg_catalog, pg_temp"
@@ -83,7 +86,8 @@ def begin(connection: sa.Connection) -> None:
     if driver.autocommit:
         return
     ours = not connection.info.get(SCRIPT)
-    statements = [*connection.info.get(LIMITS, []), *([BEGIN] if ours else [])]
+    first = BEGIN if ours else connection.info.get(FIRST)
+    statements = [*connection.info.get(LIMITS, []), *filter(None, [first])]
     if not statements:
         return
     with _as_sqlalchemy(connection), closing(driver.cursor()) as cursor:
@@ -128,10 +132,11 @@ def usual_path(connection: sa.Connection) -> SearchPath:
 
 
 @contextmanager
-def scripted(connection: sa.Connection) -> Iterator[None]:
+def scripted(connection: sa.Connection, end: Callable[[str], None] | None = None) -> Iterator[None]:
     """Let what runs in the block find names by the usual search path; what follows in its transaction does not.
 
-    What the block has deferred to the commit runs at its end, as it would by that path.
+    What the block has deferred to the commit runs at its end, as it would by that path: `end` runs these statements,
+    where the caller has to add some.
     """
     if not connection.info.get(SCRIPT):
         connection.info[SCRIPT] = True
@@ -140,15 +145,14 @@ def scripted(connection: sa.Connection) -> Iterator[None]:
         yield
     finally:
         leave(connection)
-    _run(connection, f"{DEFERRED}; {SAFELY}")
+    (end or partial(_run, connection))(f"{DEFERRED}; {SAFELY}")
 
 
 def scripts(connection: sa.Connection, steps: Iterable[Any]) -> Iterator[Any]:
     """Yield Alembic's steps on a connection, so that each script has the usual search path, and its stamp has not."""
     for step in steps:
         step.migration_fn = _as_script(connection, step.migration_fn)
-        if not connection.in_transaction():
-            connection.info[SCRIPT] = True
+        enter(connection)
         yield step
         leave(connection)
 
@@ -161,10 +165,17 @@ def _as_script(connection: sa.Connection, run: Callable[..., None]) -> Callable[
     return script
 
 
+def enter(connection: sa.Connection, first: str = "") -> None:
+    """Let the following transactions be those of a script, and begin with a statement of ours; in none."""
+    if not connection.in_transaction():
+        connection.info.update({SCRIPT: True, FIRST: first})
+
+
 def leave(connection: sa.Connection) -> None:
     """Let the following transactions be ours again, with the safe search path."""
     if not connection.invalidated:
-        connection.info.pop(SCRIPT, None)
+        for key in (SCRIPT, FIRST):
+            connection.info.pop(key, None)
 
 
 def as_ours(connection: sa.Connection) -> None:
@@ -197,6 +208,12 @@ def at_once(
         finally:
             if not driver.closed:
                 driver.autocommit = usual
+
+
+def filled(cursor: Any, sql: str, values: Any) -> str:
+    """Return a statement with its values in it, as the driver sends it."""
+    encoding = psycopg2.extensions.encodings[cursor.connection.encoding]
+    return str(cursor.mogrify(sql, values), encoding)
 
 
 def asked(cursor: Any, query: str, values: Any = None) -> list[tuple[Any, ...]]:

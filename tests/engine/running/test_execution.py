@@ -1,5 +1,10 @@
 """The scripts of a plan run one after the other in one run of env.py, each committed with its stamp."""
 
+from dataclasses import replace
+from itertools import pairwise
+from typing import Any
+
+import psycopg2.extensions
 import pytest
 from answers import never
 from commands import up
@@ -86,11 +91,37 @@ op.execute('''
     ],
 )
 def test_commit_that_fails(project: Project, first: str, second: str, cause: str) -> None:
-    """A script whose commit fails is not stamped, and the log says that it failed."""
+    """A script whose commit fails is not stamped, the log says that it failed, and knows nothing of the next one."""
     project.script("aaaa", "", first)
     project.script("bbbb", "aaaa", second)
+    project.script("cccc", "bbbb", "pass")
     with pytest.raises(ExpectedError, match="stopped at revision bbbb") as caught:
         up(project.settings, project.database, confirm=never)
     assert cause in caught.value.cause
     assert [entry.outcome for entry in log.read(project.database)] == ["done", "failed"]
     assert run_sql(project.database, "SELECT version_num FROM alembic_version") == [("aaaa",)]
+
+
+class Counting(psycopg2.extensions.cursor):
+    """A cursor that counts what is sent, besides BEGIN and COMMIT, which the driver sends by itself."""
+
+    sent = 0
+
+    def execute(self, *sent: Any) -> None:
+        """Send statements as one message."""
+        Counting.sent += 1
+        super().execute(*sent)
+
+
+def test_messages_of_a_revision(project: Project) -> None:
+    """A revision takes five messages: savepoint, its statement, release, stamp, and all that is checked and written."""
+    counting = replace(project.database, cursor=Counting)
+    counted = []
+    names = ["", *(f"r{number:03}" for number in range(22))]
+    for parent, revision in pairwise(names):
+        project.script(revision, parent, f"op.execute('CREATE TABLE {revision} ()')")
+    for target in ("+1", "+1", "+20"):
+        Counting.sent = 0
+        up(project.settings, counting, target=target, confirm=never, skip_row_checks=True)
+        counted.append(Counting.sent)
+    assert counted[2] - counted[1] == 19 * 5
