@@ -26,15 +26,15 @@ def show_table(
         rows: The cells of each, and its style.
         beneath: The titles of columns that stand beneath each row if the terminal is too narrow for all.
     """
-    from rich.cells import cell_len, set_cell_size  # noqa: PLC0415 - only tables need them
-
     columns = [*zip(titles, *(cells for cells, _ in rows), strict=True)]
-    widths = [max(map(cell_len, column)) for column in columns]
-    narrow = sum(widths) + 2 * len(widths) > OUT.console.width
+    widths = [max(map(_width, column)) for column in columns]
+    narrow = sum(widths) + 2 * len(widths) > OUT.width
     apart = [at for at, title in enumerate(titles) if narrow and title in beneath]
 
     def line(cells: Sequence[str]) -> str:
-        padded = (set_cell_size(cell, width) for cell, width in zip(cells, widths, strict=True))
+        padded = (
+            f"{cell}{' ' * (w - _width(cell))}" for cell, w in zip(cells, widths, strict=True)
+        )
         return "  ".join(cell for at, cell in enumerate(padded) if at not in apart)
 
     say(line(titles), "bold")
@@ -42,6 +42,15 @@ def show_table(
         say(line(cells), style)
         if apart:
             say("  " + "  ".join(cells[at] for at in apart), style)
+
+
+def _width(text: str) -> int:
+    """Return how many columns of a terminal a text takes."""
+    if text.isascii():
+        return len(text)
+    from rich.cells import cell_len  # noqa: PLC0415 - few tables need it
+
+    return cell_len(text)
 
 
 def places(revisions: Sequence[str]) -> str:

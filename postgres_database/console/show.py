@@ -25,7 +25,8 @@ from postgres_database.workflows.adoption import BaselineResult
 from postgres_database.workflows.rebase import RebaseResult
 from postgres_database.workflows.revision import RevisionResult
 from postgres_database.workflows.squash import SquashResult
-from postgres_database.workflows.stamp import counted, describe
+from postgres_database.workflows.stamp import describe
+from postgres_database.workflows.standing import counted
 
 SHOWN_DRIFTS = 20
 FILL = "next: invoke edit, and say in op.backfill what the rows that are there get; then invoke upgrade"

@@ -1,8 +1,11 @@
 """What `check` and `status` found → lines for people."""
 
+from __future__ import annotations
+
 import os
 import sys
 from collections.abc import Iterable, Iterator, Sequence
+from typing import TYPE_CHECKING
 
 from postgres_database.commands.advice import for_environment
 from postgres_database.console.lines import (
@@ -17,9 +20,11 @@ from postgres_database.console.lines import (
 )
 from postgres_database.console.terminal import advise, say
 from postgres_database.schema.snapshot import Difference
-from postgres_database.workflows.check import CheckResult, TargetCheck
-from postgres_database.workflows.stamp import counted
-from postgres_database.workflows.status import EnvironmentStatus
+from postgres_database.workflows.standing import counted
+
+if TYPE_CHECKING:  # they import what a command that has nothing to do does without
+    from postgres_database.workflows.check import CheckResult, TargetCheck
+    from postgres_database.workflows.status import EnvironmentStatus
 
 MERGE = 'next: invoke merge --msg "Merge the heads"   (or invoke rebase, which puts yours on top of the other)'
 

@@ -56,6 +56,12 @@ class Output:
 
         return Console(**LOOK, stderr=self._stderr, width=None if self._stderr else WIDTH)
 
+    @property
+    def width(self) -> int:
+        """How many columns there are."""
+        plain = WIDTH and not self._stderr and not any(map(os.environ.get, COLOURED))
+        return WIDTH if plain and WIDTH else self.console.width
+
     def print(self, text: str = "", style: str | None = None) -> None:
         """Print a text."""
         text = without_blanks_at_ends(text)

@@ -90,10 +90,15 @@ class Project:
         """
         from postgres_database.history import project_models
 
-        places = self.alembic_config().get_prepend_sys_paths_list() or []
+        self.find_modules()
+        return project_models.load(self.root, self.target_metadata)
+
+    def find_modules(self) -> None:
+        """Let Python find modules where `prepend_sys_path` in alembic.ini says."""
+        place = script_texts.module_place(self.root)
+        places = [place] if place else self.alembic_config().get_prepend_sys_paths_list() or []
         paths = [str(self.root / place) for place in places]
         sys.path[:0] = [path for path in paths if path not in sys.path]
-        return project_models.load(self.root, self.target_metadata)
 
     @property
     def deferred(self) -> Deferred:

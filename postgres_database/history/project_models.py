@@ -10,14 +10,16 @@ from collections.abc import Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager, redirect_stdout, suppress
 from functools import cached_property
 from pathlib import Path
+from textwrap import shorten
 from typing import Any
 
 import sqlalchemy as sa
-from sqlalchemy.exc import DBAPIError
+from sqlalchemy.exc import DBAPIError, SQLAlchemyError
 from sqlalchemy.util import OrderedSet
 
 from postgres_database.errors import ExpectedError
 from postgres_database.history import script_errors
+from postgres_database.server.connection import Database
 
 Models = sa.MetaData | tuple[sa.MetaData, ...]
 """What Alembic takes for `target_metadata`: one MetaData, or several."""
@@ -209,6 +211,19 @@ def _create_tables(connection: sa.Connection, metadata: sa.MetaData) -> None:
             raise
         with connection.begin_nested():
             metadata.create_all(connection)
+
+
+def words(database: Database, error: Exception) -> str:
+    """Return the text of an error, and in a second line the statement or the source line that raised it."""
+    if isinstance(error, SQLAlchemyError):
+        statement = " ".join((getattr(error, "statement", None) or "").split())
+        place = shorten(statement, 120, placeholder=" …")
+        said = database.words(error)
+    else:
+        frame = traceback.extract_tb(error.__traceback__)[-1]
+        place = f"{frame.filename}, line {frame.lineno}"
+        said = f"{type(error).__name__}: {database.words(error)}"
+    return f"{said}\n(in {place})" if place else said
 
 
 class Deferred:

@@ -19,18 +19,17 @@ from pathlib import Path
 from types import FrameType
 from typing import Any
 
-import alembic
-
 PACKAGE = Path(__file__).parents[1]
 MODELS = PACKAGE / "models"
 """The only part of the engine that is the project's."""
 LISTINGS = ("os.listdir", "os.scandir")
 DYNAMIC = frozenset(("importlib", "__import__", "runpy", "exec", "eval", "pkgutil"))
 """Names in a source that may import what is not written there."""
+ALEMBIC = getattr(importlib.util.find_spec("alembic"), "submodule_search_locations", None) or ()
+"""Where Alembic is; it is not imported for that."""
 # Between these and what they call, nothing is read on behalf of the script or env.py that called them.
 BORDERS = (
-    f"{Path(alembic.__file__).parent / 'runtime'}{os.sep}",
-    f"{Path(alembic.__file__).parent / 'script'}{os.sep}",
+    *(f"{place}{os.sep}{part}{os.sep}" for place in ALEMBIC for part in ("runtime", "script")),
     str(PACKAGE / "history" / "project_models.py"),
 )
 

@@ -88,8 +88,7 @@ def read_line(root: Path) -> Line | None:
 
 def _folders(root: Path) -> list[Path]:
     """Return the folders of the scripts as Alembic does, but by no setting that may mean other files."""
-    ini = ConfigParser({"here": root.absolute().as_posix()})
-    ini.read(root / "alembic.ini", encoding="utf-8")
+    ini = _ini(root)
 
     def said(option: str) -> str:
         return ini.get("alembic", option, fallback="")
@@ -103,6 +102,21 @@ def _folders(root: Path) -> list[Path]:
         raise NotPlainError
     places = [each.strip() for each in given.split(os.pathsep) if each]
     return [root / each for each in places or [f"{place}/versions"]]
+
+
+def module_place(root: Path) -> str:
+    """Return `prepend_sys_path` of alembic.ini if that is one path, however it is split; else only Alembic can tell."""
+    try:
+        place = _ini(root).get("alembic", "prepend_sys_path", fallback="")
+    except (ConfigError, ValueError):
+        return ""
+    return place if re.fullmatch(r"[\w./-]+", place) else ""
+
+
+def _ini(root: Path) -> ConfigParser:
+    ini = ConfigParser({"here": root.absolute().as_posix()})
+    ini.read(root / "alembic.ini", encoding="utf-8")
+    return ini
 
 
 def _scripts(folder: Path) -> Iterator[str]:

@@ -11,7 +11,7 @@ from postgres_database.history.graph import Revision
 from postgres_database.history.project import Project
 from postgres_database.proving import contents, proof
 from postgres_database.running.listener import Listener
-from postgres_database.schema import dump, masks
+from postgres_database.schema import dump, masks, sections
 from postgres_database.scratch import databases, templates
 from postgres_database.server.connection import Database
 from postgres_database.server.environment import Environment
@@ -54,7 +54,8 @@ def of(
     Raises:
         ExpectedError: A script does what no dump carries, or the SQL would not make the same.
     """
-    path = project.root / FOLDER / f"{templates.fingerprints(revisions)[-1]}.json"
+    scripts = ((each.id, each.path) for each in revisions)
+    path = project.root / FOLDER / f"{templates.fingerprints(scripts)[-1]}.json"
     if (kept := _kept(path, project)) is not None:
         return kept
     if reasons := [f"{words} in {each}" for each in revisions for words in outside(each)]:
@@ -109,7 +110,7 @@ def lacking(made: Database, dumped: str, held: contents.Contents) -> Iterator[st
     if large:
         yield "large objects stand in no dump"
     role = made.alias[1] or user
-    if dump.names_role(dumped, role):
+    if sections.names_role(dumped, role):
         yield f"grants, default privileges or policies are of {role}, who runs scripts here, and not everywhere"
 
 

@@ -1,14 +1,15 @@
 """The log of a target: which revisions were run, by whom and how they ended. Made and read here; `journal` writes."""
 
+from __future__ import annotations
+
 import json
 from collections.abc import Iterable
 from contextlib import AbstractContextManager, closing
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import psycopg2
-import sqlalchemy as sa
 from psycopg2.errors import InsufficientPrivilege
 
 from postgres_database.errors import ExpectedError
@@ -16,6 +17,9 @@ from postgres_database.history.graph import Revision
 from postgres_database.server import privileges
 from postgres_database.server.connection import Database
 from postgres_database.sql.names import Name
+
+if TYPE_CHECKING:  # a command that has nothing to do does without it
+    import sqlalchemy as sa
 
 RUNNING, DONE, FAILED, INTERRUPTED = "running", "done", "failed", "interrupted"
 ENDED = {"ended": True}
@@ -28,6 +32,9 @@ ENTRIES = """
     SELECT revision, direction, started, seconds::float, who, host, tool, outcome, to_jsonb(log) ->> 'digest'
     FROM {} AS log ORDER BY started
 """
+FOUND = (
+    "SELECT name, to_regclass(name) IS NOT NULL FROM format('%%I.%%I', %s::text, %s::text) AS name"
+)
 LAST = f"{ENTRIES} DESC LIMIT 1"
 FORBIDDEN = ("42501", "3F000", "25006")
 """SQLSTATE of a missing privilege, a missing schema, and a read-only database."""
@@ -105,9 +112,8 @@ def unfinished(database: Database) -> Entry | None:
 
 def _rows(database: Database, query: str, *values: str) -> list[tuple[Any, ...]]:
     """Run a query of the log that only reads; no rows if there is no log, ExpectedError if it may not be read."""
-    with database.connect() as connection, connection.begin(), cursor_of(connection) as cursor:
-        cursor.execute("SET TRANSACTION READ ONLY")
-        if (table := existing(database, connection, cursor)) is None:
+    with database.reading() as (cursor, path):
+        if (table := _existing(cursor, database.version_schema_on(cursor, path), database)) is None:
             return []
         try:
             cursor.execute(query.format(table), values or None)
@@ -137,9 +143,13 @@ def edited(database: Database, applied: Iterable[Revision]) -> tuple[Edited, ...
 
 def existing(database: Database, connection: sa.Connection, cursor: Any) -> str | None:
     """Return the name of the log for SQL; None if there is none."""
-    table = table_name(database, connection)
-    cursor.execute("SELECT to_regclass(%s) IS NOT NULL", (table,))
-    return table if cursor.fetchone()[0] else None
+    return _existing(cursor, database.version_schema(connection), database)
+
+
+def _existing(cursor: Any, schema: str | None, database: Database) -> str | None:
+    cursor.execute(FOUND, (schema or "", database.versions.log))
+    table, there = cursor.fetchone()
+    return table if there else None
 
 
 def table_name(database: Database, connection: sa.Connection) -> str | None:

@@ -6,20 +6,32 @@ No secret leaves the database: what foreign servers and user mappings say of pas
 import re
 import subprocess
 from collections.abc import Iterator
-from functools import lru_cache, partial
+from dataclasses import dataclass
+from functools import cached_property, lru_cache, partial
+from hashlib import sha256
 from itertools import takewhile
+from pathlib import Path
+from typing import Any
 
 import psycopg2
-import sqlalchemy as sa
 
 from postgres_database.errors import ExpectedError
 from postgres_database.schema import bookkeeping, masks
 from postgres_database.schema.scope import Scope
-from postgres_database.schema.sections import KEPT_CHUNKS, TRAILER, rewritten, split_dump
+from postgres_database.schema.sections import (
+    KEPT_CHUNKS,
+    around_rows,
+    frame,
+    parts_with_rows,
+    rewritten,
+    split_dump,
+    tolerant,
+)
 from postgres_database.server import pooler, programs
 from postgres_database.server.connection import Database
 from postgres_database.server.dsn import Dsn
 from postgres_database.server.privileges import Grantor
+from postgres_database.server.transactions import SearchPath
 from postgres_database.sql.names import identifier, quoted
 from postgres_database.sql.tokens import is_empty
 
@@ -35,7 +47,6 @@ SESSION = (
     "quote_all_identifiers=off",
 )
 
-TOLERANT = "SCHEMA IF NOT EXISTS"
 OMISSION = "-- left out: "
 """How the lines begin that stand before a dump."""
 # What pg_dump must lock and the user cannot read.
@@ -48,29 +59,69 @@ UNREADABLE = """
     GROUP BY n.oid, n.nspname ORDER BY 1
 """
 
-RESETTABLE = {
-    "search_path": "''",
-    "standard_conforming_strings": "on",
-    "check_function_bodies": "false",
-    "xmloption": "content",
-    "row_security": "off",
-}
-PART = re.compile(
-    r"^--\n-- (?:Data for )?Name: .*; Type: (?P<kind>[^;\n]*); Schema: .*; Owner: -.*\n--\n",
-    re.MULTILINE,
-)
-"""How a part begins of a dump that has rows."""
-AFTER_DATA = frozenset((
-    "ACL", "CHECK CONSTRAINT", "CONSTRAINT", "DEFAULT ACL", "EVENT TRIGGER", "FK CONSTRAINT", "INDEX", "INDEX ATTACH",
-    "POLICY", "PUBLICATION", "PUBLICATION TABLE", "PUBLICATION TABLES IN SCHEMA", "ROW SECURITY", "RULE", "STATISTICS",
-    "TRIGGER",
-))  # fmt: skip
-"""Kinds of objects that a dump has after the rows: keys are checked and triggers run from then on."""
-SET_BY_OBJECTS = ("default_tablespace", "default_table_access_method")
+ORIGIN = re.compile(rb"^-- Dumped from database version .*\n", re.MULTILINE)
+"""The line in the head of a dump that says the version of its server; other ones may have the same schema."""
+
+
+@dataclass(frozen=True)
+class Dump:
+    """What pg_dump printed of a database, and what was left out."""
+
+    database: Database
+    printed: bytes
+    notes: tuple[str, ...]
+    """What was left out and is not what every dump leaves out, a line each."""
+    unknown: frozenset[str]
+    """Names of options that the server keeps for itself under a name of no server so far."""
+
+    @property
+    def digest(self) -> str:
+        """A hash: dumps with the same one have the same text. Empty where that may not be told in this way.
+
+        That is where anything was left out, and where something would be masked: a hash, too, would say a secret.
+        """
+        if self.notes or masks.MAY_HOLD_SECRETS.search(self.printed):
+            return ""
+        owner, known = self.database.alias
+        printed = ORIGIN.sub(b"", self.printed, count=1)
+        if owner:
+            printed = printed.replace(owner.encode(), identifier(known).encode())
+        ways = repr(self.database.versions).encode(), Path(__file__).read_bytes()
+        return sha256(b"\0".join([*ways, printed])).hexdigest()
+
+    @cached_property
+    def text(self) -> str:
+        """The dump without secrets.
+
+        Raises:
+            ExpectedError: It is no text.
+        """
+        database = self.database
+        try:
+            text = self.printed.decode()
+        except UnicodeDecodeError as error:  # of SQL_ASCII, which lets everything in
+            around = self.printed[max(error.start - 40, 0) : error.start + 40]
+            near = " ".join(around.decode(errors="replace").split())
+            raise ExpectedError(
+                f"the schema of {database.dsn} is not text in its own encoding",
+                cause=f"a name, comment or body is not UTF-8, near {near!r}",
+                hint=f"invoke psql{database.env_option}   (put that object right)",
+            ) from error
+        owner, known = database.alias
+        cleaned = rewritten(
+            text.replace(owner, identifier(known)) if owner else text,
+            partial(_cleaned, database.versions.schema, self.unknown),
+        )
+        return "".join(f"{OMISSION}{' '.join(note.split())}\n" for note in self.notes) + cleaned
 
 
 def take(database: Database, scope: Scope | None = None) -> str:
-    """Return the schema's dump, without owners, subscriptions, secrets and the version table.
+    """Return the text of the schema's dump; see `read`."""
+    return read(database, scope).text
+
+
+def read(database: Database, scope: Scope | None = None) -> Dump:
+    """Dump the schema, without owners, subscriptions, secrets and the version table.
 
     The target is only read, and the dump does not queue behind a lock for long. A subscription says
     where another server is, which is no matter of the schema; nor are the options of tables and columns
@@ -83,15 +134,15 @@ def take(database: Database, scope: Scope | None = None) -> str:
     Raises:
         ExpectedError: A pooler mixes sessions, or pg_dump refuses, for example because the server is newer than it.
     """
-    with database.connect() as connection:
+    with database.reading() as (cursor, path):
         # pg_dump sets an empty search path before it begins a transaction, so that another client may get it.
-        pooler.require_session(database, connection)
-        with connection.begin():
-            left_out = [
-                *_version_table(database, connection),
-                *(_unreadable(connection, scope) if scope else ()),
-            ]
-            unknown = connection.exec_driver_sql(bookkeeping.UNKNOWN).all()
+        pooler.require_one_session(database, cursor)
+        left_out = [
+            *_version_table(database, cursor, path),
+            *(_unreadable(cursor, scope) if scope else ()),
+        ]
+        cursor.execute(bookkeeping.UNKNOWN)
+        unknown = cursor.fetchall()
     arguments = [argument for argument, _ in left_out]
     done = _run(database.dsn, arguments)
     if database.whole and b"\nCREATE USER MAPPING " in done.stdout:
@@ -104,42 +155,14 @@ def take(database: Database, scope: Scope | None = None) -> str:
             cause=said,
             hint=_advice(said, database),
         )
-    try:
-        text = done.stdout.decode()
-    except UnicodeDecodeError as error:  # of SQL_ASCII, which lets everything in
-        around = done.stdout[max(error.start - 40, 0) : error.start + 40].decode(errors="replace")
-        raise ExpectedError(
-            f"the schema of {database.dsn} is not text in its own encoding",
-            cause=f"a name, comment or body is not UTF-8, near {' '.join(around.split())!r}",
-            hint=f"invoke psql{database.env_option}   (put that object right)",
-        ) from error
-    names = frozenset(name for name, *_ in unknown)
     notes = [note for _, note in left_out if note] + [bookkeeping.named(*each) for each in unknown]
-    owner, known = database.alias
-    cleaned = rewritten(
-        text.replace(owner, identifier(known)) if owner else text,
-        partial(_cleaned, database.versions.schema, names),
-    )
-    return "".join(f"{OMISSION}{' '.join(note.split())}\n" for note in notes) + cleaned
+    return Dump(database, done.stdout, tuple(notes), frozenset(name for name, *_ in unknown))
 
 
 @lru_cache(maxsize=KEPT_CHUNKS)
 def _cleaned(schema: str, unknown: frozenset[str], kind: str, body: str) -> str:
     """Return an object without secrets and without what the server keeps for itself."""
-    return masks.masked(kind, bookkeeping.left_out(kind, _tolerant(kind, body, schema), unknown))
-
-
-def _tolerant(kind: str, body: str, schema: str) -> str:
-    """Let the schema of the version table be made only if it is missing: whoever stamps may have made it before.
-
-    pg_dump itself never says so; it is no object of a snapshot.
-    """
-    made = f"CREATE SCHEMA {identifier(schema)};"
-    return (
-        body.replace(made, made.replace("SCHEMA", TOLERANT, 1))
-        if kind == "SCHEMA" and schema
-        else body
-    )
+    return masks.masked(kind, bookkeeping.left_out(kind, tolerant(kind, body, schema), unknown))
 
 
 def _run(
@@ -171,18 +194,19 @@ def omissions(text: str) -> tuple[str, ...]:
     return tuple(line.removeprefix(OMISSION) for line in lines)
 
 
-def _version_table(database: Database, connection: sa.Connection) -> Iterator[tuple[str, str]]:
-    if schema := database.version_schema(connection):
+def _version_table(database: Database, cursor: Any, path: SearchPath) -> Iterator[tuple[str, str]]:
+    if schema := database.version_schema_on(cursor, path):
         for name in (database.versions.name, database.versions.log):
             yield f"--exclude-table={quoted(schema)}.{quoted(name)}", ""
 
 
-def _unreadable(connection: sa.Connection, scope: Scope) -> Iterator[tuple[str, str]]:
+def _unreadable(cursor: Any, scope: Scope) -> Iterator[tuple[str, str]]:
     """Yield what is excluded and would stop pg_dump: its argument, and what people read of it.
 
     What can be read stays, because what is included may need it, and so does a schema that an extension is in.
     """
-    for schema, tables, has_extension in connection.exec_driver_sql(UNREADABLE):
+    cursor.execute(UNREADABLE)
+    for schema, tables, has_extension in cursor.fetchall():
         place, why = quoted(schema), "excluded, and not readable for this user"
         if not scope.includes(schema) and not has_extension:
             yield f"--exclude-schema={place}", f"the schema {schema}: {why}"
@@ -240,8 +264,8 @@ def rows(database: Database) -> tuple[str, str]:
     Raises:
         ExpectedError: pg_dump refuses.
     """
-    with database.connect() as connection, connection.begin():
-        left_out = [argument for argument, _ in _version_table(database, connection)]
+    with database.reading() as (cursor, path):
+        left_out = [argument for argument, _ in _version_table(database, cursor, path)]
     sections = ["--section=post-data", "--column-inserts", "--rows-per-insert=100"]
     done = _run(database.dsn, [*left_out, *sections], "--section=data")
     if done.returncode:
@@ -251,12 +275,7 @@ def rows(database: Database) -> tuple[str, str]:
             cause=said,
             hint=_advice(said, database),
         )
-    text = done.stdout.decode().partition(TRAILER)[0]
-    found = [*PART.finditer(text)]
-    ends = [*(match.start() for match in found[1:]), len(text)]
-    parts = [
-        (match["kind"], text[match.start() : end]) for match, end in zip(found, ends, strict=True)
-    ]
+    parts = parts_with_rows(done.stdout.decode())
     filled = [part for kind, part in parts if kind == "TABLE DATA" and "\nINSERT INTO " in part]
     # A sequence that was never used is as it was made.
     used = [part for kind, part in parts if kind == "SEQUENCE SET" and ", true);\n" in part]
@@ -266,20 +285,9 @@ def rows(database: Database) -> tuple[str, str]:
 
 def restorable(text: str, data: tuple[str, str] = ("", "")) -> str:
     """Return a dump as SQL that runs inside any transaction and leaves no setting behind, with `data` from `rows`."""
-    before, after = _frame()
-    sections = split_dump(text)
-    kinds = [section.kind for section in sections]
-    at = next((number for number, kind in enumerate(kinds) if kind in AFTER_DATA), len(kinds))
-    tables, others = (
-        "".join(each.text for each in part) for part in (sections[:at], sections[at:])
-    )
+    before, after = frame()
+    tables, others = around_rows(text)
     return f"{before}\n{f'{tables}{data[0]}{others}{data[1]}'.rstrip()}\n\n{after}"
-
-
-def _frame() -> tuple[str, str]:
-    before = "".join(f"SET {name} = {value};\n" for name, value in RESETTABLE.items())
-    after = "".join(f"RESET {name};\n" for name in (*RESETTABLE, *SET_BY_OBJECTS))
-    return before, after
 
 
 def restore(text: str, database: Database) -> None:
@@ -309,7 +317,7 @@ def unrestorable(text: str, database: Database) -> ExpectedError | None:
     """Find the object that keeps a dump from being restored, in an empty database that stays empty."""
     with database.connect() as connection, connection.begin() as transaction:
         cursor = connection.connection.cursor()
-        cursor.execute(_stub(text, database) + _frame()[0])
+        cursor.execute(_stub(text, database) + frame()[0])
         for section in split_dump(text):
             if is_empty(section.text):  # who owns the schema public
                 continue
@@ -332,14 +340,3 @@ def _why_not(text: str, said: str) -> Iterator[str]:
     for name in re.findall(r'"([^"]+)"', said):
         if count := sum(f"{name}=" in section.body for section in split_dump(text)):
             yield f"{count} objects of the dump have the option {name}, which this server does not know"
-
-
-def names_role(text: str, role: str) -> bool:
-    """Tell whether grants or policies of a dump name a role."""
-    name = identifier(role)
-    granted = re.compile(rf"(?:\b(?:TO|FROM|ROLE|AUTHORIZATION)|,) {re.escape(name)}(?=[\s,;])")
-    return any(
-        granted.search(section.body)
-        for section in split_dump(text)
-        if section.kind in {"ACL", "DEFAULT ACL", "POLICY"}
-    )

@@ -7,6 +7,8 @@ from postgres_database.schema.sections import split_dump
 from postgres_database.sql.tokens import TOKEN
 
 WITH_OPTIONS = ("USER MAPPING", "SERVER", "FOREIGN DATA WRAPPER", "FOREIGN TABLE")
+MAY_HOLD_SECRETS = re.compile(rf"^CREATE (?:{'|'.join(WITH_OPTIONS)}) ".encode(), re.MULTILINE)
+"""How objects of these kinds begin."""
 MASK = "***"
 SECRET = re.compile(
     r"pass(?!file)|pwd|secret|token|credential|signature|jwt|bearer|(?:^|_)auth(?:$|_|oriz)|headers?$"

@@ -5,7 +5,7 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 
-from postgres_database.sql.names import IDENTIFIER, QUALIFIED
+from postgres_database.sql.names import IDENTIFIER, QUALIFIED, identifier
 from postgres_database.sql.tokens import TOKEN, parentheses, split
 
 REMEMBERED = 4
@@ -23,8 +23,28 @@ SETTING = "SET default_"
 SETTINGS = re.compile(
     r"(?:^SET default_(?:tablespace|table_access_method) = .*;\n+)+\Z", re.MULTILINE
 )
+AFTER_DATA = frozenset((
+    "ACL", "CHECK CONSTRAINT", "CONSTRAINT", "DEFAULT ACL", "EVENT TRIGGER", "FK CONSTRAINT", "INDEX", "INDEX ATTACH",
+    "POLICY", "PUBLICATION", "PUBLICATION TABLE", "PUBLICATION TABLES IN SCHEMA", "ROW SECURITY", "RULE", "STATISTICS",
+    "TRIGGER",
+))  # fmt: skip
+"""Kinds of objects that a dump has after the rows: keys are checked and triggers run from then on."""
 OPEN = re.compile(r"""['"]|/\*|\$(?!\d)""")
 """What is left of quoted text and comments that do not end, once all tokens are taken away."""
+PART = re.compile(
+    r"^--\n-- (?:Data for )?Name: .*; Type: (?P<kind>[^;\n]*); Schema: .*; Owner: -.*\n--\n",
+    re.MULTILINE,
+)
+"""How a part begins of a dump that has rows."""
+RESETTABLE = {
+    "search_path": "''",
+    "standard_conforming_strings": "on",
+    "check_function_bodies": "false",
+    "xmloption": "content",
+    "row_security": "off",
+}
+SET_BY_OBJECTS = ("default_tablespace", "default_table_access_method")
+TOLERANT = "SCHEMA IF NOT EXISTS"
 TRAILER = "--\n-- PostgreSQL database dump complete\n"
 CHILD = re.compile(
     rf"^CREATE (?:UNLOGGED )?TABLE (?P<name>{QUALIFIED}) \(.*^INHERITS \(",
@@ -73,6 +93,42 @@ def split_dump(text: str) -> Sequence[Section]:
         )
         for start, header, stop in _spans(text)
     ]
+
+
+def around_rows(text: str) -> tuple[str, str]:
+    """Return the objects of a dump that come before its rows, and those that come after them."""
+    found = split_dump(text)
+    kinds = [each.kind for each in found]
+    at = next((number for number, kind in enumerate(kinds) if kind in AFTER_DATA), len(kinds))
+    return "".join(each.text for each in found[:at]), "".join(each.text for each in found[at:])
+
+
+def frame() -> tuple[str, str]:
+    """Return the statements that a dump needs before its objects, and those that leave no setting of them behind."""
+    before = "".join(f"SET {name} = {value};\n" for name, value in RESETTABLE.items())
+    after = "".join(f"RESET {name};\n" for name in (*RESETTABLE, *SET_BY_OBJECTS))
+    return before, after
+
+
+def tolerant(kind: str, body: str, schema: str) -> str:
+    """Let the schema of the version table be made only if it is missing: whoever stamps may have made it before.
+
+    pg_dump itself never says so; it is no object of a snapshot.
+    """
+    made = f"CREATE SCHEMA {identifier(schema)};"
+    return (
+        body.replace(made, made.replace("SCHEMA", TOLERANT, 1))
+        if kind == "SCHEMA" and schema
+        else body
+    )
+
+
+def parts_with_rows(text: str) -> list[tuple[str, str]]:
+    """Return the kind and the text of each part of a dump that has rows."""
+    text = text.partition(TRAILER)[0]
+    found = [*PART.finditer(text)]
+    ends = [*(match.start() for match in found[1:]), len(text)]
+    return [(each["kind"], text[each.start() : end]) for each, end in zip(found, ends, strict=True)]
 
 
 def rewritten(text: str, change: Callable[[str, str], str]) -> str:
@@ -175,3 +231,14 @@ def _not_null_after(body: str) -> str:
     ]
     inside = ",".join(kept).rstrip()
     return "".join([body[: span[0]], inside, "\n", body[span[1] :], *after, "\n"])
+
+
+def names_role(text: str, role: str) -> bool:
+    """Tell whether grants or policies of a dump name a role."""
+    name = identifier(role)
+    granted = re.compile(rf"(?:\b(?:TO|FROM|ROLE|AUTHORIZATION)|,) {re.escape(name)}(?=[\s,;])")
+    return any(
+        granted.search(section.body)
+        for section in split_dump(text)
+        if section.kind in {"ACL", "DEFAULT ACL", "POLICY"}
+    )

@@ -13,11 +13,9 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from functools import lru_cache
 
-import sqlalchemy as sa
-
 from postgres_database.schema import dump
 from postgres_database.schema.scope import Scope
-from postgres_database.schema.sections import KEPT_CHUNKS, REMEMBERED, split_dump
+from postgres_database.schema.sections import KEPT_CHUNKS, REMEMBERED, TOLERANT, split_dump
 from postgres_database.server.connection import Database
 from postgres_database.sql.names import IDENTIFIER
 from postgres_database.sql.tokens import (
@@ -46,8 +44,7 @@ INVALID_INDEXES = """
     JOIN pg_namespace n ON n.oid = c.relnamespace
     WHERE NOT (i.indisready AND (i.indisvalid OR t.relkind = 'p')) AND n.nspname !~ '^pg_'
     """
-SUPPLEMENT = sa.text(
-    f"""
+SUPPLEMENT = f"""
     SELECT kind, schema, name, text || ';' || chr(10) || '-- invalid' FROM ({INVALID_INDEXES}) AS i
     UNION ALL
     SELECT 'EXTENSION', '-', extname, '-- version ' || extversion FROM pg_extension WHERE extname <> 'plpgsql'
@@ -61,7 +58,6 @@ SUPPLEMENT = sa.text(
     ) AS s (name, setting)
     WHERE d.setdatabase = (SELECT oid FROM pg_database WHERE datname = current_database())
     """  # noqa: S608 - of a constant
-)
 
 
 Empty = Callable[[], Database]
@@ -111,8 +107,9 @@ class Snapshot:
 def take(database: Database, scope: Scope | None = None) -> Snapshot:
     """Take the snapshot of a database: its dump, and what a dump leaves out; see `dump.take`."""
     objects = dict(parse(dump.take(database, scope)).objects)
-    with database.connect() as connection, connection.begin():
-        for kind, schema, name, text in connection.execute(SUPPLEMENT):
+    with database.reading() as (cursor, _):
+        cursor.execute(SUPPLEMENT)
+        for kind, schema, name, text in cursor.fetchall():
             key = Key(kind, schema, name)
             objects[key] = (*(f"{body}\n{text}" for body in objects.get(key, ())),) or (text,)
     return Snapshot(objects)
@@ -120,9 +117,9 @@ def take(database: Database, scope: Scope | None = None) -> Snapshot:
 
 def invalid_indexes(database: Database) -> dict[Key, str]:
     """Return the definitions of the indexes that a build left behind unfinished: a dump leaves them out."""
-    with database.connect() as connection, connection.begin():
-        rows = connection.execute(sa.text(f"{INVALID_INDEXES} ORDER BY 2, 3"))
-        return {Key(kind, schema, name): text for kind, schema, name, text in rows}
+    with database.reading() as (cursor, _):
+        cursor.execute(f"{INVALID_INDEXES} ORDER BY 2, 3")
+        return {Key(kind, schema, name): text for kind, schema, name, text in cursor.fetchall()}
 
 
 def compare(
@@ -180,7 +177,7 @@ def parse(text: str) -> Snapshot:
     for section in split_dump(text):
         kind, body = section.kind, section.body
         method = (METHOD.findall(section.settings) or [method])[-1]
-        if is_empty(body) or body.strip().startswith(f"CREATE {dump.TOLERANT} "):
+        if is_empty(body) or body.strip().startswith(f"CREATE {TOLERANT} "):
             continue  # only the owner of the schema public differs from a new database's; the version table's own
         canonical = _canonical(kind, body.strip("\n"))
         if section.tablespace:

@@ -2,9 +2,10 @@
 
 Gives `databases.session`, which creates and drops them.
 
+    templates  what the scripts of a template database read, and whether it has changed
+    known      what is known of a template of the history without a session
     elevation  runs single statements as a superuser for a session that is none
     rights     the roles that own scratch databases and log in to them
-    templates  what the scripts of a template database read, and whether it has changed
     databases  creates scratch databases: empty, at a revision, from the models
     provided   creates a database from models that need objects of the history
 

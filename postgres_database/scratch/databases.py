@@ -4,18 +4,15 @@ A database at a revision is cloned from a template database whose name has a has
 So each script runs once when it is new or changed, not once in each command.
 """
 
-import hashlib
 import secrets
-import traceback
 from collections.abc import Collection, Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack, contextmanager
 from dataclasses import replace
-from textwrap import shorten
 from typing import Any
 
 import sqlalchemy as sa
-from sqlalchemy.exc import DBAPIError, SQLAlchemyError
+from sqlalchemy.exc import DBAPIError
 
 from postgres_database.errors import ExpectedError
 from postgres_database.history import project_models
@@ -25,20 +22,13 @@ from postgres_database.history.project_models import Models
 from postgres_database.running import runner
 from postgres_database.scratch import templates
 from postgres_database.scratch.rights import Rights
-from postgres_database.scratch.templates import Recipe, Store
+from postgres_database.scratch.templates import Place, Recipe, Store
 from postgres_database.server import cluster, embedded
 from postgres_database.server.connection import Database
 from postgres_database.server.environment import Environment
 from postgres_database.sql.names import quoted
 
 PREFIX = embedded.SCRATCH_PREFIX
-# The first columns tell users of a server apart; the last one tells whether the server may lose data in a crash.
-ME = """
-    SELECT current_database(), current_user, pg_encoding_to_char(encoding),
-           (SELECT string_agg(name || ' ' || default_version, ',' ORDER BY name) FROM pg_available_extensions),
-           current_setting('fsync') = 'off' AND current_setting('server_version_num')::int >= 150000
-    FROM pg_database WHERE datname = 'template0'
-"""
 DROPPED_AT_ONCE = 4
 UNDEFINED = (project_models.UNDEFINED_TABLE, "42704", "42883", "3F000")
 """SQLSTATEs of a missing relation, other object (type, collation, operator class, …), function, or schema."""
@@ -52,17 +42,15 @@ class Scratch:
     """Creates scratch databases on one server. Use `databases.session`."""
 
     def __init__(self, project: Project, maintenance: Database, connection: sa.Connection) -> None:
-        """Use a connection to the server's maintenance database, in autocommit mode.
-
-        The names of scratch databases have a hash of that database and the role: a session only sees advisory locks
-        of its own database (PostgreSQL manual, "Advisory Locks"), and can drop only databases of its own role.
-        """
-        *me, encoding, self._extensions, unsafe = connection.exec_driver_sql(ME).one()
-        self._me = hashlib.sha256("\0".join(me).encode()).hexdigest()[:8]
+        """Use a connection to the server's maintenance database, in autocommit mode."""
+        self._place = Place.of(connection.exec_driver_sql(templates.PLACE).one())
+        self._me = self._place.me
         # Without fsync, the checkpoints of STRATEGY file_copy cost less than the WAL of the default wal_log.
-        self._strategy = " STRATEGY file_copy" if unsafe else ""
-        self._encoding = "" if encoding == "UTF8" else " ENCODING 'UTF8' LOCALE 'C'"
-        self._templates = Store(connection, self._me)
+        self._strategy = " STRATEGY file_copy" if self._place.unsafe else ""
+        self._encoding = "" if self._place.encoding == "UTF8" else " ENCODING 'UTF8' LOCALE 'C'"
+        self._templates = Store(connection, self._place.prefix)
+        self._origins: dict[str, tuple[str, int | None]] = {}
+        """The template of each database at a revision."""
         self._project = project
         self._maintenance = maintenance
         self._connection = connection
@@ -87,7 +75,7 @@ class Scratch:
         names = self._names(revisions)
         with self._lock(names[-1]):  # another command may be creating the same template
             if self._recipe(project, names[-1]):
-                return self._clone(names[-1])
+                return self._copied(names[-1])
             made = self._make(project, names, revisions)
         self._drop_unused(self._templates.superfluous())
         return made
@@ -100,8 +88,25 @@ class Scratch:
 
     def _names(self, revisions: Sequence[Revision]) -> list[str]:
         """Return the names of the templates of no revision, of the first one, of the first two, and so on."""
-        hashes = templates.fingerprints(revisions, f"{self._extensions or ''} {self.rights.owner}")
-        return [self._templates.named(each) for each in hashes]
+        return self._place.names((each.id, each.path) for each in revisions)
+
+    def note(self, made: Database, dumped: str) -> None:
+        """Keep the hash of a dump (`dump.Dump.digest`) of what `at` has made and nobody has changed, for `known`."""
+        name, oid = self._origins.get(made.dsn.database, ("", None))
+        if not dumped or oid is None:
+            return
+        with self._lock(
+            name
+        ):  # of a template of the same name, made since, another dump may be the right one
+            recipe = templates.parse(self._templates.comment(name))
+            said = f"{self._version} {dumped}"
+            if recipe and recipe.dumped != said and self._templates.oid(name) == oid:
+                self._templates.describe(name, replace(recipe, dumped=said))
+
+    @property
+    def _version(self) -> str:
+        driver: Any = self._connection.connection.driver_connection
+        return str(driver.info.parameter_status("server_version"))
 
     def at_head(self, project: Project) -> Database:
         """Create a database at the heads of a project's history."""
@@ -121,7 +126,7 @@ class Scratch:
 
     def available(self) -> set[str]:
         """Return the names of the extensions that can be created on the server."""
-        return {each.rpartition(" ")[0] for each in (self._extensions or "").split(",")}
+        return {each.rpartition(" ")[0] for each in self._place.extensions.split(",")}
 
     def clone(self, database: Database) -> Database:
         """Create a copy of a scratch database, to which there must be no connections."""
@@ -165,7 +170,7 @@ class Scratch:
                 code = getattr(getattr(error, "orig", None), "pgcode", "")
                 raise (MissingError if code in UNDEFINED else ExpectedError)(
                     f"the models {self._project.target_metadata} cannot be created {where}",
-                    cause=_words(database, error),
+                    cause=project_models.words(database, error),
                     hint="invoke check   (once the models are mended)",
                 ) from error
         return database
@@ -207,7 +212,7 @@ class Scratch:
         self._templates.describe(here, replace(recipe, used=""))
         # The last step: what is interrupted before it is an orphan, and no template.
         self._connection.exec_driver_sql(f"ALTER DATABASE {quoted(here)} RENAME TO {template}")
-        return self._clone(names[-1])
+        return self._copied(names[-1])
 
     def _longest(self, project: Project, names: Sequence[str]) -> tuple[int, Database, Recipe]:
         """Clone the template with the most of these revisions.
@@ -230,7 +235,8 @@ class Scratch:
             return None
         recipe = templates.parse(comment)
         if recipe and recipe.is_current(project):
-            self._templates.describe(name, recipe)
+            if recipe.used != templates.today():
+                self._templates.describe(name, recipe)
             return recipe
         self._drop_database(name)
         return None
@@ -240,6 +246,12 @@ class Scratch:
         for name in self._templates.names():
             with self._lock(name):  # another command may be cloning it
                 self._drop_database(name)
+
+    def _copied(self, template: str) -> Database:
+        """Clone a template whose lock this session holds."""
+        made = self._clone(template)
+        self._origins[made.dsn.database] = template, self._templates.oid(template)
+        return made
 
     def _clone(self, template: str, options: str = "") -> Database:
         name = f"{PREFIX}{self._me}_{secrets.token_hex(8)}"
@@ -315,19 +327,6 @@ class Scratch:
 
     def _scalar(self, query: str, argument: str) -> object:
         return self._connection.exec_driver_sql(query, (argument,)).scalar()
-
-
-def _words(database: Database, error: Exception) -> str:
-    """Return the text of an error, and in a second line the statement or the source line that raised it."""
-    if isinstance(error, SQLAlchemyError):
-        statement = " ".join((getattr(error, "statement", None) or "").split())
-        place = shorten(statement, 120, placeholder=" …")
-        said = database.words(error)
-    else:
-        frame = traceback.extract_tb(error.__traceback__)[-1]
-        place = f"{frame.filename}, line {frame.lineno}"
-        said = f"{type(error).__name__}: {database.words(error)}"
-    return f"{said}\n(in {place})" if place else said
 
 
 @contextmanager

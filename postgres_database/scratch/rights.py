@@ -22,11 +22,12 @@ from psycopg2.errors import InsufficientPrivilege
 
 from postgres_database.errors import ExpectedError
 from postgres_database.scratch.elevation import Elevation
+from postgres_database.scratch.templates import OWNER
 from postgres_database.server.connection import LESSER, Database
 from postgres_database.server.dsn import Dsn
 from postgres_database.sql.names import quoted
 
-OWNER, SUPERUSER = "postgres_database_owner_", "postgres_database_superuser_"
+SUPERUSER = "postgres_database_superuser_"
 ME = """
     SELECT rolname, rolsuper, rolcreaterole, current_setting('server_version_num')::int / 10000,
            EXISTS (SELECT FROM pg_roles WHERE rolname IN

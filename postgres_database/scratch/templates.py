@@ -3,6 +3,8 @@
 Its name contains a hash of the scripts; its comment is a `Recipe`, which lists what else they read.
 """
 
+from __future__ import annotations
+
 import inspect
 import json
 import os
@@ -11,31 +13,77 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import UTC, date, datetime, timedelta
 from hashlib import sha256
+from importlib import metadata
 from itertools import accumulate
 from pathlib import Path
-from typing import Any
-
-import alembic
-import sqlalchemy as sa
+from typing import TYPE_CHECKING, Any
 
 from postgres_database import __version__
 from postgres_database.errors import ExpectedError
 from postgres_database.history import reads
 from postgres_database.history.graph import Revision
 from postgres_database.history.project import Project
-from postgres_database.history.project_models import Deferred
 from postgres_database.sql.names import quoted
+
+if TYPE_CHECKING:  # a command that has nothing to do does without it
+    import sqlalchemy as sa
 
 PREFIX = "postgres_database_template_"
 FOUND = """
     SELECT datname, shobj_description(oid, 'pg_database'), pg_database_size(oid) AS size
     FROM pg_database WHERE starts_with(datname, %s) ORDER BY oid
 """
+OWNER = "postgres_database_owner_"
+"""How the name of the role begins that owns scratch databases."""
+# The first columns tell users of a server apart.
+PLACE = """
+    SELECT current_database(), current_user, pg_encoding_to_char(encoding),
+           (SELECT string_agg(name || ' ' || default_version, ',' ORDER BY name) FROM pg_available_extensions),
+           current_setting('fsync') = 'off' AND current_setting('server_version_num')::int >= 150000,
+           (SELECT rolsuper OR rolcreaterole FROM pg_roles WHERE rolname = current_user)
+    FROM pg_database WHERE datname = 'template0'
+"""
 MOST = 16
 """Templates of a role that are kept."""
 LARGEST = 2 * 1024**3
 """Bytes that all templates of a role may have together."""
 LONGEST_UNUSED = timedelta(days=30)
+
+
+@dataclass(frozen=True)
+class Place:
+    """What the names of templates depend on besides their scripts: a server, and a role that makes them there."""
+
+    me: str
+    """Tells one role on a server from others."""
+    encoding: str
+    extensions: str
+    """Those that can be created, with their versions."""
+    unsafe: bool
+    """Whether the server may lose data in a crash."""
+    owner: str
+    """The role that owns scratch databases; empty if that is the role of the DSN."""
+
+    @classmethod
+    def of(cls, row: Sequence[Any]) -> Place:
+        """Return what a row of PLACE says.
+
+        Names have a hash of the maintenance database and the role: a session only sees advisory locks of its own
+        database (PostgreSQL manual, "Advisory Locks"), and can drop only databases of its own role.
+        """
+        *who, encoding, extensions, unsafe, separate = row
+        me = sha256("\0".join(who).encode()).hexdigest()[:8]
+        return cls(me, encoding, extensions or "", unsafe, OWNER + me if separate else "")
+
+    @property
+    def prefix(self) -> str:
+        """How the names of its templates begin."""
+        return f"{PREFIX}{self.me}_"
+
+    def names(self, scripts: Iterable[tuple[str, Path]]) -> list[str]:
+        """Return the names of the templates of no script, of the first one, of the first two, and so on."""
+        hashes = fingerprints(scripts, f"{self.extensions} {self.owner}")
+        return [f"{self.prefix}{each[:24]}" for each in hashes]
 
 
 @dataclass(frozen=True)
@@ -50,10 +98,12 @@ class Recipe:
     """Whether no file changed between its reading and the digest."""
     used: str = ""
     """The last day on which a command used the database, as YYYY-MM-DD; empty if that is not known."""
+    dumped: str = ""
+    """A hash of what a dump of the database prints (`dump.Dump.digest`); empty if that is not known."""
 
     def text(self) -> str:
         """Return the text for the comment of a database; `parse` reads it."""
-        return json.dumps([self.files, self.convention, self.used])
+        return json.dumps([self.files, self.convention, self.used, self.dumped])
 
     def is_current(self, project: Project) -> bool:
         """Tell whether the files and the naming convention are unchanged."""
@@ -62,7 +112,7 @@ class Recipe:
         )
         return same and (not self.convention or self.convention == _fingerprint(_naming(project)))
 
-    def with_more(self, other: "Recipe") -> "Recipe":
+    def with_more(self, other: Recipe) -> Recipe:
         """Return the recipe of a database whose later scripts have another recipe."""
         return Recipe(
             {**self.files, **other.files},
@@ -74,8 +124,9 @@ class Recipe:
 def parse(text: str | None) -> Recipe | None:
     """Read the comment of a database; None if it is no text of a recipe."""
     try:
-        files, convention, *used = json.loads(text or "")
-        return Recipe(dict(files), str(convention), used=str(used[0]) if used else "")
+        files, convention, *more = json.loads(text or "")
+        used, dumped = [*map(str, more), "", ""][:2]
+        return Recipe(dict(files), str(convention), used=used, dumped=dumped)
     except (ValueError, TypeError):
         return None
 
@@ -112,14 +163,10 @@ def superfluous(kept: Sequence[Kept], today: date) -> list[str]:
 class Store:
     """The templates of a role on a server: their names and comments. Their locks are the caller's."""
 
-    def __init__(self, connection: sa.Connection, me: str) -> None:
-        """Use a connection in autocommit mode; `me` tells the templates of one role from those of others."""
+    def __init__(self, connection: sa.Connection, prefix: str) -> None:
+        """Use a connection in autocommit mode, and the templates whose names begin in this way."""
         self._connection = connection
-        self._prefix = f"{PREFIX}{me}_"
-
-    def named(self, hash_: str) -> str:
-        """Return the name of the template with this hash."""
-        return f"{self._prefix}{hash_[:24]}"
+        self._prefix = prefix
 
     def names(self) -> Sequence[str]:
         """Return the names of all templates, the oldest first."""
@@ -131,12 +178,16 @@ class Store:
         query = "SELECT coalesce(shobj_description(oid, 'pg_database'), '') FROM pg_database WHERE datname = %s"
         return self._connection.exec_driver_sql(query, (name,)).scalar()
 
+    def oid(self, name: str) -> int | None:
+        """Return what tells a template from a later one of the same name; None if there is no such template."""
+        query = "SELECT oid FROM pg_database WHERE datname = %s"
+        return self._connection.exec_driver_sql(query, (name,)).scalar()
+
     def describe(self, name: str, recipe: Recipe) -> None:
-        """Write the recipe of a template into its comment, and that it is used today, unless that stands there."""
-        if recipe.used != (today := _today().isoformat()):
-            text = replace(recipe, used=today).text()
-            text = text.replace("\\", "\\\\").replace("'", "\\'").replace("%", "%%")
-            self._connection.exec_driver_sql(f"COMMENT ON DATABASE {quoted(name)} IS E'{text}'")
+        """Write the recipe of a template into its comment, and that it is used today."""
+        text = replace(recipe, used=today()).text()
+        text = text.replace("\\", "\\\\").replace("'", "\\'").replace("%", "%%")
+        self._connection.exec_driver_sql(f"COMMENT ON DATABASE {quoted(name)} IS E'{text}'")
 
     def superfluous(self) -> list[str]:
         """Return the templates that were not used for long, or are too many or too large together."""
@@ -151,6 +202,11 @@ def _today() -> date:
     return datetime.now(UTC).date()
 
 
+def today() -> str:
+    """Return the current day as it stands in a recipe."""
+    return _today().isoformat()
+
+
 def recipe(project: Project, revisions: Iterable[Revision], models: object) -> Recipe:
     """Return the recipe of scripts that were run in this process.
 
@@ -159,6 +215,8 @@ def recipe(project: Project, revisions: Iterable[Revision], models: object) -> R
         revisions: The scripts that were run.
         models: Alembic's `target_metadata`, as env.py gave it to them.
     """
+    from postgres_database.history.project_models import Deferred
+
     ours = isinstance(models, Deferred) or _is_named(project, models)
     asked = models.asked if isinstance(models, Deferred) else ours
     naming = _naming(project) if asked else {}
@@ -200,6 +258,7 @@ def _sources(project: Project) -> list[Path]:
 
 
 def _naming(project: Project) -> Mapping[str, Any]:
+    project.find_modules()
     return getattr(project.deferred, "naming_convention", {})
 
 
@@ -211,21 +270,21 @@ def _fingerprint(naming: Mapping[str, Any]) -> str:
     return sha256("\0".join(items).encode()).hexdigest()[:32]
 
 
-def fingerprints(revisions: Iterable[Revision], *more: str) -> list[str]:
+def fingerprints(scripts: Iterable[tuple[str, Path]], *more: str) -> list[str]:
     """Return a hash of no script, of the first one, of the first two, … with the SQL files beside them.
 
     Databases with the same hash and the same recipe have the same schema.
 
     Args:
-        revisions: The scripts in the order in which they run.
+        scripts: The id and the path of each in the order in which they run.
         more: Whatever else the schema depends on.
     """
-    versions = __version__, alembic.__version__, sa.__version__
+    versions = __version__, metadata.version("alembic"), metadata.version("sqlalchemy")
     digest = sha256("\0".join([*versions, *more]).encode())
     hashes = [digest.hexdigest()[:32]]
-    for revision in revisions:
-        digest.update(f"\0{revision.id}\0".encode())
-        for path in (revision.path, revision.path.with_suffix(".sql")):
+    for revision_id, script in scripts:
+        digest.update(f"\0{revision_id}\0".encode())
+        for path in (script, script.with_suffix(".sql")):
             digest.update(path.read_bytes() if path.exists() else b"")
         hashes.append(digest.hexdigest()[:32])
     return hashes

@@ -206,12 +206,16 @@ class Database:
         Args:
             connection: To this database, in a transaction.
         """
+        with closing(connection.connection.cursor()) as cursor:
+            return self.version_schema_on(cursor, transactions.usual_path(connection))
+
+    def version_schema_on(self, cursor: Any, path: SearchPath) -> str | None:
+        """Return the same by what `reading` yields."""
         if self.versions.schema:
             return self.versions.schema
-        schemas = [*transactions.usual_path(connection).schemas]
-        with closing(connection.connection.cursor()) as cursor:
-            cursor.execute(VERSION_SCHEMA, (schemas, self.versions.name))
-            row = cursor.fetchone()
+        schemas = [*path.schemas]
+        cursor.execute(VERSION_SCHEMA, (schemas, self.versions.name))
+        row = cursor.fetchone()
         return str(row[0]) if row else next(iter(schemas), None)
 
     def words(self, error: BaseException) -> str:

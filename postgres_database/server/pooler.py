@@ -1,18 +1,21 @@
 """Connection poolers: one that gives each transaction another session cannot keep our lock, and mixes up settings."""
 
+from __future__ import annotations
+
 import select
 import time
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import psycopg2
-import sqlalchemy as sa
 from psycopg2 import extensions
-from sqlalchemy.exc import DBAPIError
 
 from postgres_database.errors import ExpectedError
 from postgres_database.server.connection import CONNECT_DEFAULTS, Database
+
+if TYPE_CHECKING:  # a command that has nothing to do does without it
+    import sqlalchemy as sa
 
 PATIENCE = 3.0
 """Seconds for an answer: a pool whose sessions are all in use gives none, and that is no evidence."""
@@ -27,14 +30,27 @@ def require_session(database: Database, connection: sa.Connection) -> None:
     libpq takes the backend's PID from whoever answered (PostgreSQL manual, "Message Flow", BackendKeyData). Where the
     server says another one, a pooler answered; then more sessions are opened to see whether they share one.
     """
+    from sqlalchemy.exc import DBAPIError
+
     driver: Any = connection.connection.driver_connection
+    pid = None
     try:
         with connection.begin():
-            if connection.exec_driver_sql(LOOK).scalar_one() == driver.info.backend_pid:
-                return
+            pid = connection.exec_driver_sql(LOOK).scalar_one()
     except DBAPIError:  # no transaction at all
         connection.rollback()
-    if _is_shared(database):
+    _require(database, driver, pid)
+
+
+def require_one_session(database: Database, cursor: Any) -> None:
+    """Raise the error of `require_session`; the cursor is that of `Database.reading`."""
+    cursor.execute(LOOK)
+    (pid,) = cursor.fetchone()
+    _require(database, cursor.connection, pid)
+
+
+def _require(database: Database, driver: Any, pid: int | None) -> None:
+    if pid != driver.info.backend_pid and _is_shared(database):
         raise ExpectedError(
             f"{database.dsn} is behind a pooler that gives every transaction another session; nothing was done",
             cause="locks and settings belong to a session of the server: the lock that keeps other commands out would"

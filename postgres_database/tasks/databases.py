@@ -226,6 +226,7 @@ def status(c: Context, env: str = "", exit_code: bool = False, json: bool = Fals
     """Show where the target of each environment stands and what is pending."""
     from postgres_database.console import report, show_state, terminal
     from postgres_database.server import environment
+    from postgres_database.workflows import standing
     from postgres_database.workflows import status as workflow
 
     named = env or os.environ.get("ENV", "")
@@ -234,7 +235,7 @@ def status(c: Context, env: str = "", exit_code: bool = False, json: bool = Fals
     )
     # The history is in the repository: no environment's faults keep us from reading it.
     project = project_here()
-    heads = project.history.heads
+    heads = standing.heads(project)
     with terminal.watched("look at each environment"):
         result = workflow.collect(project, environments)
     if json:

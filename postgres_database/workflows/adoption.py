@@ -13,7 +13,15 @@ from postgres_database.history.project import Project
 from postgres_database.modelling import strangers
 from postgres_database.running import runner
 from postgres_database.running.listener import Listener
-from postgres_database.schema import disclosures, dump, masks, partitions, respelling, snapshot
+from postgres_database.schema import (
+    disclosures,
+    dump,
+    masks,
+    partitions,
+    respelling,
+    sections,
+    snapshot,
+)
 from postgres_database.schema.snapshot import Key
 from postgres_database.scratch import databases, provided
 from postgres_database.scratch.databases import Scratch
@@ -108,7 +116,7 @@ class Adoption:
         with databases.session(self.staged, self.environment) as session:
             roles, tablespaces = drift.provide(self._reader, session)
             bootstrap = _server(self._reader)[2]  # no catalog lists where this role is named
-            if dump.names_role(dumped, bootstrap):
+            if sections.names_role(dumped, bootstrap):
                 roles = tuple(sorted({*roles, bootstrap}))
             self._write(message, dumped, roles, tablespaces)
             with listener.at_work("prove the script on a scratch database"):

@@ -16,8 +16,8 @@ from postgres_database.scratch import databases, provided
 from postgres_database.scratch.databases import Scratch
 from postgres_database.server.connection import Database
 from postgres_database.server.environment import Environment
-from postgres_database.workflows import drift
-from postgres_database.workflows.drift import Drifts
+from postgres_database.workflows import drift, standing
+from postgres_database.workflows.standing import Drifts
 
 
 @dataclass(frozen=True)
@@ -138,6 +138,9 @@ def _target(
     project: Project, environment: Environment, target: Database, session: Scratch
 ) -> tuple[TargetCheck, tuple[str, ...]]:
     """Compare a target with its revision, and measure what others would wait for while pending scripts run."""
+    if found := standing.settled(project, environment, target):
+        where = environment.label, str(target.dsn), found.revision
+        return TargetCheck(*where, (), Drifts(), environment.env_option), ()
     with runner.open_runner(project, target.read_only()) as run:
         current, route = run.require_route()
     at, legs = route[0], project.legs(current, "heads")

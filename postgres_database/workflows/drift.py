@@ -24,40 +24,10 @@ from postgres_database.scratch.databases import Scratch
 from postgres_database.server import cluster
 from postgres_database.server.connection import Database
 from postgres_database.sql.names import Name
+from postgres_database.workflows.standing import Drift, Drifts
 
 INVALID = "\n-- invalid: no query uses it"
 EXTENSIONS = sa.text("SELECT extname FROM pg_extension")
-
-
-@dataclass(frozen=True)
-class Drift:
-    """An object in which a database is not what a revision says."""
-
-    key: Key
-    history: str
-    """Its DDL by the revision; empty where the revision has no such object."""
-    target: str
-    """Its DDL in the database; empty where that has none."""
-    repair: tuple[str, ...]
-    """Statements for this object, out of those that were seen to bring a copy of the database back."""
-
-
-@dataclass(frozen=True)
-class Drifts:
-    """In what a database differs from a revision."""
-
-    objects: tuple[Drift, ...] = ()
-    """In the order in which they can be repaired."""
-    repair: tuple[str, ...] = ()
-    """All statements that bring the database back, in their order."""
-    losses: tuple[str, ...] = ()
-    """What these statements do to rows: which they drop, which they may refuse, a line each."""
-    unrepaired: tuple[Key, ...] = ()
-    """Objects that they do not bring back: no statement is known."""
-    kept: tuple[Key, ...] = ()
-    """What the history does not manage: new partitions, tables of other tools."""
-    notes: tuple[str, ...] = ()
-    """What of the database was not compared, a line each."""
 
 
 def find(
@@ -66,7 +36,7 @@ def find(
     """Compare a database, which is only read, with a scratch database at a revision.
 
     Another spelling of the same expression is no difference, nor is what `alembic.ini` excludes. Invalid indexes and
-    constraints that are not validated are differences.
+    constraints that are not validated are differences. The scratch database is as the session has made it.
     With `repair`, find the statements that would bring the database back.
 
     Raises:
@@ -74,7 +44,9 @@ def find(
     """
     reader = target.read_only()
     with ThreadPoolExecutor() as pool:
-        texts = [*pool.map(dump.take, (reader, at), (project.scope, None))]
+        dumps = [*pool.map(dump.read, (reader, at), (project.scope, None))]
+    texts = [each.text for each in dumps]
+    session.note(at, dumps[1].digest)
     invalid = snapshot.invalid_indexes(reader)
     here, there = map(snapshot.parse, texts)
     notes = dump.omissions(texts[0])

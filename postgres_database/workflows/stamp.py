@@ -1,6 +1,6 @@
 """Which revision a database is: found by comparison with the states of the history, or written into it."""
 
-from collections.abc import Hashable, Iterator, Sequence, Sized
+from collections.abc import Hashable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from itertools import combinations, islice
 
@@ -17,7 +17,7 @@ from postgres_database.scratch.databases import Scratch
 from postgres_database.server.connection import Database
 from postgres_database.server.environment import Environment
 from postgres_database.workflows import drift
-from postgres_database.workflows.drift import Drift, Drifts
+from postgres_database.workflows.standing import Drift, Drifts, counted
 
 SHOWN = 20
 MOST_PAIRS = 60
@@ -220,11 +220,6 @@ def _doubts(
         else []
     )
     return [*head, *(f"  {line}" for line in (*lines, *more))]
-
-
-def counted(things: Sized) -> str:
-    """Say how many objects there are."""
-    return "1 object" if len(things) == 1 else f"{len(things)} objects"
 
 
 def describe(item: Drift) -> str:

@@ -6,20 +6,66 @@ or it is asked them where anything is unusual, so that there is one place for ea
 
 from __future__ import annotations
 
+from collections.abc import Sequence, Sized
+from contextlib import suppress
 from dataclasses import dataclass
+from pathlib import Path
+from threading import Lock
 from typing import TYPE_CHECKING
 
 import psycopg2
 
+from postgres_database.errors import ExpectedError
+from postgres_database.history import script_texts
 from postgres_database.history.graph import Revision
 from postgres_database.history.project import Project
-from postgres_database.running import stamped
+from postgres_database.history.script_texts import Line
+from postgres_database.running import log, stamped
 from postgres_database.server.connection import Database
+from postgres_database.server.environment import Environment
 
 if TYPE_CHECKING:
     from postgres_database.preflight.drops import Dropped
     from postgres_database.preflight.preview import Printed
     from postgres_database.preflight.row_checks import Violation
+    from postgres_database.schema.snapshot import Key
+
+ALEMBIC = Lock()
+"""Alembic runs one thing at a time, what scripts call `op` belongs to the process; so does stdout where models load."""
+FACTS = """
+    SELECT split_part(current_setting('server_version'), ' ', 1), pg_size_pretty(pg_database_size(current_database()))
+"""
+
+
+@dataclass(frozen=True)
+class Drift:
+    """An object in which a database is not what a revision says."""
+
+    key: Key
+    history: str
+    """Its DDL by the revision; empty where the revision has no such object."""
+    target: str
+    """Its DDL in the database; empty where that has none."""
+    repair: tuple[str, ...]
+    """Statements for this object, out of those that were seen to bring a copy of the database back."""
+
+
+@dataclass(frozen=True)
+class Drifts:
+    """In what a database differs from a revision."""
+
+    objects: tuple[Drift, ...] = ()
+    """In the order in which they can be repaired."""
+    repair: tuple[str, ...] = ()
+    """All statements that bring the database back, in their order."""
+    losses: tuple[str, ...] = ()
+    """What these statements do to rows: which they drop, which they may refuse, a line each."""
+    unrepaired: tuple[Key, ...] = ()
+    """Objects that they do not bring back: no statement is known."""
+    kept: tuple[Key, ...] = ()
+    """What the history does not manage: new partitions, tables of other tools."""
+    notes: tuple[str, ...] = ()
+    """What of the database was not compared, a line each."""
 
 
 @dataclass(frozen=True)
@@ -70,6 +116,71 @@ def at_head(
     return UpgradeResult(seen.revisions, (), seen.revisions, at_head=True)
 
 
+@dataclass(frozen=True)
+class Settled:
+    """A target at the head of the history, without drift."""
+
+    revision: tuple[str, ...]
+    version: str
+    """The server's version."""
+    size: str
+
+
+def settled(project: Project, environment: Environment, database: Database) -> Settled | None:
+    """Return where a target stands if nothing is to be said of it; None where its workflow must compare, or tell why.
+
+    Its dump is then that of the template of the head, which a command has compared today, and whose scripts have not
+    changed since.
+
+    Raises:
+        ExpectedError: The database cannot be reached, or its version table not be trusted.
+    """
+    from concurrent.futures import ThreadPoolExecutor
+
+    from postgres_database.schema import dump, snapshot
+    from postgres_database.scratch import known
+    from postgres_database.server import embedded
+
+    line = project.line
+    seen = _glance(database) if line else None
+    if line is None or seen is None or seen.revisions != (line.head,) or not seen.alone:
+        return None
+    reader = database.read_only()
+    with suppress(ExpectedError, psycopg2.Error), ThreadPoolExecutor() as pool:
+        template = known.find(embedded.scratch_server(environment), line)
+        if template is None or not template.dumped:
+            return None
+        dumped = pool.submit(dump.read, reader, project.scope)
+        with ALEMBIC:
+            current = known.is_current(project, template)
+        if not current or not _as_run(log.read(database), line):
+            return None
+        with database.reading() as (cursor, _):
+            cursor.execute(FACTS)
+            version, size = cursor.fetchone() or ("", "")
+        if dumped.result().digest == template.dumped and not snapshot.invalid_indexes(reader):
+            return Settled(seen.revisions, version, size)
+    return None
+
+
+def _as_run(entries: Sequence[log.Entry], line: Line) -> bool:
+    """Tell whether the last run is done, and the scripts are those that ran."""
+    if entries and entries[-1].outcome != log.DONE:
+        return False
+    last = {entry.revision: entry for entry in entries if entry.outcome == log.DONE}
+    ran = {
+        Path(line.scripts[entry.revision]): entry.digest
+        for entry in last.values()
+        if entry.direction == "upgrade" and entry.digest and entry.revision in line.scripts
+    }
+    return script_texts.digests(ran) == ran
+
+
+def counted(things: Sized) -> str:
+    """Say how many objects there are."""
+    return "1 object" if len(things) == 1 else f"{len(things)} objects"
+
+
 def heads(project: Project) -> tuple[str, ...]:
     """Return the end of the history.
 
@@ -89,7 +200,7 @@ def revisions(project: Project, database: Database) -> tuple[Revision, ...]:
     seen = _glance(database) if line else None
     if line and seen and len(seen.revisions) <= 1 and line.scripts.keys() >= {*seen.revisions}:
         return tuple(map(line.revision, seen.revisions))
-    from postgres_database.running import runner  # noqa: PLC0415 - Alembic and SQLAlchemy
+    from postgres_database.running import runner
 
     with runner.open_runner(project, database) as run:
         ids, (here, *_) = run.require_route()

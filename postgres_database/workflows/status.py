@@ -1,33 +1,24 @@
 """The revision of every environment, what is pending there, and whether its schema has drifted."""
 
+from __future__ import annotations
+
 from collections.abc import Collection, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from dataclasses import dataclass, replace
-from threading import Lock
-
-import sqlalchemy as sa
 
 from postgres_database.errors import ExpectedError
 from postgres_database.history import project as projects
 from postgres_database.history.graph import Revision
 from postgres_database.history.project import Project
-from postgres_database.running import lock, log, runner
+from postgres_database.running import log
 from postgres_database.running.log import Edited
-from postgres_database.running.missing_scripts import require_scripts
-from postgres_database.scratch import databases
-from postgres_database.server import embedded, pooler
+from postgres_database.server import embedded
 from postgres_database.server import environment as environments_of
 from postgres_database.server.connection import Database
 from postgres_database.server.environment import Environment
-from postgres_database.workflows import drift
-
-ALEMBIC = Lock()
-"""Alembic runs one thing at a time: what scripts call `op` belongs to the process."""
-FACTS = sa.text(
-    "SELECT split_part(current_setting('server_version'), ' ', 1),"
-    " pg_size_pretty(pg_database_size(current_database()))"
-)
+from postgres_database.workflows import standing
+from postgres_database.workflows.standing import ALEMBIC
 
 
 @dataclass(frozen=True)
@@ -99,12 +90,30 @@ def _look(project: Project, environment: Environment) -> EnvironmentStatus:
     database = embedded.target(environment, here.versions)
     label, target = environment.label, str(database.dsn)
     try:
+        found = standing.settled(here, environment, database)
+    except ExpectedError as error:
+        return EnvironmentStatus(label, target, fault=_told(error), hint=error.hint)
+    if found:
+        return EnvironmentStatus(
+            label,
+            target,
+            found.version,
+            found.size,
+            found.revision,
+            drift=(),
+            env_option=environment.env_option,
+        )
+    from postgres_database.running import lock, runner
+    from postgres_database.running.missing_scripts import require_scripts
+    from postgres_database.server import pooler
+
+    try:
         with runner.open_runner(here, database) as run:
             pooler.require_session(database, run.connection)
             with ALEMBIC:
                 current = run.current()
             with run.connection.begin():
-                version, size = run.connection.execute(FACTS).one()
+                version, size = run.connection.exec_driver_sql(standing.FACTS).one()
                 holder = lock.holder(database, run.connection)
     except ExpectedError as error:
         return EnvironmentStatus(label, target, fault=_told(error), hint=error.hint)
@@ -167,6 +176,9 @@ def _with_drift(
     environment: Environment,
     database: Database,
 ) -> EnvironmentStatus:
+    from postgres_database.scratch import databases
+    from postgres_database.workflows import drift
+
     try:
         with databases.session(here, environment) as session:
             with ALEMBIC:

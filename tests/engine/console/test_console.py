@@ -39,13 +39,12 @@ from postgres_database.server.environment import Environment
 from postgres_database.server.version_table import ALEMBICS
 from postgres_database.workflows.adoption import BaselineResult
 from postgres_database.workflows.check import CheckResult, TargetCheck
-from postgres_database.workflows.drift import Drift, Drifts
 from postgres_database.workflows.init import InitResult
 from postgres_database.workflows.rebase import RebaseResult
 from postgres_database.workflows.revision import RevisionResult
 from postgres_database.workflows.squash import SquashResult
 from postgres_database.workflows.stamp import Match
-from postgres_database.workflows.standing import UpgradeResult
+from postgres_database.workflows.standing import Drift, Drifts, UpgradeResult
 from postgres_database.workflows.status import EnvironmentStatus
 
 RAN = datetime(2026, 1, 2, 12).astimezone()

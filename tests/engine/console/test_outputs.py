@@ -153,7 +153,7 @@ def test_outputs_and_exit_codes(
     life: Project, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     """No line ends with blanks, colour is for terminals, `status` fits 80 columns, and json.md says how each ends."""
-    monkeypatch.setattr(terminal.OUT.console, "width", 80)
+    monkeypatch.setattr(terminal, "WIDTH", 80)
     wrong: list[object] = []
     ended: set[tuple[str, int]] = set()
     for prepare, name, options, expected in LIFE:

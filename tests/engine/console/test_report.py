@@ -20,13 +20,12 @@ from postgres_database.schema.comparison import Differences
 from postgres_database.schema.snapshot import Difference, Key
 from postgres_database.workflows.adoption import BaselineResult
 from postgres_database.workflows.check import CheckResult, TargetCheck
-from postgres_database.workflows.drift import Drift, Drifts
 from postgres_database.workflows.rebase import RebaseResult
 from postgres_database.workflows.review import Review
 from postgres_database.workflows.revision import RevisionResult
 from postgres_database.workflows.squash import SquashResult
 from postgres_database.workflows.stamp import Match
-from postgres_database.workflows.standing import UpgradeResult
+from postgres_database.workflows.standing import Drift, Drifts, UpgradeResult
 from postgres_database.workflows.status import EnvironmentStatus
 from postgres_database.workflows.written_models import ModelsResult
 

@@ -484,7 +484,8 @@ def test_fingerprints(project: Project) -> None:
     first, second = project.script("aaaa"), project.script("bbbb", "aaaa")
 
     def hashes(*more: str) -> list[str]:
-        return templates.fingerprints(project.settings.project.history.revisions, *more)
+        revisions = project.settings.project.history.revisions
+        return templates.fingerprints(((each.id, each.path) for each in revisions), *more)
 
     before = hashes()
     assert len({*before}) == 3

@@ -9,6 +9,7 @@ from postgres_database.errors import ExpectedError
 from postgres_database.schema import snapshot
 from postgres_database.scratch import databases
 from postgres_database.workflows import check, drift
+from postgres_database.workflows.standing import Drifts
 
 BASE = """
 CREATE SCHEMA audit;
@@ -120,7 +121,7 @@ def drifting(project: Project) -> Project:
     return project
 
 
-def found(project: Project) -> drift.Drifts:
+def found(project: Project) -> Drifts:
     with databases.session(*project.settings) as session:
         at = session.at_head(project.settings.project)
         return drift.find(project.settings.project, project.database, at, session, repair=True)

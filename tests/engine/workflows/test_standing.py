@@ -60,6 +60,20 @@ def test_nothing_heavy_is_imported(
     assert "d92233541b7a" in done.stdout or '"at_head": true' in done.stdout
 
 
+def test_status_imports_nothing_heavy(checkout: Checkout, database: Database) -> None:
+    """Nor does `status` once it has compared, where no script has asked how the models name constraints."""
+    checkout.environ["POSTGRES_DSN"] = as_text(database.dsn)
+    for path in (checkout.root / "migration" / "versions").glob("*.py"):
+        path.unlink()
+    for command in (("revision", "--empty", "--msg", "x"), ("upgrade",), ("status",)):
+        done = checkout.invoke(*command)
+        assert done.returncode == 0, done.stderr
+    text = textwrap.dedent(LIGHT.format(words=["status"]))
+    done = checkout.run(sys.executable, "-c", text)
+    assert done.stderr.endswith("[][]"), done
+    assert "none     none" in done.stdout
+
+
 def test_a_list_of_commands_imports_no_driver(checkout: Checkout) -> None:
     """`invoke --list` needs invoke, and no database."""
     text = "import sys; from invoke.main import program; program.run(['invoke', '--list'], exit=False);"

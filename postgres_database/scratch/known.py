@@ -1,0 +1,59 @@
+"""What is known of a template of the history: neither a scratch database nor SQLAlchemy is needed to ask for it."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+from postgres_database.history.project import Project
+from postgres_database.history.script_texts import Line
+from postgres_database.scratch import templates
+from postgres_database.scratch.templates import Place, Recipe
+from postgres_database.server.connection import Database
+
+COMMENT = "SELECT shobj_description(oid, 'pg_database') FROM pg_database WHERE datname = %s"
+
+
+@dataclass(frozen=True)
+class Template:
+    """A template of all scripts of a history, which a command has used today."""
+
+    recipe: Recipe
+    version: str
+    """The version of its server."""
+
+    @property
+    def dumped(self) -> str:
+        """The hash of its dump (`dump.Dump.digest`); empty if that is not known."""
+        version, _, dumped = self.recipe.dumped.rpartition(" ")
+        return dumped if version == self.version else ""
+
+
+def find(maintenance: Database, line: Line) -> Template | None:
+    """Return the template of the end of a history; None if there is none, or none that was used today.
+
+    So what is known of a template is found out anew each day. Whether it is current, only `Recipe.is_current` tells.
+
+    Args:
+        maintenance: The maintenance database of the scratch server.
+        line: The history.
+
+    Raises:
+        ExpectedError: The server refuses the connection.
+        psycopg2.Error: It refuses a query.
+    """
+    with maintenance.reading() as (cursor, _):
+        cursor.execute(templates.PLACE)
+        place = Place.of(cursor.fetchone() or ())
+        name = place.names((each, Path(path)) for each, path in line.scripts.items())[-1]
+        cursor.execute(COMMENT, (name,))
+        recipe = templates.parse((cursor.fetchone() or (None,))[0])
+        version = cursor.connection.info.parameter_status("server_version")
+    if recipe is None or recipe.used != templates.today():
+        return None
+    return Template(recipe, str(version))
+
+
+def is_current(project: Project, template: Template) -> bool:
+    """Tell whether the scripts of a history would make its template anew as it is; may import the models."""
+    return template.recipe.is_current(project)
