@@ -33,9 +33,9 @@ class Subject:
     """The object that a change works on; what depends on it may have to be dropped first."""
 
     kind: str
-    """column, constraint, relation, type, function or operator class."""
+    """column, constraint, relation, type, function, operator or operator class."""
     sql: str
-    """The name of the relation, type, function or operator class."""
+    """The name of the relation, type, function, operator or operator class."""
     part: str = ""
     """The column or constraint; the access method of the operator class."""
 
@@ -47,6 +47,9 @@ def subject_of(key: Key, body: str) -> Subject | None:
     """Return what a statement creates as the subject of a change; None for kinds on which nothing depends."""
     if key.kind == "INDEX":  # foreign keys depend on a unique one
         return Subject("relation", Name(key.schema, key.name).sql)
+    if key.kind == "OPERATOR":
+        drop = objects.drop_statement(key, body)
+        return Subject("operator", drop.removeprefix("DROP OPERATOR ").removesuffix(";"))
     name = objects.created_name(body)
     if not name:
         return None
@@ -89,6 +92,7 @@ SUBJECTS = {
     "relation": "SELECT 'pg_class'::regclass, to_regclass(%s)::oid, length(%s)",
     "type": "SELECT 'pg_type'::regclass, to_regtype(%s)::oid, length(%s)",
     "function": "SELECT 'pg_proc'::regclass, to_regprocedure(%s)::oid, length(%s)",
+    "operator": "SELECT 'pg_operator'::regclass, to_regoperator(%s)::oid, length(%s)",
     "operator class": "SELECT 'pg_opclass'::regclass, c.oid, 0 FROM pg_opclass c JOIN pg_am m ON m.oid = c.opcmethod"
     " WHERE format('%%I.%%I', c.opcnamespace::regnamespace, c.opcname) = %s AND m.amname = %s",
 }

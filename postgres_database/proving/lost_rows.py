@@ -257,6 +257,9 @@ def not_given(
         goal: The catalog of the models.
     """
     new = [*_new_defaults(before, goal)]
+    made = catalog.take(database).tables if new else {}
+    # A script that is not complete may lack some; that is said elsewhere.
+    new = [(table, column) for table, column in new if _has(made.get(table.name), column.name)]
     if not new:
         return ()
     first, second = _evaluated(models, new), _evaluated(models, new)
@@ -276,6 +279,10 @@ def not_given(
                     f"the default of column {table.name}.{column.name}: {rows} rows have another value"
                 )
     return tuple(lines)
+
+
+def _has(table: catalog.Table | None, column: str) -> bool:
+    return table is not None and column in table.columns
 
 
 def _new_defaults(before: Catalog, goal: Catalog) -> Iterator[tuple[catalog.Table, catalog.Column]]:

@@ -246,6 +246,8 @@ def _settings(here: Table, goal: Table) -> Iterator[str]:
         # In this order: a column that no parent has for a moment would be the table's own from then on.
         yield from (f"INHERIT {name}" for name in goal.parents if name not in here.parents)
         yield from (f"NO INHERIT {name}" for name in here.parents if name not in goal.parents)
+    if here.of_type != goal.of_type:
+        yield f"OF {goal.of_type}" if goal.of_type else "NOT OF"
     yield from _index_settings(here, goal)
     if here.row_security != goal.row_security:
         yield f"{'ENABLE' if goal.row_security else 'DISABLE'} ROW LEVEL SECURITY"

@@ -98,6 +98,8 @@ class Table:
     row_security: bool
     forced: bool
     """Whether row security holds for the owner, too."""
+    of_type: str
+    """The composite type that its columns are those of, for SQL."""
     columns: Mapping[str, Column] = field(default_factory=dict)
     constraints: Mapping[str, Constraint] = field(default_factory=dict)
     indexes: Mapping[str, str] = field(default_factory=dict)
@@ -164,14 +166,12 @@ TABLES = f"""
            coalesce(m.amname, ''), coalesce(s.spcname, ''),
            c.relreplident::text || coalesce((
                SELECT quote_ident(x.relname) FROM pg_index i JOIN pg_class x ON x.oid = i.indexrelid
-               WHERE i.indrelid = c.oid AND i.indisreplident AND c.relreplident = 'i'
-           ), ''),
+               WHERE i.indrelid = c.oid AND i.indisreplident AND c.relreplident = 'i'), ''),
            coalesce((SELECT quote_ident(x.relname) FROM pg_index i JOIN pg_class x ON x.oid = i.indexrelid
                      WHERE i.indrelid = c.oid AND i.indisclustered), ''),
-           c.relrowsecurity, c.relforcerowsecurity
+           c.relrowsecurity, c.relforcerowsecurity, coalesce(NULLIF(c.reloftype, 0)::regtype::text, '')
     FROM pg_class c
-    JOIN pg_namespace n ON n.oid = c.relnamespace
-    LEFT JOIN pg_am m ON m.oid = c.relam
+    JOIN pg_namespace n ON n.oid = c.relnamespace LEFT JOIN pg_am m ON m.oid = c.relam
     LEFT JOIN pg_tablespace s ON s.oid = c.reltablespace
     WHERE c.relkind IN ('r', 'p', 'f') AND {OUR_TABLES}
     ORDER BY 2, 3

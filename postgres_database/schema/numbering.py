@@ -77,7 +77,16 @@ def begun_anew(sequence: str, options: str) -> Iterator[str]:
 
 
 def renumbered(table: Name, here: Column, goal: Column) -> Iterator[str]:
-    """Yield what changes a column between plain, serial and identity."""
+    """Yield what changes a column between plain, serial and identity.
+
+    All but NOT NULL is one text: between two, a row would come without a number.
+    """
+    if goal.not_null and not here.not_null:
+        yield f"ALTER TABLE {table.sql} ALTER COLUMN {identifier(goal.name)} SET NOT NULL;"
+    yield "\n".join(_steps(table, here, goal))
+
+
+def _steps(table: Name, here: Column, goal: Column) -> Iterator[str]:
     column = f"ALTER TABLE {table.sql} ALTER COLUMN {identifier(goal.name)}"
     old, new = drawn_from(here), drawn_from(goal)
     present = [each for each in dict.fromkeys((here.sequence, old)) if each]
@@ -91,8 +100,6 @@ def renumbered(table: Name, here: Column, goal: Column) -> Iterator[str]:
     name = made = Name.read(new) if new else table
     if takes_name:
         made = Name(name.schema, f"{name.name[:50]}_new")
-    if goal.not_null and not here.not_null:
-        yield f"{column} SET NOT NULL;"
     if makes:
         yield _made(column, made, goal)
     if makes or goal.serial:

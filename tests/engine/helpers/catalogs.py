@@ -17,7 +17,7 @@ def column(name: str, type_: str, **special: Any) -> Column:
 def table(name: Name, columns: Mapping[str, str]) -> Table:
     """Return a plain table."""
     made = {each: column(each, type_) for each, type_ in columns.items()}
-    return Table(name, "r", False, "", (), True, (), "heap", "", "d", "", False, False, made)  # noqa: FBT003
+    return Table(name, "r", False, "", (), True, (), "heap", "", "d", "", False, False, "", made)  # noqa: FBT003
 
 
 def catalog(tables: Mapping[str, Mapping[str, str]], **enums: tuple[str, ...]) -> Catalog:

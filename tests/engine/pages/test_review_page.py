@@ -126,8 +126,8 @@ def catalog_of(
         columns = {each: column(each) for each in ("id", *(f"c{key[2:]}" for key in keys))}
         made[name] = Table(
             name, kind="r", partition=False, partitioned_by="", parents=(), logged=True, options=(), access_method="",
-            tablespace="", replica_identity="", clustered="", row_security=False, forced=False, columns=columns,
-            constraints=keys,
+            tablespace="", replica_identity="", clustered="", row_security=False, forced=False, of_type="",
+            columns=columns, constraints=keys,
         )  # fmt: skip
     return Catalog(("public",), made, {}, {})
 

@@ -8,6 +8,7 @@ from conftest import fresh, run_sql
 
 from postgres_database.proving import contents, lost_rows, made_up_rows
 from postgres_database.proving.constraints import Sandbox
+from postgres_database.schema import catalog
 from postgres_database.server.connection import Database
 from postgres_database.sql.names import quoted
 
@@ -760,3 +761,15 @@ def test_the_rows_of_many_tables_take_few_statements(
         "t002_id_seq": 6,
     }
     assert len(found.numbered) == len(names)
+
+
+def test_a_column_that_a_script_does_not_make_has_no_default(
+    database: Database, goal: Database
+) -> None:
+    """Rows are asked for the defaults of those new columns only that are there."""
+    run_sql(database, "CREATE TABLE t (id int)", "INSERT INTO t VALUES (1)")
+    before = catalog.take(database)
+    run_sql(database, "ALTER TABLE t ADD there int")
+    run_sql(goal, "CREATE TABLE t (id int, there int DEFAULT 7, missing int DEFAULT 8)")
+    found = lost_rows.not_given(database, goal, before, catalog.take(goal))
+    assert found == ("the default of column t.there: 1 rows have another value",)
