@@ -157,6 +157,8 @@ def _remarks(row: EnvironmentStatus) -> Iterator[str]:
     if others := row.edited[SHOWN_KEPT:]:
         yield f"and {len(others)} more scripts were edited after they ran"
     yield from (f"not compared: {note}" for note in row.not_compared)
+    if row.read_only:
+        yield f"what is pending cannot be run there: {row.read_only}"
     yield from filter(None, (row.run, row.fault, row.drift_fault))
 
 
@@ -168,7 +170,7 @@ def _next(row: EnvironmentStatus) -> Iterator[str]:
         if row.edited and not row.env_option:  # there is no check of this target
             right = "if what is written is right; else put back what ran"
             yield f"stamp --target {row.revision[0]}   ({right})"
-        yield from ["upgrade"] * bool(row.pending)
+        yield from ["upgrade"] * bool(row.pending and not row.read_only)
 
 
 def _drift(row: EnvironmentStatus) -> str:

@@ -25,7 +25,7 @@ from postgres_database.running.execution import Running
 from postgres_database.running.journal import Journal
 from postgres_database.running.listener import SILENT, Listener
 from postgres_database.running.log import FAILED, INTERRUPTED, cursor_of
-from postgres_database.server import transactions
+from postgres_database.server import transactions, writable
 from postgres_database.server.connection import Database, cancelled_by_ctrl_c
 from postgres_database.sql.names import identifier
 
@@ -125,21 +125,7 @@ class Runner:
 
     def require_writable(self) -> None:
         """Raise ExpectedError if the database is read-only."""
-        with self.connection.begin():
-            show = sa.text("SELECT current_setting('transaction_read_only'), pg_is_in_recovery()")
-            read_only, standby = self.connection.execute(show).one()
-        if read_only == "on":
-            status = f"invoke status{self.database.env_option}"
-            name = self.database.dsn.database
-            raise ExpectedError(
-                f"{self.database.dsn} is read-only",
-                cause="it is a standby" if standby else "default_transaction_read_only is on",
-                hint=f"{status}   (once the DSN names the primary; with several hosts, add"
-                " target_session_attrs=read-write)"
-                if standby
-                else f"{status}   (once it is writable: ALTER DATABASE {identifier(name)}, or ALTER ROLE, …"
-                " RESET default_transaction_read_only)",
-            )
+        writable.require_writable(self.database, self.connection)
 
     def alone(self, listener: Listener, wait: float | None = None) -> AbstractContextManager[None]:
         """Wait until no other command changes this database by this history, and keep others out."""

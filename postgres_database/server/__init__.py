@@ -10,6 +10,7 @@ Gives `Environment` (which database, which limits) and `Database` (connect to it
     session        the state of a session: what was set since then is undone
     connection     a database → an engine, a connection, and errors that say what to do
     pooler         connection poolers: some cannot keep a lock, and mix up settings
+    writable       whether a database can be written
     cluster        what belongs to a server and is named in schemas: roles, tablespaces
     programs       the programs of PostgreSQL, and the account that runs its server
     embedded       the embedded PostgreSQL: its life cycle: start when needed, stop, heal after a crash

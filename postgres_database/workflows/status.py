@@ -6,6 +6,7 @@ from collections.abc import Collection, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING
 
 from postgres_database.errors import ExpectedError
 from postgres_database.history import project as projects
@@ -19,6 +20,9 @@ from postgres_database.server.connection import Database
 from postgres_database.server.environment import Environment
 from postgres_database.workflows import standing
 from postgres_database.workflows.standing import ALEMBIC
+
+if TYPE_CHECKING:  # a target at head does without it
+    from postgres_database.running.runner import Runner
 
 
 @dataclass(frozen=True)
@@ -34,6 +38,8 @@ class EnvironmentStatus:
     pending: tuple[str, ...] = ()
     run: str = ""
     """The last run of a revision, if that goes on, was interrupted or failed."""
+    read_only: str = ""
+    """Why what is pending cannot be run there: such as that it is a standby."""
     drift: tuple[str, ...] | None = None
     """The objects that differ from the revision; None if that is unknown."""
     edited: tuple[Edited, ...] = ()
@@ -45,7 +51,7 @@ class EnvironmentStatus:
     fault: str = ""
     """Why nothing is known."""
     hint: str = ""
-    """What to type, so that it is known."""
+    """What to type, so that what is unknown is known, or what is pending can be run."""
     env_option: str = ""
     """What to add to a command so that it works on this environment."""
 
@@ -115,6 +121,7 @@ def _look(project: Project, environment: Environment) -> EnvironmentStatus:
             with run.connection.begin():
                 version, size = run.connection.exec_driver_sql(standing.FACTS).one()
                 holder = lock.holder(database, run.connection)
+            read_only = _read_only(run)
     except ExpectedError as error:
         return EnvironmentStatus(label, target, fault=_told(error), hint=error.hint)
     known = EnvironmentStatus(
@@ -139,7 +146,17 @@ def _look(project: Project, environment: Environment) -> EnvironmentStatus:
         edited = ()
     run_now = _last_run(database, holder, applied)
     known = replace(known, pending=pending, edited=edited, run=run_now)
+    if pending and read_only:
+        known = replace(known, read_only=read_only.cause, hint=read_only.hint)
     return _with_drift(known, route[0], environment, database)
+
+
+def _read_only(run: Runner) -> ExpectedError | None:
+    try:
+        run.require_writable()
+    except ExpectedError as error:
+        return error
+    return None
 
 
 def _told(error: ExpectedError) -> str:
@@ -185,6 +202,6 @@ def _with_drift(
                 at = session.at(here, known.revision)
             drifts = drift.find(here, database, at, session)
     except ExpectedError as error:
-        return replace(known, drift_fault=_told(error), hint=error.hint)
+        return replace(known, drift_fault=_told(error), hint=known.hint or error.hint)
     drift_names = tuple(str(item.key) for item in drifts.objects)
     return replace(known, drift=drift_names, not_compared=drifts.notes)

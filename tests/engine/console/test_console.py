@@ -367,6 +367,13 @@ def test_status_ends_with_what_to_type(capsys: pytest.CaptureFixture[str]) -> No
             EnvironmentStatus("edited", revision=("aaaa",), drift=(), edited=(Edited(A, RAN),)),
             EnvironmentStatus("e", drift=(), edited=(Edited(A, RAN),), env_option=" --env e"),
             EnvironmentStatus(
+                "standby",
+                pending=("aaaa",),
+                drift=(),
+                read_only="it is a standby",
+                hint="vi .env.standby",
+            ),
+            EnvironmentStatus(
                 "broken",
                 pending=("aaaa",),
                 fault="no\n  route",
@@ -382,18 +389,20 @@ def test_status_ends_with_what_to_type(capsys: pytest.CaptureFixture[str]) -> No
         ["default", "base", "1", "see", "below"],
         ["done", "base", "none", "2", "objects"],
     ]
-    assert shown[6].startswith("broken ")
-    assert shown[7:] == [
+    assert shown[7].startswith("broken ")
+    assert shown[8:] == [
         "head: cccc",
         "default: no scratch",
         "edited: script aaaa m was edited after it ran on 2026-01-02 12:00: what ran is not what is written",
         "e: script aaaa m was edited after it ran on 2026-01-02 12:00: what ran is not what is written",
+        "standby: what is pending cannot be run there: it is a standby",
         "broken: no route",
         "next: invoke upgrade --env x",
         "next: invoke upgrade",
         "next: invoke baseline-existing",
         "next: invoke stamp --target aaaa   (if what is written is right; else put back what ran)",
         "next: invoke check --env e",
+        "next: vi .env.standby",
         "next: invoke psql --env broken   (once it runs)",
     ]
 

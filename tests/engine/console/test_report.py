@@ -76,6 +76,7 @@ STATUS = {
     "revision": ["aaaa"],
     "pending": [ODD],
     "run": "",
+    "read_only": "",
     "drift": None,
     "edited": [{**SAID, "ran": "2026-01-02T03:04:05+00:00"}],
     "not_compared": [],

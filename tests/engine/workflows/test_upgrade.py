@@ -1,9 +1,13 @@
 """Upgrade, downgrade and stamp of a target, and their SQL."""
 
 import contextlib
+import shlex
 import subprocess
 from collections.abc import Sequence
+from dataclasses import replace
+from typing import Any
 
+import psycopg2
 import pytest
 from answers import never, no, yes
 from commands import down, mark, printed, up
@@ -333,8 +337,40 @@ def test_read_only_target_is_refused_before_the_first_statement(three: Project) 
     run_sql(three.database, f"ALTER DATABASE {name} SET default_transaction_read_only = on")
     with pytest.raises(ExpectedError, match="is read-only") as caught:
         up(three.settings, three.database, confirm=yes)
-    assert caught.value.cause == "default_transaction_read_only is on"
+    assert caught.value.cause.startswith("default_transaction_read_only is on")
     assert columns(three.database) == []
+
+
+@pytest.mark.parametrize(
+    "setting",
+    ["DATABASE {database}", "ROLE {user}", "ROLE {user} IN DATABASE {database}"],
+    ids=["database", "role", "both"],
+)
+def test_advice_for_a_read_only_target_lets_it_be_written(three: Project, setting: str) -> None:
+    """Wherever it is set that a database is read-only, the statement of the advice ends that when it is run there."""
+    user = three.database.dsn.database.replace("test", "Odd User")
+    target = replace(three.database, dsn=three.database.dsn.with_parts(user=user, password="x"))
+    named = setting.format(database=three.database.dsn.database, user=f'"{user}"')
+    run_sql(
+        three.database,
+        f"CREATE ROLE \"{user}\" LOGIN SUPERUSER PASSWORD 'x' IN ROLE logins",
+        f"ALTER {named} SET default_transaction_read_only = on",
+    )
+    try:
+        with pytest.raises(ExpectedError, match="is read-only") as caught:
+            up(three.settings, target, confirm=yes)
+        parameters: dict[str, Any] = {**target.dsn.parameters()}
+        session = psycopg2.connect(**parameters)
+        with contextlib.closing(session), session.cursor() as cursor:
+            session.autocommit = True
+            cursor.execute(shlex.split(caught.value.hint)[3])
+        assert up(three.settings, target, confirm=yes).at_head
+    finally:
+        run_sql(
+            three.database,
+            "BEGIN READ WRITE",
+            f'REASSIGN OWNED BY "{user}" TO CURRENT_USER; DROP OWNED BY "{user}"; DROP ROLE "{user}"',
+        )
 
 
 def test_branches_are_upgraded_to_all_heads(three: Project) -> None:
