@@ -50,7 +50,7 @@ class Revision:
         """The script."""
         return self.path.read_text(encoding="utf-8")
 
-    @property
+    @cached_property
     def online(self) -> bool:
         """Whether it does something outside the transaction that stamps it."""
         return ONLINE.search(self.text) is not None

@@ -121,16 +121,18 @@ def require_all_read(folders: Folders, scripts: Iterable[Script]) -> None:
 
     Scripts that follow none of those that were read, such as archived ones, are ignored, unless none was read.
     """
-    known = {script.revision: Path(script.path).resolve() for script in scripts}
-    read = {*known.values()}
-    unread = [
+    below_them = [
         path
         for folder in folders.versions
         for path in sorted(folder.glob("*/**/*.py"))
-        if path.resolve() not in read and "__pycache__" not in path.parts
+        if "__pycache__" not in path.parts
     ]
+    if not below_them:
+        return
+    known = {script.revision: Path(script.path).resolve() for script in scripts}
+    read = {*known.values()}
     lines = []
-    for path in unread:
+    for path in (path for path in below_them if path.resolve() not in read):
         text = path.read_text(encoding="utf-8", errors="replace")
         named, below = IDENTITY.search(text), BELOW.search(text)
         if named and below and (not known or known.keys() & set(QUOTED.findall(below[1]))):

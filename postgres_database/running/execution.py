@@ -23,6 +23,10 @@ from postgres_database.running.log import cursor_of
 from postgres_database.server.connection import Database
 from postgres_database.server.session import Session
 from postgres_database.server.transactions import leave, wait_for_disk
+from postgres_database.sql.names import Name
+
+UPDATE = "UPDATE {} SET version_num = :new WHERE version_num = :old"
+"""What Alembic runs for a stamp; it looks whether that was one row."""
 
 
 def adjacent(scripts: History, current: Iterable[str]) -> tuple[list[str], list[str]]:
@@ -62,6 +66,7 @@ class Running:
         self._revision: Revision | None = None
         self._applied: set[str] = set()
         self._uncommitted: list[Step] = []
+        self._stamp: dict[str, str] = {}
         self._started = time.monotonic()
 
     @property
@@ -106,6 +111,8 @@ class Running:
             self.models = alembic.opts.get("target_metadata")
         alembic.on_version_apply_callbacks = (*alembic.on_version_apply_callbacks, self.applied)
         self.session.keep()
+        table = Name(alembic.version_table_schema or "", alembic.version_table).sql
+        self._update = sa.text(UPDATE.format(table.replace(":", r"\:")))
         directory = self.project.scripts
         more = True
         while more:
@@ -128,8 +135,20 @@ class Running:
                     script(**arguments)
             except ExpectedError as error:
                 raise script_errors.located(error, self.project.folders, revision.path) from error
+            if len(revision.parents) == 1 and not revision.dependencies:
+                old, new = (*revision.parents, revision.id)[:: 1 if self._up else -1]
+                self._stamp = {"old": old, "new": new}
 
         return run
+
+    def _stamping(
+        self, _connection: object, statement: object, many: object, one: object, _: object
+    ) -> tuple[object, object, object]:
+        """Replace Alembic's statement for a revision with one parent by its text, which is compiled once for all."""
+        stamp, self._stamp = self._stamp, {}
+        if stamp and isinstance(statement, sa.Update):
+            return self._update, [], stamp
+        return statement, many, one
 
     def applied(self, **_: Any) -> None:
         """Check what a script has left behind, in its transaction, before that is committed with the stamp.
@@ -185,7 +204,7 @@ class Running:
     def listening(self) -> Iterator[None]:
         """Listen for commits: what a script commits before its end is written into the journal by the same commit."""
         connection, log = self.connection, self.journal
-        hooks: dict[str, Callable[[object], None]] = {"begin": self.committed}
+        hooks: dict[str, Callable[..., object]] = {"begin": self.committed}
         if log:
             hooks |= {"commit": lambda _: log.write(), "rollback": lambda _: log.forget()}
         with ExitStack() as stack:
@@ -194,6 +213,8 @@ class Running:
             for name, hook in hooks.items():
                 sa.event.listen(connection, name, hook)
                 stack.callback(sa.event.remove, connection, name, hook)
+            sa.event.listen(connection, "before_execute", self._stamping, retval=True)
+            stack.callback(sa.event.remove, connection, "before_execute", self._stamping)
             run = context.of(connection)
             run.journal = log
             try:

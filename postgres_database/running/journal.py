@@ -78,6 +78,7 @@ class Journal:
         """Use `open_journal`."""
         self._connection = connection
         self._table = table
+        self._runs = _person(), socket.gethostname(), __version__
         self.fault = fault
         """Why it does not keep which script ran; empty if it does."""
         self._row: tuple[str, datetime] | None = None
@@ -149,7 +150,7 @@ class Journal:
         self, revision: str, direction: str, digest: str, text: str | None = None
     ) -> tuple[str, Sequence[object]]:
         """Return the statement that writes the row of a revision, with its progress, and its values."""
-        values = revision, direction, _person(), socket.gethostname(), __version__, RUNNING, text
+        values = revision, direction, *self._runs, RUNNING, text
         if self.fault:
             return INSERT.format(table=self._table, digest="", value=""), values
         return INSERT.format(table=self._table, digest=", digest", value=", %s"), (*values, digest)
@@ -227,7 +228,7 @@ class Journal:
 
     def restored(self, plan: Sequence[Revision], seconds: float) -> None:
         """Write down that revisions were made at once, in the transaction that makes them."""
-        each = seconds / len(plan), _person(), socket.gethostname(), __version__, DONE
+        each = seconds / len(plan), *self._runs, DONE
         scripts = [[revision.id for revision in plan], [revision.digest for revision in plan]]
         insert = RESTORED.format(table=self._table, digest="" if self.fault else ", digest")
         with self._cursor() as cursor:

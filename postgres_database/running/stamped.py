@@ -114,6 +114,11 @@ class Placement:
                 none of Alembic's.
         """
         with closing(connection.connection.cursor()) as cursor:
+            cursor.execute("SELECT to_regclass(%s) IS NULL", (self.sql,))
+            if cursor.fetchone() == (
+                True,
+            ):  # which is known at once; what follows takes long to be planned
+                return False
             cursor.execute(f"{TABLE} to_regclass(%s)", (self.sql,))
             row = cursor.fetchone()
         if row is None:

@@ -37,8 +37,6 @@ UNFINISHED = """
     WHERE NOT k.convalidated
     ORDER BY 1, 2, 3
 """
-VALIDATE = re.compile(r"\bVALIDATE\b", re.IGNORECASE)
-
 Unfinished = tuple[str, str, str, str]
 """Kind, schema and name, and the table of a constraint."""
 
@@ -58,7 +56,7 @@ def find(connection: sa.Connection) -> set[Unfinished]:
 
 def possible(revision: Revision, before: Collection[Unfinished]) -> str:
     """Return the expression that tells whether a script may have left something unfinished; see `require_finished`."""
-    return ANY if before or VALIDATE.search(revision.text) else ANY_INDEX
+    return ANY if before or "validate" in revision.text.lower() else ANY_INDEX
 
 
 def require_finished(

@@ -107,11 +107,11 @@ def at_head(
     Raises:
         ExpectedError: The database cannot be reached, or its version table not be trusted.
     """
-    line = project.line
-    if line is None or target not in {"head", "heads", line.head}:
-        return None
     seen = _glance(database)
-    if seen is None or seen.revisions != (line.head,) or not (seen.alone or dry_run):
+    if seen is None or not seen.revisions or not (seen.alone or dry_run):
+        return None
+    line = project.line
+    if line is None or target not in {"head", "heads", line.head} or seen.revisions != (line.head,):
         return None
     return UpgradeResult(seen.revisions, (), seen.revisions, at_head=True)
 

@@ -12,7 +12,6 @@ from postgres_database.errors import ExpectedError
 from postgres_database.history import graph
 from postgres_database.history.graph import Revision
 from postgres_database.history.project import Leg, Project
-from postgres_database.preflight import preview
 from postgres_database.preflight.look import Look
 from postgres_database.running import context, journal, log, runner, stamped, waiting
 from postgres_database.running.listener import SILENT, Listener
@@ -22,7 +21,8 @@ from postgres_database.server.connection import Database
 from postgres_database.server.environment import Environment
 from postgres_database.workflows.standing import UpgradeResult
 
-if TYPE_CHECKING:  # what a dry run, a reviewed plan and --fast need is imported there
+if TYPE_CHECKING:  # what rows, a dry run, a reviewed plan and --fast need is imported there
+    from postgres_database.preflight.preview import Printed
     from postgres_database.reviewing.pins import Plan
 
 SHOWN = 5  # names of tables
@@ -84,21 +84,17 @@ def perform(
         plan = tuple(revision for leg in legs for revision in leg.plan)
         empty = _is_empty(run, before)
         unseen = empty and not (move.dry_run or environment.protected)
-        steps = [
-            step
-            for leg in legs[: 0 if unseen else None]
-            for step in preview.printed(leg.project, move.verb, leg.plan)
-        ]
+        steps = () if unseen else _printed(legs, move.verb)
         look = Look(database, steps, listener, move.skip_row_checks)
         if move.dry_run or not plan:
             at_head = before == scripts.heads
             seen = look.violations(), look.dropped()
             waits = _waits(environment, database, move.verb, legs, listener)
-            return UpgradeResult(before, plan, before, at_head, tuple(steps), *seen, waits)
+            return UpgradeResult(before, plan, before, at_head, steps, *seen, waits)
         run.require_writable()
         look.require_runnable()
         if move.verb == "upgrade":
-            _confirm_upgrade(run, environment, look, listener)
+            _confirm_upgrade(run, environment, look, listener, empty=empty)
             if environment.target is None:
                 with database.connect(autocommit=True) as own:
                     cluster.provide(own, *graph.cluster_names(plan))
@@ -116,6 +112,13 @@ def perform(
         after = run.current()
         at_head = after == scripts.heads
         return UpgradeResult(before, plan, after, at_head, seconds=seconds, restored=restored)
+
+
+def _printed(legs: Sequence[Leg], verb: str) -> tuple[Printed, ...]:
+    """Return what the revisions of a move run."""
+    from postgres_database.preflight import preview  # noqa: PLC0415 - see above
+
+    return tuple(step for leg in legs for step in preview.printed(leg.project, verb, leg.plan))
 
 
 def _is_empty(run: Runner, before: Sequence[str]) -> bool:
@@ -197,9 +200,12 @@ def _waits(
         return ()
 
 
-def _confirm_upgrade(run: Runner, environment: Environment, look: Look, listener: Listener) -> None:
+def _confirm_upgrade(
+    run: Runner, environment: Environment, look: Look, listener: Listener, *, empty: bool
+) -> None:
     """Ask what an upgrade asks before it changes anything."""
-    _confirm_all_scripts(run, listener)
+    if not empty:
+        _confirm_all_scripts(run, listener)
     lost = look.dropped()
     tables = any(dropped.table for dropped in lost)
     if environment.protected or tables:

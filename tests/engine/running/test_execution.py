@@ -125,3 +125,13 @@ def test_messages_of_a_revision(project: Project) -> None:
         up(project.settings, counting, target=target, confirm=never, skip_row_checks=True)
         counted.append(Counting.sent)
     assert counted[2] - counted[1] == 19 * 5
+
+
+def test_stamp_that_finds_no_row(project: Project) -> None:
+    """A revision whose stamp does not find that of its parent is rolled back."""
+    project.script("aaaa", "", "op.execute('CREATE TABLE t ()')")
+    project.script("bbbb", "aaaa", "op.execute('DROP TABLE t; DELETE FROM alembic_version')")
+    with pytest.raises(ExpectedError, match="stopped at revision bbbb") as caught:
+        up(project.settings, project.database, confirm=never)
+    assert "expected to match one row" in caught.value.cause
+    assert run_sql(project.database, "SELECT count(*) FROM t, alembic_version") == [(0,)]

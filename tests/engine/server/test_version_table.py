@@ -159,7 +159,9 @@ def test_schema_of_the_version_table_is_adopted(project: Project, schema: str) -
     """A schema that only the version table needs is no difference, and no obstacle: made where it is missing."""
     project.models('sa.Table("c", metadata, sa.Column("id", sa.Integer))')
     run_sql(project.database, f"CREATE TABLE c (id int); {schema}")
-    mine, target = with_table(project, version_table='My.Ver"sion', version_table_schema="Ops Room")
+    mine, target = with_table(
+        project, version_table='My.Ver"sion :old', version_table_schema="Ops Room"
+    )
     adopted = adopt(mine, target, "Init tables", yes)
     assert "search path" not in "".join(adopted.notes)
     project.models(
