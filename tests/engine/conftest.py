@@ -17,7 +17,7 @@ from typing import Any, NamedTuple
 import hypothesis
 import pytest
 import sqlalchemy as sa
-from checkouts import Checkout, ready_venv
+from checkouts import Checkout, as_text, ready_venv
 from forwarding import forward_all
 from servers import HOME_VARIABLE, OtherServer, test_server
 
@@ -241,6 +241,12 @@ class Project:
             f"def downgrade():\n{textwrap.indent(textwrap.dedent(downgrade).strip(), '    ')}\n"
         )
         return path
+
+    def env_file(self, name: str, target: Database | None = None) -> None:
+        """Write the file of an environment: its target, or that of the project, and the scratch server of the tests."""
+        dsn = (target or self.database).dsn
+        lines = f"POSTGRES_DSN={as_text(dsn)}\nSCRATCH_DSN={as_text(self.scratch)}\n"
+        (self.root / f".env.{name}").write_text(lines)
 
     def scripts(self) -> list[str]:
         """Return the names of all files of the history."""

@@ -5,7 +5,6 @@ from collections.abc import Iterator
 
 import pytest
 from answers import yes
-from checkouts import as_text
 from commands import adopt, down, mark, up
 from conftest import Project, fresh, run_sql
 from shadows import called, shadow
@@ -116,9 +115,7 @@ def test_no_command_calls_what_shadows_a_name(
     nothing_called("current")
     assert check.compare(*settings, target).clean
     nothing_called("check")
-    (trapped.root / ".env.x").write_text(
-        f"POSTGRES_DSN={as_text(target.dsn)}\nSCRATCH_DSN={as_text(trapped.scratch)}\n"
-    )
+    trapped.env_file("x", target)
     (row,) = status.collect(settings.project, ["x"])
     assert (row.fault, row.drift_fault) == ("", "")
     nothing_called("status")

@@ -20,9 +20,7 @@ EARLIER = "ALTER TABLE alembic_version_log DROP COLUMN digest"
 
 def edited(project: Project) -> list[str]:
     """Return which scripts `status` and `check` name, which are the same."""
-    (project.root / ".env.x").write_text(
-        f"POSTGRES_DSN={as_text(project.database.dsn)}\nSCRATCH_DSN={as_text(project.scratch)}\n"
-    )
+    project.env_file("x")
     (row,) = status.collect(project.settings.project, ["x"])
     checked = check.compare_target(*project.settings, project.database)
     assert checked.target

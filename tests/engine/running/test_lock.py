@@ -14,7 +14,7 @@ from pathlib import Path
 import faults
 import pytest
 from answers import never
-from checkouts import Checkout, as_text
+from checkouts import Checkout
 from commands import Heard, adopt, up
 from conftest import PASSWORD, Project, columns, run_sql
 
@@ -236,9 +236,7 @@ def test_pooler_that_mixes_sessions_is_read_by_no_pg_dump(three: Project, folder
     with bouncer(three.database, folder, pool_mode="transaction", **ignored) as pooled:
         with pytest.raises(ExpectedError, match="is behind a pooler"):
             dump.take(pooled.read_only())
-        (three.root / ".env.pooled").write_text(
-            f"POSTGRES_DSN={as_text(pooled.dsn)}\nSCRATCH_DSN={as_text(three.scratch)}\n"
-        )
+        three.env_file("pooled", pooled)
         (row,) = status.collect(three.settings.project, ["pooled"])
     assert "is behind a pooler" in row.fault
     assert row.hint.startswith("${EDITOR:-vi} .env.pooled ")

@@ -70,9 +70,7 @@ def files(project: Project) -> set[str]:
 
 def look(project: Project, database: Database) -> tuple[tuple[str, ...], tuple[str, ...], bool]:
     """Return where a database stands, what is pending and whether `check` and `status` find nothing else."""
-    (project.root / ".env.x").write_text(
-        f"POSTGRES_DSN={as_text(database.dsn)}\nSCRATCH_DSN={as_text(project.scratch)}\n"
-    )
+    project.env_file("x", database)
     (row,) = status.collect(project.settings.project, ["x"])
     checked = check.compare_target(*project.settings, database)
     assert checked.target

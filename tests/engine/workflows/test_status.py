@@ -32,7 +32,7 @@ def test_status_of_every_environment(project: Project) -> None:
     for name, line in {
         "good": f"POSTGRES_DSN={dsn}\nSCRATCH_DSN={server}",
         "unproved": f"POSTGRES_DSN={dsn}\nSCRATCH_DSN=host=/nowhere user=x dbname=y",
-        "gone": "POSTGRES_DSN=host=/nowhere user=x dbname=y",
+        "gone": f"POSTGRES_DSN=host=/nowhere user=x dbname=y\nSCRATCH_DSN={server}",
         "odd": "POSTGRES_DSN=mysql://x",
         "empty": "PROTECTED=1",
     }.items():
@@ -58,10 +58,8 @@ def test_servers_are_started_before_anything_is_parallel(
 ) -> None:
     """Root starts a server as another account, which its whole process is meanwhile: no thread may work then."""
     project.script("aaaa")
-    scratch = as_text(project.scratch)
     for name in "one", "two":
-        text = f"POSTGRES_DSN={as_text(project.database.dsn)}\nSCRATCH_DSN={scratch}\n"
-        (project.root / f".env.{name}").write_text(text)
+        project.env_file(name)
     main: list[tuple[str, bool]] = []
     for kind in "target", "scratch_server":
         start = getattr(embedded, kind)
@@ -91,9 +89,7 @@ def test_status_tells_drift_in_parallel(project: Project, server: Database) -> N
             up(project.settings, database, target=revision, confirm=yes)
             if number % 2:
                 run_sql(database, "ALTER TABLE t0 ADD odd int")
-            (project.root / f".env.e{number}").write_text(
-                f"POSTGRES_DSN={as_text(database.dsn)}\nSCRATCH_DSN={as_text(project.scratch)}\n"
-            )
+            project.env_file(f"e{number}", database)
         rows = status.collect(project.settings.project, [f"e{number}" for number in range(6)])
     assert [row.drift for row in rows] == [(), ("TABLE t0",)] * 3
     assert [len(row.pending) for row in rows] == [2, 1, 0, 2, 1, 0]
@@ -104,7 +100,7 @@ def test_status_of_an_unknown_revision(project: Project) -> None:
     project.script("aaaa", "", CREATE)
     up(project.settings, project.database, confirm=yes)
     run_sql(project.database, "UPDATE alembic_version SET version_num = 'other'")
-    (project.root / ".env.x").write_text(f"POSTGRES_DSN={as_text(project.database.dsn)}\n")
+    project.env_file("x")
     (row,) = status.collect(project.settings.project, ["x"])
     assert "is at revision other, which is not among the scripts" in row.fault
     assert "does not say who has run other" in row.fault
@@ -114,7 +110,7 @@ def test_status_of_a_run_that_goes_on_and_of_one_that_failed(project: Project) -
     """Who runs what since when is shown, and what was interrupted or failed; nothing after it is done, or stamped."""
     project.script("aaaa", "", CREATE)
     project.script("bbbb", "aaaa", "op.execute('SELECT 1 / (SELECT count(*) FROM t)')")
-    (project.root / ".env.x").write_text(f"POSTGRES_DSN={as_text(project.database.dsn)}\n")
+    project.env_file("x")
 
     def status_now() -> status.EnvironmentStatus:
         (row,) = status.collect(project.settings.project, ["x"])
@@ -149,7 +145,7 @@ def test_status_for_a_role_that_may_not_read_the_log(project: Project) -> None:
     limited = replace(
         project.database, dsn=project.database.dsn.with_parts(options=f"-c role={role}")
     )
-    (project.root / ".env.x").write_text(f"POSTGRES_DSN={as_text(limited.dsn)}\n")
+    project.env_file("x", limited)
     try:
         (row,) = status.collect(project.settings.project, ["x"])
         with pytest.raises(ExpectedError, match="cannot be read") as caught:
