@@ -40,6 +40,7 @@ STUB = "CREATE TABLE public.{} (version_num character varying(32) PRIMARY KEY);"
 LOCK_WAIT = "5s"
 LONGEST = 300
 """Characters of a line of pg_dump that are shown."""
+NOT_TEXT = "PGCLIENTENCODING=SQL_ASCII {}   (a name, comment or body is not UTF-8: put that right)"
 RESTRICT_KEY = "snapshot"
 SESSION = (
     "default_transaction_read_only=on",
@@ -105,7 +106,7 @@ class Dump:
             raise ExpectedError(
                 f"the schema of {database.dsn} is not text in its own encoding",
                 cause=f"a name, comment or body is not UTF-8, near {near!r}",
-                hint=f"invoke psql{database.env_option}   (put that object right)",
+                hint=NOT_TEXT.format(f"invoke psql{database.env_option}"),
             ) from error
         owner, known = database.alias
         cleaned = rewritten(
@@ -247,6 +248,8 @@ def _advice(said: str, database: Database) -> str:
             f"{look} --command 'ALTER SYSTEM SET max_locks_per_transaction = 1024'   (as a superuser; it counts once"
             " the server was restarted: pg_dump locks each table)"
         )
+    if "invalid byte sequence" in said:  # of SQL_ASCII, which lets everything in
+        return NOT_TEXT.format(look)
     if "LOCK TABLE" in said and "permission denied" not in said:
         return f"the same command again   (when no session locks that table; {look} shows pg_stat_activity)"
     grantor = Grantor(database)

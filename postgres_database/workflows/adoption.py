@@ -52,7 +52,7 @@ OUTSIDE = sa.text(
     SELECT 'the subscription ' || subname FROM pg_subscription
     WHERE subdbid = (SELECT oid FROM pg_database WHERE datname = current_database())
     UNION ALL
-    SELECT 'ALTER DATABASE … SET ' || split_part(pair, '=', 1)
+    SELECT 'the setting of the database ' || split_part(pair, '=', 1)
     FROM pg_db_role_setting d, unnest(d.setconfig) AS pair
     WHERE d.setdatabase = (SELECT oid FROM pg_database WHERE datname = current_database())
     ORDER BY 1

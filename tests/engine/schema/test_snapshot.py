@@ -1100,6 +1100,7 @@ def test_text_outside_every_encoding(make: MakeDatabase) -> None:
         snapshot.take(made)
 
     assert 'invalid byte sequence for encoding "UTF8": 0xe9' in caught.value.cause
+    assert caught.value.hint.startswith("PGCLIENTENCODING=SQL_ASCII invoke psql")
 
 
 def test_other_encodings(make: MakeDatabase) -> None:

@@ -18,6 +18,7 @@ from servers import cheap_server
 
 from postgres_database.console import report, show, show_state
 from postgres_database.errors import ExpectedError
+from postgres_database.running import log
 from postgres_database.running.runner import open_runner
 from postgres_database.schema import dump, snapshot
 from postgres_database.scratch import databases
@@ -268,6 +269,31 @@ def test_database_that_cannot_be_written(online: Project, monkeypatch: pytest.Mo
     assert "RESET default_transaction_read_only" in caught.value.hint
 
 
+@pytest.mark.parametrize("encoding", ["LATIN1", "SQL_ASCII"])
+def test_database_in_another_encoding(project: Project, server: Database, encoding: str) -> None:
+    """A database whose encoding lacks characters that we write is adopted, checked, upgraded and looked at."""
+    name = project.database.dsn.database
+    with server.connect(autocommit=True) as connection:
+        connection.exec_driver_sql(f"DROP DATABASE {name}")
+        connection.exec_driver_sql(
+            f"CREATE DATABASE {name} ENCODING '{encoding}' LOCALE 'C' TEMPLATE template0"
+        )
+    run_sql(
+        project.database,
+        'CREATE TABLE "größe" ("stück" text PRIMARY KEY); COMMENT ON TABLE "größe" IS $$Zähler$$',
+        f"ALTER DATABASE {name} SET app.key = 'x'",
+    )
+    adopted = adopt(project.settings, project.database, "Größe → mehr", yes)
+    assert "not in the script: the setting of the database app.key" in adopted.notes
+    project.script(
+        "next", adopted.revision, """op.execute('COMMENT ON TABLE "größe" IS $$Maß$$')"""
+    )
+    assert up(project.settings, project.database, confirm=yes).at_head
+    assert check.compare_target(*project.settings, project.database).clean
+    assert [entry.outcome for entry in log.read(project.database)][-1] == log.DONE
+    assert adopt(project.settings, project.database, "", yes).revision == "next"
+
+
 def test_user_that_may_not_stamp(online: Project, port: int) -> None:
     """Whoever may read but not create the version table learns it before anything is dumped."""
     parts = {"host": "127.0.0.1", "port": str(port), "user": "app", "password": PASSWORD}
@@ -333,7 +359,11 @@ def test_what_is_not_in_the_script_is_told(online: Project) -> None:
     )
     result = adopt(online.settings, online.database, "Init tables", yes)
     told = "\n".join(result.notes)
-    for part in ("ALTER DATABASE … SET app.key", "INDEX users_lower, which is invalid", "secrets"):
+    for part in (
+        "the setting of the database app.key",
+        "INDEX users_lower, which is invalid",
+        "secrets",
+    ):
         assert part in told
     assert "s3cr3t" not in told + "".join(path.read_text() for path in files(result))
 
