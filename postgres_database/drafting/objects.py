@@ -223,7 +223,9 @@ def to_change(
     ends = here.objects[key], goal.objects[key]
     ways = in_place.ways(key, *ends)
     if not in_place.stays(key, *ends) and (drops := list(to_drop(key, here))):
-        ways.append([*drops, *to_create(key, goal, columns)])
+        statements = [*drops, *to_create(key, goal, columns)]
+        # One operation: the rows of a partition that gets other bounds are never absent.
+        ways.append(["\n".join(statements)] if key.kind == "TABLE ATTACH" else statements)
     return ways
 
 

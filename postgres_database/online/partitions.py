@@ -3,10 +3,11 @@
 While it holds its locks, ATTACH PARTITION scans the new partition and the default partition, and builds the indexes
 that the new one lacks. CHECK constraints that imply the partition bounds, and equal indexes, spare it that
 (PostgreSQL manual, ALTER TABLE, "ATTACH PARTITION"): so these are added first. DETACH PARTITION CONCURRENTLY locks
-neither readers nor writers out; the CHECK that it leaves on the partition is dropped.
+neither readers nor writers out; the CHECK that it leaves on the partition is dropped. A partition that gets other
+bounds is detached and attached in one transaction.
 """
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
 from hashlib import sha256
 from typing import Any, Self
@@ -17,7 +18,7 @@ from postgres_database.online.safe_forms import ATTACHED, FOREIGN_KEYS, LiveTabl
 from postgres_database.online.tables import CONSTRAINT, SKETCH, TABLE
 from postgres_database.running.autocommit import Autocommit
 from postgres_database.server.transactions import asked
-from postgres_database.sql.names import bare, identifier
+from postgres_database.sql.names import Name, bare, identifier
 
 FORMS = ("attach", "detach")
 CONCURRENTLY = 140000
@@ -33,7 +34,7 @@ DEFAULT = """
 """
 BOUNDS = """
     SELECT pg_get_expr(c.relpartbound, c.oid) FROM pg_inherits i JOIN pg_class c ON c.oid = i.inhrelid
-    WHERE i.inhparent = %s ORDER BY c.oid
+    WHERE i.inhparent = %s AND c.oid <> %s ORDER BY c.oid
 """
 PARENT = "SELECT pg_get_partkeydef(oid), pg_get_partition_constraintdef(oid) FROM pg_class WHERE oid = %s"
 # What a new partition gets from the table: keys and foreign keys first, then other indexes.
@@ -69,6 +70,31 @@ def run(session: Autocommit, statement: Statement) -> None:
         tables[1].detach(tables[0])
 
 
+def parse_move(pieces: Sequence[str]) -> tuple[Statement, Statement] | None:
+    """Parse the statements of an operation that gives a partition other bounds; None if they do something else."""
+    parsed = [forms.parse(piece) for piece in pieces]
+    match parsed:
+        case [Statement(form="detach") as detach, Statement(form="attach") as attach]:
+            names = [[Name.read(each.table), Name.read(each.name)] for each in (detach, attach)]
+            return (detach, attach) if names[0] == names[1] else None
+    return None
+
+
+def move(
+    session: Autocommit, detach: Statement, attach: Statement, did: Callable[[], None]
+) -> None:
+    """Give a partition other bounds in one transaction, which calls `did`: its rows are never absent from the table."""
+    names = (attach.table, attach.name)
+    rows = [row for name in names for row in session.rows(TABLE, session.find(name))]
+    tables = [Partition(session, *row) for row in rows]
+    if len(tables) == len(names) and not any(each.has_foreign_partitions() for each in tables):
+        tables[1].move(tables[0], detach, attach, did)
+        return
+    with session.transaction() as cursor:  # the server raises the error, or has no safe form
+        cursor.execute(f"{detach.sql}; {attach.sql}")
+        did()
+
+
 def earlier_names(session: Autocommit, index: Statement) -> list[tuple[str, str, list[str]]]:
     """Return the parts of an index of a partitioned table that could not get the name of PostgreSQL's first choice.
 
@@ -101,30 +127,50 @@ class Partition(LiveTable):
 
     def attach(self, parent: Self, wanted: Statement) -> None:
         """Attach it to a partitioned table, after adding the CHECK constraints and indexes that spare a scan."""
-        checks = [(self, self._constraint_name("is_within"))]
-        defaults = [
-            type(self)(self.session, *row) for row in self.session.rows(DEFAULT, parent.oid)
-        ]
-        checks += [
-            (each, self._constraint_name("is_without")) for each in defaults if each.oid != self.oid
-        ]
-        drops = [
-            f"ALTER TABLE {each.sql} DROP CONSTRAINT IF EXISTS {name}" for each, name in checks
-        ]
+        checks = self._checks(parent)
         if not self.session.rows(STATE, parent.oid, self.oid):
-            with self._undone_by(self.session.execute, "; ".join(drops)):
-                conditions = self._conditions(parent, wanted)
-                for (table, name), condition in zip(checks, conditions, strict=False):
-                    body = f"CHECK ({condition})"
-                    table.add_constraint(
-                        Statement("constraint", "", table.sql, name, "CHECK", body)
-                    )
+            with self._undone_by(self.session.execute, "; ".join(_drops(checks))):
+                self._add_checks(checks, parent, wanted)
                 for part in self._parts(parent):
                     self.make(part)
                 self.session.execute(wanted.sql)
-        for (table, name), drop in zip(checks, drops, strict=True):
+        for (table, name), drop in zip(checks, _drops(checks), strict=True):
             if self.session.rows(CONSTRAINT, table.oid, bare(name)):
                 self.session.execute(drop)
+
+    def move(
+        self, parent: Self, detach: Statement, attach: Statement, did: Callable[[], None]
+    ) -> None:
+        """Give it other bounds, after adding the CHECK constraints that spare a scan; see the function `move`."""
+        checks = self._checks(parent)
+        with self._undone_by(self.session.execute, "; ".join(_drops(checks))):
+            self._add_checks(checks, parent, attach)
+            with self.session.transaction() as cursor:
+                for sql in (detach.sql, attach.sql, *_drops(checks)):
+                    cursor.execute(sql)
+                did()
+
+    def _checks(self, parent: Self) -> list[tuple[Self, str]]:
+        """Return the tables that attaching it would scan, and the name of a temporary CHECK for each."""
+        defaults = [
+            type(self)(self.session, *row) for row in self.session.rows(DEFAULT, parent.oid)
+        ]
+        return [
+            (self, self._constraint_name("is_within")),
+            *(
+                (each, self._constraint_name("is_without"))
+                for each in defaults
+                if each.oid != self.oid
+            ),
+        ]
+
+    def _add_checks(
+        self, checks: Sequence[tuple[Self, str]], parent: Self, wanted: Statement
+    ) -> None:
+        conditions = self._conditions(parent, wanted)
+        for (table, name), condition in zip(checks, conditions, strict=False):
+            body = f"CHECK ({condition})"
+            table.add_constraint(Statement("constraint", "", table.sql, name, "CHECK", body))
 
     def detach(self, parent: Self) -> None:
         """Detach it, or finish a detachment that was interrupted.
@@ -175,7 +221,7 @@ class Partition(LiveTable):
         Both as PostgreSQL prints them for a sketch of the partitioned table. Nothing if there is no condition.
         """
         ((key, above),) = self.session.rows(PARENT, parent.oid)
-        others = [bound for (bound,) in self.session.rows(BOUNDS, parent.oid)]
+        others = [bound for (bound,) in self.session.rows(BOUNDS, parent.oid, self.oid)]
         with self.session.transaction(end="ROLLBACK") as cursor:
             cursor.execute(f"CREATE TEMP TABLE {SKETCH} (LIKE {parent.sql}) PARTITION BY {key}")
             bounds = [*others, wanted.body] if wanted.body.upper() == "DEFAULT" else [wanted.body]
@@ -201,6 +247,10 @@ class Partition(LiveTable):
             if part.form == "index" and not self.partitioned and self.equal_part(part):
                 continue
             yield part if found.form == "constraint" else replace(part, name=self.part_name(part))
+
+
+def _drops(checks: Sequence[tuple[Partition, str]]) -> list[str]:
+    return [f"ALTER TABLE {each.sql} DROP CONSTRAINT IF EXISTS {name}" for each, name in checks]
 
 
 def _sketched(cursor: Any, parent: int, number: int) -> str:

@@ -98,6 +98,9 @@ def _step(implementation: Any, on: Any, operation: MigrateOperation) -> Any:
 def _offline(pieces: Sequence[str]) -> Iterator[str]:
     """Yield statements in their safe forms, for Alembic's offline mode."""
     builds, rest = forms.parse_swap(pieces)
+    if partitions.parse_move(pieces):
+        yield from ["BEGIN", *map(str.strip, pieces), "COMMIT"]
+        return
     for piece in [each.sql for each in builds] or pieces:
         statement = forms.parse(piece)
         yield from forms.offline(statement) if statement else [piece.strip()]
@@ -115,6 +118,10 @@ def _outside(
     builds, rest = forms.parse_swap(pieces) if ONLINE.get() else ([], [])
     if builds:
         _swap(session, journal, sql, builds, rest)
+        return
+    if ONLINE.get() and (moved := partitions.parse_move(pieces)):
+        if not (journal and journal.take(sql)):
+            partitions.move(session, *moved, partial(_record, journal, sql))
         return
     parsed = [(piece, forms.parse(piece)) for piece in pieces]
     safe = [each for _, each in parsed if each and (ONLINE.get() or each.concurrent)]
@@ -147,9 +154,13 @@ def _swap(
         for piece in rest:
             cursor.execute(piece)
         partitions.take_earlier_names(cursor, parts)
-        if journal:
-            journal.did(sql)
-            journal.write()
+        _record(journal, sql)
+
+
+def _record(journal: Journal | None, sql: str) -> None:
+    if journal:
+        journal.did(sql)
+        journal.write()
 
 
 def _run_once(
@@ -161,9 +172,7 @@ def _run_once(
 
     def step() -> None:
         run()
-        if journal:
-            journal.did(sql)
-            journal.write()
+        _record(journal, sql)
 
     try:
         with session.transaction():

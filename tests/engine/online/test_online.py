@@ -109,6 +109,22 @@ CASES = {
         "ALTER TABLE t DETACH PARTITION p1",
     ),
     "detach beside a default": (WITH_DEFAULT, "ALTER TABLE t DETACH PARTITION p1"),
+    "move": (
+        LISTED,
+        "ALTER TABLE t DETACH PARTITION p1; ALTER TABLE ONLY t ATTACH PARTITION p1 FOR VALUES IN ('x', 'z')",
+    ),
+    "move beside a default": (
+        WITH_DEFAULT,
+        "ALTER TABLE t DETACH PARTITION p1; ALTER TABLE t ATTACH PARTITION p1 FOR VALUES IN ('x', 'z')",
+    ),
+    "move to the default": (
+        f"{LISTED} CREATE TABLE p3 PARTITION OF t FOR VALUES IN ('w');",
+        "ALTER TABLE t DETACH PARTITION p1; ALTER TABLE t ATTACH PARTITION p1 DEFAULT",
+    ),
+    "move from the default": (
+        WITH_DEFAULT,
+        "ALTER TABLE t DETACH PARTITION rest; ALTER TABLE t ATTACH PARTITION rest FOR VALUES IN ('q')",
+    ),
     "value": ("CREATE TYPE mood AS ENUM ('a', 'c')", "ALTER TYPE mood ADD VALUE 'b' BEFORE 'c'"),
 }  # fmt: skip
 STATEMENTS = pytest.mark.parametrize(("before", "statement"), CASES.values(), ids=CASES)
@@ -405,10 +421,11 @@ def test_swap_as_sql(project: Project) -> None:
 
 
 def test_online_block_as_sql(project: Project) -> None:
-    """In offline mode, an online block prints the safe forms, outside of the transaction."""
+    """In offline mode, an online block prints the safe forms, outside of the transaction; other bounds in one."""
     project.script("aaaa")
-    body = "\n".join(f"    op.run_sql({statement!r})" for _, statement in CASES.values())
-    project.script("bbbb", "aaaa", f"with op.online():\n{body}\n    op.execute('SELECT 1')")
+    texts = [text for name, (_, text) in CASES.items() if not name.startswith("move")]
+    lines = [f"op.run_sql({text!r})" for text in (*texts, "SELECT 1", CASES["move"][1])]
+    project.script("bbbb", "aaaa", "\n    ".join(["with op.online():", *lines]))
     sql = printed(project.settings, lambda: project.database, verb="upgrade", target="aaaa:bbbb")
     outside = sql.partition("COMMIT;")[2].partition("BEGIN;")[0]
     for expected in (
@@ -421,6 +438,10 @@ def test_online_block_as_sql(project: Project) -> None:
         "SELECT 1;",
     ):
         assert expected in outside
+    inside = sql.partition("BEGIN;")[2].partition("BEGIN;")[2].partition("COMMIT;")[0]
+    assert [*filter(None, inside.split("\n"))] == [
+        f"{each};" for each in CASES["move"][1].split("; ")
+    ]
 
 
 def test_downgrade_is_online_too(project: Project) -> None:
@@ -483,3 +504,22 @@ def test_attached_rows_are_not_read_under_a_lock(
     spared = [line for line in notices if "is implied by existing constraints" in line]
     assert len(spared) == (2 if "beside" in name else 1), notices
     assert not any("building index" in line for line in notices)
+
+
+@pytest.mark.parametrize("name", [name for name in CASES if name.startswith("move")])
+def test_rows_of_a_partition_with_other_bounds_are_never_absent(
+    project: Project, monkeypatch: pytest.MonkeyPatch, name: str
+) -> None:
+    """A partition that gets other bounds is detached and attached in one transaction."""
+    before, statement = CASES[name]
+    run_sql(project.database, before)
+    online(project, statement)
+    execute, seen = Autocommit.execute, set()
+
+    def count(self: Autocommit, sql: str) -> None:
+        seen.add(str(run_sql(project.database, "SELECT array_agg(id) FROM t")))
+        execute(self, sql)
+
+    monkeypatch.setattr(Autocommit, "execute", count)
+    run(project)
+    assert len(seen) == 1, seen
