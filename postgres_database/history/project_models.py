@@ -23,7 +23,9 @@ from postgres_database.server.connection import Database
 
 Models = sa.MetaData | tuple[sa.MetaData, ...]
 """What Alembic takes for `target_metadata`: one MetaData, or several."""
-UNDEFINED_TABLE, DUPLICATE_TABLE = "42P01", "42P07"
+UNDEFINED_TABLE = "42P01"
+DUPLICATE = ("42P07", "42710")
+"""SQLSTATE of a relation and of another object, such as a type, that is there already."""
 MISSING = re.compile(r'(?P<kind>role|schema) "(?P<name>.*)" does not exist')
 
 
@@ -151,6 +153,15 @@ def unchanged(models: Models) -> Iterator[None]:
             option["concurrently"] = value
 
 
+@contextmanager
+def creatable(models: Models) -> Iterator[None]:
+    """Let the models be created in a transaction, in which no index is built concurrently; then restore them."""
+    with unchanged(models):
+        for index in (index for table in tables(models) for index in table.indexes):
+            index.dialect_options["postgresql"]["concurrently"] = False
+        yield
+
+
 def create(
     connection: sa.Connection, models: Models, made: Collection[tuple[str, str]]
 ) -> tuple[str, str] | None:
@@ -202,12 +213,12 @@ def _create_all(connection: sa.Connection, models: Models) -> None:
 
 
 def _create_tables(connection: sa.Connection, metadata: sa.MetaData) -> None:
-    """Create what a MetaData has; a query for each table, whether it is there, only where some of it is."""
+    """Create what a MetaData has; a query for each table and type, whether it is there, only where some of it is."""
     try:
         with connection.begin_nested():
-            metadata.create_all(connection, checkfirst=sa.CheckFirst.TYPES)
+            metadata.create_all(connection, checkfirst=sa.CheckFirst.NONE)
     except DBAPIError as error:
-        if getattr(error.orig, "pgcode", "") != DUPLICATE_TABLE:
+        if getattr(error.orig, "pgcode", "") not in DUPLICATE:
             raise
         with connection.begin_nested():
             metadata.create_all(connection)

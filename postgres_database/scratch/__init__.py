@@ -7,6 +7,7 @@ Gives `databases.session`, which creates and drops them.
     elevation  runs single statements as a superuser for a session that is none
     rights     the roles that own scratch databases and log in to them
     databases  creates scratch databases: empty, at a revision, from the models
+    recording  what models would send to an empty database, noted by a copy of the process
     provided   creates a database from models that need objects of the history
 
 A module imports only modules above it in this list, and rooms above this one.

@@ -5,13 +5,14 @@ So each script runs once when it is new or changed, not once in each command.
 """
 
 import secrets
-from collections.abc import Collection, Iterable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack, contextmanager
 from dataclasses import replace
 from typing import Any
 
 import sqlalchemy as sa
+from psycopg2.extensions import cursor as Cursor  # noqa: N812 - a class
 from sqlalchemy.exc import DBAPIError
 
 from postgres_database.errors import ExpectedError
@@ -22,7 +23,7 @@ from postgres_database.history.project_models import Models
 from postgres_database.running import runner
 from postgres_database.scratch import templates
 from postgres_database.scratch.rights import Rights
-from postgres_database.scratch.templates import Place, Recipe, Store
+from postgres_database.scratch.templates import Equal, Place, Recipe, Store
 from postgres_database.server import cluster, embedded
 from postgres_database.server.connection import Database
 from postgres_database.server.environment import Environment
@@ -90,23 +91,18 @@ class Scratch:
         """Return the names of the templates of no revision, of the first one, of the first two, and so on."""
         return self._place.names((each.id, each.path) for each in revisions)
 
-    def note(self, made: Database, dumped: str) -> None:
-        """Keep the hash of a dump (`dump.Dump.digest`) of what `at` has made and nobody has changed, for `known`."""
-        name, oid = self._origins.get(made.dsn.database, ("", None))
-        if not dumped or oid is None:
-            return
-        with self._lock(
-            name
-        ):  # of a template of the same name, made since, another dump may be the right one
-            recipe = templates.parse(self._templates.comment(name))
-            said = f"{self._version} {dumped}"
-            if recipe and recipe.dumped != said and self._templates.oid(name) == oid:
-                self._templates.describe(name, replace(recipe, dumped=said))
+    def note(self, made: Database, dumped: str = "", equal: Equal | None = None) -> None:
+        """Keep for `known` what was found out of a database that `at` has made and nobody has changed.
 
-    @property
-    def _version(self) -> str:
-        driver: Any = self._connection.connection.driver_connection
-        return str(driver.info.parameter_status("server_version"))
+        Args:
+            made: The database.
+            dumped: The hash of its dump (`dump.Dump.digest`).
+            equal: The models that make the same schema.
+        """
+        name, oid = self._origins.get(made.dsn.database, ("", None))
+        if oid is not None and (dumped or equal):
+            with self._lock(name):
+                self._templates.note(name, oid, dumped, equal)
 
     def at_head(self, project: Project) -> Database:
         """Create a database at the heads of a project's history."""
@@ -133,7 +129,10 @@ class Scratch:
         return self._clone(database.dsn.database)
 
     def from_models(
-        self, models: Models, database: Database | None = None, cursors: Any = None
+        self,
+        models: Models,
+        database: Database | None = None,
+        cursors: Callable[[type[Cursor]], type[Cursor]] | None = None,
     ) -> Database:
         """Create the models in a database.
 
@@ -143,22 +142,20 @@ class Scratch:
         Args:
             models: The models.
             database: A scratch database with the objects that the models use; None: a new, empty one.
-            cursors: A psycopg2 cursor class that runs their statements; None: the usual one.
+            cursors: Makes of the usual class of cursors the one that runs their statements.
 
         Raises:
             MissingError: The models use an object that does not exist and that they do not create.
             ExpectedError: The models cannot be created.
         """
         where = "in a database with objects of the history" if database else "in an empty database"
-        self._models.enter_context(project_models.unchanged(models))
-        for index in (index for table in project_models.tables(models) for index in table.indexes):
-            index.dialect_options["postgresql"]["concurrently"] = False  # not in a transaction
+        self._models.enter_context(project_models.creatable(models))
         database = database or self.empty()
         made: set[tuple[str, str]] = set()
         with database.connect(usual_path=True) as connection:
             if cursors:
                 driver: Any = connection.connection.driver_connection
-                driver.cursor_factory = cursors
+                driver.cursor_factory = cursors(database.cursor or Cursor)
             try:
                 while missing := project_models.create(connection, models, made):
                     made.add(missing)

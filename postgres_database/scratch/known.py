@@ -7,6 +7,7 @@ from pathlib import Path
 
 from postgres_database.history.project import Project
 from postgres_database.history.script_texts import Line
+from postgres_database.schema.snapshot import Key
 from postgres_database.scratch import templates
 from postgres_database.scratch.templates import Place, Recipe
 from postgres_database.server.connection import Database
@@ -27,6 +28,11 @@ class Template:
         """The hash of its dump (`dump.Dump.digest`); empty if that is not known."""
         version, _, dumped = self.recipe.dumped.rpartition(" ")
         return dumped if version == self.version else ""
+
+    def kept(self, key: str) -> tuple[Key, ...] | None:
+        """Return what models with this key do not manage, if they make the schema of the template; else None."""
+        equal = self.recipe.equal
+        return tuple(Key(*each) for each in equal.kept) if equal and equal.key == key else None
 
 
 def find(maintenance: Database, line: Line) -> Template | None:

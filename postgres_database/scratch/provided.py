@@ -15,6 +15,7 @@ from postgres_database.history.project_models import Models
 from postgres_database.schema import dump
 from postgres_database.schema.sections import Section, split_dump
 from postgres_database.scratch.databases import MissingError, Scratch
+from postgres_database.scratch.recording import Heard
 from postgres_database.server.connection import Database
 from postgres_database.sql.names import IDENTIFIER, unquoted
 
@@ -60,19 +61,22 @@ class Built:
     """Objects that it may have from the history, not from the models; by their names in a snapshot."""
 
 
-def build(session: Scratch, models: Models, at_head: Callable[[], Database]) -> Built:
+def build(
+    session: Scratch, models: Models, at_head: Callable[[], Database], heard: Heard | None = None
+) -> Built:
     """Create the models in a scratch database, with only those objects of the history that they use.
 
     Args:
         session: Creates the database.
         models: The models. Objects that they create are never taken from the history.
         at_head: Creates a scratch database at the head of the history; called only if an object is missing.
+        heard: Hears the statements that are sent at first.
 
     Raises:
         ExpectedError: The models cannot be created.
     """
     try:
-        return Built(session.from_models(models))
+        return Built(session.from_models(models, cursors=heard.cursors if heard else None))
     except MissingError as error:
         refused = error
     text = dump.take(at_head())
@@ -83,7 +87,7 @@ def build(session: Scratch, models: Models, at_head: Callable[[], Database]) -> 
     left = _run_each(database, [each.body for each in offered])
     with database.connect() as connection, connection.begin():
         objects = connection.exec_driver_sql(OBJECTS).all()
-    session.from_models(models, database, _completing(left))
+    session.from_models(models, database, lambda _: _completing(left))
     _run_each(database, [f"DROP {kind} {identity}" for kind, identity in objects])
     return Built(database, frozenset(map(str, offered)))
 
@@ -136,7 +140,7 @@ def _made(
                 super().execute("ROLLBACK TO SAVEPOINT tolerant")
 
     with suppress(ExpectedError):  # event listeners may need the result of a skipped query
-        session.from_models(models, database, Tolerant)
+        session.from_models(models, database, lambda _: Tolerant)
     return {str(each) for each in split_dump(dump.take(database))}, types
 
 

@@ -87,6 +87,16 @@ class Place:
 
 
 @dataclass(frozen=True)
+class Equal:
+    """Models that make the schema of a template, besides what the history has and they do not manage."""
+
+    key: str
+    """A hash of all that this depends on besides the template (`recording.Recording.key`)."""
+    kept: tuple[tuple[str, str, str], ...]
+    """Kind, schema and name of what they do not manage."""
+
+
+@dataclass(frozen=True)
 class Recipe:
     """What scripts read besides themselves and their SQL files, and how they named constraints."""
 
@@ -99,11 +109,13 @@ class Recipe:
     used: str = ""
     """The last day on which a command used the database, as YYYY-MM-DD; empty if that is not known."""
     dumped: str = ""
-    """A hash of what a dump of the database prints (`dump.Dump.digest`); empty if that is not known."""
+    """The server's version, and a hash of what a dump prints (`dump.Dump.digest`); empty if that is not known."""
+    equal: Equal | None = None
 
     def text(self) -> str:
         """Return the text for the comment of a database; `parse` reads it."""
-        return json.dumps([self.files, self.convention, self.used, self.dumped])
+        equal = self.equal and [self.equal.key, self.equal.kept]
+        return json.dumps([self.files, self.convention, self.used, self.dumped, equal])
 
     def is_current(self, project: Project) -> bool:
         """Tell whether the files and the naming convention are unchanged."""
@@ -124,10 +136,10 @@ class Recipe:
 def parse(text: str | None) -> Recipe | None:
     """Read the comment of a database; None if it is no text of a recipe."""
     try:
-        files, convention, *more = json.loads(text or "")
-        used, dumped = [*map(str, more), "", ""][:2]
-        return Recipe(dict(files), str(convention), used=used, dumped=dumped)
-    except (ValueError, TypeError):
+        files, convention, used, dumped, equal = [*json.loads(text or ""), "", "", None][:5]
+        same = Equal(str(equal[0]), tuple((a, b, c) for a, b, c in equal[1])) if equal else None
+        return Recipe(dict(files), str(convention), used=str(used), dumped=str(dumped), equal=same)
+    except (LookupError, TypeError, ValueError):
         return None
 
 
@@ -188,6 +200,18 @@ class Store:
         text = replace(recipe, used=today()).text()
         text = text.replace("\\", "\\\\").replace("'", "\\'").replace("%", "%%")
         self._connection.exec_driver_sql(f"COMMENT ON DATABASE {quoted(name)} IS E'{text}'")
+
+    def note(self, name: str, oid: int, dumped: str, equal: Equal | None) -> None:
+        """Write into the comment of a template what was found out of it, unless another one has its name now."""
+        recipe = parse(self.comment(name))
+        if recipe is None or self.oid(name) != oid:
+            return
+        driver: Any = self._connection.connection.driver_connection
+        version = driver.info.parameter_status("server_version")
+        said = f"{version} {dumped}" if dumped else recipe.dumped
+        more = replace(recipe, dumped=said, equal=equal or recipe.equal)
+        if more != recipe:
+            self.describe(name, more)
 
     def superfluous(self) -> list[str]:
         """Return the templates that were not used for long, or are too many or too large together."""

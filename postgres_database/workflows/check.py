@@ -1,23 +1,36 @@
 """Compare the models with the history, and a target with its revision."""
 
 from collections.abc import Sequence
+from contextlib import suppress
 from dataclasses import dataclass
+
+import psycopg2
 
 from postgres_database.drafting import autogenerate
 from postgres_database.errors import ExpectedError
+from postgres_database.history import project_models
 from postgres_database.history.project import Project
+from postgres_database.history.project_models import Models
 from postgres_database.modelling import strangers
 from postgres_database.reviewing import cautions, settings, sizes
 from postgres_database.running import log, runner
 from postgres_database.running.log import Edited
 from postgres_database.schema import respelling
 from postgres_database.schema.comparison import Differences
-from postgres_database.scratch import databases, provided
+from postgres_database.schema.snapshot import Key
+from postgres_database.scratch import databases, known, provided, recording
 from postgres_database.scratch.databases import Scratch
+from postgres_database.scratch.known import Template
+from postgres_database.scratch.recording import Recording
+from postgres_database.scratch.templates import Equal
+from postgres_database.server import embedded
 from postgres_database.server.connection import Database
 from postgres_database.server.environment import Environment
 from postgres_database.workflows import drift, standing
-from postgres_database.workflows.standing import Drifts
+from postgres_database.workflows.standing import Drifts, Settled
+
+MOST_KEPT = 1000
+"""Objects that only the history has, of which a template keeps the names."""
 
 
 @dataclass(frozen=True)
@@ -85,15 +98,24 @@ def compare(
     with databases.session(project, environment) as session:
         if fresh:
             session.forget()
-        # Before a script is imported, which may change them.
-        from_models = provided.build(session, models, lambda: session.at_head(project)).database
+        with recording.begun(session, project, models) as copy:
+            template = _template(project, environment)
+            found = standing.settled(project, environment, target, template) if target else None
+            recorded = copy.recording()
+        kept = _kept(project, models, template, recorded)
+        heard = recording.Heard()
+        if kept is None:  # before a script is imported, which may change them
+            build = provided.build(session, models, lambda: session.at_head(project), heard)
         scripts = project.history
         if target:
-            checked, cautions = _target(project, environment, target, session)
+            checked, cautions = _target(project, environment, target, session, found)
         else:
             checked, cautions = None, _cautions_of_heads(project, session)
         if len(scripts.heads) > 1:
             return CheckResult(scripts.heads, None, checked, cautions=cautions)
+        if kept is not None:
+            return CheckResult(scripts.heads, Differences((), kept), checked, cautions=cautions)
+        from_models = build.database
         at_head = session.at_head(project)
         compared = respelling.compare(
             project.scope, at_head, from_models, scripts.objects, session.empty
@@ -104,7 +126,31 @@ def compare(
         except ExpectedError as error:  # it says nothing of the target
             return CheckResult(scripts.heads, None, checked, str(error), cautions)
         differences = autogenerate.compare(compared, at_head, models)
+        few = len(differences.kept) <= MOST_KEPT
+        if recorded and few and not differences.objects and heard.is_as(recorded):
+            names = tuple((key.kind, key.schema, key.name) for key in differences.kept)
+            session.note(at_head, equal=Equal(recorded.key, names))
         return CheckResult(scripts.heads, differences, checked, cautions=cautions)
+
+
+def _template(project: Project, environment: Environment) -> Template | None:
+    with suppress(psycopg2.Error):
+        return (
+            known.find(embedded.scratch_server(environment), project.line) if project.line else None
+        )
+    return None
+
+
+def _kept(
+    project: Project, models: Models, template: Template | None, recorded: Recording | None
+) -> tuple[Key, ...] | None:
+    """Return what only the history has if its template is known to equal the models; None if they must be compared."""
+    kept = template.kept(recorded.key) if template and recorded else None
+    if template is None or kept is None or not known.is_current(project, template):
+        return None
+    # What else is asked of models: `strangers.require_whole`.
+    whole = project_models.tables(models) and not strangers.unimported(project, models)
+    return kept if whole else None
 
 
 def compare_target(
@@ -118,7 +164,8 @@ def compare_target(
     with databases.session(project, environment) as session:
         if fresh:
             session.forget()
-        checked, cautions = _target(project, environment, target, session)
+        found = standing.settled(project, environment, target)
+        checked, cautions = _target(project, environment, target, session, found)
     heads = project.history.heads
     return CheckResult(heads, None, checked, cautions=cautions, target_only=True)
 
@@ -135,10 +182,14 @@ def _cautions_of_heads(project: Project, session: Scratch) -> tuple[str, ...]:
 
 
 def _target(
-    project: Project, environment: Environment, target: Database, session: Scratch
+    project: Project,
+    environment: Environment,
+    target: Database,
+    session: Scratch,
+    found: Settled | None = None,
 ) -> tuple[TargetCheck, tuple[str, ...]]:
     """Compare a target with its revision, and measure what others would wait for while pending scripts run."""
-    if found := standing.settled(project, environment, target):
+    if found:
         where = environment.label, str(target.dsn), found.revision
         return TargetCheck(*where, (), Drifts(), environment.env_option), ()
     with runner.open_runner(project, target.read_only()) as run:

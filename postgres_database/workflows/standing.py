@@ -29,6 +29,7 @@ if TYPE_CHECKING:
     from postgres_database.preflight.preview import Printed
     from postgres_database.preflight.row_checks import Violation
     from postgres_database.schema.snapshot import Key
+    from postgres_database.scratch.known import Template
 
 ALEMBIC = Lock()
 """Alembic runs one thing at a time, what scripts call `op` belongs to the process; so does stdout where models load."""
@@ -126,11 +127,16 @@ class Settled:
     size: str
 
 
-def settled(project: Project, environment: Environment, database: Database) -> Settled | None:
+def settled(
+    project: Project,
+    environment: Environment,
+    database: Database,
+    template: Template | None = None,
+) -> Settled | None:
     """Return where a target stands if nothing is to be said of it; None where its workflow must compare, or tell why.
 
     Its dump is then that of the template of the head, which a command has compared today, and whose scripts have not
-    changed since.
+    changed since; `template` is that one, if it was found already.
 
     Raises:
         ExpectedError: The database cannot be reached, or its version table not be trusted.
@@ -147,7 +153,7 @@ def settled(project: Project, environment: Environment, database: Database) -> S
         return None
     reader = database.read_only()
     with suppress(ExpectedError, psycopg2.Error), ThreadPoolExecutor() as pool:
-        template = known.find(embedded.scratch_server(environment), line)
+        template = template or known.find(embedded.scratch_server(environment), line)
         if template is None or not template.dumped:
             return None
         dumped = pool.submit(dump.read, reader, project.scope)
