@@ -22,13 +22,18 @@ SHOWN = 100  # characters of a query
 
 SESSION = """a.pid, coalesce(nullif(a.application_name, ''), a.usename, a.backend_type), coalesce(a.state, ''),
     extract(epoch FROM clock_timestamp() - coalesce(a.xact_start, a.backend_start))::int, coalesce(a.query, '')"""
-# Prepared transactions block, too, but have no process (PostgreSQL manual, pg_blocking_pids).
+# A prepared transaction has no process; it blocks as 0, and which one does is not said (PostgreSQL manual,
+# pg_blocking_pids).
 BLOCKERS = sa.text(
     f"""
-    SELECT {SESSION}
-    FROM unnest(pg_blocking_pids(:pid)) AS b (pid)
-    JOIN pg_stat_activity a ON a.pid = b.pid
-    ORDER BY a.xact_start
+    WITH b AS (SELECT unnest(pg_blocking_pids(:pid)) AS pid)
+    (SELECT {SESSION}
+     FROM b JOIN pg_stat_activity a ON a.pid = b.pid
+     ORDER BY a.xact_start)
+    UNION ALL
+    SELECT 0, format('%L', gid), owner, extract(epoch FROM clock_timestamp() - prepared)::int, ''
+    FROM pg_prepared_xacts
+    WHERE database = current_database() AND 0 IN (SELECT pid FROM b)
     """  # noqa: S608 - a constant
 )
 # CREATE INDEX CONCURRENTLY waits for all who may still see rows as they were before it began.
@@ -108,6 +113,11 @@ def older(cursor: Any) -> str:
 
 
 def _said(pid: int, who: str, state: str, seconds: int, query: str) -> str:
+    if not pid:
+        return (
+            f"the prepared transaction {who} ({state}, {seconds} s), which COMMIT PREPARED {who} or"
+            f" ROLLBACK PREPARED {who} ends"
+        )
     state = f", {state}" if state else ""
     line = shorten(without_literals(query), SHOWN, placeholder=" …")
     return f"pid {pid} ({who}{state}, {seconds} s): {line}"

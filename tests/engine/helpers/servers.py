@@ -11,6 +11,8 @@ HOME_VARIABLE = "POSTGRES_DATABASE_TEST_HOME"
 OTHER_PROGRAMS = os.environ.get("TEST_POSTGRES_BIN", "")
 """Where the programs of another PostgreSQL are, if the tests are to run on its server."""
 
+CHEAP["max_prepared_transactions"] = "4"  # by default there are none
+
 
 class OtherServer(EmbeddedServer):
     """A server of another PostgreSQL, whose initdb may be too old for what the embedded one's gets."""

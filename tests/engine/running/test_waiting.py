@@ -39,3 +39,26 @@ def test_watcher_that_loses_its_connection_opens_another(
             work.join(30)
     assert "pid " in watch.seen
     assert not raised
+
+
+def test_a_prepared_transaction_is_named(database: Database) -> None:
+    """What holds a lock without a session, and will hold it for ever, is named with the statements that end it."""
+    gid = f"{database.dsn.database} it's hanging"
+    literal = "'" + gid.replace("'", "''") + "'"
+    with database.connect(autocommit=True) as holder, database.connect() as waiter:
+        for statement in (
+            "CREATE TABLE public.t ()", "BEGIN", "LOCK TABLE public.t", f"PREPARE TRANSACTION {literal}",
+        ):  # fmt: skip
+            holder.exec_driver_sql(statement)
+        pid = waiter.exec_driver_sql("SELECT pg_backend_pid()").scalar_one()
+        with waiting.watching(database, pid, 100, lambda _: None) as watch:
+            work = threading.Thread(
+                target=lambda: waiter.exec_driver_sql("TABLE public.t"), daemon=True
+            )
+            work.start()
+            while not watch.seen:
+                time.sleep(0.02)
+            holder.exec_driver_sql(f"ROLLBACK PREPARED {literal}")
+            work.join(30)
+    assert watch.seen.startswith(f"the prepared transaction {literal} (")
+    assert f"ROLLBACK PREPARED {literal} ends" in watch.seen
