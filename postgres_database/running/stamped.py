@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 from psycopg2.errors import InsufficientPrivilege
 
 from postgres_database.errors import ExpectedError
-from postgres_database.server import privileges
+from postgres_database.server import privileges, transactions
 from postgres_database.server.connection import VERSION_SCHEMA, Database
 from postgres_database.sql.names import Name, quoted
 
@@ -41,6 +41,10 @@ TABLE = """
     LEFT JOIN pg_attribute a ON a.attrelid = c.oid AND a.attname = 'version_num' AND NOT a.attisdropped
     LEFT JOIN pg_type t ON t.oid = a.atttypid
     WHERE c.oid =
+"""
+HAS_SCHEMA = """
+    SELECT EXISTS (SELECT FROM unnest(string_to_array(replace(%s, '$user', current_user), ',')) AS path (name)
+                   WHERE to_regnamespace(trim(path.name)) IS NOT NULL)
 """
 REVISIONS = "SELECT version_num FROM {}"
 LOCK = "hashtextextended('postgres-database: ' || coalesce({schema}, '') || '.' || {name}, 0)"
@@ -86,15 +90,28 @@ class Placement:
             ExpectedError: There is no schema for it.
         """
         if self.schema is None:
-            raise ExpectedError(
-                f"{self.database.dsn} has no schema for the table {self.database.versions.name}",
-                cause="no schema of the search path is there and may be used",
-                hint=f"invoke upgrade{self.database.env_option}   (with options='-c search_path=public' in the DSN)",
-            )
+            raise self._unplaced()
         return {
             "version_table": self.database.versions.name,
             "version_table_schema": self.schema,
         }
+
+    def require_schema(self, connection: sa.Connection) -> None:
+        """Raise ExpectedError if no schema of the search path is there; in a transaction of ours."""
+        if self.schema is None:
+            path = transactions.usual_path(connection).setting
+            if not connection.exec_driver_sql(HAS_SCHEMA, (path,)).scalar_one():
+                raise self._unplaced()
+
+    def _unplaced(self) -> ExpectedError:
+        listed = f"invoke psql{self.database.env_option} --command '\\dn' lists them"
+        return ExpectedError(
+            f"{self.database.dsn} has no schema for the table {self.database.versions.name}",
+            cause="no schema of the search path is there and may be used",
+            hint=self.database.until(
+                f"it has options='-c search_path=…' with a schema that is there; {listed}"
+            ),
+        )
 
     @property
     def sql(self) -> str:

@@ -83,6 +83,7 @@ def _require_stampable(run: Runner, database: Database) -> None:
     """Raise ExpectedError if the version table cannot be written."""
     with run.connection.begin():
         table = stamped.placement(database, run.connection)
+        table.require_schema(run.connection)
         names = {"schema": quoted(table.schema or ""), "table": table.sql}
         is_there, has_schema, allowed = run.connection.execute(ALLOWED, names).one()
     if allowed:

@@ -294,6 +294,19 @@ def test_database_in_another_encoding(project: Project, server: Database, encodi
     assert adopt(project.settings, project.database, "", yes).revision == "next"
 
 
+def test_search_path_without_a_schema(online: Project) -> None:
+    """Where no schema of the search path is there, the advice is another path, with which it is adopted."""
+    run_sql(online.database, "ALTER SCHEMA public RENAME TO app")
+    with pytest.raises(
+        ExpectedError, match="has no schema for the table alembic_version"
+    ) as caught:
+        adopt(online.settings, online.database, "Init tables", yes)
+    assert "options='-c search_path=…'" in caught.value.hint
+    dsn = online.database.dsn.with_parts(options="-c search_path=app")
+    adopted = adopt(online.settings, replace(online.database, dsn=dsn), "Init tables", yes)
+    assert any("alembic_version is in the schema app" in note for note in adopted.notes)
+
+
 def test_user_that_may_not_stamp(online: Project, port: int) -> None:
     """Whoever may read but not create the version table learns it before anything is dumped."""
     parts = {"host": "127.0.0.1", "port": str(port), "user": "app", "password": PASSWORD}
