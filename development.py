@@ -45,6 +45,7 @@ def bench(c: Context, rounds: str = "", json: str = "", write: bool = False) -> 
     options = {"--rounds": rounds, "--json": json}
     given = [f"{name}={value}" for name, value in options.items() if value]
     _tool("benchmarks.parser")
+    _tool("benchmarks.databases")
     _tool("benchmarks.performance", *given, *(["--write"] if write else []))
 
 

@@ -79,18 +79,20 @@ def watching(
 
     def look(connection: sa.Connection) -> None:
         since, reported = time.monotonic(), set[int]()
-        while not done.wait(pause):
+        while not done.is_set():
             with connection.begin():
                 rows = connection.execute(BLOCKERS, {"pid": pid}).all()
             if not rows:
                 since = time.monotonic()
-                continue
-            watch.seen = "; ".join(_said(*row) for row in rows)
-            if time.monotonic() - since > patience and not {row[0] for row in rows} <= reported:
-                reported |= {row[0] for row in rows}
-                report(watch.seen)
+            else:
+                watch.seen = "; ".join(_said(*row) for row in rows)
+                if time.monotonic() - since > patience and not {row[0] for row in rows} <= reported:
+                    reported |= {row[0] for row in rows}
+                    report(watch.seen)
+            done.wait(pause)
 
     def keep_looking() -> None:
+        done.wait(pause)  # what ends before that needs no second session
         while not done.is_set():
             # A lost or refused connection is tried again: looking must not end the work.
             with suppress(Exception), database.connect() as own:

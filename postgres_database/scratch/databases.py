@@ -46,7 +46,8 @@ class Scratch:
         """Use a connection to the server's maintenance database, in autocommit mode."""
         self._place = Place.of(connection.exec_driver_sql(templates.PLACE).one())
         self._me = self._place.me
-        # Without fsync, the checkpoints of STRATEGY file_copy cost less than the WAL of the default wal_log.
+        # Without fsync, the checkpoints of STRATEGY file_copy cost less than the WAL of the default wal_log; with it,
+        # they cost several times as much on a disk (docs/performance.md, "A database for each test").
         self._strategy = " STRATEGY file_copy" if self._place.unsafe else ""
         self._encoding = "" if self._place.encoding == "UTF8" else " ENCODING 'UTF8' LOCALE 'C'"
         self._templates = Store(connection, self._place.prefix)
