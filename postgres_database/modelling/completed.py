@@ -50,8 +50,8 @@ def statements(
     goal: Catalog,
     sequences: Sequence[Mapping[Name, str]],
     tables: Collection[Name],
-) -> dict[Name, list[str]]:
-    """Return, by table, the statements that make the models' tables equal to the database's.
+) -> dict[Name, list[Sequence[str]]]:
+    """Return, by table, the changes that make the models' tables equal to the database's, each as statements.
 
     Args:
         here: The catalog that the models make.
@@ -67,7 +67,9 @@ def statements(
     }
 
 
-def _statements(here: Table, goal: Table, sequences: Sequence[Mapping[Name, str]]) -> Iterator[str]:
+def _statements(
+    here: Table, goal: Table, sequences: Sequence[Mapping[Name, str]]
+) -> Iterator[Sequence[str]]:
     columns = {**here.columns}
     for name, column in goal.columns.items():
         created = columns.get(name)
@@ -76,14 +78,14 @@ def _statements(here: Table, goal: Table, sequences: Sequence[Mapping[Name, str]
         new = Name.read(column.sequence)
         if not created.sequence:  # no default draws from it
             owner = f"{goal.name.sql}.{identifier(name)}"
-            yield f"CREATE SEQUENCE {new.sql} {sequences[1][new]} OWNED BY {owner};"
+            yield [f"CREATE SEQUENCE {new.sql} {sequences[1][new]} OWNED BY {owner};"]
             columns[name] = replace(created, sequence=column.sequence)
             continue
         old = Name.read(created.sequence)
         if sequences[0].get(old) != sequences[1].get(new):
-            yield f"ALTER SEQUENCE {old.sql} {sequences[1][new]};"
+            yield [f"ALTER SEQUENCE {old.sql} {sequences[1][new]};"]
         if old != new:
-            yield f"ALTER SEQUENCE {old.sql} RENAME TO {identifier(new.name)};"
+            yield [f"ALTER SEQUENCE {old.sql} RENAME TO {identifier(new.name)};"]
         default = column.default if created.serial and column.serial else created.default
         columns[name] = replace(
             created, sequence=column.sequence, options=column.options, default=default
@@ -91,13 +93,13 @@ def _statements(here: Table, goal: Table, sequences: Sequence[Mapping[Name, str]
     # Row security belongs to the policies, which the history creates.
     forced = goal.forced if goal.row_security else here.forced
     with_sequences = replace(here, columns=columns, row_security=goal.row_security, forced=forced)
-    settings: list[str] = []
+    settings: list[Sequence[str]] = []
     for part, ways in alter.table_changes(with_sequences, goal):
         if part:
-            yield from ways[0]
+            yield ways[0]
         else:  # a setting of the table may name an index
-            settings += ways[0]
+            settings += ([each] for each in ways[0])
     for name, definition in goal.indexes.items():
         if here.indexes.get(name) != definition:
-            yield f"{definition};"
+            yield [f"{definition};"]
     yield from settings

@@ -87,13 +87,17 @@ def has_key(table: Table) -> bool:
 
 
 def usual_key(table: Table) -> bool:
-    """Tell whether `primary_key=True` on the columns is enough: default name, no options, the table's order."""
+    """Tell whether `primary_key=True` on the columns is enough: default name, no options, the table's order.
+
+    SQLAlchemy puts a serial column first.
+    """
     order = [name for name in table.columns if name in primary_key(table)]
     return any(
         each.kind == "p"
         and each.name == f"{table.name.name}_pkey"
         and each.definition == f"PRIMARY KEY {_after_word(each.definition)}"
         and list(each.columns) == order
+        and not any(table.columns[name].serial for name in order[1:])
         for each in table.constraints.values()
     )
 

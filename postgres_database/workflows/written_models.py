@@ -6,11 +6,13 @@ import sys
 import tempfile
 import types
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, replace
+from itertools import chain
 from pathlib import Path
 
+import psycopg2
 import sqlalchemy as sa
 
 from postgres_database.errors import ExpectedError
@@ -25,6 +27,7 @@ from postgres_database.scratch import databases, provided
 from postgres_database.scratch.databases import Scratch
 from postgres_database.server.connection import Database
 from postgres_database.server.environment import Environment
+from postgres_database.sql.names import Name
 from postgres_database.workflows import drift
 
 HINT = "invoke models --into models.py   (a path from the root of the project)"
@@ -173,15 +176,14 @@ class _Writer:
             [described.sequences(each) for each in (without.made, self._copy)],
             contents.tables,
         )
+        every = {name: [*chain(*changes)] for name, changes in lacking.items()}
+        tries = [first] if first else []
         try:
-            last = self._try(replace(bare, statements=lacking))
-        except ExpectedError:
-            if first is None:
-                raise
-            return first
-        return min(
-            filter(None, (last, first)), key=lambda each: len(each.compared.differences.objects)
-        )
+            tries.append(self._try(replace(bare, statements=every)))
+        except ExpectedError:  # one of them stands in the way of all
+            accepted = _accepted(without.made, lacking)
+            tries.append(self._try(replace(bare, statements=accepted)))
+        return min(tries, key=lambda each: len(each.compared.differences.objects))
 
     def _try(self, contents: Contents) -> _Try:
         text = module.written(contents)
@@ -191,6 +193,36 @@ class _Writer:
                 self._project.scope, self._copy, built.database, (), self._session.empty
             )
         return _Try(text, built.database, compared)
+
+
+def _accepted(
+    database: Database, statements: Mapping[Name, Sequence[Sequence[str]]]
+) -> dict[Name, list[str]]:
+    """Run the statements of each change; return those of the changes that the server accepts, by table.
+
+    Args:
+        database: Has the tables; it is changed.
+        statements: By table, the statements of each of its changes.
+    """
+    found: dict[Name, list[str]] = {name: [] for name in statements}
+    left = [(name, change) for name, changes in statements.items() for change in changes]
+    with database.connect() as connection, connection.begin():
+        cursor = connection.connection.cursor()
+        while left:
+            refused = []
+            for name, change in left:
+                cursor.execute("SAVEPOINT change")
+                try:
+                    cursor.execute("".join(change))
+                except psycopg2.Error:
+                    cursor.execute("ROLLBACK TO change")
+                    refused.append((name, change))
+                else:
+                    found[name] += change
+            if len(refused) == len(left):
+                break
+            left = refused  # a foreign key may need the key of a table that came later
+    return found
 
 
 @contextmanager

@@ -9,6 +9,8 @@ from commands import Heard, adopt
 from conftest import Project, changed, run_sql
 
 from postgres_database.errors import ExpectedError
+from postgres_database.server.connection import Database
+from postgres_database.sql.names import Name
 from postgres_database.workflows import check, written_models
 from postgres_database.workflows.written_models import Form, ModelsResult
 
@@ -87,3 +89,17 @@ def test_objects_that_are_no_tables_are_counted(project: Project) -> None:
     run_sql(project.database, schema.read_text(encoding="utf-8"))
     kinds = dict(written(project).kept)
     assert kinds["VIEW"] == kinds["POLICY"] == 1
+
+
+def test_a_refused_change_stops_no_other(database: Database) -> None:
+    """Of the statements for what SQLAlchemy cannot say, those of each change that the server accepts are kept."""
+    run_sql(database, "CREATE TABLE a (x int); CREATE TABLE b (x int)")
+    first, second = Name("public", "a"), Name("public", "b")
+    refer = ["ALTER TABLE public.a ADD FOREIGN KEY (x) REFERENCES public.b;"]
+    key = ["ALTER TABLE public.b ADD PRIMARY KEY (x);"]
+    half = [
+        "ALTER TABLE public.b ALTER x SET STATISTICS 7;",
+        "ALTER TABLE public.b SET (none = 1);",
+    ]
+    accepted = written_models._accepted(database, {first: [refer], second: [half, key]})
+    assert accepted == {first: refer, second: key}
