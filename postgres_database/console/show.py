@@ -127,12 +127,12 @@ def log(entries: Sequence[Entry], scripts: History, estimates: Ranges) -> None:
         say("nothing was run here by upgrade or downgrade, or its user may not keep a log")
 
 
-def baseline(result: BaselineResult, environment: Environment) -> None:
-    """Show what was adopted, or which revision the target is, and what comes next."""
+def baseline(result: BaselineResult, environment: Environment, *, goes_on: bool = False) -> None:
+    """Show what was adopted, or which revision the target is, and what comes next unless the command goes on."""
     for note in () if result.path else result.notes:
         look_at(f"{note}")
     if result.path is None:
-        _show_match(result, environment)
+        _show_match(result, environment, goes_on=goes_on)
         return
     say(f"wrote     {_relative(result.path)}")
     say(f"wrote     {_relative(result.path.with_suffix('.sql'))}")
@@ -148,9 +148,10 @@ def baseline(result: BaselineResult, environment: Environment) -> None:
     if result.unlike_models:
         count, names = counted(result.unlike_models), some(result.unlike_models)
         look_at(f"the models differ from the database in {count}: {names}")
-        advise(
-            f"next: invoke revision --msg '…', review it, then invoke upgrade{environment.env_option}"
-        )
+        if not goes_on:
+            advise(
+                f"next: invoke revision --msg '…', review it, then invoke upgrade{environment.env_option}"
+            )
     elif result.unlike_models is not None:
         advise("models and database agree; next: change a model, then invoke revision --msg '…'")
     else:
@@ -160,7 +161,7 @@ def baseline(result: BaselineResult, environment: Environment) -> None:
         )
 
 
-def _show_match(result: BaselineResult, environment: Environment) -> None:
+def _show_match(result: BaselineResult, environment: Environment, *, goes_on: bool) -> None:
     match = result.match
     if match is None:
         return
@@ -172,7 +173,10 @@ def _show_match(result: BaselineResult, environment: Environment) -> None:
         )
         say(f"stamped   {state}  (no statement of a script was run)")
         upgrade = f"invoke upgrade{environment.env_option}"
-        advise(f"next: {upgrade if result.pending else f'invoke check{environment.env_option}'}")
+        if not goes_on:
+            advise(
+                f"next: {upgrade if result.pending else f'invoke check{environment.env_option}'}"
+            )
         return
     look_at(f"the database is no revision of this history; {state} comes nearest")
     for drift in match.drifts.objects[:SHOWN_DRIFTS]:

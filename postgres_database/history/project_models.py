@@ -43,15 +43,12 @@ def load(root: Path, target_metadata: str) -> Models:
     Raises:
         ExpectedError: They cannot be imported, are no MetaData, or two of them have the same table.
     """
-    hint = (
-        f"python -c 'import {target_metadata.partition(':')[0]}'   (TARGET_METADATA, in alembic.ini or an env file,"
-        " names package.module:name)"
-    )
     what = f"the models {target_metadata} cannot be loaded"
     try:
         value = _imported(target_metadata)
     except (Exception, SystemExit) as error:
         left = script_errors.conflict(error)
+        hint = _naming(target_metadata)
         if left:
             hint = "git status   (then keep one version of each part)"
         elif (name := _variable(error)) and (file := _file_with(name, root)):
@@ -62,8 +59,20 @@ def load(root: Path, target_metadata: str) -> Models:
     given: list[object] = [*value] if isinstance(value, (list, tuple)) else [value]
     models = tuple(dict.fromkeys(one for one in map(_metadata, given) if one is not None))
     if cause := _unfit(value, given, models):
-        raise ExpectedError(what, cause=cause, hint=hint)
+        raise ExpectedError(what, cause=cause, hint=_naming(target_metadata))
     return models if isinstance(value, (list, tuple)) else models[0]
+
+
+def _naming(target_metadata: str) -> str:
+    """Return what to type where a name does not lead to models: of a module that can be imported, another name."""
+    package = target_metadata.partition(":")[0]
+    if module := sys.modules.get(package):
+        right = next((name for name, value in vars(module).items() if _is_all(value)), "…")
+        return (
+            f"${{EDITOR:-vi}} alembic.ini   (target_metadata = {package}:{right}; or TARGET_METADATA, if an env file"
+            " has it)"
+        )
+    return f"python -c 'import {package}'   (TARGET_METADATA, in alembic.ini or an env file, names package.module:name)"
 
 
 def _unfit(value: object, given: list[object], models: Sequence[sa.MetaData]) -> str:
@@ -115,6 +124,12 @@ def _file_with(name: str, root: Path) -> str:
             (file.name for file in files if lines.search(file.read_text(errors="replace"))), ""
         )
     return ""
+
+
+def _is_all(value: object) -> bool:
+    """Tell whether something is a MetaData or a declarative base, and no single model."""
+    is_base = isinstance(value, type) and not hasattr(value, "__table__")
+    return _metadata(value) is not None and (is_base or isinstance(value, sa.MetaData))
 
 
 def _metadata(given: object) -> sa.MetaData | None:

@@ -41,15 +41,12 @@ def baseline_existing(
         with_models=with_models,
         listener=listener,
     )
+    unlike = bool(result.unlike_models or result.path is None)
+    goes_on = bool(result.revision) and with_models and unlike and not result.pending
     if not json:
-        show.baseline(result, environment)
+        show.baseline(result, environment, goes_on=goes_on)
     written = None
-    if (
-        result.revision
-        and with_models
-        and (result.unlike_models or result.path is None)
-        and not result.pending
-    ):
+    if goes_on:
         written = revision.write(
             project.anew(),
             environment,

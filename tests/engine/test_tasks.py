@@ -264,6 +264,7 @@ def test_adoption_with_models(trial: Checkout, database: Database) -> None:
     assert done.returncode == 0, done.stderr
     assert "detected  add column file_meta_data.entity_tag (TEXT)" in done.stdout
     assert done.stdout.count("wrote     ") == 3
+    assert done.stdout.count("next: ") == 1
     assert trial.invoke("upgrade", "--env", "trial").returncode == 0
     assert trial.invoke("check", "--env", "trial").returncode == 0
     run_sql(database, "DROP TABLE alembic_version; ALTER TABLE users ADD odd int")

@@ -99,3 +99,29 @@ def test_what_is_wrong_in_models_is_named(
     assert f"(in {place.format(name)})" in caught.value.cause
     assert caught.value.hint.startswith(hint.format(name))
     assert "hush" not in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("text", "name"),
+    [
+        ("class Base(DeclarativeBase): pass\nclass T(Base): __table__ = sa.Table('t', Base.metadata, {})", "Base"),
+        ("t = sa.Table('t', sa.MetaData(), {})\nours = t.metadata", "ours"),
+        ("x = 1", "…"),
+    ],
+    ids=["a declarative base", "a MetaData", "nothing"],
+)  # fmt: skip
+def test_another_name_is_advised(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, text: str, name: str
+) -> None:
+    """Where the module can be imported, the advice is the name in it that stands for all models, if there is one."""
+    module = f"m_{secrets.token_hex(6)}"
+    key = "sa.Column('id', sa.Integer, primary_key=True)"
+    head = "import sqlalchemy as sa\nfrom sqlalchemy.orm import DeclarativeBase\n"
+    (tmp_path / f"{module}.py").write_text(head + text.replace("{}", key))
+    monkeypatch.syspath_prepend(tmp_path)
+    for wrong in ("nowhere", "sa"):
+        with pytest.raises(ExpectedError) as caught:
+            project_models.load(tmp_path, f"{module}:{wrong}")
+        assert caught.value.hint.startswith(
+            f"${{EDITOR:-vi}} alembic.ini   (target_metadata = {module}:{name};"
+        )
