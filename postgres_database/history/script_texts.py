@@ -220,9 +220,13 @@ def _digest(script: Path, others: Iterable[str]) -> str:
 def _normal(file: Path) -> bytes:
     """Return what counts of a file; nothing of one that may not be read, with which no script runs."""
     try:
-        return ENDS.sub(b"\n", file.read_bytes().removeprefix(MARK)).rstrip() + b"\n"
+        with open(file, "rb", buffering=0) as opened:  # noqa: PTH123 - a thousand of them
+            text = opened.read().removeprefix(MARK)
     except OSError:
         return b""
+    if any(end in text for end in (b"\r", b" \n", b"\t\n")):
+        text = ENDS.sub(b"\n", text)
+    return text.rstrip() + b"\n"
 
 
 def _others(folder: Path) -> list[str]:

@@ -9,7 +9,7 @@ from postgres_database.history.project import Project
 from postgres_database.history.script_texts import Line
 from postgres_database.schema.snapshot import Key
 from postgres_database.scratch import templates
-from postgres_database.scratch.templates import Place, Recipe
+from postgres_database.scratch.templates import Equal, Place, Recipe
 from postgres_database.server.connection import Database
 
 COMMENT = "SELECT shobj_description(oid, 'pg_database') FROM pg_database WHERE datname = %s"
@@ -32,7 +32,9 @@ class Template:
     def kept(self, key: str) -> tuple[Key, ...] | None:
         """Return what models with this key do not manage, if they make the schema of the template; else None."""
         equal = self.recipe.equal
-        return tuple(Key(*each) for each in equal.kept) if equal and equal.key == key else None
+        if equal is None or equal != Equal.of(key, equal.kept):
+            return None
+        return tuple(Key(*each) for each in equal.kept)
 
 
 def find(maintenance: Database, line: Line) -> Template | None:

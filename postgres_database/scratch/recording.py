@@ -16,7 +16,7 @@ import subprocess
 import sys
 import warnings
 from collections.abc import Iterator
-from contextlib import closing, contextmanager
+from contextlib import closing, contextmanager, suppress
 from dataclasses import dataclass, field
 from functools import cache
 from hashlib import sha256
@@ -182,15 +182,17 @@ def begun(session: Scratch, project: Project, models: Models) -> Iterator[_Copy]
     context = multiprocessing.get_context("fork")
     ours, theirs = context.Pipe(duplex=False)
     copy = context.Process(target=_note, args=(database, models, theirs), daemon=True)
-    with warnings.catch_warnings():
+    # There may be no room for it, or this process be one that may have none. Then nothing is noted.
+    with suppress(OSError, AssertionError), warnings.catch_warnings():
         warnings.simplefilter("ignore", DeprecationWarning)  # of threads, for which PATIENCE is
         copy.start()
     theirs.close()
     try:
         yield _Copy(project, models, ours)
     finally:
-        copy.kill()
-        copy.join()
+        if copy.pid:
+            copy.kill()
+            copy.join()
         ours.close()
 
 

@@ -90,10 +90,15 @@ class Place:
 class Equal:
     """Models that make the schema of a template, besides what the history has and they do not manage."""
 
-    key: str
-    """A hash of all that this depends on besides the template (`recording.Recording.key`)."""
+    seal: str
+    """A hash of all that this depends on besides the template (`recording.Recording.key`), and of `kept`."""
     kept: tuple[tuple[str, str, str], ...]
     """Kind, schema and name of what they do not manage."""
+
+    @classmethod
+    def of(cls, key: str, kept: tuple[tuple[str, str, str], ...]) -> Equal:
+        """Seal what was found out."""
+        return cls(sha256(f"{key} {kept!r}".encode()).hexdigest(), kept)
 
 
 @dataclass(frozen=True)
@@ -114,7 +119,7 @@ class Recipe:
 
     def text(self) -> str:
         """Return the text for the comment of a database; `parse` reads it."""
-        equal = self.equal and [self.equal.key, self.equal.kept]
+        equal = self.equal and [self.equal.seal, self.equal.kept]
         return json.dumps([self.files, self.convention, self.used, self.dumped, equal])
 
     def is_current(self, project: Project) -> bool:
@@ -308,7 +313,17 @@ def fingerprints(scripts: Iterable[tuple[str, Path]], *more: str) -> list[str]:
     hashes = [digest.hexdigest()[:32]]
     for revision_id, script in scripts:
         digest.update(f"\0{revision_id}\0".encode())
-        for path in (script, script.with_suffix(".sql")):
-            digest.update(path.read_bytes() if path.exists() else b"")
+        for suffix in (script.suffix, ".sql"):
+            text = _content(f"{os.path.splitext(script)[0]}{suffix}")  # noqa: PTH122 - a thousand of them
+            # What stands at the end of one file is not what stands at the beginning of the next.
+            digest.update(b"-" if text is None else b"%d %b" % (len(text), text))
         hashes.append(digest.hexdigest()[:32])
     return hashes
+
+
+def _content(path: str) -> bytes | None:
+    try:
+        with open(path, "rb", buffering=0) as file:  # noqa: PTH123 - a thousand of them
+            return file.read()
+    except FileNotFoundError:
+        return None

@@ -129,7 +129,7 @@ def compare(
         few = len(differences.kept) <= MOST_KEPT
         if recorded and few and not differences.objects and heard.is_as(recorded):
             names = tuple((key.kind, key.schema, key.name) for key in differences.kept)
-            session.note(at_head, equal=Equal(recorded.key, names))
+            session.note(at_head, equal=Equal.of(recorded.key, names))
         return CheckResult(scripts.heads, differences, checked, cautions=cautions)
 
 

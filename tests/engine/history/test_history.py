@@ -496,6 +496,13 @@ def test_fingerprints(project: Project) -> None:
     assert [old == new for old, new in zip(before, changed, strict=True)] == [True, True, False]
     first.write_text(first.read_text() + "\n")
     assert [old == new for old, new in zip(changed, hashes(), strict=True)] == [True, False, False]
+    before = hashes()
+    second.write_text(second.read_text() + "# x")
+    second.with_suffix(".sql").write_text("y")
+    moved = hashes()
+    second.write_text(second.read_text().removesuffix("x"))
+    second.with_suffix(".sql").write_text("xy")
+    assert len({before[-1], moved[-1], hashes()[-1]}) == 3
 
 
 def test_scripts_in_subfolders_are_not_overlooked(project: Project) -> None:

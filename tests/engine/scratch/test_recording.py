@@ -1,6 +1,8 @@
 """Models that were compared need not be created again while they would send the same, and any change is noticed."""
 
+import errno
 import importlib
+import multiprocessing.process
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
@@ -10,8 +12,11 @@ import pytest
 from conftest import Project, changed
 
 from postgres_database.schema.scope import Scope
+from postgres_database.schema.snapshot import Key
 from postgres_database.scratch import databases, provided, recording, templates
+from postgres_database.scratch.known import Template
 from postgres_database.scratch.recording import Heard, Recording
+from postgres_database.scratch.templates import Equal, Recipe
 from postgres_database.server.version_table import VersionTable
 
 MODELS = """
@@ -273,3 +278,38 @@ def test_a_listener_that_acts_once_is_not_used_up(
             assert connection.exec_driver_sql(
                 "SELECT to_regclass('public.late') IS NOT NULL"
             ).scalar()
+
+
+def test_a_process_that_cannot_be_copied_creates_the_models(
+    project: Project, models: Callable[[str], None], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Where no copy can be made, or it ends or waits, nothing is known, and nothing fails."""
+
+    def full(_: object) -> None:
+        raise OSError(errno.EAGAIN, "no more processes")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(multiprocessing.process.BaseProcess, "start", full)
+        assert recorded(project) is None
+    models(MODELS + "    os._exit(7)\n")
+    assert recorded(project) is None
+    monkeypatch.setattr(recording, "PATIENCE", 0.3)
+    models(MODELS + "    import time; time.sleep(60)\n")
+    assert recorded(project) is None
+
+
+def test_what_is_kept_of_models_is_sealed() -> None:
+    """Names that somebody has changed in the comment of a template are not shown, nor those of other models."""
+    names = (("FUNCTION", "public", "f(\"a\", 'b')"), ("VIEW", "s", "v"))
+    text = Recipe({}, equal=Equal.of("key", names)).text()
+
+    def kept(text: str, key: str = "key") -> tuple[Key, ...] | None:
+        recipe = templates.parse(text)
+        return Template(recipe, "18").kept(key) if recipe else None
+
+    assert kept(text) == tuple(Key(*each) for each in names)
+    assert kept(text, "other") is None
+    assert kept(text.replace("VIEW", "TABLE")) is None
+    assert kept(Recipe({}).text()) is None
+    assert kept(text[:-9]) is None
+    assert kept(text.replace('["VIEW", "s", "v"]', '["VIEW"]')) is None
