@@ -1,6 +1,6 @@
 """A draft as one or two scripts: a transactional one and an online one."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 
 from alembic.operations import MigrateOperation
@@ -126,21 +126,48 @@ def _measured(
     """
     models, ends = origin.models, origin.ends
     tables = origin.existing | _lasting_views(ops, origin.compared.before, models)
+    needed: list[MigrateOperation] = []
 
     def is_online(op: MigrateOperation, effects: Effects) -> bool:
         safe = online_blocks.has_safe_form(op, models, effects, ends)
-        return safe or any(op is each for each in held)
+        return (safe or _is_one(op, held)) and not _is_one(op, needed)
 
-    measured = [*online_blocks.measure(origin.trial, ops, models, tables)]
-    online = [op for op, effects in measured if is_online(op, effects)]
-    if online and len(online) < len(ops):
+    whole = [*online_blocks.measure(origin.trial, ops, models, tables)]
+    measured = whole
+    online = [op for op, effects in whole if is_online(op, effects)]
+    while online and len(online) < len(ops):
         # What is done online may have hidden effects of the others, which therefore run once more without it.
-        before = {id(op): effects for op, effects in measured if not is_online(op, effects)}
+        before = {id(op): effects for op, effects in whole if not _is_one(op, online)}
         others = [op for op in ops if id(op) in before]
         again = [*online_blocks.measure(origin.new(), others, models, tables)]
+        drops = _needed_drops(
+            [op for op, effects in again if effects.unknown], before, online, origin
+        )
+        if drops:
+            needed += drops
+            online = [op for op, effects in whole if is_online(op, effects)]
+            continue
         measured = [(op, before[id(op)] if effects.unknown else effects) for op, effects in again]
         online += [op for op, effects in measured if is_online(op, effects)]
-    return [each for each in measured if not any(each[0] is op for op in online)], online
+        break
+    return [each for each in measured if not _is_one(each[0], online)], online
+
+
+def _is_one(op: MigrateOperation, ops: Operations) -> bool:
+    return any(op is each for each in ops)
+
+
+def _needed_drops(
+    failed: Operations, before: Mapping[int, Effects], online: Operations, origin: Origin
+) -> list[MigrateOperation]:
+    """Return the online drops of indexes of the tables that an operation rewrites, and without them cannot."""
+    rewritten = {table for op in failed for table in before[id(op)].rewritten}
+    read = [(op, dropped.read(text(op, origin.models), origin.ends[0])) for op in online]
+    return [
+        op
+        for op, old in read
+        if old and not old.is_constraint and (old.table.schema, old.table.name) in rewritten
+    ]
 
 
 def _first_stage(

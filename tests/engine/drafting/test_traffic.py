@@ -144,3 +144,20 @@ def test_columns_of_one_table_are_rewritten_at_once(project: Project, direction:
     assert "op.alter_column" not in body
     assert body.count("Others can neither read nor write users") == 1
     assert body.index("neither read") < body.index("ALTER TABLE")
+
+
+PARTIAL = "\nsa.Index('ix_named', users.c.name, postgresql_where=users.c.name == 'ok')\n"
+
+
+def test_a_rewrite_takes_the_drop_of_its_index_along(project: Project) -> None:
+    """The first script drops an index that the new type does not fit, and rewrites; the second one only builds it."""
+    project.models(BASE + PARTIAL)
+    assert revision.write(*project.settings, "Before").proved
+    project.models(f"{BASE}\nusers.c.name.type = users.c.mood.type\n{PARTIAL}")
+    result = revision.write(*project.settings, "After")
+    assert result.proved, result
+    first, second = (path.read_text() for path in (result.path, result.then) if path)
+    assert first.index("DROP INDEX") < first.index("op.alter_column")
+    assert "op.online" not in first.partition("def downgrade")[0]
+    assert "op.alter_column" not in second
+    assert "op.create_index('ix_named'" in second
