@@ -164,7 +164,8 @@ def _retypings(op: AlterColumnOp, here: Catalog, goal: Catalog) -> list[list[Mig
 def drop(key: Key, here: Snapshot) -> Change:
     """Return the change that drops an object."""
     body = here.objects[key][0]
-    return Change([as_way(objects.to_drop(key, here))], subject_of(key, body), key)
+    ways = [as_way(objects.to_drop(key, here)), as_way(objects.to_drop_apart(key, here))]
+    return Change(ways, subject_of(key, body), key)
 
 
 def create(key: Key, goal: Side) -> Change:

@@ -168,7 +168,7 @@ def is_complete(key: Key, goal: Snapshot) -> bool:
     if table is None:
         return True
     index = bare(table["index"] or table["key"])
-    whole = f"ALTER INDEX {Name(key.schema, index).sql} ATTACH PARTITION "
+    whole = _attaching(Key("INDEX", key.schema, index))
     parent = f"ALTER TABLE ONLY {table['name'] or table['keyed']} ATTACH PARTITION "
     counts = {whole: 0, parent: 0}
     for each, (body, *_) in goal.objects.items():
@@ -192,6 +192,29 @@ def to_drop(key: Key, here: Snapshot) -> Iterator[str]:
             yield f"ALTER TABLE {state['table']} {usual} TRIGGER {state['name']};"
         elif drop := drop_statement(key, body):
             yield drop
+
+
+def to_drop_apart(key: Key, here: Snapshot) -> Statements:
+    """Return what drops an index of which partitions have a part as their own key: these are detached meanwhile.
+
+    One text, hence one transaction. Nothing for another object.
+    """
+    parts = []
+    for attached, (body, *_) in here.objects.items():
+        if attached.kind == "INDEX ATTACH" and body.startswith(_attaching(key)):
+            ending = f" {attached.name}"
+            parts += [
+                Key("TABLE ATTACH", each.schema, each.name.removesuffix(ending))
+                for each in here.objects
+                if each.kind == "CONSTRAINT" and each.name.endswith(ending)
+            ]
+    attaches = {part: here.objects[part][0] for part in parts if part in here.objects}
+    detaches = [drop_statement(part, body) for part, body in attaches.items()]
+    return ["\n".join([*detaches, *to_drop(key, here), *attaches.values()])] if attaches else []
+
+
+def _attaching(index: Key) -> str:
+    return f"ALTER INDEX {Name(index.schema, index.name).sql} ATTACH PARTITION "
 
 
 def _state_above(trigger: str, table: Name, here: Snapshot) -> str:

@@ -226,7 +226,9 @@ def nullable_keys(here: Catalog, goal: Catalog) -> Iterator[Change]:
     """
     for name in [each for each in goal.tables if each in here.tables]:
         old, new = here.tables[name], goal.tables[name]
-        for column in _key(old, here) if old.partition and new.partition else ():
+        above = [here.tables[each] for each in map(Name.read, old.parents) if each in here.tables]
+        keys = (_key(each, here) for each in above if old.partition and new.partition)
+        for column in chain.from_iterable(keys):
             if column in new.columns and not new.columns[column].not_null:
                 text = f"ALTER TABLE {name.sql} ALTER COLUMN {identifier(column)} DROP NOT NULL;"
                 yield Change([as_way([text])])

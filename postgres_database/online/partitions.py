@@ -8,6 +8,7 @@ bounds is detached and attached in one transaction.
 """
 
 from collections.abc import Callable, Iterator, Sequence
+from contextlib import ExitStack, contextmanager
 from dataclasses import replace
 from hashlib import sha256
 from typing import Any, Self
@@ -70,29 +71,46 @@ def run(session: Autocommit, statement: Statement) -> None:
         tables[1].detach(tables[0])
 
 
-def parse_move(pieces: Sequence[str]) -> tuple[Statement, Statement] | None:
-    """Parse the statements of an operation that gives a partition other bounds; None if they do something else."""
-    parsed = [forms.parse(piece) for piece in pieces]
-    match parsed:
-        case [Statement(form="detach") as detach, Statement(form="attach") as attach]:
-            names = [[Name.read(each.table), Name.read(each.name)] for each in (detach, attach)]
-            return (detach, attach) if names[0] == names[1] else None
-    return None
+def parse_move(pieces: Sequence[str]) -> list[Statement]:
+    """Return the attachments of an operation that attaches all partitions again that it detaches, or else none."""
+    parsed = [each for piece in pieces if (each := forms.parse(piece))]
+    places = [
+        {(Name.read(each.table), Name.read(each.name)) for each in parsed if each.form == form}
+        for form in FORMS
+    ]
+    same = places[0] == places[1]
+    return [each for each in parsed if each.form == "attach" and same]
 
 
 def move(
-    session: Autocommit, detach: Statement, attach: Statement, did: Callable[[], None]
+    session: Autocommit,
+    pieces: Sequence[str],
+    attached: Sequence[Statement],
+    did: Callable[[], None],
 ) -> None:
-    """Give a partition other bounds in one transaction, which calls `did`: its rows are never absent from the table."""
-    names = (attach.table, attach.name)
-    rows = [row for name in names for row in session.rows(TABLE, session.find(name))]
-    tables = [Partition(session, *row) for row in rows]
-    if len(tables) == len(names) and not any(each.has_foreign_partitions() for each in tables):
-        tables[1].move(tables[0], detach, attach, did)
-        return
-    with session.transaction() as cursor:  # the server raises the error, or has no safe form
-        cursor.execute(f"{detach.sql}; {attach.sql}")
-        did()
+    """Run statements that detach partitions and attach them again in one transaction, which calls `did`.
+
+    So the rows are never absent from the table.
+
+    Args:
+        session: The session.
+        pieces: The statements.
+        attached: Those that attach.
+        did: Called at the end of the transaction.
+    """
+    with ExitStack() as stack:
+        drops: list[str] = []
+        for each in attached:
+            names = (each.table, each.name)
+            rows = [row for name in names for row in session.rows(TABLE, session.find(name))]
+            tables = [Partition(session, *row) for row in rows]
+            foreign = any(one.has_foreign_partitions() for one in tables)
+            if len(tables) == len(names) and not foreign:  # else the server raises the error
+                drops += stack.enter_context(tables[1].prepared(tables[0], each))
+        with session.transaction() as cursor:
+            for sql in (*pieces, *drops):
+                cursor.execute(sql)
+            did()
 
 
 def earlier_names(session: Autocommit, index: Statement) -> list[tuple[str, str, list[str]]]:
@@ -127,50 +145,36 @@ class Partition(LiveTable):
 
     def attach(self, parent: Self, wanted: Statement) -> None:
         """Attach it to a partitioned table, after adding the CHECK constraints and indexes that spare a scan."""
-        checks = self._checks(parent)
         if not self.session.rows(STATE, parent.oid, self.oid):
-            with self._undone_by(self.session.execute, "; ".join(_drops(checks))):
-                self._add_checks(checks, parent, wanted)
+            with self.prepared(parent, wanted):
                 for part in self._parts(parent):
                     self.make(part)
                 self.session.execute(wanted.sql)
+        checks = self._checks(parent)
         for (table, name), drop in zip(checks, _drops(checks), strict=True):
             if self.session.rows(CONSTRAINT, table.oid, bare(name)):
                 self.session.execute(drop)
 
-    def move(
-        self, parent: Self, detach: Statement, attach: Statement, did: Callable[[], None]
-    ) -> None:
-        """Give it other bounds, after adding the CHECK constraints that spare a scan; see the function `move`."""
+    @contextmanager
+    def prepared(self, parent: Self, wanted: Statement) -> Iterator[list[str]]:
+        """Add the CHECK constraints that spare a scan when the block attaches it; yield what drops them."""
         checks = self._checks(parent)
-        with self._undone_by(self.session.execute, "; ".join(_drops(checks))):
-            self._add_checks(checks, parent, attach)
-            with self.session.transaction() as cursor:
-                for sql in (detach.sql, attach.sql, *_drops(checks)):
-                    cursor.execute(sql)
-                did()
+        drops = _drops(checks)
+        with self._undone_by(self.session.execute, "; ".join(drops)):
+            conditions = self._conditions(parent, wanted)
+            for (table, name), condition in zip(checks, conditions, strict=False):
+                body = f"CHECK ({condition})"
+                table.add_constraint(Statement("constraint", "", table.sql, name, "CHECK", body))
+            yield drops
 
     def _checks(self, parent: Self) -> list[tuple[Self, str]]:
         """Return the tables that attaching it would scan, and the name of a temporary CHECK for each."""
         defaults = [
             type(self)(self.session, *row) for row in self.session.rows(DEFAULT, parent.oid)
         ]
-        return [
-            (self, self._constraint_name("is_within")),
-            *(
-                (each, self._constraint_name("is_without"))
-                for each in defaults
-                if each.oid != self.oid
-            ),
-        ]
-
-    def _add_checks(
-        self, checks: Sequence[tuple[Self, str]], parent: Self, wanted: Statement
-    ) -> None:
-        conditions = self._conditions(parent, wanted)
-        for (table, name), condition in zip(checks, conditions, strict=False):
-            body = f"CHECK ({condition})"
-            table.add_constraint(Statement("constraint", "", table.sql, name, "CHECK", body))
+        without = self._constraint_name("is_without")
+        others = [(each, without) for each in defaults if each.oid != self.oid]
+        return [(self, self._constraint_name("is_within")), *others]
 
     def detach(self, parent: Self) -> None:
         """Detach it, or finish a detachment that was interrupted.

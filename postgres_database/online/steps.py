@@ -121,7 +121,7 @@ def _outside(
         return
     if ONLINE.get() and (moved := partitions.parse_move(pieces)):
         if not (journal and journal.take(sql)):
-            partitions.move(session, *moved, partial(_record, journal, sql))
+            partitions.move(session, pieces, moved, partial(_record, journal, sql))
         return
     parsed = [(piece, forms.parse(piece)) for piece in pieces]
     safe = [each for _, each in parsed if each and (ONLINE.get() or each.concurrent)]
