@@ -1,7 +1,7 @@
 """The operations of a script: Alembic's, then what they leave undone, each tried on a scratch database."""
 
 import re
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from itertools import groupby
 
@@ -18,11 +18,11 @@ from postgres_database.drafting import (
 )
 from postgres_database.drafting.changes import Parts
 from postgres_database.drafting.renames import Rename
-from postgres_database.drafting.trial import Change, Trial, render
+from postgres_database.drafting.trial import Change, Trial, as_way, render
 from postgres_database.history.operations import Note, Outside, RunSql
 from postgres_database.history.project_models import Models
 from postgres_database.preflight.losses import Columns, find_losses
-from postgres_database.schema import comparison
+from postgres_database.schema import alter, comparison
 from postgres_database.schema.catalog import Catalog
 from postgres_database.schema.comparison import Comparison, Side
 from postgres_database.schema.snapshot import Snapshot
@@ -168,6 +168,7 @@ def reach_goal(
     dependents = [key for key in reversed(gone) if key.kind in objects.ON_TABLES]
     trial.apply(changes.drop(key, here.snapshot) for key in dependents)
     trial.apply(preserved.released_sequences(here, goal))
+    trial.apply(_released_identities(here.catalog, goal.catalog))
     trial.apply(preserved.moved_columns(here.catalog, goal.catalog))
     needed = [key for key in new if key.kind in objects.EARLY and not changes.is_owned(key, goal)]
     trial.apply(changes.create(key, goal) for key in needed)
@@ -180,6 +181,15 @@ def reach_goal(
     reached = _finish(trial, compared, goal, parts)
     trial.apply(preserved.nullable_keys(here.catalog, goal.catalog))
     return reached
+
+
+def _released_identities(here: Catalog, goal: Catalog) -> Iterator[Change]:
+    """Yield the changes of replica identities that are no index any longer: dropping it would leave a table without."""
+    for name in here.tables.keys() & goal.tables.keys():
+        old, new = (each.tables[name].replica_identity for each in (here, goal))
+        if old.startswith("i") and new in alter.REPLICA:
+            usual = f"ALTER TABLE {name.sql} REPLICA IDENTITY {alter.REPLICA[new]};"
+            yield Change([as_way([usual])])
 
 
 def _goes_with_table(op: MigrateOperation, goal: Catalog) -> bool:
