@@ -15,7 +15,7 @@ import re
 import subprocess
 import sys
 import warnings
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import closing, contextmanager, suppress
 from dataclasses import dataclass, field
 from functools import cache
@@ -54,6 +54,7 @@ KINDS = frozenset((
     "ViewStmt",
 ))  # fmt: skip
 """Statements that make a schema of what is written in them and of nothing else; `_is_lasting` has the exceptions."""
+READS = ("SelectStmt", "TransactionStmt", "VariableSetStmt", "VariableShowStmt")
 MOMENT = re.compile(
     r"(?<![a-z])(?:now|today|tomorrow|yesterday)(?![a-z])", re.IGNORECASE
 )  # also in 'today04:05'
@@ -72,6 +73,10 @@ class Notes:
     sent: list[str] = field(default_factory=list)
     plain: bool = True
     """Whether nothing was asked for that has an answer, and no statement has values, which may be anything."""
+    failed: bool = False
+    """Whether a statement had an error."""
+    ends: list[tuple[str, int]] = field(default_factory=list)
+    """The ends of transactions, each with the number of statements before it."""
 
     def refuse(self) -> NoReturn:
         """Remember, in case the error is caught, that an answer was asked for."""
@@ -106,32 +111,50 @@ class _Noting:
         pass
 
 
+ALLOWED = frozenset(("_end", "autocommit", "close", "closed", "commit", "cursor", "rollback"))
+"""What SQLAlchemy asks of a connection whoever works with it."""
+
+
 class _Silent(psycopg2.extensions.connection):
     """A connection of the driver that is closed once it notes: nothing can reach the server."""
 
     notes: Notes | None = None
+    before: Heard
+    """What was sent while it was open."""
 
     def __getattribute__(self, name: str) -> Any:
         notes = object.__getattribute__(self, "notes")
-        if notes and name not in {"autocommit", "commit", "cursor", "rollback", "close", "closed"}:
+        if notes and name not in ALLOWED:
             notes.refuse()
         return object.__getattribute__(self, name)
 
     def cursor(self, *args: Any, **options: Any) -> Any:
         notes = object.__getattribute__(self, "notes")
         if notes is None:
-            return super().cursor(*args, **options)
+            default: Any = self.cursor_factory
+            usual = options.pop("cursor_factory", None) or default or Cursor
+            heard = self.before.cursors(usual)
+            return super().cursor(*args, cursor_factory=heard, **options)
         if args or options:
             notes.refuse()
         return _Noting(notes)
 
+    def __setattr__(self, name: str, value: Any) -> None:
+        if notes := object.__getattribute__(self, "notes"):
+            notes.refuse()
+        object.__setattr__(self, name, value)
+
     def commit(self) -> None:
-        if object.__getattribute__(self, "notes") is None:
-            super().commit()
+        self._end("commit", super().commit)
 
     def rollback(self) -> None:
-        if object.__getattribute__(self, "notes") is None:
-            super().rollback()
+        self._end("rollback", super().rollback)
+
+    def _end(self, how: str, end: Callable[[], None]) -> None:
+        if notes := object.__getattribute__(self, "notes"):
+            notes.ends.append((how, len(notes.sent)))
+        else:
+            end()
 
 
 @dataclass(frozen=True)
@@ -140,6 +163,8 @@ class Recording:
 
     statements: str
     """A hash of the statements."""
+    before: tuple[str, ...]
+    """What was sent on connecting, by SQLAlchemy and by whoever listens to it."""
     key: str
     """A hash of all that the comparison of the models with a history depends on, besides the history."""
 
@@ -158,7 +183,7 @@ class Heard(Notes):
                 try:
                     super().execute(query, values)
                 except psycopg2.Error:
-                    heard.plain = False
+                    heard.plain, heard.failed = False, True
                     raise
                 heard.plain &= self.description is None
 
@@ -167,7 +192,10 @@ class Heard(Notes):
     def is_as(self, recording: Recording) -> bool:
         """Tell whether the recording has these statements, and whoever sends them makes what they have made."""
         return (
-            self.plain and self.digest == recording.statements and all(map(_is_lasting, self.sent))
+            self.plain
+            and self.digest == recording.statements
+            and all(map(_is_lasting, self.sent))
+            and all(map(_only_reads, recording.before))
         )
 
 
@@ -212,7 +240,7 @@ class _Copy:
             return None
         if said is None:
             return None
-        statements, session = said
+        statements, session, before = said
         project, tables = self.project, sorted(map(str, project_models.tables(self.models)))
         dump = subprocess.check_output([programs.BINARIES / "pg_dump", "--version"])
         more = (
@@ -221,8 +249,8 @@ class _Copy:
             templates.today(),
             _engine(),
         )
-        key = repr((statements, session, tables, dump, more))
-        return Recording(statements, sha256(key.encode()).hexdigest())
+        key = repr((statements, session, before, tables, dump, more))
+        return Recording(statements, before, sha256(key.encode()).hexdigest())
 
 
 def _note(database: Database, models: Models, answer: Connection) -> None:
@@ -236,14 +264,20 @@ def _note(database: Database, models: Models, answer: Connection) -> None:
         answer.send(None)
 
 
-def _noted(database: Database, models: Models) -> tuple[str, str] | None:
-    notes, begun = Notes(), False
+def _noted(
+    database: Database, models: Models
+) -> tuple[str, tuple[object, ...], tuple[str, ...]] | None:
+    """Return a hash of the statements, what SESSION returns, and what was sent on connecting; None if that is no key.
+
+    Whoever listens to new connections may read here, but not write.
+    """
+    database, notes, before, begun = database.read_only(), Notes(), Heard(), False
 
     @sa.event.listens_for(database.engine, "do_connect")
     def connect(_dialect: Any, _record: Any, _args: Any, parameters: dict[str, Any]) -> None:
         if begun:
             notes.refuse()
-        parameters["connection_factory"] = _Silent
+        parameters["connection_factory"] = type("Silent", (_Silent,), {"before": before})
 
     with project_models.creatable(models), database.connect(usual_path=True) as connection:
         driver: Any = connection.connection.driver_connection
@@ -253,7 +287,18 @@ def _noted(database: Database, models: Models) -> tuple[str, str] | None:
         driver.close()
         begun, driver.notes = True, notes
         missing = project_models.create(connection, models, ())
-        return (notes.digest, repr(session)) if notes.plain and not missing else None
+        whole = notes.ends == [("commit", len(notes.sent))] and not missing
+        plain = notes.plain and not before.failed
+        return (notes.digest, session, (*before.sent,)) if plain and whole else None
+
+
+@cache
+def _only_reads(sql: str) -> bool:
+    """Tell whether a statement changes nothing but the settings of its session."""
+    try:
+        return syntax.read(sql).tag in READS
+    except syntax.UnreadableError:
+        return False
 
 
 @cache

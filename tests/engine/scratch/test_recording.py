@@ -131,6 +131,11 @@ SECRETIVE = {
         " e.cursor(connection.connection.driver_connection).execute('SELECT 1')"
     ),
     "the connection is asked": "connection.connection.driver_connection.info.backend_pid",
+    "the end of the transaction": "connection.connection.driver_connection.rollback()",
+    "the end of the transaction, by SQLAlchemy": "connection.connection.commit()",
+    "a mode of the connection": (
+        "try: connection.connection.driver_connection.autocommit = True\n    except Exception: pass"
+    ),
     "the notices": "connection.connection.driver_connection.notices",
     "a connection of one's own": "connection.engine.connect().close()",
     "several statements at once": "connection.exec_driver_sql('CREATE TABLE a (); CREATE TABLE b ()')",
@@ -188,8 +193,10 @@ def would_be_kept(project: Project) -> bool:
         loaded = here.models()
         with recording.begun(session, here, loaded) as copy:
             said = copy.recording()
+        if said is None:
+            return False
         provided.build(session, loaded, session.empty, heard)
-        return said is not None and heard.is_as(said)
+        return heard.is_as(said)
 
 
 def test_the_same_models_are_known(project: Project, models: Callable[[str], None]) -> None:
@@ -313,3 +320,34 @@ def test_what_is_kept_of_models_is_sealed() -> None:
     assert kept(Recipe({}).text()) is None
     assert kept(text[:-9]) is None
     assert kept(text.replace('["VIEW", "s", "v"]', '["VIEW"]')) is None
+
+
+CONNECTED = """
+@event.listens_for(sa.engine.Engine, "connect")
+def connected(driver, _):
+    if os.environ.get("CONNECTED"):
+        try:
+            with driver.cursor() as cursor:
+                cursor.execute(os.environ["CONNECTED"])
+        except Exception:
+            pass
+        driver.rollback()
+"""
+
+
+def test_what_is_sent_on_connecting_counts(
+    project: Project, models: Callable[[str], None], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A listener may read or set something on each new connection, and then that counts; one that writes is refused."""
+    models(MODELS.replace("kind = sa", CONNECTED + "kind = sa"))
+    keys = [recorded(project)]
+    for sql in ("SELECT 1", "SELECT 2", "SET default_statistics_target = 7"):
+        monkeypatch.setenv("CONNECTED", sql)
+        keys.append(recorded(project))
+    assert None not in keys
+    assert len({*keys}) == len(keys)
+    for sql in ("CREATE TABLE x ()", "SELECT 1 FROM nowhere"):
+        monkeypatch.setenv("CONNECTED", sql)
+        assert recorded(project) is None
+    monkeypatch.setenv("CONNECTED", "DO $$ BEGIN PERFORM 1; END $$")
+    assert not would_be_kept(project)
