@@ -45,7 +45,9 @@ WHO_LOCKS = f"""
 WATCHFUL = (
     "SET tcp_keepalives_idle = 5; SET tcp_keepalives_interval = 2; SET tcp_keepalives_count = 3",
     "SET client_connection_check_interval = '1s'",
-    "SET idle_session_timeout = 0",
+    # As pg_dump does: an application's limits would end the session, and what the server says then does not arrive.
+    """SELECT set_config(name, '0', false) FROM pg_settings
+    WHERE name IN ('idle_session_timeout', 'idle_in_transaction_session_timeout', 'transaction_timeout')""",
 )
 
 

@@ -68,6 +68,7 @@ WRONG_PARTS = {
     'role "': "the user exists and may log in",
     "no password supplied": "there is a password",
     "invalid response": "the port is right: what answers there is not PostgreSQL",
+    "server closed the connection": "the port is right, and the server keeps the connection: its log says why not",
     "but received": "the port is right: what answers there is not PostgreSQL",
     "could not translate host name": "the host name is right",
     "does not support SSL": "sslmode is right",

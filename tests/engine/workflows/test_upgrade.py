@@ -341,6 +341,17 @@ def test_read_only_target_is_refused_before_the_first_statement(three: Project) 
     assert columns(three.database) == []
 
 
+def test_limits_that_are_meant_for_applications(three: Project, server: Database) -> None:
+    """A revision that takes longer than a session of an application may be idle, or in a transaction, is run."""
+    name = three.database.dsn.database
+    three.script("slow", "cccc", "import time; op.execute('SELECT pg_sleep(0.4)'); time.sleep(0.4)")
+    limits = ["idle_in_transaction_session_timeout", "idle_session_timeout", "transaction_timeout"]
+    known = {str(row[0]) for row in run_sql(server, "SELECT name FROM pg_settings")}
+    for limit in known.intersection(limits):
+        run_sql(server, f"ALTER DATABASE {name} SET {limit} = '300ms'")
+    assert up(three.settings, three.database, confirm=never).at_head
+
+
 @pytest.mark.parametrize(
     "setting",
     ["DATABASE {database}", "ROLE {user}", "ROLE {user} IN DATABASE {database}"],
