@@ -27,6 +27,19 @@ def failed(project: Project) -> ExpectedError:
     return caught.value
 
 
+def test_a_function_of_the_database_that_refuses(project: Project) -> None:
+    """What an event trigger raises is not taken for a fault of the script alone."""
+    run_sql(
+        project.database,
+        "CREATE FUNCTION no() RETURNS event_trigger LANGUAGE plpgsql AS $$BEGIN RAISE 'not you'; END$$",
+        "CREATE EVENT TRIGGER no ON ddl_command_start WHEN TAG IN ('CREATE SCHEMA') EXECUTE FUNCTION no()",
+    )
+    project.script("aaaa", "", "op.execute('CREATE SCHEMA a')")
+    error = failed(project)
+    assert "not you" in error.cause
+    assert "event trigger" in error.hint
+
+
 def test_connection_that_is_lost_between_scripts(project: Project) -> None:
     """What the server ends while no script runs is no statement that it refused."""
 
