@@ -45,8 +45,8 @@ ADVICE = {
     "3F000": "invoke {verb}{env}   (with options='-c search_path=public' in the DSN: no schema of its path is there)",
     "42501": "invoke psql{env} --command '\\du'   (the user of the DSN lacks a privilege)",
     "42704": "invoke psql{env}   (make there what is missing: scripts name roles, types and tablespaces)",
-    "P0001": "invoke {verb}{env}   (once the script is mended, or the function or event trigger that the cause names lets"
-    " it pass)",
+    "P0001": "invoke {verb}{env}   (once the script is mended, or the function or event trigger of the database lets it"
+    " pass)",
     "55P03": "invoke {verb}{env}   (when the table is less busy, or with a longer LOCK_TIMEOUT)",
     "57014": "invoke {verb}{env}   (with a longer STATEMENT_TIMEOUT)",
 }
