@@ -1,13 +1,14 @@
 """The scripts of a plan run one after the other in one run of env.py, each committed with its stamp."""
 
+import threading
 from dataclasses import replace
 from itertools import pairwise
-from typing import Any
+from typing import Any, ClassVar
 
 import psycopg2.extensions
 import pytest
-from answers import never
-from commands import up
+from answers import never, yes
+from commands import down, up
 from conftest import Project, run_sql
 
 from postgres_database.errors import ExpectedError
@@ -102,29 +103,52 @@ def test_commit_that_fails(project: Project, first: str, second: str, cause: str
     assert run_sql(project.database, "SELECT version_num FROM alembic_version") == [("aaaa",)]
 
 
-class Counting(psycopg2.extensions.cursor):
-    """A cursor that counts what is sent, besides BEGIN and COMMIT, which the driver sends by itself."""
+class Heard(psycopg2.extensions.cursor):
+    """A cursor that remembers what is sent, besides BEGIN and COMMIT, which the driver sends by itself.
 
-    sent = 0
+    Not what the thread sends that watches who blocks the session.
+    """
 
-    def execute(self, *sent: Any) -> None:
+    sent: ClassVar[list[str]] = []
+
+    def execute(self, sql: Any, *values: Any) -> None:
         """Send statements as one message."""
-        Counting.sent += 1
-        super().execute(*sent)
+        if threading.current_thread() is threading.main_thread():
+            Heard.sent.append(sql)
+        super().execute(sql, *values)
 
 
 def test_messages_of_a_revision(project: Project) -> None:
     """A revision takes five messages: savepoint, its statement, release, stamp, and all that is checked and written."""
-    counting = replace(project.database, cursor=Counting)
+    counting = replace(project.database, cursor=Heard)
     counted = []
     names = ["", *(f"r{number:03}" for number in range(22))]
     for parent, revision in pairwise(names):
         project.script(revision, parent, f"op.execute('CREATE TABLE {revision} ()')")
     for target in ("+1", "+1", "+20"):
-        Counting.sent = 0
+        Heard.sent.clear()
         up(project.settings, counting, target=target, confirm=never, skip_row_checks=True)
-        counted.append(Counting.sent)
+        counted.append(len(Heard.sent))
     assert counted[2] - counted[1] == 19 * 5
+
+
+@pytest.mark.parametrize(("verb", "stamp"), [(up, "INSERT INTO"), (down, "DELETE FROM")])
+def test_stamp_of_a_branch(three: Project, verb: Any, stamp: str) -> None:
+    """Where a branch begins or ends, Alembic's statement has the safe search path, and the script has ended."""
+    three.script("dddd", "aaaa", "pass")
+    up(three.settings, three.database, target="cccc", confirm=never)
+    if verb is down:
+        up(three.settings, three.database, target="heads", confirm=never)
+    Heard.sent.clear()
+    hearing = replace(three.database, cursor=Heard)
+    target = "heads" if verb is up else "aaaa"
+    verb(three.settings, hearing, target=target, confirm=yes)
+    stamps = [
+        number for number, sql in enumerate(Heard.sent) if f"{stamp} public.alembic_version " in sql
+    ]
+    before = Heard.sent[stamps[0] - 1]
+    assert "RELEASE" in before
+    assert "search_path = pg_catalog" in before
 
 
 def test_stamp_that_finds_no_row(project: Project) -> None:
