@@ -20,7 +20,8 @@ from alembic.operations.ops import (
 )
 
 from postgres_database.drafting import in_place, objects, preserved, renames, type_changes
-from postgres_database.drafting.trial import Change, Subject, Trial, Way, as_way, subject_of
+from postgres_database.drafting.objects import Subject, subject_of
+from postgres_database.drafting.trial import Change, Trial, Way, as_way
 from postgres_database.history import project_models
 from postgres_database.history.operations import CastColumn
 from postgres_database.history.project_models import Models

@@ -6,6 +6,7 @@ statement that drops it is derived from the same text.
 
 import re
 from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
 
 from postgres_database.drafting import in_place
 from postgres_database.drafting.in_place import CALLABLE
@@ -287,3 +288,37 @@ def created_name(sql: str) -> str:
     """Return the qualified name, quoted as in SQL, in a CREATE statement; empty if there is none."""
     match = re.match(rf"CREATE (?:[A-Z]+ )*?(?P<name>{QUALIFIED})", sql)
     return match["name"] if match else ""
+
+
+@dataclass(frozen=True)
+class Subject:
+    """The object that a change works on; what depends on it may have to be dropped first."""
+
+    kind: str
+    """column, constraint, relation, type, function, operator or operator class."""
+    sql: str
+    """The name of the relation, type, function, operator or operator class."""
+    part: str = ""
+    """The column or constraint; the access method of the operator class."""
+
+
+RELATIONS = ("VIEW", "MATERIALIZED VIEW", "SEQUENCE", "TABLE", "FOREIGN TABLE")
+
+
+def subject_of(key: Key, body: str) -> Subject | None:
+    """Return what a statement creates as the subject of a change; None for kinds on which nothing depends."""
+    if key.kind == "INDEX":  # foreign keys depend on a unique one
+        return Subject("relation", Name(key.schema, key.name).sql)
+    if key.kind == "OPERATOR":
+        drop = drop_statement(key, body)
+        return Subject("operator", drop.removeprefix("DROP OPERATOR ").removesuffix(";"))
+    name = created_name(body)
+    if not name:
+        return None
+    if key.kind in CALLABLE:
+        return Subject("function", name + signature(key, name))
+    if key.kind == "OPERATOR CLASS":
+        return Subject("operator class", name, method(body))
+    kinds = {"type": ("TYPE", "DOMAIN"), "relation": RELATIONS}
+    found = next((kind for kind, keys in kinds.items() if key.kind in keys), "")
+    return Subject(found, name) if found else None

@@ -11,55 +11,21 @@ from typing import Any
 import sqlalchemy as sa
 from alembic.autogenerate import render_python_code
 from alembic.operations import MigrateOperation, Operations
-from alembic.operations.ops import UpgradeOps
+from alembic.operations.ops import AlterColumnOp, UpgradeOps
 from alembic.runtime.migration import MigrationContext
 from sqlalchemy.dialects import postgresql
 
-from postgres_database.drafting import in_place, objects
-from postgres_database.history.operations import Note, RunSql, render_item
+from postgres_database.drafting.objects import Subject
+from postgres_database.history.operations import CastColumn, Note, RunSql, render_item
 from postgres_database.history.project_models import Models
 from postgres_database.schema.snapshot import Key
 from postgres_database.server.connection import Database
 from postgres_database.server.transactions import asked
-from postgres_database.sql.names import Name, identifier
+from postgres_database.sql.names import identifier
 from postgres_database.sql.tokens import printed_unchanged
 
 Way = Sequence[MigrateOperation]
 """Operations that make a change, all of them or none."""
-
-
-@dataclass(frozen=True)
-class Subject:
-    """The object that a change works on; what depends on it may have to be dropped first."""
-
-    kind: str
-    """column, constraint, relation, type, function, operator or operator class."""
-    sql: str
-    """The name of the relation, type, function, operator or operator class."""
-    part: str = ""
-    """The column or constraint; the access method of the operator class."""
-
-
-RELATIONS = ("VIEW", "MATERIALIZED VIEW", "SEQUENCE", "TABLE", "FOREIGN TABLE")
-
-
-def subject_of(key: Key, body: str) -> Subject | None:
-    """Return what a statement creates as the subject of a change; None for kinds on which nothing depends."""
-    if key.kind == "INDEX":  # foreign keys depend on a unique one
-        return Subject("relation", Name(key.schema, key.name).sql)
-    if key.kind == "OPERATOR":
-        drop = objects.drop_statement(key, body)
-        return Subject("operator", drop.removeprefix("DROP OPERATOR ").removesuffix(";"))
-    name = objects.created_name(body)
-    if not name:
-        return None
-    if key.kind in in_place.CALLABLE:
-        return Subject("function", name + objects.signature(key, name))
-    if key.kind == "OPERATOR CLASS":
-        return Subject("operator class", name, objects.method(body))
-    kinds = {"type": ("TYPE", "DOMAIN"), "relation": RELATIONS}
-    found = next((kind for kind, keys in kinds.items() if key.kind in keys), "")
-    return Subject(found, name) if found else None
 
 
 @dataclass(frozen=True)
@@ -74,6 +40,20 @@ class Change:
     """A table, a column and its default as the server prints it: a way that leads to another default does not work."""
     unchecked: bool = False
     """Whether it creates a function whose body is not checked."""
+
+    @property
+    def retyped(self) -> str:
+        """The table of a column that gets another type; empty for another change."""
+        if not self.subject or self.subject.kind != "column":
+            return ""
+        ops = [op for way in self.ways for op in way]
+        is_type = any(
+            isinstance(op, CastColumn)
+            or (isinstance(op, AlterColumnOp) and op.modify_type is not None)
+            or (isinstance(op, RunSql) and " TYPE " in op.text)
+            for op in ops
+        )
+        return self.subject.sql if is_type else ""
 
 
 def as_way(statements: Iterable[str]) -> Way:
@@ -203,10 +183,35 @@ class Trial:
         if not waiting:
             return False
         with self.database.connect(usual_path=True) as connection, connection.begin():
-            waiting = self._rounds(connection, waiting, force=False)
+            first = self._retyped_together(connection, waiting) if force else []
+            others = [each for each in waiting if not any(each is one for one in first)]
+            waiting = [*first, *self._rounds(connection, others, force=False)]
             if force and waiting:
                 self._rounds(connection, waiting, force=True)
         return len(self.applied) > before
+
+    def _retyped_together(self, connection: sa.Connection, changes: list[Change]) -> list[Change]:
+        """Return the changes of types of each table in which dependents block some: these first, the others at once.
+
+        So they can become one statement, which rewrites the table once.
+        """
+        tables: dict[str, list[Change]] = {}
+        for each in changes:
+            tables.setdefault(each.retyped, []).append(each)
+        tables.pop("", None)
+        found: list[Change] = []
+        for group in tables.values():
+            works = [len(group) > 1 and self._would_work(connection, each) for each in group]
+            if any(works) and not all(works):
+                order = sorted(zip(works, range(len(group)), strict=True))
+                found += [group[place] for _, place in order]
+        return found
+
+    def _would_work(self, connection: sa.Connection, change: Change) -> bool:
+        savepoint = connection.begin_nested()
+        works = any(self._works(connection, way, change) for way in change.ways if way)
+        savepoint.rollback()
+        return works
 
     def _rounds(
         self, connection: sa.Connection, waiting: list[Change], *, force: bool

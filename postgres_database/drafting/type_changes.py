@@ -5,7 +5,8 @@ from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 
 from postgres_database.drafting import in_place, objects
-from postgres_database.drafting.trial import Change, Subject, Trial, as_way
+from postgres_database.drafting.objects import Subject
+from postgres_database.drafting.trial import Change, Trial, as_way
 from postgres_database.schema import alter
 from postgres_database.schema.catalog import Catalog
 from postgres_database.schema.comparison import Side

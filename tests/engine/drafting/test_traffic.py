@@ -124,14 +124,21 @@ WIDENED = """
 for column in (users.c.age, users.c.score, users.c.level):
     column.type = sa.BigInteger()
 """
+VIEW = """
+sa.event.listen(metadata, "after_create", sa.DDL("CREATE VIEW v AS SELECT score FROM users"))
+"""
 
 
 @pytest.mark.long
-@pytest.mark.parametrize("direction", ["upgrade", "downgrade"])
-def test_columns_of_one_table_are_rewritten_at_once(project: Project, direction: str) -> None:
-    """Changes of type that rewrite a table are one statement under one comment, in either direction."""
+@pytest.mark.parametrize(
+    ("direction", "more"), [("upgrade", ""), ("downgrade", ""), ("upgrade", VIEW)]
+)
+def test_columns_of_one_table_are_rewritten_at_once(
+    project: Project, direction: str, more: str
+) -> None:
+    """Changes of type that rewrite a table are one statement under one comment, also where a view blocks one."""
     columns = "sa.Column('score', sa.Integer), sa.Column('level', sa.Integer)"
-    base = f"{BASE}\nfor column in ({columns}):\n    users.append_column(column)\n"
+    base = f"{BASE}{more}\nfor column in ({columns}):\n    users.append_column(column)\n"
     project.models(base)
     assert revision.write(*project.settings, "Before").proved
     project.models(base + WIDENED)
