@@ -82,7 +82,7 @@ def test_role_that_only_reads(role: str, project: Project) -> None:
             try:
                 read(settings, reader)
             except ExpectedError as error:
-                (grant,) = re.findall("invoke psql --command '(GRANT .*)'", error.hint)
+                (grant,) = re.findall(r"invoke psql --user \S+ --command '(GRANT .*)'", error.hint)
                 granted.append(grant)
                 run_sql(owner, grant)
             else:
