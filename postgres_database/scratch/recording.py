@@ -38,7 +38,7 @@ from postgres_database.server import programs
 from postgres_database.server.connection import Database
 from postgres_database.sql import syntax
 
-PATIENCE = 30.0
+PATIENCE = 10.0
 """Seconds after which the copy is ended: it may wait for a lock that a thread had which it does not have."""
 # What the schema that statements make may depend on besides them: the version and every setting of the session, and
 # what new databases are copied from.
