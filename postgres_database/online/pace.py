@@ -15,8 +15,8 @@ from typing import Any
 from postgres_database.running.autocommit import Autocommit
 from postgres_database.server.transactions import asked
 
-LEAST, FIRST, MOST = 0.02, 0.1, 0.5
-"""Shares of the time that batches may take."""
+LEAST, FIRST, MOST = 0.02, 0.05, 0.1
+"""Shares of the time that batches may take. Much more than a twentieth would be seen in the p95 of the others."""
 MORE, LESS = 1.25, 0.7
 """Factors of the share after a comparison."""
 NOTICED = math.log(1.1)
