@@ -110,7 +110,7 @@ def failure(
     if database.label == "scratch":
         advice = UNMADE if code(error) == "42P01" else UNPROVIDED
     hint = advice.format(verb=verb, env=database.env_option)
-    if place != script:
+    if place and place != script:
         hint = hint.replace("the script", place.partition(",")[0])
     if code(error) == "42501" and database.label != "scratch":
         with suppress(ExpectedError):  # it lets nobody in any more: the first words count

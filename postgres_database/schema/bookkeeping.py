@@ -13,6 +13,8 @@ from postgres_database.sql.tokens import TOKEN, parentheses, split
 
 OWN = "pg_"
 """How the names of such options begin."""
+MAY_BE_KEPT = re.compile(rf"[(,]\s*{OWN}\w+=".encode())
+"""Where a dump may have one; also what only looks like it."""
 COLUMN_OPTIONS = ("n_distinct", "n_distinct_inherited")
 """Those that a user can set (PostgreSQL manual, ALTER TABLE, SET ( attribute_option ))."""
 TABLE_OPTION = "^(autovacuum_|vacuum_|log_auto|(fillfactor|toast_tuple_target|parallel_workers|user_catalog_table)=)"

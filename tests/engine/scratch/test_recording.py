@@ -40,7 +40,7 @@ child = sa.Table(
     sa.Column("parent", sa.ForeignKey("parent.id", ondelete="CASCADE")),
     sa.Column("k", kind, server_default="a"),
     sa.Column("size", sa.Numeric(8, 2), nullable=False, comment="cm"),
-    sa.Column("twice", sa.Numeric, sa.Computed("size * 2")),
+    sa.Column("twice", sa.Numeric, sa.Computed("size * 2", persisted=True)),
     sa.Column("code", Code),
     sa.CheckConstraint("size > 0", name="size"),
     sa.UniqueConstraint("parent", "size"),
