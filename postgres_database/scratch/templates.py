@@ -10,6 +10,7 @@ import json
 import os
 import sys
 from collections.abc import Iterable, Mapping, Sequence
+from contextlib import closing
 from dataclasses import dataclass, replace
 from datetime import UTC, date, datetime, timedelta
 from hashlib import sha256
@@ -17,6 +18,8 @@ from importlib import metadata
 from itertools import accumulate
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
+
+from psycopg2.errors import UndefinedObject
 
 from postgres_database import __version__
 from postgres_database.errors import ExpectedError
@@ -29,10 +32,6 @@ if TYPE_CHECKING:  # a command that has nothing to do does without it
     import sqlalchemy as sa
 
 PREFIX = "postgres_database_template_"
-FOUND = """
-    SELECT datname, shobj_description(oid, 'pg_database'), pg_database_size(oid) AS size
-    FROM pg_database WHERE starts_with(datname, %s) ORDER BY oid
-"""
 OWNER = "postgres_database_owner_"
 """How the name of the role begins that owns scratch databases."""
 # The first columns tell users of a server apart.
@@ -220,11 +219,24 @@ class Store:
 
     def superfluous(self) -> list[str]:
         """Return the templates that were not used for long, or are too many or too large together."""
-        rows = self._connection.exec_driver_sql(FOUND, (self._prefix,)).all()
-        there = (row for row in rows if row.size is not None)  # another command has just dropped it
-        recipes = ((name, parse(text), size) for name, text, size in there)
-        kept = [Kept(name, recipe.used if recipe else "", size) for name, recipe, size in recipes]
+        kept = []
+        for name in self.names():
+            recipe, size = parse(self.comment(name)), self._size(name)
+            if size is not None:
+                kept.append(Kept(name, recipe.used if recipe else "", size))
         return superfluous(kept, _today())
+
+    def _size(self, name: str) -> int | None:
+        """Return the bytes of a template; None if another command has just dropped it."""
+        query = "SELECT pg_database_size(oid) FROM pg_database WHERE datname = %s"
+        with closing(self._connection.connection.cursor()) as cursor:
+            try:
+                cursor.execute(query, (name,))
+            except (
+                UndefinedObject
+            ):  # dropped after the row was found: the function looks for itself
+                return None
+            return next((size for (size,) in cursor.fetchall()), None)
 
 
 def _today() -> date:

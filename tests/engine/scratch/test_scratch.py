@@ -405,6 +405,25 @@ def test_which_templates_are_dropped(kept: list[tuple[str, str, int]], dropped: 
     assert found == dropped
 
 
+def test_a_template_that_another_command_drops_is_not_counted(own: Database) -> None:
+    """A template that is dropped while the sizes of all are asked for is left out, and is no error."""
+    prefix = f"{TEMPLATE_PREFIX}{secrets.token_hex(4)}_"
+    kept, gone = f"{prefix}kept", f"{prefix}gone"
+    with own.connect() as outside, own.connect() as connection:
+        run = outside.execution_options(isolation_level="AUTOCOMMIT").exec_driver_sql
+        for name in (kept, gone):
+            run(f"CREATE DATABASE {name} TEMPLATE template0")
+        # In its snapshot the row of a dropped database can still be read.
+        connection.execution_options(isolation_level="REPEATABLE READ")
+        store = templates.Store(connection, prefix)
+        assert store.names() == [kept, gone]
+        run(f"DROP DATABASE {gone}")
+        assert store.names() == [kept, gone]
+
+        assert store.superfluous() == []
+        run(f"DROP DATABASE {kept}")
+
+
 def test_a_long_history_is_looked_at_once(
     alone: Project, own: Database, monkeypatch: pytest.MonkeyPatch
 ) -> None:
