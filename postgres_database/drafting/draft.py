@@ -22,7 +22,7 @@ from postgres_database.drafting.trial import Change, Trial, as_way, render
 from postgres_database.history.operations import Note, Outside, RunSql
 from postgres_database.history.project_models import Models
 from postgres_database.preflight.losses import Columns, find_losses
-from postgres_database.schema import alter, comparison
+from postgres_database.schema import alter
 from postgres_database.schema.catalog import Catalog
 from postgres_database.schema.comparison import Comparison, Side
 from postgres_database.schema.snapshot import Snapshot
@@ -200,16 +200,16 @@ def _goes_with_table(op: MigrateOperation, goal: Catalog) -> bool:
 def _finish(trial: Trial, compared: Comparison, goal: Side, parts: Parts) -> Side:
     """Apply changes until the goal is reached, or a state for the second time; return the last one."""
     reached: list[tuple[Snapshot, Snapshot]] = []
-    present = compared.seen(comparison.side(trial.database))
+    present = compared.look(trial.database, goal)
     while compared.unlike(present, goal) and _state(present) not in reached:
         reached.append(_state(present))
         before = len(trial.applied)
         trial.apply(changes.remaining(trial, present, goal, parts), force=True)
-        present = compared.seen(comparison.side(trial.database))
+        present = compared.look(trial.database, goal)
         if _state(present) in reached:
             del trial.applied[before:]  # they end in a state that was reached before
             if trial.apply(changes.unchecked(present, goal)):
-                present = compared.seen(comparison.side(trial.database))
+                present = compared.look(trial.database, goal)
                 continue
             if parts:  # Alembic's operation may create another constraint or index than the models do: use SQL
                 parts = {}

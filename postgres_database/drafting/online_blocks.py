@@ -146,8 +146,10 @@ def group(
     rewriting: list[MigrateOperation] = []
     with database.connect() as connection, connection.begin():
         existing = tables(connection)
+    if any("DROP" in text(op, models) for op in ops[:-1]):  # else nothing is swapped for another
+        ops = swaps.applied(ops, models, catalog.take(database), ends[1])
     with database.connect(usual_path=True) as connection:
-        for each in swaps.applied(ops, models, catalog.take(database), ends[1]):
+        for each in ops:
             op, validation = _not_valid(each, missing, models)
             effects = _effects(database, connection, op, models).of(existing)
             together = bool(missing)

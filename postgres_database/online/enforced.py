@@ -54,6 +54,8 @@ def gaps(before: Catalog, goal: Catalog, now: Catalog) -> list[Gap]:
             continue
         ends = _whole(first, before), _whole(last, goal)
         here = _whole(table, now)
+        if here in ends:
+            continue
         for gap in (*_values(*ends, here), *_rules(*ends, here), *_keys(*ends, here)):
             own = gap.name in last.constraints or gap.name in last.indexes
             found[name, gap.name] = gap if own else replace(gap, adds="", not_valid=False)

@@ -197,7 +197,8 @@ def remove(database: Database) -> None:
     """Truncate all tables of a scratch database; they keep their rows if the server rejects that."""
     with database.connect(usual_path=True) as connection, connection.begin():
         sandbox = Sandbox(connection)
-        if filled := sandbox.inhabited() & sandbox.tables.keys():
+        inhabited = sandbox.inhabited()
+        if filled := inhabited and inhabited & sandbox.tables.keys():
             with suppress(psycopg2.Error):
                 sandbox.run(
                     f"TRUNCATE {', '.join(sandbox.tables[name].sql for name in filled)} CASCADE"

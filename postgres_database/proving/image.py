@@ -9,7 +9,7 @@ from pathlib import Path
 from postgres_database.errors import ExpectedError
 from postgres_database.history.graph import Revision
 from postgres_database.history.project import Project
-from postgres_database.proving import contents, proof
+from postgres_database.proving import contents, round_trip
 from postgres_database.running.listener import Listener
 from postgres_database.schema import dump, masks, sections
 from postgres_database.scratch import databases, templates
@@ -75,7 +75,7 @@ def of(
             with again.connect() as connection, connection.begin():
                 connection.connection.cursor().execute(sql)
             faults = [
-                *proof.unlike(session, "restored", again, made),
+                *round_trip.unlike(session, "restored", again, made),
                 *contents.differences(held, contents.take(again)),
             ]
         recipe = session.recipe(project, ids)

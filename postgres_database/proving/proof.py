@@ -1,18 +1,19 @@
 """The proof of a script: upgrade, downgrade and upgrade again on a scratch database with rows."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, replace
+from functools import partial
 
 from postgres_database.errors import ExpectedError
-from postgres_database.history.graph import History, Revision
-from postgres_database.history.operations import RefusedError
+from postgres_database.history.graph import History
 from postgres_database.history.project import Project
 from postgres_database.online import enforced
-from postgres_database.proving import contents, lost_rows, made_up_rows, triggers
+from postgres_database.proving import contents, lost_rows, triggers
 from postgres_database.proving.contents import Contents
 from postgres_database.proving.triggers import Refusals
 from postgres_database.running import context, runner
-from postgres_database.schema import catalog, comparison
+from postgres_database.schema import catalog
 from postgres_database.schema.catalog import Catalog
 from postgres_database.schema.comparison import Comparison, Side
 from postgres_database.schema.respelling import respell
@@ -75,6 +76,12 @@ class Proof:
 
 AGAIN = "upgrade again"
 ON_ROWS = {"downgrade": "with rows it cannot be undone", AGAIN: "with rows it cannot be done again"}
+
+
+Taken = Future[Contents] | None
+"""Rows that are being read."""
+Reading = Callable[[], Future[Contents]] | None
+"""Begins to read rows; None: they are not read."""
 
 
 @dataclass(frozen=True)
@@ -172,17 +179,21 @@ class Prover:
             The proof, and the stage that failed, `upgrade`, `downgrade` or AGAIN; empty if none did.
         """
         states = _States(database)
-        proof = self._upgraded(states, legs)
-        if proof.failure:
-            return proof, "upgrade"
-        held = None
-        if filled:
-            proof, held = self._with_rows(proof, database, filled)
-        proof = self._downgraded(proof, states, legs)
+        with ThreadPoolExecutor() as pool:
+            reading = partial(pool.submit, contents.take, database)
+            proof, taken = self._upgraded(states, legs, reading if filled else None)
+            if proof.failure:
+                return proof, "upgrade"
+            held = None
+            if filled and taken:
+                proof, held = self._with_rows(proof, database, filled, taken.result())
+            # Renames would wait for the dump, or the dump for them.
+            beside = reading if filled and not filled.renames else None
+            proof, taken = self._downgraded(proof, states, legs, beside)
         if proof.failure:
             return proof, "downgrade"
         if filled and held and not proof.not_downgraded:  # else there may be other names
-            now = contents.take(database, filled.renames)
+            now = taken.result() if taken else contents.take(database, filled.renames)
             proof, held = _with_losses(proof, held, now, "in the downgrade, ")
         for leg in legs:
             if failure := self._failure(states, "upgrade", leg):
@@ -196,12 +207,16 @@ class Prover:
     def _ends(self) -> tuple[Catalog, Catalog]:
         return self.compared.before.catalog, self.compared.goal.catalog
 
-    def _upgraded(self, states: _States, legs: Sequence[Leg]) -> Proof:
-        """Upgrade, and return what differs from the models."""
+    def _upgraded(
+        self, states: _States, legs: Sequence[Leg], reading: Reading
+    ) -> tuple[Proof, Taken]:
+        """Upgrade, and return what differs from the models, and the rows, read at the same time."""
         differing: list[Difference] = []
+        taken: Taken = None
         for leg in legs:
             if failure := self._failure(states, "upgrade", leg):
-                return Proof(failure, not_upgraded=tuple(differing))
+                return Proof(failure, not_upgraded=tuple(differing)), None
+            taken = reading() if reading and leg is legs[-1] else None
             differing += self._differing(states.database, *leg.after)
             if leg is not legs[-1]:
                 states.look()
@@ -209,23 +224,27 @@ class Prover:
             not_upgraded=tuple(differing),
             unguarded=states.unguarded(*self._ends),
             misplaced=_misplaced(states.database, *self._ends),
-        )
+        ), taken
 
     def _with_rows(
-        self, proof: Proof, database: Database, filled: Filled
+        self, proof: Proof, database: Database, filled: Filled, now: Contents
     ) -> tuple[Proof, Contents]:
         """Return a proof with what became of the rows and of writing them, and the rows."""
-        proof, held = _with_losses(proof, filled.held, contents.take(database))
+        proof, held = _with_losses(proof, filled.held, now)
         lost = (*proof.lost, *lost_rows.not_given(database, self.from_models, *self._ends))
         broken = triggers.broken(filled.refusals, triggers.refusals(database), database)
         return replace(proof, lost=lost, broken=broken), held
 
-    def _downgraded(self, proof: Proof, states: _States, legs: Sequence[Leg]) -> Proof:
-        """Downgrade, and return the proof with what differs from the state before."""
+    def _downgraded(
+        self, proof: Proof, states: _States, legs: Sequence[Leg], reading: Reading
+    ) -> tuple[Proof, Taken]:
+        """Downgrade, and return the proof with what differs from the state before, and the rows, read meanwhile."""
         differing: list[Difference] = []
+        taken: Taken = None
         for leg in reversed(legs):
             if failure := self._failure(states, "downgrade", leg):
-                return replace(proof, failure=failure, not_downgraded=tuple(differing))
+                return replace(proof, failure=failure, not_downgraded=tuple(differing)), None
+            taken = reading() if reading and leg is legs[0] else None
             differing += self._differing(states.database, *leg.undone)
             if leg is not legs[0]:
                 states.look()
@@ -236,7 +255,7 @@ class Prover:
             not_downgraded=tuple(differing),
             unguarded=tuple(unguarded),
             misplaced=(*proof.misplaced, *_misplaced(states.database, goal, before)),
-        )
+        ), taken
 
     def _failure(self, states: _States, verb: str, leg: Leg) -> str:
         """Run a script, and return its error; empty if it succeeds."""
@@ -263,7 +282,7 @@ class Prover:
             compared: The comparison that the goal belongs to.
             goal: The expected schema.
         """
-        there = compared.seen(comparison.side(database))
+        there = compared.look(database, goal)
         if not (differing := compared.unlike(there, goal)):
             return ()
         if goal is not self.compared.goal and goal is not self.whole.before:
@@ -287,52 +306,6 @@ def _with_losses(
     lost = [f"{when}{line}" for line in found.lost]
     not_shown = dict.fromkeys((*proof.not_shown, *found.unknown))
     return replace(proof, lost=(*proof.lost, *lost), not_shown=tuple(not_shown)), now
-
-
-def there_and_back(project: Project, session: Scratch, revision: Revision) -> tuple[str, ...]:
-    """Run a script of a history up, down and up again, on made-up rows, or on none if rows make it fail.
-
-    Returns:
-        What fails or differs, a line each. A downgrade that only says `op.refuse` is no fault.
-    """
-    try:
-        return _there_and_back(project, session, revision, rows=True)
-    except ExpectedError:
-        try:
-            return _there_and_back(project, session, revision, rows=False)
-        except ExpectedError as error:
-            return (f"{error.what}\n{error.cause}",)
-
-
-def _there_and_back(
-    project: Project, session: Scratch, revision: Revision, *, rows: bool
-) -> tuple[str, ...]:
-    before, here = (session.at(project, revision.needed) for _ in range(2))
-    after = session.at(project, [*revision.needed, revision.id])
-    if rows:
-        made_up_rows.fill(here, after)
-    with runner.open_runner(project, here) as run:
-        run.upgrade([revision])
-        try:
-            run.downgrade([revision])
-        except ExpectedError as error:
-            if isinstance(error.__cause__, RefusedError):
-                return ()
-            raise
-        if faults := unlike(session, "after the downgrade", here, before):
-            return faults
-        run.upgrade([revision])
-    return unlike(session, "after the second upgrade", here, after)
-
-
-def unlike(session: Scratch, when: str, database: Database, goal: Database) -> tuple[str, ...]:
-    """Return in what two scratch databases differ in more than the spelling of expressions, a text each."""
-    left, right = comparison.sides(database, goal)
-    right = respell(right, left, (database, goal), session.empty)
-    return tuple(
-        f"{when}: {difference.key} is\n{difference.left}\ninstead of\n{difference.right}"
-        for difference in left.snapshot.difference(right.snapshot)
-    )
 
 
 def _misplaced(database: Database, before: Catalog, goal: Catalog) -> tuple[str, ...]:

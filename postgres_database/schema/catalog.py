@@ -290,8 +290,8 @@ SEQUENCES = f"""
 
 def take(database: Database) -> Catalog:
     """Read the catalog of a database."""
-    with database.connect() as connection, connection.begin():
-        return _read(connection.connection.cursor(), database.versions)
+    with database.reading() as (cursor, _):
+        return _read(cursor, database.versions)
 
 
 def _read(cursor: Any, versions: VersionTable) -> Catalog:

@@ -102,10 +102,26 @@ class Comparison:
         ]
         self.differences = self._compare(hidden)
         self.goal = _joined(self.models, self.before, self.differences.kept)
+        pairs = (left, self.before), (right, self.models)
+        self._leaves_out = any(
+            whole.snapshot.objects.keys() - seen.snapshot.objects.keys() for whole, seen in pairs
+        )
 
     def between(self, left: Side, right: Side) -> "Comparison":
         """Return the same comparison of two other sides, such as one that is on the way."""
         return Comparison(self._scope, left, right, self._owned)
+
+    def look(self, database: Database, goal: Side) -> Side:
+        """Read a database that should be what a goal of this comparison is; return its managed part.
+
+        Where nothing is out of sight and the snapshot is that of the goal, so is the catalog, which is not read then.
+        """
+        if self._leaves_out:
+            return self.seen(side(database))
+        found = snapshot.take(database)
+        if found == goal.snapshot:
+            return goal
+        return self.seen(Side(found, catalog.take(database)))
 
     def seen(self, whole: Side) -> Side:
         """Return the managed part of a database that is one of the two, or between them."""

@@ -5,7 +5,7 @@ the text of a dump mean the same and differ in their text. A second restore chan
 so two things are the same if their restored copies are.
 """
 
-from collections.abc import Collection, Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -47,8 +47,19 @@ def compare(
         owned: What once came from the models.
         empty: Makes the databases for restored copies.
     """
-    left, right = comparison.sides(here, goal)
-    return Comparison(scope, left, respell(right, left, (here, goal), empty), owned)
+    return compare_read(scope, (here, goal), comparison.sides(here, goal), owned, empty)
+
+
+def compare_read(
+    scope: Scope,
+    databases: tuple[Database, Database],
+    sides: Sequence[Side],
+    owned: Collection[str],
+    empty: Empty,
+) -> Comparison:
+    """Do the same with two databases that were read already."""
+    left, right = sides
+    return Comparison(scope, left, respell(right, left, databases, empty), owned)
 
 
 def respell(right: Side, like: Side, databases: tuple[Database, Database], empty: Empty) -> Side:

@@ -20,6 +20,7 @@ from postgres_database.history import project_models
 from postgres_database.history.graph import Revision, cluster_names
 from postgres_database.history.project import Project
 from postgres_database.history.project_models import Models
+from postgres_database.history.script_texts import Line
 from postgres_database.running import runner
 from postgres_database.scratch import templates
 from postgres_database.scratch.rights import Rights
@@ -31,6 +32,8 @@ from postgres_database.sql.names import quoted
 
 PREFIX = embedded.SCRATCH_PREFIX
 DROPPED_AT_ONCE = 4
+SCRATCHES = """SELECT name FROM (SELECT datname, oid FROM pg_database UNION SELECT rolname, NULL FROM pg_roles) AS s
+    (name, age) WHERE starts_with(name, %s) ORDER BY age, name"""
 UNDEFINED = (project_models.UNDEFINED_TABLE, "42704", "42883", "3F000")
 """SQLSTATEs of a missing relation, other object (type, collation, operator class, …), function, or schema."""
 
@@ -53,6 +56,7 @@ class Scratch:
         self._templates = Store(connection, self._place.prefix)
         self._origins: dict[str, tuple[str, int | None]] = {}
         """The template of each database at a revision."""
+        self._ready: dict[str, Database] = {}  # by template
         self._project = project
         self._maintenance = maintenance
         self._connection = connection
@@ -75,12 +79,22 @@ class Scratch:
             return self.empty()
         self.provide(*cluster_names(revisions))
         names = self._names(revisions)
+        if made := self._ready.pop(names[-1], None):
+            return made
         with self._lock(names[-1]):  # another command may be creating the same template
             if self._recipe(project, names[-1]):
                 return self._copied(names[-1])
             made = self._make(project, names, revisions)
         self._drop_unused(self._templates.superfluous())
         return made
+
+    def prepare(self, line: Line) -> Database | None:
+        """Create the next database that `at_head` returns, before any script is executed; None if that needs them."""
+        name = self._place.name(line)
+        with self._lock(name):
+            if self._recipe(self._project, name):
+                self._ready[name] = self._copied(name)
+        return self._ready.get(name)
 
     def recipe(self, project: Project, ids: Iterable[str]) -> Recipe | None:
         """Return what the scripts up to these revisions read; None if that has changed since they ran here."""
@@ -184,7 +198,8 @@ class Scratch:
 
     def drop_orphans(self) -> None:
         """Drop scratch databases and login roles of commands that were killed: no session holds their locks."""
-        self._drop_unused(dict.fromkeys([*self._databases(), *self._logins()]))
+        mine = self._connection.exec_driver_sql(SCRATCHES, (f"{PREFIX}{self._me}_",))
+        self._drop_unused(mine.scalars().unique().all())
 
     def _make(
         self, project: Project, names: Sequence[str], revisions: Sequence[Revision]
@@ -261,16 +276,6 @@ class Scratch:
                 f"CREATE DATABASE {quoted(name)} TEMPLATE {quoted(template)}{options}"
             )
         return replace(self.rights.admit(name), versions=self._project.versions)
-
-    def _databases(self) -> Sequence[str]:
-        """Return the scratch databases of this role, oldest first."""
-        query = "SELECT datname FROM pg_database WHERE starts_with(datname, %s) ORDER BY oid"
-        return self._connection.exec_driver_sql(query, (f"{PREFIX}{self._me}_",)).scalars().all()
-
-    def _logins(self) -> Sequence[str]:
-        """Return the login roles of the databases of this role."""
-        query = "SELECT rolname FROM pg_roles WHERE starts_with(rolname, %s) ORDER BY 1"
-        return self._connection.exec_driver_sql(query, (f"{PREFIX}{self._me}_",)).scalars().all()
 
     def _drop_unused(self, names: Iterable[str]) -> None:
         """Drop the databases whose lock no session holds."""

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from pathlib import Path
 
 from postgres_database.history.project import Project
 from postgres_database.history.script_texts import Line
@@ -53,8 +52,7 @@ def find(maintenance: Database, line: Line) -> Template | None:
     with maintenance.reading() as (cursor, _):
         cursor.execute(templates.PLACE)
         place = Place.of(cursor.fetchone() or ())
-        name = place.names((each, Path(path)) for each, path in line.scripts.items())[-1]
-        cursor.execute(COMMENT, (name,))
+        cursor.execute(COMMENT, (place.name(line),))
         recipe = templates.parse((cursor.fetchone() or (None,))[0])
         version = cursor.connection.info.parameter_status("server_version")
     if recipe is None or recipe.used != templates.today():

@@ -26,6 +26,7 @@ from postgres_database.errors import ExpectedError
 from postgres_database.history import reads
 from postgres_database.history.graph import Revision
 from postgres_database.history.project import Project
+from postgres_database.history.script_texts import Line
 from postgres_database.sql.names import quoted
 
 if TYPE_CHECKING:  # a command that has nothing to do does without it
@@ -83,6 +84,10 @@ class Place:
         """Return the names of the templates of no script, of the first one, of the first two, and so on."""
         hashes = fingerprints(scripts, f"{self.extensions} {self.owner}")
         return [f"{self.prefix}{each[:24]}" for each in hashes]
+
+    def name(self, line: Line) -> str:
+        """Return the name of the template of a whole history."""
+        return self.names((each, Path(path)) for each, path in line.scripts.items())[-1]
 
 
 @dataclass(frozen=True)

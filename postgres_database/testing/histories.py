@@ -9,7 +9,7 @@ from postgres_database.history import project as projects
 from postgres_database.history import project_models
 from postgres_database.history.graph import Revision
 from postgres_database.history.project import Project
-from postgres_database.proving import proof
+from postgres_database.proving import round_trip
 from postgres_database.scratch import databases
 from postgres_database.server import environment, root
 from postgres_database.server.environment import Environment
@@ -55,7 +55,7 @@ class Schema:
             What fails or differs, a line each. A downgrade that only says `op.refuse` is no fault.
         """
         with databases.session(self.project, self.environment) as session:
-            return proof.there_and_back(self.project, session, revision)
+            return round_trip.there_and_back(self.project, session, revision)
 
     def differences(self) -> tuple[str, ...]:
         """Compare the models with what the scripts make, as `invoke check` does."""

@@ -11,7 +11,7 @@ from postgres_database.history import script_files, staged, upstream
 from postgres_database.history.graph import History, Revision
 from postgres_database.history.project import Project
 from postgres_database.history.project_models import Models
-from postgres_database.proving import proof
+from postgres_database.proving import round_trip
 from postgres_database.running import runner
 from postgres_database.running.listener import SILENT, Listener
 from postgres_database.schema import respelling
@@ -257,7 +257,7 @@ def _prove(  # noqa: PLR0913, PLR0917
     """Run the revisions up, down and up again where they are now, and compare the models; yield what to look at."""
     for each in move.moved:
         with listener.at_work(f"prove {each}"):
-            faults = proof.there_and_back(rebased, session, rebased.history[each.id])
+            faults = round_trip.there_and_back(rebased, session, rebased.history[each.id])
         if faults:
             raise ExpectedError(
                 f"{each} fails after {move.onto}; nothing was changed",

@@ -1,8 +1,8 @@
 """Write the next script from the models, and prove it on scratch databases that hold rows."""
 
 from collections.abc import Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, fields, replace
-from functools import partial
 from pathlib import Path
 
 from alembic.script import Script
@@ -24,10 +24,10 @@ from postgres_database.proving import affected, contents, made_up_rows, triggers
 from postgres_database.proving.proof import Filled, Proof, Prover
 from postgres_database.running import runner
 from postgres_database.running.listener import SILENT, Listener
-from postgres_database.schema import catalog, respelling
+from postgres_database.schema import catalog
 from postgres_database.schema.comparison import Comparison
 from postgres_database.schema.snapshot import Key
-from postgres_database.scratch import databases, provided
+from postgres_database.scratch import databases, pair
 from postgres_database.scratch.databases import Scratch
 from postgres_database.server import cluster
 from postgres_database.server.connection import Database
@@ -136,16 +136,9 @@ def _next(  # noqa: PLR0913, PLR0917
 ) -> RevisionResult:
     """Find the operations of the next script, write it and prove it."""
     with listener.at_work("compare the models with the history"):
-        # Before a script is imported, which may change the models.
-        built = provided.build(session, models, lambda: session.at_head(project))
-        from_models = built.database
-        before = project.history
-        _head(before)
-        at_head = session.at_head(project)
-        compare = partial(
-            respelling.compare, project.scope, at_head, from_models, empty=session.empty
-        )
-        whole = compare(before.objects)
+        both = pair.make(session, project, models)
+        before, at_head, from_models = project.history, both.at_head, both.built.database
+        whole = both.compare(before.objects)
     strangers.require_whole(project, models, whole)
     if not whole.differences.objects and not decisions.flags:
         return RevisionResult(kept=whole.differences.kept)
@@ -153,14 +146,15 @@ def _next(  # noqa: PLR0913, PLR0917
     compared = whole
     if renamed:
         left_over = {f"SCHEMA {rename.old.schema}" for rename in renamed}
-        compared = compare(before.objects | left_over)
+        compared = both.again().compare(before.objects | left_over)
     strangers.require_partitioning(compared)
     strangers.require_dropped(compared, project, session, decisions)
     trial = session.clone(at_head)
     contents.remove(trial)  # they may stop the proof, but not the draft
-    with listener.at_work("try the changes on a scratch database"):
-        filled, unfilled = _filled(at_head, from_models, compared, renamed)
+    with listener.at_work("try the changes on a scratch database"), ThreadPoolExecutor() as pool:
+        filling = pool.submit(_filled, at_head, from_models, compared, renamed)
         drafted = find_operations(trial, whole, compared, renamed, models)
+        filled, unfilled = filling.result()
     said = (each for each in renamed if each.old.name and each.kind != "not null")
     result = RevisionResult(
         renamed=tuple(f"{rename.kind} {rename}" for rename in said),
@@ -176,7 +170,7 @@ def _next(  # noqa: PLR0913, PLR0917
     origin = Origin(session, project, trial, whole, compared, renamed, models)
     with listener.at_work("measure what live traffic would wait for"):
         divided = stages.divide(origin, drafted) if project.online else stages.whole(drafted)
-    prover = Prover(project, session, before, whole, compared, from_models, built.provided)
+    prover = Prover(project, session, before, whole, compared, from_models, both.built.provided)
     with listener.at_work("prove the script"):
         proved = _write_and_prove(message, divided, prover, filled, result)
     if proved.result.unguarded and divided.stages[1:]:

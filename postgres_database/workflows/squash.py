@@ -9,7 +9,7 @@ from postgres_database.errors import ExpectedError
 from postgres_database.history import graph, script_files, staged
 from postgres_database.history.graph import History, Revision
 from postgres_database.history.project import Project
-from postgres_database.proving import contents, image, proof
+from postgres_database.proving import contents, image, round_trip
 from postgres_database.running.listener import SILENT, Listener
 from postgres_database.schema import dump, snapshot
 from postgres_database.scratch import databases
@@ -202,10 +202,10 @@ def _faults(
     except ExpectedError as error:
         yield f"{error.what}\n{error.cause}"
         return
-    yield from proof.unlike(session, f"at {last.id}", now[0], before[0])
+    yield from round_trip.unlike(session, f"at {last.id}", now[0], before[0])
     for line in contents.differences(contents.take(before[0]), contents.take(now[0])):
         yield f"at {last.id}: {line}"
-    yield from proof.unlike(session, "at the end of the history", now[1], before[1])
+    yield from round_trip.unlike(session, "at the end of the history", now[1], before[1])
 
 
 def _moves(
