@@ -4,7 +4,7 @@ Statements here are passed to psycopg2 together with values: a `%` in them is do
 """
 
 from collections import defaultdict
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from functools import cached_property
@@ -46,6 +46,8 @@ TABLES = """
       )
     ORDER BY n.nspname, c.relname, a.attnum
 """
+AMONG = "(n.nspname, c.relname) IN (SELECT * FROM unnest(%s::name[], %s::name[]))"
+"""A condition for the tables of some names."""
 WHOLE = "NOT c.relispartition"
 PARTITION = "c.relispartition"
 # The bounds of partitions, together with those of the partitions above them.
@@ -95,7 +97,7 @@ RULES = """
     JOIN pg_namespace n ON n.oid = c.relnamespace
     LEFT JOIN pg_class f ON f.oid = coalesce(pg_partition_root(r.target), r.target)
     LEFT JOIN pg_namespace fn ON fn.oid = f.relnamespace
-    ORDER BY 1, 2, 3
+    WHERE {} ORDER BY 1, 2, 3
 """
 # An empty file has no rows. Of other access methods and of foreign tables the size says nothing.
 INHABITED = """
@@ -121,7 +123,7 @@ UNDEFINED = "42"
 """The SQLSTATE class of undefined names and wrong types (PostgreSQL manual, "PostgreSQL Error Codes")."""
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, slots=True)
 class RowColumn:
     """A column, and the source of its values."""
 
@@ -173,7 +175,7 @@ class RowTable:
         )
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, slots=True)
 class RowRule:
     """A condition on rows: a constraint, a unique index, or the bounds of a partition."""
 
@@ -193,7 +195,12 @@ class RowRule:
 class Sandbox:
     """A transaction in which statements may fail, and the tables of the database without those of extensions."""
 
-    def __init__(self, connection: sa.Connection) -> None:
+    def __init__(self, connection: sa.Connection, only: Collection[Name] | None = None) -> None:
+        """Begin in a transaction; `only` are the tables that are of interest, None: all."""
+        self._among = "true" if only is None else AMONG
+        self._only = (
+            [] if only is None else [[each[0] for each in only], [each[1] for each in only]]
+        )
         self._cursor = connection.connection.cursor()
         self._cursor.execute("SAVEPOINT latest")
         versions = connection.info[VERSIONS]
@@ -210,7 +217,8 @@ class Sandbox:
 
     def _tables(self, which: str) -> dict[Name, RowTable]:
         tables: dict[Name, RowTable] = {}
-        for schema, name, kind, column, *facts in self.run(TABLES.format(which), [self._left_out]):
+        query, values = TABLES.format(f"{which} AND {self._among}"), [*self._only, self._left_out]
+        for schema, name, kind, column, *facts in self.run(query, values):
             new = RowTable(f"{name_in_sql(schema)}.{name_in_sql(name)}", kind, {})
             columns = tables.setdefault(Name(schema, name), new).columns
             if column is not None:
@@ -260,11 +268,12 @@ class Sandbox:
 class Judge(Sandbox):
     """A sandbox that tells which rows its database accepts. Constraints are not deferred there."""
 
-    def __init__(self, connection: sa.Connection) -> None:
-        super().__init__(connection)
+    def __init__(self, connection: sa.Connection, only: Collection[Name] | None = None) -> None:
+        super().__init__(connection, only)
         self.run("SET CONSTRAINTS ALL IMMEDIATE")
         self.rules: dict[Name, list[RowRule]] = defaultdict(list)
-        for schema, table, name, kind, text, columns, *target, target_columns in self.run(RULES):
+        found = self.run(RULES.format(self._among), self._only)
+        for schema, table, name, kind, text, columns, *target, target_columns in found:
             rule = RowRule(name, kind, text, columns, Name(*target), target_columns)
             self.rules[Name(schema, table)].append(rule)
         self.types = {oid: facts for oid, *facts in self.run(TYPES)}

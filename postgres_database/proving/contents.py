@@ -51,7 +51,7 @@ Row = tuple[str | None, ...]
 """The values of a row as text, in the order of the columns."""
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, slots=True)
 class Values:
     """The values of a column, all together."""
 
@@ -65,7 +65,7 @@ class Values:
     """A sum, which does not depend on the order of the rows."""
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, slots=True)
 class Rows:
     """The rows of a table."""
 

@@ -62,7 +62,7 @@ def fill(
         database.connect(usual_path=True) as here,
         here.begin(),
     ):
-        filling = _Filling(Judge(here), Judge(there), only)
+        filling = _Filling(Judge(here, only), Judge(there, only))
         refusals = {name: filling.fill(name) for name in filling.order()}
         filling.here.draw(ROWS)
     return tuple(
@@ -75,14 +75,12 @@ def fill(
 class _Filling:
     """The rows so far, and the two databases in which they are tried."""
 
-    def __init__(self, here: Judge, goal: Judge, only: Collection[Name] | None) -> None:
+    def __init__(self, here: Judge, goal: Judge) -> None:
         self.here = here
         self.goal = goal
         for side, other in ((here, goal), (goal, here)):
             side.take_partitions(set(other.tables) - set(side.tables))
-        self.rows: dict[Name, list[Row]] = {
-            name: [] for name in here.tables if only is None or name in only
-        }
+        self.rows: dict[Name, list[Row]] = {name: [] for name in here.tables}
         self.refused: set[Name] = set()
         """Tables with rows that only the database accepts: the goal gets no more rows of them."""
         for number, name in enumerate(self.rows):

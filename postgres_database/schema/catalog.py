@@ -20,7 +20,7 @@ from postgres_database.sql.tokens import without_redundant_groups
 DEFERRABLE = re.compile(r"(?: DEFERRABLE)?(?: INITIALLY DEFERRED)?$")
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, slots=True)
 class Column:
     """A column of a table; texts are empty where there is nothing."""
 
@@ -53,7 +53,7 @@ class Column:
     """The name of its NOT NULL constraint, which has one since PostgreSQL 18."""
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, slots=True)
 class Constraint:
     """A constraint of a table."""
 
@@ -75,7 +75,7 @@ class Constraint:
         return DEFERRABLE.sub(lambda found: f"{options}{found[0]}", self.definition, count=1)
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, slots=True)
 class Table:
     """A table, a partitioned table or a foreign table."""
 
@@ -110,7 +110,7 @@ class Table:
     """The CHECK constraints that only parents define and that are NOT VALID for this table."""
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, slots=True)
 class Type:
     """An enum, a domain, a composite type or a range."""
 

@@ -53,7 +53,7 @@ CHILD = re.compile(
 INHERITED = re.compile(rf"\s*NOT NULL (?P<column>{IDENTIFIER})\s*")
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, slots=True)
 class Section:
     """An object of a dump."""
 
@@ -78,11 +78,10 @@ class Section:
         return self.settings + self.comment + self.body
 
 
-@lru_cache(maxsize=REMEMBERED)
-def split_dump(text: str) -> Sequence[Section]:
+def sections(text: str) -> Iterator[Section]:
     """Split a dump into its objects; what looks like a header inside a quoted text is none."""
-    return [
-        Section(
+    for start, header, stop in _spans(text):
+        yield Section(
             kind=header["kind"],
             schema=header["schema"],
             name=header["name"],
@@ -91,8 +90,12 @@ def split_dump(text: str) -> Sequence[Section]:
             comment=header[0],
             body=_not_null_after(text[header.end() : stop]),
         )
-        for start, header, stop in _spans(text)
-    ]
+
+
+@lru_cache(maxsize=REMEMBERED)
+def split_dump(text: str) -> Sequence[Section]:
+    """Return all objects of a dump, several things of which are asked."""
+    return [*sections(text)]
 
 
 def around_rows(text: str) -> tuple[str, str]:
