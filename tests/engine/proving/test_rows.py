@@ -10,7 +10,7 @@ from postgres_database.proving import contents, lost_rows, made_up_rows
 from postgres_database.proving.constraints import Sandbox
 from postgres_database.schema import catalog
 from postgres_database.server.connection import Database
-from postgres_database.sql.names import quoted
+from postgres_database.sql.names import Name, quoted
 
 
 @pytest.fixture
@@ -562,6 +562,22 @@ def test_tables_of_extensions(database: Database, goal: Database) -> None:
         )
     assert made_up_rows.fill(database, goal) == ()
     assert numbers(database) == {"t": 3}
+
+
+def test_only_some_tables_are_filled(database: Database, goal: Database) -> None:
+    """Rows are put into the tables that are named, though others refer to them and the goal has more."""
+    for side in (database, goal):
+        run_sql(
+            side,
+            "CREATE TABLE a (id int PRIMARY KEY, n int CHECK (n > 1))",
+            "CREATE TABLE b (id int PRIMARY KEY, a int NOT NULL REFERENCES a)",
+            "CREATE TABLE c (b int NOT NULL REFERENCES b)",
+        )
+    run_sql(goal, "CREATE TABLE d (a int REFERENCES a)")
+    assert made_up_rows.fill(database, goal, ()) == ()
+    assert numbers(database) == {"a": 0, "b": 0, "c": 0}
+    assert made_up_rows.fill(database, goal, {Name("public", "a"), Name("public", "b")}) == ()
+    assert numbers(database) == {"a": 3, "b": 3, "c": 0}
 
 
 def test_sequences_are_used(database: Database, goal: Database) -> None:

@@ -6,9 +6,11 @@ import pytest
 from conftest import Project, run_sql
 
 from postgres_database.drafting import autogenerate
-from postgres_database.schema import comparison
+from postgres_database.schema import catalog, comparison
 from postgres_database.schema.comparison import Comparison, Differences
+from postgres_database.schema.scope import Scope
 from postgres_database.scratch import databases
+from postgres_database.server.connection import Database
 
 Case = tuple[str, str]
 """Columns of a model, and of CREATE TABLE."""
@@ -355,6 +357,34 @@ def compare(project: Project, models: str, *sql: str) -> Differences:
         sides = comparison.side(project.database), comparison.side(made)
         compared = Comparison(project.settings.project.scope, *sides, ())
         return autogenerate.compare(compared, project.database, metadata)
+
+
+@pytest.mark.parametrize("exclude", [(), ("hidden",)], ids=["all is seen", "some is out of sight"])
+def test_a_database_is_read_only_as_far_as_it_differs(
+    project: Project, monkeypatch: pytest.MonkeyPatch, exclude: tuple[str, ...]
+) -> None:
+    """Where a snapshot is that of the goal, the catalog is not read; what is out of sight is no difference."""
+    run_sql(project.database, "CREATE TABLE a (x int)", "CREATE TABLE hidden (x int)")
+    take, read = catalog.take, list[Database]()
+
+    def noted(database: Database) -> catalog.Catalog:
+        read.append(database)
+        return take(database)
+
+    with databases.session(*project.settings) as session:
+        goal, here = session.empty(), session.empty()
+        run_sql(goal, "CREATE TABLE a (x int, y int)", "CREATE TABLE hidden (x int)")
+        sides = comparison.side(project.database), comparison.side(goal)
+        compared = Comparison(Scope(exclude=exclude), *sides, ())
+        monkeypatch.setattr(catalog, "take", noted)
+        run_sql(here, "CREATE TABLE hidden (x int)", "CREATE TABLE a (y int, x int)")
+        assert compared.look(here, compared.goal) == compared.goal
+        assert bool(read) == bool(exclude)
+        run_sql(here, "ALTER TABLE a DROP COLUMN y")
+        there = compared.look(here, compared.goal)
+        assert read == [here] * (1 + bool(exclude))
+    assert [str(each.key) for each in compared.unlike(there, compared.goal)] == ["TABLE a"]
+    assert not compared.unlike(there, compared.before)
 
 
 def named(found: Differences) -> list[str]:

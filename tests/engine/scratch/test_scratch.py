@@ -344,6 +344,27 @@ def test_template_is_created_once(project: Project) -> None:
     assert (ran(first), ran(second), ran(third)) == (1, 1, 1)
 
 
+def test_a_database_made_before_scripts_are_executed(project: Project) -> None:
+    """It is the next one at head, once, if its template is kept; not once a script has changed meanwhile."""
+    counting(project, "a1")
+    last = counting(project, "b2", "a1")
+    with databases.session(*project.settings) as session:
+        first = project.settings.project
+        assert first.line
+        assert session.prepare(first.line) is None  # no template is there
+        session.at_head(first)
+        ready = session.prepare(first.line)
+        made = [session.at_head(first) for _ in range(2)]
+        assert made[0] is ready
+        assert made[1] is not ready
+        assert snapshot.take(made[0]) == snapshot.take(made[1])
+
+        before = session.prepare(first.line)
+        change_script(project)
+        assert session.at_head(project.settings.project) is not before
+    assert ran(last) == 2
+
+
 def change_script(project: Project) -> None:
     path = project.versions / "b2.py"
     path.write_text(path.read_text().replace("t_b2", "t_changed"))

@@ -50,6 +50,23 @@ def test_first_revision_and_the_next(project: Project) -> None:
     ]
 
 
+def test_models_that_a_script_changes_when_it_is_imported(project: Project) -> None:
+    """The models are what they are before any script is imported, with a template of the history and without."""
+    project.models(USERS)
+    path = revision.write(*project.settings, "Init tables").path
+    module, metadata = (
+        project.settings.project.target_metadata[:-9],
+        project.settings.project.models(),
+    )
+    assert path
+    assert isinstance(metadata, sa.MetaData)
+    late = 'sa.Table("late", metadata, sa.Column("x", sa.Integer))'
+    path.write_text(f"{path.read_text()}\n\nfrom {module} import metadata\n\n{late}\n")
+    for _ in range(2):
+        assert revision.write(*project.settings, "Nothing").path is None
+        metadata.remove(metadata.tables["late"])
+
+
 def test_target_is_not_looked_at(project: Project) -> None:
     """A development database that drifted, or is not there, cannot leak into a script."""
     run_sql(project.database, "CREATE TABLE users (id int)", "CREATE TABLE left_over (x int)")
