@@ -70,6 +70,8 @@ def followers(here: Catalog, goal: Catalog) -> tuple[Rename, ...]:
     relations: list[Rename] = []
     for name in sorted(here.tables.keys() & goal.tables.keys()):
         left, right = here.tables[name], goal.tables[name]
+        if left == right:
+            continue
 
         def renames(
             kind: str, old: Mapping[str, Any], new: Mapping[str, Any], place: Name = name

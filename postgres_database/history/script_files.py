@@ -109,7 +109,10 @@ def publish(project: Project, heads: Sequence[str]) -> list[Path]:
         ExpectedError: The history has changed meanwhile, or they cannot be written; nothing was written.
     """
     aside = project.aside.resolve()
-    written = [path for path in _paths(project) if aside in path.parents]
+    folders = {each.path.parent for each in project.history.revisions}
+    places = {folder: folder.resolve() for folder in folders}
+    new = (places[each.path.parent] / each.path.name for each in project.history.revisions)
+    written = [path for path in new if aside in path.parents]
     now = replace(project, staged=None).ends
     if [*now] != [*heads]:
         raise ExpectedError(
@@ -118,18 +121,14 @@ def publish(project: Project, heads: Sequence[str]) -> list[Path]:
             hint="the same command again",
         )
     versions = _versions(project, [now[head].resolve() for head in heads])
-    places = []
+    pairs = []
     for path in written:
         place = versions / path.relative_to(aside)
         beside = path.with_suffix(".sql")
-        places += [(beside, place.with_suffix(".sql"))] if beside.exists() else []
-        places.append((path, place))
-    staged.publish(project.aside, places)
-    return [place for _, place in places if place.suffix == ".py"]
-
-
-def _paths(project: Project) -> list[Path]:
-    return [revision.path.resolve() for revision in project.history.revisions]
+        pairs += [(beside, place.with_suffix(".sql"))] if beside.exists() else []
+        pairs.append((path, place))
+    staged.publish(project.aside, pairs)
+    return [place for _, place in pairs if place.suffix == ".py"]
 
 
 def _versions(project: Project, heads: Sequence[Path]) -> Path:

@@ -82,7 +82,7 @@ def find_losses(before: Catalog, goal: Catalog, filled: Columns = frozenset()) -
         if name not in goal.tables and _has_rows(table)
     ]
     for name, table in goal.tables.items():
-        if name in before.tables and _has_rows(table):
+        if name in before.tables and before.tables[name] != table and _has_rows(table):
             lines += _table(before.tables[name], table, filled)
     for type_name, type_ in goal.types.items():
         if type_name in before.types:

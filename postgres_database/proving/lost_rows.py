@@ -92,6 +92,8 @@ class _Table:
     def compare(self) -> None:
         """Find what became of the rows."""
         old, new = self.before.number, self.after.number
+        if self.before == self.after:
+            return
         if new < old:
             self.lost.append(f"{old - new} of {old} rows of table {self.name}")
         elif new > old:

@@ -95,12 +95,13 @@ class Snapshot:
 
     def difference(self, other: "Snapshot") -> tuple[Difference, ...]:
         """Return the objects that differ, in a stable order."""
-        keys = sorted(self.objects.keys() | other.objects.keys())
+        if self is other:
+            return ()
+        keys = self.objects.keys() | other.objects.keys()
         pairs = ((key, self.objects.get(key, ()), other.objects.get(key, ())) for key in keys)
+        differing = sorted(pair for pair in pairs if pair[1] != pair[2])
         return tuple(
-            Difference(key, "\n".join(left), "\n".join(right))
-            for key, left, right in pairs
-            if left != right
+            Difference(key, "\n".join(left), "\n".join(right)) for key, left, right in differing
         )
 
 
