@@ -47,7 +47,6 @@ TABLES = """
     ORDER BY n.nspname, c.relname, a.attnum
 """
 AMONG = "(n.nspname, c.relname) IN (SELECT * FROM unnest(%s::name[], %s::name[]))"
-"""A condition for the tables of some names."""
 WHOLE = "NOT c.relispartition"
 PARTITION = "c.relispartition"
 # The bounds of partitions, together with those of the partitions above them.
@@ -198,9 +197,7 @@ class Sandbox:
     def __init__(self, connection: sa.Connection, only: Collection[Name] | None = None) -> None:
         """Begin in a transaction; `only` are the tables that are of interest, None: all."""
         self._among = "true" if only is None else AMONG
-        self._only = (
-            [] if only is None else [[each[0] for each in only], [each[1] for each in only]]
-        )
+        self._only = [] if only is None else [[each[place] for each in only] for place in (0, 1)]
         self._cursor = connection.connection.cursor()
         self._cursor.execute("SAVEPOINT latest")
         versions = connection.info[VERSIONS]

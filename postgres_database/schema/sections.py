@@ -78,7 +78,7 @@ class Section:
         return self.settings + self.comment + self.body
 
 
-def sections(text: str) -> Iterator[Section]:
+def each_object(text: str) -> Iterator[Section]:
     """Split a dump into its objects; what looks like a header inside a quoted text is none."""
     for start, header, stop in _spans(text):
         yield Section(
@@ -95,7 +95,7 @@ def sections(text: str) -> Iterator[Section]:
 @lru_cache(maxsize=REMEMBERED)
 def split_dump(text: str) -> Sequence[Section]:
     """Return all objects of a dump, several things of which are asked."""
-    return [*sections(text)]
+    return [*each_object(text)]
 
 
 def around_rows(text: str) -> tuple[str, str]:

@@ -15,7 +15,7 @@ from functools import lru_cache
 
 from postgres_database.schema import dump
 from postgres_database.schema.scope import Scope
-from postgres_database.schema.sections import KEPT_CHUNKS, REMEMBERED, TOLERANT, sections
+from postgres_database.schema.sections import KEPT_CHUNKS, REMEMBERED, TOLERANT, each_object
 from postgres_database.server.connection import Database
 from postgres_database.sql.names import IDENTIFIER
 from postgres_database.sql.tokens import (
@@ -175,7 +175,7 @@ def parse(text: str) -> Snapshot:
     """Split a dump into its objects, each in canonical form."""
     objects: defaultdict[Key, list[str]] = defaultdict(list)
     method = USUAL_METHOD
-    for section in sections(text):
+    for section in each_object(text):
         kind, body = section.kind, section.body
         method = (METHOD.findall(section.settings) or [method])[-1]
         if is_empty(body) or body.strip().startswith(f"CREATE {TOLERANT} "):
