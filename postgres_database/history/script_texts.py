@@ -2,19 +2,26 @@
 
 Alembic executes every script to learn how they follow each other. Where they are a line, which is the usual case, their
 headers say it. Python's own cache of compiled files, which is keyed by their size and time, makes it cheap to know that
-each of them compiles.
+each of them compiles. Beside it is an index of the headers, which may be deleted at any time.
 """
 
 import ast
+import json
 import os
 import re
+import sys
+import time
 from collections.abc import Iterable, Iterator, Mapping
 from configparser import ConfigParser
 from configparser import Error as ConfigError
+from contextlib import suppress
 from dataclasses import dataclass
+from functools import cache, cached_property
 from hashlib import sha256
 from importlib.machinery import SourceFileLoader
+from importlib.util import cache_from_source
 from pathlib import Path
+from typing import Any
 
 from postgres_database.history import staged
 from postgres_database.history.graph import Revision
@@ -37,6 +44,9 @@ SYMBOLS = ("head", "heads", "base")
 SCRIPT = re.compile(r"(?!\.#|__init__).*\.py")
 """The names of the files that Alembic takes for scripts."""
 Header = Mapping[str, str | None]
+INDEX = "headers.json"
+SETTLED = 2 * 10**9
+"""Nanoseconds after which a file has another time when it is changed again, on any file system."""
 
 
 class NotPlainError(Exception):
@@ -55,6 +65,15 @@ class Line:
         """The last revision."""
         return [*self.scripts][-1]
 
+    @cached_property
+    def texts(self) -> Mapping[str, bytes]:
+        """The text of each script that can be read by its path; whoever needs them reads them once."""
+        texts = {}
+        for path in self.scripts.values():
+            with suppress(OSError):
+                texts[path] = _read(path)
+        return texts
+
     def revision(self, revision_id: str) -> Revision:
         """Return a revision, without what else its script says of itself."""
         path = Path(self.scripts[revision_id])
@@ -72,10 +91,11 @@ def read_line(root: Path) -> Line | None:
     """
     above: dict[str | None, tuple[str, str]] = {}
     try:
-        paths = [path for folder in _folders(root) for path in _scripts(folder)]
-        for path in paths:
-            header = _header(path)
-            above[header["down_revision"]] = str(header["revision"]), path
+        found = [
+            each for folder in _folders(root) for each in _headers(folder.resolve(strict=True))
+        ]
+        for path, revision, parent in found:
+            above[parent] = revision, path
     except (NotPlainError, ConfigError, OSError, SyntaxError, ValueError, TypeError, EOFError):
         return None
     scripts: dict[str, str] = {}
@@ -83,7 +103,7 @@ def read_line(root: Path) -> Line | None:
     while step and step[0] not in scripts:
         scripts.update([step])
         step = above.get(step[0])
-    return Line(scripts) if scripts and len(scripts) == len(paths) else None
+    return Line(scripts) if scripts and len(scripts) == len(found) else None
 
 
 def _folders(root: Path) -> list[Path]:
@@ -119,14 +139,57 @@ def _ini(root: Path) -> ConfigParser:
     return ini
 
 
+def _headers(folder: Path) -> Iterator[tuple[str, str, str | None]]:
+    """Yield the path, the revision and the parent of each script of a folder; those in the index are not read."""
+    place = Path(cache_from_source(str(folder / "x"))).with_name(INDEX)
+    way = f"{sys.version} {sha256(Path(__file__).read_bytes()).hexdigest()}"
+    known = _index(place, way)
+    there: dict[str, list[Any]] = {}
+    for path in _scripts(folder):
+        stat = os.stat(path)  # noqa: PTH116 - a thousand of them
+        facts = [stat.st_size, stat.st_mtime_ns, stat.st_ctime_ns, stat.st_ino]
+        entry = known.get(path)
+        if entry is None or entry[2:] != facts:
+            header = _header(path)
+            entry = [header["revision"], header["down_revision"], *facts]
+        if time.time_ns() - max(facts[1:3]) > SETTLED:
+            there[path] = entry
+        yield path, entry[0], entry[1]
+    if there != known and not sys.dont_write_bytecode:
+        with suppress(OSError):  # it may be nobody's to write
+            _write(place, json.dumps([way, there]))
+
+
+def _index(place: Path, way: str) -> dict[str, list[Any]]:
+    """Return what was written of each script the last time, by its path, if it was found out in the same way."""
+    try:
+        before, known = json.loads(place.read_bytes())
+    except (OSError, ValueError, TypeError):
+        return {}
+    return known if before == way and isinstance(known, dict) else {}
+
+
+def _write(place: Path, text: str) -> None:
+    """Write a file that others may be reading."""
+    place.parent.mkdir(exist_ok=True)
+    own = place.with_suffix(f".{os.getpid()}")
+    own.write_text(text)
+    own.replace(place)
+
+
 def _scripts(folder: Path) -> Iterator[str]:
-    with os.scandir(folder.resolve(strict=True)) as entries:
+    with os.scandir(folder) as entries:
         for entry in entries:
             if entry.is_dir():
                 if not entry.name.endswith("__pycache__") and any(Path(entry).rglob("*.py")):
                     raise NotPlainError
             elif SCRIPT.fullmatch(entry.name):
                 yield os.path.realpath(entry) if entry.is_symlink() else entry.path
+
+
+def _read(path: str) -> bytes:
+    with open(path, "rb", buffering=0) as file:  # noqa: PTH123 - a thousand of them, without a Path for each
+        return file.read()
 
 
 def _header(path: str) -> Header:
@@ -136,8 +199,7 @@ def _header(path: str) -> Header:
         NotPlainError: It does something else.
         SyntaxError: It cannot be compiled; OSError and others: it cannot be read.
     """
-    with open(path, "rb", buffering=0) as file:  # noqa: PTH123 - a thousand of them, without a Path for each
-        text = file.read()
+    text = _read(path)
     code = SourceFileLoader("script", path).get_code("script")  # as Alembic imports it
     if code is None or OTHER_WAYS.intersection(code.co_names) or ("*",) in code.co_consts:
         raise NotPlainError
@@ -197,19 +259,21 @@ def _binds(node: ast.AST) -> bool:
     return any(isinstance(name, str) and name in NAMES for name in names)
 
 
-def digests(paths: Iterable[Path]) -> Mapping[Path, str]:
+def digests(paths: Iterable[Path], texts: Mapping[str, bytes] | None = None) -> Mapping[Path, str]:
     """Return a digest (SHA-256) of each script, with the files of its folder that it names or that have its name.
 
     Where there is none of these, it is that of the script's text. What git and editors change by themselves does not
-    count: line ends, blanks at the end of lines, and empty lines at the end of the file.
+    count: line ends, blanks at the end of lines, and empty lines at the end of the file. `texts` are those that were
+    read already, by path.
     """
-    paths = [*paths]
-    others = {folder: _others(folder) for folder in {path.parent for path in paths}}
-    return {path: _digest(path, others[path.parent]) for path in paths}
+    others = cache(_others)
+    return {
+        path: _digest(path, others(path.parent), (texts or {}).get(str(path))) for path in paths
+    }
 
 
-def _digest(script: Path, others: Iterable[str]) -> str:
-    text = _normal(script)
+def _digest(script: Path, others: Iterable[str], read: bytes | None) -> str:
+    text = _normal(script, read)
     digest = sha256(text)
     for name in others:
         if name.encode() in text or name == f"{script.stem}.sql":
@@ -217,11 +281,10 @@ def _digest(script: Path, others: Iterable[str]) -> str:
     return digest.hexdigest()
 
 
-def _normal(file: Path) -> bytes:
+def _normal(file: Path, read: bytes | None = None) -> bytes:
     """Return what counts of a file; nothing of one that may not be read, with which no script runs."""
     try:
-        with open(file, "rb", buffering=0) as opened:  # noqa: PTH123 - a thousand of them
-            text = opened.read().removeprefix(MARK)
+        text = (_read(str(file)) if read is None else read).removeprefix(MARK)
     except OSError:
         return b""
     if any(end in text for end in (b"\r", b" \n", b"\t\n")):

@@ -13,6 +13,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from contextlib import closing
 from dataclasses import dataclass, replace
 from datetime import UTC, date, datetime, timedelta
+from functools import cache
 from hashlib import sha256
 from importlib import metadata
 from itertools import accumulate
@@ -48,6 +49,8 @@ MOST = 16
 LARGEST = 2 * 1024**3
 """Bytes that all templates of a role may have together."""
 LONGEST_UNUSED = timedelta(days=30)
+NOT_READ: Mapping[str, bytes] = {}
+"""The texts of files by their paths, where none was read yet."""
 
 
 @dataclass(frozen=True)
@@ -80,14 +83,16 @@ class Place:
         """How the names of its templates begin."""
         return f"{PREFIX}{self.me}_"
 
-    def names(self, scripts: Iterable[tuple[str, Path]]) -> list[str]:
+    def names(
+        self, scripts: Iterable[tuple[str, Path | str]], texts: Mapping[str, bytes] = NOT_READ
+    ) -> list[str]:
         """Return the names of the templates of no script, of the first one, of the first two, and so on."""
-        hashes = fingerprints(scripts, f"{self.extensions} {self.owner}")
+        hashes = fingerprints(scripts, f"{self.extensions} {self.owner}", texts=texts)
         return [f"{self.prefix}{each[:24]}" for each in hashes]
 
     def name(self, line: Line) -> str:
         """Return the name of the template of a whole history."""
-        return self.names((each, Path(path)) for each, path in line.scripts.items())[-1]
+        return self.names(line.scripts.items(), line.texts)[-1]
 
 
 @dataclass(frozen=True)
@@ -316,7 +321,9 @@ def _fingerprint(naming: Mapping[str, Any]) -> str:
     return sha256("\0".join(items).encode()).hexdigest()[:32]
 
 
-def fingerprints(scripts: Iterable[tuple[str, Path]], *more: str) -> list[str]:
+def fingerprints(
+    scripts: Iterable[tuple[str, Path | str]], *more: str, texts: Mapping[str, bytes] = NOT_READ
+) -> list[str]:
     """Return a hash of no script, of the first one, of the first two, … with the SQL files beside them.
 
     Databases with the same hash and the same recipe have the same schema.
@@ -324,18 +331,31 @@ def fingerprints(scripts: Iterable[tuple[str, Path]], *more: str) -> list[str]:
     Args:
         scripts: The id and the path of each in the order in which they run.
         more: Whatever else the schema depends on.
+        texts: What was read of the scripts already, by path.
     """
     versions = __version__, metadata.version("alembic"), metadata.version("sqlalchemy")
     digest = sha256("\0".join([*versions, *more]).encode())
     hashes = [digest.hexdigest()[:32]]
+    names = cache(_names)
     for revision_id, script in scripts:
         digest.update(f"\0{revision_id}\0".encode())
-        for suffix in (script.suffix, ".sql"):
-            text = _content(f"{os.path.splitext(script)[0]}{suffix}")  # noqa: PTH122 - a thousand of them
+        path = os.fspath(script)
+        folder, name = os.path.split(path)  # no Path: a thousand of them
+        beside = f"{os.path.splitext(name)[0]}.sql"  # noqa: PTH122
+        sql = _content(os.path.join(folder, beside)) if beside in names(folder) else None  # noqa: PTH118
+        for text in (texts.get(path) or _content(path), sql):
             # What stands at the end of one file is not what stands at the beginning of the next.
             digest.update(b"-" if text is None else b"%d %b" % (len(text), text))
         hashes.append(digest.hexdigest()[:32])
     return hashes
+
+
+def _names(folder: str) -> frozenset[str]:
+    """Return what is in a folder; nothing if there is none."""
+    try:
+        return frozenset(os.listdir(folder))  # noqa: PTH208
+    except FileNotFoundError:
+        return frozenset()
 
 
 def _content(path: str) -> bytes | None:

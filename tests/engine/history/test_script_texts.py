@@ -1,6 +1,7 @@
 """Headers are read without executing a script, and only where Alembic would say the same."""
 
 import os
+import sys
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
@@ -9,7 +10,7 @@ import pytest
 from conftest import Project
 
 from postgres_database.errors import ExpectedError
-from postgres_database.history import staged
+from postgres_database.history import script_texts, staged
 from postgres_database.history.project import Project as Repository
 
 TAIL = "\n\ndef upgrade():\n    pass\n\n\ndef downgrade():\n    pass\n"
@@ -207,6 +208,103 @@ def test_an_edit_is_seen_at_once(project: Project) -> None:
     line = repository.anew().line
     assert line
     assert line.head == "cccc"
+
+
+def swapped(versions: Path) -> None:
+    """Let each of two scripts have the text of the other, and its size and time."""
+    first, second = versions / "a.py", versions / "b.py"
+    texts = first.read_text().ljust(400, "#"), second.read_text().ljust(400, "#")
+    for path, text in zip((second, first), texts, strict=True):
+        path.write_text(text)
+        os.utime(path, ns=(0, 0))
+
+
+def replaced(versions: Path) -> None:
+    """Put another file in the place of a script, as git does, of the same size and time."""
+    path, new = versions / "b.py", versions / "new"
+    new.write_text(path.read_text().replace("bbbb", "cccc"))
+    stat = path.stat()
+    os.utime(new, ns=(stat.st_atime_ns, stat.st_mtime_ns))
+    new.replace(path)
+
+
+def edited(versions: Path) -> None:
+    """Change a script and keep its size and time."""
+    path = versions / "b.py"
+    stat = path.stat()
+    path.write_text(path.read_text().replace("bbbb", "cccc"))
+    os.utime(path, ns=(stat.st_atime_ns, stat.st_mtime_ns))
+
+
+CHANGES: dict[str, tuple[Callable[[Path], object], str]] = {
+    "an edit": (edited, "cccc"),
+    "another file": (replaced, "cccc"),
+    "a swap": (swapped, "bbbb"),
+    "a new script": (
+        lambda folder: (folder / "c.py").write_text(
+            B.replace("aaaa", "bbbb", 1).replace('"bbbb"', '"cccc"', 1)
+        ),
+        "cccc",
+    ),
+    "a script less": (lambda folder: (folder / "b.py").unlink(), "aaaa"),
+    "a damaged index": (
+        lambda folder: (folder / "__pycache__" / script_texts.INDEX).write_text("{"),
+        "bbbb",
+    ),
+    "an index of something else": (
+        lambda folder: (folder / "__pycache__" / script_texts.INDEX).write_text('["", []]'),
+        "bbbb",
+    ),
+    "no index": (
+        lambda folder: (folder / "__pycache__" / script_texts.INDEX).unlink(),
+        "bbbb",
+    ),
+}
+
+
+@pytest.fixture
+def indexed(project: Project, monkeypatch: pytest.MonkeyPatch) -> Repository:
+    """Two scripts whose headers are in the index."""
+    monkeypatch.setattr(sys, "dont_write_bytecode", False)
+    monkeypatch.setattr(script_texts, "SETTLED", 0)
+    repository = written(project.root, B)
+    assert repository.line
+    assert (project.versions / "__pycache__" / script_texts.INDEX).exists()
+    return repository
+
+
+def test_what_is_in_the_index_is_not_read_again(
+    indexed: Repository, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Headers are read once, as long as the files are as they were, and texts only where they are needed."""
+    monkeypatch.setattr(script_texts, "_read", None)
+    line = indexed.anew().line
+    assert line
+    assert [*line.scripts] == ["aaaa", "bbbb"]
+
+
+@pytest.mark.parametrize("change", CHANGES)
+def test_the_index_says_what_the_files_say(indexed: Repository, change: str) -> None:
+    """Any change is seen at once, also one that leaves size and time as they were; the index may be deleted."""
+    run, head = CHANGES[change]
+    run(indexed.root / "migration" / "versions")
+    for _ in "changed", "indexed again":
+        line = indexed.anew().line
+        assert line
+        assert line.head == head
+
+
+def test_what_was_just_written_is_not_in_the_index(
+    project: Project, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Its time may be the same after the next change; nor is anything where Python may write no compiled files."""
+    index = project.versions / "__pycache__" / script_texts.INDEX
+    monkeypatch.setattr(sys, "dont_write_bytecode", True)
+    assert written(project.root, B).line
+    assert not index.exists()
+    monkeypatch.setattr(sys, "dont_write_bytecode", False)
+    assert written(project.root, B).line
+    assert not index.exists() or "aaaa" not in index.read_text()
 
 
 def test_a_history_without_scripts_is_none(project: Project) -> None:
