@@ -1,21 +1,26 @@
 """Models that are perhaps not those of the database: no tables, none in common with it, or not all imported."""
 
+from __future__ import annotations
+
 import ast
 import sys
 from collections.abc import Collection, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING
 
-from postgres_database.drafting.matching import Decisions
 from postgres_database.errors import ExpectedError
 from postgres_database.history import project_models
 from postgres_database.history.project import Project
 from postgres_database.history.project_models import Models
 from postgres_database.schema import catalog
-from postgres_database.schema.comparison import Comparison
-from postgres_database.scratch.databases import Scratch
 from postgres_database.server.connection import Database
 from postgres_database.sql.names import DEFAULT_SCHEMA, Name
+
+if TYPE_CHECKING:  # a check that finds nothing to compare does without it
+    from postgres_database.drafting.matching import Decisions
+    from postgres_database.schema.comparison import Comparison
+    from postgres_database.scratch.databases import Scratch
 
 SHOWN = 10
 UNREADABLE = "what cannot be read"

@@ -5,7 +5,9 @@ No secret leaves the database: what foreign servers and user mappings say of pas
 
 import re
 import subprocess
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import cached_property, lru_cache, partial
 from hashlib import sha256
@@ -50,16 +52,6 @@ SESSION = (
 
 OMISSION = "-- left out: "
 """How the lines begin that stand before a dump."""
-# What pg_dump must lock and the user cannot read.
-UNREADABLE = """
-    SELECT n.nspname, array_agg(c.relname::text ORDER BY 1),
-           EXISTS (SELECT FROM pg_extension e WHERE e.extnamespace = n.oid)
-    FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace
-    WHERE c.relkind IN ('r', 'p') AND c.oid >= 16384 AND n.nspname !~ '^pg_'
-      AND NOT (has_schema_privilege(n.oid, 'USAGE') AND has_table_privilege(c.oid, 'SELECT'))
-    GROUP BY n.oid, n.nspname ORDER BY 1
-"""
-
 ORIGIN = re.compile(rb"^-- Dumped from database version .*\n", re.MULTILINE)
 """The line in the head of a dump that says the version of its server; other ones may have the same schema."""
 
@@ -119,12 +111,21 @@ class Dump:
 
 
 def take(database: Database, scope: Scope | None = None) -> str:
-    """Return the text of the schema's dump; see `read`."""
+    """Return the text of the schema's dump; see `reading`."""
     return read(database, scope).text
 
 
 def read(database: Database, scope: Scope | None = None) -> Dump:
-    """Dump the schema, without owners, subscriptions, secrets and the version table.
+    """Dump the schema; see `reading`."""
+    with reading(database, scope) as end:
+        return end()
+
+
+@contextmanager
+def reading(database: Database, scope: Scope | None = None) -> Iterator[Callable[[], Dump]]:
+    """Let pg_dump dump the schema beside the block; what is yielded waits for it, and returns the dump.
+
+    It is without owners, subscriptions, secrets and the version table.
 
     The target is only read, and the dump does not queue behind a lock for long. A subscription says
     where another server is, which is no matter of the schema; nor are the options of tables and columns
@@ -142,24 +143,23 @@ def read(database: Database, scope: Scope | None = None) -> Dump:
         pooler.require_one_session(database, cursor)
         left_out = [
             *_version_table(database, cursor, path),
-            *(_unreadable(cursor, scope) if scope else ()),
+            *(scope.unreadable(cursor) if scope else ()),
         ]
         cursor.execute(bookkeeping.UNKNOWN)
         unknown = cursor.fetchall()
     arguments = [argument for argument, _ in left_out]
-    done = _run(database.dsn, arguments)
-    if database.whole and b"\nCREATE USER MAPPING " in done.stdout:
-        with database.whole() as dsn:
-            done = _run(dsn, arguments)
-    if done.returncode:
-        said = _said(done.stderr, database)
-        raise ExpectedError(
-            f"the schema of {database.dsn} cannot be dumped",
-            cause=said,
-            hint=_advice(said, database),
-        )
     notes = [note for _, note in left_out if note] + [bookkeeping.named(*each) for each in unknown]
-    return Dump(database, done.stdout, tuple(notes), frozenset(name for name, *_ in unknown))
+
+    def end() -> Dump:
+        done = finish()
+        if database.whole and b"\nCREATE USER MAPPING " in done.stdout:
+            with database.whole() as dsn, _running(dsn, arguments) as finish_whole:
+                done = finish_whole()
+        _require_done(done, f"the schema of {database.dsn}", database)
+        return Dump(database, done.stdout, tuple(notes), frozenset(name for name, *_ in unknown))
+
+    with _running(database.dsn, arguments) as finish:
+        yield end
 
 
 @lru_cache(maxsize=KEPT_CHUNKS)
@@ -168,9 +168,11 @@ def _cleaned(schema: str, unknown: frozenset[str], kind: str, body: str) -> str:
     return masks.masked(kind, bookkeeping.left_out(kind, tolerant(kind, body, schema), unknown))
 
 
-def _run(
+@contextmanager
+def _running(
     dsn: Dsn, more: list[str], part: str = "--schema-only"
-) -> subprocess.CompletedProcess[bytes]:
+) -> Iterator[Callable[[], subprocess.CompletedProcess[bytes]]]:
+    """Run pg_dump beside the block, which may wait for it; its end is that of the block."""
     environment = programs.encrypting(dsn.child_environment())
     options = " ".join([environment.get("PGOPTIONS", ""), *(f"-c {each}" for each in SESSION)])
     arguments = [
@@ -183,12 +185,29 @@ def _run(
         "--no-password",
         *more,
     ]
-    return subprocess.run(
-        [programs.BINARIES / "pg_dump", *arguments],
-        env={**environment, "PGOPTIONS": options.strip()},
-        capture_output=True,
-        check=False,
+    command = [str(programs.BINARIES / "pg_dump"), *arguments]
+    environment["PGOPTIONS"] = options.strip()
+    process = subprocess.Popen(
+        command, env=environment, stdout=subprocess.PIPE, stderr=subprocess.PIPE
     )
+    with ThreadPoolExecutor(1) as pool:
+        printed = pool.submit(process.communicate)  # what is not read would let it wait
+
+        def finish() -> subprocess.CompletedProcess[bytes]:
+            said = printed.result()
+            return subprocess.CompletedProcess(command, process.returncode, *said)
+
+        try:
+            yield finish
+        finally:
+            process.kill()
+
+
+def _require_done(done: subprocess.CompletedProcess[bytes], what: str, database: Database) -> None:
+    if done.returncode:
+        said = _said(done.stderr, database)
+        hint = _advice(said, database)
+        raise ExpectedError(f"{what} cannot be dumped", cause=said, hint=hint)
 
 
 def omissions(text: str) -> tuple[str, ...]:
@@ -201,30 +220,6 @@ def _version_table(database: Database, cursor: Any, path: SearchPath) -> Iterato
     if schema := database.version_schema_on(cursor, path):
         for name in (database.versions.name, database.versions.log):
             yield f"--exclude-table={quoted(schema)}.{quoted(name)}", ""
-
-
-def _unreadable(cursor: Any, scope: Scope) -> Iterator[tuple[str, str]]:
-    """Yield what is excluded and would stop pg_dump: its argument, and what people read of it.
-
-    What can be read stays, because what is included may need it, and so does a schema that an extension is in.
-    """
-    cursor.execute(UNREADABLE)
-    for schema, tables, has_extension in cursor.fetchall():
-        place, why = quoted(schema), "excluded, and not readable for this user"
-        if not scope.includes(schema) and not has_extension:
-            yield f"--exclude-schema={place}", f"the schema {schema}: {why}"
-        elif not scope.includes(schema) or not scope.includes(schema, ""):
-            yield (
-                f"--exclude-table={place}.*",
-                f"the tables and views of the schema {schema}: {why}",
-            )
-        else:
-            for name in tables:
-                if not scope.includes(schema, name):
-                    yield (
-                        f"--exclude-table={place}.{quoted(name)}",
-                        f"the table {schema}.{name}: {why}",
-                    )
 
 
 def _said(stderr: bytes, database: Database) -> str:
@@ -272,14 +267,9 @@ def rows(database: Database) -> tuple[str, str]:
     with database.reading() as (cursor, path):
         left_out = [argument for argument, _ in _version_table(database, cursor, path)]
     sections = ["--section=post-data", "--column-inserts", "--rows-per-insert=100"]
-    done = _run(database.dsn, [*left_out, *sections], "--section=data")
-    if done.returncode:
-        said = _said(done.stderr, database)
-        raise ExpectedError(
-            f"the rows of {database.dsn} cannot be dumped",
-            cause=said,
-            hint=_advice(said, database),
-        )
+    with _running(database.dsn, [*left_out, *sections], "--section=data") as finish:
+        done = finish()
+    _require_done(done, f"the rows of {database.dsn}", database)
     parts = parts_with_rows(done.stdout.decode())
     filled = [part for kind, part in parts if kind == "TABLE DATA" and "\nINSERT INTO " in part]
     # A sequence that was never used is as it was made.

@@ -21,7 +21,6 @@ from postgres_database.history.graph import Revision, cluster_names
 from postgres_database.history.project import Project
 from postgres_database.history.project_models import Models
 from postgres_database.history.script_texts import Line
-from postgres_database.running import runner
 from postgres_database.scratch import templates
 from postgres_database.scratch.rights import Rights
 from postgres_database.scratch.templates import Equal, Place, Recipe, Store
@@ -211,6 +210,8 @@ class Scratch:
             names: names[n] is the name of the template of the first n revisions.
             revisions: All of them, in order.
         """
+        from postgres_database.running import runner  # noqa: PLC0415 - where a template is there, Alembic need not be
+
         done, database, begun = self._longest(project, names[:-1])
         with runner.open_runner(project, database) as run:
             models = run.upgrade(revisions[done:])

@@ -1,33 +1,38 @@
-"""Compare the models with the history, and a target with its revision."""
+"""Compare the models with the history, and a target with its revision.
+
+Where it is known that nothing differs, neither Alembic is imported nor a script executed.
+"""
+
+from __future__ import annotations
 
 from collections.abc import Sequence
-from contextlib import suppress
+from contextlib import nullcontext, suppress
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 import psycopg2
 
-from postgres_database.drafting import autogenerate
 from postgres_database.errors import ExpectedError
 from postgres_database.history import project_models
 from postgres_database.history.project import Project
 from postgres_database.history.project_models import Models
 from postgres_database.modelling import strangers
-from postgres_database.reviewing import cautions, settings, sizes
-from postgres_database.running import log, runner
+from postgres_database.running import log
 from postgres_database.running.log import Edited
-from postgres_database.schema import respelling
 from postgres_database.schema.comparison import Differences
 from postgres_database.schema.snapshot import Key
-from postgres_database.scratch import databases, known, provided, recording
-from postgres_database.scratch.databases import Scratch
+from postgres_database.scratch import databases, known, recording
 from postgres_database.scratch.known import Template
 from postgres_database.scratch.recording import Recording
 from postgres_database.scratch.templates import Equal
 from postgres_database.server import embedded
 from postgres_database.server.connection import Database
 from postgres_database.server.environment import Environment
-from postgres_database.workflows import drift, standing
-from postgres_database.workflows.standing import Drifts, Settled
+from postgres_database.workflows import standing
+from postgres_database.workflows.standing import Drifts, Look, Settled
+
+if TYPE_CHECKING:
+    from postgres_database.scratch.databases import Scratch
 
 MOST_KEPT = 1000
 """Objects that only the history has, of which a template keeps the names."""
@@ -94,15 +99,35 @@ def compare(
     Raises:
         ExpectedError: The models, the history or the target cannot be read.
     """
+    with standing.looking(project, target) if target else nullcontext() as look:
+        return _compare(project, environment, target, look, fresh=fresh)
+
+
+def _compare(
+    project: Project,
+    environment: Environment,
+    target: Database | None,
+    look: Look | None,
+    *,
+    fresh: bool,
+) -> CheckResult:
     models = project.models()
     with databases.session(project, environment) as session:
         if fresh:
             session.forget()
         with recording.begun(session, project, models) as copy:
             template = _template(project, environment)
-            found = standing.settled(project, environment, target, template) if target else None
+            found = look.settled(template) if look else None
             recorded = copy.recording()
         kept = _kept(project, models, template, recorded)
+        if kept is not None and target and found:
+            settled = _settled(environment, target, found)
+            return CheckResult(found.revision, Differences((), kept), settled)
+
+        from postgres_database.drafting import autogenerate
+        from postgres_database.schema import respelling
+        from postgres_database.scratch import provided
+
         heard = recording.Heard()
         if kept is None:  # before a script is imported, which may change them
             build = provided.build(session, models, lambda: session.at_head(project), heard)
@@ -166,12 +191,14 @@ def compare_target(
             session.forget()
         found = standing.settled(project, environment, target)
         checked, cautions = _target(project, environment, target, session, found)
-    heads = project.history.heads
+    heads = standing.heads(project)
     return CheckResult(heads, None, checked, cautions=cautions, target_only=True)
 
 
 def _cautions_of_heads(project: Project, session: Scratch) -> tuple[str, ...]:
     """Measure what others would wait for while the last script runs."""
+    from postgres_database.reviewing import cautions
+
     last = [project.history[head] for head in project.history.heads]
     return tuple(
         line
@@ -179,6 +206,12 @@ def _cautions_of_heads(project: Project, session: Scratch) -> tuple[str, ...]:
         if revision.parents
         for line in cautions.find(session, project, revision.needed, [revision])
     )
+
+
+def _settled(environment: Environment, target: Database, found: Settled) -> TargetCheck:
+    """Return a target that is at head, without drift."""
+    where = environment.label, str(target.dsn), found.revision
+    return TargetCheck(*where, (), Drifts(), environment.env_option)
 
 
 def _target(
@@ -190,8 +223,12 @@ def _target(
 ) -> tuple[TargetCheck, tuple[str, ...]]:
     """Compare a target with its revision, and measure what others would wait for while pending scripts run."""
     if found:
-        where = environment.label, str(target.dsn), found.revision
-        return TargetCheck(*where, (), Drifts(), environment.env_option), ()
+        return _settled(environment, target, found), ()
+
+    from postgres_database.reviewing import cautions, settings, sizes
+    from postgres_database.running import runner
+    from postgres_database.workflows import drift
+
     with runner.open_runner(project, target.read_only()) as run:
         current, route = run.require_route()
     at, legs = route[0], project.legs(current, "heads")

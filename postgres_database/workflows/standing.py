@@ -6,8 +6,8 @@ or it is asked them where anything is unusual, so that there is one place for ea
 
 from __future__ import annotations
 
-from collections.abc import Sequence, Sized
-from contextlib import suppress
+from collections.abc import Callable, Iterator, Sequence, Sized
+from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from threading import Lock
@@ -28,6 +28,7 @@ if TYPE_CHECKING:
     from postgres_database.preflight.drops import Dropped
     from postgres_database.preflight.preview import Printed
     from postgres_database.preflight.row_checks import Violation
+    from postgres_database.schema.dump import Dump
     from postgres_database.schema.snapshot import Key
     from postgres_database.scratch.known import Template
 
@@ -127,46 +128,86 @@ class Settled:
     size: str
 
 
-def settled(
-    project: Project,
-    environment: Environment,
-    database: Database,
-    template: Template | None = None,
-) -> Settled | None:
+def settled(project: Project, environment: Environment, database: Database) -> Settled | None:
     """Return where a target stands if nothing is to be said of it; None where its workflow must compare, or tell why.
-
-    Its dump is then that of the template of the head, which a command has compared today, and whose scripts have not
-    changed since; `template` is that one, if it was found already.
 
     Raises:
         ExpectedError: The database cannot be reached, or its version table not be trusted.
     """
-    from concurrent.futures import ThreadPoolExecutor
+    with looking(project, database) as look:
+        if look is None:
+            return None
 
-    from postgres_database.schema import dump, snapshot
-    from postgres_database.scratch import known
-    from postgres_database.server import embedded
+        from postgres_database.scratch import known
+        from postgres_database.server import embedded
 
+        with suppress(ExpectedError, psycopg2.Error):
+            return look.settled(known.find(embedded.scratch_server(environment), look.line))
+    return None
+
+
+@contextmanager
+def looking(project: Project, database: Database) -> Iterator[Look | None]:
+    """Read a target at head beside the block; None where it is not there, or another command changes it.
+
+    Raises:
+        ExpectedError: As `settled` does.
+    """
     line = project.line
     seen = _glance(database) if line else None
     if line is None or seen is None or seen.revisions != (line.head,) or not seen.alone:
-        return None
-    reader = database.read_only()
-    with suppress(ExpectedError, psycopg2.Error), ThreadPoolExecutor() as pool:
-        template = template or known.find(embedded.scratch_server(environment), line)
+        yield None
+        return
+    line.texts  # noqa: B018 - they are kept, and now nobody hears yet of each file that is opened; see `reads`
+
+    from postgres_database.schema import dump
+
+    with ExitStack() as stack:
+        reader = database.read_only()
+        dumped = None
+        with suppress(ExpectedError, psycopg2.Error):
+            dumped = stack.enter_context(dump.reading(reader, project.scope))
+        yield Look(project, database, line, dumped) if dumped else None
+
+
+@dataclass(frozen=True)
+class Look:
+    """What is read of a target at head."""
+
+    project: Project
+    database: Database
+    line: Line
+    """Whose head it is."""
+    dumped: Callable[[], Dump]
+    """Waits for its dump."""
+
+    def settled(self, template: Template | None) -> Settled | None:
+        """Return where the target stands if nothing is to be said of it; see `settled`.
+
+        Its dump is then that of the template of the head, which a command has compared today, and whose scripts have
+        not changed since.
+
+        Args:
+            template: What is known of that one.
+        """
         if template is None or not template.dumped:
             return None
-        dumped = pool.submit(dump.read, reader, project.scope)
-        with ALEMBIC:
-            current = known.is_current(project, template)
-        if not current or not _as_run(log.read(database), line):
-            return None
-        with database.reading() as (cursor, _):
-            cursor.execute(FACTS)
-            version, size = cursor.fetchone() or ("", "")
-        if dumped.result().digest == template.dumped and not snapshot.invalid_indexes(reader):
-            return Settled(seen.revisions, version, size)
-    return None
+
+        from postgres_database.schema import snapshot
+        from postgres_database.scratch import known
+
+        with suppress(ExpectedError, psycopg2.Error):
+            with ALEMBIC:
+                current = known.is_current(self.project, template)
+            if not current or not _as_run(log.read(self.database), self.line):
+                return None
+            with self.database.reading() as (cursor, _):
+                cursor.execute(FACTS)
+                version, size = cursor.fetchone() or ("", "")
+            reader = self.database.read_only()
+            if self.dumped().digest == template.dumped and not snapshot.invalid_indexes(reader):
+                return Settled((self.line.head,), version, size)
+        return None
 
 
 def _as_run(entries: Sequence[log.Entry], line: Line) -> bool:
@@ -179,7 +220,7 @@ def _as_run(entries: Sequence[log.Entry], line: Line) -> bool:
         for entry in last.values()
         if entry.direction == "upgrade" and entry.digest and entry.revision in line.scripts
     }
-    return script_texts.digests(ran) == ran
+    return script_texts.digests(ran, line.texts) == ran
 
 
 def counted(things: Sized) -> str:

@@ -74,6 +74,20 @@ def test_status_imports_nothing_heavy(checkout: Checkout, database: Database) ->
     assert "none     none" in done.stdout
 
 
+def test_a_check_that_compares_nothing_executes_no_script(
+    checkout: Checkout, database: Database
+) -> None:
+    """It needs SQLAlchemy and the models, which tell what they would send, but not Alembic."""
+    (checkout.root / ".env.x").write_text(f"POSTGRES_DSN={as_text(database.dsn)}\n")
+    for command in (("upgrade", "--env", "x"), ("check", "--env", "x")):
+        done = checkout.invoke(*command)
+        assert done.returncode == 0, done.stderr
+    text = textwrap.dedent(LIGHT.format(words=["check", "--env", "x"]))
+    done = checkout.run(sys.executable, "-c", text)
+    assert not done.stdout
+    assert done.stderr.startswith("['sqlalchemy']"), done
+
+
 def test_a_list_of_commands_imports_no_driver(checkout: Checkout) -> None:
     """`invoke --list` needs invoke, and no database."""
     text = "import sys; from invoke.main import program; program.run(['invoke', '--list'], exit=False);"
