@@ -18,11 +18,13 @@ from contextlib import suppress
 from dataclasses import dataclass
 from functools import cache, cached_property
 from hashlib import sha256
+from importlib import metadata
 from importlib.machinery import SourceFileLoader
 from importlib.util import cache_from_source
 from pathlib import Path
 from typing import Any
 
+from postgres_database import __version__
 from postgres_database.history import staged
 from postgres_database.history.graph import Revision
 
@@ -257,6 +259,50 @@ def _binds(node: ast.AST) -> bool:
         return node.id in NAMES and not isinstance(node.ctx, ast.Load)
     names = (getattr(node, field, None) for field in ("name", "asname", "rest"))
     return any(isinstance(name, str) and name in NAMES for name in names)
+
+
+def fingerprints(
+    scripts: Iterable[tuple[str, Path | str]], *more: str, texts: Mapping[str, bytes] | None = None
+) -> list[str]:
+    """Return a hash of no script, of the first one, of the first two, … with the SQL files beside them.
+
+    Databases with the same hash and the same recipe have the same schema.
+
+    Args:
+        scripts: The id and the path of each in the order in which they run.
+        more: Whatever else the schema depends on.
+        texts: What was read of the scripts already, by path.
+    """
+    versions = __version__, metadata.version("alembic"), metadata.version("sqlalchemy")
+    digest = sha256("\0".join([*versions, *more]).encode())
+    hashes = [digest.hexdigest()[:32]]
+    names = cache(_names)
+    for revision_id, script in scripts:
+        digest.update(f"\0{revision_id}\0".encode())
+        path = os.fspath(script)
+        folder, name = os.path.split(path)  # no Path: a thousand of them
+        beside = f"{os.path.splitext(name)[0]}.sql"  # noqa: PTH122
+        sql = _content(os.path.join(folder, beside)) if beside in names(folder) else None  # noqa: PTH118
+        for text in ((texts or {}).get(path) or _content(path), sql):
+            # What stands at the end of one file is not what stands at the beginning of the next.
+            digest.update(b"-" if text is None else b"%d %b" % (len(text), text))
+        hashes.append(digest.hexdigest()[:32])
+    return hashes
+
+
+def _names(folder: str) -> frozenset[str]:
+    """Return what is in a folder; nothing if there is none."""
+    try:
+        return frozenset(os.listdir(folder))  # noqa: PTH208
+    except FileNotFoundError:
+        return frozenset()
+
+
+def _content(path: str) -> bytes | None:
+    try:
+        return _read(path)
+    except FileNotFoundError:
+        return None
 
 
 def digests(paths: Iterable[Path], texts: Mapping[str, bytes] | None = None) -> Mapping[Path, str]:

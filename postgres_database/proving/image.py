@@ -7,6 +7,7 @@ from contextlib import suppress
 from pathlib import Path
 
 from postgres_database.errors import ExpectedError
+from postgres_database.history import script_texts
 from postgres_database.history.graph import Revision
 from postgres_database.history.project import Project
 from postgres_database.proving import contents, round_trip
@@ -55,7 +56,7 @@ def of(
         ExpectedError: A script does what no dump carries, or the SQL would not make the same.
     """
     scripts = ((each.id, each.path) for each in revisions)
-    path = project.root / FOLDER / f"{templates.fingerprints(scripts)[-1]}.json"
+    path = project.root / FOLDER / f"{script_texts.fingerprints(scripts)[-1]}.json"
     if (kept := _kept(path, project)) is not None:
         return kept
     if reasons := [f"{words} in {each}" for each in revisions for words in outside(each)]:

@@ -13,18 +13,15 @@ from collections.abc import Iterable, Mapping, Sequence
 from contextlib import closing
 from dataclasses import dataclass, replace
 from datetime import UTC, date, datetime, timedelta
-from functools import cache
 from hashlib import sha256
-from importlib import metadata
 from itertools import accumulate
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from psycopg2.errors import UndefinedObject
 
-from postgres_database import __version__
 from postgres_database.errors import ExpectedError
-from postgres_database.history import reads
+from postgres_database.history import reads, script_texts
 from postgres_database.history.graph import Revision
 from postgres_database.history.project import Project
 from postgres_database.history.script_texts import Line
@@ -49,8 +46,6 @@ MOST = 16
 LARGEST = 2 * 1024**3
 """Bytes that all templates of a role may have together."""
 LONGEST_UNUSED = timedelta(days=30)
-NOT_READ: Mapping[str, bytes] = {}
-"""The texts of files by their paths, where none was read yet."""
 
 
 @dataclass(frozen=True)
@@ -84,10 +79,10 @@ class Place:
         return f"{PREFIX}{self.me}_"
 
     def names(
-        self, scripts: Iterable[tuple[str, Path | str]], texts: Mapping[str, bytes] = NOT_READ
+        self, scripts: Iterable[tuple[str, Path | str]], texts: Mapping[str, bytes] | None = None
     ) -> list[str]:
         """Return the names of the templates of no script, of the first one, of the first two, and so on."""
-        hashes = fingerprints(scripts, f"{self.extensions} {self.owner}", texts=texts)
+        hashes = script_texts.fingerprints(scripts, f"{self.extensions} {self.owner}", texts=texts)
         return [f"{self.prefix}{each[:24]}" for each in hashes]
 
     def name(self, line: Line) -> str:
@@ -319,48 +314,3 @@ def _fingerprint(naming: Mapping[str, Any]) -> str:
         f"{key!r}: {getattr(value, '__qualname__', repr(value))}" for key, value in naming.items()
     )
     return sha256("\0".join(items).encode()).hexdigest()[:32]
-
-
-def fingerprints(
-    scripts: Iterable[tuple[str, Path | str]], *more: str, texts: Mapping[str, bytes] = NOT_READ
-) -> list[str]:
-    """Return a hash of no script, of the first one, of the first two, … with the SQL files beside them.
-
-    Databases with the same hash and the same recipe have the same schema.
-
-    Args:
-        scripts: The id and the path of each in the order in which they run.
-        more: Whatever else the schema depends on.
-        texts: What was read of the scripts already, by path.
-    """
-    versions = __version__, metadata.version("alembic"), metadata.version("sqlalchemy")
-    digest = sha256("\0".join([*versions, *more]).encode())
-    hashes = [digest.hexdigest()[:32]]
-    names = cache(_names)
-    for revision_id, script in scripts:
-        digest.update(f"\0{revision_id}\0".encode())
-        path = os.fspath(script)
-        folder, name = os.path.split(path)  # no Path: a thousand of them
-        beside = f"{os.path.splitext(name)[0]}.sql"  # noqa: PTH122
-        sql = _content(os.path.join(folder, beside)) if beside in names(folder) else None  # noqa: PTH118
-        for text in (texts.get(path) or _content(path), sql):
-            # What stands at the end of one file is not what stands at the beginning of the next.
-            digest.update(b"-" if text is None else b"%d %b" % (len(text), text))
-        hashes.append(digest.hexdigest()[:32])
-    return hashes
-
-
-def _names(folder: str) -> frozenset[str]:
-    """Return what is in a folder; nothing if there is none."""
-    try:
-        return frozenset(os.listdir(folder))  # noqa: PTH208
-    except FileNotFoundError:
-        return frozenset()
-
-
-def _content(path: str) -> bytes | None:
-    try:
-        with open(path, "rb", buffering=0) as file:  # noqa: PTH123 - a thousand of them
-            return file.read()
-    except FileNotFoundError:
-        return None

@@ -13,10 +13,9 @@ from hypothesis import assume, example, given
 from hypothesis import strategies as st
 
 from postgres_database.errors import ExpectedError
-from postgres_database.history import script_errors
+from postgres_database.history import script_errors, script_texts
 from postgres_database.history.graph import History, Revision, tips
 from postgres_database.running import runner
-from postgres_database.scratch import templates
 
 Graph = dict[str, tuple[str, str]]
 """For each revision its parents and its dependencies, both separated by blanks."""
@@ -485,7 +484,7 @@ def test_fingerprints(project: Project) -> None:
 
     def hashes(*more: str) -> list[str]:
         revisions = project.settings.project.history.revisions
-        return templates.fingerprints(((each.id, each.path) for each in revisions), *more)
+        return script_texts.fingerprints(((each.id, each.path) for each in revisions), *more)
 
     before = hashes()
     assert len({*before}) == 3

@@ -11,6 +11,7 @@ from checkouts import as_text
 from commands import up
 from conftest import Project, run_sql
 
+from postgres_database.history import script_texts
 from postgres_database.schema import dump
 from postgres_database.scratch import databases, templates
 from postgres_database.server.connection import Database
@@ -207,7 +208,7 @@ FILES: dict[str, Change] = {
     "nothing compared": comment(lambda text: dumped_as(text, "")),
     "another server of scratch databases": comment(lambda text: dumped_as(text, "9.6 {1}")),
     "another day": patched(templates, "today", lambda: "2001-01-01"),
-    "another engine": patched(templates, "__version__", "0.0.1"),
+    "another engine": patched(script_texts, "__version__", "0.0.1"),
     "another SQLAlchemy": patched(metadata, "version", versions),
     "another way to dump": patched(dump, "__file__", __file__),
 }
