@@ -107,7 +107,7 @@ class Snapshot:
 
 def take(database: Database, scope: Scope | None = None) -> Snapshot:
     """Take the snapshot of a database: its dump, and what a dump leaves out; see `dump.take`."""
-    objects = dict(parse(dump.take(database, scope)).objects)
+    objects = _objects(dump.take(database, scope))
     with database.reading() as (cursor, _):
         cursor.execute(SUPPLEMENT)
         for kind, schema, name, text in cursor.fetchall():
@@ -172,7 +172,11 @@ def copies(texts: Sequence[str], empty: Empty) -> list[Database]:
 
 @lru_cache(maxsize=REMEMBERED)
 def parse(text: str) -> Snapshot:
-    """Split a dump into its objects, each in canonical form."""
+    """Split a dump into its objects, each in canonical form; several things are asked of one."""
+    return Snapshot(_objects(text))
+
+
+def _objects(text: str) -> dict[Key, tuple[str, ...]]:
     objects: defaultdict[Key, list[str]] = defaultdict(list)
     method = USUAL_METHOD
     for section in each_object(text):
@@ -187,7 +191,7 @@ def parse(text: str) -> Snapshot:
         if stores and method != USUAL_METHOD:
             canonical += f"\n-- access method {method}"
         objects[Key(kind, section.schema, section.name)].append(canonical)
-    return Snapshot({key: tuple(sorted(bodies)) for key, bodies in objects.items()})
+    return {key: tuple(sorted(bodies)) for key, bodies in objects.items()}
 
 
 @lru_cache(maxsize=KEPT_CHUNKS)
