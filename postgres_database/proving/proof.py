@@ -1,7 +1,7 @@
 """The proof of a script: upgrade, downgrade and upgrade again on a scratch database with rows."""
 
 from collections.abc import Callable, Sequence
-from concurrent.futures import Future, ThreadPoolExecutor
+from concurrent.futures import Future
 from dataclasses import dataclass, replace
 from functools import partial
 
@@ -18,6 +18,7 @@ from postgres_database.schema.catalog import Catalog
 from postgres_database.schema.comparison import Comparison, Side
 from postgres_database.schema.respelling import respell
 from postgres_database.schema.snapshot import Difference
+from postgres_database.scratch.beside import threads
 from postgres_database.scratch.databases import Scratch
 from postgres_database.server.connection import Database
 
@@ -179,7 +180,7 @@ class Prover:
             The proof, and the stage that failed, `upgrade`, `downgrade` or AGAIN; empty if none did.
         """
         states = _States(database)
-        with ThreadPoolExecutor() as pool:
+        with threads() as pool:
             reading = partial(pool.submit, contents.take, database)
             proof, taken = self._upgraded(states, legs, reading if filled else None)
             if proof.failure:

@@ -9,6 +9,7 @@ Gives `databases.session`, which creates and drops them.
     databases  creates scratch databases: empty, at a revision, from the models
     recording  what models would send to an empty database, noted by a copy of the process
     provided   creates a database from models that need objects of the history
+    beside     threads that work on scratch databases
     pair       the models and the end of the history, made and read at the same time
 
 A module imports only modules above it in this list, and rooms above this one.

@@ -4,7 +4,6 @@ A server makes the tables of the models one after the other; meanwhile another o
 """
 
 from collections.abc import Collection
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 
 from postgres_database.history.project import Project
@@ -12,6 +11,7 @@ from postgres_database.history.project_models import Models
 from postgres_database.schema import comparison, respelling
 from postgres_database.schema.comparison import Comparison, Side
 from postgres_database.scratch import provided
+from postgres_database.scratch.beside import threads
 from postgres_database.scratch.databases import Scratch
 from postgres_database.scratch.provided import Built
 from postgres_database.server.connection import Database
@@ -54,7 +54,7 @@ def make(session: Scratch, project: Project, models: Models) -> Pair:
     """
     line = replace(project, staged=None).line
     ready = session.prepare(line) if line else None
-    with ThreadPoolExecutor() as pool:
+    with threads() as pool:
         early = pool.submit(comparison.side, ready) if ready else None
         # Before a script is imported, which may change the models.
         built = provided.build(session, models, lambda: session.at_head(project))

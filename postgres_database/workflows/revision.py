@@ -1,7 +1,6 @@
 """Write the next script from the models, and prove it on scratch databases that hold rows."""
 
 from collections.abc import Iterator, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, fields, replace
 from pathlib import Path
 
@@ -28,6 +27,7 @@ from postgres_database.schema import catalog
 from postgres_database.schema.comparison import Comparison
 from postgres_database.schema.snapshot import Key
 from postgres_database.scratch import databases, pair
+from postgres_database.scratch.beside import threads
 from postgres_database.scratch.databases import Scratch
 from postgres_database.server import cluster
 from postgres_database.server.connection import Database
@@ -151,7 +151,7 @@ def _next(  # noqa: PLR0913, PLR0917
     strangers.require_dropped(compared, project, session, decisions)
     trial = session.clone(at_head)
     contents.remove(trial)  # they may stop the proof, but not the draft
-    with listener.at_work("try the changes on a scratch database"), ThreadPoolExecutor() as pool:
+    with listener.at_work("try the changes on a scratch database"), threads() as pool:
         filling = pool.submit(_filled, at_head, from_models, compared, renamed)
         drafted = find_operations(trial, whole, compared, renamed, models)
         filled, unfilled = filling.result()

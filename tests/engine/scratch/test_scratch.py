@@ -8,6 +8,7 @@ import tempfile
 import textwrap
 import time
 from collections.abc import Iterator
+from concurrent.futures import Future
 from datetime import date
 from pathlib import Path
 from typing import Any
@@ -23,6 +24,7 @@ from postgres_database.errors import ExpectedError
 from postgres_database.history import project_models
 from postgres_database.schema import dump, snapshot
 from postgres_database.scratch import databases, templates
+from postgres_database.scratch.beside import threads
 from postgres_database.scratch.databases import PREFIX
 from postgres_database.scratch.templates import PREFIX as TEMPLATE_PREFIX
 from postgres_database.server.connection import Database
@@ -42,6 +44,9 @@ def say(text):
     sys.stdin.readline()
 """
 """`say` prints a line and waits for one."""
+OTHERS = (
+    "SELECT 1 FROM pg_stat_activity WHERE datname = current_database() AND pid <> pg_backend_pid()"
+)
 
 
 @pytest.fixture(scope="module")
@@ -248,6 +253,23 @@ MAKE_ONE = """
 with databases.session(project, environment) as session:
     say(session.empty().dsn.database)
 """
+
+
+def test_after_an_error_threads_are_not_waited_for(project: Project) -> None:
+    """Ctrl-C, or an error, ends a command: what threads do on scratch databases ends with these."""
+    waiting: list[Future[object]] = []
+
+    def interrupted() -> None:
+        with databases.session(*project.settings) as session, threads() as pool:
+            database = session.empty()
+            waiting.append(pool.submit(run_sql, database, "SELECT pg_sleep(3600)"))
+            while not run_sql(database, OTHERS):
+                time.sleep(0.01)
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        interrupted()
+    assert waiting[0].exception()
 
 
 def test_only_databases_of_killed_processes_are_dropped(alone: Project, own: Database) -> None:
