@@ -9,7 +9,7 @@ from pathlib import Path
 from postgres_database import __version__
 from postgres_database.errors import ExpectedError
 
-NEEDED = {"alembic": "1.20", "sqlalchemy": "2.1"}
+NEEDED = {"alembic": "1.20", "sqlalchemy": "2.0.36"}
 """The oldest versions that work, as in pyproject.toml."""
 ENGINE = ".".join(__version__.split(".")[:2])
 """The version of the engine as a project names it: without the last number, which stands for fixes."""
@@ -38,9 +38,10 @@ def require_engine(ini: Path) -> None:
     except (configparser.Error, UnicodeDecodeError):
         return
     wanted = parsed.get("postgres_database", "engine", fallback=ENGINE).strip()
-    if _parts(wanted) == _parts(ENGINE):
+    named, ours = _parts(wanted)[:2], _parts(ENGINE)
+    if named == ours:
         return
-    newer = _parts(wanted) > _parts(ENGINE)
+    newer = named > ours
     raise ExpectedError(
         "this project and the engine that is installed do not fit together",
         cause=f"alembic.ini says engine = {wanted}, the engine is {__version__}",
@@ -64,4 +65,4 @@ def _fault(name: str, least: str) -> str:
 
 
 def _parts(text: str) -> list[int]:
-    return [int(number) for number in re.findall(r"\d+", text)[:2]]
+    return [int(number) for number in re.findall(r"\d+", text)]

@@ -310,13 +310,13 @@ def render_item(kind: str, item: Any, autogen: AutogenContext) -> str | Literal[
         return _default(item.arg)
     if kind != "type" or not isinstance(item, TypeEngine):
         return False
-    if isinstance(item, TypeDecorator) and not _is_sqlalchemys(item):
+    if isinstance(item, TypeDecorator) and not _is_known(item):
         return _rendered(item.load_dialect_impl(postgresql.dialect()), autogen)  # type: ignore[no-untyped-call]
     if isinstance(item, sa.Enum) and item.native_enum and item.name:
         values = "".join(f"{value!r}, " for value in item.enums)
         schema = f"schema={item.schema!r}, " if item.schema else ""
         return f"postgresql.ENUM({values}name={str(item.name)!r}, {schema}create_type=False)"
-    if isinstance(item, postgresql.DOMAIN) or not _is_sqlalchemys(item):
+    if isinstance(item, postgresql.DOMAIN) or not _is_known(item):
         return f"op.sql_type({item.compile(dialect=postgresql.dialect())!r})"  # type: ignore[no-untyped-call]
     return False
 
@@ -332,8 +332,11 @@ def _default(value: Any) -> str:
     return f"sa.text({escaped!r})"
 
 
-def _is_sqlalchemys(item: TypeEngine[Any]) -> bool:
-    return type(item).__module__.startswith("sqlalchemy.")
+def _is_known(item: TypeEngine[Any]) -> bool:
+    """Tell whether scripts can name the class of a type: `dialect.type_descriptor` returns some of the driver's own."""
+    kind = type(item)
+    own = kind.__module__.startswith(postgresql.__name__) and not hasattr(postgresql, kind.__name__)
+    return kind.__module__.startswith("sqlalchemy.") and not own
 
 
 def _rendered(item: TypeEngine[Any], autogen: AutogenContext) -> str | Literal[False]:

@@ -231,7 +231,7 @@ def _create_tables(connection: sa.Connection, metadata: sa.MetaData) -> None:
     """Create what a MetaData has; a query for each table and type, whether it is there, only where some of it is."""
     try:
         with connection.begin_nested():
-            metadata.create_all(connection, checkfirst=sa.CheckFirst.NONE)
+            metadata.create_all(connection, checkfirst=False)
     except DBAPIError as error:
         if getattr(error.orig, "pgcode", "") not in DUPLICATE:
             raise

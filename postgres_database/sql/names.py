@@ -21,7 +21,7 @@ def quoted(name: str) -> str:
 
 def identifier(name: str) -> str:
     """Quote an identifier for SQL only if it needs quotes."""
-    return str(_preparer().quote(name))
+    return str(_preparer().quote(name)) if name else quoted(name)
 
 
 @cache

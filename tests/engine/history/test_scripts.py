@@ -41,6 +41,20 @@ RENAMES = (
     "s.t.old_column:new_column",
 )
 
+AGNOSTIC = """
+    from sqlalchemy.dialects.postgresql import JSONB
+    class Agnostic(sa.types.TypeDecorator):
+        impl = sa.Text
+        cache_ok = True
+        def __init__(self, at_home):
+            super().__init__()
+            self.at_home = at_home
+        def load_dialect_impl(self, dialect):
+            return dialect.type_descriptor(self.at_home if dialect.name == "postgresql" else sa.Text())
+    sa.Table("t", metadata, sa.Column("id", Agnostic(sa.Uuid()), primary_key=True),
+        sa.Column("more", Agnostic(JSONB())))
+"""
+
 
 def imported(text: str) -> set[str]:
     """Return the packages that a script imports."""
@@ -82,6 +96,17 @@ def test_scripts_import_nothing_of_ours(project: Project) -> None:
     assert "RENAME COLUMN" not in text
     up(project.settings, project.database, target="head", confirm=lambda *_: True)
     assert revision.write(*project.settings, "Nothing").path is None
+
+
+def test_a_type_that_the_driver_made_has_a_table(project: Project) -> None:
+    """A type of the application that is some type of PostgreSQL, such as SQLAlchemy's own GUID, is named in a table."""
+    project.models(AGNOSTIC)
+    written = revision.write(*project.settings, "A table")
+    assert written.proved, written
+    assert written.path
+    text = written.path.read_text()
+    assert "sa.Column('id', op.sql_type('UUID'), nullable=False)" in text
+    assert "sa.Column('more', op.sql_type('JSONB'), nullable=True)" in text
 
 
 def test_a_script_that_refuses(project: Project) -> None:
