@@ -4,6 +4,7 @@ import ast
 import builtins
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from itertools import chain
 from typing import TypeGuard
 
 NOT_HONOURED = {
@@ -15,7 +16,6 @@ NOT_HONOURED = {
     "upgrade_token": "there is one database: give each a folder with an alembic.ini of its own",
     "databases": "there is one database: give each a folder with an alembic.ini of its own",
     "run_migrations in a loop": "there is one database: give each a folder with an alembic.ini of its own",
-    "current_app": "no application is pushed: `flask db` does it for its own commands only",
 }
 """Options of Alembic that our commands do not honour, and what to do instead."""
 HONOURED = {
@@ -25,8 +25,22 @@ HONOURED = {
     "compare_type": "types are always compared",
     "compare_server_default": "defaults are always compared",
     "naming_convention": "",
+    "current_app": "the application that `flask` finds: by FLASK_APP, in wsgi.py or in app.py",
 }
 """Options that they honour."""
+REGISTER = (
+    ["from postgres_database import alembic_env\n"],
+    ["alembic_env.register()  # op.online and op.backfill\n"],
+)
+"""An import and a statement that an env.py needs."""
+PUSH = (
+    ["import os\n", "from flask import has_app_context\n", "from flask.cli import ScriptInfo\n"],
+    [
+        "if not has_app_context():  # which only `flask db` pushes\n",
+        '    ScriptInfo(os.environ.get("FLASK_APP")).load_app().app_context().push()\n',
+    ],
+)
+"""The same where it asks Flask for the current application (Flask documentation, `flask.cli.ScriptInfo`)."""
 
 
 @dataclass(frozen=True)
@@ -116,8 +130,8 @@ def _named(module: str, name: str, is_module: Callable[[str], bool]) -> str:
 def with_connection(text: str) -> str | None:
     """Return an env.py with the lines that let our commands run scripts on their own connection.
 
-    They are those of the Alembic cookbook, "Sharing a Connection across one or more programmatic … commands", and one
-    that registers `op.online`.
+    They are those of the Alembic cookbook, "Sharing a Connection across one or more programmatic … commands", one
+    that registers `op.online`, and for Flask those that make the application.
 
     Returns:
         The text as it is if nothing is lacking; None if the place for the lines is not found.
@@ -138,14 +152,20 @@ def with_connection(text: str) -> str | None:
         start = offline[-1].orelse[0].lineno - 1
         at = next(n for n in range(start, 0, -1) if lines[n].startswith(("else", "elif")))
         lines[at:at] = [f"elif (connection := {given}) is not None:\n", *branch]
-    if not any(_imports_ours(node) for node in ast.walk(tree)):
+    lacking = [] if any(map(_imports_ours, ast.walk(tree))) else [REGISTER]
+    lacking += [PUSH] if _lacks_application(tree) else []
+    if lacking:
         last = [node for node in tree.body if isinstance(node, (ast.Import, ast.ImportFrom))][-1]
-        lines[last.end_lineno : last.end_lineno] = [
-            "from postgres_database import alembic_env\n",
-            "\n",
-            "alembic_env.register()  # op.online and op.backfill\n",
-        ]
+        imports, statements = map(chain.from_iterable, zip(*lacking, strict=True))
+        lines[last.end_lineno : last.end_lineno] = [*imports, "\n", *statements]
     return "".join(lines)
+
+
+def _lacks_application(tree: ast.Module) -> bool:
+    """Tell whether this asks for the current application of Flask and makes none."""
+    nodes = [*ast.walk(tree)]
+    asks = any(isinstance(each, ast.Name) and each.id == "current_app" for each in nodes)
+    return asks and not any(_calls(each, "app_context") for each in nodes)
 
 
 def _imports_ours(node: ast.AST) -> bool:

@@ -45,7 +45,7 @@ def test_whose_models_it_hands_to_alembic(text: str, models: str) -> None:
         ("tenant = context.get_x_argument(as_dictionary=True)", "get_x_argument", False),
         ("names = config.get_main_option('databases', '')", "databases", False),
         ("for each in tenants:\n    context.run_migrations()", "run_migrations in a loop", False),
-        ("from flask import current_app\nengine = current_app.engine", "current_app", False),
+        ("from flask import current_app\nengine = current_app.engine", "current_app", True),
         ("context.configure(version_table='mine')", "version_table", True),
         ("context.configure(version_table_schema='mine')", "version_table_schema", True),
         ("context.configure(include_schemas=True)", "include_schemas", True),
@@ -93,9 +93,38 @@ def added(text: str) -> list[str]:
     assert env_text.with_connection(new) == new
     lines = [line[2:] for line in ndiff(text.splitlines(), new.splitlines()) if line[0] in "+-?"]
     lines = [line for line in lines if line.strip()]
-    assert lines[0] == "from postgres_database import alembic_env"
-    assert lines[1].startswith("alembic_env.register()")
-    return lines[2:]
+    assert lines.pop(0) == "from postgres_database import alembic_env"
+    lines.remove("alembic_env.register()  # op.online and op.backfill")
+    return lines
+
+
+FLASK = """
+from flask import current_app
+from alembic import context
+
+url = current_app.config["URL"]
+
+if context.is_offline_mode():
+    offline()
+else:
+    with engine() as connection:
+        context.configure(connection=connection)
+        context.run_migrations()
+"""
+
+
+def test_an_application_of_flask_is_made() -> None:
+    """Where the current application is asked for, it is made first, unless there is one."""
+    assert added(FLASK)[:6] == [
+        "import os",
+        "from flask import has_app_context",
+        "from flask.cli import ScriptInfo",
+        "if not has_app_context():  # which only `flask db` pushes",
+        '    ScriptInfo(os.environ.get("FLASK_APP")).load_app().app_context().push()',
+        OURS.strip(),
+    ]
+    made = FLASK.replace("url =", "create_app().app_context().push()\nurl =")
+    assert added(made)[0] == OURS.strip()
 
 
 @pytest.mark.parametrize("name", ["generic", "async", "pyproject", "pyproject_async"])
