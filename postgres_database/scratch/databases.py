@@ -35,6 +35,10 @@ SCRATCHES = """SELECT name FROM (SELECT datname, oid FROM pg_database UNION SELE
     (name, age) WHERE starts_with(name, %s) ORDER BY age, name"""
 UNDEFINED = (project_models.UNDEFINED_TABLE, "42704", "42883", "3F000")
 """SQLSTATEs of a missing relation, other object (type, collation, operator class, …), function, or schema."""
+LACKING = (
+    "invoke revision --empty --msg '…'   (where no revision makes it yet, as op.execute('CREATE EXTENSION …') does;"
+    " else mend the models, then invoke check)"
+)
 
 
 class MissingError(ExpectedError):
@@ -178,11 +182,11 @@ class Scratch:
             except ExpectedError:
                 raise
             except Exception as error:  # event listeners of the models may raise anything
-                code = getattr(getattr(error, "orig", None), "pgcode", "")
-                raise (MissingError if code in UNDEFINED else ExpectedError)(
+                lacking = getattr(getattr(error, "orig", None), "pgcode", "") in UNDEFINED
+                raise (MissingError if lacking else ExpectedError)(
                     f"the models {self._project.target_metadata} cannot be created {where}",
                     cause=project_models.words(database, error),
-                    hint="invoke check   (once the models are mended)",
+                    hint=LACKING if lacking else "invoke check   (once the models are mended)",
                 ) from error
         return database
 

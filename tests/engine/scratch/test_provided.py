@@ -98,6 +98,8 @@ def test_missing_object_is_an_error(project: Project) -> None:
     with pytest.raises(ExpectedError, match="cannot be created") as caught:
         check.compare(*project.settings)
     assert "citext" in caught.value.cause
+    assert "invoke revision --empty --msg '…'" in caught.value.hint
+    assert "op.execute('CREATE EXTENSION …')" in caught.value.hint
     assert project.settings.project.history.head == "r1"
 
 
