@@ -9,7 +9,7 @@ from pathlib import Path
 from postgres_database import __version__
 from postgres_database.errors import ExpectedError
 
-NEEDED = {"alembic": "1.20", "sqlalchemy": "2.0.36"}
+NEEDED = {"alembic": "1.20", "sqlalchemy": "2.0.41"}
 """The oldest versions that work, as in pyproject.toml."""
 ENGINE = ".".join(__version__.split(".")[:2])
 """The version of the engine as a project names it: without the last number, which stands for fixes."""

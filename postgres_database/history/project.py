@@ -118,7 +118,7 @@ class Project:
         """
         from alembic.config import Config
 
-        ini = self.root / "alembic.ini"
+        ini, toml = (self.root / name for name in ("alembic.ini", "pyproject.toml"))
         if not ini.exists():
             raise ExpectedError(
                 "there is no alembic.ini",
@@ -126,7 +126,7 @@ class Project:
                 hint="git checkout alembic.ini",
             )
         quiet = argparse.Namespace(quiet=True, x=None)  # our commands say what Alembic would
-        config = Config(ini, stdout=io.StringIO(), cmd_opts=quiet)
+        config = Config(ini, toml_file=toml, stdout=io.StringIO(), cmd_opts=quiet)
         config.attributes.update(attributes, project=self, target_metadata=self.deferred)
         return config
 
@@ -134,7 +134,7 @@ class Project:
     def folders(self) -> Folders:
         """Where alembic.ini says that the scripts are."""
         config = self.alembic_config()
-        home = self.root / (config.get_main_option("script_location") or "migration")
+        home = self.root / (config.get_alembic_option("script_location") or "migration")
         versions = config.get_version_locations_list() or [str(home / "versions")]
         return Folders(self.root, home, tuple(self.root / folder for folder in versions))
 

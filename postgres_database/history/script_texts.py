@@ -27,6 +27,7 @@ from typing import Any
 from postgres_database import __version__
 from postgres_database.history import staged
 from postgres_database.history.graph import Revision
+from postgres_database.server.root import tool_alembic
 
 MARK = b"\xef\xbb\xbf"
 """What some editors write at the beginning of UTF-8."""
@@ -108,6 +109,10 @@ def read_line(root: Path) -> Line | None:
     return Line(scripts) if scripts and len(scripts) == len(found) else None
 
 
+OTHER_FILES = {"version_locations", "sourceless", "recursive_version_locations"}
+"""Settings by which Alembic may read other files."""
+
+
 def _folders(root: Path) -> list[Path]:
     """Return the folders of the scripts as Alembic does, but by no setting that may mean other files."""
     ini = _ini(root)
@@ -116,6 +121,11 @@ def _folders(root: Path) -> list[Path]:
         return ini.get("alembic", option, fallback="")
 
     place, given = said("script_location"), said("version_locations")
+    if not ini.has_option("alembic", "script_location"):
+        toml = tool_alembic(root)
+        if toml.keys() & OTHER_FILES:
+            raise NotPlainError
+        place = str(toml.get("script_location", "")) % ini.defaults()
     if not place or ":" in place or said("sourceless") or said("recursive_version_locations"):
         raise NotPlainError
     if given and said("path_separator") != "os":

@@ -7,6 +7,8 @@ from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
+from postgres_database.server.root import tool_alembic
+
 NAME, SCHEMA = OPTIONS = ("version_table", "version_table_schema")
 """As Alembic calls them (Alembic documentation, `EnvironmentContext.configure`)."""
 
@@ -75,10 +77,12 @@ def read(ini: ConfigParser, root: Path) -> VersionTable:
 
     Raises:
         ValueError: env.py computes it, and alembic.ini does not say it; the message is for people.
+        ExpectedError: pyproject.toml cannot be read.
     """
     said = {option: ini.get("postgres_database", option, fallback="").strip() for option in OPTIONS}
     options = {option: value for option, value in said.items() if value}
-    place = ini.get("alembic", "script_location", fallback="migration")
+    other = tool_alembic(root).get("script_location", "migration")
+    place = ini.get("alembic", "script_location", fallback=str(other))
     env = root / place.replace("%(here)s", str(root)) / "env.py"
     with suppress(OSError, UnicodeDecodeError):  # reported when it is run
         text = env.read_text(encoding="utf-8")

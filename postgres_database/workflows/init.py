@@ -83,7 +83,7 @@ def _folders(root: Path) -> tuple[Path, Path, list[str]]:
         _require_no_history(root)
         return NEW, NEW / "versions", []
     config = projects.load(root).alembic_config()
-    named = config.get_main_option("script_location") or ""
+    named = config.get_alembic_option("script_location") or ""
     if not named or (":" in named and not Path(named).is_absolute()):
         raise ExpectedError(
             "alembic.ini names no folder for the scripts",

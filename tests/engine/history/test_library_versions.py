@@ -25,7 +25,7 @@ def test_the_oldest_versions_are_those_of_the_package() -> None:
 
 def test_what_is_too_old_or_missing_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
     """All faults are told in one error, with what to type."""
-    found = {"alembic": "1.13.2", "sqlalchemy": "2.0.36rc1"}
+    found = {"alembic": "1.13.2", "sqlalchemy": "2.0.41rc1"}
     monkeypatch.setattr(library_versions, "version", found.__getitem__)
     with pytest.raises(ExpectedError) as caught:
         library_versions.require_libraries()

@@ -18,7 +18,7 @@ from conftest import ROOT, Project
 from postgres_database.errors import ExpectedError
 from postgres_database.history import project as projects
 from postgres_database.history.project_files import TEMPLATE
-from postgres_database.workflows import init
+from postgres_database.workflows import init, revision
 
 ALEMBICS = Path(alembic.__file__).parent / "templates"
 
@@ -124,6 +124,48 @@ def test_script_location_is_honoured(project: Project) -> None:
     assert {str(path) for path in result.created} >= {"src/db/env.py", "src/db/script.py.mako"}
     assert not (project.root / "migration").exists()
     assert graph_head(project) == "base"
+
+
+PYPROJECT = """
+[tool.alembic]
+script_location = "%(here)s/db"
+prepend_sys_path = ["src"]
+file_template = "%%(rev)s"
+"""
+
+
+def test_settings_in_pyproject(project: Project) -> None:
+    """What alembic.ini leaves to pyproject.toml, as in a template of Alembic's, is read there, also without Alembic."""
+    ini = project.root / "alembic.ini"
+    alembics = r"^(script_location|prepend_sys_path|file_template) = .*\n"
+    ini.write_text(re.sub(alembics, "", ini.read_text(), flags=re.MULTILINE))
+    (project.root / "pyproject.toml").write_text(PYPROJECT)
+    (project.root / "migration").rename(project.root / "db")
+    (project.root / "src").mkdir()
+    model = "import sqlalchemy as sa\nmetadata = sa.MetaData()\nsa.Table('t', metadata, sa.Column('x', sa.Integer))\n"
+    (project.root / "src" / "of_pyproject.py").write_text(model)
+    env = project.root / "db" / "env.py"
+    env.write_text(f"{env.read_text()}\noptions = {{'version_table': 'mine'}}\n")
+
+    assert {str(path.parent) for path in set_up(project.root, yes, yes).created} <= {"."}
+    settings = project.settings._replace(
+        project=projects.load(project.root, "of_pyproject:metadata", environ={})
+    )
+    written = revision.write(*settings, "One")
+    assert written.proved, written
+    assert written.path
+    assert written.path.parent == project.root / "db" / "versions"
+    assert len(written.path.stem) == 12
+    anew = projects.load(project.root, environ={})
+    assert anew.line is not None
+    assert anew.line.head == anew.history.head == written.path.stem
+    assert anew.versions.name == "mine"
+    (project.root / "pyproject.toml").write_text(f"{PYPROJECT}version_locations = ['other']\n")
+    assert projects.load(project.root, environ={}).line is None
+    (project.root / "pyproject.toml").write_text(f"{PYPROJECT}[[\n")
+    with pytest.raises(ExpectedError, match=r"pyproject\.toml cannot be read") as caught:
+        projects.load(project.root, environ={})
+    assert "line" in caught.value.cause
 
 
 @pytest.mark.parametrize("has_ini", [True, False])
