@@ -239,6 +239,26 @@ def _create_tables(connection: sa.Connection, metadata: sa.MetaData) -> None:
             metadata.create_all(connection)
 
 
+UNDEFINED = (UNDEFINED_TABLE, "42704", "42883", "3F000")
+"""SQLSTATEs of a missing relation, other object (type, collation, operator class, …), function, or schema."""
+LACKING = (
+    "invoke revision --empty --msg '…'   (where no revision makes it yet, as op.execute('CREATE EXTENSION …') does;"
+    " else mend the models, then invoke check)"
+)
+
+
+class MissingError(ExpectedError):
+    """Models use an object that does not exist and that they do not create."""
+
+
+def uncreated(what: str, database: Database, error: Exception) -> ExpectedError:
+    """Return the error for models that cannot be created: a MissingError if something that they use is not there."""
+    cause = words(database, error)
+    if getattr(getattr(error, "orig", None), "pgcode", "") in UNDEFINED:
+        return MissingError(what, cause=cause, hint=LACKING)
+    return ExpectedError(what, cause=cause, hint="invoke check   (once the models are mended)")
+
+
 def words(database: Database, error: Exception) -> str:
     """Return the text of an error, and in a second line the statement or the source line that raised it."""
     if isinstance(error, SQLAlchemyError):

@@ -109,23 +109,14 @@ def read_line(root: Path) -> Line | None:
     return Line(scripts) if scripts and len(scripts) == len(found) else None
 
 
-OTHER_FILES = {"version_locations", "sourceless", "recursive_version_locations"}
-"""Settings by which Alembic may read other files."""
-
-
 def _folders(root: Path) -> list[Path]:
     """Return the folders of the scripts as Alembic does, but by no setting that may mean other files."""
-    ini = _ini(root)
+    ini, toml = _ini(root), tool_alembic(root)
 
     def said(option: str) -> str:
-        return ini.get("alembic", option, fallback="")
+        return ini.get("alembic", option, fallback=str(toml.get(option, "")) % ini.defaults())
 
     place, given = said("script_location"), said("version_locations")
-    if not ini.has_option("alembic", "script_location"):
-        toml = tool_alembic(root)
-        if toml.keys() & OTHER_FILES:
-            raise NotPlainError
-        place = str(toml.get("script_location", "")) % ini.defaults()
     if not place or ":" in place or said("sourceless") or said("recursive_version_locations"):
         raise NotPlainError
     if given and said("path_separator") != "os":

@@ -33,16 +33,6 @@ PREFIX = embedded.SCRATCH_PREFIX
 DROPPED_AT_ONCE = 4
 SCRATCHES = """SELECT name FROM (SELECT datname, oid FROM pg_database UNION SELECT rolname, NULL FROM pg_roles) AS s
     (name, age) WHERE starts_with(name, %s) ORDER BY age, name"""
-UNDEFINED = (project_models.UNDEFINED_TABLE, "42704", "42883", "3F000")
-"""SQLSTATEs of a missing relation, other object (type, collation, operator class, …), function, or schema."""
-LACKING = (
-    "invoke revision --empty --msg '…'   (where no revision makes it yet, as op.execute('CREATE EXTENSION …') does;"
-    " else mend the models, then invoke check)"
-)
-
-
-class MissingError(ExpectedError):
-    """Models use an object that does not exist and that they do not create."""
 
 
 class Scratch:
@@ -182,12 +172,8 @@ class Scratch:
             except ExpectedError:
                 raise
             except Exception as error:  # event listeners of the models may raise anything
-                lacking = getattr(getattr(error, "orig", None), "pgcode", "") in UNDEFINED
-                raise (MissingError if lacking else ExpectedError)(
-                    f"the models {self._project.target_metadata} cannot be created {where}",
-                    cause=project_models.words(database, error),
-                    hint=LACKING if lacking else "invoke check   (once the models are mended)",
-                ) from error
+                what = f"the models {self._project.target_metadata} cannot be created {where}"
+                raise project_models.uncreated(what, database, error) from error
         return database
 
     def close(self) -> None:

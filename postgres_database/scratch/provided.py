@@ -11,10 +11,10 @@ import psycopg2.extensions
 from psycopg2.extensions import TRANSACTION_STATUS_INERROR
 
 from postgres_database.errors import ExpectedError
-from postgres_database.history.project_models import Models
+from postgres_database.history.project_models import MissingError, Models
 from postgres_database.schema import dump
 from postgres_database.schema.sections import Section, split_dump
-from postgres_database.scratch.databases import MissingError, Scratch
+from postgres_database.scratch.databases import Scratch
 from postgres_database.scratch.recording import Heard
 from postgres_database.server.connection import Database
 from postgres_database.sql.names import IDENTIFIER, unquoted
