@@ -52,7 +52,8 @@ _loaded: dict[str, Facts] = {}
 """Modules, and their facts when they were imported: they are not opened again when they change."""
 
 
-def _is_foreign(name: str) -> bool:
+def is_foreign(name: str) -> bool:
+    """Tell whether the version of what is installed, or of the engine, tells the content of a file."""
     if name.startswith(FOREIGN):
         return True
     return name.startswith(f"{PACKAGE}{os.sep}") and not name.startswith(f"{MODELS}{os.sep}")
@@ -66,7 +67,7 @@ def _hear(event: str, arguments: tuple[Any, ...]) -> None:
     if isinstance(path, int):  # it was opened before
         return
     name = _source(os.path.abspath(os.fsdecode(path)))  # noqa: PTH100 - no Path: this is called often
-    if _is_foreign(name):
+    if is_foreign(name):
         return
     frame = inspect.currentframe()
     frame = frame.f_back if frame else None
@@ -98,7 +99,7 @@ def _readers(frame: FrameType | None) -> Iterator[str]:
         name = frame.f_code.co_filename
         if name.startswith(BORDERS):
             return
-        if not _is_foreign(name):
+        if not is_foreign(name):
             yield os.path.abspath(name)  # noqa: PTH100
         frame = frame.f_back
 
@@ -135,11 +136,17 @@ def closure(starts: Iterable[Path], *, leave: Iterable[Path] = ()) -> tuple[set[
     return {Path(name) for name in files}, steady
 
 
+def modules_in(paths: Iterable[Path]) -> set[str]:
+    """Return the names of the loaded modules whose files these are."""
+    files = {str(path) for path in paths}
+    return {name for name, path in _modules().items() if path in files}
+
+
 def _modules() -> dict[str, str]:
     """Return the files of all modules that are not installed, by name."""
     files = ((name, getattr(module, "__file__", None)) for name, module in [*sys.modules.items()])
     paths = ((name, os.path.abspath(file)) for name, file in files if isinstance(file, str))  # noqa: PTH100
-    return {name: path for name, path in paths if not _is_foreign(path)}
+    return {name: path for name, path in paths if not is_foreign(path)}
 
 
 def _imported(name: str, modules: dict[str, str]) -> set[str]:

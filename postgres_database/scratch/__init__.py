@@ -2,6 +2,7 @@
 
 Gives `databases.session`, which creates and drops them.
 
+    plain      whether files alone say how models name constraints, and whether these have changed
     templates  what the scripts of a template database read, and whether it has changed
     known      what is known of a template of the history without a session
     elevation  runs single statements as a superuser for a session that is none

@@ -11,7 +11,7 @@ import os
 import sys
 from collections.abc import Iterable, Mapping, Sequence
 from contextlib import closing
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from datetime import UTC, date, datetime, timedelta
 from hashlib import sha256
 from itertools import accumulate
@@ -25,6 +25,7 @@ from postgres_database.history import reads, script_texts
 from postgres_database.history.graph import Revision
 from postgres_database.history.project import Project
 from postgres_database.history.script_texts import Line
+from postgres_database.scratch import plain
 from postgres_database.sql.names import quoted
 
 if TYPE_CHECKING:  # a command that has nothing to do does without it
@@ -120,18 +121,26 @@ class Recipe:
     dumped: str = ""
     """The server's version, and a hash of what a dump prints (`dump.Dump.digest`); empty if that is not known."""
     equal: Equal | None = None
+    plain: Mapping[str, str] = field(default_factory=dict)
+    """What the convention depends on (`plain.facts`); empty where only the models tell."""
 
     def text(self) -> str:
         """Return the text for the comment of a database; `parse` reads it."""
         equal = self.equal and [self.equal.seal, self.equal.kept]
-        return json.dumps([self.files, self.convention, self.used, self.dumped, equal])
+        return json.dumps([
+            self.files, self.convention, self.used, self.dumped, equal, self.plain,
+        ])  # fmt: skip
 
     def is_current(self, project: Project) -> bool:
         """Tell whether the files and the naming convention are unchanged."""
         same = all(
             reads.digest(project.root / name) == digest for name, digest in self.files.items()
         )
-        return same and (not self.convention or self.convention == _fingerprint(_naming(project)))
+        return same and (
+            not self.convention
+            or plain.hold(self.plain, project)
+            or self.convention == _fingerprint(_naming(project))
+        )
 
     def with_more(self, other: Recipe) -> Recipe:
         """Return the recipe of a database whose later scripts have another recipe."""
@@ -139,15 +148,21 @@ class Recipe:
             {**self.files, **other.files},
             other.convention or self.convention,
             self.steady and other.steady,
+            plain=other.plain or self.plain,
         )
 
 
 def parse(text: str | None) -> Recipe | None:
     """Read the comment of a database; None if it is no text of a recipe."""
     try:
-        files, convention, used, dumped, equal = [*json.loads(text or ""), "", "", None][:5]
+        said = json.loads(text or "")
+        files, convention, used, dumped, equal, facts = [
+            *said,
+            *("", "", None, {})[len(said) - 2 :],
+        ][:6]
         same = Equal(str(equal[0]), tuple((a, b, c) for a, b, c in equal[1])) if equal else None
-        return Recipe(dict(files), str(convention), used=str(used), dumped=str(dumped), equal=same)
+        kept = str(used), str(dumped), same, dict(facts)
+        return Recipe(dict(files), str(convention), True, *kept)  # noqa: FBT003 - steady
     except (LookupError, TypeError, ValueError):
         return None
 
@@ -279,6 +294,7 @@ def recipe(project: Project, revisions: Iterable[Revision], models: object) -> R
         },
         _fingerprint(naming) if asked else "",
         steady and also,
+        plain=plain.facts(project),
     )
 
 

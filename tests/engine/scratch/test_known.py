@@ -88,10 +88,10 @@ def template(project: Project) -> str:
 
 def dumped_as(text: str, pattern: str) -> str:
     """Return the comment of a template with another version and hash of its dump."""
-    files, convention, used, dumped, equal = json.loads(text)
+    files, convention, used, dumped, *more = json.loads(text)
     changed = pattern.format(*dumped.split(" "))
     assert changed != dumped
-    return json.dumps([files, convention, used, changed, equal])
+    return json.dumps([files, convention, used, changed, *more])
 
 
 def comment(change: Callable[[str], str]) -> Change:

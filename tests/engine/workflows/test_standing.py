@@ -60,11 +60,15 @@ def test_nothing_heavy_is_imported(
     assert "d92233541b7a" in done.stdout or '"at_head": true' in done.stdout
 
 
-def test_status_imports_nothing_heavy(checkout: Checkout, database: Database) -> None:
-    """Nor does `status` once it has compared, where no script has asked how the models name constraints."""
+@pytest.mark.parametrize("asks", [True, False])
+def test_status_imports_nothing_heavy(
+    checkout: Checkout, database: Database, *, asks: bool
+) -> None:
+    """Nor does `status` once it has compared, where scripts ask how plain models name constraints, or do not ask."""
     checkout.environ["POSTGRES_DSN"] = as_text(database.dsn)
-    for path in (checkout.root / "migration" / "versions").glob("*.py"):
-        path.unlink()
+    if not asks:
+        for path in (checkout.root / "migration" / "versions").glob("*.py"):
+            path.unlink()
     for command in (("revision", "--empty", "--msg", "x"), ("upgrade",), ("status",)):
         done = checkout.invoke(*command)
         assert done.returncode == 0, done.stderr

@@ -1,0 +1,194 @@
+"""How plain models name constraints is known by their files; any others are asked, and any change is noticed."""
+
+import importlib
+import secrets
+import sys
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+
+from postgres_database.history.project import Project
+from postgres_database.scratch import plain
+
+BASE = """
+from sqlalchemy import MetaData
+from sqlalchemy.orm import DeclarativeBase
+from {package}.naming import NAMING
+
+class Base(DeclarativeBase):
+    metadata = MetaData(naming_convention=NAMING)
+"""
+MODELS = """
+from __future__ import annotations
+import datetime as dt
+import enum
+import fractions
+import uuid
+import sqlalchemy as sa
+from sqlalchemy import func
+from sqlalchemy.orm import Mapped, mapped_column, relationship
+from typing import TYPE_CHECKING
+from . import base
+from .base import Base
+
+class Kind(enum.StrEnum):
+    OPEN = "open"
+
+class User(Base):
+    __tablename__ = "user"
+    id: Mapped[int] = mapped_column(primary_key=True)
+    open: Mapped[bool] = mapped_column(default=False)
+    made: Mapped[dt.datetime] = mapped_column(server_default=func.now())
+    seen: Mapped[dt.datetime] = mapped_column(server_default=sa.func.now())
+    key: Mapped[uuid.UUID] = mapped_column(server_default=sa.text("gen_random_uuid()"))
+    others: Mapped[set["User"]] = relationship(viewonly=True)
+
+table = sa.Table("more", Base.metadata, sa.Column("id", sa.ForeignKey(User.id)))
+"""
+NAMING = "NAMING = {'ix': 'by_%(column_0_name)s', 'pk': '%(table_name)s_key'}\n"
+INI = "[alembic]\nscript_location = migration\nprepend_sys_path = .\n"
+ODD = {
+    "the process environment": "import os\nX = os.environ.get('X')",
+    "a variable": "from os import getenv\nX = getenv('X')",
+    "a library of settings": "import dotenv\nX = dotenv.dotenv_values()",
+    "the environment through a library": "import typing\nX = typing.sys.argv",
+    "the clock": "import datetime\nX = datetime.datetime.now()",
+    "the day": "from datetime import date\nX = date.today()",
+    "a clock by another name": "from datetime import datetime\nclock = datetime.utcnow\nX = clock()",
+    "a random number": "import random\nX = random.random()",
+    "a random UUID": "import uuid\nX = uuid.uuid4()",
+    "one by another name": "from uuid import uuid4 as new\nX = new()",
+    "a file": "with open('/dev/null') as file:\n    X = file.read()",
+    "a file by pathlib": "from pathlib import Path\nX = Path('x').exists()",
+    "its place": "X = __file__",
+    "a set": "X = ' '.join({'a', 'b'})",
+    "a set of a comprehension": "X = ' '.join({each for each in 'ab'})",
+    "a set that is made": "X = ' '.join(set('ab'))",
+    "a hash": "X = hash('a')",
+    "the machine": "import platform\nX = platform.node()",
+    "a database": "import sqlalchemy\nX = sqlalchemy.create_engine('postgresql+psycopg2://')",
+    "a name that is computed": "import uuid\nX = getattr(uuid, 'uuid' + '4')()",
+    "a module that is computed": "X = __import__('o' + 's').environ",
+    "a text that is run": "exec('import os')",
+    "the engine": "from postgres_database.server import root\nX = root",
+    "what is not there": "try:\n    import nowhere\nexcept ImportError:\n    pass",
+}
+
+
+@dataclass(frozen=True)
+class Models:
+    """A package of models."""
+
+    project: Project
+    package: Path
+
+    def write(self, name: str, text: str) -> None:
+        """Write a module, and forget what was loaded of the package."""
+        self.package.mkdir(parents=True, exist_ok=True)
+        (self.package / name).write_text(text.replace("{package}", self.package.name))
+        for loaded in [*sys.modules]:
+            if loaded.partition(".")[0] in {self.package.name, "odd"}:
+                del sys.modules[loaded]
+        importlib.invalidate_caches()
+
+    def facts(self) -> dict[str, str]:
+        """Load the models, and return what their naming convention depends on."""
+        self.project.models()
+        return {**plain.facts(self.project)}
+
+
+@pytest.fixture
+def models(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Models]:
+    """Plain models in three modules."""
+    monkeypatch.setattr(sys, "dont_write_bytecode", True)
+    monkeypatch.setattr(sys, "path", [*sys.path])
+    name = f"models_{secrets.token_hex(6)}"
+    (tmp_path / "alembic.ini").write_text(INI)
+    made = Models(Project(tmp_path, f"{name}.all:Base"), tmp_path / name)
+    texts = {"__init__.py": "", "base.py": BASE, "naming.py": NAMING, "all.py": MODELS}
+    for file, text in texts.items():
+        made.write(file, text)
+    yield made
+    made.write("__init__.py", "")  # and forget them
+
+
+def test_plain_models(models: Models) -> None:
+    """They use SQLAlchemy and types, and what they depend on is each of their files."""
+    facts = models.facts()
+    name = models.package.name
+    files = {f"./{name}/{each}.py" for each in ("__init__", "all", "base", "naming")}
+    assert {key for key in facts if "/" in key} == {f"./{name}", *files}
+    assert plain.hold(facts, models.project)
+    assert not plain.hold({}, models.project)
+
+
+@pytest.mark.parametrize("text", ODD.values(), ids=ODD)
+@pytest.mark.parametrize("name", ["naming.py", "__init__.py"])
+def test_others_are_asked(models: Models, name: str, text: str) -> None:
+    """Of models that use what their files do not say nothing is known, in whichever of them that is."""
+    models.write(name, f"{text}\n{NAMING}")
+    assert models.facts() == {}
+
+
+def edited(name: str, text: str = "# more\n") -> Callable[[Models], object]:
+    return lambda models: models.write(name, text)
+
+
+def shadowed(models: Models) -> None:
+    """Let another `fractions` be found first."""
+    models.write("__init__.py", "")
+    sys.modules.pop("fractions")
+    (models.project.root / "fractions.py").write_text("")
+
+
+def moved(models: Models) -> None:
+    """Let another package of this name be found first."""
+    other = models.project.root / "other"
+    other.mkdir()
+    models.package.rename(other / models.package.name)
+    sys.path.insert(0, str(other))
+    models.package.mkdir()
+    for path in (other / models.package.name).glob("*.py"):
+        models.write(path.name, path.read_text())
+
+
+CHANGES: dict[str, Callable[[Models], object]] = {
+    "the models": edited("all.py"),
+    "the base": edited("base.py"),
+    "the convention": edited("naming.py", NAMING.replace("by_", "ix_")),
+    "the package": edited("__init__.py"),
+    "a module more": edited("naming", "a package of this name would be found first"),
+    "a module less": lambda models: (models.package / "base.py").unlink(),
+    "a module in the place of a library": shadowed,
+    "another package in front": moved,
+    "another Python": lambda _: pytest.MonkeyPatch().setattr(sys, "version", "4.0"),
+}
+
+
+@pytest.mark.parametrize("change", CHANGES)
+def test_a_change_of_plain_models_is_noticed(
+    models: Models, change: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Files, what is imported in their place, and Python itself."""
+    monkeypatch.setattr(sys, "version", sys.version)
+    facts = models.facts()
+    assert plain.hold(facts, models.project)
+    CHANGES[change](models)
+    importlib.invalidate_caches()
+    assert not plain.hold(facts, models.project)
+
+
+def test_other_models_have_other_facts(models: Models) -> None:
+    """What is known of one name is not known of another, such as that of TARGET_METADATA."""
+    facts = models.facts()
+    other = Project(models.project.root, f"{models.package.name}.all:table.metadata")
+    assert not plain.hold(facts, other)
+
+
+def test_models_that_have_changed_since_they_were_loaded(models: Models) -> None:
+    """What a file says now is not what was loaded."""
+    models.project.models()
+    (models.package / "naming.py").write_text(NAMING.replace("by_", "ix_"))
+    assert plain.facts(models.project) == {}
