@@ -101,6 +101,8 @@ def _configure(
 ) -> None:
     """Configure Alembic as env.py says; what it leaves open of the version table, such as its schema, is known."""
     known = {name: value for name, value in arguments.items() if value or name not in options}
+    if (given := known.get("connection")) is not None and given.in_transaction():
+        known["transaction_per_migration"] = False  # Alembic ignores it: the commit is env.py's
     EnvironmentContext.configure(context, *first, **known)
 
 

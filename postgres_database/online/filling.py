@@ -1,5 +1,6 @@
 """The implementation of `op.backfill`, as a step of the journal."""
 
+import logging
 from collections.abc import Sequence
 from contextlib import nullcontext
 from typing import Any
@@ -15,6 +16,9 @@ from postgres_database.online.steps import is_outside
 from postgres_database.running.autocommit import Autocommit
 from postgres_database.running.context import of as context_of
 from postgres_database.running.journal import Journal
+from postgres_database.server.transactions import is_ours
+
+LOG = logging.getLogger("alembic.op.backfill")
 
 
 def register() -> None:
@@ -53,6 +57,10 @@ def _fill(on: Operations, operation: FillColumns) -> None:
     if context.as_sql:
         context.impl.static_output(f"{sql};\n")
         return
+    if not is_ours(on.get_bind()):
+        LOG.warning("one UPDATE, whose rows stay locked to its end: the driver is not psycopg2")
+        on.get_bind().exec_driver_sql(sql, execution_options={"no_parameters": True})
+        return
     journal = context_of(on.get_bind()).journal
     if journal and journal.take(sql):
         return
@@ -83,5 +91,7 @@ def _require_values(on: Operations, operation: FillColumns, work: Backfill, colu
     rows = sa.select(sa.literal(1)).select_from(table).limit(1)
     if on.get_bind().execute(rows).first():
         raise error
+    if not is_ours(on.get_bind()):
+        return
     with nullcontext() if is_outside(on.get_bind()) else context.autocommit_block():
         backfill.require_key_or_pages(Autocommit(on.get_bind()), work)

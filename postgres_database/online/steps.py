@@ -29,6 +29,8 @@ from postgres_database.running import guard
 from postgres_database.running.autocommit import Autocommit
 from postgres_database.running.context import of as context_of
 from postgres_database.running.journal import Journal
+from postgres_database.server.transactions import is_ours
+from postgres_database.sql.names import bare, literal
 from postgres_database.sql.syntax import statements
 
 IMPLEMENTATIONS: dict[type[MigrateOperation], Any] = {
@@ -54,6 +56,11 @@ SQL = (ops.ExecuteSQLOp, ExecuteFile, RunSql)
 """Operations with handwritten SQL."""
 ONLINE = ContextVar("ONLINE", default=False)
 """Whether an online block is open."""
+INVALID = """
+    SELECT indexrelid::pg_catalog.regclass::pg_catalog.text
+    FROM pg_catalog.pg_index JOIN pg_catalog.pg_class ON pg_class.oid = indexrelid
+    WHERE indrelid = pg_catalog.to_regclass({}) AND relname = {} AND relkind = 'i' AND NOT indisvalid
+"""
 OF_SESSION = ("SET", "RESET", "SHOW", "DISCARD", "LISTEN", "SAVEPOINT", "RELEASE", "ROLLBACK")
 """Statements that concern only the session: no steps, so they also run again when a script is resumed."""
 
@@ -79,6 +86,10 @@ def _step(implementation: Any, on: Any, operation: MigrateOperation) -> Any:
             context.impl.static_output(f"{each};\n")
         return None
     connection = on.get_bind()
+    if not is_ours(connection):
+        pieces = statements(text(operation, models)) if ONLINE.get() else []
+        has_safe = partitions.parse_move(pieces) or any(map(forms.parse, pieces))
+        return _elsewhere(connection, pieces) if has_safe else run()
     journal = context_of(connection).journal
     outside = is_outside(connection)
     if not outside and not (journal and journal.resumable):
@@ -105,6 +116,25 @@ def _offline(pieces: Sequence[str]) -> Iterator[str]:
         statement = forms.parse(piece)
         yield from forms.offline(statement) if statement else [piece.strip()]
     yield from ["BEGIN", *rest, "COMMIT"] if builds else []
+
+
+def _elsewhere(connection: sa.Connection, pieces: Sequence[str]) -> None:
+    """Run statements of an online block as offline mode prints them: plain Alembic uses another driver than psycopg2.
+
+    Raises:
+        ExpectedError: An index that is there is not valid: it was left by a build that was interrupted.
+    """
+    run = partial(connection.exec_driver_sql, execution_options={"no_parameters": True})
+    for each in _offline(pieces):
+        run(each)
+        built = forms.parse(each)
+        if built and built.form == "index":
+            names = literal(built.table), literal(bare(built.name))
+            if invalid := run(INVALID.format(*names)).scalar():
+                raise ExpectedError(
+                    f"the index {invalid} is not valid: an earlier build of it was interrupted",
+                    hint=f"invoke psql --command 'DROP INDEX {invalid}'   (then the same command again)",
+                )
 
 
 def _outside(

@@ -71,6 +71,12 @@ def limit_waits(connection: sa.Connection, environment: Environment) -> None:
     connection.info[LIMITS] = limits
 
 
+def is_ours(connection: sa.Connection) -> bool:
+    """Tell whether the driver is psycopg2, as of all our connections; plain Alembic may use another."""
+    driver = connection.connection.driver_connection
+    return isinstance(driver, psycopg2.extensions.connection)
+
+
 def wait_for_disk(connection: sa.Connection, *, wait: bool) -> None:
     """Let the commits of the following transactions wait until they are durable, as usual, or not."""
     limits = [each for each in connection.info.get(LIMITS, []) if each != UNWAITED]

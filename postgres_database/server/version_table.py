@@ -79,8 +79,8 @@ def read(ini: ConfigParser, root: Path) -> VersionTable:
         ValueError: env.py computes it, and alembic.ini does not say it; the message is for people.
         ExpectedError: pyproject.toml cannot be read.
     """
-    said = {option: ini.get("postgres_database", option, fallback="").strip() for option in OPTIONS}
-    options = {option: value for option, value in said.items() if value}
+    given_here = ini["postgres_database"] if ini.has_section("postgres_database") else {}
+    options = {option: given_here[option].strip() for option in OPTIONS if option in given_here}
     other = tool_alembic(root).get("script_location", "migration")
     place = ini.get("alembic", "script_location", fallback=str(other))
     env = root / place.replace("%(here)s", str(root)) / "env.py"
@@ -91,6 +91,7 @@ def read(ini: ConfigParser, root: Path) -> VersionTable:
         except ValueError as error:
             if str(error) not in options:
                 raise ValueError(
-                    f"alembic.ini: [postgres_database] lacks {error}, which env.py computes"
+                    f"alembic.ini: [postgres_database] lacks {error}, which env.py computes;"
+                    f" write its value there, as {error} = app, or {error} = where it is None"
                 ) from error
     return VersionTable(options.get(NAME) or ALEMBICS.name, options.get(SCHEMA, ""))

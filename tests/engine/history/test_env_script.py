@@ -58,6 +58,11 @@ GOOD = {
         with given.begin():
             scripts(given)
     """,
+    "with a transaction of its own, and asking for one for each script": """
+        with given.begin():
+            context.configure(connection=given, transaction_per_migration=True)
+            context.run_migrations()
+    """,
 }
 FOREIGN = "connects by itself instead of using the connection that it is handed; nothing was run"
 BAD = {

@@ -151,6 +151,16 @@ def test_version_table_that_env_py_computes() -> None:
     }
 
 
+def test_computed_schema_that_is_none(app: Project) -> None:
+    """Where env.py computes a schema, alembic.ini says that it is none by an empty value."""
+    path = app.root / "migration" / "env.py"
+    path.write_text(ENV.format(options="version_table_schema=str(None)"))
+    with pytest.raises(ExpectedError, match="or version_table_schema = where it is None"):
+        with_table(app)
+    (mine, _) = with_table(app, version_table_schema="")
+    assert not mine.project.versions.schema
+
+
 @pytest.mark.long
 @pytest.mark.parametrize(
     "schema", ['CREATE SCHEMA "Ops Room"; COMMENT ON SCHEMA "Ops Room" IS \'x\'', ""]
