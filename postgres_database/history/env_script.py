@@ -16,7 +16,7 @@ from alembic.runtime.environment import EnvironmentContext
 from alembic.runtime.migration import MigrationContext
 
 from postgres_database.errors import ExpectedError
-from postgres_database.history import env_text
+from postgres_database.history import env_text, script_errors
 from postgres_database.history.project import Project
 from postgres_database.server import transactions
 from postgres_database.server.connection import Database
@@ -155,37 +155,46 @@ class _GuardedWork:
         yield from self.work(heads, context)
 
 
+class EnvError(ExpectedError):
+    """No script failed, but the project's env.py around them."""
+
+
 class EnvScript:
     """The project's env.py, and errors that name it."""
 
     def __init__(self, project: Project) -> None:
         """Find it."""
+        self.root = project.root
         self.directory = project.scripts
         self.path = Path(self.directory.dir) / "env.py"
         near = self.path.is_relative_to(project.root)
         self.name = self.path.relative_to(project.root) if near else self.path
 
-    def error(self, what: str, cause: str) -> ExpectedError:
+    def error(self, what: str, cause: str) -> EnvError:
         """Return an error whose hint has the lines that mend it."""
         lines = f"add these lines; in place of ... goes what it does now:\n{SHARE}"
-        return ExpectedError(
+        return EnvError(
             f"{self.name} {what}", cause=cause, hint=f"${{EDITOR:-vi}} {self.name}   ({lines})"
         )
 
-    def failed(self, error: BaseException, words: str) -> ExpectedError:
+    def failed(self, error: BaseException, words: str) -> EnvError:
         """Return the error for what it raised before it ran the scripts."""
         frames = traceback.extract_tb(error.__traceback__)
         lines = [frame.lineno for frame in frames if Path(frame.filename) == self.path]
-        place = f"\n(in {self.name}, line {lines[-1]})" if lines else ""
+        imported = script_errors.line_of_project(error, self.root)  # such as the models
+        place = imported or (f"{self.name}, line {lines[-1]}" if lines else "")
         failed = self.error(
             "failed before the first script; nothing was run",
-            f"{type(error).__name__}: {words}{place}",
+            f"{type(error).__name__}: {words}" + (f"\n(in {place})" if place else ""),
         )
         match error:
             case KeyError(args=(str(key),)) if VARIABLE.fullmatch(key):
                 where = "reads the process environment, into which no .env file is exported"
-                return failed.with_(hint=f"export {key}=…   ({self.name} {where})")
-        return failed.with_(hint=f"${{EDITOR:-vi}} {self.name}") if self._is_complete() else failed
+                failed.hint = f"export {key}=…   ({self.name} {where})"
+                return failed
+        if imported or self._is_complete():
+            failed.hint = f"${{EDITOR:-vi}} {imported.partition(', line ')[0] or self.name}"
+        return failed
 
     def _is_complete(self) -> bool:
         """Tell whether the lines that `error` shows are there, or whether something else must be mended first."""

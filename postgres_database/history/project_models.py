@@ -11,6 +11,7 @@ from contextlib import contextmanager, redirect_stdout, suppress
 from functools import cached_property
 from pathlib import Path
 from textwrap import shorten
+from types import ModuleType
 from typing import Any
 
 import sqlalchemy as sa
@@ -90,9 +91,19 @@ def _imported(target_metadata: str) -> Any:
     module_name, _, attribute = target_metadata.partition(":")
     with redirect_stdout(sys.stderr):  # stdout is for results
         value: Any = importlib.import_module(module_name)
-    for name in attribute.split("."):
-        value = getattr(value, name)
+        for name in attribute.split("."):
+            if isinstance(value, ModuleType) and not hasattr(value, name):
+                _import_inner(f"{value.__name__}.{name}")  # as `from package import module` does
+            value = getattr(value, name)
     return value
+
+
+def _import_inner(module_name: str) -> None:
+    try:
+        importlib.import_module(module_name)
+    except ModuleNotFoundError as error:
+        if error.name != module_name:  # what it imports is not there
+            raise
 
 
 def _why(error: BaseException, left: int, root: Path) -> str:

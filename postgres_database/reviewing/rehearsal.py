@@ -18,6 +18,7 @@ from psycopg2.extensions import cursor as PlainCursor  # noqa: N812 - a class
 
 from postgres_database.errors import ExpectedError
 from postgres_database.history import script_errors
+from postgres_database.history.env_script import EnvError
 from postgres_database.history.graph import Revision
 from postgres_database.history.project import Project
 from postgres_database.online import steps
@@ -84,6 +85,8 @@ def measure(
     with runner.open_runner(project, replace(database, cursor=cursors)) as run:
         try:
             run.run(verb, plan, following)
+        except EnvError:
+            raise
         except ExpectedError as error:
             return Rehearsal(tuple(watch.found), following.revision, error)
     with _looking(database) as cursor:

@@ -68,6 +68,8 @@ class Running:
         self._uncommitted: list[Step] = []
         self._stamp: dict[str, str] = {}
         self._started = time.monotonic()
+        # The types that the scripts have made: Alembic makes each once in a command, however many tables have it.
+        self._made: dict[str, Any] = {}
 
     @property
     def revision(self) -> Revision:
@@ -109,6 +111,7 @@ class Running:
         """
         if not (isinstance(self.models, Deferred) and self.models.asked):
             self.models = alembic.opts.get("target_metadata")
+        alembic.impl.memo = self._made
         alembic.on_version_apply_callbacks = (*alembic.on_version_apply_callbacks, self.applied)
         self.session.keep()
         table = Name(alembic.version_table_schema or "", alembic.version_table).sql

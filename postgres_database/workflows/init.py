@@ -164,7 +164,8 @@ def _by_hand(root: Path, models: str, env: EnvFile | None) -> Iterator[str]:
 
 
 def _scripts(root: Path, versions: Path, listener: Listener) -> tuple[Path, ...]:
-    scripts = tuple(sorted(path for pattern in SCRIPTS for path in versions.glob(pattern)))
+    found = sorted(path for pattern in SCRIPTS for path in versions.glob(pattern))
+    scripts = tuple(path for path in found if path.name != "__init__.py")
     if scripts and not listener.confirm(
         "remove the whole history of this repository (databases stay as they are)",
         [os.path.relpath(path, root) for path in scripts],

@@ -15,7 +15,7 @@ from postgres_database.preflight.preview import printed
 from postgres_database.running import runner
 from postgres_database.scratch import databases
 from postgres_database.server.connection import Database
-from postgres_database.workflows import check
+from postgres_database.workflows import check, review
 
 HEAD = """
 import asyncio
@@ -254,3 +254,18 @@ def test_lines_that_are_there_are_not_advised(three: Project, line: str) -> None
         up(three.settings, three.database, confirm=yes)
     assert "failed before the first script" in caught.value.what
     assert caught.value.hint == "${EDITOR:-vi} migration/env.py"
+
+
+def test_models_that_env_py_cannot_import(three: Project) -> None:
+    """Where a module that env.py imports fails, its line is named, and no script is called the culprit."""
+    (three.root / "broken_models.py").write_text("import sqlalchemy as sa\nid = Column(sa.Integer)\n")
+    path = three.root / "migration" / "env.py"
+    path.write_text(f"import broken_models\n{path.read_text()}")
+    for run in (
+        lambda: up(three.settings, three.database, confirm=yes),
+        lambda: review.perform(*three.settings, three.database),
+    ):
+        with pytest.raises(ExpectedError, match="failed before the first script") as caught:
+            run()
+        assert "(in broken_models.py, line 2)" in caught.value.cause
+        assert caught.value.hint == "${EDITOR:-vi} broken_models.py"

@@ -125,3 +125,19 @@ def test_another_name_is_advised(
         assert caught.value.hint.startswith(
             f"${{EDITOR:-vi}} alembic.ini   (target_metadata = {module}:{name};"
         )
+
+
+def test_models_in_a_module_of_a_package(project: Project, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A name may lead through a module that its package does not import, as in `from shop import models`."""
+    package = f"p_{secrets.token_hex(6)}"
+    (project.root / package).mkdir()
+    (project.root / package / "__init__.py").write_text("")
+    (project.root / package / "models.py").write_text(SEVERAL)
+    (project.root / package / "broken.py").write_text("import no_such_module\n")
+    monkeypatch.syspath_prepend(project.root)
+    loaded = project_models.load(project.root, f"{package}:models.Base.metadata")
+    assert "two" in loaded.tables  # type: ignore[union-attr]
+    for name, cause in ("nothing", f"module '{package}' has no attribute"), ("broken", "no_such"):
+        with pytest.raises(ExpectedError) as caught:
+            project_models.load(project.root, f"{package}:{name}.Base")
+        assert cause in caught.value.cause

@@ -159,3 +159,17 @@ def test_stamp_that_finds_no_row(project: Project) -> None:
         up(project.settings, project.database, confirm=never)
     assert "expected to match one row" in caught.value.cause
     assert run_sql(project.database, "SELECT count(*) FROM t, alembic_version") == [(0,)]
+
+
+def test_a_type_that_two_scripts_make(project: Project) -> None:
+    """A type that tables of two scripts have is made once in a command, as by Alembic in one transaction."""
+    text = "op.create_table('{}', sa.Column('kind', sa.Enum('a', 'b', name='kind')))"
+    project.script("t1", "", text.format("one"), "op.drop_table('one')")
+    project.script("t2", "t1", text.format("two"), "op.drop_table('two')")
+    path = project.root / "migration" / "env.py"
+    path.write_text(
+        "from alembic import context\n"
+        "context.configure(connection=context.config.attributes['connection'])\n"
+        "with context.begin_transaction():\n    context.run_migrations()\n"
+    )
+    assert up(project.settings, project.database, confirm=yes).after == ("t2",)

@@ -64,12 +64,13 @@ def test_own_files_are_never_overwritten(project: Project) -> None:
 
 
 def test_fresh_removes_the_history(project: Project) -> None:
-    """--fresh removes scripts and the SQL beside them, after a yes."""
+    """--fresh removes scripts and the SQL beside them, after a yes; the file that makes a package is no script."""
     project.script("aaaa")
+    (project.versions / "__init__.py").touch()
     (project.versions / "aaaa.sql").write_text("SELECT 1;\n")
     (project.versions / "notes.txt").write_text("kept\n")
     set_up(project.root, yes, never, fresh=True)
-    assert project.scripts() == []
+    assert project.scripts() == ["__init__.py"]
     assert (project.versions / "notes.txt").exists()
 
 
