@@ -258,7 +258,9 @@ def test_lines_that_are_there_are_not_advised(three: Project, line: str) -> None
 
 def test_models_that_env_py_cannot_import(three: Project) -> None:
     """Where a module that env.py imports fails, its line is named, and no script is called the culprit."""
-    (three.root / "broken_models.py").write_text("import sqlalchemy as sa\nid = Column(sa.Integer)\n")
+    (three.root / "broken_models.py").write_text(
+        "import sqlalchemy as sa\nid = Column(sa.Integer)\n"
+    )
     path = three.root / "migration" / "env.py"
     path.write_text(f"import broken_models\n{path.read_text()}")
     for run in (

@@ -16,7 +16,9 @@ from postgres_database import alembic_env
 from postgres_database.errors import ExpectedError
 from postgres_database.server.connection import Database
 
-VALID = "SELECT relname, indisvalid FROM pg_index JOIN pg_class ON oid = indexrelid WHERE relname = 'i'"
+VALID = (
+    "SELECT relname, indisvalid FROM pg_index JOIN pg_class ON oid = indexrelid WHERE relname = 'i'"
+)
 
 
 class OtherDialect(PGDialect_psycopg2):
