@@ -85,11 +85,13 @@ def _step(implementation: Any, on: Any, operation: MigrateOperation) -> Any:
         for each in _offline(statements(text(operation, models))):
             context.impl.static_output(f"{each};\n")
         return None
-    connection = on.get_bind()
-    if not is_ours(connection):
-        pieces = statements(text(operation, models)) if ONLINE.get() else []
-        has_safe = partitions.parse_move(pieces) or any(map(forms.parse, pieces))
-        return _elsewhere(connection, pieces) if has_safe else run()
+    return (_with_journal if is_ours(on.get_bind()) else _elsewhere)(on, operation, run)
+
+
+def _with_journal(on: Any, operation: MigrateOperation, run: Callable[[], Any]) -> Any:
+    """Run an operation on a connection of psycopg2."""
+    context, connection = on.get_context(), on.get_bind()
+    models = context.opts.get("target_metadata")
     journal = context_of(connection).journal
     outside = is_outside(connection)
     if not outside and not (journal and journal.resumable):
@@ -118,23 +120,28 @@ def _offline(pieces: Sequence[str]) -> Iterator[str]:
     yield from ["BEGIN", *rest, "COMMIT"] if builds else []
 
 
-def _elsewhere(connection: sa.Connection, pieces: Sequence[str]) -> None:
-    """Run statements of an online block as offline mode prints them: plain Alembic uses another driver than psycopg2.
+def _elsewhere(on: Any, operation: MigrateOperation, run: Callable[[], Any]) -> Any:
+    """Run an operation where plain Alembic uses another driver: in an online block as offline mode prints it.
 
     Raises:
         ExpectedError: An index that is there is not valid: it was left by a build that was interrupted.
     """
-    run = partial(connection.exec_driver_sql, execution_options={"no_parameters": True})
+    models = on.get_context().opts.get("target_metadata")
+    pieces = statements(text(operation, models)) if ONLINE.get() else []
+    if not (partitions.parse_move(pieces) or any(map(forms.parse, pieces))):
+        return run()
+    send = partial(on.get_bind().exec_driver_sql, execution_options={"no_parameters": True})
     for each in _offline(pieces):
-        run(each)
+        send(each)
         built = forms.parse(each)
         if built and built.form == "index":
             names = literal(built.table), literal(bare(built.name))
-            if invalid := run(INVALID.format(*names)).scalar():
+            if invalid := send(INVALID.format(*names)).scalar():
                 raise ExpectedError(
                     f"the index {invalid} is not valid: an earlier build of it was interrupted",
                     hint=f"invoke psql --command 'DROP INDEX {invalid}'   (then the same command again)",
                 )
+    return None
 
 
 def _outside(
