@@ -26,7 +26,10 @@ if TYPE_CHECKING:  # they import what a command that has nothing to do does with
     from postgres_database.workflows.check import CheckResult, TargetCheck
     from postgres_database.workflows.status import EnvironmentStatus
 
-MERGE = 'next: invoke merge --msg "Merge the heads"   (or invoke rebase, which puts yours on top of the other)'
+MERGE = (
+    'next: invoke merge --msg "Merge the heads"   (or invoke rebase, which puts yours on top of the other;'
+    " or invoke upgrade --target heads, if they are to stay)"
+)
 
 
 def check(result: CheckResult) -> None:

@@ -90,13 +90,17 @@ class History:
         """
         if len(self.heads) > 1:
             bases = [revision.id for revision in self.revisions if not revision.parents]
+            apart = len(bases) > 1 or any(revision.labels for revision in self.revisions)
+            merge, heads = 'invoke merge --msg "Merge the heads"', "invoke upgrade --target heads"
             raise ExpectedError(
                 f"the history has {len(self.heads)} heads: {', '.join(self.heads)}",
                 cause="two scripts follow the same revision, as happens when two branches are merged"
                 if len(bases) == 1
                 else f"it begins at {len(bases)} revisions: {', '.join(bases)}",
-                hint='invoke merge --msg "Merge the heads"   (or invoke rebase, which puts yours on top of the other;'
-                " or invoke upgrade --target heads, if they are to stay)",
+                hint=f"{heads}   (if they are to stay apart; revision and check need one head, which {merge} makes)"
+                if apart
+                else f"{merge}   (or invoke rebase, which puts yours on top of the other;"
+                f" or {heads}, if they are to stay)",
             )
         return self.heads[0] if self.heads else "base"
 
@@ -145,7 +149,7 @@ class History:
         return True
 
     def resolve(self, text: str) -> str:
-        """Turn what people type for a revision (`head`, `base`, an id or its beginning) into an id.
+        """Turn what people type for a revision (`head`, `base`, `x@head`, an id or its beginning) into an id.
 
         Raises:
             ExpectedError: There is no such revision, or several.
@@ -162,6 +166,9 @@ class History:
             or (len(text) >= SHORTEST and revision.id.startswith(text))
         ]
         matches = [text] if text in matches else matches
+        if branch := re.fullmatch(r"(.+)@heads?", text):
+            member = self.resolve(branch[1])
+            matches = [head for head in self.heads if member in self._line(self.revisions, head)]
         if len(matches) != 1:
             head = f"the head is {', '.join(self.heads) or 'base: there is no script yet'}"
             near = difflib.get_close_matches(text, [*self._by_id, "head", "base"], n=1)
@@ -169,7 +176,7 @@ class History:
             raise ExpectedError(
                 f"there is no revision {text!r}"
                 if not matches
-                else f"{text!r} is the beginning of several revisions",
+                else f"{text!r} is {'the beginning of ' * (not branch)}several revisions",
                 cause=", ".join(matches) or head + meant,
                 hint="invoke history",
             )
@@ -217,13 +224,19 @@ class History:
 
     def _branch(self, applied: tuple[Revision, ...], member: str) -> tuple[Revision, ...]:
         """Return what a downgrade of the whole branch of a revision undoes."""
-        line = {member}
-        for revision in applied[::-1]:
-            line.update(revision.parents if revision.id in line else ())
+        line = self._line(applied, member)
         return _undone(
             applied,
             {revision.id for revision in applied if revision.id in line and not revision.parents},
         )
+
+    @staticmethod
+    def _line(revisions: Sequence[Revision], member: str) -> set[str]:
+        """Return a revision and all that it follows; not what it only depends on."""
+        line = {member}
+        for revision in revisions[::-1]:
+            line.update(revision.parents if revision.id in line else ())
+        return line
 
     def _steps_back(
         self, applied: tuple[Revision, ...], steps: int

@@ -221,8 +221,7 @@ def _run(operations: Operations, text: str) -> None:
     if context.as_sql:
         context.impl.static_output(ended(text))
     elif not is_empty(text):
-        connection = operations.get_bind()
-        # Not every driver takes several statements at once.
+        connection = operations.get_bind()  # not every driver takes several statements at once
         for each in [text] if is_ours(connection) else statements(text):
             connection.connection.cursor().execute(each)
 
