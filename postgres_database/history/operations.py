@@ -16,8 +16,7 @@ from sqlalchemy.dialects import postgresql
 from sqlalchemy.types import TypeDecorator, TypeEngine, UserDefinedType
 
 from postgres_database.errors import ExpectedError
-from postgres_database.server.transactions import is_ours
-from postgres_database.sql.syntax import statements
+from postgres_database.server import transactions
 from postgres_database.sql.tokens import ended, is_empty
 
 DIALECT = "postgresql."
@@ -221,9 +220,7 @@ def _run(operations: Operations, text: str) -> None:
     if context.as_sql:
         context.impl.static_output(ended(text))
     elif not is_empty(text):
-        connection = operations.get_bind()  # not every driver takes several statements at once
-        for each in [text] if is_ours(connection) else statements(text):
-            connection.connection.cursor().execute(each)
+        transactions.run_text(operations.get_bind(), text)
 
 
 @Operations.implementation_for(Refuse)

@@ -19,6 +19,7 @@ from typing import TYPE_CHECKING, Any
 import psycopg2
 
 from postgres_database.server.environment import Environment
+from postgres_database.sql import syntax
 
 if TYPE_CHECKING:  # a command that has nothing to do does without it
     import sqlalchemy as sa
@@ -75,6 +76,12 @@ def is_ours(connection: sa.Connection) -> bool:
     """Tell whether the driver is psycopg2, as of all our connections; plain Alembic may use another."""
     driver = connection.connection.driver_connection
     return isinstance(driver, psycopg2.extensions.connection)
+
+
+def run_text(connection: sa.Connection, text: str) -> None:
+    """Run statements: in one round trip, or one by one where the driver may not take several."""
+    for each in [text] if is_ours(connection) else syntax.statements(text):
+        connection.connection.cursor().execute(each)
 
 
 def wait_for_disk(connection: sa.Connection, *, wait: bool) -> None:
