@@ -1,21 +1,26 @@
 """What revisions make of an empty database, as SQL that makes the same at once: proved once, and kept in a file."""
 
+from __future__ import annotations
+
 import json
 import re
 from collections.abc import Iterator, Sequence
 from contextlib import suppress
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from postgres_database.errors import ExpectedError
 from postgres_database.history import script_texts
 from postgres_database.history.graph import Revision
 from postgres_database.history.project import Project
-from postgres_database.proving import contents, round_trip
 from postgres_database.running.listener import Listener
 from postgres_database.schema import dump, masks, sections
-from postgres_database.scratch import databases, templates
+from postgres_database.scratch import templates
 from postgres_database.server.connection import Database
 from postgres_database.server.environment import Environment
+
+if TYPE_CHECKING:  # where an image is kept, nothing is proved
+    from postgres_database.proving import contents
 
 FOLDER = Path(".postgres") / "images"
 KEPT_IMAGES = 8
@@ -59,6 +64,10 @@ def of(
     path = project.root / FOLDER / f"{script_texts.fingerprints(scripts)[-1]}.json"
     if (kept := _kept(path, project)) is not None:
         return kept
+
+    from postgres_database.proving import contents, round_trip  # noqa: PLC0415 - see above
+    from postgres_database.scratch import databases  # noqa: PLC0415 - see above
+
     if reasons := [f"{words} in {each}" for each in revisions for words in outside(each)]:
         raise _not_carried(reasons)
     ids = [each.id for each in revisions]
