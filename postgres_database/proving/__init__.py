@@ -12,6 +12,7 @@ Gives `proof`, which upgrades, downgrades and upgrades again.
     triggers      which triggers and rules fail on rows after a script
     effects       measures a statement: locks, scans, rewrites
     proof         upgrades, downgrades and upgrades again: what differs or is lost
+    way_back      scripts up and down: which one fails, which downgrades do not lead back
     round_trip    a script of the history: up, down and up again
     image         what revisions make of an empty database, as SQL that makes the same at once
 

@@ -25,8 +25,8 @@ from postgres_database.online import pace, steps
 from postgres_database.preflight import preview
 from postgres_database.proving import many_rows
 from postgres_database.proving.many_rows import Filled, Filling, Spreads
+from postgres_database.proving.way_back import Following
 from postgres_database.reviewing import sizes
-from postgres_database.reviewing.rehearsal import Following
 from postgres_database.reviewing.settings import give
 from postgres_database.reviewing.sizes import Size, Sizes
 from postgres_database.reviewing.statements import Estimate, Measured, Rehearsal, Relation

@@ -5,7 +5,7 @@ Nothing is guessed from the text: what a loop, a helper, a DO block or a functio
 
 import time
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import AbstractContextManager, contextmanager, nullcontext
+from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from functools import cache, partial
 from math import inf
@@ -24,6 +24,7 @@ from postgres_database.history.project import Project
 from postgres_database.online import steps
 from postgres_database.proving import effects
 from postgres_database.proving.effects import DROPPED, TABLES, State
+from postgres_database.proving.way_back import Following
 from postgres_database.reviewing import old_code, onlooker
 from postgres_database.reviewing.old_code import OldNames
 from postgres_database.reviewing.settings import WORST, give
@@ -38,7 +39,6 @@ from postgres_database.reviewing.statements import (
     word,
 )
 from postgres_database.running import runner
-from postgres_database.running.listener import Listener
 from postgres_database.server import transactions
 from postgres_database.server.connection import Database
 from postgres_database.sql.names import Name
@@ -102,20 +102,6 @@ def _rows(cursor: Any, table: Relation) -> float:
         return inf
     ((rows,),) = transactions.asked(cursor, f"SELECT count(*) FROM {name}")  # noqa: S608 - quoted
     return float(rows)
-
-
-class Following(Listener):
-    """Hears which script is running."""
-
-    def __init__(self, plan: Sequence[Revision]) -> None:
-        """Begin before the first of these scripts."""
-        self.revision = plan[0]
-        self._revisions = {str(revision): revision for revision in plan}
-
-    def at_work(self, doing: str) -> AbstractContextManager[None]:
-        """Hear of the next script."""
-        self.revision = self._revisions[doing]
-        return nullcontext()
 
 
 @contextmanager

@@ -10,7 +10,8 @@ from postgres_database.history.graph import Revision
 from postgres_database.history.operations import RefusedError
 from postgres_database.history.project import Project
 from postgres_database.preflight import drops, preview, row_checks
-from postgres_database.proving import contents, made_up_rows
+from postgres_database.proving import contents, made_up_rows, way_back
+from postgres_database.proving.way_back import WayBack
 from postgres_database.reviewing import deployed as deployed_models
 from postgres_database.reviewing import (
     durations,
@@ -28,7 +29,7 @@ from postgres_database.reviewing.sizes import Sizes
 from postgres_database.reviewing.statements import Measured, Rehearsal
 from postgres_database.running import log, runner
 from postgres_database.running.listener import SILENT, Listener
-from postgres_database.schema import comparison, snapshot
+from postgres_database.schema import comparison
 from postgres_database.schema.comparison import Side
 from postgres_database.scratch import databases
 from postgres_database.scratch.databases import Scratch
@@ -275,7 +276,7 @@ class _Work:
         trial, after = self.session.clone(self.copy), self.copy
         sides: tuple[Side, ...] = ()
         with self.listener.at_work("upgrade and downgrade"):
-            following, error = self._ran(trial, "upgrade")
+            following, error = way_back.run(self.project, trial, "upgrade", self.plan)
             failed = Rehearsal((), following, error) if error else None
             found: list[Finding] = []
             if not failed:
@@ -290,7 +291,11 @@ class _Work:
                 if not measured.failed:
                     return measured, more, sides, after
             if not failed and not found:
-                _, error = self._ran(trial, "upgrade") if not again else (None, measured.failure)
+                _, error = (
+                    way_back.run(self.project, trial, "upgrade", self.plan)
+                    if not again
+                    else (None, measured.failure)
+                )
                 found += self._never_again(error)
             measured, more = self._measured(self.copy)
         if failed and not measured.failed:
@@ -316,35 +321,27 @@ class _Work:
             return without, findings.failure(without, self._name)
         return without, findings.failure(measured, self._name, "fails-on-rows", WARNING)
 
-    def _ran(self, database: Database, verb: str) -> tuple[Revision, ExpectedError | None]:
-        """Run the scripts up or down; return the last one, and why it fails."""
-        plan = self.plan if verb == "upgrade" else self.plan[::-1]
-        following = rehearsal.Following(plan)
-        with runner.open_runner(self.project, database) as run:
-            try:
-                run.run(verb, plan, following)
-            except ExpectedError as error:
-                return following.revision, error
-        return following.revision, None
-
     def _undone(self, database: Database) -> list[Finding]:
         """Return what the downgrades of an upgraded copy do not bring back."""
-        revision, error = self._ran(database, "downgrade")
+        revision, error = way_back.run(self.project, database, "downgrade", self.plan[::-1])
         if error:
             refused = isinstance(error.__cause__, RefusedError)
             what = f"the downgrade {'refuses to run' if refused else 'fails'}: {error.cause}"
             level = NOTE if refused else WARNING
-            return [findings.of_script("irreversible", level, what, revision, self._name)]
-        left = snapshot.compare(self.copy, database, self.session.empty, self.text)
-        if not left:
-            return []
-        named = ", ".join(str(difference.key) for difference in left[:SHOWN])
-        what = f"the downgrade does not bring back {named}"
-        return [findings.of_script("irreversible", WARNING, what, self.plan[0], self._name)]
+            return [self._irreversible(level, what, revision)]
+        way = WayBack(self.project, self.session, self.copy, self.text, self.plan)
+        words = "the downgrade does not bring back"
+        return [
+            self._irreversible(WARNING, f"{words} {lost}", each)
+            for each, lost in way.lost(database)
+        ]
 
     def _never_again(self, error: ExpectedError | None) -> list[Finding]:
         """Return that the scripts cannot run after their downgrade, if there is an error."""
         if not error:
             return []
         what = f"after its downgrade it cannot run again: {error.cause}"
-        return [findings.of_script("irreversible", ERROR, what, self.plan[-1], self._name)]
+        return [self._irreversible(ERROR, what, self.plan[-1])]
+
+    def _irreversible(self, level: str, what: str, revision: Revision) -> Finding:
+        return findings.of_script("irreversible", level, what, revision, self._name)

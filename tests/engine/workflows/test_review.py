@@ -182,6 +182,24 @@ def test_a_downgrade_that_does_not_lead_back_is_a_finding(shop: Project, downgra
         assert what.startswith(wanted[1])
 
 
+@pytest.mark.long
+def test_the_downgrade_that_does_not_lead_back_is_named(shop: Project) -> None:
+    """Of several scripts those are named whose downgrades leave something, each with what it leaves."""
+    column = "op.add_column('orders', sa.Column('{}', sa.Integer))"
+    shop.script("two", "one", column.format("x"), "op.drop_column('orders', 'x')")
+    shop.script("three", "two", "op.execute('CREATE VIEW v AS SELECT 1')", "pass")
+    shop.script("four", "three", column.format("y"), "op.drop_column('orders', 'y')")
+    shop.script("five", "four", "op.execute('CREATE TYPE t AS (a int)')", "pass")
+    shop.script("six", "five", column.format("z"), "op.drop_column('orders', 'z')")
+    found = {
+        each.revision: each.what for each in reviewed(shop).findings if each.rule == "irreversible"
+    }
+    assert found == {
+        "three": "the downgrade does not bring back VIEW v",
+        "five": "the downgrade does not bring back TYPE t",
+    }
+
+
 COUNTED = """
 from pathlib import Path
 with Path(__file__).with_name('runs').open('a') as runs:
