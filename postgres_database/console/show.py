@@ -64,9 +64,12 @@ def _show_next(result: RevisionResult) -> None:
         advise("next: write upgrade() and downgrade(), then invoke upgrade")
     elif result.proved:
         plural = "s" if result.then else ""
-        proved = (
-            "proved    up, down and up again on a scratch database; the result equals the models"
+        ways = (
+            "up, not down, for it has no downgrade(),"
+            if result.one_way
+            else "up, down and up again"
         )
+        proved = f"proved    {ways} on a scratch database; the result equals the models"
         say(proved, style="green")
         advise(FILL if result.unfilled else f"next: review the script{plural}, then invoke upgrade")
     else:

@@ -24,6 +24,7 @@ from postgres_database.history import script_errors
 from postgres_database.history.graph import Revision
 from postgres_database.history.operations import UNFILLED
 from postgres_database.history.project import Project
+from postgres_database.running import execution
 from postgres_database.sql.syntax import UnreadableError, read, statements
 from postgres_database.sql.tokens import without_literals
 
@@ -211,7 +212,9 @@ class _Printer:
         folders = self._project.folders
         try:
             with Operations.context(printing):
-                getattr(self._project.scripts.get_revision(revision.id).module, self._verb)()
+                script = self._project.scripts.get_revision(revision.id)
+                execution.require_function(script, revision, self._verb)
+                getattr(script.module, self._verb)()
             self._texts[revision.id] = self._output.getvalue()
         except ExpectedError as error:
             self._refusals[revision.id] = script_errors.located(error, folders, revision.path)

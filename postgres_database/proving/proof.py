@@ -56,6 +56,8 @@ class Proof:
     """Statements that fail after the upgrade because a trigger or rule uses an old name, but not before it."""
     misplaced: tuple[str, ...] = ()
     """Tables that the script makes with their columns in another order, which matters to INSERT without names."""
+    one_way: bool = False
+    """Whether a script has no downgrade(), because script.py.mako writes none."""
     unguarded: tuple[str, ...] = ()
     """Constraints that are enforced before and after the upgrade, but not between two of its statements."""
 
@@ -188,6 +190,9 @@ class Prover:
             held = None
             if filled and taken:
                 proof, held = self._with_rows(proof, database, filled, taken.result())
+            scripts = map(self.project.scripts.get_revision, (leg.revision for leg in legs))
+            if not all(hasattr(script.module, "downgrade") for script in scripts):
+                return replace(proof, one_way=True), ""
             # Renames would wait for the dump, or the dump for them.
             beside = reading if filled and not filled.renames else None
             proof, taken = self._downgraded(proof, states, legs, beside)

@@ -9,10 +9,12 @@ from typing import Any
 
 import sqlalchemy as sa
 from alembic.runtime.migration import MigrationContext, RevisionStep
+from alembic.script import Script
 
 from postgres_database.errors import ExpectedError
 from postgres_database.history import graph, script_errors
 from postgres_database.history.graph import History, Revision
+from postgres_database.history.operations import RefusedError
 from postgres_database.history.project import Project
 from postgres_database.history.project_models import Deferred
 from postgres_database.running import context, lock, unfinished
@@ -35,6 +37,16 @@ def adjacent(scripts: History, current: Iterable[str]) -> tuple[list[str], list[
     missing = [revision for revision in scripts.revisions if revision.id not in applied]
     up = [revision.id for revision in missing if applied.issuperset(revision.needed)]
     return up, [*graph.tips(scripts[revision_id] for revision_id in applied)]
+
+
+def require_function(script: Script, revision: Revision, verb: str) -> None:
+    """Raise RefusedError if a script cannot run in a direction: some teams write no downgrade()."""
+    if not hasattr(script.module, verb):
+        raise RefusedError(
+            f"{verb} of revision {revision} is not written; nothing of it was run",
+            cause=f"its script has no {verb}()",
+            hint=f"invoke edit --target {revision.id}   (write {verb}() there)",
+        )
 
 
 @dataclass
@@ -121,6 +133,10 @@ class Running:
         while more:
             revision = self.left[0]
             script = directory.get_revision(revision.id)
+            try:
+                require_function(script, revision, self.verb)
+            except RefusedError as error:
+                raise script_errors.located(error, self.project.folders, revision.path) from error
             step = RevisionStep(directory.revision_map, script, self._up)
             step.migration_fn = self._guarded(step.migration_fn, revision)
             self.guard.expect(revision)

@@ -109,9 +109,10 @@ def _look(project: Project, environment: Environment) -> EnvironmentStatus:
             drift=(),
             env_option=environment.env_option,
         )
-    from postgres_database.running import lock, runner
-    from postgres_database.running.missing_scripts import require_scripts
-    from postgres_database.server import pooler
+    with ALEMBIC:  # modules that import each other must not be imported by two threads at once
+        from postgres_database.running import lock, runner
+        from postgres_database.running.missing_scripts import require_scripts
+        from postgres_database.server import pooler
 
     try:
         with runner.open_runner(here, database) as run:
@@ -193,8 +194,9 @@ def _with_drift(
     environment: Environment,
     database: Database,
 ) -> EnvironmentStatus:
-    from postgres_database.scratch import databases
-    from postgres_database.workflows import drift
+    with ALEMBIC:
+        from postgres_database.scratch import databases
+        from postgres_database.workflows import drift
 
     try:
         with databases.session(here, environment) as session:
