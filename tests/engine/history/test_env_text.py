@@ -46,6 +46,7 @@ def test_whose_models_it_hands_to_alembic(text: str, models: str) -> None:
         ("names = config.get_main_option('databases', '')", "databases", False),
         ("for each in tenants:\n    context.run_migrations()", "run_migrations in a loop", False),
         ("from flask import current_app\nengine = current_app.engine", "current_app", True),
+        ("register_entities([f])", "register_entities", False),
         ("context.configure(version_table='mine')", "version_table", True),
         ("context.configure(version_table_schema='mine')", "version_table_schema", True),
         ("context.configure(include_schemas=True)", "include_schemas", True),
