@@ -234,13 +234,8 @@ class _Copy:
 
     def recording(self) -> Recording | None:
         """Wait for it, and return what the models would send; None if that depends on answers of the server."""
-        try:
-            said = self.answer.recv() if self.answer and self.answer.poll(PATIENCE) else None
-        except (EOFError, OSError):
+        if self.answer is None:
             return None
-        if said is None:
-            return None
-        statements, session, before = said
         project, tables = self.project, sorted(map(str, project_models.tables(self.models)))
         dump = subprocess.check_output([programs.BINARIES / "pg_dump", "--version"])
         more = (
@@ -249,6 +244,13 @@ class _Copy:
             templates.today(),
             _engine(),
         )
+        try:
+            said = self.answer.recv() if self.answer.poll(PATIENCE) else None
+        except (EOFError, OSError):
+            return None
+        if said is None:
+            return None
+        statements, session, before = said
         key = repr((statements, session, before, tables, dump, more))
         return Recording(statements, before, sha256(key.encode()).hexdigest())
 

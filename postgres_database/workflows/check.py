@@ -15,7 +15,6 @@ import psycopg2
 from postgres_database.errors import ExpectedError
 from postgres_database.history import project_models
 from postgres_database.history.project import Project
-from postgres_database.history.project_models import Models
 from postgres_database.modelling import strangers
 from postgres_database.running import log
 from postgres_database.running.log import Edited
@@ -118,8 +117,10 @@ def _compare(
         with recording.begun(session, project, models) as copy:
             template = _template(project, environment)
             found = look.settled(template) if look else None
-            recorded = copy.recording()
-        kept = _kept(project, models, template, recorded)
+            # Beside the copy: what else is asked of models (`strangers.require_whole`).
+            whole = project_models.tables(models) and not strangers.unimported(project, models)
+            recorded = copy.recording() if whole else None
+        kept = _kept(project, template, recorded)
         if kept is not None and target and found:
             settled = _settled(environment, target, found)
             return CheckResult(found.revision, Differences((), kept), settled)
@@ -167,15 +168,12 @@ def _template(project: Project, environment: Environment) -> Template | None:
 
 
 def _kept(
-    project: Project, models: Models, template: Template | None, recorded: Recording | None
+    project: Project, template: Template | None, recorded: Recording | None
 ) -> tuple[Key, ...] | None:
     """Return what only the history has if its template is known to equal the models; None if they must be compared."""
-    kept = template.kept(recorded.key) if template and recorded else None
-    if template is None or kept is None or not known.is_current(project, template):
-        return None
-    # What else is asked of models: `strangers.require_whole`.
-    whole = project_models.tables(models) and not strangers.unimported(project, models)
-    return kept if whole else None
+    if template and recorded and known.is_current(project, template):
+        return template.kept(recorded.key)
+    return None
 
 
 def compare_target(
