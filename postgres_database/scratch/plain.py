@@ -53,7 +53,10 @@ def facts(project: Project) -> Mapping[str, str]:
         starts = [Path(file) for file in files if not reads.is_foreign(file)]
         needed, steady = reads.closure(starts)
         paths = {Path(os.path.abspath(path)) for path in {*starts, *needed}}  # noqa: PTH100 - as `reads` has them
-        known = LIBRARIES | {NAMING} | reads.modules_in(paths)
+        modules = reads.modules_in(paths)
+        known = LIBRARIES | {NAMING} | modules
+        # A package without a file may be in several places, and become another one by any of them.
+        steady &= all(sys.modules[each].__file__ for name in modules for each in _above(name))
         imported: set[str] = set()
         for path in paths:
             if path.suffix != ".py" or reads.is_foreign(str(path)):

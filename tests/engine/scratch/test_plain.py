@@ -132,6 +132,17 @@ def test_others_are_asked(models: Models, name: str, text: str) -> None:
     assert models.facts() == {}
 
 
+@pytest.mark.parametrize("name", ["more_{package}", "{package}.sub", "{package}.sub.sub"])
+def test_a_package_without_a_file_is_asked(models: Models, name: str) -> None:
+    """Its modules may be in several places, and it may get a file, which then runs."""
+    name = name.format(package=models.package.name)
+    folder = models.project.root / name.replace(".", "/")
+    folder.mkdir(parents=True)
+    (folder / "names.py").write_text(NAMING)
+    models.write("naming.py", f"from {name}.names import NAMING")
+    assert models.facts() == {}
+
+
 def edited(name: str, text: str = "# more\n") -> Callable[[Models], object]:
     return lambda models: models.write(name, text)
 
