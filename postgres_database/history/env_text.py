@@ -2,11 +2,15 @@
 
 import ast
 import builtins
+import re
+import sys
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from itertools import chain
 from typing import TypeGuard
 
+NO_MODELS = {*sys.stdlib_module_names, "alembic", "sqlalchemy", "postgres_database"}
+"""Packages that an env.py imports for something else than models."""
 NOT_HONOURED = {
     "include_object": "not asked: include_schemas and exclude in alembic.ini say what is left alone",
     "include_name": "not asked: include_schemas and exclude in alembic.ini say what is left alone",
@@ -114,6 +118,25 @@ def models(text: str, is_module: Callable[[str], bool]) -> str:
             if isinstance(node, ast.Import) and dotted.startswith(f"{alias.name}."):
                 return _named(alias.name, dotted.removeprefix(f"{alias.name}."), is_module)
     return ""
+
+
+def imported(text: str) -> list[str]:
+    """Return the modules that an env.py imports, for their models perhaps: `a.b`, or `a:b` for `from a import b`.
+
+    Those of Python, Alembic, SQLAlchemy and ours are left out, and what stands in a function or a condition.
+    """
+    try:
+        body = ast.parse(text).body
+    except SyntaxError:  # reported when it is run
+        return []
+    found = []
+    for node in body:
+        if isinstance(node, ast.Import):
+            found += [alias.name for alias in node.names]
+        elif isinstance(node, ast.ImportFrom) and node.module and not node.level:
+            names = [alias.name for alias in node.names if alias.name != "*"]
+            found += [node.module, *(f"{node.module}:{name}" for name in names)]
+    return [name for name in found if re.split("[.:]", name)[0] not in NO_MODELS]
 
 
 def _assigned(tree: ast.Module, name: str) -> str:

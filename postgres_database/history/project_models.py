@@ -1,5 +1,6 @@
 """The models of the project: imported by name, and only when something asks for them."""
 
+import configparser
 import importlib
 import os
 import re
@@ -19,7 +20,8 @@ from sqlalchemy.exc import DBAPIError, SQLAlchemyError
 from sqlalchemy.util import OrderedSet
 
 from postgres_database.errors import ExpectedError
-from postgres_database.history import script_errors
+from postgres_database.history import env_text, script_errors
+from postgres_database.server import version_table
 from postgres_database.server.connection import Database
 
 Models = sa.MetaData | tuple[sa.MetaData, ...]
@@ -44,12 +46,18 @@ def load(root: Path, target_metadata: str) -> Models:
     Raises:
         ExpectedError: They cannot be imported, are no MetaData, or two of them have the same table.
     """
-    what = f"the models {target_metadata} cannot be loaded"
+    what, name = f"the models {target_metadata} cannot be loaded", target_metadata
     try:
-        value = _imported(target_metadata)
+        value = _imported(name)
+        for name in _imports_of_env(root):
+            _imported(
+                name
+            )  # a MetaData has the tables of what was imported, as env.py may do beside it
     except (Exception, SystemExit) as error:
         left = script_errors.conflict(error)
-        hint = _naming(target_metadata)
+        package = name.partition(":")[0]
+        beside = f"python -c 'import {package}'   (env.py imports it)"
+        hint = _naming(name) if name == target_metadata else beside
         if left:
             hint = "git status   (then keep one version of each part)"
         elif (name := _variable(error)) and (file := _file_with(name, root)):
@@ -87,11 +95,20 @@ def _unfit(value: object, given: list[object], models: Sequence[sa.MetaData]) ->
     return f"more than one MetaData of the list has the table {', '.join(twice)}" if twice else ""
 
 
+def _imports_of_env(root: Path) -> list[str]:
+    """Return the modules that env.py imports; none where it cannot be read, which is reported when it is run."""
+    ini = configparser.ConfigParser(interpolation=None)
+    with suppress(OSError, UnicodeDecodeError, configparser.Error):
+        ini.read(root / "alembic.ini", encoding="utf-8")
+        return env_text.imported(version_table.env_path(ini, root).read_text(encoding="utf-8"))
+    return []
+
+
 def _imported(target_metadata: str) -> Any:
     module_name, _, attribute = target_metadata.partition(":")
     with redirect_stdout(sys.stderr):  # stdout is for results
         value: Any = importlib.import_module(module_name)
-        for name in attribute.split("."):
+        for name in filter(None, attribute.split(".")):
             if isinstance(value, ModuleType) and not hasattr(value, name):
                 _import_inner(f"{value.__name__}.{name}")  # as `from package import module` does
             value = getattr(value, name)

@@ -68,6 +68,13 @@ def _keywords(tree: ast.Module) -> Iterator[tuple[object, ast.expr]]:
                 yield key.value if isinstance(key, ast.Constant) else None, value
 
 
+def env_path(ini: ConfigParser, root: Path) -> Path:
+    """Return where the env.py of a project is, by its alembic.ini, without interpolation, or pyproject.toml."""
+    other = tool_alembic(root).get("script_location", "migration")
+    place = ini.get("alembic", "script_location", fallback=str(other))
+    return root / place.replace("%(here)s", str(root)) / "env.py"
+
+
 def read(ini: ConfigParser, root: Path) -> VersionTable:
     """Return what alembic.ini says, or else what env.py gives to Alembic.
 
@@ -81,11 +88,8 @@ def read(ini: ConfigParser, root: Path) -> VersionTable:
     """
     given_here = ini["postgres_database"] if ini.has_section("postgres_database") else {}
     options = {option: given_here[option].strip() for option in OPTIONS if option in given_here}
-    other = tool_alembic(root).get("script_location", "migration")
-    place = ini.get("alembic", "script_location", fallback=str(other))
-    env = root / place.replace("%(here)s", str(root)) / "env.py"
     with suppress(OSError, UnicodeDecodeError):  # reported when it is run
-        text = env.read_text(encoding="utf-8")
+        text = env_path(ini, root).read_text(encoding="utf-8")
         try:
             options = given(text) | options
         except ValueError as error:

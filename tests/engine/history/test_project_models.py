@@ -127,6 +127,29 @@ def test_another_name_is_advised(
         )
 
 
+@pytest.mark.parametrize(
+    "how", ["import {}.tables", "from {} import tables", "from {}.tables import *"]
+)
+def test_models_that_env_py_imports(
+    project: Project, monkeypatch: pytest.MonkeyPatch, how: str
+) -> None:
+    """Tables belong to the models where env.py, and not the module of the base, imports what defines them."""
+    package = f"p_{secrets.token_hex(6)}"
+    (project.root / package).mkdir()
+    (project.root / package / "__init__.py").write_text(
+        "import sqlalchemy as sa\nmetadata = sa.MetaData()\n"
+    )
+    tables = project.root / package / "tables.py"
+    tables.write_text(
+        f"import sqlalchemy as sa\nimport {package}\nsa.Table('t', {package}.metadata)\n"
+    )
+    env = project.root / "migration" / "env.py"
+    env.write_text(f"{how.format(package)}\n{env.read_text()}")
+    monkeypatch.syspath_prepend(project.root)
+    loaded = project_models.load(project.root, f"{package}:metadata")
+    assert "t" in loaded.tables  # type: ignore[union-attr]
+
+
 def test_models_in_a_module_of_a_package(project: Project, monkeypatch: pytest.MonkeyPatch) -> None:
     """A name may lead through a module that its package does not import, as in `from shop import models`."""
     package = f"p_{secrets.token_hex(6)}"
