@@ -29,7 +29,16 @@ UNMADE = (
     " docs/moving-in.md tells how to begin a history with it)"
 )
 """What to type next if a script uses a table that a scratch database does not have."""
+CAUGHT = "invoke edit   (the script went on after a statement had failed: let its error through, or use a savepoint)"
+ON_SCRATCH = {
+    "42P01": UNMADE,
+    "25P02": CAUGHT,
+    "42710": "invoke check   (once the script is mended: one before it makes that already; a type is not made again"
+    " by postgresql.ENUM(…, create_type=False))",
+}
+"""What to type next if it is a scratch database, by SQLSTATE."""
 ADVICE = {
+    "25P02": CAUGHT,
     "2D000": "invoke edit   (a procedure or DO block that commits must stand in `with op.online():`)",
     "42P06": FOUND,
     "42P07": FOUND,
@@ -108,7 +117,7 @@ def failure(
         words += f"\n(in {place})"
     advice = ADVICE.get(code(error), MENDED if place else LOOK)
     if database.label == "scratch":
-        advice = UNMADE if code(error) == "42P01" else UNPROVIDED
+        advice = ON_SCRATCH.get(code(error), UNPROVIDED)
     hint = advice.format(verb=verb, env=database.env_option)
     if place and place != script:
         hint = hint.replace("the script", place.partition(",")[0])

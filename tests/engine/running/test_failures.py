@@ -170,3 +170,21 @@ def test_full_disk_is_named(tmp_path: Path) -> None:
         with pytest.raises(ExpectedError) as caught, staged.explained(tmp_path):
             raise error
         assert caught.value.hint.startswith(f"df -h {named}; ls -la {named}   (")
+
+
+@pytest.mark.parametrize(
+    ("script", "advice"),
+    {
+        "try:\n    op.execute('SELECT 1 / 0')\nexcept Exception:\n    pass": "after a statement had failed",
+        "op.execute('CREATE TYPE k AS ENUM ()')": "create_type=False",
+    }.items(),
+)
+def test_faults_of_a_script_on_a_scratch_database(
+    project: Project, script: str, advice: str
+) -> None:
+    """An error that a script has caught, and a type that another one made, are told as what they are."""
+    project.script("aaaa", "", "op.execute('CREATE TYPE k AS ENUM ()')")
+    project.script("bbbb", "aaaa", f"{script}\nop.execute('SELECT 1')")
+    with pytest.raises(ExpectedError) as caught:
+        check.compare(*project.settings)
+    assert advice in caught.value.hint
