@@ -49,7 +49,7 @@ def load(root: Path, target_metadata: str) -> Models:
     what, name = f"the models {target_metadata} cannot be loaded", target_metadata
     try:
         value = _imported(name)
-        for name in _imports_of_env(root):
+        for name in imports_of_env(root):
             _imported(
                 name
             )  # a MetaData has the tables of what was imported, as env.py may do beside it
@@ -95,7 +95,7 @@ def _unfit(value: object, given: list[object], models: Sequence[sa.MetaData]) ->
     return f"more than one MetaData of the list has the table {', '.join(twice)}" if twice else ""
 
 
-def _imports_of_env(root: Path) -> list[str]:
+def imports_of_env(root: Path) -> list[str]:
     """Return the modules that env.py imports; none where it cannot be read, which is reported when it is run."""
     ini = configparser.ConfigParser(interpolation=None)
     with suppress(OSError, UnicodeDecodeError, configparser.Error):

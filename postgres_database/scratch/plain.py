@@ -47,7 +47,11 @@ def facts(project: Project) -> Mapping[str, str]:
     Returns:
         Path from the root of the repository → digest of the file or folder; name of a module → where it is.
     """
+    from postgres_database.history import project_models  # noqa: PLC0415 - here they are loaded
+
     names = _above(project.target_metadata.partition(":")[0])
+    beside = [name.replace(":", ".") for name in project_models.imports_of_env(project.root)]
+    names += [each for name in beside for each in _above(name) if each in sys.modules]
     with suppress(KeyError, TypeError, OSError, SyntaxError, ValueError):
         files = [str(sys.modules[name].__file__) for name in names]
         starts = [Path(file) for file in files if not reads.is_foreign(file)]

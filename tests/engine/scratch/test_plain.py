@@ -143,6 +143,16 @@ def test_a_package_without_a_file_is_asked(models: Models, name: str) -> None:
     assert models.facts() == {}
 
 
+def test_what_env_py_imports_beside_them_counts(models: Models) -> None:
+    """It is loaded with them, and may change them."""
+    models.write("more.py", "import os\nX = os.environ.get('X')")
+    (models.project.root / "migration").mkdir()
+    (models.project.root / "migration" / "env.py").write_text(
+        f"from {models.package.name} import more"
+    )
+    assert models.facts() == {}
+
+
 def edited(name: str, text: str = "# more\n") -> Callable[[Models], object]:
     return lambda models: models.write(name, text)
 
