@@ -11,6 +11,8 @@ from typing import Any
 from postgres_database.errors import ExpectedError
 
 ONLINE = re.compile(r"\bautocommit_block\b|\bop\.(?:online|backfill)\(")
+MERGE, ALL_HEADS = 'invoke merge --msg "Merge the heads"', "invoke upgrade --target heads"
+REBASE = "invoke rebase, which puts yours on top of the other"
 SHORTEST = 3  # characters of an id that may stand for it
 
 
@@ -89,20 +91,24 @@ class History:
             ExpectedError: There are several.
         """
         if len(self.heads) > 1:
-            bases = [revision.id for revision in self.revisions if not revision.parents]
-            apart = len(bases) > 1 or any(revision.labels for revision in self.revisions)
-            merge, heads = 'invoke merge --msg "Merge the heads"', "invoke upgrade --target heads"
-            raise ExpectedError(
-                f"the history has {len(self.heads)} heads: {', '.join(self.heads)}",
-                cause="two scripts follow the same revision, as happens when two branches are merged"
-                if len(bases) == 1
-                else f"it begins at {len(bases)} revisions: {', '.join(bases)}",
-                hint=f"{heads}   (if they are to stay apart; revision and check need one head, which {merge} makes)"
-                if apart
-                else f"{merge}   (or invoke rebase, which puts yours on top of the other;"
-                f" or {heads}, if they are to stay)",
-            )
+            raise self._several(f"{MERGE}   (or {REBASE}; or {ALL_HEADS}, if they are to stay)")
         return self.heads[0] if self.heads else "base"
+
+    @property
+    def _stay_apart(self) -> bool:
+        """Whether the heads are likely not to be merged: those of several bases, or of branches with labels."""
+        beginnings = sum(not revision.parents for revision in self.revisions)
+        return beginnings > 1 or any(revision.labels for revision in self.revisions)
+
+    def _several(self, hint: str) -> ExpectedError:
+        bases = [revision.id for revision in self.revisions if not revision.parents]
+        return ExpectedError(
+            f"the history has {len(self.heads)} heads: {', '.join(self.heads)}",
+            cause="two scripts follow the same revision, as happens when two branches are merged"
+            if len(bases) == 1
+            else f"it begins at {len(bases)} revisions: {', '.join(bases)}",
+            hint=hint,
+        )
 
     @property
     def objects(self) -> frozenset[str]:
@@ -157,6 +163,9 @@ class History:
         if text == "base":
             return "base"
         if text in ("head", "heads"):
+            if len(self.heads) > 1 and self._stay_apart:
+                needed = f"revision and check need one head, which {MERGE} makes"
+                raise self._several(f"{ALL_HEADS}   (if they are to stay apart; {needed})")
             return self.head
         matches = [
             revision.id

@@ -534,10 +534,14 @@ def test_several_bases_are_told_apart_from_branches(project: Project) -> None:
     path.write_text(path.read_text().replace("down_revision", 'depends_on = "aaaa"\ndown_revision'))
     assert project.settings.project.history.head == "bbbb"
     project.script("cccc", "aaaa")
+    history = project.settings.project.history
     with pytest.raises(ExpectedError, match="2 heads") as caught:
-        _ = project.settings.project.history.head
+        history.resolve("head")
     assert "it begins at 2 revisions: aaaa, bbbb" in caught.value.cause
     assert caught.value.hint.startswith("invoke upgrade --target heads ")
+    with pytest.raises(ExpectedError, match="2 heads") as caught:
+        _ = history.head
+    assert caught.value.hint.startswith("invoke merge ")
 
 
 @pytest.mark.parametrize(("name", "argument"), [("show", "current"), ("history", "current:head")])

@@ -56,7 +56,7 @@ ODD = {
     "the environment through a library": "import typing\nX = typing.sys.argv",
     "the clock": "import datetime\nX = datetime.datetime.now()",
     "the day": "from datetime import date\nX = date.today()",
-    "a clock by another name": "from datetime import datetime\nclock = datetime.utcnow\nX = clock()",
+    "a clock by another name": "from datetime import datetime\nclock = datetime.now\nX = clock()",
     "a random number": "import random\nX = random.random()",
     "a random UUID": "import uuid\nX = uuid.uuid4()",
     "one by another name": "from uuid import uuid4 as new\nX = new()",
