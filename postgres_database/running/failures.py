@@ -25,8 +25,8 @@ MISSING = (
 )
 UNPROVIDED = "invoke check   (once the script is mended; or SCRATCH_DSN names a server that has what it needs)"
 UNMADE = (
-    "invoke check   (once the script is mended; if no script makes the table, because create_all did,"
-    " docs/moving-in.md tells how to begin a history with it)"
+    "invoke check   (once the script is mended; if no script makes the table, because create_all did, begin anew:"
+    " invoke init --fresh, and for each database invoke stamp --purge --target base and invoke baseline-existing)"
 )
 """What to type next if a script uses a table that a scratch database does not have."""
 CAUGHT = "invoke edit   (the script went on after a statement had failed: let its error through, or use a savepoint)"

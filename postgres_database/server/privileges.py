@@ -103,7 +103,7 @@ def to_read(table: str, said: str, database: Database) -> str:
         said: The server's words.
         database: Where it is.
     """
-    more = "that is enough to read, and docs/privileges.md has what a role needs that upgrades"
+    more = "that is enough to read; an upgrade needs a role that owns the tables"
     denied = DENIED.search(said)
     if denied and denied["kind"] == "schema":
         grantor = Grantor(database, "schema", denied["name"].strip())
