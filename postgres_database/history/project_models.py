@@ -48,11 +48,10 @@ def load(root: Path, target_metadata: str) -> Models:
     """
     what, name = f"the models {target_metadata} cannot be loaded", target_metadata
     try:
-        value = _imported(name)
+        value = _imported(name if ":" in name else f"{name}:")
+        # A MetaData has the tables of what was imported, as env.py may do beside it.
         for name in imports_of_env(root):
-            _imported(
-                name
-            )  # a MetaData has the tables of what was imported, as env.py may do beside it
+            _imported(name)
     except (Exception, SystemExit) as error:
         left = script_errors.conflict(error)
         package = name.partition(":")[0]
@@ -104,14 +103,15 @@ def imports_of_env(root: Path) -> list[str]:
     return []
 
 
-def _imported(target_metadata: str) -> Any:
-    module_name, _, attribute = target_metadata.partition(":")
+def _imported(name: str) -> Any:
+    """Import a module, or what `package.module:name` says."""
+    module_name, colon, attribute = name.partition(":")
     with redirect_stdout(sys.stderr):  # stdout is for results
         value: Any = importlib.import_module(module_name)
-        for name in filter(None, attribute.split(".")):
-            if isinstance(value, ModuleType) and not hasattr(value, name):
-                _import_inner(f"{value.__name__}.{name}")  # as `from package import module` does
-            value = getattr(value, name)
+        for part in attribute.split(".") if colon else ():
+            if isinstance(value, ModuleType) and not hasattr(value, part):
+                _import_inner(f"{value.__name__}.{part}")  # as `from package import module` does
+            value = getattr(value, part)
     return value
 
 
