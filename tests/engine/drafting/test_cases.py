@@ -12,8 +12,8 @@ from conftest import needs_version
 
 from postgres_database.server.connection import Database
 
-PART, PARTS = map(int, os.environ.get("TEST_CASES", "1/48").split("/"))
-"""The share of the cases that is not marked slow: part 1 of 48, or that of TEST_CASES, such as 2/4."""
+PART, PARTS = map(int, os.environ.get("TEST_CASES", "1/120").split("/"))
+"""The share of the cases that is not marked slow: part 1 of 120, or that of TEST_CASES, such as 2/4."""
 CASES = [
     pytest.param(case, id=str(case), marks=() if number % PARTS == PART - 1 else pytest.mark.slow)
     for number, case in enumerate(case_table.load())

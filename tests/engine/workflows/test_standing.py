@@ -60,6 +60,7 @@ def test_nothing_heavy_is_imported(
     assert "d92233541b7a" in done.stdout or '"at_head": true' in done.stdout
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("asks", [True, False])
 def test_status_imports_nothing_heavy(
     checkout: Checkout, database: Database, *, asks: bool
