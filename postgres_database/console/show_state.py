@@ -19,17 +19,13 @@ from postgres_database.console.lines import (
     some,
 )
 from postgres_database.console.terminal import advise, say
+from postgres_database.history.graph import ONE_HEAD
 from postgres_database.schema.snapshot import Difference
 from postgres_database.workflows.standing import counted
 
 if TYPE_CHECKING:  # they import what a command that has nothing to do does without
     from postgres_database.workflows.check import CheckResult, TargetCheck
     from postgres_database.workflows.status import EnvironmentStatus
-
-MERGE = (
-    'next: invoke merge --msg "Merge the heads"   (or invoke rebase, which puts yours on top of the other;'
-    " or invoke upgrade --target heads, if they are to stay)"
-)
 
 
 def check(result: CheckResult) -> None:
@@ -63,7 +59,7 @@ def _show_models(result: CheckResult) -> None:
         say(result.unfit, style="yellow")
     elif result.differences is None:
         say(f"the history has {len(result.heads)} heads: {', '.join(result.heads)}", style="yellow")
-        advise(MERGE)
+        advise(f"next: {ONE_HEAD}")
     elif not result.agree:
         for line in result.differences.detected:
             say(f"detected  {line}")
@@ -143,7 +139,7 @@ def status(environments: Iterable[EnvironmentStatus], heads: Sequence[str]) -> N
             style = "red" if row.fault else "yellow"
             say(f"{row.environment}: {' '.join(remark.split())}", style=style)
     if len(heads) > 1:
-        advise(MERGE)
+        advise(f"next: {ONE_HEAD}")
         return
     for row in rows:
         if row.hint:

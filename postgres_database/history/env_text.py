@@ -33,6 +33,8 @@ HONOURED = {
     "current_app": "the application that `flask` finds: by FLASK_APP, in wsgi.py or in app.py",
 }
 """Options that they honour."""
+NO_APPLICATION = {"current_app": "there is no application: let env.py make and push one"}
+"""What holds instead where env.py makes none."""
 REGISTER = (
     ["from postgres_database import alembic_env\n"],
     ["alembic_env.register()  # op.online and op.backfill\n"],
@@ -58,14 +60,20 @@ class Option:
     note: str
 
 
-def options(text: str) -> list[Option]:
-    """Return the options that an env.py gives to Alembic, each once, in the order of the file."""
+def options(text: str, changed: str) -> list[Option]:
+    """Return the options that an env.py gives to Alembic, each once, in the order of the file.
+
+    Args:
+        text: The file as it is.
+        changed: The file as it will be.
+    """
     lines: dict[str, int] = {}
     for name, line in sorted(_mentioned(ast.parse(text)), key=lambda mention: mention[1]):
         lines.setdefault(name, line)
-    notes = NOT_HONOURED | HONOURED
+    lacking = NO_APPLICATION if _lacks_application(ast.parse(changed)) else {}
+    notes = NOT_HONOURED | HONOURED | lacking
     return [
-        Option(name, line, name in HONOURED, notes[name])
+        Option(name, line, name in HONOURED.keys() - lacking, notes[name])
         for name, line in lines.items()
         if name in notes
     ]

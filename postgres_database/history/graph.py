@@ -12,7 +12,8 @@ from postgres_database.errors import ExpectedError
 
 ONLINE = re.compile(r"\bautocommit_block\b|\bop\.(?:online|backfill)\(")
 MERGE, ALL_HEADS = 'invoke merge --msg "Merge the heads"', "invoke upgrade --target heads"
-REBASE = "invoke rebase, which puts yours on top of the other"
+ONE_HEAD = f"{MERGE}   (or invoke rebase, which puts yours on top of the other; or {ALL_HEADS}, if they are to stay)"
+"""What to type next where one head is needed."""
 SHORTEST = 3  # characters of an id that may stand for it
 
 
@@ -91,7 +92,7 @@ class History:
             ExpectedError: There are several.
         """
         if len(self.heads) > 1:
-            raise self._several(f"{MERGE}   (or {REBASE}; or {ALL_HEADS}, if they are to stay)")
+            raise self._several(ONE_HEAD)
         return self.heads[0] if self.heads else "base"
 
     @property

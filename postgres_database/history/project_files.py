@@ -134,10 +134,10 @@ def env_file(root: Path, migration: Path, paths: list[str]) -> EnvFile:
         return any(place.is_dir() or place.with_suffix(".py").is_file() for place in places)
 
     try:
-        options = tuple(env_text.options(file.text))
         models = env_text.models(file.text, is_module)
-        several = ONE_DATABASE & {option.name for option in options}
+        several = ONE_DATABASE & {each.name for each in env_text.options(file.text, file.text)}
         text = file.text if several else env_text.with_connection(file.text)
+        options = tuple(env_text.options(file.text, text or file.text))
     except SyntaxError as error:
         raise _unreadable(file.path, f"line {error.lineno}: {error.msg}") from error
     return EnvFile(File(file.path, text or file.text, file.text), options, models, text is None)

@@ -7,6 +7,7 @@ transactions can be interrupted at any time and run again.
 
 import io
 import logging
+import shlex
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager
 from contextvars import ContextVar
@@ -58,8 +59,9 @@ ONLINE = ContextVar("ONLINE", default=False)
 """Whether an online block is open."""
 INVALID = """
     SELECT indexrelid::pg_catalog.regclass::pg_catalog.text
-    FROM pg_catalog.pg_index JOIN pg_catalog.pg_class ON pg_class.oid = indexrelid
-    WHERE indrelid = pg_catalog.to_regclass({}) AND relname = {} AND relkind = 'i' AND NOT indisvalid
+    FROM pg_catalog.pg_index JOIN pg_catalog.pg_class ON pg_class.oid OPERATOR(pg_catalog.=) indexrelid
+    WHERE indrelid OPERATOR(pg_catalog.=) pg_catalog.to_regclass({}) AND relname OPERATOR(pg_catalog.=) {}
+      AND relkind OPERATOR(pg_catalog.=) 'i' AND NOT indisvalid
 """
 OF_SESSION = ("SET", "RESET", "SHOW", "DISCARD", "LISTEN", "SAVEPOINT", "RELEASE", "ROLLBACK")
 """Statements that concern only the session: no steps, so they also run again when a script is resumed."""
@@ -137,9 +139,10 @@ def _elsewhere(on: Any, operation: MigrateOperation, run: Callable[[], Any]) -> 
         if built and built.form == "index":
             names = literal(built.table), literal(bare(built.name))
             if invalid := send(INVALID.format(*names)).scalar():
+                drop = shlex.quote(f"DROP INDEX {invalid}")
                 raise ExpectedError(
                     f"the index {invalid} is not valid: an earlier build of it was interrupted",
-                    hint=f"invoke psql --command 'DROP INDEX {invalid}'   (then the same command again)",
+                    hint=f"invoke psql --command {drop}   (then the same command again)",
                 )
     return None
 

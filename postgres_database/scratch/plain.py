@@ -33,6 +33,7 @@ UNORDERED = frozenset(("frozenset", "hash", "id", "set"))
 ASKING = frozenset((
     "__dict__", "__globals__", "__subclasses__", "_os", "_sys", "argv", "builtins", "create_engine", "environ",
     "engine_from_config", "getenv", "getnode", "now", "os", "sys", "today", "utcnow", "uuid1", "uuid4",
+    "uuid6", "uuid7", "uuid8",
 ))  # fmt: skip
 """What they do not use of what they import."""
 INSTALLED = ("built-in", "frozen")

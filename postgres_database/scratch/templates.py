@@ -155,11 +155,9 @@ class Recipe:
 def parse(text: str | None) -> Recipe | None:
     """Read the comment of a database; None if it is no text of a recipe."""
     try:
-        said = json.loads(text or "")
-        files, convention, used, dumped, equal, facts = [
-            *said,
-            *("", "", None, {})[len(said) - 2 :],
-        ][:6]
+        said = [*json.loads(text or "")]
+        more: tuple[Any, ...] = ("", "", None, {})[len(said) - 2 :]  # earlier versions wrote less
+        files, convention, used, dumped, equal, facts = [*said, *more][:6]
         same = Equal(str(equal[0]), tuple((a, b, c) for a, b, c in equal[1])) if equal else None
         kept = str(used), str(dumped), same, dict(facts)
         return Recipe(dict(files), str(convention), True, *kept)  # noqa: FBT003 - steady
@@ -252,9 +250,7 @@ class Store:
         with closing(self._connection.connection.cursor()) as cursor:
             try:
                 cursor.execute(query, (name,))
-            except (
-                UndefinedObject
-            ):  # dropped after the row was found: the function looks for itself
+            except UndefinedObject:  # the function looks for itself, later than the query
                 return None
             return next((size for (size,) in cursor.fetchall()), None)
 

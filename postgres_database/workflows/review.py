@@ -291,11 +291,9 @@ class _Work:
                 if not measured.failed:
                     return measured, more, sides, after
             if not failed and not found:
-                _, error = (
-                    way_back.run(self.project, trial, "upgrade", self.plan)
-                    if not again
-                    else (None, measured.failure)
-                )
+                error = measured.failure if again else None
+                if not again:
+                    _, error = way_back.run(self.project, trial, "upgrade", self.plan)
                 found += self._never_again(error)
             measured, more = self._measured(self.copy)
         if failed and not measured.failed:

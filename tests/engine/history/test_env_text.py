@@ -45,7 +45,7 @@ def test_whose_models_it_hands_to_alembic(text: str, models: str) -> None:
         ("tenant = context.get_x_argument(as_dictionary=True)", "get_x_argument", False),
         ("names = config.get_main_option('databases', '')", "databases", False),
         ("for each in tenants:\n    context.run_migrations()", "run_migrations in a loop", False),
-        ("from flask import current_app\nengine = current_app.engine", "current_app", True),
+        ("from flask import current_app\nengine = current_app.engine", "current_app", False),
         ("register_entities([f])", "register_entities", False),
         ("context.configure(version_table='mine')", "version_table", True),
         ("context.configure(version_table_schema='mine')", "version_table_schema", True),
@@ -57,7 +57,8 @@ def test_whose_models_it_hands_to_alembic(text: str, models: str) -> None:
 def test_options_are_named_with_their_line(text: str, name: str, carried: bool) -> None:  # noqa: FBT001
     """What our commands carry and what they do not is told, each once, and where."""
     lines = text.count("\n") + 3
-    (option,) = env_text.options(f"import x\n\n{text}\n{text}\n")
+    whole = f"import x\n\n{text}\n{text}\n"
+    (option,) = env_text.options(whole, whole)
     assert (option.name, option.line, option.honoured) == (name, lines, carried)
 
 
@@ -66,7 +67,7 @@ def test_what_is_no_option_is_not_named() -> None:
     text = (
         "def include_object(): ...\nfor x in y:\n    z()\ncontext.configure(connection=c, url=u)\n"
     )
-    assert env_text.options(text) == []
+    assert env_text.options(text, text) == []
 
 
 BY_ITSELF = """
@@ -124,6 +125,9 @@ def test_an_application_of_flask_is_made() -> None:
         '    ScriptInfo(os.environ.get("FLASK_APP")).load_app().app_context().push()',
         OURS.strip(),
     ]
+    new = env_text.with_connection(FLASK)
+    assert new
+    assert [each.honoured for each in env_text.options(FLASK, new)] == [True]
     made = FLASK.replace("url =", "create_app().app_context().push()\nurl =")
     assert added(made)[0] == OURS.strip()
 

@@ -200,6 +200,20 @@ def test_the_downgrade_that_does_not_lead_back_is_named(shop: Project) -> None:
     }
 
 
+@pytest.mark.long
+def test_a_downgrade_that_needs_what_a_later_one_leaves(shop: Project) -> None:
+    """It fails where fewer scripts are run, which ends nothing: the one that leaves something is named."""
+    shop.script("two", "one", "pass", "op.execute('DROP VIEW v')")
+    shop.script("three", "two", "op.execute('CREATE VIEW v AS SELECT 1')", "pass")
+    shop.script("four", "three", "op.execute('CREATE TYPE t AS (a int)')", "pass")
+    found = [
+        (each.revision, each.what)
+        for each in reviewed(shop).findings
+        if each.rule == "irreversible"
+    ]
+    assert found == [("four", "the downgrade does not bring back TYPE t")]
+
+
 COUNTED = """
 from pathlib import Path
 with Path(__file__).with_name('runs').open('a') as runs:
