@@ -192,7 +192,9 @@ class EnvScript:
                 where = "reads the process environment, into which no .env file is exported"
                 failed.hint = f"export {key}=…   ({self.name} {where})"
                 return failed
-        if imported or self._is_complete():
+        if type(error).__name__ == "NoAppException":  # of Flask, which need not be installed
+            failed.hint = "export FLASK_APP=…   (the module by which Flask finds the application)"
+        elif imported or self._is_complete():
             failed.hint = f"${{EDITOR:-vi}} {imported.partition(', line ')[0] or self.name}"
         return failed
 

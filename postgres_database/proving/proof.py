@@ -6,6 +6,7 @@ from dataclasses import dataclass, replace
 from functools import partial
 
 from postgres_database.errors import ExpectedError
+from postgres_database.history.env_script import EnvError
 from postgres_database.history.graph import History
 from postgres_database.history.project import Project
 from postgres_database.online import enforced
@@ -264,7 +265,7 @@ class Prover:
         ), taken
 
     def _failure(self, states: _States, verb: str, leg: Leg) -> str:
-        """Run a script, and return its error; empty if it succeeds."""
+        """Run a script, and return its error; empty if it succeeds. What env.py does wrong is raised."""
         scripts = self.project.history
         plan = (scripts[leg.revision],)
         try:
@@ -274,6 +275,8 @@ class Prover:
                     run.upgrade(plan)
                 else:
                     run.downgrade(plan)
+        except EnvError:
+            raise
         except ExpectedError as error:
             return f"{error.what}\n{error.cause}"
         return ""

@@ -112,9 +112,14 @@ def pytest_unconfigure(config: pytest.Config) -> None:
 
 
 @pytest.fixture(autouse=True)
-def compiled_anew(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Python tells compiled files by size and second: a test may write two scripts of one size within one."""
-    monkeypatch.setattr(sys, "dont_write_bytecode", True)
+def compiled_anew() -> Iterator[None]:
+    """Python tells compiled files by size and second: a test may write two scripts of one size within one.
+
+    Not by `monkeypatch`, which would then outlive the databases of each test.
+    """
+    before, sys.dont_write_bytecode = sys.dont_write_bytecode, True
+    yield
+    sys.dont_write_bytecode = before
 
 
 @pytest.fixture(scope="session")

@@ -15,7 +15,7 @@ from postgres_database.preflight.preview import printed
 from postgres_database.running import runner
 from postgres_database.scratch import databases
 from postgres_database.server.connection import Database
-from postgres_database.workflows import check, review
+from postgres_database.workflows import check, review, revision
 
 HEAD = """
 import asyncio
@@ -254,6 +254,19 @@ def test_lines_that_are_there_are_not_advised(three: Project, line: str) -> None
         up(three.settings, three.database, confirm=yes)
     assert "failed before the first script" in caught.value.what
     assert caught.value.hint == "${EDITOR:-vi} migration/env.py"
+
+
+def test_an_application_that_flask_does_not_find(project: Project) -> None:
+    """Where env.py fails, no script is written and called the culprit; for Flask its variable is named."""
+    project.models("sa.Table('t', metadata, sa.Column('x', sa.Integer))")
+    path = project.root / "migration" / "env.py"
+    fails = "class NoAppException(Exception): ...\nraise NoAppException('Could not import shpo')"
+    path.write_text(f"{path.read_text()}\n{fails}\n".replace("alembic_env.run(context)", ""))
+    with pytest.raises(ExpectedError, match="failed before the first script") as caught:
+        revision.write(*project.settings, "One")
+    assert "Could not import shpo" in caught.value.cause
+    assert caught.value.hint.startswith("export FLASK_APP=…")
+    assert project.scripts() == []
 
 
 def test_models_that_env_py_cannot_import(three: Project) -> None:
