@@ -88,7 +88,7 @@ def of(
                 *round_trip.unlike(session, "restored", again, made),
                 *contents.differences(held, contents.take(again)),
             ]
-        recipe = session.recipe(project, ids)
+        recipe = session.recipe(project, made)
     if faults:
         raise _not_carried(faults)
     if recipe:

@@ -9,7 +9,7 @@ from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack, contextmanager
 from dataclasses import replace
-from typing import Any
+from typing import Any, NamedTuple
 
 import sqlalchemy as sa
 from psycopg2.extensions import cursor as Cursor  # noqa: N812 - a class
@@ -35,6 +35,14 @@ SCRATCHES = """SELECT name FROM (SELECT datname, oid FROM pg_database UNION SELE
     (name, age) WHERE starts_with(name, %s) ORDER BY age, name"""
 
 
+class Origin(NamedTuple):
+    """The template of a database, as it was when it was copied: other commands may drop it."""
+
+    name: str
+    oid: int | None
+    recipe: Recipe
+
+
 class Scratch:
     """Creates scratch databases on one server. Use `databases.session`."""
 
@@ -47,8 +55,7 @@ class Scratch:
         self._strategy = " STRATEGY file_copy" if self._place.unsafe else ""
         self._encoding = "" if self._place.encoding == "UTF8" else " ENCODING 'UTF8' LOCALE 'C'"
         self._templates = Store(connection, self._place.prefix)
-        self._origins: dict[str, tuple[str, int | None]] = {}
-        """The template of each database at a revision."""
+        self._origins: dict[str, Origin] = {}  # by database
         self._ready: dict[str, Database] = {}  # by template
         self._project = project
         self._maintenance = maintenance
@@ -75,8 +82,8 @@ class Scratch:
         if made := self._ready.pop(names[-1], None):
             return made
         with self._lock(names[-1]):  # another command may be creating the same template
-            if self._recipe(project, names[-1]):
-                return self._copied(names[-1])
+            if recipe := self._recipe(project, names[-1]):
+                return self._copied(names[-1], recipe)
             made = self._make(project, names, revisions)
         self._drop_unused(self._templates.superfluous())
         return made
@@ -85,15 +92,14 @@ class Scratch:
         """Create the next database that `at_head` returns, before any script is executed; None if that needs them."""
         name = self._place.name(line)
         with self._lock(name):
-            if self._recipe(self._project, name):
-                self._ready[name] = self._copied(name)
+            if recipe := self._recipe(self._project, name):
+                self._ready[name] = self._copied(name, recipe)
         return self._ready.get(name)
 
-    def recipe(self, project: Project, ids: Iterable[str]) -> Recipe | None:
-        """Return what the scripts up to these revisions read; None if that has changed since they ran here."""
-        name = self._names(project.history.upto(ids))[-1]
-        with self._lock(name):
-            return self._recipe(project, name)
+    def recipe(self, project: Project, made: Database) -> Recipe | None:
+        """Return what the scripts read that made a database which `at` returned; None if that has changed since."""
+        origin = self._origins.get(made.dsn.database)
+        return origin.recipe if origin and origin.recipe.is_current(project) else None
 
     def _names(self, revisions: Sequence[Revision]) -> list[str]:
         """Return the names of the templates of no revision, of the first one, of the first two, and so on."""
@@ -107,10 +113,10 @@ class Scratch:
             dumped: The hash of its dump (`dump.Dump.digest`).
             equal: The models that make the same schema.
         """
-        name, oid = self._origins.get(made.dsn.database, ("", None))
-        if oid is not None and (dumped or equal):
-            with self._lock(name):
-                self._templates.note(name, oid, dumped, equal)
+        origin = self._origins.get(made.dsn.database)
+        if origin and origin.oid is not None and (dumped or equal):
+            with self._lock(origin.name):
+                self._templates.note(origin.name, origin.oid, dumped, equal)
 
     def at_head(self, project: Project) -> Database:
         """Create a database at the heads of a project's history."""
@@ -213,10 +219,10 @@ class Scratch:
         here = database.dsn.database
         # The owner of a clone must not own the template: it could change the comment.
         self._connection.exec_driver_sql(f"ALTER DATABASE {quoted(here)} OWNER TO CURRENT_USER")
-        self._templates.describe(here, replace(recipe, used=""))
+        self._templates.describe(here, recipe)
         # The last step: what is interrupted before it is an orphan, and no template.
         self._connection.exec_driver_sql(f"ALTER DATABASE {quoted(here)} RENAME TO {template}")
-        return self._copied(names[-1])
+        return self._copied(names[-1], recipe)
 
     def _longest(self, project: Project, names: Sequence[str]) -> tuple[int, Database, Recipe]:
         """Clone the template with the most of these revisions.
@@ -251,10 +257,10 @@ class Scratch:
             with self._lock(name):  # another command may be cloning it
                 self._drop_database(name)
 
-    def _copied(self, template: str) -> Database:
+    def _copied(self, template: str, recipe: Recipe) -> Database:
         """Clone a template whose lock this session holds."""
         made = self._clone(template)
-        self._origins[made.dsn.database] = template, self._templates.oid(template)
+        self._origins[made.dsn.database] = Origin(template, self._templates.oid(template), recipe)
         return made
 
     def _clone(self, template: str, options: str = "") -> Database:

@@ -366,6 +366,16 @@ def test_template_is_created_once(project: Project) -> None:
     assert (ran(first), ran(second), ran(third)) == (1, 1, 1)
 
 
+def test_what_scripts_read_is_known_without_their_template(project: Project) -> None:
+    """Another command may drop a template as soon as it was copied."""
+    counting(project, "a1")
+    here, environment = project.settings
+    with databases.session(here, environment) as session:
+        made, copied = session.at_head(here), session.at_head(here)
+        session.forget()
+        assert None not in (session.recipe(here, made), session.recipe(here, copied))
+
+
 def test_a_database_made_before_scripts_are_executed(project: Project) -> None:
     """It is the next one at head, once, if its template is kept; not once a script has changed meanwhile."""
     counting(project, "a1")
