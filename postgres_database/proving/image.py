@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import json
+import os
 import re
+import tempfile
 from collections.abc import Iterator, Sequence
 from contextlib import suppress
 from pathlib import Path
@@ -138,18 +140,23 @@ def _kept(path: Path, project: Project) -> str | None:
         facts = json.loads(path.read_text(encoding="utf-8"))
         recipe = templates.parse(facts["recipe"])
         if recipe and recipe.is_current(project):
-            path.touch()
-            return str(facts["sql"])
+            sql = str(facts["sql"])
+            with suppress(OSError):  # another command has just removed it, or it is another's
+                os.utime(path)
+            return sql
     return None
 
 
 def _keep(path: Path, recipe: str, sql: str) -> None:
-    """Write a file, all of it or nothing, and remove those that were not used for longest."""
+    """Write a file, all of it or nothing, and remove those that were not used for longest; others may do the same."""
     path.parent.mkdir(parents=True, exist_ok=True)
-    new = path.with_suffix(".new")
-    new.touch(mode=0o600)
-    new.write_text(json.dumps({"recipe": recipe, "sql": sql}), encoding="utf-8")
-    new.replace(path)
-    files = sorted(path.parent.glob("*.json"), key=lambda file: file.stat().st_mtime)
-    for file in files[:-KEPT_IMAGES]:
-        file.unlink(missing_ok=True)
+    handle, new = tempfile.mkstemp(dir=path.parent)  # for its owner only
+    with os.fdopen(handle, "w", encoding="utf-8") as file:
+        json.dump({"recipe": recipe, "sql": sql}, file)
+    Path(new).replace(path)
+    used = {}
+    for each in path.parent.iterdir():  # also what a killed command has left
+        with suppress(FileNotFoundError):
+            used[each] = each.stat().st_mtime
+    for each in sorted(used, key=used.__getitem__)[:-KEPT_IMAGES]:
+        each.unlink(missing_ok=True)

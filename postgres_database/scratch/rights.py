@@ -23,6 +23,7 @@ from psycopg2.errors import InsufficientPrivilege
 from postgres_database.errors import ExpectedError
 from postgres_database.scratch.elevation import Elevation
 from postgres_database.scratch.templates import OWNER
+from postgres_database.server import cluster
 from postgres_database.server.connection import LESSER, Database
 from postgres_database.server.dsn import Dsn
 from postgres_database.sql.names import quoted
@@ -86,13 +87,12 @@ class Rights:
             options = " BYPASSRLS" if self._superuser else ""
             self._create(f"CREATE ROLE {quoted(self.owner)} NOLOGIN{options}")
         if not self._superuser:
-            self.run(f"GRANT {quoted(self.owner)} TO CURRENT_USER")
+            self._create(f"GRANT {quoted(self.owner)} TO CURRENT_USER")
         elif self._elevated not in there:
             self._create(f"CREATE ROLE {quoted(self._elevated)} NOLOGIN SUPERUSER")
 
     def _create(self, statement: str) -> None:
-        errors = psycopg2.errors.DuplicateObject, psycopg2.errors.UniqueViolation
-        with suppress(*errors):  # another command was faster
+        with suppress(*cluster.ALREADY):  # another command was faster
             self.run(statement)
 
     def run(self, statement: str) -> list[Any]:
@@ -116,7 +116,7 @@ class Rights:
         harmless = {name for (name,) in self.run(HARMLESS)}
         for name in harmless.intersection(roles):
             with suppress(InsufficientPrivilege):  # no ADMIN OPTION on it
-                self.run(f"GRANT {quoted(name)} TO {quoted(self.owner)}")
+                self._create(f"GRANT {quoted(name)} TO {quoted(self.owner)}")
         for name in tablespaces:
             self.run(f"GRANT CREATE ON TABLESPACE {quoted(name)} TO {quoted(self.owner)}")
 

@@ -208,8 +208,14 @@ class Store:
         return self._connection.exec_driver_sql(query, (self._prefix,)).scalars().all()
 
     def comment(self, name: str) -> str | None:
-        """Return the comment of a template, empty if it has none; None if there is no such template."""
-        query = "SELECT coalesce(shobj_description(oid, 'pg_database'), '') FROM pg_database WHERE datname = %s"
+        """Return the comment of a template, empty if it has none or its drop was interrupted; None if it is not there.
+
+        What is left of an interrupted drop keeps its comment, but cannot be copied (PostgreSQL manual, pg_database).
+        """
+        query = """
+            SELECT CASE WHEN datconnlimit = -2 THEN '' ELSE coalesce(shobj_description(oid, 'pg_database'), '') END
+            FROM pg_database WHERE datname = %s
+        """
         return self._connection.exec_driver_sql(query, (name,)).scalar()
 
     def oid(self, name: str) -> int | None:

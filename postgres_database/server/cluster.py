@@ -3,8 +3,13 @@
 from collections.abc import Iterable
 
 import sqlalchemy as sa
+from psycopg2.errors import DuplicateObject, UniqueViolation
+from sqlalchemy.exc import DBAPIError
 
 from postgres_database.sql.names import quoted
+
+ALREADY = DuplicateObject, UniqueViolation
+"""What the server says of a role, tablespace or membership that another session has made meanwhile."""
 
 # Roles that grants and policies name. Owners are left out: scripts say nothing about them.
 ROLES = sa.text(
@@ -35,10 +40,10 @@ def provide(
     (PostgreSQL manual, allow_in_place_tablespaces).
     """
     for name in _missing(connection, roles, "SELECT rolname FROM pg_roles"):
-        _run_as_it_is(connection, f"CREATE ROLE {quoted(name)} NOLOGIN")
+        _create(connection, f"CREATE ROLE {quoted(name)} NOLOGIN")
     for name in _missing(connection, tablespaces, "SELECT spcname FROM pg_tablespace"):
-        _run_as_it_is(connection, "SET allow_in_place_tablespaces = on")
-        _run_as_it_is(connection, f"CREATE TABLESPACE {quoted(name)} LOCATION ''")
+        connection.exec_driver_sql("SET allow_in_place_tablespaces = on")
+        _create(connection, f"CREATE TABLESPACE {quoted(name)} LOCATION ''")
 
 
 def _missing(connection: sa.Connection, names: Iterable[str], query: str) -> list[str]:
@@ -46,5 +51,9 @@ def _missing(connection: sa.Connection, names: Iterable[str], query: str) -> lis
     return sorted(wanted.difference(connection.exec_driver_sql(query).scalars())) if wanted else []
 
 
-def _run_as_it_is(connection: sa.Connection, statement: str) -> None:
-    connection.exec_driver_sql(statement.replace("%", "%%"))
+def _create(connection: sa.Connection, statement: str) -> None:
+    try:
+        connection.exec_driver_sql(statement.replace("%", "%%"))
+    except DBAPIError as error:
+        if not isinstance(error.orig, ALREADY):  # another command was faster
+            raise

@@ -8,9 +8,11 @@ from answers import yes
 from commands import up
 from conftest import Project, fresh, run_sql
 
+from postgres_database.history import project as projects
 from postgres_database.proving import contents, image
 from postgres_database.running import log
 from postgres_database.schema import snapshot
+from postgres_database.scratch import templates
 from postgres_database.server.connection import Database
 
 SHOP = """
@@ -146,3 +148,43 @@ def test_a_file_that_is_spoilt_is_made_anew(shop: Project, server: Database) -> 
         (path,) = (shop.root / image.FOLDER).iterdir()
         assert path.stat().st_mode & 0o077 == 0
         path.write_text(text)
+
+
+def test_an_image_that_another_command_removes(
+    shop: Project, server: Database, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """One that was read is restored, and nothing takes its place."""
+    assert fast(shop, shop.database) == (True, [])
+    (path,) = (shop.root / image.FOLDER).iterdir()
+    current = templates.Recipe.is_current
+
+    def is_current(self: templates.Recipe, project: projects.Project) -> bool:
+        path.unlink(missing_ok=True)
+        return current(self, project)
+
+    with monkeypatch.context() as patch, fresh(server) as other:
+        patch.setattr(templates.Recipe, "is_current", is_current)
+        patch.setattr(image, "_keep", None)
+        assert fast(shop, other) == (True, [])
+    assert [*path.parent.iterdir()] == []
+
+
+def test_an_image_that_two_commands_keep(
+    shop: Project, server: Database, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Each writes a file of its own, which only its owner can read; files that others remove are no hindrance."""
+    folder = shop.root / image.FOLDER
+    put, listed = Path.replace, Path.iterdir
+
+    def replace(self: Path, place: Path) -> Path:
+        monkeypatch.setattr(Path, "replace", put)
+        with fresh(server) as other:  # a whole command between two steps of another one
+            assert fast(shop, other) == (True, [])
+        return put(self, place)
+
+    monkeypatch.setattr(Path, "replace", replace)
+    monkeypatch.setattr(Path, "iterdir", lambda self: iter([*listed(self), self / "gone"]))
+    assert fast(shop, shop.database) == (True, [])
+    (path,) = listed(folder)
+    assert path.stat().st_mode & 0o077 == 0
+    assert json.loads(path.read_text())["sql"]
