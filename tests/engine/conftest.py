@@ -124,7 +124,10 @@ def compiled_anew() -> Iterator[None]:
 
 @pytest.fixture(scope="session")
 def server() -> Database:
-    """The maintenance database of the test server."""
+    """The test server, by a maintenance database of this process.
+
+    Templates are those of a role and of such a database (`Place.of`): tests at once do not drop each other's.
+    """
     running = test_server()
     maintenance = Database(running.ensure_running(), "test")
     with maintenance.connect(autocommit=True) as connection:
@@ -139,7 +142,9 @@ def server() -> Database:
             rules = "local all app,+logins scram-sha-256\nlocal replication all trust\n"
             hba.write_text(rules + hba.read_text())
             connection.exec_driver_sql("SELECT pg_reload_conf()")
-    return maintenance
+        own = f"worker_{os.environ.get('PYTEST_XDIST_WORKER', '')}"
+        connection.exec_driver_sql(f"CREATE DATABASE {own} TEMPLATE template0")
+    return Database(maintenance.dsn.with_parts(dbname=own), "test")
 
 
 def needs_version(server: Database, major: int, what: str) -> None:
