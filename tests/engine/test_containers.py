@@ -27,12 +27,13 @@ def words(instruction: str) -> list[str]:
 class Image:
     """What the Dockerfile makes of a checkout; its libraries are those of the test."""
 
-    def __init__(self, root: Path, context: Path, database: Database) -> None:
+    def __init__(self, root: Path, context: Path, database: Database, scratch: Database) -> None:
         self.root = root
         self.environ = {
             "PATH": "/usr/bin:/bin",
             "HOME": "/nonexistent",
             "POSTGRES_DSN": as_text(database.dsn),
+            "SCRATCH_DSN": as_text(scratch.dsn),
         }
         root.mkdir()
         for name, text in DOCKERFILE:
@@ -67,8 +68,8 @@ class Image:
 
 
 @pytest.fixture
-def image(checkout: Checkout, database: Database, tmp_path: Path) -> Image:
-    return Image(tmp_path / "image", checkout.root, database)
+def image(checkout: Checkout, database: Database, server: Database, tmp_path: Path) -> Image:
+    return Image(tmp_path / "image", checkout.root, database, server)
 
 
 def files(image: Image) -> set[Path]:

@@ -5,7 +5,7 @@ import re
 from collections.abc import Iterator
 
 import pytest
-from checkouts import Checkout, ready_venv
+from checkouts import Checkout, as_text, ready_venv
 from conftest import ROOT
 from invoke import Collection, Context
 
@@ -13,6 +13,7 @@ import postgres_database.tasks
 from postgres_database.commands import advice
 from postgres_database.commands.advice import WITHOUT_ENVIRONMENT, as_typed, for_environment
 from postgres_database.commands.command import command
+from postgres_database.server.connection import Database
 
 # what is written → with make, with the installed program
 SPELLINGS = {
@@ -96,9 +97,10 @@ def test_spellings(monkeypatch: pytest.MonkeyPatch, text: str) -> None:
 
 
 @pytest.mark.long
-def test_make_gives_advice_for_make(checkout: Checkout) -> None:
+def test_make_gives_advice_for_make(checkout: Checkout, database: Database) -> None:
     """What make says to type next works when it is typed."""
     ready_venv(checkout)
+    checkout.env_file("", POSTGRES_DSN=as_text(database.dsn))
     failed = checkout.run("make", "downgrade", "TARGET=nowhere")
     assert failed.returncode
     assert "try:   make history" in failed.stderr, failed.stderr
