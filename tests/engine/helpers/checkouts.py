@@ -11,6 +11,11 @@ from postgres_database.server.connection import Database
 from postgres_database.server.dsn import Dsn
 
 ROOT = Path(__file__).parents[3]
+NOT_COPIED = (
+    "__pycache__", ".venv*", ".git", ".postgres", ".peers", ".downloads", ".hypothesis", ".env", ".env.[!e]*",
+    ".*_cache",
+)  # fmt: skip
+"""What is not of the repository; other tests and tools write there meanwhile."""
 
 
 def as_text(dsn: Dsn) -> str:
@@ -32,10 +37,7 @@ class Checkout:
             "SCRATCH_DSN": as_text(server.dsn),
             "COLUMNS": "200",
         }
-        ignored = shutil.ignore_patterns(
-            "__pycache__", ".venv", ".git", ".postgres", ".peers", ".env", ".env.[!e]*", ".*_cache"
-        )
-        shutil.copytree(ROOT, root, ignore=ignored, dirs_exist_ok=True)
+        shutil.copytree(ROOT, root, ignore=shutil.ignore_patterns(*NOT_COPIED), dirs_exist_ok=True)
 
     def invoke(self, *arguments: str, **environ: str) -> subprocess.CompletedProcess[str]:
         """Run a command as a person without a terminal would."""

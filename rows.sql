@@ -1,1 +1,0 @@
-INSERT INTO line (item) VALUES (1)
