@@ -496,6 +496,10 @@ SLOW = (
     '"""Slow"""\nfrom alembic import op\nrevision = "slow"\ndown_revision = "d92233541b7a"\n'
     "def upgrade():\n"
 )
+SLEEPING = (
+    "SELECT count(*) FROM pg_stat_activity WHERE query LIKE '{}' AND wait_event = 'PgSleep'"
+    " AND datname = current_database()"
+)
 
 
 @pytest.mark.long
@@ -504,20 +508,28 @@ def test_two_upgrades_at_once(trial: Checkout, database: Database) -> None:
     (trial.root / "migration" / "versions" / "slow.py").write_text(
         f"{SLOW}    with op.get_context().autocommit_block():\n"
         "        op.execute('CREATE TABLE IF NOT EXISTS once (x int); INSERT INTO once VALUES (1)')\n"
-        "        op.execute('SELECT pg_sleep(2)')\n"
+        "        op.execute('DO $$ BEGIN WHILE NOT pg_try_advisory_lock(4711) LOOP'\n"
+        "                   ' PERFORM pg_sleep(0.05); END LOOP; END $$')\n"
     )
-    command = [sys.executable, "-m", "invoke", "upgrade", "--env", "trial"]
-    pipe = subprocess.PIPE
-    both = [
-        subprocess.Popen(
+
+    def begin() -> subprocess.Popen[str]:
+        command = [sys.executable, "-m", "invoke", "upgrade", "--env", "trial"]
+        pipe = subprocess.PIPE
+        return subprocess.Popen(
             command, cwd=trial.root, env=trial.environ, stdout=pipe, stderr=pipe, text=True
         )
-        for _ in range(2)
-    ]
-    said = [process.communicate() for process in both]
-    assert [process.returncode for process in both] == [0, 0], said
-    assert sum("already at head: slow" in out for out, _ in said) == 1
-    assert sum("waiting for another command: pid" in error for _, error in said) == 1
+
+    with database.connect(autocommit=True) as keeping:
+        keeping.exec_driver_sql("SELECT pg_advisory_lock(4711)")
+        first = begin()
+        while run_sql(database, SLEEPING.format("DO %")) == [(0,)]:
+            assert first.poll() is None
+        second = begin()
+        assert second.stderr
+        assert any("waiting for another command: pid" in line for line in second.stderr)
+    said = [process.communicate() for process in (first, second)]
+    assert [process.returncode for process in (first, second)] == [0, 0], said
+    assert ["already at head: slow" in out for out, _ in said] == [False, True]
     assert run_sql(database, "SELECT count(*) FROM once") == [(1,)]
 
 
@@ -536,10 +548,7 @@ def test_ctrl_c_ends_the_statement(trial: Checkout, database: Database) -> None:
         stderr=subprocess.PIPE,
         stdout=subprocess.DEVNULL,
     )
-    sleeping = (
-        "SELECT count(*) FROM pg_stat_activity WHERE query LIKE 'SELECT pg_sleep%' AND datname = "
-    )
-    while run_sql(database, sleeping + "current_database()") == [(0,)]:
+    while run_sql(database, SLEEPING.format("SELECT pg_sleep%")) == [(0,)]:
         assert process.poll() is None
     process.send_signal(signal.SIGINT)
     _, said = process.communicate(timeout=30)

@@ -1,6 +1,7 @@
 """One command on many environments."""
 
 import sys
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
@@ -11,9 +12,10 @@ PROGRAM = """
 import pathlib, sys, time
 name = sys.argv[-1]
 pathlib.Path(name).touch()
+while name == "second" and not pathlib.Path("interrupted").exists():
+    time.sleep(0.01)
 print("first line", "last line", sep="\\n")
 print("note of", name, file=sys.stderr)
-time.sleep(0.5 if name == "second" else 0)
 sys.exit({"differs": 2, "fails": 1}.get(name, 0))
 """
 
@@ -51,6 +53,13 @@ def test_interrupted(monkeypatch: pytest.MonkeyPatch) -> None:
     def interrupt(*_: object) -> None:
         raise KeyboardInterrupt
 
+    class Pool(ThreadPoolExecutor):
+        def shutdown(self, *_: object, **options: bool) -> None:
+            super().shutdown(wait=False, **options)
+            Path("interrupted").touch()
+            super().shutdown()
+
+    monkeypatch.setattr(each, "ThreadPoolExecutor", Pool)
     monkeypatch.setattr(each, "say", interrupt)
     with pytest.raises(KeyboardInterrupt):
         each.run(["first", "second", "third", "fourth"], [], 1, whole=False)

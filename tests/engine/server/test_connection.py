@@ -463,10 +463,12 @@ def test_signals_while_a_statement_runs(
     cancelled: bool,  # noqa: FBT001
 ) -> None:
     """Ctrl-C ends the statement that the server is at; a terminal that changes its size does not."""
-    running = "SELECT count(*) FROM pg_stat_activity WHERE query LIKE 'SELECT pg_sleep%'"
+    running = (
+        "SELECT count(*) FROM pg_stat_activity WHERE query LIKE 'SELECT pg_sleep%' AND datname = "
+    )
 
     def send() -> None:
-        while run_sql(database, running) == [(0,)]:
+        while run_sql(database, running + "current_database()") == [(0,)]:
             pass
         os.kill(os.getpid(), number)
 
