@@ -103,6 +103,13 @@ def imports_of_env(root: Path) -> list[str]:
     return []
 
 
+def folders(name: str) -> list[Path]:
+    """Return the folders of the package in which a loaded module is; one by itself has none."""
+    module = sys.modules[name]
+    package = name if hasattr(module, "__path__") else name.rpartition(".")[0]
+    return [Path(folder) for folder in getattr(sys.modules.get(package), "__path__", ())]
+
+
 def _imported(name: str) -> Any:
     """Import a module, or what `package.module:name` says."""
     module_name, colon, attribute = name.partition(":")

@@ -120,7 +120,7 @@ def closure(starts: Iterable[Path], *, leave: Iterable[Path] = ()) -> tuple[set[
         leave: Sources that are neither returned nor followed.
     """
     left = {os.path.abspath(path) for path in leave}  # noqa: PTH100
-    modules = _modules()
+    modules = loaded()
     files: set[str] = set()
     waiting = [os.path.abspath(path) for path in starts]  # noqa: PTH100
     seen, steady = {*waiting}, True
@@ -139,10 +139,10 @@ def closure(starts: Iterable[Path], *, leave: Iterable[Path] = ()) -> tuple[set[
 def modules_in(paths: Iterable[Path]) -> set[str]:
     """Return the names of the loaded modules whose files these are."""
     files = {str(path) for path in paths}
-    return {name for name, path in _modules().items() if path in files}
+    return {name for name, path in loaded().items() if path in files}
 
 
-def _modules() -> dict[str, str]:
+def loaded() -> dict[str, str]:
     """Return the files of all modules that are not installed, by name."""
     files = ((name, getattr(module, "__file__", None)) for name, module in [*sys.modules.items()])
     paths = ((name, os.path.abspath(file)) for name, file in files if isinstance(file, str))  # noqa: PTH100

@@ -102,7 +102,8 @@ def unimported(project: Project, models: Models) -> list[Unread]:
         if (file := getattr(module, "__file__", None))
     }
     unread = []
-    for path in _modules(project.target_metadata.partition(":")[0]):
+    folders = project_models.folders(project.target_metadata.partition(":")[0])
+    for path in (each for folder in folders for each in sorted(folder.rglob("*.py"))):
         if path.resolve() in loaded:
             continue
         tables = [
@@ -113,14 +114,6 @@ def unimported(project: Project, models: Models) -> list[Unread]:
         if tables:
             unread.append(Unread(path, tuple(tables)))
     return unread
-
-
-def _modules(name: str) -> Iterator[Path]:
-    """Yield the files of the package in which the models are; a module by itself is no package."""
-    module = sys.modules[name]
-    package = name if hasattr(module, "__path__") else name.rpartition(".")[0]
-    for folder in getattr(sys.modules.get(package), "__path__", ()):
-        yield from sorted(Path(folder).rglob("*.py"))
 
 
 def _defined(path: Path) -> Iterator[Name]:

@@ -17,7 +17,7 @@ from postgres_database.history.graph import Revision
 from postgres_database.history.project import Project
 from postgres_database.running.listener import Listener
 from postgres_database.schema import dump, masks, sections
-from postgres_database.scratch import templates
+from postgres_database.scratch import recipes
 from postgres_database.server.connection import Database
 from postgres_database.server.environment import Environment
 
@@ -138,7 +138,7 @@ def _kept(path: Path, project: Project) -> str | None:
     """Return the SQL that a file has, if all that its scripts read is as it was."""
     with suppress(OSError, ValueError, KeyError, TypeError):
         facts = json.loads(path.read_text(encoding="utf-8"))
-        recipe = templates.parse(facts["recipe"])
+        recipe = recipes.parse(facts["recipe"])
         if recipe and recipe.is_current(project):
             sql = str(facts["sql"])
             with suppress(OSError):  # another command has just removed it, or it is another's

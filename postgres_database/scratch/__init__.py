@@ -2,8 +2,9 @@
 
 Gives `databases.session`, which creates and drops them.
 
-    plain      whether files alone say how models name constraints, and whether these have changed
-    templates  what the scripts of a template database read, and whether it has changed
+    plain      whether files alone say what models are, and whether these have changed
+    recipes    what the scripts of a template database read, and whether that has changed
+    templates  the template databases on a server, and which of them to drop
     known      what is known of a template of the history without a session
     elevation  runs single statements as a superuser for a session that is none
     rights     the roles that own scratch databases and log in to them

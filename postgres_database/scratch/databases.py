@@ -21,9 +21,10 @@ from postgres_database.history.graph import Revision, cluster_names
 from postgres_database.history.project import Project
 from postgres_database.history.project_models import Models
 from postgres_database.history.script_texts import Line
-from postgres_database.scratch import templates
+from postgres_database.scratch import recipes, templates
+from postgres_database.scratch.recipes import Equal, Recipe
 from postgres_database.scratch.rights import Rights
-from postgres_database.scratch.templates import Equal, Place, Recipe, Store
+from postgres_database.scratch.templates import Place, Store
 from postgres_database.server import cluster, embedded
 from postgres_database.server.connection import Database
 from postgres_database.server.environment import Environment
@@ -48,13 +49,13 @@ class Scratch:
 
     def __init__(self, project: Project, maintenance: Database, connection: sa.Connection) -> None:
         """Use a connection to the server's maintenance database, in autocommit mode."""
-        self._place = Place.of(connection.exec_driver_sql(templates.PLACE).one())
-        self._me = self._place.me
+        self.place = Place.of(connection.exec_driver_sql(templates.PLACE).one())
+        self._me = self.place.me
         # Without fsync, the checkpoints of STRATEGY file_copy cost less than the WAL of the default wal_log; with it,
         # they cost several times as much on a disk (docs/performance.md, "A database for each test").
-        self._strategy = " STRATEGY file_copy" if self._place.unsafe else ""
-        self._encoding = "" if self._place.encoding == "UTF8" else " ENCODING 'UTF8' LOCALE 'C'"
-        self._templates = Store(connection, self._place.prefix)
+        self._strategy = " STRATEGY file_copy" if self.place.unsafe else ""
+        self._encoding = "" if self.place.encoding == "UTF8" else " ENCODING 'UTF8' LOCALE 'C'"
+        self._templates = Store(connection, self.place.prefix)
         self._origins: dict[str, Origin] = {}  # by database
         self._ready: dict[str, Database] = {}  # by template
         self._project = project
@@ -90,7 +91,7 @@ class Scratch:
 
     def prepare(self, line: Line) -> Database | None:
         """Create the next database that `at_head` returns, before any script is executed; None if that needs them."""
-        name = self._place.name(line)
+        name = self.place.name(line)
         with self._lock(name):
             if recipe := self._recipe(self._project, name):
                 self._ready[name] = self._copied(name, recipe)
@@ -103,7 +104,7 @@ class Scratch:
 
     def _names(self, revisions: Sequence[Revision]) -> list[str]:
         """Return the names of the templates of no revision, of the first one, of the first two, and so on."""
-        return self._place.names((each.id, each.path) for each in revisions)
+        return self.place.names((each.id, each.path) for each in revisions)
 
     def note(self, made: Database, dumped: str = "", equal: Equal | None = None) -> None:
         """Keep for `known` what was found out of a database that `at` has made and nobody has changed.
@@ -136,7 +137,7 @@ class Scratch:
 
     def available(self) -> set[str]:
         """Return the names of the extensions that can be created on the server."""
-        return {each.rpartition(" ")[0] for each in self._place.extensions.split(",")}
+        return {each.rpartition(" ")[0] for each in self.place.extensions.split(",")}
 
     def clone(self, database: Database) -> Database:
         """Create a copy of a scratch database, to which there must be no connections."""
@@ -211,7 +212,7 @@ class Scratch:
         done, database, begun = self._longest(project, names[:-1])
         with runner.open_runner(project, database) as run:
             models = run.upgrade(revisions[done:])
-        more = templates.recipe(project, revisions[done:], models)
+        more = recipes.of(project, revisions[done:], models)
         recipe = begun.with_more(more)
         if not recipe.steady:  # a file has changed since it was read: keep no template
             return database
@@ -243,7 +244,7 @@ class Scratch:
         """Return the recipe of a template whose lock this session holds; drop the template if it is out of date."""
         if (comment := self._templates.comment(name)) is None:
             return None
-        recipe = templates.parse(comment)
+        recipe = recipes.parse(comment)
         if recipe and recipe.is_current(project):
             if recipe.used != templates.today():
                 self._templates.describe(name, recipe)

@@ -1,14 +1,15 @@
-"""Models that are made of their files alone, so that unchanged files have the same naming convention: none is imported.
+"""Models that are made of their files alone, so that unchanged files make the same models: none is imported.
 
 These use SQLAlchemy and what of Python asks nothing of the process, the machine or the moment. Any others are imported
-each time, and asked. It is the convention only that is known in this way: what else models make is not (`recording`).
+each time, and asked.
 """
 
 import ast
 import os
 import sys
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from contextlib import suppress
+from hashlib import sha256
 from importlib.util import find_spec
 from pathlib import Path
 
@@ -30,16 +31,28 @@ BUILTINS = frozenset((
 """What they do not use of Python: it asks for more than the files."""
 UNORDERED = frozenset(("frozenset", "hash", "id", "set"))
 """What they do not call: it is another one each time."""
-ASKING = frozenset((
-    "__dict__", "__globals__", "__subclasses__", "_os", "_sys", "argv", "builtins", "create_engine", "environ",
-    "engine_from_config", "getenv", "getnode", "now", "os", "sys", "today", "utcnow", "uuid1", "uuid4",
-    "uuid6", "uuid7", "uuid8",
+SETS = frozenset(("frozenset", "set"))
+"""What they hand to nothing either, and use no method of; as a type, `set[str]` means nothing of that."""
+MOMENTS = frozenset((
+    "getnode", "now", "today", "utcnow", "uuid1", "uuid4", "uuid6", "uuid7", "uuid8",
+))  # fmt: skip
+"""What is another value each time: it may only be what a row gets."""
+ASKING = MOMENTS | frozenset((
+    "__dict__", "__globals__", "__subclasses__", "_os", "_sys", "argv", "astimezone", "builtins", "create_engine",
+    "environ", "engine_from_config", "fromtimestamp", "getenv", "os", "sys",
 ))  # fmt: skip
 """What they do not use of what they import."""
+COLUMNS = frozenset(("Column", "mapped_column"))
+OF_ROWS = frozenset(("default", "insert_default", "onupdate"))
+"""Arguments of a column that are not in its definition (SQLAlchemy documentation, "Column INSERT/UPDATE Defaults")."""
 INSTALLED = ("built-in", "frozen")
 """Where Python finds what is no file (Python documentation, `ModuleSpec.origin`)."""
 ELSE = ""
 """The key of what is no file and no module."""
+TREE = f"{os.sep}**"
+"""How the key ends of all modules in a folder."""
+COMMANDS = sys.stdlib_module_names | {"invoke", "postgres_database"}
+"""What the modules import that a process loads besides the models, such as tasks.py, if they do not change models."""
 
 
 def facts(project: Project) -> Mapping[str, str]:
@@ -66,7 +79,7 @@ def facts(project: Project) -> Mapping[str, str]:
         for path in paths:
             if path.suffix != ".py" or reads.is_foreign(str(path)):
                 return {}
-            tree = ast.parse(path.read_bytes())
+            tree = _parsed(path)
             imported.update(_imported(tree))
             if not _asks_nothing(tree):
                 return {}
@@ -85,9 +98,45 @@ def hold(facts: Mapping[str, str], project: Project) -> bool:
     return bool(facts) and all(_fact(key, project) == said for key, said in facts.items())
 
 
+def everything(project: Project) -> Mapping[str, str]:
+    """Return what all that the models make depends on, which are loaded; empty where only they can tell.
+
+    That is more than `facts`: what defines tables in their package and was not imported (`strangers.unimported`), and
+    what else this process has loaded, if it cannot change models.
+    """
+    from postgres_database.history import project_models  # noqa: PLC0415 - here they are loaded
+
+    found = facts(project)
+    modules = {_relative(Path(path), project): name for name, path in reads.loaded().items()}
+    others = {path: project.root / path for path in modules if path not in found}
+    known = COMMANDS | {modules[path] for path in others}
+    with suppress(OSError, SyntaxError, ValueError):
+        reached, steady = reads.closure(others.values())
+        apart = not any(_relative(path, project) in found for path in reached)
+        apart &= all(
+            known.intersection(_above(name))
+            for path in others.values()
+            for name in _imported(_parsed(path))
+        )
+        if found and steady and apart:
+            folders = project_models.folders(project.target_metadata.partition(":")[0])
+            trees = {f"{_relative(each, project)}{TREE}": _tree(each) for each in folders}
+            digests = {name: reads.digest(path) for name, path in others.items()}
+            return {**found, **digests, **trees}
+    return {}
+
+
+def all_hold(facts: Mapping[str, str], project: Project) -> bool:
+    """Tell whether the models, which are not loaded, still depend on the same; `facts` is from `everything`."""
+    loaded = {_relative(Path(path), project) for path in reads.loaded().values()}
+    return loaded <= facts.keys() and hold(facts, project)
+
+
 def _fact(key: str, project: Project) -> str:
     if key == ELSE:
         return _else(project)
+    if key.endswith(TREE):
+        return _tree(project.root / key.removesuffix(TREE))
     return _place(key, project) if key.isidentifier() else reads.digest(project.root / key)
 
 
@@ -109,6 +158,18 @@ def _place(name: str, project: Project) -> str:
     )
 
 
+def _tree(folder: Path) -> str:
+    """Return a digest of the modules in a folder and in those below."""
+    digest = sha256()
+    for path in sorted(folder.rglob("*.py")):
+        digest.update(f"{path.relative_to(folder)}\0{reads.digest(path)}\0".encode())
+    return digest.hexdigest()[:32]
+
+
+def _parsed(path: Path) -> ast.Module:
+    return ast.parse(path.read_bytes())
+
+
 def _above(name: str) -> list[str]:
     """Return the names of a module and of the packages that it is in."""
     parts = name.split(".")
@@ -126,26 +187,56 @@ def _imported(tree: ast.Module) -> Iterator[str]:
 
 def _asks_nothing(tree: ast.Module) -> bool:
     """Tell whether a source uses nothing whose value its files do not say; `func.now()` is a text of SQL."""
-    for node in ast.walk(tree):
-        if isinstance(node, ast.Set | ast.SetComp):
-            return False
-        if (
-            isinstance(node, ast.Name)
-            and isinstance(node.ctx, ast.Load)
-            and node.id in BUILTINS | ASKING
-        ):
-            return False
-        if isinstance(node, ast.Call) and getattr(node.func, "id", "") in UNORDERED:
-            return False
-        if isinstance(node, ast.Attribute) and node.attr in ASKING and not _is_func(node.value):
-            return False
-        names: Iterable[ast.alias] = (
-            node.names if isinstance(node, ast.Import | ast.ImportFrom) else ()
+    return not any(map(_asks, _defining(tree)))
+
+
+def _asks(node: ast.AST) -> bool:
+    if isinstance(node, ast.Name):
+        return isinstance(node.ctx, ast.Load) and node.id in BUILTINS | ASKING
+    if isinstance(node, ast.Attribute):
+        return (node.attr in ASKING and not _is_func(node.value)) or _name(node.value) in SETS
+    if isinstance(node, ast.Call):
+        return _name(node.func) in UNORDERED or any(_name(each) in SETS for each in node.args)
+    if isinstance(node, ast.BinOp):
+        return any(map(_is_view, (node.left, node.right)))
+    if isinstance(node, ast.Import | ast.ImportFrom):
+        return any(map(_is_asking, node.names))
+    return isinstance(node, ast.Set | ast.SetComp)
+
+
+def _defining(tree: ast.Module) -> Iterator[ast.AST]:
+    """Yield the nodes of a source but for what a column gives to rows."""
+    waiting: list[ast.AST] = [tree]
+    while waiting:
+        node = waiting.pop()
+        yield node
+        of_column = isinstance(node, ast.Call) and _last(node.func) in COLUMNS
+        waiting += (
+            child
+            for child in ast.iter_child_nodes(node)
+            if not (of_column and isinstance(child, ast.keyword) and child.arg in OF_ROWS)
         )
-        if any(part in ASKING for alias in names for part in alias.name.split(".")):
-            return False
-    return True
+
+
+def _is_asking(imported: ast.alias) -> bool:
+    """Tell whether an import asks, or gives what does another name; what is used by its own name is seen there."""
+    parts = {*imported.name.split(".")}
+    return bool(parts & (ASKING - MOMENTS) or (imported.asname and parts & MOMENTS))
+
+
+def _is_view(node: ast.expr) -> bool:
+    """Tell whether this is `x.keys()` or `x.items()`, of which operators make sets."""
+    return isinstance(node, ast.Call) and _last(node.func) in {"items", "keys"}
+
+
+def _name(node: ast.expr) -> str:
+    return node.id if isinstance(node, ast.Name) else ""
+
+
+def _last(node: ast.expr) -> str:
+    """Return the last part of `a.b`."""
+    return node.attr if isinstance(node, ast.Attribute) else _name(node)
 
 
 def _is_func(node: ast.expr) -> bool:
-    return getattr(node, "attr", getattr(node, "id", "")) == "func"
+    return _last(node) == "func"

@@ -12,7 +12,6 @@ from __future__ import annotations
 import multiprocessing
 import os
 import re
-import subprocess
 import sys
 import warnings
 from collections.abc import Callable, Iterator
@@ -21,7 +20,6 @@ from dataclasses import dataclass, field
 from functools import cache
 from hashlib import sha256
 from multiprocessing.connection import Connection
-from pathlib import Path
 from types import SimpleNamespace
 from typing import Any, NoReturn
 
@@ -32,9 +30,8 @@ from psycopg2.extensions import cursor as Cursor  # noqa: N812 - a class
 from postgres_database.history import project_models
 from postgres_database.history.project import Project
 from postgres_database.history.project_models import Models
-from postgres_database.scratch import templates
+from postgres_database.scratch import known
 from postgres_database.scratch.databases import Scratch
-from postgres_database.server import programs
 from postgres_database.server.connection import Database
 from postgres_database.sql import syntax
 
@@ -204,7 +201,7 @@ def begun(session: Scratch, project: Project, models: Models) -> Iterator[_Copy]
     """Let a copy of this process note what the models would send, while this one goes on."""
     # Elsewhere libraries do not bear a copy of a process; and only of a line is anything kept.
     if sys.platform != "linux" or project.line is None:
-        yield _Copy(project, models)
+        yield _Copy(models)
         return
     database = session.empty()
     context = multiprocessing.get_context("fork")
@@ -216,7 +213,7 @@ def begun(session: Scratch, project: Project, models: Models) -> Iterator[_Copy]
         copy.start()
     theirs.close()
     try:
-        yield _Copy(project, models, ours)
+        yield _Copy(models, known.around(project, session.place), ours)
     finally:
         if copy.pid:
             copy.kill()
@@ -228,22 +225,16 @@ def begun(session: Scratch, project: Project, models: Models) -> Iterator[_Copy]
 class _Copy:
     """A copy of this process that notes."""
 
-    project: Project
     models: Models
+    around: str = ""
+    """What they depend on besides (`known.around`)."""
     answer: Connection | None = None
 
     def recording(self) -> Recording | None:
         """Wait for it, and return what the models would send; None if that depends on answers of the server."""
         if self.answer is None:
             return None
-        project, tables = self.project, sorted(map(str, project_models.tables(self.models)))
-        dump = subprocess.check_output([programs.BINARIES / "pg_dump", "--version"])
-        more = (
-            project.scope,
-            project.versions,
-            templates.today(),
-            _engine(),
-        )
+        tables = sorted(map(str, project_models.tables(self.models)))
         try:
             said = self.answer.recv() if self.answer.poll(PATIENCE) else None
         except (EOFError, OSError):
@@ -251,7 +242,7 @@ class _Copy:
         if said is None:
             return None
         statements, session, before = said
-        key = repr((statements, session, before, tables, dump, more))
+        key = repr((statements, session, before, tables, self.around))
         return Recording(statements, before, sha256(key.encode()).hexdigest())
 
 
@@ -326,12 +317,3 @@ def _is_lasting(sql: str) -> bool:
 
 def _text(constant: syntax.Node) -> str:
     return constant.sval.sval if constant.sval else ""
-
-
-@cache
-def _engine() -> str:
-    """Return a hash of the engine's code."""
-    digest = sha256()
-    for path in sorted(Path(__file__).parents[1].rglob("*.py")):
-        digest.update(path.read_bytes())
-    return digest.hexdigest()

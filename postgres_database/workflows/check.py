@@ -1,6 +1,6 @@
 """Compare the models with the history, and a target with its revision.
 
-Where it is known that nothing differs, neither Alembic is imported nor a script executed.
+Where it is known that nothing differs, neither Alembic nor plain models are imported, and no script is executed.
 """
 
 from __future__ import annotations
@@ -13,17 +13,14 @@ from typing import TYPE_CHECKING
 import psycopg2
 
 from postgres_database.errors import ExpectedError
-from postgres_database.history import project_models
 from postgres_database.history.project import Project
-from postgres_database.modelling import strangers
 from postgres_database.running import log
 from postgres_database.running.log import Edited
 from postgres_database.schema.comparison import Differences
 from postgres_database.schema.snapshot import Key
-from postgres_database.scratch import databases, known, recording
+from postgres_database.scratch import known, plain
 from postgres_database.scratch.known import Template
-from postgres_database.scratch.recording import Recording
-from postgres_database.scratch.templates import Equal
+from postgres_database.scratch.recipes import Equal
 from postgres_database.server import embedded
 from postgres_database.server.connection import Database
 from postgres_database.server.environment import Environment
@@ -32,6 +29,7 @@ from postgres_database.workflows.standing import Drifts, Look, Settled
 
 if TYPE_CHECKING:
     from postgres_database.scratch.databases import Scratch
+    from postgres_database.scratch.recording import Recording
 
 MOST_KEPT = 1000
 """Objects that only the history has, of which a template keeps the names."""
@@ -99,6 +97,11 @@ def compare(
         ExpectedError: The models, the history or the target cannot be read.
     """
     with standing.looking(project, target) if target else nullcontext() as look:
+        template = _template(project, environment) if look and not fresh else None
+        kept = template.kept_by_plain(project) if template else None
+        if kept is not None and look and (found := look.settled(template)):
+            settled = _settled(environment, look.database, found)
+            return CheckResult(found.revision, Differences((), kept), settled)
         return _compare(project, environment, target, look, fresh=fresh)
 
 
@@ -110,6 +113,10 @@ def _compare(
     *,
     fresh: bool,
 ) -> CheckResult:
+    from postgres_database.history import project_models
+    from postgres_database.modelling import strangers
+    from postgres_database.scratch import databases, recording
+
     models = project.models()
     with databases.session(project, environment) as session:
         if fresh:
@@ -132,6 +139,7 @@ def _compare(
         heard = recording.Heard()
         if kept is None:  # before a script is imported, which may change them
             build = provided.build(session, models, lambda: session.at_head(project), heard)
+            files = plain.everything(project)
         scripts = project.history
         if target:
             checked, cautions = _target(project, environment, target, session, found)
@@ -155,7 +163,8 @@ def _compare(
         few = len(differences.kept) <= MOST_KEPT
         if recorded and few and not differences.objects and heard.is_as(recorded):
             names = tuple((key.kind, key.schema, key.name) for key in differences.kept)
-            session.note(at_head, equal=Equal.of(recorded.key, names))
+            around = known.around(project, session.place)
+            session.note(at_head, equal=Equal.of(recorded.key, names, files, around))
         return CheckResult(scripts.heads, differences, checked, cautions=cautions)
 
 
@@ -184,6 +193,8 @@ def compare_target(
     Raises:
         ExpectedError: The history or the target cannot be read.
     """
+    from postgres_database.scratch import databases
+
     with databases.session(project, environment) as session:
         if fresh:
             session.forget()

@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 
+from postgres_database.history import reads
 from postgres_database.history.project import Project
 from postgres_database.scratch import plain
 
@@ -30,6 +31,7 @@ import sqlalchemy as sa
 from sqlalchemy import func
 from sqlalchemy.orm import Mapped, mapped_column, relationship
 from typing import TYPE_CHECKING
+from uuid import uuid4
 from . import base
 from .base import Base
 
@@ -43,6 +45,8 @@ class User(Base):
     made: Mapped[dt.datetime] = mapped_column(server_default=func.now())
     seen: Mapped[dt.datetime] = mapped_column(server_default=sa.func.now())
     key: Mapped[uuid.UUID] = mapped_column(server_default=sa.text("gen_random_uuid()"))
+    other: Mapped[uuid.UUID] = mapped_column(sa.Uuid, default=uuid4)
+    changed: Mapped[dt.datetime] = mapped_column(onupdate=lambda: dt.datetime.now(dt.UTC), default=dt.datetime.now)
     others: Mapped[set["User"]] = relationship(viewonly=True)
 
 table = sa.Table("more", Base.metadata, sa.Column("id", sa.ForeignKey(User.id)))
@@ -58,6 +62,10 @@ ODD = {
     "the day": "from datetime import date\nX = date.today()",
     "a clock by another name": "from datetime import datetime\nclock = datetime.now\nX = clock()",
     "a random number": "import random\nX = random.random()",
+    "the clock in a definition": (
+        "from datetime import datetime\nfrom sqlalchemy import Column\nX = Column(server_default=str(datetime.now()))"
+    ),
+    "the clock in another call": "from datetime import datetime\nX = dict(default=datetime.now())",
     "a random UUID": "import uuid\nX = uuid.uuid4()",
     "one by another name": "from uuid import uuid4 as new\nX = new()",
     "a file": "with open('/dev/null') as file:\n    X = file.read()",
@@ -66,7 +74,11 @@ ODD = {
     "a set": "X = ' '.join({'a', 'b'})",
     "a set of a comprehension": "X = ' '.join({each for each in 'ab'})",
     "a set that is made": "X = ' '.join(set('ab'))",
+    "a set that is handed over": "X = [*map(set, 'ab')]",
+    "a set of a method": "X = frozenset.union",
+    "a set of keys": "X = ' '.join({'a': 1}.keys() - {'b': 1}.keys())",
     "a hash": "X = hash('a')",
+    "the time zone": "import datetime as dt\nX = dt.datetime(2000, 1, 1).astimezone()",
     "the machine": "import platform\nX = platform.node()",
     "a database": "import sqlalchemy\nX = sqlalchemy.create_engine('postgresql+psycopg2://')",
     "a name that is computed": "import uuid\nX = getattr(uuid, 'uuid' + '4')()",
@@ -213,3 +225,109 @@ def test_models_that_have_changed_since_they_were_loaded(models: Models) -> None
     models.project.models()
     (models.package / "naming.py").write_text(NAMING.replace("by_", "ix_"))
     assert plain.facts(models.project) == {}
+
+
+LOADED = reads.loaded
+TASKS = (
+    "from pathlib import Path\nfrom invoke import task\nfrom postgres_database.tasks import check\n"
+)
+
+
+def everything(models: Models, monkeypatch: pytest.MonkeyPatch, *loaded: str) -> dict[str, str]:
+    """Load the models, and return what all of them depends on, where no other modules are loaded than these."""
+    forget(models, monkeypatch, *loaded)
+    models.project.models()
+    return {**plain.everything(models.project)}
+
+
+def forget(models: Models, monkeypatch: pytest.MonkeyPatch, *loaded: str) -> None:
+    """Be a process that has loaded these modules, the package of the models, and no test."""
+    mine = {models.package.name, "odd", *loaded}
+
+    def of_process() -> dict[str, str]:
+        return {name: path for name, path in LOADED().items() if name.partition(".")[0] in mine}
+
+    monkeypatch.setattr(reads, "loaded", of_process)
+
+
+def tasks(models: Models, monkeypatch: pytest.MonkeyPatch, text: str) -> str:
+    """Load a module as invoke loads tasks.py, and return its name."""
+    name = f"tasks_{models.package.name}"
+    (models.project.root / f"{name}.py").write_text(text.replace("{package}", models.package.name))
+    models.project.find_modules()
+    monkeypatch.delitem(sys.modules, name, raising=False)
+    importlib.import_module(name)
+    monkeypatch.setitem(sys.modules, name, sys.modules[name])
+    return name
+
+
+def restarted(models: Models) -> None:
+    """Forget the models, as a new process has not loaded them."""
+    models.write("__init__.py", (models.package / "__init__.py").read_text())
+
+
+def test_all_of_plain_models(models: Models, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Their files, those beside them, and the commands that were loaded are all that they depend on."""
+    name = tasks(models, monkeypatch, TASKS)
+    facts = everything(models, monkeypatch, name)
+    restarted(models)
+    assert plain.all_hold(facts, models.project)
+    assert {f"./{name}.py", f"./{models.package.name}/**"} <= facts.keys()
+    assert not plain.all_hold({}, models.project)
+
+
+def in_folder(folder: Path) -> None:
+    folder.mkdir()
+    (folder / "more.py").write_text("class More:\n    __tablename__ = 'more'\n")
+
+
+MORE_CHANGES: dict[str, Callable[[Models], object]] = {
+    **CHANGES,
+    "a table that is not imported": edited("more.py", "class More:\n    __tablename__ = 'more'\n"),
+    "one in a folder of no package": lambda models: in_folder(models.package / "in"),
+    "other commands": lambda models: (
+        models.project.root / f"tasks_{models.package.name}.py"
+    ).write_text(f"{TASKS}x = 1"),
+}
+
+
+@pytest.mark.parametrize("change", MORE_CHANGES)
+def test_a_change_of_what_models_make_is_noticed(
+    models: Models, change: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Besides what the naming convention depends on: modules beside them, and other code in the process."""
+    monkeypatch.setattr(sys, "version", sys.version)
+    facts = everything(models, monkeypatch, tasks(models, monkeypatch, TASKS))
+    restarted(models)
+    assert plain.all_hold(facts, models.project)
+    MORE_CHANGES[change](models)
+    importlib.invalidate_caches()
+    assert not plain.all_hold(facts, models.project)
+
+
+def test_another_module_in_the_process_is_noticed(
+    models: Models, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It may change models, and nothing is known of it."""
+    facts = everything(models, monkeypatch)
+    restarted(models)
+    forget(models, monkeypatch, tasks(models, monkeypatch, TASKS))
+    assert not plain.all_hold(facts, models.project)
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "import sqlalchemy",
+        "from {package}.base import Base",
+        "import {package}.all",
+        "import importlib\nimportlib.import_module('{package}.base')",
+        "import alembic",
+    ],
+)
+def test_commands_that_may_change_models(
+    models: Models, monkeypatch: pytest.MonkeyPatch, text: str
+) -> None:
+    """Of models that other code in the process uses, or that uses SQLAlchemy, nothing is known."""
+    name = tasks(models, monkeypatch, f"{TASKS}{text}\n")
+    assert everything(models, monkeypatch, name) == {}

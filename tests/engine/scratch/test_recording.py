@@ -15,12 +15,14 @@ from sqlalchemy.schema import CreateTable
 
 from postgres_database.schema.scope import Scope
 from postgres_database.schema.snapshot import Key
-from postgres_database.scratch import databases, provided, recording, templates
+from postgres_database.scratch import databases, known, provided, recipes, recording, templates
 from postgres_database.scratch.known import Template
+from postgres_database.scratch.recipes import Equal, Recipe
 from postgres_database.scratch.recording import Heard, Recording
-from postgres_database.scratch.templates import Equal, Recipe
+from postgres_database.scratch.templates import Place
 from postgres_database.server.version_table import VersionTable
 
+PLACE = Place("me", "UTF8", "", unsafe=True, owner="", session="")
 MODELS = """
 import os
 from pathlib import Path
@@ -257,7 +259,7 @@ def test_what_else_a_comparison_depends_on(
     project.settings = usual
     for target, name, value in (
         (templates, "today", lambda: "2001-01-01"),
-        (recording, "_engine", lambda: "other"),
+        (known, "_engine", lambda: "other"),
         (subprocess, "check_output", lambda *_: b"pg_dump 99"),
     ):
         with monkeypatch.context() as patch:
@@ -313,11 +315,11 @@ def test_a_process_that_cannot_be_copied_creates_the_models(
 def test_what_is_kept_of_models_is_sealed() -> None:
     """Names that somebody has changed in the comment of a template are not shown, nor those of other models."""
     names = (("FUNCTION", "public", "f(\"a\", 'b')"), ("VIEW", "s", "v"))
-    text = Recipe({}, equal=Equal.of("key", names)).text()
+    text = Recipe({}, equal=Equal.of("key", names, {}, "")).text()
 
     def kept(text: str, key: str = "key") -> tuple[Key, ...] | None:
-        recipe = templates.parse(text)
-        return Template(recipe, "18").kept(key) if recipe else None
+        recipe = recipes.parse(text)
+        return Template(recipe, "18", PLACE).kept(key) if recipe else None
 
     assert kept(text) == tuple(Key(*each) for each in names)
     assert kept(text, "other") is None

@@ -12,7 +12,7 @@ from postgres_database.history import project as projects
 from postgres_database.proving import contents, image
 from postgres_database.running import log
 from postgres_database.schema import snapshot
-from postgres_database.scratch import templates
+from postgres_database.scratch import recipes
 from postgres_database.server.connection import Database
 
 SHOP = """
@@ -156,14 +156,14 @@ def test_an_image_that_another_command_removes(
     """One that was read is restored, and nothing takes its place."""
     assert fast(shop, shop.database) == (True, [])
     (path,) = (shop.root / image.FOLDER).iterdir()
-    current = templates.Recipe.is_current
+    current = recipes.Recipe.is_current
 
-    def is_current(self: templates.Recipe, project: projects.Project) -> bool:
+    def is_current(self: recipes.Recipe, project: projects.Project) -> bool:
         path.unlink(missing_ok=True)
         return current(self, project)
 
     with monkeypatch.context() as patch, fresh(server) as other:
-        patch.setattr(templates.Recipe, "is_current", is_current)
+        patch.setattr(recipes.Recipe, "is_current", is_current)
         patch.setattr(image, "_keep", None)
         assert fast(shop, other) == (True, [])
     assert [*path.parent.iterdir()] == []
