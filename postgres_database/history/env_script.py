@@ -158,6 +158,10 @@ class _GuardedWork:
 class EnvError(ExpectedError):
     """No script failed, but the project's env.py around them."""
 
+    def with_(self, *, cause: str = "", hint: str = "") -> "EnvError":  # noqa: ARG002 - as of its base
+        """Return the same error with another hint; its cause is not the script that ran."""
+        return EnvError(self.what, cause=self.cause, hint=hint or self.hint)
+
 
 class EnvScript:
     """The project's env.py, and errors that name it."""
@@ -180,6 +184,12 @@ class EnvScript:
     def failed(self, error: BaseException, words: str) -> EnvError:
         """Return the error for what it raised before it ran the scripts."""
         frames = traceback.extract_tb(error.__traceback__)
+        if isinstance(error, KeyError) and frames[-1].name == "_remove_proxy":
+            return EnvError(
+                f"{self.name} runs Alembic again inside of it; nothing was run",
+                cause="as where an application upgrades its database by itself when it is made",
+                hint=f"${{EDITOR:-vi}} {self.name}   (make the application without that)",
+            )
         lines = [frame.lineno for frame in frames if Path(frame.filename) == self.path]
         imported = script_errors.line_of_project(error, self.root)  # such as the models
         place = imported or (f"{self.name}, line {lines[-1]}" if lines else "")

@@ -12,7 +12,7 @@ from postgres_database.errors import ExpectedError
 from postgres_database.history.operations import UNFILLED, FillColumns
 from postgres_database.online import backfill
 from postgres_database.online.backfill import Backfill
-from postgres_database.online.steps import is_outside
+from postgres_database.online.steps import autocommit, is_outside
 from postgres_database.running.autocommit import Autocommit
 from postgres_database.running.context import of as context_of
 from postgres_database.running.journal import Journal
@@ -64,7 +64,7 @@ def _fill(on: Operations, operation: FillColumns) -> None:
     journal = context_of(on.get_bind()).journal
     if journal and journal.take(sql):
         return
-    with nullcontext() if is_outside(on.get_bind()) else context.autocommit_block():
+    with nullcontext() if is_outside(on.get_bind()) else autocommit(context):
         backfill.run(Autocommit(on.get_bind()), work, _JournalCheckpoint(journal, sql))
         if journal:
             journal.did(sql)
@@ -93,5 +93,5 @@ def _require_values(on: Operations, operation: FillColumns, work: Backfill, colu
         raise error
     if not is_ours(on.get_bind()):
         return
-    with nullcontext() if is_outside(on.get_bind()) else context.autocommit_block():
+    with nullcontext() if is_outside(on.get_bind()) else autocommit(context):
         backfill.require_key_or_pages(Autocommit(on.get_bind()), work)

@@ -7,11 +7,13 @@ transactions can be interrupted at any time and run again.
 
 import io
 import logging
+import os
 import shlex
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import AbstractContextManager, contextmanager
+from contextlib import AbstractContextManager, ExitStack, contextmanager
 from contextvars import ContextVar
 from functools import partial
+from pathlib import Path
 from typing import Any
 
 import psycopg2
@@ -23,6 +25,7 @@ from sqlalchemy.exc import DBAPIError
 
 from postgres_database.errors import ExpectedError
 from postgres_database.history import operations
+from postgres_database.history.env_script import EnvError
 from postgres_database.history.operations import ExecuteFile, Online, RunSql
 from postgres_database.online import forms, partitions
 from postgres_database.online.forms import Statement
@@ -292,8 +295,37 @@ def _online(on: Operations, _operation: Online) -> AbstractContextManager[None]:
 
 
 @contextmanager
+def autocommit(context: MigrationContext) -> Iterator[None]:
+    """Commit each statement of the block by itself.
+
+    Raises:
+        EnvError: env.py began the transaction, so that nobody else may commit it.
+    """
+    with ExitStack() as stack:
+        try:
+            stack.enter_context(context.autocommit_block())
+        except AssertionError as error:  # Alembic has no transaction to commit
+            env = _env_script(context)
+            raise EnvError(
+                f"{env} leaves no room for what is done beside live traffic",
+                cause="it begins a transaction itself, and op.online and op.backfill commit what is before them",
+                hint=f"${{EDITOR:-vi}} {env}   (run context.run_migrations() in context.begin_transaction(), and"
+                " begin no other; or online = false in alembic.ini, so that no such script is written)",
+            ) from error
+        yield
+
+
+def _env_script(context: MigrationContext) -> str:
+    """Return the path of env.py from the project's root."""
+    if not (around := context.environment_context):
+        return "env.py"
+    root = Path(around.config.config_file_name or "").parent
+    return os.path.relpath(around.script.env_py_location, root)
+
+
+@contextmanager
 def _block(context: MigrationContext) -> Iterator[None]:
-    with context.autocommit_block():
+    with autocommit(context):
         token = ONLINE.set(True)
         try:
             yield

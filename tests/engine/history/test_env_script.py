@@ -98,6 +98,15 @@ BAD = {
         "parts['port'] = '1'; by_itself()",
         "failed before the first script; nothing was run",
     ),
+    "it runs Alembic inside": (
+        """
+        from alembic.runtime.environment import EnvironmentContext
+        with EnvironmentContext(config, None):
+            pass
+        scripts(given)
+        """,
+        "runs Alembic again inside of it; nothing was run",
+    ),
     "it never commits": (
         "context.configure(connection=given); context.run_migrations()",
         "did not commit what the scripts did; it was rolled back",
@@ -143,6 +152,35 @@ def state(database: Database) -> list[tuple[object, ...]]:
         "SELECT coalesce(string_agg(relname, ' ' ORDER BY relname), '') FROM pg_class"
         " WHERE relkind = 'r' AND relnamespace = 'public'::regnamespace",
     )
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        "with op.online(): op.execute('CREATE INDEX on_one ON one (a)')",
+        "op.backfill('one', {'a': '1'})",
+        "op.backfill('one', {'a': None})",
+    ],
+)
+def test_an_env_whose_transaction_nobody_else_commits(
+    project: Project, other: Database, body: str
+) -> None:
+    """Steps beside live traffic need commits: its fault is named, and no script is written that it cannot run."""
+    register = "from postgres_database import alembic_env\nalembic_env.register()\n"
+    template = project.root / "migration" / "script.py.mako"
+    env(project, other, f"{register}with given.begin():\n    scripts(given)")
+    project.script("r2", "r1", body)
+    up(project.settings, project.database, target="r1", confirm=yes)
+    with pytest.raises(ExpectedError, match=r"theirs/env\.py leaves no room") as caught:
+        up(project.settings, project.database, confirm=yes)
+    assert "online = false in alembic.ini" in caught.value.hint
+    assert run_sql(project.database, "SELECT version_num FROM alembic_version") == [("r1",)]
+    (project.versions / "r2.py").unlink()
+    (project.root / "theirs" / template.name).write_text(template.read_text())
+    project.models("sa.Table('one', metadata, sa.Column('a', sa.Integer, index=True))")
+    with pytest.raises(ExpectedError, match="leaves no room"):
+        revision.write(*project.settings, "An index")
+    assert len(project.scripts()) == 1
 
 
 @pytest.mark.long
@@ -193,6 +231,8 @@ def test_an_env_that_would_run_them_elsewhere(project: Project, other: Database)
             hint = caught.value.hint
             if "DATABASE_URL" in body:
                 assert hint.startswith("export DATABASE_URL=…   (theirs/env.py reads the process")
+            elif "inside" in name:
+                assert hint == "${EDITOR:-vi} theirs/env.py   (make the application without that)"
             else:
                 assert 'config.attributes.get("connection")' in hint, name
         assert state(other) == [("",)], name
