@@ -116,6 +116,8 @@ def models(text: str, is_module: Callable[[str], bool]) -> str:
     dotted = _assigned(tree, "target_metadata")
     if not all(part.isidentifier() for part in dotted.split(".")):
         return ""  # a list, a call, None
+    if any(_adds_to(node, dotted) for node in _nodes_of_module(tree)):
+        return ""  # the name alone would have fewer tables
     first, _, rest = dotted.partition(".")
     for node in tree.body:
         for alias in node.names if isinstance(node, (ast.Import, ast.ImportFrom)) else ():
@@ -157,6 +159,30 @@ def _assigned(tree: ast.Module, name: str) -> str:
     return values[-1] if values else ""
 
 
+def _nodes_of_module(tree: ast.AST) -> Iterator[ast.AST]:
+    """Yield what runs when a module is imported: all but the bodies of its functions."""
+    for node in ast.iter_child_nodes(tree):
+        yield node
+        if not isinstance(node, (ast.FunctionDef, ast.AsyncFunctionDef, ast.Lambda)):
+            yield from _nodes_of_module(node)
+
+
+def _adds_to(node: ast.AST, models: str) -> bool:
+    """Tell whether this changes what `target_metadata` stands for: a call of its method, or one that is given it."""
+    known = {"target_metadata", models}
+    match node:
+        case ast.Attribute(value=owner, ctx=ast.Store()):
+            return ast.unparse(owner) in known
+        case ast.Expr(value=ast.Call(func=ast.Attribute(value=owner))) if (
+            ast.unparse(owner) in known
+        ):
+            return True
+        case ast.Call(func=ast.Attribute(attr="to_metadata" | "tometadata")) as call:
+            given = (*call.args, *(keyword.value for keyword in call.keywords))
+            return any(ast.unparse(each) in known for each in given)
+    return False
+
+
 def _named(module: str, name: str, is_module: Callable[[str], bool]) -> str:
     first, _, rest = name.partition(".")
     inner = f"{module}.{first}"
@@ -175,19 +201,9 @@ def with_connection(text: str) -> str | None:
     tree = ast.parse(text)
     lines = text.splitlines(keepends=True)
     if not any(map(_takes_connection, ast.walk(tree))):
-        offline = [
-            node
-            for node in tree.body
-            if isinstance(node, ast.If) and _calls(node.test, "is_offline_mode") and node.orelse
-        ]
         branch = _branch(tree, text)
-        if not offline or not branch:
+        if not branch or not _insert(tree, lines, branch):
             return None
-        context = ast.unparse(offline[-1].test).removesuffix(".is_offline_mode()")
-        given = f"{context}.config.attributes.get('connection')".replace("'", '"')
-        start = offline[-1].orelse[0].lineno - 1
-        at = next(n for n in range(start, 0, -1) if lines[n].startswith(("else", "elif")))
-        lines[at:at] = [f"elif (connection := {given}) is not None:\n", *branch]
     lacking = [] if any(map(_imports_ours, ast.walk(tree))) else [REGISTER]
     lacking += [PUSH] if _lacks_application(tree) else []
     if lacking:
@@ -195,6 +211,37 @@ def with_connection(text: str) -> str | None:
         imports, statements = map(chain.from_iterable, zip(*lacking, strict=True))
         lines[last.end_lineno : last.end_lineno] = [*imports, "\n", *statements]
     return "".join(lines)
+
+
+def _insert(tree: ast.Module, lines: list[str], branch: list[str]) -> bool:
+    """Insert a branch that runs the scripts on a connection; return whether the place for it was found."""
+    asks = [node for node in ast.walk(tree) if _calls(node, "is_offline_mode")]
+    offline = [
+        node
+        for node in _nodes_of_module(tree)
+        if isinstance(node, ast.If) and node.test in asks and node.orelse
+    ]
+    (runs, *_) = (node.func for node in ast.walk(tree) if _calls(node, "run_migrations"))
+    context = ast.unparse(runs).removesuffix(".run_migrations")
+    given = f'(connection := {context}.config.attributes.get("connection")) is not None'
+    if offline:
+        indent = " " * offline[-1].col_offset
+        start = offline[-1].orelse[0].lineno - 1
+        ends = (f"{indent}else", f"{indent}elif")
+        at = next(n for n in range(start, 0, -1) if lines[n].startswith(ends))
+        lines[at:at] = [f"{indent}{line}" for line in (f"elif {given}:\n", *branch)]
+        return True
+    match tree.body[-1]:
+        case ast.Expr(value=ast.Call(func=ast.Name())) as last if not asks:  # such as online()
+            at = last.lineno - 1
+            lines[at:] = [
+                f"if {given}:\n",
+                *branch,
+                "else:\n",
+                *(f"    {line}" for line in lines[at:]),
+            ]
+            return True
+    return False
 
 
 def _lacks_application(tree: ast.Module) -> bool:
@@ -230,7 +277,14 @@ def _branch(tree: ast.Module, text: str) -> list[str]:
     """Return the lines that run the scripts on `connection`, as this env.py runs them on its own."""
     call, given = next(_configured(tree), (None, None))
     if call is None or given is None:
-        return []
+        given_all = (
+            node.name
+            for node in tree.body
+            if isinstance(node, ast.FunctionDef)
+            and [parameter.arg for parameter in node.args.args] == ["connection"]
+            and any(_calls(inner, "run_migrations") for inner in ast.walk(node))
+        )
+        return [f"    {name}(connection)\n" for name in given_all][:1]
     around = _function_around(tree, call)
     parameters = [parameter.arg for parameter in around.args.args] if around else []
     if around and [ast.unparse(given)] == parameters and around in tree.body:

@@ -131,17 +131,20 @@ def require_all_read(folders: Folders, scripts: Iterable[Script]) -> None:
         return
     known = {script.revision: Path(script.path).resolve() for script in scripts}
     read = {*known.values()}
-    lines = []
+    lines, places = [], []
     for path in (path for path in below_them if path.resolve() not in read):
         text = path.read_text(encoding="utf-8", errors="replace")
         named, below = IDENTITY.search(text), BELOW.search(text)
         if named and below and (not known or known.keys() & set(QUOTED.findall(below[1]))):
             lines.append(f"{folders.name(path)} is revision {named[1]}")
+            places.append(folders.name(path.parent))
     if lines:
+        one = f"; version_locations = %(here)s/{places[0]}, those of one folder"
+        one = one if len({*places}) > 1 else ""
         raise ExpectedError(
             "scripts in subfolders are not read",
             cause="\n".join(lines),
-            hint="${EDITOR:-vi} alembic.ini   (recursive_version_locations = true reads them)",
+            hint=f"${{EDITOR:-vi}} alembic.ini   (recursive_version_locations = true reads them{one})",
         )
 
 

@@ -1,6 +1,7 @@
 """Set up a project: write the files that it lacks, and nothing else; or start a history of its own."""
 
 import os
+import re
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -55,9 +56,9 @@ def set_up(root: Path, listener: Listener, *, models: str = "", fresh: bool = Fa
     models = _models(root, models, env, listener)
     missing = [*project_files.missing(root, migration, models)]
     changes = _changes(root, models, env, missing)
-    removed = _scripts(root, root / versions, listener) if fresh else ()
+    removed = _scripts(root, versions, listener) if fresh else ()
     _write(root, missing)
-    _make_folder(root / versions)
+    _make_folder(root / versions[0])
     for path in removed:
         path.unlink()
     written = [file for file in changes if listener.offer(f"change {file.path}", file.diff)]
@@ -73,27 +74,38 @@ def set_up(root: Path, listener: Listener, *, models: str = "", fresh: bool = Fa
     )
 
 
-def _folders(root: Path) -> tuple[Path, Path, list[str]]:
-    """Return the folders of env.py and of the scripts, and where modules are imported from, all from the root.
+def _folders(root: Path) -> tuple[Path, list[Path], list[str]]:
+    """Return the folder of env.py, those of the scripts, and where modules are imported from, all from the root.
 
     Raises:
         ExpectedError: alembic.ini names none, or one in a package; or there is none, but a history.
     """
     if not (root / "alembic.ini").exists():
         _require_no_history(root)
-        return NEW, NEW / "versions", []
+        return NEW, [NEW / "versions"], []
     config = projects.load(root).alembic_config()
     named = config.get_alembic_option("script_location") or ""
     if not named or (":" in named and not Path(named).is_absolute()):
         raise ExpectedError(
             "alembic.ini names no folder for the scripts",
             cause=f"script_location = {named}",
-            hint="${EDITOR:-vi} alembic.ini   (script_location = %(here)s/migration)",
+            hint=f"${{EDITOR:-vi}} alembic.ini   (script_location = %(here)s/{_in_package(root, named)})",
         )
     migration = Path(os.path.relpath(root / named, root))
     known = config.get_version_locations_list()
-    versions = Path(os.path.relpath(root / known[0], root)) if known else migration / "versions"
+    versions = [Path(os.path.relpath(root / each, root)) for each in known or ()]
+    versions = versions or [migration / "versions"]
+    if config.get_alembic_boolean_option("recursive_version_locations"):
+        inner = (path for each in versions for path in sorted((root / each).rglob("*/")))
+        versions += [path.relative_to(root) for path in inner if path.name != "__pycache__"]
     return migration, versions, config.get_prepend_sys_paths_list() or []
+
+
+def _in_package(root: Path, named: str) -> Path:
+    """Return the folder of `package:folder`, from the root; that of a new project where it is not below the root."""
+    parts = Path(*re.split("[.:]", named))
+    places = (Path(*parts.parts[number:]) for number in range(len(parts.parts)))
+    return next((place for place in places if (root / place / "env.py").is_file()), NEW)
 
 
 def _require_no_history(root: Path) -> None:
@@ -153,7 +165,8 @@ def _changes(root: Path, models: str, env: EnvFile | None, missing: list[File]) 
 
 def _by_hand(root: Path, models: str, env: EnvFile | None) -> Iterator[str]:
     if not models:
-        yield f"target_metadata in alembic.ini   (env.py does not tell: invoke init {FORM})"
+        several = "where it puts several together, name a list of them in a module of yours"
+        yield f"target_metadata in alembic.ini   (env.py names none; {several}: invoke init {FORM})"
     if env and env.by_hand:
         yield f"{env.file.path}   (add these lines; in place of ... goes what it does now:\n{env_script.SHARE})"
     if "postgres_database.tasks" not in (root / "tasks.py").read_text(encoding="utf-8"):
@@ -163,8 +176,10 @@ def _by_hand(root: Path, models: str, env: EnvFile | None) -> Iterator[str]:
         )
 
 
-def _scripts(root: Path, versions: Path, listener: Listener) -> tuple[Path, ...]:
-    found = sorted(path for pattern in SCRIPTS for path in versions.glob(pattern))
+def _scripts(root: Path, versions: list[Path], listener: Listener) -> tuple[Path, ...]:
+    found = sorted(
+        path for each in versions for pattern in SCRIPTS for path in (root / each).glob(pattern)
+    )
     scripts = tuple(path for path in found if path.name != "__init__.py")
     if scripts and not listener.confirm(
         "remove the whole history of this repository (databases stay as they are)",

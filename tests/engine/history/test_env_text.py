@@ -1,6 +1,7 @@
 """An env.py of somebody else, read as text: its models, its options, and the lines that it lacks."""
 
 import ast
+import textwrap
 from difflib import ndiff
 from pathlib import Path
 
@@ -20,7 +21,6 @@ MODULES = {"shop", "shop.db", "shop.db.models"}
         ("from shop.db.models import Base as B\ntarget_metadata = B.metadata", "shop.db.models:Base.metadata"),
         ("from shop.db.models import metadata\ntarget_metadata = metadata", "shop.db.models:metadata"),
         ("from shop.db import models\ntarget_metadata = models.Base.metadata", "shop.db.models:Base.metadata"),
-        ("from shop import db\ntarget_metadata = db.models.Base.metadata", "shop.db.models:Base.metadata"),
         ("import shop.db.models\ntarget_metadata = shop.db.models.Base.metadata", "shop.db.models:Base.metadata"),
         ("import shop.db.models as m\ntarget_metadata = m.Base.metadata", "shop.db.models:Base.metadata"),
         ("from sqlmodel import SQLModel\ntarget_metadata = SQLModel.metadata", "sqlmodel:SQLModel.metadata"),
@@ -32,6 +32,26 @@ MODULES = {"shop", "shop.db", "shop.db.models"}
 )  # fmt: skip
 def test_whose_models_it_hands_to_alembic(text: str, models: str) -> None:
     """An import and an attribute of it are found; anything else is left to who knows."""
+    assert env_text.models(text, MODULES.__contains__) == models
+
+
+@pytest.mark.parametrize(
+    ("text", "models"),
+    [
+        ("for t in db.more:\n    target_metadata._add_table(t.name, None, t)", ""),
+        ("for t in db.more:\n    t.to_metadata(target_metadata)", ""),
+        ("for t in db.more:\n    t.tometadata(metadata=db.metadata)", ""),
+        ("target_metadata.naming_convention = {}", ""),
+        ("def f():\n    target_metadata.clear()", "shop.db:metadata"),
+        (
+            "if target_metadata.tables:\n    print(target_metadata.tables.keys())",
+            "shop.db:metadata",
+        ),
+    ],
+)
+def test_models_that_it_adds_to_have_no_name(text: str, models: str) -> None:
+    """Where env.py puts tables into its models, or changes them, their name alone would stand for other ones."""
+    text = f"from shop import db\ntarget_metadata = db.metadata\n{text}"
     assert env_text.models(text, MODULES.__contains__) == models
 
 
@@ -132,6 +152,14 @@ def test_an_application_of_flask_is_made() -> None:
     assert added(made)[0] == OURS.strip()
 
 
+def test_a_condition_around_gets_a_branch_inside() -> None:
+    """Where `if context.is_offline_mode()` stands in another block, so does the branch."""
+    plain = FLASK.replace("current_app", "app")
+    start = plain.index("if context")
+    nested = f"{plain[:start]}if context:\n" + textwrap.indent(plain[start:], "    ")
+    assert added(nested) == [f"    {line}" for line in added(plain)]
+
+
 @pytest.mark.parametrize("name", ["generic", "async", "pyproject", "pyproject_async"])
 def test_the_templates_of_alembic_get_a_branch(name: str) -> None:
     """What `alembic init` made gets the lines once, and only those."""
@@ -155,6 +183,58 @@ def test_its_options_are_taken_over(end: str) -> None:
         "    with context.begin_transaction():",
         "        context.run_migrations()",
     ]
+
+
+ONLY_ONLINE = """
+from alembic import context
+
+def online():
+    with engine() as connection:
+        context.configure(connection=connection)
+        context.run_migrations()
+
+online()  # always
+"""
+BY_OPTIONS = """
+from alembic import context
+
+def scripts(connection):
+    options = {"connection": connection}
+    context.configure(**options)
+    context.run_migrations()
+
+def online():
+    with engine() as connection:
+        scripts(connection)
+
+if context.is_offline_mode():
+    offline()
+else:
+    online()
+"""
+
+
+@pytest.mark.parametrize(
+    ("text", "lines"),
+    [
+        (
+            ONLY_ONLINE,
+            [
+                OURS.strip().removeprefix("el"),
+                "    context.configure(",
+                "        connection=connection,",
+                "    )",
+                "    with context.begin_transaction():",
+                "        context.run_migrations()",
+                "else:",
+            ],
+        ),
+        (BY_OPTIONS, [OURS.strip(), "    scripts(connection)"]),
+    ],
+)
+def test_other_shapes_that_are_known(text: str, lines: list[str]) -> None:
+    """One that never prints, and one whose options are put together first, get the branch, too."""
+    assert [line for line in added(text) if "always" not in line and "+" not in line] == lines
 
 
 @pytest.mark.parametrize(

@@ -527,6 +527,19 @@ def test_scripts_in_subfolders_are_not_overlooked(project: Project) -> None:
     assert project.settings.project.history.head == "bbbb"
 
 
+def test_histories_in_several_subfolders(project: Project) -> None:
+    """Where each folder may be a history of its own, as one for each kind of server, one of them may be chosen."""
+    for name in ("postgresql", "sqlite"):
+        (project.versions / name).mkdir()
+        project.script(name).rename(project.versions / name / f"{name}.py")
+    with pytest.raises(ExpectedError, match="scripts in subfolders are not read") as caught:
+        _ = project.settings.project.history
+    _, advised = caught.value.hint.removesuffix(", those of one folder)").split("; ")
+    ini = project.root / "alembic.ini"
+    ini.write_text(ini.read_text().replace("[alembic]\n", f"[alembic]\n{advised}\n"))
+    assert project.settings.project.history.head == "postgresql"
+
+
 def test_several_bases_are_told_apart_from_branches(project: Project) -> None:
     """Two histories side by side are no accident of a merge; both ways to go on are named."""
     project.script("aaaa")

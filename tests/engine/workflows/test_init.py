@@ -74,6 +74,54 @@ def test_fresh_removes_the_history(project: Project) -> None:
     assert (project.versions / "notes.txt").exists()
 
 
+@pytest.mark.parametrize(
+    ("said", "folder"),
+    [("", "migration"), ("shop:db:scripts", "scripts"), ("shop.db:scripts", "db/scripts"), ("a:b", "migration")],
+)  # fmt: skip
+def test_a_folder_in_a_package_is_named_from_the_root(
+    tmp_path: Path, said: str, folder: str
+) -> None:
+    """Where alembic.ini names the scripts by their package, the advice is their folder."""
+    (tmp_path / "alembic.ini").write_text(f"[alembic]\nscript_location = {said}\n")
+    (tmp_path / folder).mkdir(parents=True)
+    (tmp_path / folder / "env.py").touch()
+    with pytest.raises(ExpectedError, match="names no folder") as caught:
+        set_up(tmp_path, never, never)
+    assert f"(script_location = %(here)s/{folder})" in caught.value.hint
+
+
+@pytest.mark.parametrize(
+    ("said", "folders"),
+    [
+        (
+            "recursive_version_locations = true\npath_separator = os",
+            ("migration/versions/2024/expand",),
+        ),
+        (
+            "version_locations = %(here)s/migration/versions:%(here)s/more\npath_separator = :",
+            ("more",),
+        ),
+    ],
+)
+def test_fresh_removes_the_whole_history(
+    project: Project, said: str, folders: tuple[str, ...]
+) -> None:
+    """Scripts are removed wherever alembic.ini says that they are."""
+    ini = project.root / "alembic.ini"
+    text = re.sub("(?m)^(version_locations|path_separator) = .*$", "", ini.read_text())
+    ini.write_text(text.replace("[alembic]", f"[alembic]\n{said}"))
+    project.script("aaaa")
+    for number, folder in enumerate(folders):
+        place = project.root / folder
+        place.mkdir(parents=True)
+        script = (project.versions / "aaaa.py").read_text().replace("aaaa", f"bbb{number}")
+        (place / f"bbb{number}.py").write_text(script)
+        (place / f"bbb{number}.sql").write_text("SELECT 1;\n")
+    set_up(project.root, yes, never, fresh=True)
+    assert not project.scripts()
+    assert not [*project.root.rglob("bbb*")]
+
+
 def test_fresh_needs_a_yes(project: Project) -> None:
     """Without a yes the history stays, and nothing else is written."""
     project.script("aaaa")
