@@ -76,8 +76,16 @@ def copies_of(project: Project, path: Path) -> list[Path]:
 
 
 def as_original(project: Project, text: str) -> str:
-    """Return a text in which the copies that `copied` made are named by what they are copies of."""
-    for place, folder in zip(project.places, project.folders.versions, strict=True):
+    """Return a text in which copies that `copied` made have the names of the originals, and new scripts their own."""
+    pairs = [*zip(project.places, project.folders.versions, strict=bool(project.places))]
+    if project.staged and not pairs:
+        new = [each for each in project.history.revisions if project.aside in each.path.parents]
+        before = {parent for each in new for parent in each.parents}.difference(
+            each.id for each in new
+        )
+        heads = [project.history[head].path.resolve() for head in before]
+        pairs = [(project.aside, _versions(project, heads))]
+    for place, folder in pairs:
         text = text.replace(str(place), str(folder))
         text = text.replace(project.folders.name(place), project.folders.name(folder))
     return text

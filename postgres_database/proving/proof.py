@@ -6,6 +6,7 @@ from dataclasses import dataclass, replace
 from functools import partial
 
 from postgres_database.errors import ExpectedError
+from postgres_database.history import script_files
 from postgres_database.history.env_script import EnvError
 from postgres_database.history.graph import History
 from postgres_database.history.project import Project
@@ -278,7 +279,7 @@ class Prover:
         except EnvError:
             raise
         except ExpectedError as error:
-            return f"{error.what}\n{error.cause}"
+            return script_files.as_original(self.project, f"{error.what}\n{error.cause}")
         return ""
 
     def _differing(

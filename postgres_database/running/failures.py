@@ -23,6 +23,15 @@ MISSING = (
     "invoke {verb}{env}   (once the script is mended; or the database is at another revision:"
     " invoke baseline-existing{env} finds which one)"
 )
+UNMADE_HERE = MISSING[:-1] + (
+    "; or create_all made the table elsewhere: invoke check says how to begin anew)"
+)
+PERCENT = "immutabledict is not a sequence"
+"""What psycopg2 says of a lone % in the text that SQLAlchemy's `exec_driver_sql` hands to it."""
+BY_TEXT = (
+    "invoke {verb}{env}   (once the script runs that by op.get_bind().execute(sa.text(…)), as any driver does:"
+    " psycopg2 reads a % in exec_driver_sql as the place of a value)"
+)
 UNPROVIDED = "invoke check   (once the script is mended; or SCRATCH_DSN names a server that has what it needs)"
 UNMADE = (
     "invoke check   (once the script is mended; if no script makes the table, because create_all did, begin anew:"
@@ -44,7 +53,7 @@ ADVICE = {
     "42P07": FOUND,
     "42701": FOUND,
     "42710": FOUND,
-    "42P01": MISSING,
+    "42P01": UNMADE_HERE,
     "42703": MISSING,
     "42883": MISSING,
     "53100": "invoke {verb}{env}   (once the server's disk has room)",
@@ -118,6 +127,8 @@ def failure(
     advice = ADVICE.get(code(error), MENDED if place else LOOK)
     if database.label == "scratch":
         advice = ON_SCRATCH.get(code(error), UNPROVIDED)
+    if isinstance(error, TypeError) and PERCENT in words:
+        advice = BY_TEXT
     hint = advice.format(verb=verb, env=database.env_option)
     if place and place != script:
         hint = hint.replace("the script", place.partition(",")[0])

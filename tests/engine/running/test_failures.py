@@ -40,6 +40,17 @@ def test_a_function_of_the_database_that_refuses(project: Project) -> None:
     assert "event trigger" in error.hint
 
 
+@pytest.mark.parametrize("sql", ["SELECT 1 WHERE 'ab' LIKE 'a%'", "SELECT format('%I', 'a')"])
+def test_a_percent_sign_that_another_driver_takes(project: Project, sql: str) -> None:
+    """What runs with asyncpg, but not with psycopg2, is told with what runs with both."""
+    statement = f'op.get_bind().exec_driver_sql("{sql}")'
+    path = project.script("aaaa", "", statement)
+    error = failed(project)
+    assert "psycopg2 reads a % in exec_driver_sql as the place of a value" in error.hint
+    path.write_text(path.read_text().replace(statement, f'op.get_bind().execute(sa.text("{sql}"))'))
+    up(project.settings, project.database, confirm=yes)
+
+
 def test_connection_that_is_lost_between_scripts(project: Project) -> None:
     """What the server ends while no script runs is no statement that it refused."""
 

@@ -249,6 +249,9 @@ def test_history_whose_first_tables_no_script_makes_begins_anew(
         with pytest.raises(ExpectedError) as caught:
             check.compare(*project.settings)
         assert 'relation "t" does not exist' in caught.value.cause
+        with fresh(server) as empty, pytest.raises(ExpectedError) as caught:
+            up(project.settings, empty, confirm=yes)
+        assert "or create_all made the table elsewhere: invoke check says" in caught.value.hint
         script.unlink()
         for database in (project.database, other):
             mark(project.settings, database, "base", purge=True, confirm=yes)

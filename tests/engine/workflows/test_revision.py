@@ -292,6 +292,9 @@ def test_script_that_fails_on_rows_is_kept_and_told(project: Project) -> None:
     result = revision.write(*project.settings, "Integer to date")
     assert not result.proved
     assert "invalid input syntax for type date" in result.failure
+    assert result.path
+    assert all(".staged" not in text for text in (result.failure, result.path.read_text()))
+    assert f"(in {result.path.relative_to(project.root)}, line " in result.failure
     assert result.cautions == (
         "the values of column users.email are cast to date: what does not fit is refused",
         "users is rewritten while others cannot read or write it",
