@@ -33,7 +33,7 @@ def folder(home: Path, on_wait: Callable[[str], None], wait: float | None = None
         ExpectedError: Another command still works in this checkout after so many seconds, or nothing can be
             written here.
     """
-    with _locked(home, on_wait, wait):
+    with locked(home, on_wait, wait):
         with explained(home):
             _finish(home)
             _discard(home / OPEN)
@@ -89,7 +89,7 @@ def finish(home: Path) -> None:
     if not (home / DONE).exists():
         return
     try:
-        with _locked(home, lambda _: None):
+        with locked(home, lambda _: None):
             _finish(home)
     except OSError as error:
         raise ExpectedError(
@@ -126,10 +126,8 @@ def _moves(staged: Path) -> list[tuple[Path | None, Path]]:
 
 
 @contextmanager
-def _locked(
-    home: Path, on_wait: Callable[[str], None], wait: float | None = None
-) -> Iterator[None]:
-    """Hold the lock of a checkout, which ends with the process."""
+def locked(home: Path, on_wait: Callable[[str], None], wait: float | None = None) -> Iterator[None]:
+    """Hold the lock of a folder, which ends with the process; see `folder`."""
     lock = os.open(home, os.O_RDONLY)
     try:
         _lock(lock, on_wait, wait)

@@ -6,7 +6,6 @@ by which a rehearsal forbids scans. Its server need not be as fast as the target
 
 import json
 import math
-import os
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
@@ -18,7 +17,7 @@ from psycopg2.extensions import TRANSACTION_STATUS_IDLE
 from psycopg2.extensions import cursor as PlainCursor  # noqa: N812 - a class
 
 from postgres_database.errors import ExpectedError
-from postgres_database.history import script_errors
+from postgres_database.history import script_errors, staged
 from postgres_database.history.graph import Revision
 from postgres_database.history.project import Project
 from postgres_database.online import pace, steps
@@ -319,12 +318,13 @@ def keep(root: Path, target: str, ranges: Ranges) -> str:
         return ""
     path = root / RECORD
     try:
-        record = _record(path)
-        record[target] = {**record.get(target, {}), **ranges}
         path.parent.mkdir(exist_ok=True)
-        fresh = path.with_name(f"{path.name}.{os.getpid()}")
-        fresh.write_text(json.dumps(record, indent=1), encoding="utf-8")
-        fresh.replace(path)
+        with staged.locked(path.parent, lambda _: None):  # another review may keep its own
+            record = _record(path)
+            record[target] = {**record.get(target, {}), **ranges}
+            fresh = path.with_suffix(".new")
+            fresh.write_text(json.dumps(record, indent=1), encoding="utf-8")
+            fresh.replace(path)
     except (OSError, ValueError, TypeError) as error:
         return f"the estimates are not kept for history, because {path} cannot be read or written: {error}"
     return ""

@@ -4,6 +4,8 @@ import json
 import time
 from dataclasses import replace
 from pathlib import Path
+from threading import Thread
+from typing import Any
 
 import pytest
 from commands import up
@@ -166,6 +168,26 @@ def test_history_shows_what_was_estimated(
     assert "cannot be read" in durations.kept(project.root, project.database.dsn.place)[1]
     assert "cannot be read" in durations.keep(project.root, "x", estimates)
     assert record.read_text() == "[1"
+
+
+def test_reviews_at_once_keep_what_both_estimate(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A review that keeps its estimates while another one does, waits for it."""
+    read, one, two = durations._record, {"a": (1.0, 2.0)}, {"b": (3.0, 4.0)}
+    other = Thread(target=durations.keep, args=(tmp_path, "two", two))
+
+    def record(path: Path) -> dict[str, Any]:
+        found = read(path)
+        if not other.ident:
+            other.start()
+            other.join(0.3)
+        return found
+
+    monkeypatch.setattr(durations, "_record", record)
+    assert durations.keep(tmp_path, "one", one) == ""
+    other.join()
+    assert [durations.kept(tmp_path, name) for name in ("one", "two")] == [(one, ""), (two, "")]
 
 
 def test_a_backfill_is_measured_without_its_rests(project: Project) -> None:
