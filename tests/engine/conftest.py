@@ -58,7 +58,9 @@ def _prefer_memory() -> None:
         tempfile.tempdir = None  # so that it is looked up again
 
 
-hypothesis.settings.register_profile("whatever the load", deadline=None)
+hypothesis.settings.register_profile(
+    "whatever the load", deadline=None, suppress_health_check=[hypothesis.HealthCheck.too_slow]
+)
 hypothesis.settings.load_profile("whatever the load")
 
 

@@ -97,7 +97,10 @@ def test_a_wrong_password(port: int, password: str) -> None:
     )
 
 
-@hypothesis_settings(max_examples=20, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@hypothesis_settings(
+    max_examples=20,
+    suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow],
+)
 @given(st.text(st.characters(exclude_categories=["Cs"], exclude_characters="\0"), min_size=1))
 @example("127.0.0.1")
 def test_no_password_is_in_any_error(port: int, password: str) -> None:
