@@ -4,7 +4,7 @@ import ast
 import builtins
 import re
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from itertools import chain
 from typing import TypeGuard
@@ -102,9 +102,8 @@ def _mentioned(tree: ast.Module) -> Iterator[tuple[str, int]]:
             ):
                 yield "databases", node.lineno
             case ast.For():
-                for call in ast.walk(node):
-                    if _calls(call, "run_migrations"):
-                        yield "run_migrations in a loop", call.lineno
+                for call in _all_calls(node, "run_migrations"):
+                    yield "run_migrations in a loop", call.lineno
 
 
 def models(text: str, is_module: Callable[[str], bool]) -> str:
@@ -113,7 +112,7 @@ def models(text: str, is_module: Callable[[str], bool]) -> str:
     `is_module` tells whether a dotted name is a module of the repository.
     """
     tree = ast.parse(text)
-    dotted = _assigned(tree, "target_metadata")
+    dotted = _assigned(tree.body, "target_metadata") or _handed_over(tree)
     if not all(part.isidentifier() for part in dotted.split(".")):
         return ""  # a list, a call, None
     if any(_adds_to(node, dotted) for node in _nodes_of_module(tree)):
@@ -149,14 +148,26 @@ def imported(text: str) -> list[str]:
     return [name for name in found if re.split("[.:]", name)[0] not in NO_MODELS]
 
 
-def _assigned(tree: ast.Module, name: str) -> str:
-    """Return the expression that a module assigns to a name last; empty if it assigns none."""
+def _assigned(body: Iterable[ast.AST], name: str) -> str:
+    """Return the expression that statements assign to a name last; empty if they assign none."""
     values = [
         ast.unparse(node.value)
-        for node in tree.body
+        for node in body
         if isinstance(node, ast.Assign) and name in map(ast.unparse, node.targets)
     ]
     return values[-1] if values else ""
+
+
+def _handed_over(tree: ast.Module) -> str:
+    """Return the one expression that calls of `context.configure` hand over as models; empty if there is none."""
+    handed = {
+        ast.unparse(keyword.value)
+        for call in _all_calls(tree, "configure")
+        for keyword in call.keywords
+        if keyword.arg == "target_metadata"
+    }
+    (one,) = handed if len(handed) == 1 else ("",)
+    return _assigned(ast.walk(tree), one) or one
 
 
 def _nodes_of_module(tree: ast.AST) -> Iterator[ast.AST]:
@@ -169,18 +180,17 @@ def _nodes_of_module(tree: ast.AST) -> Iterator[ast.AST]:
 
 def _adds_to(node: ast.AST, models: str) -> bool:
     """Tell whether this changes what `target_metadata` stands for: a call of its method, or one that is given it."""
-    known = {"target_metadata", models}
     match node:
-        case ast.Attribute(value=owner, ctx=ast.Store()):
-            return ast.unparse(owner) in known
-        case ast.Expr(value=ast.Call(func=ast.Attribute(value=owner))) if (
-            ast.unparse(owner) in known
+        case (
+            ast.Attribute(value=owner, ctx=ast.Store())
+            | ast.Expr(value=ast.Call(func=ast.Attribute(value=owner)))
         ):
-            return True
-        case ast.Call(func=ast.Attribute(attr="to_metadata" | "tometadata")) as call:
-            given = (*call.args, *(keyword.value for keyword in call.keywords))
-            return any(ast.unparse(each) in known for each in given)
-    return False
+            given = [owner]
+        case ast.Call(func=ast.Attribute(attr="to_metadata" | "tometadata")):
+            given = [*node.args, *(keyword.value for keyword in node.keywords)]
+        case _:
+            return False
+    return any(ast.unparse(each) in {"target_metadata", models} for each in given)
 
 
 def _named(module: str, name: str, is_module: Callable[[str], bool]) -> str:
@@ -215,31 +225,24 @@ def with_connection(text: str) -> str | None:
 
 def _insert(tree: ast.Module, lines: list[str], branch: list[str]) -> bool:
     """Insert a branch that runs the scripts on a connection; return whether the place for it was found."""
-    asks = [node for node in ast.walk(tree) if _calls(node, "is_offline_mode")]
-    offline = [
-        node
-        for node in _nodes_of_module(tree)
-        if isinstance(node, ast.If) and node.test in asks and node.orelse
-    ]
-    (runs, *_) = (node.func for node in ast.walk(tree) if _calls(node, "run_migrations"))
-    context = ast.unparse(runs).removesuffix(".run_migrations")
+    asks = _all_calls(tree, "is_offline_mode")
+    conditions = [node for node in _nodes_of_module(tree) if isinstance(node, ast.If)]
+    offline = [node for node in conditions if node.test in asks and node.orelse]
+    called = (call for name in ("configure", "run_migrations") for call in _all_calls(tree, name))
+    context = ast.unparse(next(called).func).rpartition(".")[0]
     given = f'(connection := {context}.config.attributes.get("connection")) is not None'
     if offline:
         indent = " " * offline[-1].col_offset
-        start = offline[-1].orelse[0].lineno - 1
         ends = (f"{indent}else", f"{indent}elif")
-        at = next(n for n in range(start, 0, -1) if lines[n].startswith(ends))
+        at = next(
+            n for n in range(offline[-1].orelse[0].lineno - 1, 0, -1) if lines[n].startswith(ends)
+        )
         lines[at:at] = [f"{indent}{line}" for line in (f"elif {given}:\n", *branch)]
         return True
     match tree.body[-1]:
         case ast.Expr(value=ast.Call(func=ast.Name())) as last if not asks:  # such as online()
-            at = last.lineno - 1
-            lines[at:] = [
-                f"if {given}:\n",
-                *branch,
-                "else:\n",
-                *(f"    {line}" for line in lines[at:]),
-            ]
+            others = [f"    {line}" for line in lines[last.lineno - 1 :]]
+            lines[last.lineno - 1 :] = [f"if {given}:\n", *branch, "else:\n", *others]
             return True
     return False
 
@@ -277,14 +280,14 @@ def _branch(tree: ast.Module, text: str) -> list[str]:
     """Return the lines that run the scripts on `connection`, as this env.py runs them on its own."""
     call, given = next(_configured(tree), (None, None))
     if call is None or given is None:
-        given_all = (
-            node.name
+        given_all = [
+            f"    {node.name}(connection)\n"
             for node in tree.body
             if isinstance(node, ast.FunctionDef)
             and [parameter.arg for parameter in node.args.args] == ["connection"]
-            and any(_calls(inner, "run_migrations") for inner in ast.walk(node))
-        )
-        return [f"    {name}(connection)\n" for name in given_all][:1]
+            and _all_calls(node, "run_migrations")
+        ]
+        return given_all[:1]
     around = _function_around(tree, call)
     parameters = [parameter.arg for parameter in around.args.args] if around else []
     if around and [ast.unparse(given)] == parameters and around in tree.body:
@@ -307,11 +310,10 @@ def _branch(tree: ast.Module, text: str) -> list[str]:
 
 def _configured(tree: ast.Module) -> Iterator[tuple[ast.Call, ast.expr]]:
     """Yield the calls of `context.configure` that are given a connection, and the connection."""
-    for call in ast.walk(tree):
-        if _calls(call, "configure"):
-            yield from (
-                (call, keyword.value) for keyword in call.keywords if keyword.arg == "connection"
-            )
+    for call in _all_calls(tree, "configure"):
+        yield from (
+            (call, keyword.value) for keyword in call.keywords if keyword.arg == "connection"
+        )
 
 
 def _function_around(tree: ast.Module, call: ast.Call) -> ast.FunctionDef | None:
@@ -325,6 +327,10 @@ def _calls(node: ast.AST, name: str) -> TypeGuard[ast.Call]:
         and isinstance(node.func, ast.Attribute)
         and node.func.attr == name
     )
+
+
+def _all_calls(tree: ast.AST, name: str) -> list[ast.Call]:
+    return [node for node in ast.walk(tree) if _calls(node, name)]
 
 
 def _names(node: ast.AST) -> set[str]:

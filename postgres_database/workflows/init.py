@@ -165,8 +165,8 @@ def _changes(root: Path, models: str, env: EnvFile | None, missing: list[File]) 
 
 def _by_hand(root: Path, models: str, env: EnvFile | None) -> Iterator[str]:
     if not models:
-        several = "where it puts several together, name a list of them in a module of yours"
-        yield f"target_metadata in alembic.ini   (env.py names none; {several}: invoke init {FORM})"
+        made = "where it puts several together, or changes one, let a module of yours do that and name what it makes"
+        yield f"target_metadata in alembic.ini   (env.py names none; {made}: invoke init {FORM})"
     if env and env.by_hand:
         yield f"{env.file.path}   (add these lines; in place of ... goes what it does now:\n{env_script.SHARE})"
     if "postgres_database.tasks" not in (root / "tasks.py").read_text(encoding="utf-8"):
