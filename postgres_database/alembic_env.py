@@ -66,8 +66,8 @@ def _run(context: Any, project: Project, environment: Environment | None = None)
         target = embedded.target(environment, project.versions)
         with target.connect() as connected:
             transactions.limit_waits(connected, environment)
-            with connected.begin():
-                where = stamped.placement(target, connected).options
+            with connected.begin(), transactions.driven(connected) as ours:
+                where = stamped.placement(target, *ours).options
             settle = partial(_settle, project, target)
             _migrate(context, connection=connected, on_version_apply=settle, **where)
 
@@ -77,12 +77,13 @@ def _settle(
 ) -> None:
     """Write into the log that plain Alembic has brought the database to another revision."""
     scripts = project.history
-    journal.settle(
-        database,
-        ctx.connection,
-        execution.adjacent(scripts, (head for head in heads if head in scripts)),
-        step.up_revision_ids,
-    )
+    with transactions.driven(ctx.connection) as ours:
+        journal.settle(
+            database,
+            *ours,
+            execution.adjacent(scripts, (head for head in heads if head in scripts)),
+            step.up_revision_ids,
+        )
 
 
 @comparators.dispatch_for("autogenerate", priority=DispatchPriority.LAST)

@@ -1,5 +1,6 @@
 """The revision graph as a plain ordered value; pure."""
 
+import ast
 import difflib
 import re
 from collections.abc import Collection, Iterable, Sequence
@@ -14,6 +15,8 @@ ONLINE = re.compile(r"\bautocommit_block\b|\bop\.(?:online|backfill)\(")
 MERGE, ALL_HEADS = 'invoke merge --msg "Merge the heads"', "invoke upgrade --target heads"
 ONE_HEAD = f"{MERGE}   (or invoke rebase, which puts yours on top of the other; or {ALL_HEADS}, if they are to stay)"
 """What to type next where one head is needed."""
+DOC = re.compile(rb'"""([^"\\\r]*)"""[ \t]*\n')
+"""How most scripts begin."""
 SHORTEST = 3  # characters of an id that may stand for it
 
 
@@ -322,6 +325,13 @@ def revision(script: Any, digest: str, dependencies: tuple[str, ...]) -> Revisio
         objects=_said(script.module, "objects"),
         replaces=_said(script.module, "replaces"),
     )
+
+
+def message(script: bytes) -> str:
+    """Return the message that the text of a script begins with, as Alembic has it."""
+    plain = DOC.match(script)
+    doc = plain[1].decode() if plain else ast.get_docstring(ast.parse(script), clean=False) or ""
+    return doc.strip().split("\n\n")[0]
 
 
 def as_tuple(value: Any) -> tuple[str, ...]:

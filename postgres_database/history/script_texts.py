@@ -26,7 +26,7 @@ from typing import Any
 
 from postgres_database import __version__
 from postgres_database.history import staged
-from postgres_database.history.graph import Revision
+from postgres_database.history.graph import Revision, message
 from postgres_database.server.root import tool_alembic
 
 MARK = b"\xef\xbb\xbf"
@@ -43,7 +43,7 @@ HEADER = re.compile(
 """An assignment of a literal to one of the NAMES."""
 OTHER_WAYS = frozenset({"globals", "locals", "vars", "exec", "eval", "setattr", "__dict__"})
 """Names in the code of a script that may mean that a header is set in another way than by an assignment."""
-SYMBOLS = ("head", "heads", "base")
+SYMBOLS = (None, "head", "heads", "base")
 SCRIPT = re.compile(r"(?!\.#|__init__).*\.py")
 """The names of the files that Alembic takes for scripts."""
 Header = Mapping[str, str | None]
@@ -82,8 +82,17 @@ class Line:
         path = Path(self.scripts[revision_id])
         ids = [*self.scripts]
         parents = tuple(ids[: ids.index(revision_id)][-1:])
-        doc = ast.get_docstring(ast.parse(path.read_bytes()), clean=False) or ""
-        return Revision(revision_id, doc.strip().split("\n\n")[0], path, parents)
+        return Revision(revision_id, message(path.read_bytes()), path, parents)
+
+    @property
+    def revisions(self) -> tuple[Revision, ...]:
+        """All revisions, with their digests, without what else their scripts say of themselves."""
+        digested = digests(map(Path, self.scripts.values()), self.texts).items()
+        parents = [(), *((each,) for each in self.scripts)]
+        return tuple(
+            Revision(each, message(self.texts[str(path)]), path, above, digest=digest)
+            for each, above, (path, digest) in zip(self.scripts, parents, digested, strict=False)
+        )
 
 
 def read_line(root: Path) -> Line | None:
@@ -214,13 +223,8 @@ def _header(path: str) -> Header:
     mentions = sum(map(bare.count, (b"revision", b"branch_labels", b"depends_on")))
     if len(header) != mentions or not header.keys() <= {*code.co_names}:
         header = _parsed(text)  # it mentions them elsewhere, too, which may be in a text
-    if (
-        not {"revision", "down_revision"} <= header.keys()
-        or not header["revision"]
-        or header["revision"] in SYMBOLS
-        or header.get("branch_labels")
-        or header.get("depends_on")
-    ):
+    plain = {"revision", "down_revision"} <= header.keys() and header["revision"] not in SYMBOLS
+    if not plain or header.get("branch_labels") or header.get("depends_on"):
         raise NotPlainError
     return header
 

@@ -110,7 +110,7 @@ def read_only_session(database: Database) -> Iterator["ReadOnlySession"]:
     with (
         database.connect(usual_path=True) as connection,  # expressions are the scripts'
         connection.begin(),
-        cancelled_by_ctrl_c(connection),
+        cancelled_by_ctrl_c(connection.connection.driver_connection),
     ):
         session = ReadOnlySession(database, connection)
         try:

@@ -6,19 +6,26 @@ import json
 import os
 import re
 import tempfile
+import time
 from collections.abc import Iterator, Sequence
 from contextlib import suppress
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
+
+import psycopg2
 
 from postgres_database.errors import ExpectedError
-from postgres_database.history import script_texts
+from postgres_database.history import graph, script_texts
 from postgres_database.history.graph import Revision
 from postgres_database.history.project import Project
-from postgres_database.running.listener import Listener
+from postgres_database.history.script_texts import Line
+from postgres_database.running import journal, lock, log, stamped
+from postgres_database.running.listener import SILENT, Listener
+from postgres_database.running.log import Log
 from postgres_database.schema import dump, masks, sections
 from postgres_database.scratch import recipes
-from postgres_database.server.connection import Database
+from postgres_database.server import transactions
+from postgres_database.server.connection import Database, cancelled_by_ctrl_c
 from postgres_database.server.environment import Environment
 
 if TYPE_CHECKING:  # where an image is kept, nothing is proved
@@ -32,6 +39,8 @@ OUTSIDE = re.compile(
     re.IGNORECASE,
 )
 """What scripts say and no dump of a scratch database shows."""
+CLUSTER = re.compile(rb"^(?:roles|tablespaces)\b", re.MULTILINE)
+"""What scripts say of what a server must have; see `Revision`."""
 LARGE_OBJECTS = "SELECT EXISTS (SELECT FROM pg_largeobject_metadata), current_user"
 # A dump does not say whose an object is.
 OF_OTHERS = """
@@ -101,6 +110,83 @@ def of(
                 f"the dump is made anew each time: {path} cannot be written: {error.strerror}"
             )
     return sql
+
+
+def put(
+    project: Project, line: Line, environment: Environment, database: Database
+) -> tuple[tuple[Revision, ...], float] | None:
+    """Restore what is kept of a whole history in an empty target: no script is executed, and SQLAlchemy not needed.
+
+    Returns:
+        The revisions, and how many seconds that took. None, and nothing is made but the log, where nothing is kept or
+        anything is unusual: another command is at work, there are tables, or the server refuses something.
+    """
+    texts = line.texts.values()
+    # The embedded server must first have what scripts name.
+    needs = environment.target is None and any(map(CLUSTER.search, texts))
+    if needs or len(texts) < len(line.scripts):
+        return None
+    last = script_texts.fingerprints(line.scripts.items(), texts=line.texts)[-1]
+    sql = _kept(project.root / FOLDER / f"{last}.json", project)
+    if sql is None:
+        return None
+    plan = line.revisions
+    with (
+        suppress(ExpectedError, psycopg2.Error),
+        database.session() as driver,
+        lock.one_command_at_a_time(database, driver, SILENT, 0),
+    ):
+        with transactions.ours(driver) as (cursor, path):
+            revisions = stamped.read(database, cursor, path)
+            empty = not revisions and not stamped.unmarked(database, cursor, path)
+        into = log.made(database, driver) if empty else None
+        if empty and not (into and into.fault):
+            started = time.monotonic()
+            limits = transactions.limits(environment)
+            restore(sql, database, driver, plan, into=into, limits=limits)
+            return plan, time.monotonic() - started
+    return None
+
+
+def restore(  # noqa: PLR0913 - what is made, where, and what is written of it
+    sql: str,
+    database: Database,
+    driver: Any,
+    plan: Sequence[Revision],
+    *,
+    into: Log | None,
+    limits: Sequence[str],
+) -> None:
+    """Run SQL that makes what revisions make, in one transaction with their stamp and their rows in the log.
+
+    Args:
+        sql: As `of` returns it.
+        database: The target, in which there is nothing.
+        driver: A connection of the driver, in no transaction.
+        plan: All revisions from the base up.
+        into: The log, if there is one.
+        limits: See `transactions.limits`.
+
+    Raises:
+        ExpectedError: PostgreSQL refuses it, or there is no schema for the version table; nothing was done.
+        psycopg2.Error: The connection is lost.
+    """
+    started = time.monotonic()
+    try:
+        with cancelled_by_ctrl_c(driver), transactions.ours(driver, *limits) as (cursor, path):
+            stamped.ready(database, cursor, path)
+            transactions.run_script(cursor, path, sql)
+            stamped.first(database, cursor, path, graph.tips(plan))
+            if into:
+                journal.restored(cursor, into, plan, time.monotonic() - started)
+    except psycopg2.Error as error:
+        if driver.closed:
+            raise
+        raise ExpectedError(
+            f"{database.dsn} refuses what the revisions make",
+            cause=database.words(error),
+            hint="invoke upgrade   (runs them)",
+        ) from error
 
 
 def outside(revision: Revision) -> list[str]:

@@ -2,12 +2,17 @@
 
 from collections.abc import Mapping, Sequence
 
+from postgres_database.errors import ExpectedError
 from postgres_database.history.graph import Revision
-from postgres_database.history.project import Project
+from postgres_database.history.project import Leg, Project
 from postgres_database.reviewing import findings, rehearsal
-from postgres_database.reviewing.settings import WORST
-from postgres_database.reviewing.sizes import Sizes
+from postgres_database.reviewing.settings import WORST, of_target
+from postgres_database.reviewing.sizes import Sizes, read
+from postgres_database.running.listener import Listener
+from postgres_database.scratch import databases
 from postgres_database.scratch.databases import Scratch
+from postgres_database.server.connection import Database
+from postgres_database.server.environment import Environment
 
 
 def find(  # noqa: PLR0913 - what is run, where, and what is known of it
@@ -46,3 +51,35 @@ def find(  # noqa: PLR0913 - what is run, where, and what is known of it
             f"what others wait for from revision {measured.failed.id} on is not known: {why}"
         )
     return lines
+
+
+def of_legs(
+    environment: Environment,
+    database: Database,
+    verb: str,
+    legs: Sequence[Leg],
+    listener: Listener,
+) -> tuple[str, ...]:
+    """Return what `find` does of all parts of a way; the listener hears why, if that cannot be measured."""
+    try:
+        there = read(database) if any(leg.plan for leg in legs) else {}
+        if not there:
+            return ()
+        given = of_target(database)
+        with databases.session(legs[0].project, environment) as session:
+            return tuple(
+                line
+                for leg in legs
+                for line in find(
+                    session,
+                    leg.project,
+                    leg.before,
+                    leg.plan,
+                    verb=verb,
+                    sizes=there,
+                    settings=given,
+                )
+            )
+    except ExpectedError as error:
+        listener.note(f"what others would wait for is not measured: {error.what}: {error.cause}")
+        return ()

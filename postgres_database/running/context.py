@@ -1,12 +1,16 @@
 """What the operations of a script find on their connection: who listens, and where progress is kept."""
 
+from __future__ import annotations
+
 from collections.abc import Callable
 from dataclasses import dataclass
-
-import sqlalchemy as sa
+from typing import TYPE_CHECKING
 
 from postgres_database.running.journal import Journal
 from postgres_database.running.listener import SILENT, Listener
+
+if TYPE_CHECKING:  # what restores a dump does without it
+    import sqlalchemy as sa
 
 KEY = "postgres_database.run"
 

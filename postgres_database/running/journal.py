@@ -6,6 +6,8 @@ the tables and columns it was made for, by OID and number, and while the databas
 was interrupted.
 """
 
+from __future__ import annotations
+
 import getpass
 import json
 import socket
@@ -13,9 +15,7 @@ from collections import Counter
 from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager
 from datetime import datetime
-from typing import Any
-
-import sqlalchemy as sa
+from typing import TYPE_CHECKING, Any
 
 from postgres_database import __version__
 from postgres_database.history.graph import Revision
@@ -25,6 +25,7 @@ from postgres_database.running.log import (
     ENDED,
     INTERRUPTED,
     RUNNING,
+    Log,
     cursor_of,
     existing,
 )
@@ -33,10 +34,14 @@ from postgres_database.server.connection import Database
 from postgres_database.server.transactions import (
     SAFELY,
     UNWAITED,
+    SearchPath,
     at_once,
     filled,
     usual_path,
 )
+
+if TYPE_CHECKING:  # what restores a dump does without it
+    import sqlalchemy as sa
 
 # An unfinished run counts until the same revision was finished, up or down.
 COUNTS = """progress IS NOT NULL AND started > coalesce(
@@ -74,13 +79,12 @@ RESTORED = """
 class Journal:
     """The log of a target while revisions are run, and what of a script is done already."""
 
-    def __init__(self, connection: sa.Connection, table: str, fault: str) -> None:
+    def __init__(self, connection: sa.Connection, log: Log) -> None:
         """Use `open_journal`."""
         self._connection = connection
-        self._table = table
-        self._runs = _person(), socket.gethostname(), __version__
-        self.fault = fault
-        """Why it does not keep which script ran; empty if it does."""
+        self._table = log.table
+        self._runs = _runs()
+        self.log = log
         self._row: tuple[str, datetime] | None = None
         self._closed: tuple[str, datetime] | None = None
         """The row that was closed in a transaction that may not be committed yet."""
@@ -151,7 +155,7 @@ class Journal:
     ) -> tuple[str, Sequence[object]]:
         """Return the statement that writes the row of a revision, with its progress, and its values."""
         values = revision, direction, *self._runs, RUNNING, text
-        if self.fault:
+        if self.log.fault:
             return INSERT.format(table=self._table, digest="", value=""), values
         return INSERT.format(table=self._table, digest=", digest", value=", %s"), (*values, digest)
 
@@ -226,14 +230,6 @@ class Journal:
         self._positions[name]["at"] = position
         self._write(cursor)
 
-    def restored(self, plan: Sequence[Revision], seconds: float) -> None:
-        """Write down that revisions were made at once, in the transaction that makes them."""
-        each = seconds / len(plan), *self._runs, DONE
-        scripts = [[revision.id for revision in plan], [revision.digest for revision in plan]]
-        insert = RESTORED.format(table=self._table, digest="" if self.fault else ", digest")
-        with self._cursor() as cursor:
-            cursor.execute(f"{SAFELY}; {insert}", (*each, *scripts))
-
     def closing(self, cursor: Any, seconds: float) -> str:
         """Return the statement that closes the row of a revision that is done, in the transaction of its stamp."""
         return filled(cursor, *self._change(outcome=DONE, seconds=round(seconds, 3), progress=None))
@@ -286,13 +282,21 @@ def open_journal(database: Database, connection: sa.Connection) -> Journal | Non
 
     An upgrade needs no log: without one, an interrupted script looks into the catalog for what it has done.
     """
-    made = log.made(database, connection)
-    return Journal(connection, *made) if made else None
+    made = log.made(database, connection.connection.driver_connection)
+    return Journal(connection, made) if made else None
+
+
+def restored(cursor: Any, into: Log, plan: Sequence[Revision], seconds: float) -> None:
+    """Write into the log that revisions were made at once, in so many seconds, in the transaction that makes them."""
+    scripts = [[revision.id for revision in plan], [revision.digest for revision in plan]]
+    insert = RESTORED.format(table=into.table, digest="" if into.fault else ", digest")
+    cursor.execute(insert, (seconds / len(plan), *_runs(), DONE, *scripts))
 
 
 def settle(
     database: Database,
-    connection: sa.Connection,
+    cursor: Any,
+    path: SearchPath,
     adjacent: tuple[list[str], list[str]] = ([], []),
     revisions: Sequence[str] | None = None,
 ) -> None:
@@ -302,23 +306,28 @@ def settle(
 
     Args:
         database: Where.
-        connection: In the transaction of the stamp.
+        cursor: In the transaction of the stamp.
+        path: The usual search path.
         adjacent: The revisions that may be run next, up and down.
         revisions: Which were run without the log; None: a stamp says of all what the database is.
     """
-    with cursor_of(connection) as cursor:
-        if (table := existing(database, connection, cursor)) is None:
-            return
-        if log.is_writable(cursor, table):
-            _settle(cursor, table, adjacent)
-            if log.has_digest(cursor, table):
-                forget = FORGET if revisions is None else f"{FORGET} AND revision = ANY (%s)"
-                cursor.execute(forget.format(table), revisions and ([*revisions],))
+    if (table := existing(database, cursor, path)) is None:
+        return
+    if log.is_writable(cursor, table):
+        _settle(cursor, table, adjacent)
+        if log.has_digest(cursor, table):
+            forget = FORGET if revisions is None else f"{FORGET} AND revision = ANY (%s)"
+            cursor.execute(forget.format(table), revisions and ([*revisions],))
 
 
 def _settle(cursor: Any, table: str, adjacent: tuple[list[str], list[str]]) -> None:
     values = {"ended": json.dumps(ENDED), "up": adjacent[0], "down": adjacent[1]}
     cursor.execute(SETTLE.format(table), values)
+
+
+def _runs() -> tuple[str, str, str]:
+    """Return who runs revisions, on which machine, with which version."""
+    return _person(), socket.gethostname(), __version__
 
 
 def _person() -> str:

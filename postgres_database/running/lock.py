@@ -8,21 +8,27 @@ It is held twice. Whether a session still has a lock is known at once by giving 
 out all the same (PostgreSQL manual, "Advisory Locks"); pg_locks would look through all locks of the server.
 """
 
+from __future__ import annotations
+
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import psycopg2
-import sqlalchemy as sa
-from sqlalchemy.exc import DBAPIError, SQLAlchemyError
 
 from postgres_database.errors import ExpectedError
 from postgres_database.running import context, stamped
 from postgres_database.running.listener import Listener
 from postgres_database.server import pooler, transactions
 from postgres_database.server.connection import Database
+from postgres_database.server.transactions import SearchPath
 
+if TYPE_CHECKING:  # what restores a dump does without it
+    import sqlalchemy as sa
+
+Key = dict[str, str | None]
+"""Schema and name of the version table, by which other commands are kept out."""
 POLLED = 0.2  # seconds
 KEY = stamped.LOCK.format(schema="%(schema)s", name="%(name)s")
 TRY = f"pg_try_advisory_lock({KEY})"
@@ -53,43 +59,45 @@ WATCHFUL = (
 
 @contextmanager
 def one_command_at_a_time(
-    database: Database,
-    connection: sa.Connection,
-    listener: Listener,
-    wait: float | None,
-) -> Iterator[None]:
-    """Wait until no other command changes this database by this history, and keep others out.
+    database: Database, driver: Any, listener: Listener, wait: float | None
+) -> Iterator[Key]:
+    """Wait until no other command changes this database by this history, and keep others out; yield the key.
 
-    The connection is the one that will work. The listener hears once of each session that is waited for, for `wait`
-    seconds at most; None: for ever.
+    The connection, of the driver, is the one that will work. The listener hears once of each session that is waited
+    for, for `wait` seconds at most; None: for ever.
 
     Raises:
         ExpectedError: Another command still works, or a pooler stands between that cannot keep a lock.
     """
-    pooler.require_session(database, connection)
+    pooler.require_session(database, driver)
     for statement in WATCHFUL:
-        with suppress(DBAPIError), connection.begin():
-            connection.exec_driver_sql(statement)
-    with connection.begin():
-        key = {"schema": database.version_schema(connection), "name": database.versions.name}
-    _take(database, connection, key, listener, wait)
-    run = context.of(connection)
-    run.lock = key
+        with suppress(psycopg2.Error), transactions.ours(driver) as (cursor, _):
+            cursor.execute(statement)
+    with transactions.ours(driver) as (cursor, path):
+        key = _key(database, cursor, path)
+    _take(database, driver, key, listener, wait)
     try:
-        yield
+        yield key
     finally:
-        run.lock = None
-        if not connection.invalidated:  # else the lock has ended with it
-            with suppress(SQLAlchemyError, psycopg2.Error):  # it may be lost all the same
-                connection.rollback()
-                with connection.begin():
-                    connection.exec_driver_sql(UNLOCK, key)
+        if not driver.closed:  # else the lock has ended with it
+            with suppress(psycopg2.Error):  # it may be lost all the same
+                driver.rollback()
+                with transactions.ours(driver) as (cursor, _):
+                    cursor.execute(UNLOCK, key)
 
 
-def holder(database: Database, connection: sa.Connection) -> str:
+def _key(database: Database, cursor: Any, path: SearchPath) -> Key:
+    return {"schema": database.version_schema(cursor, path), "name": database.versions.name}
+
+
+def holder(database: Database, cursor: Any, path: SearchPath) -> str:
     """Return which session changes a database by this history now; empty if none does. In a transaction of ours."""
-    key = {"schema": database.version_schema(connection), "name": database.versions.name}
-    return connection.exec_driver_sql(WHO_LOCKS, key).scalar() or ""
+    return _holder(cursor, _key(database, cursor, path))
+
+
+def _holder(cursor: Any, key: Key) -> str:
+    cursor.execute(WHO_LOCKS, key)
+    return str((cursor.fetchone() or ("",))[0])
 
 
 def held(connection: sa.Connection, cursor: Any) -> str:
@@ -108,21 +116,16 @@ def given_back() -> ExpectedError:
 
 
 def _take(
-    database: Database,
-    connection: sa.Connection,
-    key: dict[str, str | None],
-    listener: Listener,
-    wait: float | None,
+    database: Database, driver: Any, key: Key, listener: Listener, wait: float | None
 ) -> None:
     started = time.monotonic()
     reported = ""
     while True:
-        with connection.begin():
-            if connection.exec_driver_sql(TAKE_TWICE, key).scalar_one():
+        with transactions.ours(driver) as (cursor, _):
+            cursor.execute(TAKE_TWICE, key)
+            if cursor.fetchone() == (True,):
                 return
-            who = (
-                connection.exec_driver_sql(WHO_LOCKS, key).scalar() or reported or "another session"
-            )
+            who = _holder(cursor, key) or reported or "another session"
         if wait is not None and time.monotonic() - started >= wait:
             raise ExpectedError(
                 f"{database.dsn} is being changed by another command; nothing was done",

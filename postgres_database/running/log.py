@@ -14,9 +14,9 @@ from psycopg2.errors import InsufficientPrivilege
 
 from postgres_database.errors import ExpectedError
 from postgres_database.history.graph import Revision
-from postgres_database.server import privileges
+from postgres_database.server import privileges, transactions
 from postgres_database.server.connection import Database
-from postgres_database.sql.names import Name
+from postgres_database.server.transactions import SearchPath
 
 if TYPE_CHECKING:  # a command that has nothing to do does without it
     import sqlalchemy as sa
@@ -82,6 +82,16 @@ class Entry:
 
 
 @dataclass(frozen=True)
+class Log:
+    """The log of a database, which the user may write."""
+
+    table: str
+    """Its name for SQL."""
+    fault: str
+    """Why it does not keep which script ran; empty if it does."""
+
+
+@dataclass(frozen=True)
 class Edited:
     """A script that is not what was run."""
 
@@ -113,7 +123,7 @@ def unfinished(database: Database) -> Entry | None:
 def _rows(database: Database, query: str, *values: str) -> list[tuple[Any, ...]]:
     """Run a query of the log that only reads; no rows if there is no log, ExpectedError if it may not be read."""
     with database.reading() as (cursor, path):
-        if (table := _existing(cursor, database.version_schema_on(cursor, path), database)) is None:
+        if (table := existing(database, cursor, path)) is None:
             return []
         try:
             cursor.execute(query.format(table), values or None)
@@ -141,21 +151,17 @@ def edited(database: Database, applied: Iterable[Revision]) -> tuple[Edited, ...
     )
 
 
-def existing(database: Database, connection: sa.Connection, cursor: Any) -> str | None:
+def existing(database: Database, cursor: Any, path: SearchPath) -> str | None:
     """Return the name of the log for SQL; None if there is none."""
-    return _existing(cursor, database.version_schema(connection), database)
-
-
-def _existing(cursor: Any, schema: str | None, database: Database) -> str | None:
-    cursor.execute(FOUND, (schema or "", database.versions.log))
-    table, there = cursor.fetchone()
+    table, there = _found(cursor, database.version_schema(cursor, path) or "", database)
     return table if there else None
 
 
-def table_name(database: Database, connection: sa.Connection) -> str | None:
-    """Return the name of the log for SQL: beside the version table, or where that will be made."""
-    schema = database.version_schema(connection)
-    return schema and Name(schema, database.versions.log).sql
+def _found(cursor: Any, schema: str, database: Database) -> tuple[str, bool]:
+    """Return the name of the log for SQL, in a schema, and whether it is there."""
+    cursor.execute(FOUND, (schema, database.versions.log))
+    table, there = cursor.fetchone()
+    return table, there
 
 
 def cursor_of(connection: sa.Connection) -> AbstractContextManager[Any]:
@@ -163,20 +169,18 @@ def cursor_of(connection: sa.Connection) -> AbstractContextManager[Any]:
     return closing(connection.connection.cursor())
 
 
-def made(database: Database, connection: sa.Connection) -> tuple[str, str] | None:
-    """Make the log of a database if it is missing.
+def made(database: Database, driver: Any) -> Log | None:
+    """Make the log of a database if it is missing; None where the user may not make or write it.
 
-    Returns:
-        Its name for SQL, and why it does not keep which script ran (empty if it does); None where the user may not
-        make or write it.
+    The connection, of the driver, is in no transaction.
     """
     try:
-        with connection.begin(), cursor_of(connection) as cursor:
-            table = table_name(database, connection)
-            if table is None:
+        with transactions.ours(driver) as (cursor, path):
+            schema = database.version_schema(cursor, path)
+            if schema is None:
                 return None
-            cursor.execute("SELECT to_regclass(%s) IS NULL", (table,))
-            if cursor.fetchone()[0]:
+            table, there = _found(cursor, schema, database)
+            if not there:
                 cursor.execute(CREATE.format(table))
             if not is_writable(cursor, table):
                 return None
@@ -184,7 +188,7 @@ def made(database: Database, connection: sa.Connection) -> tuple[str, str] | Non
         if error.pgcode in FORBIDDEN:
             return None
         raise
-    return table, _without_digest(connection, table)
+    return Log(table, _without_digest(driver, table))
 
 
 def is_writable(cursor: Any, table: str) -> bool:
@@ -194,10 +198,10 @@ def is_writable(cursor: Any, table: str) -> bool:
     return bool(may)
 
 
-def _without_digest(connection: sa.Connection, table: str) -> str:
+def _without_digest(driver: Any, table: str) -> str:
     """Give the log the column for the digests of scripts if it is missing; return why that is not possible."""
     try:
-        with connection.begin(), cursor_of(connection) as cursor:
+        with transactions.ours(driver) as (cursor, _):
             if not has_digest(cursor, table):
                 cursor.execute(ADD_DIGEST.format(table))
     except psycopg2.Error as error:

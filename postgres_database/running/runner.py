@@ -2,9 +2,8 @@
 
 import io
 import re
-import time
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import AbstractContextManager, contextmanager, redirect_stdout, suppress
+from contextlib import contextmanager, redirect_stdout, suppress
 from dataclasses import dataclass
 from typing import Any
 
@@ -13,20 +12,22 @@ import sqlalchemy as sa
 from alembic import command
 from alembic.runtime.migration import MigrationContext
 from alembic.util import CommandError
+from psycopg2.extensions import cursor as Cursor  # noqa: N812 - a class
 from sqlalchemy.exc import DBAPIError, SQLAlchemyError
 
 from postgres_database.errors import ExpectedError
-from postgres_database.history import env_script, graph, script_errors
+from postgres_database.history import env_script, script_errors
 from postgres_database.history.env_script import EnvScript
 from postgres_database.history.graph import Revision
 from postgres_database.history.project import Project
-from postgres_database.running import failures, journal, lock, missing_scripts, stamped
+from postgres_database.running import context, failures, journal, lock, missing_scripts, stamped
 from postgres_database.running.execution import Running
 from postgres_database.running.journal import Journal
 from postgres_database.running.listener import SILENT, Listener
-from postgres_database.running.log import FAILED, INTERRUPTED, cursor_of
+from postgres_database.running.log import FAILED, INTERRUPTED
 from postgres_database.server import transactions, writable
 from postgres_database.server.connection import Database, cancelled_by_ctrl_c
+from postgres_database.server.transactions import SearchPath
 from postgres_database.sql.names import identifier
 
 
@@ -59,10 +60,21 @@ class Runner:
     unwaited: bool = False
     """Whether only the last of the commits waits for the disk: nothing is lost that a new run would not make again."""
 
+    @property
+    def driver(self) -> Any:
+        """The driver's connection."""
+        return self.connection.connection.driver_connection
+
+    @contextmanager
+    def ours(self) -> Iterator[tuple[Cursor, SearchPath]]:
+        """Run the block in a transaction of ours; see `transactions.ours`."""
+        with self.connection.begin(), transactions.driven(self.connection) as ours:
+            yield ours
+
     def current(self) -> tuple[str, ...]:
         """Return the revisions that the database is stamped with."""
-        with self.connection.begin():
-            return stamped.read(self.database, self.connection)
+        with self.ours() as ours:
+            return stamped.read(self.database, *ours)
 
     def require_route(self) -> tuple[tuple[str, ...], tuple[Project, ...]]:
         """Return the revisions that the database is stamped with, and `Project.route` from there.
@@ -90,46 +102,34 @@ class Runner:
         """
         directory = self.project.scripts
         try:
-            with self.connection.begin():
-                options = stamped.ready(self.database, self.connection)
-                context = MigrationContext.configure(self.connection, opts=options)
+            with self.ours() as ours:
+                options = stamped.ready(self.database, *ours)
+                alembics = MigrationContext.configure(self.connection, opts=options)
                 if purge:
-                    stamped.clear(self.database, self.connection)
+                    stamped.clear(self.database, *ours)
                 goals: Any = list(targets)  # Alembic takes several; its type hint does not say so
-                context.stamp(directory, goals)
-                journal.settle(self.database, self.connection)
+                alembics.stamp(directory, goals)
+                journal.settle(self.database, *ours)
         except (DBAPIError, psycopg2.Error) as error:
             what = f"{self.database.dsn} cannot be stamped"
             raise failures.failure(self.project, self.database, error, "stamp", what) from error
-
-    def restore(self, sql: str, plan: Sequence[Revision]) -> None:
-        """Run SQL that makes what the upgrades of `plan` make, in one transaction with their stamp and their log.
-
-        Raises:
-            ExpectedError: PostgreSQL refuses it; nothing was done.
-        """
-        started = time.monotonic()
-        try:
-            with cancelled_by_ctrl_c(self.connection), self.connection.begin():
-                options = stamped.ready(self.database, self.connection)
-                with transactions.scripted(self.connection), cursor_of(self.connection) as cursor:
-                    cursor.execute(sql)
-                context = MigrationContext.configure(self.connection, opts=options)
-                heads: Any = [*graph.tips(plan)]
-                context.stamp(self.project.scripts, heads)
-                if self.journal:
-                    self.journal.restored(plan, time.monotonic() - started)
-        except (DBAPIError, psycopg2.Error) as error:
-            what = f"{self.database.dsn} refuses what the revisions make"
-            raise failures.failure(self.project, self.database, error, "upgrade", what) from error
 
     def require_writable(self) -> None:
         """Raise ExpectedError if the database is read-only."""
         writable.require_writable(self.database, self.connection)
 
-    def alone(self, listener: Listener, wait: float | None = None) -> AbstractContextManager[None]:
+    @contextmanager
+    def alone(self, listener: Listener, wait: float | None = None) -> Iterator[None]:
         """Wait until no other command changes this database by this history, and keep others out."""
-        return lock.one_command_at_a_time(self.database, self.connection, listener, wait)
+        run = context.of(self.connection)
+        with lock.one_command_at_a_time(self.database, self.driver, listener, wait) as key:
+            run.lock = key
+            try:
+                yield
+            finally:
+                run.lock = None
+                with suppress(SQLAlchemyError, psycopg2.Error):  # it may be lost
+                    self.connection.rollback()
 
     def run(self, verb: str, plan: Sequence[Revision], listener: Listener) -> object:
         """Run scripts in this order, each in a transaction of its own together with its stamp.
@@ -152,10 +152,10 @@ class Runner:
             listener,
             self.unwaited,
         )
-        with self.connection.begin():
-            options = stamped.ready(self.database, self.connection)
+        with self.ours() as ours:
+            options = stamped.ready(self.database, *ours)
         try:
-            with running.listening(), cancelled_by_ctrl_c(self.connection):
+            with running.listening(), cancelled_by_ctrl_c(self.driver):
                 while running.begin(self.current()):
                     env_script.run(
                         self.project, self.database, self.connection, running.steps, **options
@@ -216,6 +216,8 @@ def open_runner(project: Project, database: Database) -> Iterator[Runner]:
             yield runner
         except (DBAPIError, psycopg2.Error) as error:
             if failures.is_lost(error):
+                if not connection.closed:
+                    connection.invalidate(error)
                 raise failures.lost(database, error, "status") from error
             what = f"{database.dsn} refused a statement"
             raise failures.failure(project, database, error, "status", what) from error

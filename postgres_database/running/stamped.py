@@ -3,19 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from contextlib import closing
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from psycopg2.errors import InsufficientPrivilege
 
 from postgres_database.errors import ExpectedError
-from postgres_database.server import privileges, transactions
+from postgres_database.server import privileges
 from postgres_database.server.connection import VERSION_SCHEMA, Database
+from postgres_database.server.transactions import SearchPath
 from postgres_database.sql.names import Name, quoted
-
-if TYPE_CHECKING:  # a command that has nothing to do does without it
-    import sqlalchemy as sa
 
 # Code of its owner, who may be anyone, that the table runs when it is read or written. The table that Alembic makes has
 # none, and our log has only one default.
@@ -47,6 +44,13 @@ HAS_SCHEMA = """
                    WHERE to_regnamespace(trim(path.name)) IS NOT NULL)
 """
 REVISIONS = "SELECT version_num FROM {}"
+# As Alembic makes it (Alembic documentation, `EnvironmentContext.configure`, version_table).
+CREATE = """
+    CREATE TABLE IF NOT EXISTS {} (
+        version_num varchar(32) NOT NULL,
+        CONSTRAINT {} PRIMARY KEY (version_num)
+    )
+"""
 LOCK = "hashtextextended('postgres-database: ' || coalesce({schema}, '') || '.' || {name}, 0)"
 """The advisory lock of a version table: two histories in two schemas do not wait for each other."""
 # All that must be known before the table is read, in one statement.
@@ -96,11 +100,11 @@ class Placement:
             "version_table_schema": self.schema,
         }
 
-    def require_schema(self, connection: sa.Connection) -> None:
+    def require_schema(self, cursor: Any, path: SearchPath) -> None:
         """Raise ExpectedError if no schema of the search path is there; in a transaction of ours."""
         if self.schema is None:
-            path = transactions.usual_path(connection).setting
-            if not connection.exec_driver_sql(HAS_SCHEMA, (path,)).scalar_one():
+            cursor.execute(HAS_SCHEMA, (path.setting,))
+            if cursor.fetchone() == (False,):
                 raise self._unplaced()
 
     def _unplaced(self) -> ExpectedError:
@@ -123,21 +127,18 @@ class Placement:
         """The table, for people."""
         return Name(self.schema or "", self.database.versions.name).sql
 
-    def is_there(self, connection: sa.Connection) -> bool:
+    def is_there(self, cursor: Any) -> bool:
         """Tell whether the table exists and all its rows are visible; in a transaction of ours.
 
         Raises:
             ExpectedError: A policy hides rows, the table runs code of a role with fewer rights than ours, or it is
                 none of Alembic's.
         """
-        with closing(connection.connection.cursor()) as cursor:
-            cursor.execute("SELECT to_regclass(%s) IS NULL", (self.sql,))
-            if cursor.fetchone() == (
-                True,
-            ):  # which is known at once; what follows takes long to be planned
-                return False
-            cursor.execute(f"{TABLE} to_regclass(%s)", (self.sql,))
-            row = cursor.fetchone()
+        cursor.execute("SELECT to_regclass(%s) IS NULL", (self.sql,))
+        if cursor.fetchone() == (True,):  # known at once; what follows takes long to be planned
+            return False
+        cursor.execute(f"{TABLE} to_regclass(%s)", (self.sql,))
+        row = cursor.fetchone()
         if row is None:
             return False
         self.require_trusted(row)
@@ -174,23 +175,26 @@ class Placement:
             )
 
 
-def placement(database: Database, connection: sa.Connection) -> Placement:
-    """Find the version table of a database, in a transaction of ours."""
-    return Placement(database, database.version_schema(connection))
+# What follows works in a transaction of ours, which is given by its cursor and the usual search path: what
+# `transactions.ours` and `transactions.driven` yield.
 
 
-def read(database: Database, connection: sa.Connection) -> tuple[str, ...]:
-    """Return the revisions that the version table has, sorted; in a transaction of ours.
+def placement(database: Database, cursor: Any, path: SearchPath) -> Placement:
+    """Find the version table of a database."""
+    return Placement(database, database.version_schema(cursor, path))
+
+
+def read(database: Database, cursor: Any, path: SearchPath) -> tuple[str, ...]:
+    """Return the revisions that the version table has, sorted.
 
     Raises:
         ExpectedError: They cannot be read, one of them is NULL, or one is there twice.
     """
-    table = placement(database, connection)
+    table = placement(database, cursor, path)
     try:
-        if table.schema is None or not table.is_there(connection):
+        if table.schema is None or not table.is_there(cursor):
             return ()
-        with closing(connection.connection.cursor()) as cursor:
-            return _revisions(table, cursor)
+        return _revisions(table, cursor)
     except InsufficientPrivilege as error:
         words = database.words(error)
         raise ExpectedError(
@@ -252,33 +256,38 @@ def _revisions(table: Placement, cursor: Any) -> tuple[str, ...]:
     return tuple(sorted(revisions))
 
 
-def unmarked(database: Database, connection: sa.Connection) -> list[tuple[str, str]]:
-    """Return schema and name of the tables of a database without a revision; in a transaction of ours."""
-    if read(database, connection):
+def unmarked(database: Database, cursor: Any, path: SearchPath) -> list[tuple[str, str]]:
+    """Return schema and name of the tables of a database without a revision."""
+    if read(database, cursor, path):
         return []
     names = [database.versions.name, database.versions.log]
-    with closing(connection.connection.cursor()) as cursor:
-        cursor.execute(HELD, (placement(database, connection).schema, names))
-        return [(schema, name) for schema, name in cursor.fetchall()]
+    cursor.execute(HELD, (database.version_schema(cursor, path), names))
+    return [(schema, name) for schema, name in cursor.fetchall()]
 
 
-def ready(database: Database, connection: sa.Connection) -> dict[str, Any]:
+def ready(database: Database, cursor: Any, path: SearchPath) -> dict[str, Any]:
     """Make the schema of the version table if settings name one that is missing; return the options of Alembic.
 
     Raises:
         ExpectedError: There is no schema for it.
     """
     if schema := database.versions.schema:
-        with closing(connection.connection.cursor()) as cursor:
-            cursor.execute("SELECT to_regnamespace(%s) IS NULL", (quoted(schema),))
-            if cursor.fetchone() == (True,):
-                cursor.execute(f"CREATE SCHEMA {quoted(schema)}")
-    return placement(database, connection).options
+        cursor.execute("SELECT to_regnamespace(%s) IS NULL", (quoted(schema),))
+        if cursor.fetchone() == (True,):
+            cursor.execute(f"CREATE SCHEMA {quoted(schema)}")
+    return placement(database, cursor, path).options
 
 
-def clear(database: Database, connection: sa.Connection) -> None:
-    """Remove the revisions of a database, whatever they are; in a transaction of ours."""
-    table = placement(database, connection)
-    if table.schema is not None and table.is_there(connection):
-        with closing(connection.connection.cursor()) as cursor:
-            cursor.execute(f"DELETE FROM {table.sql}")  # noqa: S608 - quoted
+def first(database: Database, cursor: Any, path: SearchPath, heads: Sequence[str]) -> None:
+    """Stamp a database that has no revision; its version table is made if it is missing."""
+    table = placement(database, cursor, path)
+    cursor.execute(CREATE.format(table.sql, quoted(f"{database.versions.name}_pkc")))
+    insert = f"INSERT INTO {table.sql} (version_num) SELECT unnest(%s::text[])"
+    cursor.execute(insert, ([*heads],))
+
+
+def clear(database: Database, cursor: Any, path: SearchPath) -> None:
+    """Remove the revisions of a database, whatever they are."""
+    table = placement(database, cursor, path)
+    if table.schema is not None and table.is_there(cursor):
+        cursor.execute(f"DELETE FROM {table.sql}")  # noqa: S608 - quoted

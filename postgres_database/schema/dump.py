@@ -217,7 +217,7 @@ def omissions(text: str) -> tuple[str, ...]:
 
 
 def _version_table(database: Database, cursor: Any, path: SearchPath) -> Iterator[tuple[str, str]]:
-    if schema := database.version_schema_on(cursor, path):
+    if schema := database.version_schema(cursor, path):
         for name in (database.versions.name, database.versions.log):
             yield f"--exclude-table={quoted(schema)}.{quoted(name)}", ""
 

@@ -139,10 +139,8 @@ class Database:
         return {**CONNECT_DEFAULTS, **self.dsn.parameters(), **factory}
 
     @contextmanager
-    def reading(self) -> Iterator[tuple[Cursor, SearchPath]]:
-        """Begin a transaction that only reads, by the driver alone; yield its cursor and the usual search path.
-
-        The first statement has been sent then. Like any transaction of ours, it finds names only in `pg_catalog`.
+    def session(self) -> Iterator[Any]:
+        """Connect by the driver alone; see `transactions.ours`.
 
         Raises:
             ExpectedError: The connection is refused.
@@ -151,7 +149,19 @@ class Database:
             session = psycopg2.connect(**self._parameters)
         except psycopg2.Error as error:
             raise self._refused(error) from error
-        with closing(session), session.cursor() as cursor:
+        with closing(session):
+            yield session
+
+    @contextmanager
+    def reading(self) -> Iterator[tuple[Cursor, SearchPath]]:
+        """Begin a transaction that only reads, by the driver alone; yield its cursor and the usual search path.
+
+        The first statement has been sent then. Like any transaction of ours, it finds names only in `pg_catalog`.
+
+        Raises:
+            ExpectedError: The connection is refused.
+        """
+        with self.session() as session, session.cursor() as cursor:
             session.autocommit = True  # else the driver would send a BEGIN of its own
             cursor.execute(f"BEGIN READ ONLY; {transactions.BEGIN}")
             yield cursor, transactions.path_of(cursor)
@@ -201,17 +211,13 @@ class Database:
             sa.event.listen(connection, "begin", transactions.begin)
             yield connection
 
-    def version_schema(self, connection: sa.Connection) -> str | None:
+    def version_schema(self, cursor: Any, path: SearchPath) -> str | None:
         """Return the schema in which the version table is or would be made; None if there is none.
 
         Args:
-            connection: To this database, in a transaction.
+            cursor: In a transaction of ours.
+            path: The usual search path.
         """
-        with closing(connection.connection.cursor()) as cursor:
-            return self.version_schema_on(cursor, transactions.usual_path(connection))
-
-    def version_schema_on(self, cursor: Any, path: SearchPath) -> str | None:
-        """Return the same by what `reading` yields."""
         if self.versions.schema:
             return self.versions.schema
         schemas = [*path.schemas]
@@ -276,14 +282,13 @@ def _said(error: BaseException) -> str:
 
 
 @contextmanager
-def cancelled_by_ctrl_c(connection: sa.Connection) -> Iterator[None]:
-    """Let Ctrl-C end the statement that is running, not only what comes after it.
+def cancelled_by_ctrl_c(driver: Any) -> Iterator[None]:
+    """Let Ctrl-C end the statement that is running on a connection of the driver, not only what comes after it.
 
     While the driver waits for the server, Python's handler of the signal waits, too; but the
     signal's number is written to a file at once (Python manual, signal.set_wakeup_fd).
     """
-    driver = connection.connection.driver_connection
-    if driver is None or threading.current_thread() is not threading.main_thread():
+    if threading.current_thread() is not threading.main_thread():
         yield
         return
     reader, writer = socket.socketpair()

@@ -5,17 +5,15 @@ from __future__ import annotations
 import select
 import time
 from collections.abc import Iterator
-from contextlib import ExitStack, contextmanager
-from typing import TYPE_CHECKING, Any
+from contextlib import ExitStack, contextmanager, suppress
+from typing import Any
 
 import psycopg2
 from psycopg2 import extensions
 
 from postgres_database.errors import ExpectedError
+from postgres_database.server import transactions
 from postgres_database.server.connection import CONNECT_DEFAULTS, Database
-
-if TYPE_CHECKING:  # a command that has nothing to do does without it
-    import sqlalchemy as sa
 
 PATIENCE = 3.0
 """Seconds for an answer: a pool whose sessions are all in use gives none, and that is no evidence."""
@@ -24,21 +22,19 @@ LOOK = "SELECT pg_backend_pid()"
 OPEN = "BEGIN; SELECT pg_backend_pid()"
 
 
-def require_session(database: Database, connection: sa.Connection) -> None:
+def require_session(database: Database, driver: Any) -> None:
     """Raise ExpectedError if a session of ours is not one session of the server.
 
     libpq takes the backend's PID from whoever answered (PostgreSQL manual, "Message Flow", BackendKeyData). Where the
     server says another one, a pooler answered; then more sessions are opened to see whether they share one.
     """
-    from sqlalchemy.exc import DBAPIError
-
-    driver: Any = connection.connection.driver_connection
     pid = None
-    try:
-        with connection.begin():
-            pid = connection.exec_driver_sql(LOOK).scalar_one()
-    except DBAPIError:  # no transaction at all
-        connection.rollback()
+    with (
+        suppress(psycopg2.Error),
+        transactions.ours(driver) as (cursor, _),
+    ):  # it may allow none at all
+        cursor.execute(LOOK)
+        (pid,) = cursor.fetchone() or (None,)
     _require(database, driver, pid)
 
 

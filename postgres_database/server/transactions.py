@@ -17,6 +17,7 @@ from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import psycopg2
+from psycopg2.extensions import cursor as Cursor  # noqa: N812 - a class
 
 from postgres_database.server.environment import Environment
 from postgres_database.sql import syntax
@@ -60,16 +61,21 @@ class SearchPath:
     """Those of its schemas that are there and may be used."""
 
 
-def limit_waits(connection: sa.Connection, environment: Environment) -> None:
-    """Let every transaction of this connection begin with the time limits of the environment.
+def limits(environment: Environment) -> list[str]:
+    """Return the statements that set the time limits of the environment for a transaction.
 
     They end with the transaction and do not reach what runs outside one: a lock limit on CREATE INDEX
     CONCURRENTLY leaves an INVALID index behind (PostgreSQL manual, CREATE INDEX, "Building Indexes Concurrently").
     """
-    limits = [f"SET LOCAL lock_timeout = {environment.lock_timeout}"]
+    statements = [f"SET LOCAL lock_timeout = {environment.lock_timeout}"]
     if environment.statement_timeout:  # else what the role or the DSN says holds
-        limits.append(f"SET LOCAL statement_timeout = {environment.statement_timeout}")
-    connection.info[LIMITS] = limits
+        statements.append(f"SET LOCAL statement_timeout = {environment.statement_timeout}")
+    return statements
+
+
+def limit_waits(connection: sa.Connection, environment: Environment) -> None:
+    """Let every transaction of this connection begin with the time limits of the environment."""
+    connection.info[LIMITS] = limits(environment)
 
 
 def is_ours(connection: sa.Connection) -> bool:
@@ -107,6 +113,39 @@ def begin(connection: sa.Connection) -> None:
         cursor.execute("; ".join(statements))
         if ours:
             connection.info[PATH] = path_of(cursor)
+
+
+@contextmanager
+def ours(driver: Any, *first: str) -> Iterator[tuple[Cursor, SearchPath]]:
+    """Run the block in a transaction of ours, by the driver alone; yield its cursor and the usual search path.
+
+    Args:
+        driver: A connection of the driver, in no transaction.
+        first: Statements that it begins with, such as `limits`.
+    """
+    try:
+        with closing(driver.cursor()) as cursor:
+            cursor.execute("; ".join([*first, BEGIN]))
+            yield cursor, path_of(cursor)
+    except BaseException:
+        if not driver.closed:
+            driver.rollback()
+        raise
+    driver.commit()
+
+
+@contextmanager
+def driven(connection: sa.Connection) -> Iterator[tuple[Cursor, SearchPath]]:
+    """Yield what `ours` does, in a transaction of ours that SQLAlchemy has begun."""
+    driver: Any = connection.connection
+    with closing(driver.cursor()) as cursor:
+        yield cursor, usual_path(connection)
+
+
+def run_script(cursor: Any, path: SearchPath, sql: str) -> None:
+    """Run SQL within a transaction of ours as `scripted` does, in one round trip."""
+    usual = filled(cursor, USUAL, (path.setting,))
+    cursor.execute(f"{usual}; {sql}\n; {DEFERRED}; {SAFELY}")
 
 
 def path_of(cursor: Any) -> SearchPath:

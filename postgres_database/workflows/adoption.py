@@ -25,6 +25,7 @@ from postgres_database.schema import (
 from postgres_database.schema.snapshot import Key
 from postgres_database.scratch import databases, provided
 from postgres_database.scratch.databases import Scratch
+from postgres_database.server import transactions
 from postgres_database.server.connection import Database
 from postgres_database.server.environment import Environment
 from postgres_database.sql.names import DEFAULT_SCHEMA, Name
@@ -235,7 +236,8 @@ class Adoption:
         """Yield what is not in the script, and what else is worth knowing."""
         with self._reader.connect() as connection, connection.begin():
             outside = connection.execute(OUTSIDE).scalars().all()
-            schema = self._reader.version_schema(connection)
+            with transactions.driven(connection) as ours:
+                schema = self._reader.version_schema(*ours)
             has_public = connection.execute(PUBLIC).scalar()
             here = {row.extname: row.extversion for row in connection.execute(VERSIONS)}
         with rebuilt.connect() as connection, connection.begin():

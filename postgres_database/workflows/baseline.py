@@ -81,9 +81,9 @@ def adopt(  # noqa: PLR0913
 
 def _require_stampable(run: Runner, database: Database) -> None:
     """Raise ExpectedError if the version table cannot be written."""
-    with run.connection.begin():
-        table = stamped.placement(database, run.connection)
-        table.require_schema(run.connection)
+    with run.ours() as ours:
+        table = stamped.placement(database, *ours)
+        table.require_schema(*ours)
         names = {"schema": quoted(table.schema or ""), "table": table.sql}
         is_there, has_schema, allowed = run.connection.execute(ALLOWED, names).one()
     if allowed:

@@ -116,12 +116,13 @@ def _look(project: Project, environment: Environment) -> EnvironmentStatus:
 
     try:
         with runner.open_runner(here, database) as run:
-            pooler.require_session(database, run.connection)
+            pooler.require_session(database, run.driver)
             with ALEMBIC:
                 current = run.current()
-            with run.connection.begin():
-                version, size = run.connection.exec_driver_sql(standing.FACTS).one()
-                holder = lock.holder(database, run.connection)
+            with run.ours() as (cursor, path):
+                cursor.execute(standing.FACTS)
+                version, size = cursor.fetchone() or ("", "")
+                holder = lock.holder(database, cursor, path)
             read_only = _read_only(run)
     except ExpectedError as error:
         return EnvironmentStatus(label, target, fault=_told(error), hint=error.hint)

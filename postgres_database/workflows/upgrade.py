@@ -13,17 +13,17 @@ from postgres_database.history import graph
 from postgres_database.history.graph import Revision
 from postgres_database.history.project import Leg, Project
 from postgres_database.preflight.look import Look
-from postgres_database.running import context, journal, log, runner, stamped, waiting
+from postgres_database.running import log, stamped
 from postgres_database.running.listener import SILENT, Listener
-from postgres_database.running.runner import BlockedError, Runner
-from postgres_database.server import cluster, transactions
+from postgres_database.server import transactions
 from postgres_database.server.connection import Database
 from postgres_database.server.environment import Environment
 from postgres_database.workflows.standing import UpgradeResult
 
-if TYPE_CHECKING:  # what rows, a dry run, a reviewed plan and --fast need is imported there
+if TYPE_CHECKING:  # what scripts, rows, a dry run, a plan and --fast need is imported there
     from postgres_database.preflight.preview import Printed
     from postgres_database.reviewing.pins import Plan
+    from postgres_database.running.runner import Runner
 
 SHOWN = 5  # names of tables
 
@@ -64,6 +64,12 @@ def perform(
         ExpectedError: It was not confirmed, rows violate what is required, a revision failed and was rolled back, or
             something is not as it was when it was reviewed.
     """
+    if move.fast and (done := _at_once(project, environment, database, move)):
+        return done
+
+    from postgres_database.running import runner  # noqa: PLC0415 - see above
+    from postgres_database.server import cluster  # noqa: PLC0415 - see above
+
     scripts = project.history
     if move.reviewed:
         from postgres_database.reviewing import pins  # noqa: PLC0415 - see above
@@ -89,7 +95,9 @@ def perform(
         if move.dry_run or not plan:
             at_head = before == scripts.heads
             seen = look.violations(), look.dropped()
-            waits = _waits(environment, database, move.verb, legs, listener)
+            from postgres_database.reviewing import cautions  # noqa: PLC0415 - see above
+
+            waits = cautions.of_legs(environment, database, move.verb, legs, listener)
             return UpgradeResult(before, plan, before, at_head, steps, *seen, waits)
         run.require_writable()
         look.require_runnable()
@@ -125,8 +133,24 @@ def _is_empty(run: Runner, before: Sequence[str]) -> bool:
     """Tell whether a database has no table, so that no statement can meet a row: what it runs need not be read."""
     if before:
         return False
-    with run.connection.begin():
-        return not stamped.unmarked(run.database, run.connection)
+    with run.ours() as ours:
+        return not stamped.unmarked(run.database, *ours)
+
+
+def _at_once(
+    project: Project, environment: Environment, database: Database, move: Move
+) -> UpgradeResult | None:
+    """Restore what is kept of the whole history; None where `perform` must look, ask or tell."""
+    line, asks = project.line, move.dry_run or move.reviewed or environment.protected
+    if line is None or asks or move.target not in {"head", "heads", line.head}:
+        return None
+
+    from postgres_database.proving import image  # noqa: PLC0415 - see above
+
+    if (done := image.put(project, line, environment, database)) is None:
+        return None
+    plan, seconds = done
+    return UpgradeResult((), plan, (line.head,), at_head=True, seconds=seconds, restored=True)
 
 
 def _restored(
@@ -135,8 +159,11 @@ def _restored(
     """Make at once what the revisions of a plan make; if that is not possible, the listener hears why."""
     from postgres_database.proving import image  # noqa: PLC0415 - see above
 
+    into = run.journal.log if run.journal else None
     try:
-        run.restore(image.of(run.project, environment, plan, listener), plan)
+        sql = image.of(run.project, environment, plan, listener)
+        limits = transactions.limits(environment)
+        image.restore(sql, run.database, run.driver, plan, into=into, limits=limits)
     except ExpectedError as error:
         why = error.cause.partition("\n")[0]
         listener.note(f"the revisions are run, one after the other: {error.what}: {why}")
@@ -165,41 +192,6 @@ def _reviewed(
     return Leg(project, before, plan)
 
 
-def _waits(
-    environment: Environment,
-    database: Database,
-    verb: str,
-    legs: Sequence[Leg],
-    listener: Listener,
-) -> tuple[str, ...]:
-    """Measure on a scratch database what others would wait for; the listener hears why, if that is not possible."""
-    from postgres_database.reviewing import cautions, settings, sizes  # noqa: PLC0415 - see above
-    from postgres_database.scratch import databases  # noqa: PLC0415 - see above
-
-    try:
-        there = sizes.read(database) if any(leg.plan for leg in legs) else {}
-        if not there:
-            return ()
-        given = settings.of_target(database)
-        with databases.session(legs[0].project, environment) as session:
-            return tuple(
-                line
-                for leg in legs
-                for line in cautions.find(
-                    session,
-                    leg.project,
-                    leg.before,
-                    leg.plan,
-                    verb=verb,
-                    sizes=there,
-                    settings=given,
-                )
-            )
-    except ExpectedError as error:
-        listener.note(f"what others would wait for is not measured: {error.what}: {error.cause}")
-        return ()
-
-
 def _confirm_upgrade(
     run: Runner, environment: Environment, look: Look, listener: Listener, *, empty: bool
 ) -> None:
@@ -217,6 +209,8 @@ def offline(
     project: Project, environment: Environment, open_target: Callable[[], Database], move: Move
 ) -> str:
     """Return the SQL of a move instead of running it; for `start:end` no target is opened."""
+    from postgres_database.running import runner  # noqa: PLC0415 - see above
+
     verb = move.verb
     start, colon, end = move.target.rpartition(":")
     if colon:
@@ -257,10 +251,10 @@ def _confirm_all_scripts(run: Runner, listener: Listener) -> None:
     If its log has a run, the database is at base because that was undone or interrupted.
     """
     dsn, env = run.database.dsn, run.database.env_option
-    with run.connection.begin():
+    with run.ours() as ours:
         tables = [
             f"{schema}.{name}"
-            for schema, name in stamped.unmarked(run.database, run.connection)
+            for schema, name in stamped.unmarked(run.database, *ours)
             if run.project.scope.includes(schema, name)
         ]
     if not tables or log.read(run.database):
@@ -296,9 +290,11 @@ def _half_done(database: Database) -> list[str]:
 
 def _ready(run: Runner, environment: Environment, listener: Listener) -> Runner:
     """Open the log of the target, set the time limits, and let the steps of scripts report to the listener."""
+    from postgres_database.running import context, journal  # noqa: PLC0415 - see above
+
     target_log = journal.open_journal(run.database, run.connection)
-    if target_log and target_log.fault:
-        listener.note(target_log.fault)
+    if target_log and target_log.log.fault:
+        listener.note(target_log.log.fault)
     transactions.limit_waits(run.connection, environment)
     context.of(run.connection).listener = listener
     return replace(run, journal=target_log)
@@ -315,6 +311,9 @@ def _retry_while_locked(
 
     All later sessions wait behind one that waits for a lock, so the wait is short and the pauses between are long.
     """
+    from postgres_database.running import waiting  # noqa: PLC0415 - see above
+    from postgres_database.running.runner import BlockedError  # noqa: PLC0415 - see above
+
     left, pauses = plan, waiting.pauses()
     tried: Revision | None = None
     with run.connection.begin():  # what libpq knows is a pooler's, if there is one

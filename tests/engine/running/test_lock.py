@@ -165,7 +165,9 @@ def test_holder_is_named_also_without_rights(three: Project, user: str) -> None:
             run_sql(three.database, "GRANT ALL ON SCHEMA public TO app")
             other.exec_driver_sql("SET ROLE app")
             other.commit()
-        second = lock.one_command_at_a_time(three.database, other, SILENT, 0)
+        second = lock.one_command_at_a_time(
+            three.database, other.connection.driver_connection, SILENT, 0
+        )
         with pytest.raises(ExpectedError) as caught, second:
             pytest.fail("two at once")
     assert caught.value.cause.startswith("it is pid ")
@@ -211,7 +213,7 @@ def test_pool_that_is_in_use_gives_no_verdict(
         bouncer(three.database, folder, pool_mode="session", default_pool_size=1) as pooled,
         pooled.connect(usual_path=True) as connection,
     ):
-        pooler.require_session(pooled, connection)
+        pooler.require_session(pooled, connection.connection.driver_connection)
 
 
 @needs_bouncer

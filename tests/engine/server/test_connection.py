@@ -478,7 +478,10 @@ def test_signals_while_a_statement_runs(
     before = signal.signal(number, lambda *_: None)
     sender = threading.Thread(target=send)
     try:
-        with database.connect(usual_path=True) as connection, cancelled_by_ctrl_c(connection):
+        with (
+            database.connect(usual_path=True) as connection,
+            cancelled_by_ctrl_c(connection.connection.driver_connection),
+        ):
             sender.start()
             ended = pytest.raises(OperationalError, match="canceling statement")
             with ended if cancelled else contextlib.nullcontext():

@@ -1,19 +1,24 @@
 """`upgrade --fast`: what the revisions make, at once, and never anything else."""
 
 import json
+import secrets
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
-from answers import yes
+from answers import never, no, yes
 from commands import up
-from conftest import Project, fresh, run_sql
+from conftest import Project, changed, fresh, run_sql
 
+from postgres_database.errors import ExpectedError
 from postgres_database.history import project as projects
 from postgres_database.proving import contents, image
-from postgres_database.running import log
+from postgres_database.running import lock, log, runner
+from postgres_database.running.listener import SILENT
 from postgres_database.schema import snapshot
 from postgres_database.scratch import recipes
 from postgres_database.server.connection import Database
+from postgres_database.server.version_table import ALEMBICS, VersionTable
 
 SHOP = """
 op.execute('''
@@ -37,6 +42,13 @@ op.execute('''
     CREATE TRIGGER refuse BEFORE INSERT ON shop.item EXECUTE FUNCTION refuse();
     REFRESH MATERIALIZED VIEW totals;
 ''')
+"""
+VERSION_TABLE = """
+    SELECT n.nspname, a.attname, format_type(a.atttypid, a.atttypmod), a.attnotnull, o.conname,
+           pg_get_constraintdef(o.oid)
+    FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace
+    JOIN pg_attribute a ON a.attrelid = c.oid AND a.attnum > 0 JOIN pg_constraint o ON o.conrelid = c.oid
+    WHERE c.relname = '{}' ORDER BY 1, 2, 5
 """
 BRANCH = "op.execute('CREATE TABLE branch (a int)')"
 NOT_CARRIED = {
@@ -188,3 +200,105 @@ def test_an_image_that_two_commands_keep(
     (path,) = listed(folder)
     assert path.stat().st_mode & 0o077 == 0
     assert json.loads(path.read_text())["sql"]
+
+
+@pytest.fixture
+def line(project: Project) -> Project:
+    """Two revisions, one after the other, whose image is kept."""
+    project.script("aaaa", "", SHOP)
+    project.script("bbbb", "aaaa", MORE)
+    assert fast(project, project.database, "head") == (True, [])
+    return project
+
+
+def fail(*_: object) -> None:
+    """Fail where the scripts are about to be run, or Alembic reads them."""
+    pytest.fail("it was not done by the driver alone")
+
+
+@pytest.mark.parametrize("versions", [ALEMBICS, VersionTable("own table", "own")], ids=str)
+def test_what_is_kept_is_restored_by_the_driver_alone(
+    line: Project, server: Database, monkeypatch: pytest.MonkeyPatch, versions: VersionTable
+) -> None:
+    """It makes the same schema, rows, version table and log as the revisions, each with its message and digest."""
+    with fresh(server) as one, fresh(server) as two:
+        pair = [replace(each, versions=versions) for each in (one, two)]
+        settings = changed(line.settings, versions=versions)
+        with monkeypatch.context() as patch:
+            patch.setattr(runner, "open_runner", fail)
+            patch.setattr(projects.Project, "history", property(fail))
+            at_once = up(settings, pair[0], fast=True, confirm=never)
+        by_steps = up(settings, pair[1], confirm=never)
+        assert at_once.restored
+        assert (at_once.before, at_once.after, at_once.at_head) == ((), ("bbbb",), True)
+        facts = [
+            [(each.id, each.message, each.path, each.parents, each.digest) for each in result.plan]
+            for result in (at_once, by_steps)
+        ]
+        assert facts[0] == facts[1]
+        assert snapshot.take(pair[0]) == snapshot.take(pair[1])
+        assert not [*contents.differences(*map(contents.take, pair))]
+        tables = [run_sql(each, VERSION_TABLE.format(versions.name)) for each in pair]
+        assert tables[0] == tables[1] != []
+        logs = [
+            [
+                (each.revision, each.digest, each.outcome, each.who, each.tool)
+                for each in log.read(one)
+            ]
+            for one in pair
+        ]
+        assert logs[0] == logs[1]
+        assert up(settings, pair[0], confirm=never).after == ("bbbb",)
+
+
+def test_a_protected_environment_asks_before_it_restores(line: Project, server: Database) -> None:
+    """What is kept is restored there, too, and only after a yes."""
+    protected = changed(line.settings, protected=True)
+    with fresh(server) as other:
+        with pytest.raises(ExpectedError, match="not confirmed"):
+            up(protected, other, fast=True, confirm=no)
+        assert run_sql(other, "SELECT to_regclass('line')") == [(None,)]
+        assert up(protected, other, fast=True, confirm=yes).restored
+
+
+def test_it_waits_for_another_command(line: Project, server: Database) -> None:
+    """While another command changes the database nothing is restored."""
+    with (
+        fresh(server) as other,
+        other.session() as driver,
+        lock.one_command_at_a_time(other, driver, SILENT, 0),
+    ):
+        with pytest.raises(ExpectedError, match="another command"):
+            up(line.settings, other, fast=True, wait=0)
+        assert run_sql(other, "SELECT to_regclass('line')") == [(None,)]
+
+
+def test_the_embedded_server_gets_roles_first(
+    project: Project, server: Database, database: Database
+) -> None:
+    """What scripts name of a server is made there before what is kept is restored, also if no dump names it."""
+    path = project.script("aaaa", "", "op.execute('CREATE TABLE t (a int)')")
+    path.write_text(path.read_text() + f"\nroles = ({(role := f'r_{secrets.token_hex(6)}')!r},)\n")
+    assert fast(project, database, "head") == (True, [])
+    run_sql(server, f"DROP ROLE IF EXISTS {role}")
+    embedded = changed(project.settings, target=None)
+    with fresh(server) as other:
+        assert up(embedded, other, fast=True).restored
+    run_sql(server, f"DROP ROLE {role}")
+
+
+def test_time_limits_hold_for_what_is_restored(line: Project, server: Database) -> None:
+    """The statement that takes too long ends it, and nothing is left behind."""
+    hasty = changed(line.settings, statement_timeout=500)
+    notes: list[str] = []
+    with fresh(server) as other:
+        run_sql(
+            other,
+            "CREATE FUNCTION public.slow() RETURNS event_trigger LANGUAGE plpgsql AS"
+            " 'BEGIN PERFORM pg_sleep(1); END';"
+            " CREATE EVENT TRIGGER slow ON ddl_command_end WHEN tag IN ('CREATE FUNCTION') EXECUTE FUNCTION slow()",
+        )
+        with pytest.raises(ExpectedError, match="aaaa"):
+            up(hasty, other, fast=True, confirm=yes, on_note=notes.append)
+        assert "statement timeout" in notes[0]
+        assert run_sql(other, "SELECT to_regclass('line')") == [(None,)]
