@@ -23,7 +23,6 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 
-import psutil
 import psycopg2
 
 from postgres_database.errors import ExpectedError
@@ -226,9 +225,9 @@ class EmbeddedServer:
         In containers another process has its PID after every restart.
         """
         try:
-            if programs.works_on(psutil.Process(int(self._pid_file()[0])), self.data):
+            if programs.works_on(int(self._pid_file()[0]), self.data):
                 return
-        except (psutil.Error, OSError, ValueError, IndexError):
+        except (OSError, ValueError, IndexError):
             pass
         programs.end_orphans(self.data)
         (self.data / "postmaster.pid").unlink(missing_ok=True)

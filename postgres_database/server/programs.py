@@ -14,12 +14,11 @@ import shutil
 import signal
 import stat
 import subprocess
+import sys
 import tempfile
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
 from pathlib import Path
-
-import psutil  # at once: root may later act as an account that cannot read this Python
 
 from postgres_database.errors import ExpectedError
 
@@ -50,9 +49,13 @@ def encrypting(environment: Mapping[str, str]) -> dict[str, str]:
         environment: With the parts of a DSN.
     """
     host = environment.get("PGHOST", "") or environment.get("PGHOSTADDR", "")
+    if host[:1] in {"", "/"} or sys.platform != "linux":
+        return {**environment}
+
+    import psutil  # noqa: PLC0415 - only what starts a server needs it, too
     import psycopg2  # noqa: F401, PLC0415 - loads its libpq
 
-    mapped = psutil.Process().memory_maps() if host[:1] not in {"", "/"} and psutil.LINUX else []
+    mapped = psutil.Process().memory_maps()
     libraries = [mapping.path for mapping in mapped if Path(mapping.path).name.startswith("libpq")]
     if not libraries or re.search(r"[\s:]", libraries[0]):
         return {**environment}
@@ -129,6 +132,8 @@ def acting_as(uid: int, gid: int) -> Iterator[None]:
     if os.geteuid() != 0 or uid == 0:
         yield
         return
+    import psutil  # noqa: F401, PLC0415 - in the block nobody may be able to read this Python
+
     groups = os.getgroups()
     os.setgroups([])
     os.setegid(gid)
@@ -203,9 +208,12 @@ def _open_to_all(directory: Path) -> None:
             path.chmod(mode | 0o444 | (0o111 if mode & 0o100 else 0))
 
 
-def works_on(process: psutil.Process, data: Path) -> bool:
+def works_on(pid: int, data: Path) -> bool:
     """Tell whether a process belongs to a server, alive or dead, on a data directory."""
+    import psutil  # noqa: PLC0415 - see above
+
     try:
+        process = psutil.Process(pid)
         return process.name() == "postgres" and Path(process.cwd()).samefile(data)
     except (psutil.Error, OSError):
         return False
@@ -213,7 +221,9 @@ def works_on(process: psutil.Process, data: Path) -> bool:
 
 def end_orphans(data: Path) -> None:
     """End backends on a data directory that have not noticed the death of their server."""
-    orphans = [process for process in psutil.process_iter() if works_on(process, data)]
+    import psutil  # noqa: PLC0415 - see above
+
+    orphans = [process for process in psutil.process_iter() if works_on(process.pid, data)]
     for orphan in orphans:
         with suppress(psutil.NoSuchProcess):  # it has noticed by now
             orphan.send_signal(signal.SIGQUIT)
