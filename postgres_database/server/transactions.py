@@ -123,15 +123,19 @@ def ours(driver: Any, *first: str) -> Iterator[tuple[Cursor, SearchPath]]:
         driver: A connection of the driver, in no transaction.
         first: Statements that it begins with, such as `limits`.
     """
-    try:
-        with closing(driver.cursor()) as cursor:
-            cursor.execute("; ".join([*first, BEGIN]))
+    usual, driver.autocommit = driver.autocommit, True  # else it would send a BEGIN of its own
+    with closing(driver.cursor()) as cursor:
+        try:
+            cursor.execute("; ".join(["BEGIN", *first, BEGIN]))
             yield cursor, path_of(cursor)
-    except BaseException:
-        if not driver.closed:
-            driver.rollback()
-        raise
-    driver.commit()
+            cursor.execute("COMMIT")
+        except BaseException:
+            if not driver.closed:
+                cursor.execute("ROLLBACK")
+            raise
+        finally:
+            if not driver.closed:
+                driver.autocommit = usual
 
 
 @contextmanager
