@@ -205,7 +205,8 @@ class Look:
                 cursor.execute(FACTS)
                 version, size = cursor.fetchone() or ("", "")
             reader = self.database.read_only()
-            if self.dumped().digest == template.dumped and not snapshot.invalid_indexes(reader):
+            # The dump last: what is asked before that is asked while it is made.
+            if not snapshot.invalid_indexes(reader) and self.dumped().digest == template.dumped:
                 return Settled((self.line.head,), version, size)
         return None
 
