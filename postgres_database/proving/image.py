@@ -22,7 +22,6 @@ from postgres_database.history.script_texts import Line
 from postgres_database.running import journal, lock, log, stamped
 from postgres_database.running.listener import SILENT, Listener
 from postgres_database.running.log import Log
-from postgres_database.schema import dump, masks, sections
 from postgres_database.scratch import recipes
 from postgres_database.server import transactions
 from postgres_database.server.connection import Database, cancelled_by_ctrl_c
@@ -77,6 +76,7 @@ def of(
         return kept
 
     from postgres_database.proving import contents, round_trip  # noqa: PLC0415 - see above
+    from postgres_database.schema import dump  # noqa: PLC0415 - see above
     from postgres_database.scratch import databases  # noqa: PLC0415 - see above
 
     if reasons := [f"{words} in {each}" for each in revisions for words in outside(each)]:
@@ -198,6 +198,8 @@ def outside(revision: Revision) -> list[str]:
 
 def lacking(made: Database, dumped: str, held: contents.Contents) -> Iterator[str]:
     """Yield what a dump of a scratch database lacks of what scripts make elsewhere, a line each."""
+    from postgres_database.schema import masks, sections  # noqa: PLC0415 - see above
+
     yield from (
         f"{name.schema}.{name.name} cannot be read: {why}" for name, why in held.unread.items()
     )
