@@ -10,8 +10,8 @@ import socket
 import threading
 import traceback
 from collections.abc import Callable, Iterator
-from contextlib import AbstractContextManager, closing, contextmanager
-from dataclasses import dataclass, replace
+from contextlib import AbstractContextManager, closing, contextmanager, nullcontext
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
@@ -105,6 +105,8 @@ class Database:
     """A role that only scratch databases have, and what dumps call it."""
     whole: Callable[[], AbstractContextManager[Dsn]] | None = None
     """Within it, pg_dump can read what only a superuser may: the options of user mappings."""
+    open: Any = field(default=None, repr=False, compare=False)
+    """A connection of the driver that `reading` uses as long as it is open; see `held`."""
 
     def __str__(self) -> str:
         """Name the database as the first line of a command does."""
@@ -161,10 +163,28 @@ class Database:
         Raises:
             ExpectedError: The connection is refused.
         """
-        with self.session() as session, session.cursor() as cursor:
+        held = self.open is not None and not self.open.closed
+        with (
+            nullcontext(self.open) if held else self.session() as session,
+            session.cursor() as cursor,
+        ):
             session.autocommit = True  # else the driver would send a BEGIN of its own
-            cursor.execute(f"BEGIN READ ONLY; {transactions.BEGIN}")
-            yield cursor, transactions.path_of(cursor)
+            try:
+                cursor.execute(f"BEGIN READ ONLY; {transactions.BEGIN}")
+                yield cursor, transactions.path_of(cursor)
+            finally:
+                if held and not session.closed:
+                    cursor.execute("ROLLBACK")
+
+    @contextmanager
+    def held(self) -> Iterator[Database]:
+        """Connect once for all that is read in the block of the database that is yielded, one after the other.
+
+        Raises:
+            ExpectedError: The connection is refused.
+        """
+        with self.session() as session:
+            yield replace(self, open=session)
 
     def read_only(self) -> Database:
         """Return the database with sessions that refuse to write, and do not wait long for a lock."""

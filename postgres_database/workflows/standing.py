@@ -154,19 +154,21 @@ def looking(project: Project, database: Database) -> Iterator[Look | None]:
         ExpectedError: As `settled` does.
     """
     line = project.line
-    seen = _glance(database) if line else None
-    if line is None or seen is None or seen.revisions != (line.head,) or not seen.alone:
+    if line is None:
         yield None
         return
-    line.texts  # noqa: B018 - they are kept, and now nobody hears yet of each file that is opened; see `reads`
-
-    from postgres_database.schema import dump
-
     with ExitStack() as stack:
-        reader = database.read_only()
         dumped = None
-        with suppress(ExpectedError, psycopg2.Error):
-            dumped = stack.enter_context(dump.reading(reader, project.scope))
+        with database.held() as here:
+            seen = _glance(here)
+            if seen and seen.revisions == (line.head,) and seen.alone:
+                line.texts  # noqa: B018 - they are kept, and now nobody hears of each file that is opened; see `reads`
+
+                from postgres_database.schema import dump
+
+                with suppress(ExpectedError, psycopg2.Error):
+                    reading = dump.reading(here.read_only(), project.scope)
+                    dumped = stack.enter_context(reading)
         yield Look(project, database, line, dumped) if dumped else None
 
 
@@ -199,14 +201,16 @@ class Look:
         with suppress(ExpectedError, psycopg2.Error):
             with ALEMBIC:
                 current = known.is_current(self.project, template)
-            if not current or not _as_run(log.read(self.database), self.line):
+            if not current:
                 return None
-            with self.database.reading() as (cursor, _):
-                cursor.execute(FACTS)
-                version, size = cursor.fetchone() or ("", "")
-            reader = self.database.read_only()
+            with self.database.held() as here:
+                if not _as_run(log.read(here), self.line) or snapshot.invalid_indexes(here):
+                    return None
+                with here.reading() as (cursor, _):
+                    cursor.execute(FACTS)
+                    version, size = cursor.fetchone() or ("", "")
             # The dump last: what is asked before that is asked while it is made.
-            if not snapshot.invalid_indexes(reader) and self.dumped().digest == template.dumped:
+            if self.dumped().digest == template.dumped:
                 return Settled((self.line.head,), version, size)
         return None
 

@@ -6,6 +6,7 @@ from collections.abc import Callable
 from importlib import metadata
 from typing import Any
 
+import psycopg2
 import pytest
 from checkouts import as_text
 from commands import up
@@ -263,3 +264,19 @@ def test_a_later_template_gets_no_hash_of_an_earlier_one(known_project: Project)
     assert settled(known_project) is None
     compare(known_project)
     assert settled(known_project)
+
+
+def test_what_is_equal_is_read_by_few_connections(
+    known_project: Project, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """One for what must be known before pg_dump runs, one for the scratch server, one for what is read beside it."""
+    connect, opened = psycopg2.connect, []
+
+    def counted(**parts: Any) -> Any:
+        opened.append(connect(**parts))
+        return opened[-1]
+
+    monkeypatch.setattr(psycopg2, "connect", counted)
+    assert settled(known_project)
+    assert len(opened) == 3
+    assert all(each.closed for each in opened)
