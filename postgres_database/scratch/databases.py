@@ -7,7 +7,7 @@ So each script runs once when it is new or changed, not once in each command.
 import secrets
 from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import replace
 from typing import Any, NamedTuple
 
@@ -289,7 +289,8 @@ class Scratch:
         self._made.discard(name)
 
     def _drop_apart(self, name: str) -> None:
-        with self._maintenance.connect(autocommit=True) as connection:
+        # Where other commands have all connections that the server gives, `close` drops it by its own.
+        with suppress(ExpectedError), self._maintenance.connect(autocommit=True) as connection:
             self._drop_database(name, connection)
 
     def _drop_database(self, name: str, connection: sa.Connection | None = None) -> None:

@@ -7,9 +7,10 @@ from threading import Thread
 
 import pytest
 import sqlalchemy as sa
-from conftest import Project, run_sql
+from conftest import Project, changed, run_sql
 
 from postgres_database.scratch import databases
+from postgres_database.scratch.databases import PREFIX
 from postgres_database.server import cluster
 from postgres_database.server.connection import Database
 
@@ -19,7 +20,7 @@ WAITING = "SELECT 1 FROM pg_stat_activity WHERE wait_event_type = 'Lock' AND que
 @pytest.fixture
 def name(server: Database) -> Iterator[str]:
     """A name for a role and a tablespace, which are dropped."""
-    name = f"made_{secrets.token_hex(6)}"
+    name = f"{PREFIX}{secrets.token_hex(6)}"  # by such a one the test server lets us in
     yield name
     with server.connect(autocommit=True) as connection:
         connection.exec_driver_sql(f"DROP TABLESPACE IF EXISTS {name}")
@@ -66,6 +67,17 @@ def test_a_template_whose_drop_was_interrupted(project: Project, server: Databas
             server,
             f"UPDATE pg_database SET datconnlimit = -2 WHERE datname = ANY (ARRAY{names})",
         )
+
+
+def test_connections_that_other_commands_have(
+    project: Project, server: Database, name: str
+) -> None:
+    """Where no second connection is to be had, a session drops its databases all the same."""
+    run_sql(server, f"CREATE ROLE {name} LOGIN CREATEDB CONNECTION LIMIT 1")
+    settings = changed(project.settings, scratch=server.dsn.with_parts(user=name))
+    with databases.session(*settings) as session:
+        made = [session.empty().dsn.database for _ in range(3)]
+    assert not run_sql(server, f"SELECT FROM pg_database WHERE datname = ANY (ARRAY{made})")
 
 
 def test_a_membership_that_another_command_grants(
