@@ -10,8 +10,6 @@ from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from dotenv.parser import parse_stream
-
 from postgres_database.errors import ExpectedError
 from postgres_database.server import dsn
 from postgres_database.server.dsn import SECRET_PARTS, Dsn
@@ -207,6 +205,9 @@ class _Reader:
         """
         if not self.path.is_file():
             return {}
+
+        from dotenv.parser import parse_stream  # noqa: PLC0415 - only a file needs it
+
         try:
             text = self.path.read_text(encoding="utf-8-sig")
         except UnicodeDecodeError as error:
