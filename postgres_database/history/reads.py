@@ -37,7 +37,7 @@ BORDERS = (
 def _foreign() -> tuple[str, ...]:
     """Return the folders of installed packages: their versions tell their content, also the engine's own."""
     paths = sysconfig.get_paths()
-    names = [paths[name] for name in ("stdlib", "platstdlib", "purelib", "platlib")]
+    names = [paths[name] for name in ("stdlib", "platstdlib", "purelib", "platlib", "scripts")]
     names += [*site.getsitepackages(), site.getusersitepackages()]
     places = dict.fromkeys(place for name in names for place in (name, os.path.realpath(name)))
     return "<", *(f"{place}{os.sep}" for place in places)

@@ -2,6 +2,7 @@
 
 Gives `databases.session`, which creates and drops them.
 
+    sources    whether the source of a module uses nothing whose value its text does not say
     plain      whether files alone say what models are, and whether these have changed
     recipes    what the scripts of a template database read, and whether that has changed
     templates  the template databases on a server, and which of them to drop

@@ -8,6 +8,7 @@ from functools import cache
 from hashlib import sha256
 from pathlib import Path
 
+from postgres_database.history import reads
 from postgres_database.history.project import Project
 from postgres_database.history.script_texts import Line
 from postgres_database.schema.snapshot import Key
@@ -17,6 +18,7 @@ from postgres_database.scratch.templates import Place
 from postgres_database.server import programs
 from postgres_database.server.connection import Database
 
+SETTINGS = ("alembic.ini", "pyproject.toml")
 COMMENT = "SELECT shobj_description(oid, 'pg_database') FROM pg_database WHERE datname = %s"
 
 
@@ -57,7 +59,16 @@ class Template:
 def around(project: Project, place: Place) -> str:
     """Return a hash of what the comparison of models with a history depends on, besides these two."""
     dump = subprocess.check_output([programs.BINARIES / "pg_dump", "--version"])
-    facts = place.session, dump, project.scope, project.versions, templates.today(), _engine()
+    files = (reads.digest(project.root / name) for name in SETTINGS)
+    facts = (
+        place.session,
+        dump,
+        project.scope,
+        project.versions,
+        *files,
+        templates.today(),
+        _engine(),
+    )
     return sha256(repr(facts).encode()).hexdigest()
 
 

@@ -1,8 +1,10 @@
 """How plain models name constraints is known by their files; any others are asked, and any change is noticed."""
 
 import importlib
+import os
 import secrets
 import sys
+import sysconfig
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -47,7 +49,10 @@ class User(Base):
     key: Mapped[uuid.UUID] = mapped_column(server_default=sa.text("gen_random_uuid()"))
     other: Mapped[uuid.UUID] = mapped_column(sa.Uuid, default=uuid4)
     changed: Mapped[dt.datetime] = mapped_column(onupdate=lambda: dt.datetime.now(dt.UTC), default=dt.datetime.now)
-    others: Mapped[set["User"]] = relationship(viewonly=True)
+    others: Mapped[set["User"]] = relationship(viewonly=True, collection_class=set)
+
+    def names(self, known: frozenset[str]) -> list[str]:
+        return [key for key, _ in {'b': 2}.items() if key not in known] + sorted({"a": 1}.keys())
 
 table = sa.Table("more", Base.metadata, sa.Column("id", sa.ForeignKey(User.id)))
 """
@@ -76,10 +81,47 @@ ODD = {
     "a set that is made": "X = ' '.join(set('ab'))",
     "a set that is handed over": "X = [*map(set, 'ab')]",
     "a set of a method": "X = frozenset.union",
+    "a set with a type": "X = ' '.join(set[str](('a', 'b')))",
+    "a set by another name": "Names = frozenset\nX = ' '.join(Names('ab'))",
+    "a set of a field": (
+        "from dataclasses import dataclass, field\n@dataclass\nclass X:\n    names: list = field(default_factory=set)"
+    ),
+    "a class of sets": "class Names(set):\n    pass",
     "a set of keys": "X = ' '.join({'a': 1}.keys() - {'b': 1}.keys())",
+    "a set of keys with names": "a = {'a': 1}.keys()\nb = {'b': 1}.keys()\nX = ' '.join(a | b)",
+    "a set of keys in place": "X = {'a': 1}.items()\nX |= {'b': 1}.items()",
+    "a set of SQLAlchemy": "import sqlalchemy as sa\nX = [*sa.Table('x', sa.MetaData()).indexes]",
+    "an order by numbers of objects": "X = sorted([int, str], key=id)",
+    "numbers of objects": "X = [*map(hash, 'ab')]",
+    "another default": (
+        "from datetime import datetime\ndef Column(default): return default\nX = Column(default=datetime.now())"
+    ),
+    "another default that is imported": (
+        "from sqlalchemy import Column\nfrom datetime import *\nX = Column(default=datetime.now())"
+    ),
+    "a default that is defined": (
+        "from datetime import datetime\nfrom sqlalchemy import Column, Sequence\n"
+        "X = Column(default=Sequence(f'x{datetime.now():%Y}'))"
+    ),
+    "a default that is asked": (
+        "from datetime import datetime\nfrom sqlalchemy import Column\n"
+        "X = str(Column(default=datetime.now()).default.arg)"
+    ),
+    "another func": "import datetime\ndef X(func): return func.now()\nX = X(datetime.datetime)",
     "a hash": "X = hash('a')",
+    "the time zone by a number": "import datetime as dt\nX = dt.datetime(2000, 1, 1).timestamp()",
     "the time zone": "import datetime as dt\nX = dt.datetime(2000, 1, 1).astimezone()",
     "the machine": "import platform\nX = platform.node()",
+    "the machine through a library": "import uuid\nX = uuid.platform.node()",
+    "a module of a library": "from sqlalchemy.engine.default import random\nX = random.random()",
+    "what SQLAlchemy has for itself": "from sqlalchemy import util\nX = util.to_set(['a', 'b'])",
+    "a name that is computed later": "import operator, typing\nX = operator.attrgetter('s' + 'ys.argv')(typing)",
+    "the place of a library": "import enum\nX = enum.__file__",
+    "how it was loaded": "X = __spec__.origin",
+    "a flag of Python": "X = __debug__",
+    "a pool of connections": (
+        "from sqlalchemy import create_pool_from_url\nX = create_pool_from_url"
+    ),
     "a database": "import sqlalchemy\nX = sqlalchemy.create_engine('postgresql+psycopg2://')",
     "a name that is computed": "import uuid\nX = getattr(uuid, 'uuid' + '4')()",
     "a module that is computed": "X = __import__('o' + 's').environ",
@@ -155,6 +197,22 @@ def test_a_package_without_a_file_is_asked(models: Models, name: str) -> None:
     assert models.facts() == {}
 
 
+def test_what_may_come_into_a_package_without_a_file_is_asked(models: Models) -> None:
+    """A module that is not there is imported once it is."""
+    (models.package / "sub").mkdir()
+    models.write(
+        "naming.py", f"try:\n    from .sub.more import X\nexcept ImportError:\n    {NAMING}"
+    )
+    assert models.facts() == {}
+
+
+def test_what_is_installed_and_env_py_imports_is_asked(models: Models) -> None:
+    """It may change models, and its files are not among theirs."""
+    (models.project.root / "migration").mkdir()
+    (models.project.root / "migration" / "env.py").write_text("import psycopg2")
+    assert models.facts() == {}
+
+
 def test_what_env_py_imports_beside_them_counts(models: Models) -> None:
     """It is loaded with them, and may change them."""
     models.write("more.py", "import os\nX = os.environ.get('X')")
@@ -196,6 +254,7 @@ CHANGES: dict[str, Callable[[Models], object]] = {
     "a module less": lambda models: (models.package / "base.py").unlink(),
     "a module in the place of a library": shadowed,
     "another package in front": moved,
+    "another way to run Python": lambda _: sys.warnoptions.append("error"),
     "another Python": lambda _: pytest.MonkeyPatch().setattr(sys, "version", "4.0"),
 }
 
@@ -206,6 +265,7 @@ def test_a_change_of_plain_models_is_noticed(
 ) -> None:
     """Files, what is imported in their place, and Python itself."""
     monkeypatch.setattr(sys, "version", sys.version)
+    monkeypatch.setattr(sys, "warnoptions", [*sys.warnoptions])
     facts = models.facts()
     assert plain.hold(facts, models.project)
     CHANGES[change](models)
@@ -297,12 +357,19 @@ def test_a_change_of_what_models_make_is_noticed(
 ) -> None:
     """Besides what the naming convention depends on: modules beside them, and other code in the process."""
     monkeypatch.setattr(sys, "version", sys.version)
+    monkeypatch.setattr(sys, "warnoptions", [*sys.warnoptions])
     facts = everything(models, monkeypatch, tasks(models, monkeypatch, TASKS))
     restarted(models)
     assert plain.all_hold(facts, models.project)
     MORE_CHANGES[change](models)
     importlib.invalidate_caches()
     assert not plain.all_hold(facts, models.project)
+
+
+@pytest.mark.parametrize("name", ["invoke", "postgres-database"])
+def test_what_starts_a_command_is_no_module_of_the_team(name: str) -> None:
+    """Else everything that is read would be read by it."""
+    assert reads.is_foreign(os.path.join(sysconfig.get_path("scripts"), name))  # noqa: PTH118
 
 
 def test_another_module_in_the_process_is_noticed(
