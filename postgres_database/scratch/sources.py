@@ -39,7 +39,7 @@ ASKING = MOMENTS | frozenset((
 ))  # fmt: skip
 """What they do not use of what they import."""
 OF_TABLES = frozenset((
-    "constraints", "foreign_key_constraints", "foreign_keys", "indexes", "mappers",
+    "base_columns", "constraints", "foreign_key_constraints", "foreign_keys", "indexes", "mappers", "proxy_set",
 ))  # fmt: skip
 """Attributes that are sets in SQLAlchemy, whose order is another one each time."""
 COLUMNS = frozenset(("Column", "mapped_column"))
@@ -108,13 +108,17 @@ class _Source:
                 BEHIND.intersection(f"{module}.{alias.name}".split("."))
                 for alias, module in _libraries(node)
             )
-        return isinstance(node, ast.Set | ast.SetComp)
+        # A pattern asks for attributes.
+        return isinstance(node, ast.Set | ast.SetComp | ast.MatchClass)
 
     def _is_asking(self, node: ast.Attribute) -> bool:
         if self._is_of_sqlalchemy(node.value) and _last(node.value) == "func":
             return False
-        behind = node.attr in BEHIND and _root(node) in self._libraries
-        return behind or node.attr in ASKING | OF_TABLES | OF_ROWS or _is_hidden(node.attr)
+        # What another module has imported, or changes.
+        behind = node.attr in BEHIND or not isinstance(node.ctx, ast.Load)
+        if behind and _root(node) in self._libraries:
+            return True
+        return node.attr in ASKING | OF_TABLES | OF_ROWS or _is_hidden(node.attr)
 
     def _is_of_sqlalchemy(self, node: ast.expr) -> bool:
         """Tell whether a name leads into SQLAlchemy, and nothing else has this name."""

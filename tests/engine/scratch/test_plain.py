@@ -107,6 +107,11 @@ ODD = {
         "from datetime import datetime\nfrom sqlalchemy import Column\n"
         "X = str(Column(default=datetime.now()).default.arg)"
     ),
+    "a default that is matched": (
+        "from datetime import datetime\nfrom sqlalchemy import Column\n"
+        "match Column(default=datetime.now()):\n    case Column(default=X):\n        pass"
+    ),
+    "a library that is changed": "import sqlalchemy as sa\nsa.Days = lambda default: default",
     "another func": "import datetime\ndef X(func): return func.now()\nX = X(datetime.datetime)",
     "a hash": "X = hash('a')",
     "the time zone by a number": "import datetime as dt\nX = dt.datetime(2000, 1, 1).timestamp()",
