@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from postgres_database.errors import ExpectedError
-from postgres_database.history import graph, script_errors, script_texts, staged
+from postgres_database.history import graph, reads, script_errors, script_texts, staged
 from postgres_database.history.graph import History, Revision, tips
 from postgres_database.history.script_errors import Folders
 from postgres_database.history.script_texts import Line
@@ -97,8 +97,7 @@ class Project:
         """Let Python find modules where `prepend_sys_path` in alembic.ini says."""
         place = script_texts.module_place(self.root)
         places = [place] if place else self.alembic_config().get_prepend_sys_paths_list() or []
-        paths = [str(self.root / place) for place in places]
-        sys.path[:0] = [path for path in paths if path not in sys.path]
+        reads.find_modules([str(self.root / place) for place in places])
 
     @property
     def deferred(self) -> Deferred:

@@ -142,10 +142,27 @@ def modules_in(paths: Iterable[Path]) -> set[str]:
     return {name for name, path in loaded().items() if path in files}
 
 
+def find_modules(folders: list[str]) -> None:
+    """Let Python find modules in these folders first, but no library in one of its name, where scripts may be."""
+    for name in ("sqlalchemy", "mako", "alembic"):
+        if any(Path(folder, name, "__init__.py").exists() for folder in folders):
+            importlib.import_module(name)
+    sys.path[:0] = [folder for folder in folders if folder not in sys.path]
+
+
+def file_of(module: object) -> str:
+    """Return the file of a loaded module; empty if it has none, as what stands in for one and imports it when asked."""
+    try:
+        file = getattr(module, "__file__", None)
+    except Exception:  # noqa: BLE001 - whatever it raises for a module that is not there
+        return ""
+    return file if isinstance(file, str) else ""
+
+
 def loaded() -> dict[str, str]:
     """Return the files of all modules that are not installed, by name."""
-    files = ((name, getattr(module, "__file__", None)) for name, module in [*sys.modules.items()])
-    paths = ((name, os.path.abspath(file)) for name, file in files if isinstance(file, str))  # noqa: PTH100
+    files = ((name, file_of(module)) for name, module in [*sys.modules.items()])
+    paths = ((name, os.path.abspath(file)) for name, file in files if file)  # noqa: PTH100
     return {name: path for name, path in paths if not is_foreign(path)}
 
 

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from postgres_database.errors import ExpectedError
-from postgres_database.history import project_models
+from postgres_database.history import project_models, reads
 from postgres_database.history.project import Project
 from postgres_database.history.project_models import Models
 from postgres_database.schema import catalog
@@ -99,7 +99,7 @@ def unimported(project: Project, models: Models) -> list[Unread]:
     loaded = {
         Path(file).resolve()
         for module in [*sys.modules.values()]
-        if (file := getattr(module, "__file__", None))
+        if (file := reads.file_of(module))
     }
     unread = []
     folders = project_models.folders(project.target_metadata.partition(":")[0])

@@ -26,7 +26,7 @@ with contextlib.redirect_stdout(sys.stderr):
 several = value if isinstance(value, (list, tuple)) else [value]
 tables = [table for each in several for table in getattr(each, "metadata", each).tables.values()]
 found = [[each.schema, each.name, [column.name for column in each.columns]] for each in tables]
-files = [getattr(each, "__file__", None) for each in [*sys.modules.values()]]
+files = [vars(each).get("__file__") for each in [*sys.modules.values()] if hasattr(each, "__dict__")]
 print(json.dumps([found, [file for file in files if isinstance(file, str)]]))
 """
 Tables = Mapping[tuple[str | None, str], frozenset[str]]

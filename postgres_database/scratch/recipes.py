@@ -164,8 +164,7 @@ def _sources(project: Project) -> list[Path]:
         for each, module in [*sys.modules.items()]
         if each == name or each.startswith(f"{name}.")
     ]
-    files = (getattr(module, "__file__", None) for module in modules)
-    return [Path(file) for file in files if isinstance(file, str)]
+    return [Path(file) for module in modules if (file := reads.file_of(module))]
 
 
 def _naming(project: Project) -> Mapping[str, Any]:

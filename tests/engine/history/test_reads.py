@@ -2,8 +2,10 @@
 
 import importlib
 import secrets
+import subprocess
 import sys
 from pathlib import Path
+from types import ModuleType
 from typing import Any
 
 import pytest
@@ -13,7 +15,7 @@ from postgres_database.history import reads
 from postgres_database.running.execution import Running
 from postgres_database.scratch import databases
 from postgres_database.server.connection import Database
-from postgres_database.workflows import check
+from postgres_database.workflows import check, revision
 
 READS = {
     "a file": "op.execute((ROOT / 'sql' / 'one.sql').read_text())",
@@ -172,3 +174,42 @@ def test_check_fresh_runs_the_history_again(project: Project, runs: list[str]) -
     assert runs == ["r1", "r2", "r3", *["r3"] * 2]  # each check measures the last one
     check.compare(*project.settings, fresh=True)
     assert runs[5:] == ["r1", "r2", "r3", "r3"]
+
+
+class Absent(ModuleType):
+    """What stands in for a module, imports it when it is asked for anything, and fails."""
+
+    def __getattr__(self, name: str) -> object:
+        """Fail."""
+        raise ImportError(self.__name__)
+
+
+def test_what_stands_in_for_a_module_is_not_asked(
+    project: Project, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A library may keep old names of its modules that way, and some may be gone."""
+    project.models("sa.Table('t', metadata, sa.Column('x', sa.Integer))")
+    for name in ("old_place", f"{project.settings.project.target_metadata.partition(':')[0]}.old"):
+        monkeypatch.setitem(sys.modules, name, Absent(name))
+    assert revision.write(*project.settings, "One").proved
+    assert check.compare(*project.settings).clean
+
+
+@pytest.mark.parametrize("name", ["alembic", "sqlalchemy"])
+def test_a_folder_of_scripts_that_is_a_package(project: Project, name: str) -> None:
+    """A folder `alembic` beside alembic.ini, with an `__init__.py`, is not taken for Alembic."""
+    (project.root / name).mkdir()
+    (project.root / name / "__init__.py").touch()
+    code = (
+        "import pathlib; from postgres_database.history import project;"
+        " project.load(pathlib.Path.cwd()).find_modules(); import alembic.util, sqlalchemy.sql"
+    )
+    run = subprocess.run(
+        [sys.executable, "-c", f"import sys; sys.path.remove(''); {code}"],
+        cwd=project.root,
+        env={"PYTHONPATH": str(Path(__file__).parents[3])},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert run.returncode == 0, run.stderr
