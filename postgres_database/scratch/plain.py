@@ -74,7 +74,7 @@ def _whole(modules: Iterable[str]) -> bool:
     """
     tops = {_top(name) for name in modules}
     loaded = [module for name, module in [*sys.modules.items()] if _top(name) in tops]
-    return all(getattr(module, "__file__", None) for module in loaded)
+    return all(reads.file_of(module) for module in loaded)
 
 
 def hold(facts: Mapping[str, str], project: Project) -> bool:
