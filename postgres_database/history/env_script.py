@@ -202,11 +202,20 @@ class EnvScript:
                 where = "reads the process environment, into which no .env file is exported"
                 failed.hint = f"export {key}=…   ({self.name} {where})"
                 return failed
+            case ModuleNotFoundError(name=str(name)) if not self._imports(frames):
+                failed.hint = f"pip install …   (a library needs the module {name}, which is not installed here)"
+                return failed
         if type(error).__name__ == "NoAppException":  # of Flask, which need not be installed
             failed.hint = "export FLASK_APP=…   (the module by which Flask finds the application)"
         elif imported or self._is_complete():
             failed.hint = f"${{EDITOR:-vi}} {imported.partition(', line ')[0] or self.name}"
         return failed
+
+    def _imports(self, frames: traceback.StackSummary) -> bool:
+        """Tell whether the last import stands in the project, not in a library."""
+        files = [Path(frame.filename) for frame in frames if not frame.filename.startswith("<")]
+        last = files[-1]
+        return last.is_relative_to(self.root) and "site-packages" not in last.parts
 
     def _is_complete(self) -> bool:
         """Tell whether the lines that `error` shows are there, or whether something else must be mended first."""

@@ -309,6 +309,26 @@ def test_an_application_that_flask_does_not_find(project: Project) -> None:
     assert project.scripts() == []
 
 
+def test_a_library_that_lacks_another_one(
+    project: Project, tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What is not installed is no fault of env.py; a name that env.py itself gets wrong is."""
+    place = tmp_path_factory.mktemp("installed")
+    (place / "half_installed.py").write_text("import not_installed_at_all\n")
+    monkeypatch.syspath_prepend(place)
+    project.script("r1")
+    path = project.root / "migration" / "env.py"
+    text = path.read_text()
+    for name, hint in {
+        "half_installed": "pip install …   (a library needs the module not_installed_at_all,",
+        "not_installed_at_all": "${EDITOR:-vi} migration/env.py",
+    }.items():
+        path.write_text(f"import {name}\n{text}")
+        with pytest.raises(ExpectedError, match="failed before the first script") as caught:
+            up(project.settings, project.database, confirm=yes)
+        assert caught.value.hint.startswith(hint)
+
+
 def test_models_that_env_py_cannot_import(three: Project) -> None:
     """Where a module that env.py imports fails, its line is named, and no script is called the culprit."""
     (three.root / "broken_models.py").write_text(
