@@ -25,6 +25,7 @@ from servers import HOME_VARIABLE, OtherServer, test_server
 from postgres_database.history import project as projects
 from postgres_database.online import pace
 from postgres_database.schema.scope import Scope
+from postgres_database.scratch import recording
 from postgres_database.server.connection import Database
 from postgres_database.server.environment import Environment
 
@@ -36,6 +37,7 @@ ROOM = 4 << 30
 PASSWORD = "p@ss/w%rd#$1"  # holds what URLs, env files and configparser trip over
 
 pace.FIRST, pace.PERIOD = 0.9, float("inf")  # others that are at work on the server are tests
+recording.PATIENCE = 60.0  # and they may be many
 
 # Whoever runs the tests has settings of their own; none of them may reach a test.
 for name in [*os.environ]:
