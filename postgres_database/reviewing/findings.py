@@ -24,6 +24,7 @@ ERROR, WARNING, NOTE = "error", "warning", "note"
 LEVELS = (NOTE, WARNING, ERROR)
 """From the least to the gravest."""
 WIDTH = 70  # characters of a statement
+NAMED = 5  # tables for which others wait; the evidence names all
 LINE = re.compile(r"\n?\(in [^\n]*, line (?P<line>\d+)\)")
 """Where a script failed, in the cause of its error."""
 RULES = {
@@ -141,7 +142,7 @@ def _waits(measured: Measured, sizes: Sizes | None) -> Iterator[tuple[Measured, 
     if read and locked:
         denied = "read or written" if measured.readers_wait else "written"
         same = {*read} == {*locked}
-        held = ("they" if read.keys() - {locked[0]} else "it") if same else names(locked)
+        held = ("they" if read.keys() - {locked[0]} else "it") if same else _some(locked)
         rule = "table-rewrite" if "rewritten" in read.values() else "table-scan"
         yield (
             measured,
@@ -175,6 +176,14 @@ def _waits(measured: Measured, sizes: Sizes | None) -> Iterator[tuple[Measured, 
                 fix=fixes.BATCHES if measured.one_by_one else fixes.for_changes(measured),
             ),
         )
+
+
+def _some(relations: Sequence[Relation]) -> str:
+    """Name relations, of many only the first."""
+    others = len(relations) - NAMED
+    if others <= 1:
+        return names(relations)
+    return f"{', '.join(sorted(map(str, relations))[:NAMED])} and {others} others"
 
 
 def _said(effects: Mapping[Relation, str], sizes: Sizes | None) -> str:

@@ -14,6 +14,7 @@ from postgres_database.workflows import check, upgrade
 from postgres_database.workflows.upgrade import Move
 
 TABLES = "op.execute('CREATE TABLE a (id int PRIMARY KEY, n int, t text); CREATE TABLE b (id int)')"
+MANY = "for n in range(8):\n    op.execute(f'{} TABLE c{{n}}{}')"
 ROWS = "INSERT INTO a SELECT i, i, 'x' FROM generate_series(1, 9) i", "INSERT INTO b VALUES (1)"
 READ, REWRITTEN = "is read from end to end while", "is rewritten while"
 STATEMENTS = {
@@ -35,6 +36,10 @@ STATEMENTS = {
     "lock": (
         "op.execute('LOCK TABLE b IN SHARE MODE'); op.execute('UPDATE a SET n = 1')",
         f"UPDATE a SET n = …: a {READ} b cannot be written",
+    ),
+    "many locks": (
+        f"{MANY.format('LOCK', '')}\nop.execute('UPDATE a SET n = 1')",
+        f"a {READ} c0, c1, c2, c3, c4 and 3 others cannot be read or written",
     ),
     "column of another table": (
         "op.add_column('b', sa.Column('x', sa.Integer)); op.execute('UPDATE a SET n = 1')",
@@ -77,7 +82,9 @@ HARMLESS = {
 @pytest.fixture
 def pending(project: Project) -> Project:
     """A target at a revision that created two tables."""
-    project.script("one", "", TABLES, "op.execute('DROP TABLE a, b')")
+    project.script(
+        "one", "", f"{TABLES}\n{MANY.format('CREATE', ' ()')}", "op.execute('DROP TABLE a, b')"
+    )
     up(project.settings, project.database)
     return project
 
