@@ -32,7 +32,8 @@ OWNER = "postgres_database_owner_"
 PLACE = """
     SELECT current_database(), current_user,
            concat(version(), (SELECT string_agg(concat(name, '=', reset_val), ', ' ORDER BY name) FROM pg_settings),
-                  (SELECT string_agg(s::text, ', ' ORDER BY s::text) FROM pg_db_role_setting s),
+                  (SELECT string_agg(s::text, ', ' ORDER BY s::text) FROM pg_db_role_setting s
+                   WHERE setdatabase = 0 AND setrole IN (0, (SELECT oid FROM pg_roles WHERE rolname = current_user))),
                   to_jsonb(d) - 'datfrozenxid' - 'datminmxid'),
            pg_encoding_to_char(encoding),
            (SELECT string_agg(name || ' ' || default_version, ',' ORDER BY name) FROM pg_available_extensions),

@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import replace
 
 import pytest
-from conftest import Project, changed
+from conftest import Project, changed, run_sql
 from sqlalchemy.ext.compiler import deregister
 from sqlalchemy.schema import CreateTable
 
@@ -272,6 +272,15 @@ def test_what_else_a_comparison_depends_on(
     keys.append(recorded(project))
     assert None not in keys
     assert len({*keys}) == len(keys)
+
+
+@pytest.mark.usefixtures("models")
+def test_settings_of_another_database_are_no_matter(project: Project) -> None:
+    """They reach no scratch database, and somebody may set them at any time."""
+    before = recorded(project)
+    name = project.database.dsn.database
+    run_sql(project.database, f"ALTER DATABASE {name} SET app.key = 'x'")
+    assert recorded(project) == before is not None
 
 
 def test_a_listener_that_acts_once_is_not_used_up(
