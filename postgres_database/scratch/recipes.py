@@ -79,9 +79,11 @@ class Recipe:
         same = all(
             reads.digest(project.root / name) == digest for name, digest in self.files.items()
         )
+        # Models that were found equal to the history named its constraints.
+        models = (self.plain, self.equal.files) if self.equal else (self.plain,)
         return same and (
             not self.convention
-            or plain.hold(self.plain, project)
+            or any(plain.hold(each, project) for each in models)
             or self.convention == _fingerprint(_naming(project))
         )
 

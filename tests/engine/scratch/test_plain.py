@@ -6,7 +6,7 @@ import secrets
 import sys
 import sysconfig
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import pytest
@@ -14,6 +14,7 @@ import pytest
 from postgres_database.history import reads
 from postgres_database.history.project import Project
 from postgres_database.scratch import plain
+from postgres_database.scratch.recipes import Equal, Recipe
 
 BASE = """
 from sqlalchemy import MetaData
@@ -354,6 +355,15 @@ MORE_CHANGES: dict[str, Callable[[Models], object]] = {
         models.project.root / f"tasks_{models.package.name}.py"
     ).write_text(f"{TASKS}x = 1"),
 }
+
+
+def test_models_that_were_compared_name_constraints(models: Models) -> None:
+    """Those that were found equal to a history named its constraints, whatever they were when its template was made."""
+    recipe = Recipe({}, "what any others are asked for", equal=Equal("", (), models.facts(), ""))
+    assert recipe.is_current(models.project)
+    assert not replace(recipe, equal=None).is_current(models.project)
+    models.write("naming.py", NAMING.replace("by_", "ix_"))
+    assert not recipe.is_current(models.project)
 
 
 @pytest.mark.parametrize("change", MORE_CHANGES)
