@@ -9,8 +9,6 @@ from dataclasses import dataclass
 from textwrap import shorten
 from typing import Any
 
-import sqlalchemy as sa
-
 from postgres_database.server.connection import Database
 from postgres_database.server.transactions import SAFELY
 from postgres_database.sql.tokens import without_literals
@@ -24,18 +22,16 @@ SESSION = """a.pid, coalesce(nullif(a.application_name, ''), a.usename, a.backen
     extract(epoch FROM clock_timestamp() - coalesce(a.xact_start, a.backend_start))::int, coalesce(a.query, '')"""
 # A prepared transaction has no process; it blocks as 0, and which one does is not said (PostgreSQL manual,
 # pg_blocking_pids).
-BLOCKERS = sa.text(
-    f"""
-    WITH b AS (SELECT unnest(pg_blocking_pids(:pid)) AS pid)
+BLOCKERS = f"""
+    WITH b AS (SELECT unnest(pg_blocking_pids(%s)) AS pid)
     (SELECT {SESSION}
      FROM b JOIN pg_stat_activity a ON a.pid = b.pid
      ORDER BY a.xact_start)
     UNION ALL
-    SELECT 0, format('%L', gid), owner, extract(epoch FROM clock_timestamp() - prepared)::int, ''
+    SELECT 0, format('%%L', gid), owner, extract(epoch FROM clock_timestamp() - prepared)::int, ''
     FROM pg_prepared_xacts
     WHERE database = current_database() AND 0 IN (SELECT pid FROM b)
-    """  # noqa: S608 - a constant
-)
+"""  # noqa: S608 - a constant
 # CREATE INDEX CONCURRENTLY waits for all who may still see rows as they were before it began.
 OLDER = f"""
     SELECT {SESSION}
@@ -77,11 +73,15 @@ def watching(
     pause = min(max(lock_timeout / 4000, SHORTEST_LOOK), LONGEST_LOOK)
     patience = max(lock_timeout / 1000, LONGEST_LOOK) + LONGEST_LOOK
 
-    def look(connection: sa.Connection) -> None:
+    def look(session: Any) -> None:
         since, reported = time.monotonic(), set[int]()
+        session.autocommit = (
+            True  # its last statement tells a backfill that it is nobody else (`pace.OTHERS`)
+        )
+        cursor = session.cursor()
         while not done.is_set():
-            with connection.begin():
-                rows = connection.execute(BLOCKERS, {"pid": pid}).all()
+            cursor.execute(f"{SAFELY}; {BLOCKERS}", (pid,))
+            rows = cursor.fetchall()
             if not rows:
                 since = time.monotonic()
             else:
@@ -95,7 +95,7 @@ def watching(
         done.wait(pause)  # what ends before that needs no second session
         while not done.is_set():
             # A lost or refused connection is tried again: looking must not end the work.
-            with suppress(Exception), database.connect() as own:
+            with suppress(Exception), database.session() as own:
                 look(own)
             done.wait(LONGEST_LOOK)
 

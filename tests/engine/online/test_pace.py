@@ -9,10 +9,15 @@ from conftest import run_sql
 
 from postgres_database.online import pace
 from postgres_database.online.pace import Pace
+from postgres_database.running import waiting
 from postgres_database.server.connection import Database
 
 CALM = 0.01
 OTHERS = "SELECT false, true, CASE WHEN %s = 0 THEN '{{{calm}}}' ELSE '{{{beside}}}' END::float[]"
+WATCHERS = """
+    SELECT count(*) FROM pg_stat_activity
+    WHERE datname = current_database() AND pid <> pg_backend_pid() AND query <> ''
+"""
 
 
 @pytest.mark.parametrize(
@@ -71,6 +76,25 @@ def test_statements_of_others_are_seen(database: Database) -> None:
         time.sleep(0.1)
         ((_, _, seconds),) = session.rows(others, 0.05)
         assert not any(each >= 0.1 for each in seconds)
+
+
+def test_the_watcher_is_nobody_else(database: Database, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The session in which this tool looks who stands in the way of a backfill does not let it rest."""
+    monkeypatch.setattr(waiting, "LONGEST_LOOK", 0.02)
+    others = pace.OTHERS.replace("datid IS NOT NULL", "datname = current_database()")
+    with opened(database, []) as session:
+        ((pid,),) = session.rows("SELECT pg_backend_pid()")
+        with waiting.watching(database, pid, 100, lambda _: None):
+            until = time.monotonic() + 30
+            while time.monotonic() < until:
+                ((seen,),) = session.rows(WATCHERS)
+                if seen:
+                    break
+            assert seen
+            for _ in range(20):
+                ((_, busy, _),) = session.rows(others, 60)
+                assert not busy
+                time.sleep(0.01)
 
 
 @pytest.mark.parametrize("hidden", [False, True])
