@@ -71,8 +71,8 @@ def one_command_at_a_time(
     """
     pooler.require_session(database, driver)
     for statement in WATCHFUL:
-        with suppress(psycopg2.Error), transactions.ours(driver) as (cursor, _):
-            cursor.execute(statement)
+        with suppress(psycopg2.Error):
+            transactions.by_itself(driver, statement)
     with transactions.ours(driver) as (cursor, path):
         key = _key(database, cursor, path)
     _take(database, driver, key, listener, wait)
@@ -82,8 +82,7 @@ def one_command_at_a_time(
         if not driver.closed:  # else the lock has ended with it
             with suppress(psycopg2.Error):  # it may be lost all the same
                 driver.rollback()
-                with transactions.ours(driver) as (cursor, _):
-                    cursor.execute(UNLOCK, key)
+                transactions.by_itself(driver, UNLOCK, key)
 
 
 def _key(database: Database, cursor: Any, path: SearchPath) -> Key:
@@ -92,12 +91,12 @@ def _key(database: Database, cursor: Any, path: SearchPath) -> Key:
 
 def holder(database: Database, cursor: Any, path: SearchPath) -> str:
     """Return which session changes a database by this history now; empty if none does. In a transaction of ours."""
-    return _holder(cursor, _key(database, cursor, path))
+    cursor.execute(WHO_LOCKS, _key(database, cursor, path))
+    return _said(cursor.fetchall())
 
 
-def _holder(cursor: Any, key: Key) -> str:
-    cursor.execute(WHO_LOCKS, key)
-    return str((cursor.fetchone() or ("",))[0])
+def _said(sessions: list[tuple[Any, ...]]) -> str:
+    return next((str(who) for (who,) in sessions), "")
 
 
 def held(connection: sa.Connection, cursor: Any) -> str:
@@ -121,11 +120,10 @@ def _take(
     started = time.monotonic()
     reported = ""
     while True:
-        with transactions.ours(driver) as (cursor, _):
-            cursor.execute(TAKE_TWICE, key)
-            if cursor.fetchone() == (True,):
-                return
-            who = _holder(cursor, key) or reported or "another session"
+        if transactions.by_itself(driver, TAKE_TWICE, key) == [(True,)]:
+            return
+        others = transactions.by_itself(driver, WHO_LOCKS, key)
+        who = _said(others) or reported or "another session"
         if wait is not None and time.monotonic() - started >= wait:
             raise ExpectedError(
                 f"{database.dsn} is being changed by another command; nothing was done",

@@ -37,12 +37,8 @@ from postgres_database.sql import syntax
 
 PATIENCE = 10.0
 """Seconds after which the copy is ended: it may wait for a lock that a thread had which it does not have."""
-# What the schema that statements make may depend on besides them: the version and every setting of the session, and
-# what new databases are copied from.
-SESSION = """
-    SELECT version(), (SELECT string_agg(concat(name, '=', setting), ', ' ORDER BY name) FROM pg_settings),
-           (SELECT to_jsonb(d) - 'datfrozenxid' - 'datminmxid' FROM pg_database d WHERE datname = 'template0')::text
-"""
+# On these, too, the schema depends that statements make (besides `known.around`): listeners may have set them.
+SETTINGS = "SELECT string_agg(concat(name, '=', setting), ', ' ORDER BY name) FROM pg_settings"
 KINDS = frozenset((
     "AlterDefaultPrivilegesStmt", "AlterDomainStmt", "AlterEnumStmt", "AlterSeqStmt", "AlterTableStmt", "CommentStmt",
     "CompositeTypeStmt", "CreateDomainStmt", "CreateEnumStmt", "CreateExtensionStmt", "CreateFunctionStmt",
@@ -241,13 +237,13 @@ class _Copy:
             return None
         if said is None:
             return None
-        statements, session, before = said
-        key = repr((statements, session, before, tables, self.around))
+        statements, settings, before = said
+        key = repr((statements, settings, before, tables, self.around))
         return Recording(statements, before, sha256(key.encode()).hexdigest())
 
 
 def _note(database: Database, models: Models, answer: Connection) -> None:
-    """Note, in the copy, and send a hash of the statements and what there is to know of the session."""
+    """Note, in the copy, and send what `_noted` returns."""
     nowhere = os.open(os.devnull, os.O_WRONLY)
     for stream in (1, 2):
         os.dup2(nowhere, stream)
@@ -260,7 +256,7 @@ def _note(database: Database, models: Models, answer: Connection) -> None:
 def _noted(
     database: Database, models: Models
 ) -> tuple[str, tuple[object, ...], tuple[str, ...]] | None:
-    """Return a hash of the statements, what SESSION returns, and what was sent on connecting; None if that is no key.
+    """Return a hash of the statements, what SETTINGS returns, and what was sent on connecting; None if that is no key.
 
     Whoever listens to new connections may read here, but not write.
     """
@@ -275,14 +271,14 @@ def _noted(
     with project_models.creatable(models), database.connect(usual_path=True) as connection:
         driver: Any = connection.connection.driver_connection
         with closing(driver.cursor()) as cursor:
-            cursor.execute(SESSION)
-            session = cursor.fetchone()
+            cursor.execute(SETTINGS)
+            settings = cursor.fetchone()
         driver.close()
         begun, driver.notes = True, notes
         missing = project_models.create(connection, models, ())
         whole = notes.ends == [("commit", len(notes.sent))] and not missing
         plain = notes.plain and not before.failed
-        return (notes.digest, session, (*before.sent,)) if plain and whole else None
+        return (notes.digest, settings, (*before.sent,)) if plain and whole else None
 
 
 @cache

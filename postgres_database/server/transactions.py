@@ -244,22 +244,30 @@ def as_ours(connection: sa.Connection) -> None:
 def at_once(
     connection: sa.Connection, sql: str, values: Sequence[object] = ()
 ) -> list[tuple[Any, ...]]:
+    """Run statements of ours by `by_itself`, within the time limits of the connection."""
+    with _as_sqlalchemy(connection):
+        return by_itself(_driver(connection), sql, values, *connection.info.get(LIMITS, []))
+
+
+def by_itself(driver: Any, sql: str, values: Any = (), *first: str) -> list[tuple[Any, ...]]:
     """Run statements of ours in one round trip and a transaction of their own, in which no other is open.
 
     PostgreSQL runs what one message holds in one transaction (manual, "Multiple Statements in a Simple Query").
 
+    Args:
+        driver: A connection of the driver, in no transaction.
+        sql: The statements.
+        values: Those of the statements.
+        first: Statements that stand before them, such as `limits`.
+
     Returns:
         The rows of the last statement, if it has any.
     """
-    driver = _driver(connection)
     usual = driver.autocommit
-    plain = driver.cursor(cursor_factory=psycopg2.extensions.cursor)
-    with _as_sqlalchemy(connection), closing(plain) as cursor:
+    with closing(driver.cursor(cursor_factory=psycopg2.extensions.cursor)) as cursor:
         driver.autocommit = True
         try:
-            cursor.execute(
-                "; ".join([*connection.info.get(LIMITS, []), SAFELY, sql]), values or None
-            )
+            cursor.execute("; ".join([*first, SAFELY, sql]), values or None)
             return [*cursor.fetchall()] if cursor.description else []
         finally:
             if not driver.closed:
