@@ -11,7 +11,7 @@ from dataclasses import KW_ONLY, dataclass, field, replace
 from functools import cached_property
 from io import TextIOWrapper
 from threading import Lock, Thread
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TextIO
 
 from postgres_database.commands.advice import TYPED, as_typed
 from postgres_database.errors import ExpectedError, without_blanks_at_ends
@@ -68,8 +68,7 @@ class Output:
         stream = sys.stderr if self._stderr else sys.stdout
         plain = text.replace("\n", "").isprintable() and not any(map(os.environ.get, COLOURED))
         if plain and not stream.isatty():
-            stream.write(f"{text}\n")
-            stream.flush()
+            _write(stream, f"{text}\n")
         else:
             self.console.print(text, style=style)
 
@@ -96,7 +95,19 @@ for stream in (sys.stdout, sys.stderr):
 
 def raw(text: str) -> None:
     """Print text for programs exactly as it is."""
-    sys.stdout.write(text if text.endswith("\n") else text + "\n")
+    _write(sys.stdout, text if text.endswith("\n") else text + "\n")
+
+
+def _write(stream: TextIO, text: str) -> None:
+    """Write a text; where its reader has gone, such as `head`, it goes nowhere, and the command does its work.
+
+    Python itself would write once more at its end (Python documentation, "Note on SIGPIPE").
+    """
+    try:
+        stream.write(text)
+        stream.flush()
+    except BrokenPipeError:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), stream.fileno())
 
 
 def warn(environment: Environment) -> None:

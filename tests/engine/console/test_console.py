@@ -770,6 +770,20 @@ def test_a_command_whose_stream_is_closed(closed: str, shown: str) -> None:
     assert done.stdout.startswith(shown)
 
 
+def test_a_reader_that_goes_ends_no_command() -> None:
+    """What `head` no longer reads goes nowhere: no traceback, and the work goes on to its end."""
+    text = (
+        "import sys; from postgres_database.console import terminal as t;"
+        " t.say('one'); t.say('two'); t.raw('{}'); sys.stderr.write('done'); sys.exit(2)"
+    )
+    reader, writer = os.pipe()
+    os.close(reader)
+    command = [sys.executable, "-c", text]
+    done = subprocess.run(command, stdout=writer, stderr=subprocess.PIPE, check=False)
+    os.close(writer)
+    assert (done.returncode, done.stderr) == (2, b"done")
+
+
 def test_a_note_is_printed_once(capsys: pytest.CaptureFixture[str]) -> None:
     """What cannot be looked at for each of many statements is said once in a command."""
     listener = terminal.Terminal(Environment(Path()))
