@@ -20,16 +20,14 @@ from psycopg2.errors import DeadlockDetected, LockNotAvailable, QueryCanceled
 
 from postgres_database.errors import ExpectedError
 from postgres_database.online import keys
+from postgres_database.online.batches import Batches
 from postgres_database.online.keys import Key, Pages
-from postgres_database.online.pace import Pace
+from postgres_database.online.pace import Pace, Probe
 from postgres_database.running.autocommit import Autocommit
 from postgres_database.sql.names import bare, identifier
 
-FIRST_BATCH, LARGEST_BATCH = 100, 50_000  # rows
 PASSES = 10
 """Most passes through a table without a key: other sessions may put rows on pages that are done."""
-BATCH_SHARE = 0.1
-"""The share of its time limit for which a batch is sized: some rows take longer than others."""
 LONGEST_PAUSE = 2.0  # seconds between attempts to lock a row
 REPORT_INTERVAL, REPLICA_CHECK_INTERVAL = 5.0, 1.0  # seconds
 LAG = 5  # seconds that a replica may be behind
@@ -110,8 +108,9 @@ def run(session: Autocommit, work: Backfill, checkpoint: Checkpoint) -> int:
     ((name,),) = session.rows(NAME, found)
     ((plan,),) = session.rows(f"EXPLAIN (FORMAT JSON) SELECT FROM {name}")
     rows = int(plan[0]["Plan"]["Plan Rows"])
-    size, expected = (1, key.end) if isinstance(key, Pages) else (FIRST_BATCH, rows)
-    return _Run(session, work, checkpoint, key, expected, size, found, Pace(session)).run()
+    batches = Batches(key, work.sql, work.milliseconds / 1000)
+    expected = key.end if isinstance(key, Pages) else rows
+    return _Run(session, work, checkpoint, batches, expected, found, name).run()
 
 
 def require_key_or_pages(session: Autocommit, work: Backfill) -> None:
@@ -150,14 +149,15 @@ class _Run:
     session: Autocommit
     work: Backfill
     checkpoint: Checkpoint
-    key: Key | Pages
+    batches: Batches
     expected: int
     """The planner's estimate of rows, or the number of pages."""
-    size: int
-    """Rows or pages of the next batch."""
     table: int
     """Its OID."""
-    pace: Pace
+    name: str
+    """Its name with the schema, for SQL."""
+    place: Sequence[str] | None = None
+    """The place that was reached."""
     changed: int = 0
     passed: int = 0
     """Rows or pages that were processed, also by earlier runs."""
@@ -172,6 +172,16 @@ class _Run:
     patience: float = 1.0
     """Factor by which the time limit is raised, because a single row exceeds it."""
 
+    def __post_init__(self) -> None:
+        """Measure nothing yet."""
+        self.probe = Probe(self.session, lambda cursor: self.key.row(cursor, self.name, self.place))
+        self.pace = Pace(self.session, self.probe)
+
+    @property
+    def key(self) -> Key | Pages:
+        """What divides the table."""
+        return self.batches.key
+
     @property
     def _unit(self) -> str:
         return "rows" if isinstance(self.key, Key) else "pages"
@@ -181,33 +191,35 @@ class _Run:
         return ", ".join([*self.key.columns, *self.key.types])
 
     def run(self) -> int:
+        """Update all rows after the place in the checkpoint; return the number of those that were changed."""
+        try:
+            return self._run()
+        finally:
+            self.probe.end()
+
+    def _run(self) -> int:
         saved = self.checkpoint.load()
         if saved and saved[1] != self._key:  # the place belongs to another key
             saved = None
-        place = saved[2:] if saved else None
+        self.place = saved[2:] if saved else None
         self.passed = before = int(saved[0]) if saved else 0
         pause = 0.05
         self._measure_round_trip()
         while True:
             begun = time.monotonic()
             try:
-                reached, worked, waiting = self._batch(place)
+                more = self._batch()
             except (LockNotAvailable, DeadlockDetected, QueryCanceled) as error:
-                alone = self.size == 1
+                alone = self.batches.size == 1
                 self._shrink(error, time.monotonic() - begun)
                 if alone and isinstance(error, LockNotAvailable):  # else fewer rows may be unlocked
                     pause = min(pause * 2, LONGEST_PAUSE)
                     self._report_locked_row(pause)
                 time.sleep(pause * random.uniform(0.75, 1.25))  # noqa: S311 - nobody gains by guessing it
                 continue
-            if reached is None:
-                if not self._again():
-                    break
-                place = None
-                continue
-            place, pause = reached, 0.05
-            self._adapt(worked, waiting=waiting)
-            self.pace.rest(worked, waiting=waiting)
+            pause = 0.05
+            if not more and not self._again():
+                break
             self._report_progress(before)
             self._wait_for_replicas()
         seconds = time.monotonic() - self.started
@@ -216,32 +228,33 @@ class _Run:
         )
         return self.changed
 
-    def _batch(self, place: Sequence[str] | None) -> tuple[Sequence[str] | None, float, bool]:
-        """Update the next batch.
-
-        Returns:
-            The place that was reached, None at the end; the seconds that the server needed for the rows; whether
-            another session is known to wait for a lock of this one.
-        """
+    def _batch(self) -> bool:
+        """Update the next batch and rest; return False if there are no more rows."""
         limit = int(self.work.milliseconds * self.patience)
         limits = f"SET LOCAL statement_timeout = {int(limit * 1.5)}; SET LOCAL lock_timeout = {max(limit // 2, 1)}"
-        with self.session.transaction(SESSION, limits) as cursor:
-            begun = time.monotonic()
-            upper = self.key.upper(cursor, self.work.sql, self.size, place)
-            if upper is None:
-                return None, 0.0, False
-            bounds = self.key.bounds(cursor, place, upper)
-            where = [f"({self.work.where})"] if self.work.where else []
-            changed = self._update(cursor, " AND ".join([*bounds, *where]))
-            worked = time.monotonic() - begun
-            passed = self.passed + self.size
-            self.checkpoint.save(cursor, [str(passed), self._key, *upper])
+        if not self.batches.is_known():
+            with self.session.transaction(SESSION, limits) as cursor:
+                self.batches.look_ahead(cursor, self.place)
+        if (end := self.batches.end) is None:
+            return False
+        with self.session.driver.cursor() as cursor:
+            update = self._update(self.key.bounds(cursor, self.place, end))
+        begun = time.monotonic()
+        with self.session.transaction(SESSION, limits, update) as cursor:
+            changed = self._changed(cursor)
+            updated = time.monotonic()
+            passed = self.passed + self.batches.rows
+            self.checkpoint.save(cursor, [str(passed), self._key, *end])
+            looking = time.monotonic()
             waiting = self.pace.look(cursor)
             ending = time.monotonic()
-        worked += time.monotonic() - ending  # the commit, with deferred triggers
+        besides = time.monotonic() - ending + looking - updated - 2 * self.round_trip
+        self.place, self.passed, self.patience = end, passed, 1.0
         self.changed += changed
-        self.passed = passed
-        return upper, max(worked - 3 * self.round_trip, 0.0), waiting
+        seconds = max(updated - begun - self.round_trip + besides, 0.0)
+        self.batches.done(seconds, besides, waiting=waiting, busy=self.pace.busy)
+        self.pace.rest(seconds, waiting=waiting)
+        return True
 
     def _measure_round_trip(self) -> None:
         for _ in range(3):
@@ -249,15 +262,19 @@ class _Run:
             self.session.rows("SELECT 1")
             self.round_trip = min(self.round_trip, time.monotonic() - begun)
 
-    def _update(self, cursor: Any, where: str) -> int:
-        """Update the rows that meet a condition, and return their number."""
-        update = f"{self.work.update} WHERE {where}"
+    def _update(self, bounds: Sequence[str]) -> str:
+        """Return the statement that updates the rows within bounds."""
+        where = [*bounds, *([f"({self.work.where})"] if self.work.where else [])]
+        update = f"{self.work.update} WHERE {' AND '.join(where)}"
         if isinstance(self.key, Key):
-            cursor.execute(update)
-            return int(cursor.rowcount)
+            return update
         done = f"WITH done AS ({update} RETURNING ({self.work.where}) IS TRUE AS again)"
-        counts = "SELECT count(*), count(*) FILTER (WHERE again) FROM done"
-        cursor.execute(f"{done} {counts}")
+        return f"{done} SELECT count(*), count(*) FILTER (WHERE again) FROM done"  # noqa: S608
+
+    def _changed(self, cursor: Any) -> int:
+        """Return the number of rows that were updated by `_update`."""
+        if isinstance(self.key, Key):
+            return int(cursor.rowcount)
         ((changed, again),) = cursor.fetchall()
         if again:
             raise ExpectedError(
@@ -277,16 +294,8 @@ class _Run:
             return False
         self.passes, self.changed_before = self.passes + 1, self.changed
         ((pages,),) = self.session.rows(keys.PAGES, self.table)
-        self.key = Pages(pages)
+        self.batches.key, self.place = Pages(pages), None
         return True
-
-    def _adapt(self, seconds: float, *, waiting: bool) -> None:
-        """Choose the size of the next batch by the seconds that this one took."""
-        wanted = self.work.milliseconds / 1000 * BATCH_SHARE
-        # One batch may have waited for the processor or the disk, so that its time says little of its rows.
-        factor = 0.5 if waiting else min(max(wanted / max(seconds, 0.0001), 0.5), 2.0)
-        self.size = max(1, min(int(self.size * factor), LARGEST_BATCH))
-        self.patience = 1.0
 
     def _shrink(self, error: psycopg2.Error, seconds: float) -> None:
         """Make batches smaller; raise the error again if the statement was cancelled before its own time limit."""
@@ -294,12 +303,12 @@ class _Run:
         if isinstance(error, QueryCanceled):
             if seconds < limit * 0.9:
                 raise error
-            if self.size == 1:
+            if self.batches.size == 1:
                 self.patience *= 2
                 self.session.listener.wait(
                     f"a single row of {self.work.sql}, which takes more than {limit:.1f} s"
                 )
-        self.size = max(1, self.size // 2)
+        self.batches.halve()
 
     def _report_locked_row(self, pause: float) -> None:
         if pause >= LONGEST_PAUSE and time.monotonic() - self.reported > REPORT_INTERVAL:

@@ -51,6 +51,7 @@ PAGES = """
 """
 BELOW, UPTO, FROM, ABOVE = "1", "2", "4", "5"
 """<, <=, >=, > as numbers of B-tree strategies (PostgreSQL manual, "Index Method Strategies")."""
+NUMBER = "postgres_database_number"
 Place = Sequence[str] | None
 """How far a backfill has come: the last key, its values as texts, or the next page; None before the first row."""
 
@@ -97,16 +98,38 @@ class Key:
         upto = [self.compared(UPTO, _literals(cursor, upper))] if upper else []
         return [*upto, *([self.compared(ABOVE, _literals(cursor, place))] if place else [])]
 
-    def upper(self, cursor: Any, table: str, size: int, place: Place) -> Place:
-        """Return the key of the last of the next `size` rows, or of the last row; None if there are no more rows."""
+    def ends(
+        self, cursor: Any, table: str, size: int, many: int, place: Place
+    ) -> list[Sequence[str]]:
+        """Return the keys of the last rows of the next batches, which have `size` rows each, or of the last row of all.
+
+        Args:
+            cursor: Where rows are read.
+            table: For SQL.
+            size: Rows of a batch.
+            many: At most so many batches.
+            place: Where the first one begins.
+
+        Returns:
+            Nothing if there are no more rows.
+        """
         where = "".join(f" WHERE {each}" for each in self.bounds(cursor, place, None))
-        query = f"SELECT {self.texts} FROM {table}{where} ORDER BY"  # noqa: S608 - names are quoted
         up, down = self.ordered(BELOW), self.ordered(ABOVE)
-        for order in (f"{up} OFFSET {size - 1} LIMIT 1", f"{down} LIMIT 1"):
-            cursor.execute(f"{query} {order}")
-            for (key,) in cursor.fetchall():
-                return [*key]
-        return None
+        columns = (
+            f"{', '.join(self.columns)}, pg_catalog.row_number() OVER (ORDER BY {up}) AS {NUMBER}"
+        )
+        rows = f"(SELECT {columns} FROM {table}{where} ORDER BY {up} LIMIT {size * many})"  # noqa: S608
+        ends = f"{rows} AS rows WHERE pg_catalog.mod({NUMBER}, {size}) = 0 ORDER BY {NUMBER}"
+        for found in (ends, f"{table}{where} ORDER BY {down} LIMIT 1"):
+            cursor.execute(f"SELECT {self.texts} FROM {found}")  # noqa: S608 - names are quoted
+            if keys := cursor.fetchall():
+                return [[*key] for (key,) in keys]
+        return []
+
+    def row(self, cursor: Any, table: str, place: Place) -> str:
+        """Return the query of the first row after `place`, without values."""
+        where = "".join(f" WHERE {each}" for each in self.bounds(cursor, place, None))
+        return f"SELECT FROM {table}{where} ORDER BY {self.ordered(BELOW)} LIMIT 1"
 
 
 def _literals(cursor: Any, place: Sequence[str]) -> list[str]:
@@ -135,7 +158,14 @@ class Pages:
             if page
         ]
 
-    def upper(self, _cursor: Any, _table: str, size: int, place: Place) -> Place:
-        """Return the page after the next `size` pages; None at the end."""
+    def ends(
+        self, _cursor: Any, _table: str, size: int, _many: int, place: Place
+    ) -> list[Sequence[str]]:
+        """Return the page after the next `size` pages; nothing at the end."""
         begin = int(place[0]) if place else 0
-        return [str(min(begin + size, self.end))] if begin < self.end else None
+        return [[str(min(begin + size, self.end))]] if begin < self.end else []
+
+    def row(self, cursor: Any, table: str, place: Place) -> str:
+        """Return the query of a row from page `place` on, without values."""
+        where = "".join(f" WHERE {each}" for each in self.bounds(cursor, place, None))
+        return f"SELECT FROM {table}{where} LIMIT 1"

@@ -1,7 +1,7 @@
 """The connection of a script while each of its statements commits by itself."""
 
 from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from contextlib import closing, contextmanager, suppress
 from typing import Any
 
 import psycopg2
@@ -9,6 +9,7 @@ import sqlalchemy as sa
 
 from postgres_database.running import context, waiting
 from postgres_database.server.transactions import LIMITS, SAFELY, oid_of
+from postgres_database.sql.names import identifier
 
 TRANSACTION_TIMEOUT = 170000
 """The version since which there is a limit of that name."""
@@ -23,6 +24,7 @@ class Autocommit:
         self.driver = driver
         self.version: int = driver.server_version
         run = context.of(connection)
+        self._engine = connection.engine
         self.listener = run.listener
         self.rests = run.rests
         self._between = run.between
@@ -33,6 +35,19 @@ class Autocommit:
         with self.driver.cursor() as cursor:
             cursor.execute(f"{SAFELY}; {sql}", values or None)
             return [*cursor.fetchall()]
+
+    def beginning(self) -> str:
+        """Return the statements by which a transaction of ours begins in another session of this role."""
+        ((role,),) = self.rows("SELECT current_setting('role')")
+        return "; ".join(["BEGIN", f"SET LOCAL ROLE {identifier(role)}", *self._limits, SAFELY])
+
+    @contextmanager
+    def another(self) -> Iterator[Any]:
+        """Open another session; yield a cursor in autocommit mode."""
+        with self._engine.connect() as connection:
+            connection.execution_options(isolation_level="AUTOCOMMIT")
+            with closing(connection.connection.cursor()) as cursor:
+                yield cursor
 
     def find(self, name: str) -> int | None:
         """Return the OID of a relation that a script names; None if it is not there."""
@@ -51,13 +66,13 @@ class Autocommit:
             cursor.execute(sql)
 
     @contextmanager
-    def transaction(self, *settings: str, end: str = "COMMIT") -> Iterator[Any]:
-        """Run the block in one transaction, with the time limits of the environment and these settings."""
+    def transaction(self, *first: str, end: str = "COMMIT") -> Iterator[Any]:
+        """Run statements, and then the block with their cursor, in one transaction within the usual time limits."""
         if end == "COMMIT":
             self._between()
         with self.driver.cursor() as cursor:
-            cursor.execute("; ".join(["BEGIN", *self._limits, *settings]))
             try:
+                cursor.execute("; ".join(["BEGIN", *self._limits, *first]))
                 yield cursor
             except BaseException:
                 with suppress(psycopg2.Error):  # the connection may be lost

@@ -32,6 +32,7 @@ from postgres_database.running.log import (
 from postgres_database.schema import identity
 from postgres_database.server.connection import Database
 from postgres_database.server.transactions import (
+    DEFERRED,
     SAFELY,
     UNWAITED,
     SearchPath,
@@ -63,8 +64,10 @@ SETTLE = f"""
 # A row with progress must keep its transaction; only what is done is compared with the scripts.
 FORGET = "UPDATE {} SET digest = NULL WHERE digest IS NOT NULL AND progress IS NULL"
 INTERRUPT = f"UPDATE {{}} SET outcome = %s, progress = progress || {WRITTEN} WHERE outcome = %s"  # noqa: S608
-# A script may have left a transaction that is about to end.
-UPDATE = SAFELY + "; UPDATE {table} SET {columns} WHERE (revision, started) = (%s, %s)"  # noqa: S608 - names are quoted
+# A script may have left a transaction that is about to end, with triggers that are deferred to that.
+UPDATE = (
+    f"{DEFERRED}; {SAFELY}; UPDATE {{table}} SET {{columns}} WHERE (revision, started) = (%s, %s)"  # noqa: S608
+)
 INSERT = f"""
     INSERT INTO {{table}} (revision, direction, who, host, tool, outcome, progress{{digest}})
     VALUES (%s, %s, %s || session_user, %s, %s, %s, %s::jsonb || {WRITTEN}{{value}}) RETURNING started
@@ -197,6 +200,7 @@ class Journal:
         if not self._uncommitted or not self._row:
             return
         with self._cursor() as cursor:
+            cursor.execute(DEFERRED)  # by the usual search path, which what follows takes away
             live = identity.live(cursor, [record["on"] for record in self._steps.values()])
             for record in self._steps.values():  # the script may have dropped or renamed it
                 record["on"] = {
@@ -226,6 +230,7 @@ class Journal:
         """Write down the position of a long step by this cursor, in the transaction that moves it."""
         name = identity.name(sql)
         if name not in self._positions:
+            cursor.execute(DEFERRED)
             self._positions[name] = {"on": self._identity(cursor, sql)}
         self._positions[name]["at"] = position
         self._write(cursor)

@@ -16,11 +16,19 @@ from commands import up
 from conftest import Project, run_sql
 
 from postgres_database.errors import ExpectedError
-from postgres_database.online import backfill, pace
+from postgres_database.online import backfill, batches, pace
 from postgres_database.online.backfill import Backfill
 from postgres_database.running import log
 from postgres_database.server.connection import Database
 
+HEAR = """
+    CREATE FUNCTION hear() RETURNS trigger LANGUAGE plpgsql AS
+    'BEGIN INSERT INTO heard VALUES (NEW.id); RETURN NULL; END'
+"""
+HEARING = """
+    CREATE CONSTRAINT TRIGGER hear AFTER UPDATE ON t DEFERRABLE INITIALLY DEFERRED
+    FOR EACH ROW EXECUTE FUNCTION hear()
+"""
 ONCE = "SELECT count(*), min(n), max(n) FROM t"
 
 
@@ -47,8 +55,8 @@ def test_each_row_once_whatever_the_key(
     database: Database, monkeypatch: pytest.MonkeyPatch, key: str, value: str
 ) -> None:
     """By any type of key each row is updated once, in several batches, also in sessions with other settings."""
-    monkeypatch.setattr(backfill, "FIRST_BATCH", 7)
-    monkeypatch.setattr(backfill, "LARGEST_BATCH", 50)
+    monkeypatch.setattr(batches, "FIRST", 7)
+    monkeypatch.setattr(batches, "LARGEST", 50)
     name = database.dsn.database
     run_sql(
         database,
@@ -264,7 +272,7 @@ def test_batches_shrink_for_waiting_sessions(
         "INSERT INTO t SELECT generate_series(1, 400)",
     )
     monkeypatch.setattr(pace, "LOOK", 0)
-    monkeypatch.setattr(pace, "OTHERS", "SELECT true, false, '{}'::float[] WHERE %s > 0")
+    monkeypatch.setattr(pace, "OTHERS", "SELECT true, false WHERE %s >= 0")
     place = Place()
     fill(database, Backfill("", "t", {"n": "n + 1"}), place)
     ends = [int(key) for *_, key in place.saved]
@@ -324,13 +332,36 @@ def test_deferred_triggers_find_names_by_the_usual_path(
         database,
         "CREATE TABLE t (id int PRIMARY KEY, n int DEFAULT 0); CREATE TABLE heard (id int)",
         "INSERT INTO t SELECT generate_series(1, 3)",
-        "CREATE FUNCTION hear() RETURNS trigger LANGUAGE plpgsql"
-        " AS 'BEGIN INSERT INTO heard VALUES (NEW.id); RETURN NULL; END'",
-        "CREATE CONSTRAINT TRIGGER hear AFTER UPDATE ON t DEFERRABLE INITIALLY DEFERRED"
-        " FOR EACH ROW EXECUTE FUNCTION hear()",
+        HEAR,
+        HEARING,
     )
     assert fill(database, Backfill("", "t", {"n": "n + 1"})) == 3
     assert run_sql(database, "SELECT id FROM heard ORDER BY id") == [(1,), (2,), (3,)]
+
+
+@pytest.mark.parametrize(
+    "script",
+    [
+        "op.backfill('t', {'n': 'n + 1'})",
+        "op.execute('UPDATE t SET n = n + 1')\nwith op.online():\n    op.create_index('i', 't', ['n'])",
+        "with op.online():\n    op.execute('UPDATE t SET n = n + 1')\n    op.create_index('i', 't', ['n'])",
+    ],
+    ids=["backfill", "before steps", "step"],
+)
+def test_deferred_triggers_of_a_script_find_names_by_the_usual_path(
+    project: Project, script: str
+) -> None:
+    """Triggers that are deferred to a commit in a script run before the journal takes its search path away."""
+    run_sql(
+        project.database,
+        "CREATE TABLE t (id int PRIMARY KEY, n int DEFAULT 0); CREATE TABLE heard (id int)",
+        "INSERT INTO t SELECT generate_series(1, 3)",
+        HEAR,
+        HEARING,
+    )
+    project.script("aaaa", "", script)
+    up(project.settings, project.database, confirm=yes)
+    assert run_sql(project.database, "SELECT id FROM heard ORDER BY id") == [(1,), (2,), (3,)]
 
 
 def test_progress_is_reported(database: Database, monkeypatch: pytest.MonkeyPatch) -> None:
