@@ -44,10 +44,16 @@ class Autocommit:
     @contextmanager
     def another(self) -> Iterator[Any]:
         """Open another session; yield a cursor in autocommit mode."""
-        with self._engine.connect() as connection:
-            connection.execution_options(isolation_level="AUTOCOMMIT")
-            with closing(connection.connection.cursor()) as cursor:
-                yield cursor
+        # That of the application may be full, or have one connection for all.
+        pool = self._engine.pool.recreate()
+        try:
+            with closing(pool.connect()) as connection:
+                driver: Any = connection.driver_connection
+                driver.autocommit = True
+                with closing(driver.cursor()) as cursor:
+                    yield cursor
+        finally:
+            pool.dispose()
 
     def find(self, name: str) -> int | None:
         """Return the OID of a relation that a script names; None if it is not there."""

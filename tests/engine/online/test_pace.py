@@ -4,10 +4,13 @@ import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from typing import Any
 
 import pytest
+import sqlalchemy as sa
 from backfills import opened
 from conftest import run_sql
+from sqlalchemy.pool import StaticPool
 
 from postgres_database.online import pace
 from postgres_database.online.pace import Pace, Probe
@@ -101,7 +104,7 @@ def until(holds: Callable[[], object]) -> None:
 
 
 def test_probe_measures_a_transaction_that_writes(database: Database) -> None:
-    """Each time is that of a transaction that locks a row, as long as that is wanted; at the end its session is gone."""
+    """It locks a row in a transaction, again and again while that is wanted, and its session is gone at the end."""
     run_sql(database, TABLE)
     ((before,),) = run_sql(database, "SELECT pg_current_wal_insert_lsn()")
     with opened(database, []) as session, probing(session) as probe:
@@ -143,6 +146,32 @@ def test_probe_stands_in_nobodys_way(database: Database, statement: str) -> None
         until(probe.take)
         probe.take()
         until(probe.take)
+
+
+@pytest.mark.parametrize(
+    "pool",
+    [{"poolclass": StaticPool}, {"pool_size": 1, "max_overflow": 0}],
+    ids=["one for all", "full"],
+)
+def test_probe_has_a_session_of_its_own(database: Database, pool: dict[str, Any]) -> None:
+    """Whatever the pool of an application, the probe is no part of the transactions of the backfill."""
+    run_sql(database, TABLE)
+    engine = sa.create_engine(
+        "postgresql+psycopg2://", connect_args=database.dsn.parameters(), **pool
+    )
+    with engine.connect() as connection:
+        connection.execution_options(isolation_level="AUTOCOMMIT")
+        session = Autocommit(connection)
+        with probing(session) as probe, session.transaction() as cursor:
+            until(probe.take)
+            cursor.execute("SELECT pg_backend_pid()")
+            ((own,),) = cursor.fetchall()
+            assert probe.pid != own
+            cursor.execute("UPDATE public.t SET n = 1")
+            probe.take()
+            until(probe.take)
+            assert run_sql(database, "SELECT count(n) FROM t") == [(0,)]
+    engine.dispose()
 
 
 def test_probe_has_the_role_of_the_backfill(database: Database) -> None:
