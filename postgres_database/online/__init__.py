@@ -7,6 +7,7 @@ Scripts get here through `op.online()` and `op.backfill()`.
     safe_forms  runs the safe form of a statement, without the steps that are finished
     partitions  partitions attached and detached
     keys        the key or the pages that divide a table into batches, in SQL without the search path; pure
+    batches     where the next batches end, and how many rows they have
     pace        how fast a backfill works while other sessions are at work
     backfill    updates rows in short transactions; can be resumed
     steps       runs every operation of a script as a step: in its safe form, and not twice
