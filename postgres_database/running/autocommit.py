@@ -6,6 +6,7 @@ from typing import Any
 
 import psycopg2
 import sqlalchemy as sa
+from psycopg2.extensions import cursor as PlainCursor  # noqa: N812 - a class
 
 from postgres_database.running import context, waiting
 from postgres_database.server.transactions import LIMITS, SAFELY, oid_of
@@ -43,14 +44,14 @@ class Autocommit:
 
     @contextmanager
     def another(self) -> Iterator[Any]:
-        """Open another session; yield a cursor in autocommit mode."""
+        """Open another session; yield a cursor of the driver's own class in autocommit mode."""
         # That of the application may be full, or have one connection for all.
         pool = self._engine.pool.recreate()
         try:
             with closing(pool.connect()) as connection:
                 driver: Any = connection.driver_connection
                 driver.autocommit = True
-                with closing(driver.cursor()) as cursor:
+                with closing(driver.cursor(cursor_factory=PlainCursor)) as cursor:
                     yield cursor
         finally:
             pool.dispose()

@@ -4,8 +4,10 @@ import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from typing import Any
+from dataclasses import replace
+from typing import Any, ClassVar
 
+import psycopg2
 import pytest
 import sqlalchemy as sa
 from backfills import opened
@@ -172,6 +174,26 @@ def test_probe_has_a_session_of_its_own(database: Database, pool: dict[str, Any]
             until(probe.take)
             assert run_sql(database, "SELECT count(n) FROM t") == [(0,)]
     engine.dispose()
+
+
+class Heard(psycopg2.extensions.cursor):
+    """A cursor that remembers what is sent."""
+
+    sent: ClassVar[list[str]] = []
+
+    def execute(self, *sent: Any) -> None:
+        """Send statements as one message."""
+        Heard.sent.append(sent[0])
+        super().execute(*sent)
+
+
+def test_probe_is_no_statement_of_the_script(database: Database) -> None:
+    """Where the statements of a script are counted or measured by a class of cursors, those of the probe are not."""
+    run_sql(database, TABLE)
+    with opened(replace(database, cursor=Heard), []) as session, probing(session) as probe:
+        until(probe.take)
+        assert any("current_setting('role')" in each for each in Heard.sent)
+        assert not any("SKIP LOCKED" in each for each in Heard.sent)
 
 
 def test_probe_has_the_role_of_the_backfill(database: Database) -> None:
