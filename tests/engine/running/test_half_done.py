@@ -180,9 +180,10 @@ def restored(database: Database) -> None:
     dump = subprocess.run(
         [programs.BINARIES / "pg_dump", "--clean"], env=environ, capture_output=True, check=True
     )
+    script = dump.stdout.replace(b"SET transaction_timeout = 0;\n", b"")  # new in PostgreSQL 17
     subprocess.run(
         [programs.BINARIES / "psql", "-q", "-v", "ON_ERROR_STOP=1"],
-        env=environ, input=dump.stdout, check=True, capture_output=True,
+        env=environ, input=script, check=True, capture_output=True,
     )  # fmt: skip
 
 
