@@ -54,7 +54,7 @@ PASSED = "SELECT max((value -> 'at' ->> 0)::int) FROM alembic_version_log, jsonb
 
 PROBE = "SELECT n FROM t WHERE id = 1; UPDATE t SET other = other + 1 WHERE id = 1"
 RUNS = (
-    "SELECT 1 FROM pg_stat_activity WHERE query ~ '; UPDATE t SET n = ' AND pid <> pg_backend_pid()"
+    "SELECT 1 FROM pg_stat_activity WHERE query ~ '^UPDATE t SET n = ' AND pid <> pg_backend_pid()"
 )
 PROBE_USERS = "SELECT email FROM users WHERE id = 1; UPDATE users SET age = age + 1 WHERE id = 1"
 MODELS = """
@@ -212,7 +212,7 @@ def beside(checkout: Checkout, folder: Path, rows: int, name: str) -> Iterator[R
             while not done.wait(0.05):
                 cursor.execute(
                     "SELECT max(extract(epoch FROM clock_timestamp() - xact_start))::float FROM pg_stat_activity"
-                    " WHERE query ~ '; UPDATE t SET n = ' AND state <> 'idle' AND pid <> pg_backend_pid()"
+                    " WHERE query ~ '^UPDATE t SET n = ' AND state <> 'idle' AND pid <> pg_backend_pid()"
                 )
                 longest = max(longest, (cursor.fetchone() or (0,))[0] or 0)
 

@@ -119,7 +119,7 @@ class Key:
             f"{', '.join(self.columns)}, pg_catalog.row_number() OVER (ORDER BY {up}) AS {NUMBER}"
         )
         rows = f"(SELECT {columns} FROM {table}{where} ORDER BY {up} LIMIT {size * many})"  # noqa: S608
-        ends = f"{rows} AS rows WHERE pg_catalog.mod({NUMBER}, {size}) = 0 ORDER BY {NUMBER}"
+        ends = f"{rows} AS rows WHERE pg_catalog.mod({NUMBER}, {size}) OPERATOR(pg_catalog.=) 0 ORDER BY {NUMBER}"
         for found in (ends, f"{table}{where} ORDER BY {down} LIMIT 1"):
             cursor.execute(f"SELECT {self.texts} FROM {found}")  # noqa: S608 - names are quoted
             if keys := cursor.fetchall():

@@ -73,13 +73,13 @@ class Autocommit:
             cursor.execute(sql)
 
     @contextmanager
-    def transaction(self, *first: str, end: str = "COMMIT") -> Iterator[Any]:
-        """Run statements, and then the block with their cursor, in one transaction within the usual time limits."""
+    def transaction(self, *settings: str, end: str = "COMMIT") -> Iterator[Any]:
+        """Run the block in one transaction, with the time limits of the environment and these settings."""
         if end == "COMMIT":
             self._between()
         with self.driver.cursor() as cursor:
+            cursor.execute("; ".join(["BEGIN", *self._limits, *settings]))
             try:
-                cursor.execute("; ".join(["BEGIN", *self._limits, *first]))
                 yield cursor
             except BaseException:
                 with suppress(psycopg2.Error):  # the connection may be lost

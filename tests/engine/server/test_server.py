@@ -38,10 +38,10 @@ NOBODYS_UID = 54321  # no account has this number
 PRELUDE = """
 import os, sys, resource
 from pathlib import Path
-import psycopg2, sqlalchemy
+import dotenv, psutil, psycopg2, sqlalchemy  # while we still can, as the dialect below
 from postgres_database.server import connection, embedded as server, programs as binaries
 from postgres_database.errors import ExpectedError
-sqlalchemy.create_engine("postgresql+psycopg2://")  # imports the dialect while we still can
+sqlalchemy.create_engine("postgresql+psycopg2://")
 binaries.ROOTS_HOME = Path(os.environ["TEST_ROOTS_HOME"])
 if "TEST_UID" in os.environ:
     os.setgroups([])
