@@ -22,7 +22,7 @@ from postgres_database.server.transactions import asked
 
 LEAST, FIRST, MOST = 0.02, 0.1, 0.15
 """Shares of the time that batches may take."""
-LESS, MORE, GAIN = 0.6, 1.5, 5
+LESS, MORE, GAIN = 2 / 3, 3 / 2, 5
 """The least and the greatest factor of the share after a comparison, and how steeply it follows what was measured."""
 UNNOTICED = math.log(1.1)
 """The logarithm of how much longer a probe takes beside the batches at which the share stays."""
