@@ -50,7 +50,8 @@ AGAIN = 1.0  # seconds until a connection that was lost or refused is opened aga
 # the network is not in it.
 PROBE = (
     "{}; SET LOCAL enable_seqscan = off; {} FOR KEY SHARE SKIP LOCKED; COMMIT;"
-    " SELECT extract(epoch FROM clock_timestamp() - statement_timestamp())::float"
+    " SELECT pg_catalog.date_part('epoch',"
+    " pg_catalog.clock_timestamp() OPERATOR(pg_catalog.-) pg_catalog.statement_timestamp())"
 )
 
 

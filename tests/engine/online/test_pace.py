@@ -176,6 +176,21 @@ def test_probe_has_a_session_of_its_own(database: Database, pool: dict[str, Any]
     engine.dispose()
 
 
+def test_probe_calls_nothing_that_shadows_a_name(database: Database) -> None:
+    """A function that stands before PostgreSQL's own on the search path is not called."""
+    shadow = "RETURNS timestamptz LANGUAGE plpgsql AS $$BEGIN RAISE 'shadow'; END$$"
+    run_sql(
+        database,
+        TABLE,
+        "CREATE SCHEMA s",
+        f"CREATE FUNCTION s.clock_timestamp() {shadow}",
+        f"CREATE FUNCTION s.statement_timestamp() {shadow}",
+        f"ALTER DATABASE {database.dsn.database} SET search_path = s, pg_catalog",
+    )
+    with opened(database, []) as session, probing(session) as probe:
+        until(probe.take)
+
+
 class Heard(psycopg2.extensions.cursor):
     """A cursor that remembers what is sent."""
 
