@@ -12,7 +12,6 @@ import threading
 import time
 from collections import deque
 from collections.abc import Callable, Iterable
-from contextlib import suppress
 from dataclasses import dataclass, field
 from statistics import fmean
 from typing import Any
@@ -67,6 +66,8 @@ class Probe:
         """
         self.pid = 0
         """The server's process of the session; 0 before there is one."""
+        self.fault = ""
+        """Why the last one failed; empty if none has."""
         self._session, self._row = session, row
         self._first = ""
         self._took: list[float] = []
@@ -98,9 +99,12 @@ class Probe:
 
     def _keep_probing(self) -> None:
         while not self._ended.is_set():
-            # A lost or refused connection is tried again; meanwhile nothing is known, and the backfill slows down.
-            with suppress(Exception), self._session.another() as cursor:
-                self._probe(cursor)
+            # Tried again: it may have been lost. Meanwhile nothing is known; the backfill slows down, and says why.
+            try:
+                with self._session.another() as cursor:
+                    self._probe(cursor)
+            except Exception as error:  # noqa: BLE001 - whatever a driver or an application's pool may raise
+                self.fault = str(error).strip().partition("\n")[0]
             self._ended.wait(AGAIN)
 
     def _probe(self, cursor: Any) -> None:
@@ -128,6 +132,8 @@ class Pace:
     since: float = field(default_factory=time.monotonic)
     """When the last comparison was."""
     looked: float = -math.inf
+    said: bool = False
+    """Whether it was said why it is not known what others notice."""
 
     def look(self, cursor: Any) -> bool:
         """Before the end of a batch, if it is time to look, return whether somebody waits for a lock of it."""
@@ -159,11 +165,21 @@ class Pace:
         time.sleep(CALM)
         self.calm += self.probe.take()
         change = math.log(LESS)
-        if beside and self.calm:
+        if not beside:
+            self._say()
+        elif self.calm:
             change = GAIN * (UNNOTICED - (slow(beside) - slow(self.calm)))
         factor = min(max(math.exp(change), LESS), MORE)
         self.share = min(max(self.share * factor, LEAST), MOST)
         self.since = time.monotonic()
+
+    def _say(self) -> None:
+        """Say once why it is not known what others notice."""
+        if self.probe.fault and not self.said:
+            self.said = True
+            self.session.listener.progress(
+                f"what others notice of the backfill cannot be measured, so it slows down: {self.probe.fault}"
+            )
 
 
 def slow(logarithms: Iterable[float]) -> float:

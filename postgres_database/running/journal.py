@@ -64,10 +64,8 @@ SETTLE = f"""
 # A row with progress must keep its transaction; only what is done is compared with the scripts.
 FORGET = "UPDATE {} SET digest = NULL WHERE digest IS NOT NULL AND progress IS NULL"
 INTERRUPT = f"UPDATE {{}} SET outcome = %s, progress = progress || {WRITTEN} WHERE outcome = %s"  # noqa: S608
-# A script may have left a transaction that is about to end, with triggers that are deferred to that.
-UPDATE = (
-    f"{DEFERRED}; {SAFELY}; UPDATE {{table}} SET {{columns}} WHERE (revision, started) = (%s, %s)"  # noqa: S608
-)
+# A script may have left a transaction that is about to end.
+UPDATE = SAFELY + "; UPDATE {table} SET {columns} WHERE (revision, started) = (%s, %s)"  # noqa: S608 - names are quoted
 INSERT = f"""
     INSERT INTO {{table}} (revision, direction, who, host, tool, outcome, progress{{digest}})
     VALUES (%s, %s, %s || session_user, %s, %s, %s, %s::jsonb || {WRITTEN}{{value}}) RETURNING started
@@ -265,7 +263,8 @@ class Journal:
 
     def _write(self, cursor: Any) -> None:
         if self._row:
-            self._set(cursor, progress=self._text())
+            update, values = self._change(progress=self._text())
+            cursor.execute(f"{DEFERRED}; {update}", values)
 
     def _text(self) -> str:
         return json.dumps({"steps": self._steps, "positions": self._positions})

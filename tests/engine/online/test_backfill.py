@@ -4,6 +4,8 @@ import random
 import re
 import threading
 import time
+from collections.abc import Iterable
+from dataclasses import replace
 from itertools import pairwise
 from typing import Any
 
@@ -362,6 +364,79 @@ def test_deferred_triggers_of_a_script_find_names_by_the_usual_path(
     project.script("aaaa", "", script)
     up(project.settings, project.database, confirm=yes)
     assert run_sql(project.database, "SELECT id FROM heard ORDER BY id") == [(1,), (2,), (3,)]
+
+
+@pytest.fixture
+def beside_others(monkeypatch: pytest.MonkeyPatch) -> list[object]:
+    """Others are at work, as far as a backfill knows, and it compares soon; each time that it could is noted."""
+    compared: list[object] = []
+    slow = pace.slow
+
+    def noted(found: Iterable[float]) -> float:
+        compared.append(found)
+        return slow(found)
+
+    monkeypatch.setattr(pace, "OTHERS", "SELECT false, true WHERE %s >= 0")
+    monkeypatch.setattr(pace, "slow", noted)
+    for name, seconds in {
+        "PERIOD": 0.2,
+        "SETTLED": 0,
+        "CALM": 0.1,
+        "AGAIN": 0.01,
+        "LEAST": 0.9,
+        "MOST": 0.9,
+    }.items():
+        monkeypatch.setattr(pace, name, seconds)
+    return compared
+
+
+SLOW = {"n": "n + 1 + length(pg_sleep(0.002)::text)"}
+TABLES = {
+    "plain": ("CREATE TABLE t (id int PRIMARY KEY, n int DEFAULT 0)", "i"),
+    "mixed": (
+        'CREATE TABLE t (a text, "B c" int, n int DEFAULT 0, PRIMARY KEY (a, "B c"))',
+        "i % 3, i",
+    ),
+    "partitions": (
+        """CREATE TABLE t (id int PRIMARY KEY, n int DEFAULT 0) PARTITION BY RANGE (id);
+        CREATE TABLE low PARTITION OF t FOR VALUES FROM (0) TO (50);
+        CREATE TABLE high PARTITION OF t DEFAULT""",
+        "i",
+    ),
+    "no key": ("CREATE TABLE t (id int, n int DEFAULT 0)", "i"),
+}
+
+
+@pytest.mark.parametrize(("create", "key"), TABLES.values(), ids=TABLES)
+def test_others_are_measured_whatever_the_key(
+    database: Database, beside_others: list[object], create: str, key: str
+) -> None:
+    """What others notice is measured on any table that can be updated in batches."""
+    run_sql(database, create, f"INSERT INTO t SELECT {key} FROM generate_series(1, 200) AS i")
+    told: list[str] = []
+    where = "n = 0" if create == TABLES["no key"][0] else ""
+    with opened(database, told) as session:
+        assert backfill.run(session, Backfill("", "t", SLOW, where), Place()) == 200
+    assert beside_others
+    assert not any("cannot be measured" in line for line in told)
+
+
+def test_what_cannot_be_measured_is_said(database: Database, beside_others: list[object]) -> None:
+    """A role that gets no second connection is told why its backfill slows down, once, and it comes to its end."""
+    role = f"clerk_{database.dsn.database}"
+    run_sql(database, TABLES["plain"][0], "INSERT INTO t SELECT generate_series(1, 200)")
+    login = f"CREATE ROLE {role} LOGIN PASSWORD 'secret' CONNECTION LIMIT 1 IN ROLE logins"
+    run_sql(database, login, f"GRANT ALL ON t TO {role}")
+    told: list[str] = []
+    try:
+        clerk = replace(database, dsn=database.dsn.with_parts(user=role, password="secret"))
+        with opened(clerk, told) as session:
+            assert backfill.run(session, Backfill("", "t", SLOW), Place()) == 200
+    finally:
+        run_sql(database, f"DROP OWNED BY {role}; DROP ROLE {role}")
+    assert beside_others == []
+    (said,) = (line for line in told if "cannot be measured" in line)
+    assert "too many connections for role" in said
 
 
 def test_progress_is_reported(database: Database, monkeypatch: pytest.MonkeyPatch) -> None:
